@@ -1,0 +1,112 @@
+//! Ids as small integers and vectors indexed by them; does not know what the ids stand for.
+
+use std::marker::PhantomData;
+use std::ops::{Index, IndexMut};
+
+/// An id that indexes a [`DenseMap`].
+pub trait Id: Copy {
+    /// Makes the id of position `index`.
+    fn from_index(index: usize) -> Self;
+    /// The position that the id stands for.
+    fn index(self) -> usize;
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(u32);
+
+        impl Id for $name {
+            fn from_index(index: usize) -> Self {
+                Self(u32::try_from(index).expect("a file under 64 MiB has fewer than 2^32 items"))
+            }
+            fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// A node of a pipeline.
+    NodeId;
+    /// A recipe of a pipeline. Without partitions a recipe has one step, so this names steps too.
+    RecipeId;
+}
+
+/// A vector indexed by an id type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DenseMap<K, V> {
+    items: Vec<V>,
+    key: PhantomData<K>,
+}
+
+impl<K, V> Default for DenseMap<K, V> {
+    fn default() -> Self {
+        Self { items: Vec::new(), key: PhantomData }
+    }
+}
+
+impl<K: Id, V> DenseMap<K, V> {
+    /// A map with `value` for each of `len` ids.
+    pub fn filled(len: usize, value: V) -> Self
+    where
+        V: Clone,
+    {
+        Self { items: vec![value; len], key: PhantomData }
+    }
+
+    /// Adds a value and returns its id.
+    pub fn push(&mut self, value: V) -> K {
+        let id = K::from_index(self.items.len());
+        self.items.push(value);
+        id
+    }
+
+    /// How many values there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there is no value.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// All ids in order.
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = K> + use<K, V> {
+        (0..self.items.len()).map(K::from_index)
+    }
+
+    /// All values in the order of their ids.
+    pub fn values(&self) -> std::slice::Iter<'_, V> {
+        self.items.iter()
+    }
+
+    /// All ids with their values.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (K, &V)> {
+        self.items.iter().enumerate().map(|(i, v)| (K::from_index(i), v))
+    }
+}
+
+impl<K: Id, V> FromIterator<V> for DenseMap<K, V> {
+    fn from_iter<I: IntoIterator<Item = V>>(iter: I) -> Self {
+        Self { items: iter.into_iter().collect(), key: PhantomData }
+    }
+}
+
+impl<K: Id, V> Index<K> for DenseMap<K, V> {
+    type Output = V;
+    fn index(&self, id: K) -> &V {
+        &self.items[id.index()]
+    }
+}
+
+impl<K: Id, V> IndexMut<K> for DenseMap<K, V> {
+    fn index_mut(&mut self, id: K) -> &mut V {
+        &mut self.items[id.index()]
+    }
+}

@@ -1,0 +1,118 @@
+//! Words that a run is spoken of in: job ids, states, build modes, schedules.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The id of a run, such as `build_orders_2026-11-23T12-00-00.123`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct JobId(String);
+
+impl JobId {
+    /// The id of a run of the pipeline `name` that begins at `stamp` (`2026-11-23T12-00-00.123`).
+    #[must_use]
+    pub fn new(name: &str, stamp: &str) -> Self {
+        Self(format!("build_{name}_{stamp}"))
+    }
+
+    /// Takes a written id as it stands.
+    #[must_use]
+    pub fn from_text(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The end of the id, from the day of the month on, behind `…`: enough to name a run of these weeks.
+    #[must_use]
+    pub fn short(&self) -> String {
+        match self.0.rfind('T') {
+            Some(t) if t >= 2 => format!("…{}", &self.0[t - 2..]),
+            _ => self.0.clone(),
+        }
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+        pub enum $name {
+            $($(#[$vdoc])* #[serde(rename = $word)] #[value(name = $word)] $variant,)*
+        }
+
+        impl $name {
+            /// The word for it, in files, on the command line and in output.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.word())
+            }
+        }
+    )*};
+}
+
+words! {
+    /// Where a run stands.
+    JobState {
+        /// It goes on.
+        Running = "RUNNING",
+        /// All that was asked for is built or up to date.
+        Done = "DONE",
+        /// A step failed.
+        Failed = "FAILED",
+        /// It was stopped, or its process died.
+        Aborted = "ABORTED",
+    }
+
+    /// What a run builds; the same words for every engine.
+    BuildMode {
+        /// What is out of date on the way to the targets.
+        Smart = "smart",
+        /// The targets, whatever their state, and nothing else.
+        Only = "only",
+        /// The targets and all that they are made from, whatever their state.
+        Forced = "forced",
+        /// What has no output at all.
+        Missing = "missing",
+    }
+
+    /// When a step may start.
+    Schedule {
+        /// When the stage before its own has ended.
+        Stages = "stages",
+        /// When its own inputs are there, the longest remaining way first.
+        Eager = "eager",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_id_keeps_day_and_time() {
+        let id = JobId::new("orders", "2026-11-23T12-00-00.123");
+        assert_eq!(id.as_str(), "build_orders_2026-11-23T12-00-00.123");
+        assert_eq!(id.short(), "…23T12-00-00.123");
+    }
+}

@@ -1,0 +1,131 @@
+//! Words for people: durations, counts, nearest names; knows no terminal.
+
+use std::time::Duration;
+
+/// Reads a duration such as `30s`, `1h 30m`, `1.5h`, `2d`. Units: ms, s, m, h, d, w.
+///
+/// # Errors
+/// What is wrong with the text, as a fragment.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    let mut total = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let number: f64 = rest[..digits].parse().map_err(|_| format!("`{rest}` does not begin with a number"))?;
+        rest = rest[digits..].trim_start();
+        let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+        let unit = match &rest[..letters] {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3_600.0,
+            "d" => 86_400.0,
+            "w" => 604_800.0,
+            "" => return Err(format!("`{text}` has a number without a unit")),
+            other => return Err(format!("`{other}` is not a unit")),
+        };
+        total += number * unit;
+        rest = rest[letters..].trim_start();
+    }
+    Duration::try_from_secs_f64(total).map_err(|_| "it is too long".to_owned())
+}
+
+/// Writes a duration for people: `0s`, `0.4s`, `31s`, `1m11s`, `2h05m`, `3d04h`.
+#[must_use]
+pub fn duration(value: Duration) -> String {
+    let tenths = (value.as_millis() + 50) / 100;
+    let secs = (value.as_millis() + 500) / 1000;
+    if tenths == 0 {
+        "0s".to_owned()
+    } else if tenths < 100 && tenths % 10 != 0 {
+        format!("{}.{}s", tenths / 10, tenths % 10)
+    } else if secs < 60 {
+        format!("{secs}s")
+    } else if secs < 3_600 {
+        format!("{}m{:02}s", secs / 60, secs % 60)
+    } else if secs < 86_400 {
+        format!("{}h{:02}m", secs / 3_600, secs % 3_600 / 60)
+    } else {
+        format!("{}d{:02}h", secs / 86_400, secs % 86_400 / 3_600)
+    }
+}
+
+/// The same for a number of milliseconds.
+#[must_use]
+pub fn millis(value: u64) -> String {
+    duration(Duration::from_millis(value))
+}
+
+/// `1 step`, `2 steps`.
+#[must_use]
+pub fn count(n: usize, word: &str) -> String {
+    if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") }
+}
+
+/// The known word that is most like `word`, if one is near.
+#[must_use]
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|k| (strsim::jaro_winkler(word, k), k))
+        .filter(|(score, _)| *score > 0.78)
+        .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)))
+        .map(|(_, k)| k)
+}
+
+/// `` did you mean `x`? `` if a known word is near.
+#[must_use]
+pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    nearest(word, known).map(|k| format!("did you mean `{k}`?"))
+}
+
+/// Whether `name` may name a node, a recipe or a task.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    name.len() <= 128
+        && bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// The text on one line, cut to `width` characters with `…`; control characters become spaces.
+#[must_use]
+pub fn one_line(text: &str, width: usize) -> String {
+    let flat: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if flat.chars().count() <= width {
+        return flat;
+    }
+    let mut cut: String = flat.chars().take(width.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read() {
+        for (text, ms) in [("30s", 30_000), ("1h 30m", 5_400_000), ("1.5h", 5_400_000), ("2d", 172_800_000), ("250ms", 250)] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["", "5", "h", "5 parsecs", "-3s", "1e400d", "99999999999999999999999w"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_written() {
+        let shown: Vec<_> = [0, 40, 400, 1_000, 9_960, 31_000, 71_000, 7_500_000, 273_600_000].map(millis).to_vec();
+        assert_eq!(shown, ["0s", "0s", "0.4s", "1s", "10s", "31s", "1m11s", "2h05m", "3d04h"]);
+    }
+
+    #[test]
+    fn near_names_are_found() {
+        assert_eq!(nearest("inptus", ["inputs", "run", "path"]), Some("inputs"));
+        assert_eq!(nearest("zzz", ["inputs", "run", "path"]), None);
+    }
+}

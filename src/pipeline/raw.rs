@@ -1,0 +1,383 @@
+//! The mirror of the file, as it was written, with the place of every word. The JSON Schema is made from these types.
+//! Does not know whether what stands here makes sense.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use toml::Spanned;
+
+use crate::base::job::{BuildMode, Schedule};
+
+/// A named table of entries, with the place of each name.
+pub type Table<T> = BTreeMap<Spanned<String>, T>;
+
+/// A pipeline file of Kiln, format 1.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "pipeline", deny_unknown_fields)]
+pub struct RawFile {
+    /// What the pipeline is called and which project it belongs to.
+    pub pipeline: RawPipeline,
+    /// Defaults of `kiln run`; each has a flag.
+    #[schemars(default)]
+    pub settings: RawSettings,
+    /// Variables for the templates; `kiln run --var NAME=VALUE` replaces one.
+    #[schemars(default, with = "BTreeMap<String, Scalar>")]
+    pub vars: Table<Spanned<Scalar>>,
+    /// Keys for every recipe that does not say otherwise.
+    #[schemars(default)]
+    pub defaults: RawDefaults,
+    /// Datasets: a file, or a table somewhere else.
+    #[schemars(default, with = "BTreeMap<String, RawNode>")]
+    pub dataset: Table<RawNode>,
+    /// Managed folders: the output is a directory.
+    #[schemars(default, with = "BTreeMap<String, RawNode>")]
+    pub folder: Table<RawNode>,
+    /// Saved models.
+    #[schemars(default, with = "BTreeMap<String, RawNode>")]
+    pub model: Table<RawNode>,
+    /// Recipes that stand on their own, for instance because they make several nodes.
+    #[schemars(default, with = "BTreeMap<String, RawRecipe>")]
+    pub recipe: Table<RawRecipe>,
+    /// Recipes without an output: publish, notify.
+    #[schemars(default, with = "BTreeMap<String, RawTask>")]
+    pub task: Table<RawTask>,
+}
+
+/// `[pipeline]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawPipeline {
+    /// The version of the format of this file: 1.
+    #[schemars(with = "u32", range(min = 1, max = 1))]
+    pub format: Spanned<u32>,
+    /// The name of the pipeline; its history is kept under it.
+    #[schemars(with = "String", regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"))]
+    pub name: Spanned<String>,
+    /// The DSS project key. Default: the name in upper case.
+    #[serde(default)]
+    pub project: Option<String>,
+    /// The folder that paths are relative to, relative to the file. Default: the folder that holds `pipelines/` or the file.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub root: Option<Spanned<String>>,
+    /// What the pipeline is for.
+    #[serde(default)]
+    pub description: Option<String>,
+}
+
+/// `[settings]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawSettings {
+    /// The engine that builds. Default: `local`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub engine: Option<Spanned<String>>,
+    /// How many jobs run at once. Default: the number of cores.
+    #[serde(default)]
+    #[schemars(with = "Option<std::num::NonZeroU32>")]
+    pub max_parallel: Option<Spanned<u32>>,
+    /// When a step may start. Default: `stages`.
+    #[serde(default)]
+    pub schedule: Option<Schedule>,
+    /// What is built. Default: `smart`.
+    #[serde(default)]
+    pub mode: Option<BuildMode>,
+}
+
+/// `[defaults]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawDefaults {
+    /// The shell and its options for a `run` that is a string. Default: `["bash", "-euo", "pipefail", "-c"]`.
+    #[serde(default)]
+    #[schemars(with = "Option<Vec<String>>", length(min = 1))]
+    pub shell: Option<Spanned<Vec<String>>>,
+    /// The folder that recipes run in, relative to the root. Default: the root.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub workdir: Option<Spanned<String>>,
+    /// Environment of every recipe, part of its key.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, EnvValue>")]
+    pub env: Table<EnvValue>,
+    /// Names of variables that every recipe is given and that are no part of its key; `*` stands for any letters.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub pass: Vec<Spanned<String>>,
+    /// When recipes run again although nothing changed.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub rebuild: Option<Spanned<String>>,
+}
+
+/// `[dataset.NAME]`, `[folder.NAME]`, `[model.NAME]`. The recipe keys make the node's own recipe.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawNode {
+    /// Where it lies, relative to the root.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub path: Option<Spanned<String>>,
+    /// Its id on DSS. Default: its name.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// The DSS project that it belongs to. Default: the pipeline's.
+    #[serde(default)]
+    pub project: Option<String>,
+    /// A command whose output stands for the content, for a node without a path.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub digest: Option<Spanned<String>>,
+    /// Names of the nodes that it is made from.
+    #[serde(default)]
+    #[schemars(with = "Option<Vec<String>>")]
+    pub inputs: Option<Vec<Spanned<String>>>,
+    /// What makes it: a string for the shell, or a list of words without one.
+    #[serde(default)]
+    #[schemars(with = "Option<Run>")]
+    pub run: Option<Spanned<Run>>,
+    /// The shell and its options.
+    #[serde(default)]
+    #[schemars(with = "Option<Vec<String>>", length(min = 1))]
+    pub shell: Option<Spanned<Vec<String>>>,
+    /// The folder that the recipe runs in, relative to the root.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub workdir: Option<Spanned<String>>,
+    /// Code and data that the recipe reads, as paths or globs: a change rebuilds.
+    #[serde(default)]
+    #[schemars(with = "Option<Vec<String>>")]
+    pub files: Option<Vec<Spanned<String>>>,
+    /// Commands whose output is part of the key, such as `python3 --version`.
+    #[serde(default)]
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    pub tools: Option<Table<Spanned<String>>>,
+    /// Environment, part of the key.
+    #[serde(default)]
+    #[schemars(with = "Option<BTreeMap<String, EnvValue>>")]
+    pub env: Option<Table<EnvValue>>,
+    /// Names of variables that are handed on and are no part of the key; `*` stands for any letters.
+    #[serde(default)]
+    #[schemars(with = "Option<Vec<String>>")]
+    pub pass: Option<Vec<Spanned<String>>>,
+    /// Secret environment, no part of the key.
+    #[serde(default)]
+    #[schemars(with = "Option<BTreeMap<String, SecretValue>>")]
+    pub secrets: Option<Table<SecretValue>>,
+    /// `changed`, `always`, an age such as `20h`, `explicit` (only as a target) or `never`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub rebuild: Option<Spanned<String>>,
+    /// The recipe writes to the final path itself; the last good output is put back when it fails.
+    #[serde(default)]
+    #[schemars(with = "Option<bool>")]
+    pub in_place: Option<Spanned<bool>>,
+    /// Words to select it by: `tag:daily`.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub tags: Vec<Spanned<String>>,
+    /// What it is.
+    #[serde(default)]
+    pub description: Option<String>,
+}
+
+macro_rules! raw_recipe {
+    ($(#[$doc:meta])* $name:ident { $($extra:tt)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            $($extra)*
+            /// Names of the nodes that it reads.
+            #[serde(default)]
+            #[schemars(with = "Option<Vec<String>>")]
+            pub inputs: Option<Vec<Spanned<String>>>,
+            /// What it runs: a string for the shell, or a list of words without one.
+            #[serde(default)]
+            #[schemars(with = "Option<Run>")]
+            pub run: Option<Spanned<Run>>,
+            /// The shell and its options.
+            #[serde(default)]
+            #[schemars(with = "Option<Vec<String>>", length(min = 1))]
+            pub shell: Option<Spanned<Vec<String>>>,
+            /// The folder that it runs in, relative to the root.
+            #[serde(default)]
+            #[schemars(with = "Option<String>")]
+            pub workdir: Option<Spanned<String>>,
+            /// Code and data that it reads, as paths or globs: a change rebuilds.
+            #[serde(default)]
+            #[schemars(with = "Option<Vec<String>>")]
+            pub files: Option<Vec<Spanned<String>>>,
+            /// Commands whose output is part of the key, such as `python3 --version`.
+            #[serde(default)]
+            #[schemars(with = "Option<BTreeMap<String, String>>")]
+            pub tools: Option<Table<Spanned<String>>>,
+            /// Environment, part of the key.
+            #[serde(default)]
+            #[schemars(with = "Option<BTreeMap<String, EnvValue>>")]
+            pub env: Option<Table<EnvValue>>,
+            /// Names of variables that are handed on and are no part of the key; `*` stands for any letters.
+            #[serde(default)]
+            #[schemars(with = "Option<Vec<String>>")]
+            pub pass: Option<Vec<Spanned<String>>>,
+            /// Secret environment, no part of the key.
+            #[serde(default)]
+            #[schemars(with = "Option<BTreeMap<String, SecretValue>>")]
+            pub secrets: Option<Table<SecretValue>>,
+            /// `changed`, `always`, an age such as `20h`, `explicit` (only as a target) or `never`.
+            #[serde(default)]
+            #[schemars(with = "Option<String>")]
+            pub rebuild: Option<Spanned<String>>,
+            /// Words to select it by: `tag:daily`.
+            #[serde(default)]
+            #[schemars(with = "Vec<String>")]
+            pub tags: Vec<Spanned<String>>,
+            /// What it does.
+            #[serde(default)]
+            pub description: Option<String>,
+        }
+    };
+}
+
+raw_recipe! {
+    /// `[recipe.NAME]`
+    RawRecipe {
+        /// Names of the nodes that it makes.
+        #[serde(default)]
+        #[schemars(with = "Vec<String>", length(min = 1))]
+        pub outputs: Vec<Spanned<String>>,
+        /// The recipe writes to the final paths itself; the last good outputs are put back when it fails.
+        #[serde(default)]
+        #[schemars(with = "Option<bool>")]
+        pub in_place: Option<Spanned<bool>>,
+    }
+}
+
+raw_recipe! {
+    /// `[task.NAME]`
+    RawTask {}
+}
+
+/// What a recipe runs.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(untagged)]
+pub enum Run {
+    /// A text for the shell.
+    Shell(String),
+    /// A program and its arguments, without a shell.
+    Words(#[schemars(length(min = 1))] Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for Run {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RunVisitor;
+        impl<'de> Visitor<'de> for RunVisitor {
+            type Value = Run;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string for the shell or a list of words")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Run, E> {
+                Ok(Run::Shell(text.to_owned()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Run, A::Error> {
+                let mut words = Vec::new();
+                while let Some(word) = seq.next_element()? {
+                    words.push(word);
+                }
+                Ok(Run::Words(words))
+            }
+        }
+        deserializer.deserialize_any(RunVisitor)
+    }
+}
+
+/// The value of a variable: text, a number or a truth value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scalar(pub String);
+
+impl JsonSchema for Scalar {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Scalar".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": ["string", "number", "boolean"] })
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ScalarVisitor;
+        impl Visitor<'_> for ScalarVisitor {
+            type Value = Scalar;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, a number or a truth value")
+            }
+            fn visit_str<E: de::Error>(self, v: &str) -> Result<Scalar, E> {
+                Ok(Scalar(v.to_owned()))
+            }
+            fn visit_i64<E: de::Error>(self, v: i64) -> Result<Scalar, E> {
+                Ok(Scalar(v.to_string()))
+            }
+            fn visit_f64<E: de::Error>(self, v: f64) -> Result<Scalar, E> {
+                Ok(Scalar(v.to_string()))
+            }
+            fn visit_bool<E: de::Error>(self, v: bool) -> Result<Scalar, E> {
+                Ok(Scalar(v.to_string()))
+            }
+        }
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
+
+/// A value of `env`: a text, or `{ env = "NAME" }` for a variable of Kiln's own environment.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(untagged)]
+pub enum EnvValue {
+    /// The value itself.
+    Text(String),
+    /// The value of a variable of Kiln's own environment.
+    #[schemars(deny_unknown_fields)]
+    From {
+        /// The variable's name.
+        env: String,
+    },
+}
+
+impl<'de> Deserialize<'de> for EnvValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EnvVisitor;
+        impl<'de> Visitor<'de> for EnvVisitor {
+            type Value = EnvValue;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or { env = \"NAME\" }")
+            }
+            fn visit_str<E: de::Error>(self, v: &str) -> Result<EnvValue, E> {
+                Ok(EnvValue::Text(v.to_owned()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<EnvValue, A::Error> {
+                #[derive(Deserialize)]
+                #[serde(deny_unknown_fields)]
+                struct From {
+                    env: String,
+                }
+                let From { env } = From::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(EnvValue::From { env })
+            }
+        }
+        deserializer.deserialize_any(EnvVisitor)
+    }
+}
+
+/// A value of `secrets`: named, never written.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SecretValue {
+    /// The value of a variable of Kiln's own environment.
+    Env(String),
+    /// What a file holds, less a newline at its end.
+    File(String),
+}

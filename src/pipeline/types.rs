@@ -1,0 +1,213 @@
+//! The domain: a checked pipeline. Every name in it is resolved, every path stays inside the root, every template
+//! renders. Does not know how it was written (but for the places that later errors show).
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::base::id::{DenseMap, NodeId, RecipeId};
+use crate::base::job::{BuildMode, Schedule};
+use crate::base::span::Span;
+use crate::pipeline::raw::{EnvValue, SecretValue};
+use crate::pipeline::template::Template;
+
+/// A checked pipeline.
+#[derive(Clone, Debug, Default)]
+pub struct Pipeline {
+    /// Its name.
+    pub name: String,
+    /// The DSS project key.
+    pub project: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Defaults of `kiln run`.
+    pub settings: Settings,
+    /// The variables, with what `--var` replaced.
+    pub vars: BTreeMap<String, String>,
+    /// Datasets, folders and models in the order of the file.
+    pub nodes: DenseMap<NodeId, Node>,
+    /// What makes them, and tasks, in the order of the file.
+    pub recipes: DenseMap<RecipeId, Recipe>,
+    /// What each name stands for.
+    pub names: HashMap<String, Item>,
+}
+
+/// What a name stands for. A node and the recipe written inside it share a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// A node.
+    Node(NodeId),
+    /// A recipe of its own, or a task.
+    Recipe(RecipeId),
+}
+
+/// Defaults of `kiln run`.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The engine that builds.
+    pub engine: Option<String>,
+    /// How many jobs run at once.
+    pub max_parallel: Option<u32>,
+    /// When a step may start.
+    pub schedule: Option<Schedule>,
+    /// What is built.
+    pub mode: Option<BuildMode>,
+}
+
+/// The kind of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A file, or a table somewhere else.
+    Dataset,
+    /// A directory.
+    Folder,
+    /// A saved model.
+    Model,
+}
+
+impl Kind {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Dataset => "dataset",
+            Self::Folder => "folder",
+            Self::Model => "model",
+        }
+    }
+}
+
+/// A thing with a name that can be built.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its id on DSS.
+    pub id: Option<String>,
+    /// The DSS project that it belongs to, where that is not the pipeline's.
+    pub project: Option<String>,
+    /// Where it lies: relative to the root, normal, with `/`.
+    pub path: Option<String>,
+    /// A command whose output stands for the content.
+    pub digest: Option<String>,
+    /// The recipe that makes it; `None` for a source.
+    pub maker: Option<RecipeId>,
+    /// Words to select it by.
+    pub tags: Vec<String>,
+    /// What it is.
+    pub description: Option<String>,
+    /// Where its name stands in the file.
+    pub span: Span,
+}
+
+/// What makes nodes from nodes.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// Its name: its own, or that of the node that it is written in.
+    pub name: String,
+    /// Whether it is a task.
+    pub task: bool,
+    /// What it reads, in the order of the file.
+    pub inputs: Vec<NodeId>,
+    /// What it makes, in the order of the file.
+    pub outputs: Vec<NodeId>,
+    /// What it runs; `None` where only an engine that knows the recipe can build.
+    pub run: Option<Command>,
+    /// The folder that it runs in, relative to the root; empty for the root.
+    pub workdir: String,
+    /// Paths and globs of what it reads besides, with their places.
+    pub files: Vec<(String, Span)>,
+    /// Commands whose output is part of the key.
+    pub tools: BTreeMap<String, String>,
+    /// Environment that is part of the key.
+    pub env: BTreeMap<String, EnvValue>,
+    /// Names of variables that are handed on.
+    pub pass: Vec<String>,
+    /// Secret environment.
+    pub secrets: BTreeMap<String, SecretValue>,
+    /// The shell for `run` when it is a text, for `tools` and for `digest`.
+    pub shell: Vec<String>,
+    /// Whether `shell` is Kiln's default rather than the user's word.
+    pub default_shell: bool,
+    /// When it runs again although nothing changed.
+    pub rebuild: Rebuild,
+    /// Whether it writes to the final paths itself.
+    pub in_place: bool,
+    /// Words to select it by.
+    pub tags: Vec<String>,
+    /// What it does.
+    pub description: Option<String>,
+    /// Where its name stands in the file.
+    pub span: Span,
+    /// Where `run` stands, or the name.
+    pub run_span: Span,
+}
+
+/// What a recipe runs.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// A text for the shell.
+    Shell(Template),
+    /// A program and its arguments.
+    Words(Vec<Template>),
+}
+
+impl Command {
+    /// Its templates.
+    #[must_use]
+    pub fn templates(&self) -> &[Template] {
+        match self {
+            Self::Shell(template) => std::slice::from_ref(template),
+            Self::Words(words) => words,
+        }
+    }
+}
+
+/// When a recipe runs again although nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Rebuild {
+    /// Only when something that it is made from changed.
+    #[default]
+    Changed,
+    /// Each time.
+    Always,
+    /// When the last build is older than this.
+    Age(Duration),
+    /// As `Changed`, but only where it is a target itself.
+    Explicit,
+    /// Not as long as there is an output.
+    Never,
+}
+
+/// Kiln's default shell.
+pub const DEFAULT_SHELL: [&str; 4] = ["bash", "-euo", "pipefail", "-c"];
+
+impl Pipeline {
+    /// The names of a recipe's outputs.
+    pub fn output_names(&self, recipe: RecipeId) -> impl Iterator<Item = &str> {
+        self.recipes[recipe].outputs.iter().map(|id| self.nodes[*id].name.as_str())
+    }
+
+    /// A node by its name.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<NodeId> {
+        match self.names.get(name)? {
+            Item::Node(id) => Some(*id),
+            Item::Recipe(_) => None,
+        }
+    }
+
+    /// The recipe that a name stands for: that of the node, or the recipe itself.
+    #[must_use]
+    pub fn recipe(&self, name: &str) -> Option<RecipeId> {
+        match self.names.get(name)? {
+            Item::Node(id) => self.nodes[*id].maker,
+            Item::Recipe(id) => Some(*id),
+        }
+    }
+}
