@@ -114,75 +114,21 @@ pub struct RawDefaults {
     pub rebuild: Option<Spanned<String>>,
 }
 
-/// `[dataset.NAME]`, `[folder.NAME]`, `[model.NAME]`. The recipe keys make the node's own recipe.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RawNode {
-    /// Where it lies, relative to the root.
-    #[serde(default)]
-    #[schemars(with = "Option<String>")]
-    pub path: Option<Spanned<String>>,
-    /// Its id on DSS. Default: its name.
-    #[serde(default)]
-    pub id: Option<String>,
-    /// The DSS project that it belongs to. Default: the pipeline's.
-    #[serde(default)]
-    pub project: Option<String>,
-    /// A command whose output stands for the content, for a node without a path.
-    #[serde(default)]
-    #[schemars(with = "Option<String>")]
-    pub digest: Option<Spanned<String>>,
-    /// Names of the nodes that it is made from.
-    #[serde(default)]
-    #[schemars(with = "Option<Vec<String>>")]
-    pub inputs: Option<Vec<Spanned<String>>>,
-    /// What makes it: a string for the shell, or a list of words without one.
-    #[serde(default)]
-    #[schemars(with = "Option<Run>")]
-    pub run: Option<Spanned<Run>>,
-    /// The shell and its options.
-    #[serde(default)]
-    #[schemars(with = "Option<Vec<String>>", length(min = 1))]
-    pub shell: Option<Spanned<Vec<String>>>,
-    /// The folder that the recipe runs in, relative to the root.
-    #[serde(default)]
-    #[schemars(with = "Option<String>")]
-    pub workdir: Option<Spanned<String>>,
-    /// Code and data that the recipe reads, as paths or globs: a change rebuilds.
-    #[serde(default)]
-    #[schemars(with = "Option<Vec<String>>")]
-    pub files: Option<Vec<Spanned<String>>>,
-    /// Commands whose output is part of the key, such as `python3 --version`.
-    #[serde(default)]
-    #[schemars(with = "Option<BTreeMap<String, String>>")]
-    pub tools: Option<Table<Spanned<String>>>,
-    /// Environment, part of the key.
-    #[serde(default)]
-    #[schemars(with = "Option<BTreeMap<String, EnvValue>>")]
-    pub env: Option<Table<EnvValue>>,
-    /// Names of variables that are handed on and are no part of the key; `*` stands for any letters.
-    #[serde(default)]
-    #[schemars(with = "Option<Vec<String>>")]
-    pub pass: Option<Vec<Spanned<String>>>,
-    /// Secret environment, no part of the key.
-    #[serde(default)]
-    #[schemars(with = "Option<BTreeMap<String, SecretValue>>")]
-    pub secrets: Option<Table<SecretValue>>,
-    /// `changed`, `always`, an age such as `20h`, `explicit` (only as a target) or `never`.
-    #[serde(default)]
-    #[schemars(with = "Option<String>")]
-    pub rebuild: Option<Spanned<String>>,
-    /// The recipe writes to the final path itself; the last good output is put back when it fails.
-    #[serde(default)]
-    #[schemars(with = "Option<bool>")]
-    pub in_place: Option<Spanned<bool>>,
-    /// Words to select it by: `tag:daily`.
-    #[serde(default)]
-    #[schemars(with = "Vec<String>")]
-    pub tags: Vec<Spanned<String>>,
-    /// What it is.
-    #[serde(default)]
-    pub description: Option<String>,
+/// The keys that every recipe has, wherever it stands. See [`RawNode`] for what they mean.
+#[derive(Debug, Default)]
+pub struct RawMake {
+    pub(crate) inputs: Option<Vec<Spanned<String>>>,
+    pub(crate) run: Option<Spanned<Run>>,
+    pub(crate) shell: Option<Spanned<Vec<String>>>,
+    pub(crate) workdir: Option<Spanned<String>>,
+    pub(crate) files: Option<Vec<Spanned<String>>>,
+    pub(crate) tools: Option<Table<Spanned<String>>>,
+    pub(crate) env: Option<Table<EnvValue>>,
+    pub(crate) pass: Option<Vec<Spanned<String>>>,
+    pub(crate) secrets: Option<Table<SecretValue>>,
+    pub(crate) rebuild: Option<Spanned<String>>,
+    pub(crate) tags: Vec<Spanned<String>>,
+    pub(crate) description: Option<String>,
 }
 
 macro_rules! raw_recipe {
@@ -240,7 +186,51 @@ macro_rules! raw_recipe {
             #[serde(default)]
             pub description: Option<String>,
         }
+
+        impl $name {
+            /// Takes the keys out that every recipe has.
+            pub fn take_make(&mut self) -> RawMake {
+                RawMake {
+                    inputs: std::mem::take(&mut self.inputs),
+                    run: std::mem::take(&mut self.run),
+                    shell: std::mem::take(&mut self.shell),
+                    workdir: std::mem::take(&mut self.workdir),
+                    files: std::mem::take(&mut self.files),
+                    tools: std::mem::take(&mut self.tools),
+                    env: std::mem::take(&mut self.env),
+                    pass: std::mem::take(&mut self.pass),
+                    secrets: std::mem::take(&mut self.secrets),
+                    rebuild: std::mem::take(&mut self.rebuild),
+                    tags: std::mem::take(&mut self.tags),
+                    description: std::mem::take(&mut self.description),
+                }
+            }
+        }
     };
+}
+
+raw_recipe! {
+    /// `[dataset.NAME]`, `[folder.NAME]`, `[model.NAME]`. The recipe keys make the node's own recipe.
+    RawNode {
+        /// Where it lies, relative to the root.
+        #[serde(default)]
+        #[schemars(with = "Option<String>")]
+        pub path: Option<Spanned<String>>,
+        /// Its id on DSS. Default: its name.
+        #[serde(default)]
+        pub id: Option<String>,
+        /// The DSS project that it belongs to. Default: the pipeline's.
+        #[serde(default)]
+        pub project: Option<String>,
+        /// A command whose output stands for the content, for a node without a path.
+        #[serde(default)]
+        #[schemars(with = "Option<String>")]
+        pub digest: Option<Spanned<String>>,
+        /// The recipe writes to the final path itself; the last good output is put back when it fails.
+        #[serde(default)]
+        #[schemars(with = "Option<bool>")]
+        pub in_place: Option<Spanned<bool>>,
+    }
 }
 
 raw_recipe! {
@@ -264,7 +254,7 @@ raw_recipe! {
 
 /// What a recipe runs.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
-#[serde(untagged)]
+#[schemars(untagged)]
 pub enum Run {
     /// A text for the shell.
     Shell(String),
@@ -335,7 +325,7 @@ impl<'de> Deserialize<'de> for Scalar {
 
 /// A value of `env`: a text, or `{ env = "NAME" }` for a variable of Kiln's own environment.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
-#[serde(untagged)]
+#[schemars(untagged)]
 pub enum EnvValue {
     /// The value itself.
     Text(String),

@@ -1,0 +1,73 @@
+//! Paths of the file as text: made normal, kept inside the root. Does not look at the disk.
+
+/// Why a path of the file is refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum PathError {
+    /// It is absolute.
+    Absolute,
+    /// It goes above the root.
+    Leaves,
+    /// It is the root itself, or empty.
+    Root,
+    /// It holds a NUL or a line break.
+    Control,
+    /// It lies in `.kiln/`, where the state is kept.
+    State,
+}
+
+impl PathError {
+    pub(crate) fn message(&self, path: &str) -> String {
+        match self {
+            Self::Absolute => format!("`{path}` is absolute"),
+            Self::Leaves => format!("`{path}` leaves the root"),
+            Self::Root => format!("`{path}` is the root itself"),
+            Self::Control => "a path with a control character".to_owned(),
+            Self::State => format!("`{path}` lies in `.kiln/`, where Kiln keeps its state"),
+        }
+    }
+}
+
+/// The path without `.`, `..` and doubled slashes, relative to the root. Empty for the root itself.
+pub(crate) fn normal(path: &str) -> Result<String, PathError> {
+    if path.chars().any(char::is_control) {
+        return Err(PathError::Control);
+    }
+    if path.starts_with('/') {
+        return Err(PathError::Absolute);
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop().ok_or(PathError::Leaves)?;
+            }
+            part => parts.push(part),
+        }
+    }
+    if parts.first() == Some(&".kiln") {
+        return Err(PathError::State);
+    }
+    Ok(parts.join("/"))
+}
+
+/// As [`normal`], for what is not the root itself.
+pub(crate) fn inside(path: &str) -> Result<String, PathError> {
+    let path = normal(path)?;
+    if path.is_empty() { Err(PathError::Root) } else { Ok(path) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_made_normal() {
+        assert_eq!(inside("a/./b//c/../d").as_deref(), Ok("a/b/d"));
+        assert_eq!(inside("a/../../b"), Err(PathError::Leaves));
+        assert_eq!(inside("/etc/passwd"), Err(PathError::Absolute));
+        assert_eq!(inside("./"), Err(PathError::Root));
+        assert_eq!(inside("a\nb"), Err(PathError::Control));
+        assert_eq!(inside("x/../.kiln/kiln.db"), Err(PathError::State));
+    }
+}
