@@ -1,4 +1,8 @@
 //! Kiln builds data pipelines that are declared in one TOML file.
 
 pub mod base;
+pub mod event;
 pub mod pipeline;
+pub mod plan;
+pub mod report;
+pub mod view;

@@ -42,7 +42,8 @@ impl FromStr for Digest {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let hash = blake3::Hash::from_hex(text).map_err(|_| "not a digest of 64 hexadecimal digits")?;
+        let hash =
+            blake3::Hash::from_hex(text).map_err(|_| "not a digest of 64 hexadecimal digits")?;
         Ok(Self(*hash.as_bytes()))
     }
 }
@@ -55,7 +56,9 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 

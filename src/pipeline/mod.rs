@@ -1,7 +1,6 @@
 //! The pipeline file: from text to a checked [`types::Pipeline`]. Pure: it reads no file, runs nothing, and does not
 //! know what is built.
 
-pub mod check;
 mod paths;
 pub mod raw;
 pub mod read;

@@ -324,17 +324,30 @@ impl<'de> Deserialize<'de> for Scalar {
 }
 
 /// A value of `env`: a text, or `{ env = "NAME" }` for a variable of Kiln's own environment.
-#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
-#[schemars(untagged)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EnvValue {
     /// The value itself.
     Text(String),
     /// The value of a variable of Kiln's own environment.
-    #[schemars(deny_unknown_fields)]
-    From {
-        /// The variable's name.
-        env: String,
-    },
+    From(String),
+}
+
+/// `{ env = "NAME" }`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FromEnv {
+    /// The name of a variable of Kiln's own environment.
+    env: String,
+}
+
+impl JsonSchema for EnvValue {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "EnvValue".into()
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let from = generator.subschema_for::<FromEnv>();
+        schemars::json_schema!({ "anyOf": [{ "type": "string" }, from] })
+    }
 }
 
 impl<'de> Deserialize<'de> for EnvValue {
@@ -349,13 +362,8 @@ impl<'de> Deserialize<'de> for EnvValue {
                 Ok(EnvValue::Text(v.to_owned()))
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<EnvValue, A::Error> {
-                #[derive(Deserialize)]
-                #[serde(deny_unknown_fields)]
-                struct From {
-                    env: String,
-                }
-                let From { env } = From::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                Ok(EnvValue::From { env })
+                let from = FromEnv::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(EnvValue::From(from.env))
             }
         }
         deserializer.deserialize_any(EnvVisitor)

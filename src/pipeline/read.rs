@@ -17,18 +17,25 @@ pub const MAX_BYTES: u64 = 64 << 20;
 /// Mistakes of form beyond this many are not told.
 const MAX_PROBLEMS: usize = 200;
 
-const SECTIONS: [&str; 9] =
-    ["pipeline", "settings", "vars", "defaults", "dataset", "folder", "model", "recipe", "task"];
+const SECTIONS: [&str; 9] = [
+    "pipeline", "settings", "vars", "defaults", "dataset", "folder", "model", "recipe", "task",
+];
 
 /// Makes a [`Source`] of the bytes of a file.
 ///
 /// # Errors
 /// That it is too large or not UTF-8, with the line.
 pub fn source(name: &str, bytes: Vec<u8>) -> Result<Source, (Source, Problem)> {
-    let named = |text: String| Source { name: name.to_owned(), text: Arc::from(text) };
+    let named = |text: String| Source {
+        name: name.to_owned(),
+        text: Arc::from(text),
+    };
     if bytes.len() as u64 > MAX_BYTES {
-        let problem = Problem::new("file-too-large", format!("the file is over {} MiB", MAX_BYTES >> 20))
-            .help("a pipeline file declares data; it does not hold it");
+        let problem = Problem::new(
+            "file-too-large",
+            format!("the file is over {} MiB", MAX_BYTES >> 20),
+        )
+        .help("a pipeline file declares data; it does not hold it");
         return Err((named(String::new()), problem));
     }
     match String::from_utf8(bytes) {
@@ -51,11 +58,22 @@ pub fn source(name: &str, bytes: Vec<u8>) -> Result<Source, (Source, Problem)> {
 pub fn read(text: &str) -> (Option<RawFile>, Problems) {
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        return (None, errors.into_iter().take(MAX_PROBLEMS).map(|e| syntax(text, &e)).collect());
+        return (
+            None,
+            errors
+                .into_iter()
+                .take(MAX_PROBLEMS)
+                .map(|e| syntax(text, &e))
+                .collect(),
+        );
     }
-    let mut reader = Reader { problems: Vec::new() };
+    let mut reader = Reader {
+        problems: Vec::new(),
+    };
     let file = reader.file(document.into_inner());
-    reader.problems.sort_by_key(|p| p.labels.first().map(|l| l.span.start));
+    reader
+        .problems
+        .sort_by_key(|p| p.labels.first().map(|l| l.span.start));
     reader.problems.truncate(MAX_PROBLEMS);
     (file, reader.problems)
 }
@@ -81,14 +99,21 @@ fn duplicate_key(text: &str, span: Span) -> Problem {
     if let Some(first) = first {
         problem = problem.at(&first, "first here");
     }
-    problem.at(&second, "and again here").help("keep one of them, or give one another name")
+    problem
+        .at(&second, "and again here")
+        .help("keep one of them, or give one another name")
 }
 
 fn key_of(line: &str) -> String {
     let line = line.trim();
     if line.starts_with('[') {
         let inner = line.trim_start_matches('[');
-        return inner.split(']').next().unwrap_or_default().trim().to_owned();
+        return inner
+            .split(']')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_owned();
     }
     line.split('=').next().unwrap_or_default().trim().to_owned()
 }
@@ -134,7 +159,17 @@ impl Reader {
         let model = self.table(&mut document, "model");
         let recipe = self.table(&mut document, "recipe");
         let task = self.table(&mut document, "task");
-        Some(RawFile { pipeline: pipeline?, settings, vars, defaults, dataset, folder, model, recipe, task })
+        Some(RawFile {
+            pipeline: pipeline?,
+            settings,
+            vars,
+            defaults,
+            dataset,
+            folder,
+            model,
+            recipe,
+            task,
+        })
     }
 
     fn unknown_sections(&mut self, document: &mut DeTable<'_>) {
@@ -144,22 +179,39 @@ impl Reader {
                 let help = did_you_mean(name, SECTIONS)
                     .unwrap_or_else(|| format!("known are: {}", SECTIONS.join(", ")));
                 let problem = Problem::new("unknown-key", format!("unknown key `{name}`"));
-                self.problems.push(problem.at(&key.span(), "unknown").help(help));
+                self.problems
+                    .push(problem.at(&key.span(), "unknown").help(help));
             }
         }
     }
 
-    fn section<T: for<'de> Deserialize<'de> + Default>(&mut self, document: &mut DeTable<'_>, key: &str) -> T {
-        take(document, key).and_then(|value| self.value(value, &format!("[{key}]"))).unwrap_or_default()
+    fn section<T: for<'de> Deserialize<'de> + Default>(
+        &mut self,
+        document: &mut DeTable<'_>,
+        key: &str,
+    ) -> T {
+        take(document, key)
+            .and_then(|value| self.value(value, &format!("[{key}]")))
+            .unwrap_or_default()
     }
 
-    fn table<T: for<'de> Deserialize<'de>>(&mut self, document: &mut DeTable<'_>, section: &str) -> Table<T> {
+    fn table<T: for<'de> Deserialize<'de>>(
+        &mut self,
+        document: &mut DeTable<'_>,
+        section: &str,
+    ) -> Table<T> {
         let mut entries = BTreeMap::new();
-        let Some(value) = take(document, section) else { return entries };
+        let Some(value) = take(document, section) else {
+            return entries;
+        };
         let span = value.span();
         let DeValue::Table(table) = value.into_inner() else {
             let problem = Problem::new("wrong-type", format!("`{section}` is not a table"));
-            self.problems.push(problem.at(&span, "expected a table").help(format!("write `[{section}.NAME]`")));
+            self.problems.push(
+                problem
+                    .at(&span, "expected a table")
+                    .help(format!("write `[{section}.NAME]`")),
+            );
             return entries;
         };
         for (key, value) in table {
@@ -173,7 +225,11 @@ impl Reader {
     }
 
     /// Reads one value. serde stops at the first mistake, so what it points at is taken out and the rest read again.
-    fn value<T: for<'de> Deserialize<'de>>(&mut self, value: Spanned<DeValue<'_>>, place: &str) -> Option<T> {
+    fn value<T: for<'de> Deserialize<'de>>(
+        &mut self,
+        value: Spanned<DeValue<'_>>,
+        place: &str,
+    ) -> Option<T> {
         let mut value = value;
         let mut sound = true;
         loop {
@@ -196,7 +252,7 @@ impl Reader {
 }
 
 fn take<'i>(document: &mut DeTable<'i>, key: &str) -> Option<Spanned<DeValue<'i>>> {
-    document.remove(key)
+    document.remove(&Spanned::new(0..0, key.to_owned().into()))
 }
 
 /// Takes the entry out whose key or value holds `span`, as deep down as there is one.
@@ -213,7 +269,7 @@ fn take_out(table: &mut DeTable<'_>, span: &Span) -> bool {
             key = Some(name.clone());
         }
     }
-    key.is_some_and(|key| table.remove(key.get_ref()).is_some())
+    key.is_some_and(|key| table.remove(&key).is_some())
 }
 
 fn form(error: &toml::de::Error, span: &Span, place: &str) -> Problem {
@@ -233,7 +289,9 @@ fn form(error: &toml::de::Error, span: &Span, place: &str) -> Problem {
 
 /// Takes serde's words for an unknown field apart.
 fn unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
-    let rest = message.strip_prefix("unknown field `").or_else(|| message.strip_prefix("unknown variant `"))?;
+    let rest = message
+        .strip_prefix("unknown field `")
+        .or_else(|| message.strip_prefix("unknown variant `"))?;
     let (key, rest) = rest.split_once('`')?;
     Some((key, rest.split('`').skip(1).step_by(2).collect()))
 }

@@ -1,0 +1,255 @@
+//! What happens in a run, as plain data. Events are the truth that every reader folds: the store, the terminal, files of
+//! JSON lines. Knows neither how they come about nor where they go.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::base::digest::Digest;
+use crate::base::job::{BuildMode, JobId, JobState, Schedule};
+use crate::plan::reason::{Action, Reason};
+use crate::plan::record::Record;
+
+/// The version of the form of events. It grows when a reader of the old form would misread the new one.
+pub const VERSION: u32 = 1;
+
+/// An event with its place in the run and in time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "event")]
+pub struct Stamped {
+    /// The version of the form: 1.
+    pub version: u32,
+    /// The run.
+    pub job: JobId,
+    /// Its number in the run, counted from 0 without gaps.
+    pub seq: u64,
+    /// When, in UTC.
+    #[schemars(with = "String")]
+    pub at: jiff::Timestamp,
+    /// Milliseconds since the run began.
+    pub elapsed_ms: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// A run began.
+    RunStarted(Box<RunStarted>),
+    /// A step began.
+    StepStarted {
+        /// The step.
+        step: String,
+        /// Which attempt, counted from 1.
+        attempt: u32,
+        /// What it runs, as it can be shown.
+        command: String,
+        /// The file that its output goes to, relative to the state's folder.
+        log: String,
+    },
+    /// A step's new outputs are complete and flushed, and are about to be put in place. Should Kiln die now, the next run
+    /// puts them in place.
+    StepPublishing {
+        /// The step.
+        step: String,
+        /// How long it took so far, in milliseconds.
+        took_ms: u64,
+        /// What it is recorded with once it is done.
+        record: Record,
+        /// The outputs that are put in place.
+        staged: Vec<Staged>,
+    },
+    /// A step ended.
+    StepEnded(Box<StepEnded>),
+    /// A step of which it was open whether it would be built turned out to be up to date.
+    StepCurrent {
+        /// The step.
+        step: String,
+    },
+    /// A step will not be built because of another.
+    StepSkipped {
+        /// The step.
+        step: String,
+        /// The step that failed or was stopped; none when the run was stopped.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        because: Option<String>,
+    },
+    /// Nothing more will start.
+    RunStopping {
+        /// Why, such as `Ctrl-C` or `split failed`.
+        cause: String,
+    },
+    /// The run ended.
+    RunEnded(RunEnded),
+}
+
+/// A run began.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RunStarted {
+    /// The name of the pipeline.
+    pub pipeline: String,
+    /// Its DSS project key.
+    pub project: String,
+    /// The pipeline's file as it was given.
+    pub file: String,
+    /// The engine.
+    pub engine: String,
+    /// What is built.
+    pub mode: BuildMode,
+    /// When a step may start.
+    pub schedule: Schedule,
+    /// The targets as they were given; none for all.
+    pub targets: Vec<String>,
+    /// How many steps run at once.
+    pub max_parallel: u32,
+    /// Who started it.
+    pub by: String,
+    /// The process.
+    pub pid: u32,
+    /// The machine.
+    pub host: String,
+    /// The version of Kiln.
+    pub kiln: String,
+    /// How to call `kiln run` for the same file, to which targets can be added.
+    pub again: String,
+    /// The steps that are or may be built, in the order of the plan.
+    pub steps: Vec<PlannedStep>,
+    /// How many steps were up to date beforehand.
+    pub up_to_date: u64,
+    /// How long it is expected to take, in milliseconds, where all durations are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_ms: Option<u64>,
+}
+
+/// A step of the plan, as a run begins with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PlannedStep {
+    /// Its id.
+    pub id: String,
+    /// What it makes.
+    pub outputs: Vec<String>,
+    /// Its stage, counted from 1.
+    pub stage: u32,
+    /// `build` or `maybe`.
+    pub action: Action,
+    /// Why.
+    pub reasons: Vec<Reason>,
+    /// How long it usually takes, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_ms: Option<u64>,
+    /// Where it stands in the pipeline's file: `orders.toml:41`.
+    pub place: String,
+}
+
+/// A new output on the way to its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Staged {
+    /// Where it is now, relative to the root. The final path itself for a recipe that writes in place.
+    pub from: String,
+    /// Where it goes, relative to the root.
+    pub to: String,
+    /// The digest of its content.
+    pub digest: Digest,
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It was built.
+    Built,
+    /// It was built, and came out as it was.
+    Same,
+    /// It failed.
+    Failed,
+    /// It was stopped.
+    Stopped,
+}
+
+/// A step ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StepEnded {
+    /// The step.
+    pub step: String,
+    /// Which attempt, counted from 1.
+    pub attempt: u32,
+    /// How.
+    pub outcome: Outcome,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// What it is recorded with, where it was built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Record>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// Why a step failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Failure {
+    /// The kind.
+    pub code: FailureCode,
+    /// What happened, in a few words: `exit 3`.
+    pub message: String,
+    /// The last lines of its output.
+    #[serde(default)]
+    pub tail: Vec<String>,
+    /// When the outputs that stand were built, where there are good ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub kept: Option<jiff::Timestamp>,
+}
+
+/// The kind of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureCode {
+    /// The command ended with a code other than 0.
+    Exit,
+    /// The command was ended by a signal.
+    Signal,
+    /// The command could not be started.
+    Start,
+    /// An output is missing or not of its kind.
+    Output,
+    /// An input changed while the command ran.
+    InputChanged,
+    /// The outputs could not be put in place.
+    Publish,
+    /// It was stopped.
+    Stopped,
+    /// Kiln itself failed.
+    Crashed,
+}
+
+/// The run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunEnded {
+    /// How.
+    pub state: JobState,
+    /// Why, where it did not end well: `split: exit 3`, `Ctrl-C`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// How many steps of each kind there were.
+    pub counts: Counts,
+}
+
+/// How many steps ended in which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Counts {
+    /// Built, with another content than before.
+    pub built: u64,
+    /// Built, with the same content as before.
+    pub same: u64,
+    /// Failed.
+    pub failed: u64,
+    /// Stopped while they ran.
+    pub stopped: u64,
+    /// Not started because of another, or because the run was stopped.
+    pub skipped: u64,
+    /// Up to date, beforehand or as it turned out.
+    pub current: u64,
+}

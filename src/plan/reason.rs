@@ -1,0 +1,209 @@
+//! Why a step is built: codes for programs, sentences for people. Does not decide anything.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::base::text::one_line;
+
+/// What happens to a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It is built, whatever happens before it (unless that fails).
+    Build,
+    /// It is built if something above it comes out different.
+    Maybe,
+    /// The engine decides.
+    Ask,
+    /// It is up to date, or not wanted.
+    Skip,
+}
+
+impl Action {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Maybe => "maybe",
+            Self::Ask => "ask",
+            Self::Skip => "skip",
+        }
+    }
+}
+
+/// The kind of a reason.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum ReasonCode {
+    /// There is no record of a good build.
+    NeverBuilt,
+    /// The content or the path of an input is another one.
+    InputChanged,
+    /// It has an input that it did not have.
+    InputAdded,
+    /// It lost an input.
+    InputRemoved,
+    /// A file of `files` changed, came or went.
+    CodeChanged,
+    /// A variable of `env` changed, came or went.
+    EnvChanged,
+    /// A variable of `[vars]` that the command uses changed.
+    VarChanged,
+    /// A tool prints something else.
+    ToolChanged,
+    /// `run` is another command.
+    CommandChanged,
+    /// Another setting changed: the shell, the working directory, the pipeline's name or project.
+    SettingChanged,
+    /// An output is not there.
+    OutputMissing,
+    /// An output is not what was built.
+    OutputChanged,
+    /// The outputs are others, or have other paths.
+    OutputMoved,
+    /// It is older than `rebuild` allows.
+    RebuildAge,
+    /// `rebuild = "always"`.
+    RebuildAlways,
+    /// It was asked for with `--mode only` or `--mode forced`.
+    Asked,
+    /// What a probe would print is not known.
+    NotProbed,
+    /// Something above it is built and may come out different.
+    MayChange,
+}
+
+/// Why a step is built: what changed, from what to what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reason {
+    /// The kind.
+    pub code: ReasonCode,
+    /// The name of what changed: a file, an input, a variable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub what: Option<String>,
+    /// The value of the last good build. Digests have 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old: Option<String>,
+    /// The value now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new: Option<String>,
+}
+
+impl Reason {
+    /// A reason without values.
+    #[must_use]
+    pub fn new(code: ReasonCode) -> Self {
+        Self {
+            code,
+            what: None,
+            old: None,
+            new: None,
+        }
+    }
+
+    /// Names what changed.
+    #[must_use]
+    pub fn what(mut self, what: impl Into<String>) -> Self {
+        self.what = Some(what.into());
+        self
+    }
+
+    /// Gives the values before and now.
+    #[must_use]
+    pub fn change(mut self, old: Option<&str>, new: Option<&str>) -> Self {
+        self.old = old.map(str::to_owned);
+        self.new = new.map(str::to_owned);
+        self
+    }
+
+    fn head(&self) -> &'static str {
+        match self.code {
+            ReasonCode::NeverBuilt => "never built",
+            ReasonCode::InputChanged => "input changed",
+            ReasonCode::InputAdded => "input added",
+            ReasonCode::InputRemoved => "input removed",
+            ReasonCode::CodeChanged => "code changed",
+            ReasonCode::EnvChanged => "env changed",
+            ReasonCode::VarChanged => "var changed",
+            ReasonCode::ToolChanged => "tool changed",
+            ReasonCode::CommandChanged => "command changed",
+            ReasonCode::SettingChanged => "setting changed",
+            ReasonCode::OutputMissing => "output missing",
+            ReasonCode::OutputChanged => "output changed",
+            ReasonCode::OutputMoved => "output moved",
+            ReasonCode::RebuildAge => "older than",
+            ReasonCode::RebuildAlways => "always rebuilt",
+            ReasonCode::Asked => "asked for",
+            ReasonCode::NotProbed => "not probed",
+            ReasonCode::MayChange => "may change upstream",
+        }
+    }
+}
+
+/// `code changed: recipes/orders.py 9c1e→4f02`
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = self.what.as_deref().unwrap_or_default();
+        if self.code == ReasonCode::RebuildAge {
+            return write!(
+                f,
+                "older than {what}: built {} ago",
+                self.old.as_deref().unwrap_or("long")
+            );
+        }
+        f.write_str(self.head())?;
+        if !what.is_empty() {
+            write!(f, ": {what}")?;
+        }
+        let sep = if what.is_empty() { ':' } else { ' ' };
+        match (self.old.as_deref(), self.new.as_deref()) {
+            (None, None) => Ok(()),
+            (Some(old), Some(new)) if sep == ':' => write!(f, ": {}→{}", value(old), value(new)),
+            (Some(old), Some(new)) => write!(f, " {}→{}", value(old), value(new)),
+            (None, Some(new)) => write!(f, " {} is new", value(new)),
+            (Some(old), None) => write!(f, " {} is gone", value(old)),
+        }
+    }
+}
+
+/// Digests are cut to four digits, other values stand in quotes.
+fn value(text: &str) -> String {
+    if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        text[..4].to_owned()
+    } else {
+        format!("\"{}\"", one_line(text, 60))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_sentences() {
+        let digest = |c: &str| c.repeat(64);
+        let code = Reason::new(ReasonCode::CodeChanged)
+            .what("a.py")
+            .change(Some(&digest("9")), Some(&digest("4")));
+        assert_eq!(code.to_string(), "code changed: a.py 9999→4444");
+        let env = Reason::new(ReasonCode::EnvChanged)
+            .what("STAGE")
+            .change(Some("dev"), Some("prod"));
+        assert_eq!(env.to_string(), "env changed: STAGE \"dev\"→\"prod\"");
+        let gone = Reason::new(ReasonCode::EnvChanged)
+            .what("STAGE")
+            .change(Some("dev"), None);
+        assert_eq!(gone.to_string(), "env changed: STAGE \"dev\" is gone");
+        let age = Reason::new(ReasonCode::RebuildAge)
+            .what("20h")
+            .change(Some("26h"), None);
+        assert_eq!(age.to_string(), "older than 20h: built 26h ago");
+        let command = Reason::new(ReasonCode::CommandChanged).change(Some("a"), Some("b"));
+        assert_eq!(command.to_string(), "command changed: \"a\"→\"b\"");
+    }
+}

@@ -1,0 +1,76 @@
+//! What a good build is recorded with, and the port through which the plan asks for it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::base::digest::Digest;
+use crate::base::job::JobId;
+
+/// The parts of a key by name, such as `file:recipes/orders.py` or `env:STAGE`.
+pub type Parts = BTreeMap<String, String>;
+
+/// What a good build is recorded with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Record {
+    /// The digest of all that the step is made from.
+    pub key: Digest,
+    /// The parts of the key by name.
+    pub parts: Parts,
+    /// What was made.
+    pub outputs: Vec<OutputRecord>,
+}
+
+/// An output as it was built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OutputRecord {
+    /// The node.
+    pub node: String,
+    /// Its path relative to the root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The digest of its content.
+    pub digest: Digest,
+}
+
+/// The last good build of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastGood {
+    /// The key that it was built with.
+    pub key: Digest,
+    /// When it ended.
+    pub built_at: jiff::Timestamp,
+    /// The run that built it.
+    pub job: JobId,
+    /// What was made.
+    pub outputs: Vec<OutputRecord>,
+}
+
+/// What was built before. The parts of keys are asked for only where a key differs.
+pub trait History {
+    /// The last good build of a step.
+    fn last(&self, step: &str) -> Option<&LastGood>;
+    /// The parts of the key of a step's last good build; empty where there is none.
+    fn parts(&self, step: &str) -> Parts;
+}
+
+/// A history in memory.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryHistory {
+    /// The last good build of each step, with the parts of its key.
+    pub steps: HashMap<String, (LastGood, Parts)>,
+}
+
+impl History for MemoryHistory {
+    fn last(&self, step: &str) -> Option<&LastGood> {
+        self.steps.get(step).map(|(last, _)| last)
+    }
+
+    fn parts(&self, step: &str) -> Parts {
+        self.steps
+            .get(step)
+            .map(|(_, parts)| parts.clone())
+            .unwrap_or_default()
+    }
+}

@@ -1,0 +1,41 @@
+//! The port of reporters: what shows or keeps the events of a run. Does not know who reports.
+
+use std::io;
+
+use crate::event::Stamped;
+use crate::view::RunView;
+
+/// Shows a run. It is called from one thread, in the order of the events, each after it is on disk.
+pub trait Reporter {
+    /// An event happened; `view` has it in already.
+    ///
+    /// # Errors
+    /// What writing gives. The reporter is not called again.
+    fn event(&mut self, view: &RunView, event: &Stamped) -> io::Result<()>;
+
+    /// A step printed something. Only for reporters that [want it](Reporter::wants_output).
+    ///
+    /// # Errors
+    /// As for [`Reporter::event`].
+    fn output(&mut self, _step: &str, _bytes: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Some time went by: `elapsed_ms` since the run began.
+    ///
+    /// # Errors
+    /// As for [`Reporter::event`].
+    fn tick(&mut self, _view: &RunView, _elapsed_ms: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Whether it wants the bytes that steps print.
+    fn wants_output(&self) -> bool {
+        false
+    }
+
+    /// How often it wants [`Reporter::tick`], in milliseconds; 0 for never.
+    fn tick_ms(&self) -> u64 {
+        0
+    }
+}

@@ -1,0 +1,3 @@
+//! What shows a run.
+
+pub mod api;

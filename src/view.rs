@@ -1,0 +1,230 @@
+//! The state of a run as its events tell it: what every reader shows. Any beginning of a run's events folds.
+
+use std::collections::HashMap;
+
+use crate::base::job::{JobId, JobState};
+use crate::event::{
+    Counts, Event, Failure, Outcome, PlannedStep, RunEnded, RunStarted, Stamped, StepEnded,
+};
+
+/// A run, folded from its events.
+#[derive(Clone, Debug, Default)]
+pub struct RunView {
+    /// The run's id and beginning; none before its first event.
+    pub head: Option<Head>,
+    /// The steps in the order of the plan.
+    pub steps: Vec<StepView>,
+    /// How many steps ended in which way so far.
+    pub counts: Counts,
+    /// Why nothing more starts.
+    pub stopping: Option<String>,
+    /// How it ended.
+    pub end: Option<RunEnded>,
+    /// When the last event happened, in milliseconds since the run began.
+    pub elapsed_ms: u64,
+    index: HashMap<String, usize>,
+}
+
+/// What a run began with. Its steps are in [`RunView::steps`].
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// The run.
+    pub job: JobId,
+    /// When it began.
+    pub at: jiff::Timestamp,
+    /// The first event, less its steps.
+    pub started: RunStarted,
+}
+
+/// A step of a run.
+#[derive(Clone, Debug)]
+pub struct StepView {
+    /// As it was planned.
+    pub plan: PlannedStep,
+    /// Where it stands.
+    pub state: StepState,
+    /// Which attempt, counted from 1; 0 before the first.
+    pub attempt: u32,
+    /// When the attempt began, in milliseconds since the run began.
+    pub began_ms: u64,
+    /// How long it took, once it has ended.
+    pub took_ms: u64,
+    /// What it runs.
+    pub command: String,
+    /// The file that its output goes to, relative to the state's folder.
+    pub log: String,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// The step because of which it was skipped.
+    pub because: Option<String>,
+}
+
+/// Where a step stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StepState {
+    /// It has not begun.
+    Waiting,
+    /// It runs.
+    Running,
+    /// Its outputs are being put in place.
+    Publishing,
+    /// It was built.
+    Built,
+    /// It was built, and came out as it was.
+    Same,
+    /// It turned out to be up to date.
+    Current,
+    /// It failed.
+    Failed,
+    /// It was stopped.
+    Stopped,
+    /// It was not started because of another, or because the run was stopped.
+    Skipped,
+}
+
+impl StepState {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Publishing => "publishing",
+            Self::Built => "built",
+            Self::Same => "same",
+            Self::Current => "current",
+            Self::Failed => "FAILED",
+            Self::Stopped => "stopped",
+            Self::Skipped => "skip",
+        }
+    }
+}
+
+impl RunView {
+    /// Folds events.
+    pub fn fold<'a>(events: impl IntoIterator<Item = &'a Stamped>) -> Self {
+        let mut view = Self::default();
+        for event in events {
+            view.apply(event);
+        }
+        view
+    }
+
+    /// A step by its id.
+    #[must_use]
+    pub fn step(&self, id: &str) -> Option<&StepView> {
+        self.index.get(id).map(|i| &self.steps[*i])
+    }
+
+    /// The steps in a state.
+    pub fn in_state(&self, state: StepState) -> impl Iterator<Item = &StepView> {
+        self.steps.iter().filter(move |step| step.state == state)
+    }
+
+    /// Where the run stands, as far as its events tell.
+    #[must_use]
+    pub fn state(&self) -> JobState {
+        self.end.as_ref().map_or(JobState::Running, |end| end.state)
+    }
+
+    /// Takes one more event in. Events of steps that the run does not know change nothing.
+    pub fn apply(&mut self, stamped: &Stamped) {
+        self.elapsed_ms = stamped.elapsed_ms;
+        match &stamped.event {
+            Event::RunStarted(started) => self.begin(stamped, started),
+            Event::StepStarted {
+                step,
+                attempt,
+                command,
+                log,
+            } => {
+                let began_ms = stamped.elapsed_ms;
+                self.with(step, |view| {
+                    view.state = StepState::Running;
+                    view.attempt = *attempt;
+                    view.began_ms = began_ms;
+                    view.command.clone_from(command);
+                    view.log.clone_from(log);
+                });
+            }
+            Event::StepPublishing { step, .. } => {
+                self.with(step, |view| view.state = StepState::Publishing)
+            }
+            Event::StepEnded(ended) => self.ended(ended),
+            Event::StepCurrent { step } => {
+                self.counts.current += 1;
+                self.with(step, |view| view.state = StepState::Current);
+            }
+            Event::StepSkipped { step, because } => {
+                self.counts.skipped += 1;
+                self.with(step, |view| {
+                    view.state = StepState::Skipped;
+                    view.because.clone_from(because);
+                });
+            }
+            Event::RunStopping { cause } => self.stopping = Some(cause.clone()),
+            Event::RunEnded(end) => self.end = Some(end.clone()),
+        }
+    }
+
+    fn begin(&mut self, stamped: &Stamped, started: &RunStarted) {
+        self.steps = started.steps.iter().cloned().map(StepView::new).collect();
+        self.index = started
+            .steps
+            .iter()
+            .enumerate()
+            .map(|(i, step)| (step.id.clone(), i))
+            .collect();
+        self.counts = Counts {
+            current: started.up_to_date,
+            ..Counts::default()
+        };
+        let started = RunStarted {
+            steps: Vec::new(),
+            ..started.clone()
+        };
+        self.head = Some(Head {
+            job: stamped.job.clone(),
+            at: stamped.at,
+            started,
+        });
+    }
+
+    fn ended(&mut self, ended: &StepEnded) {
+        let (count, state) = match ended.outcome {
+            Outcome::Built => (&mut self.counts.built, StepState::Built),
+            Outcome::Same => (&mut self.counts.same, StepState::Same),
+            Outcome::Failed => (&mut self.counts.failed, StepState::Failed),
+            Outcome::Stopped => (&mut self.counts.stopped, StepState::Stopped),
+        };
+        *count += 1;
+        self.with(&ended.step, |view| {
+            view.state = state;
+            view.attempt = ended.attempt;
+            view.took_ms = ended.took_ms;
+            view.failure.clone_from(&ended.failure);
+        });
+    }
+
+    fn with(&mut self, step: &str, change: impl FnOnce(&mut StepView)) {
+        if let Some(i) = self.index.get(step) {
+            change(&mut self.steps[*i]);
+        }
+    }
+}
+
+impl StepView {
+    fn new(plan: PlannedStep) -> Self {
+        Self {
+            plan,
+            state: StepState::Waiting,
+            attempt: 0,
+            began_ms: 0,
+            took_ms: 0,
+            command: String::new(),
+            log: String::new(),
+            failure: None,
+            because: None,
+        }
+    }
+}
