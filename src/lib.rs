@@ -2,7 +2,9 @@
 
 pub mod base;
 pub mod event;
+pub mod graph;
 pub mod pipeline;
 pub mod plan;
 pub mod report;
+pub mod select;
 pub mod view;

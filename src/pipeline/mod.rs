@@ -1,8 +1,10 @@
 //! The pipeline file: from text to a checked [`types::Pipeline`]. Pure: it reads no file, runs nothing, and does not
 //! know what is built.
 
+pub mod check;
 mod paths;
 pub mod raw;
 pub mod read;
+pub mod refs;
 pub mod template;
 pub mod types;

@@ -46,8 +46,8 @@ pub enum Item {
 /// Defaults of `kiln run`.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// The engine that builds.
-    pub engine: Option<String>,
+    /// The engine that builds, and where that is said.
+    pub engine: Option<(String, Span)>,
     /// How many jobs run at once.
     pub max_parallel: Option<u32>,
     /// When a step may start.
@@ -103,6 +103,8 @@ pub struct Node {
     pub description: Option<String>,
     /// Where its name stands in the file.
     pub span: Span,
+    /// Where its path stands, or the name.
+    pub path_span: Span,
 }
 
 /// What makes nodes from nodes.
@@ -114,6 +116,8 @@ pub struct Recipe {
     pub task: bool,
     /// What it reads, in the order of the file.
     pub inputs: Vec<NodeId>,
+    /// Where each input is named.
+    pub input_spans: Vec<Span>,
     /// What it makes, in the order of the file.
     pub outputs: Vec<NodeId>,
     /// What it runs; `None` where only an engine that knows the recipe can build.

@@ -1,0 +1,473 @@
+//! Recipes: from the keys of a table to a checked [`Recipe`].
+
+use std::collections::BTreeMap;
+
+use toml::Spanned;
+
+use crate::base::id::{Id as _, NodeId, RecipeId};
+use crate::base::span::{Problem, Span};
+use crate::base::text::parse_duration;
+use crate::pipeline::check::command::{self, locate_text};
+use crate::pipeline::check::{Checker, Entry, Named};
+use crate::pipeline::paths;
+use crate::pipeline::raw::{EnvValue, RawMake, Run, Table};
+use crate::pipeline::template::{self, Template};
+use crate::pipeline::types::{Command, DEFAULT_SHELL, Item, Rebuild, Recipe};
+
+/// A recipe with its outputs found, before its own keys are looked at.
+pub(super) struct Draft {
+    name: String,
+    span: Span,
+    task: bool,
+    own_item: bool,
+    in_place: Option<Spanned<bool>>,
+    outputs: Vec<NodeId>,
+    make: RawMake,
+}
+
+impl Checker<'_> {
+    /// The recipe that an entry holds, if it holds one. Registers the names of recipes and tasks.
+    pub(super) fn recipe_of(&mut self, named: Named) -> Option<Draft> {
+        let Named { name, span, entry } = named;
+        let own_item = !matches!(entry, Entry::Node(..));
+        match entry {
+            Entry::Node(_, mut raw) => {
+                let make = raw.take_make();
+                let id = self.pipeline.node(&name)?;
+                if make.run.is_none() && make.inputs.is_none() {
+                    self.keys_without_run(&name, &make, raw.in_place.as_ref());
+                    return None;
+                }
+                Some(Draft {
+                    name,
+                    span,
+                    task: false,
+                    own_item,
+                    in_place: raw.in_place,
+                    outputs: vec![id],
+                    make,
+                })
+            }
+            Entry::Recipe(mut raw) => {
+                let make = raw.take_make();
+                if raw.outputs.is_empty() {
+                    let problem =
+                        Problem::new("no-output", format!("recipe `{name}` has no outputs"))
+                            .at(&span, "this recipe");
+                    self.problem(problem.help(format!(
+                        "say what it makes: outputs = [\"…\"], or make it a task: [task.{name}]"
+                    )));
+                }
+                let outputs = self.resolve_all(&raw.outputs, "output");
+                Some(Draft {
+                    name,
+                    span,
+                    task: false,
+                    own_item,
+                    in_place: raw.in_place,
+                    outputs,
+                    make,
+                })
+            }
+            Entry::Task(mut raw) => {
+                let make = raw.take_make();
+                if make.run.is_none() {
+                    let problem =
+                        Problem::new("missing-key", format!("task `{name}` has no `run`"))
+                            .at(&span, "this task");
+                    self.problem(problem.help("a task is what it runs: run = \"…\""));
+                }
+                Some(Draft {
+                    name,
+                    span,
+                    task: true,
+                    own_item,
+                    in_place: None,
+                    outputs: Vec::new(),
+                    make,
+                })
+            }
+        }
+    }
+
+    fn resolve_all(&mut self, names: &[Spanned<String>], role: &str) -> Vec<NodeId> {
+        let mut ids = Vec::with_capacity(names.len());
+        for name in names {
+            let Some(id) = self.resolve(name, role) else {
+                continue;
+            };
+            if ids.contains(&id) {
+                let problem = Problem::new(
+                    "named-twice",
+                    format!("{role} `{}` stands twice", name.get_ref()),
+                );
+                self.problem(problem.at(&name.span(), "again here").help("leave one out"));
+            } else {
+                ids.push(id);
+            }
+        }
+        ids
+    }
+
+    fn keys_without_run(&mut self, name: &str, make: &RawMake, in_place: Option<&Spanned<bool>>) {
+        let keys: [(&str, Option<Span>); 9] = [
+            ("shell", make.shell.as_ref().map(Spanned::span)),
+            ("workdir", make.workdir.as_ref().map(Spanned::span)),
+            (
+                "files",
+                make.files
+                    .as_ref()
+                    .and_then(|files| files.first())
+                    .map(Spanned::span),
+            ),
+            ("tools", first_key(make.tools.as_ref())),
+            ("env", first_key(make.env.as_ref())),
+            (
+                "pass",
+                make.pass
+                    .as_ref()
+                    .and_then(|pass| pass.first())
+                    .map(Spanned::span),
+            ),
+            ("secrets", first_key(make.secrets.as_ref())),
+            ("rebuild", make.rebuild.as_ref().map(Spanned::span)),
+            ("in_place", in_place.map(Spanned::span)),
+        ];
+        for (key, span) in keys {
+            let Some(span) = span else { continue };
+            let problem = Problem::new(
+                "useless-key",
+                format!("`{key}` of `{name}` does nothing: it has no `run`"),
+            );
+            self.problem(
+                problem
+                    .at(&span, "here")
+                    .help("it is a source; say what makes it with `run`, or leave the key out"),
+            );
+        }
+    }
+
+    pub(super) fn add_recipe(&mut self, draft: Draft) {
+        let Draft {
+            name,
+            span,
+            task,
+            own_item,
+            in_place,
+            outputs,
+            mut make,
+        } = draft;
+        let id = RecipeId::from_index(self.pipeline.recipes.len());
+        let raw_inputs = make.inputs.take().unwrap_or_default();
+        let inputs = self.inputs(&name, &raw_inputs, &outputs);
+        self.claim(id, &name, &span, &outputs);
+        let run_span = make
+            .run
+            .as_ref()
+            .map_or_else(|| span.clone(), Spanned::span);
+        let run = make.run.take().and_then(|run| self.command(&name, run));
+        let shell = make.shell.take().or_else(|| self.defaults.shell.clone());
+        let default_shell = shell.is_none();
+        let recipe = Recipe {
+            task,
+            run,
+            shell: self.shell(shell),
+            default_shell,
+            workdir: self.workdir(make.workdir.take()),
+            files: self.files(make.files.take().unwrap_or_default()),
+            tools: self.tools(make.tools.take()),
+            env: self.env(make.env.take(), make.secrets.as_ref()),
+            pass: self.pass(make.pass.take()),
+            secrets: make
+                .secrets
+                .take()
+                .into_iter()
+                .flatten()
+                .map(|(k, v)| (k.into_inner(), v))
+                .collect(),
+            rebuild: self.rebuild(make.rebuild.take()),
+            in_place: in_place.is_some_and(Spanned::into_inner),
+            tags: make.tags.into_iter().map(Spanned::into_inner).collect(),
+            description: make.description,
+            inputs: inputs.iter().map(|(id, _)| *id).collect(),
+            input_spans: inputs.into_iter().map(|(_, span)| span).collect(),
+            outputs,
+            span,
+            run_span,
+            name: name.clone(),
+        };
+        self.pipeline.recipes.push(recipe);
+        if own_item {
+            self.pipeline.names.insert(name, Item::Recipe(id));
+        }
+        let problems = command::check(&self.pipeline, id, self.text, self.root);
+        self.problems.extend(problems);
+    }
+
+    fn inputs(
+        &mut self,
+        name: &str,
+        raw: &[Spanned<String>],
+        outputs: &[NodeId],
+    ) -> Vec<(NodeId, Span)> {
+        let mut inputs: Vec<(NodeId, Span)> = Vec::with_capacity(raw.len());
+        for input in raw {
+            let Some(id) = self.resolve(input, "input") else {
+                continue;
+            };
+            let text = input.get_ref();
+            if outputs.contains(&id) {
+                let problem = Problem::new(
+                    "self-input",
+                    format!("`{name}` reads `{text}`, which it makes itself"),
+                );
+                self.problem(
+                    problem
+                        .at(&input.span(), "its own output")
+                        .help("an input is made by something else"),
+                );
+            } else if inputs.iter().any(|(other, _)| *other == id) {
+                let problem = Problem::new("named-twice", format!("input `{text}` stands twice"));
+                self.problem(
+                    problem
+                        .at(&input.span(), "again here")
+                        .help("leave one out"),
+                );
+            } else {
+                inputs.push((id, input.span()));
+            }
+        }
+        inputs
+    }
+
+    /// Makes the recipe the maker of its outputs.
+    fn claim(&mut self, id: RecipeId, name: &str, span: &Span, outputs: &[NodeId]) {
+        for output in outputs {
+            let node = &mut self.pipeline.nodes[*output];
+            let Some(other) = node.maker else {
+                node.maker = Some(id);
+                continue;
+            };
+            let node = node.name.clone();
+            let other = &self.pipeline.recipes[other];
+            let problem = Problem::new(
+                "two-makers",
+                format!(
+                    "`{node}` is made twice: by `{}` and by `{name}`",
+                    other.name
+                ),
+            )
+            .at(&other.span.clone(), "made here")
+            .at(span, "and here");
+            self.problem(problem.help("a node is made by one recipe"));
+        }
+    }
+
+    fn command(&mut self, name: &str, run: Spanned<Run>) -> Option<Command> {
+        let span = run.span();
+        match run.into_inner() {
+            Run::Shell(text) if text.trim().is_empty() => self.empty_run(name, &span),
+            Run::Words(words) if words.first().is_none_or(String::is_empty) => {
+                self.empty_run(name, &span)
+            }
+            Run::Shell(text) => self.template(&text, &span).map(Command::Shell),
+            Run::Words(words) => {
+                let templates: Vec<_> = words
+                    .iter()
+                    .map(|word| self.template(word, &span))
+                    .collect();
+                templates
+                    .into_iter()
+                    .collect::<Option<_>>()
+                    .map(Command::Words)
+            }
+        }
+    }
+
+    fn empty_run(&mut self, name: &str, span: &Span) -> Option<Command> {
+        self.problem(
+            Problem::new("bad-value", format!("`run` of `{name}` is empty"))
+                .at(span, "here")
+                .help("say what it runs"),
+        );
+        None
+    }
+
+    fn template(&mut self, text: &str, outer: &Span) -> Option<Template> {
+        match template::parse(text) {
+            Ok(template) if text.contains('\0') => {
+                self.problem(Problem::new("bad-value", "a command holds a NUL").at(outer, "here"));
+                Some(template)
+            }
+            Ok(template) => Some(template),
+            Err(errors) => {
+                for (inner, message) in errors {
+                    let span = locate_text(self.text, outer, text, &inner);
+                    let problem = Problem::new("bad-template", message).at(&span, "here");
+                    self.problem(problem.help("a template is a name between `{{` and `}}`; `{{ '{{' }}` writes the braces themselves"));
+                }
+                None
+            }
+        }
+    }
+
+    fn shell(&mut self, shell: Option<Spanned<Vec<String>>>) -> Vec<String> {
+        let Some(shell) = shell else {
+            return DEFAULT_SHELL.map(str::to_owned).to_vec();
+        };
+        if shell.get_ref().first().is_none_or(String::is_empty) {
+            let problem = Problem::new("bad-value", "`shell` is empty").at(&shell.span(), "here");
+            self.problem(
+                problem.help("name a program and its options: shell = [\"sh\", \"-euc\"]"),
+            );
+        }
+        shell.into_inner()
+    }
+
+    fn workdir(&mut self, workdir: Option<Spanned<String>>) -> String {
+        let Some(workdir) = workdir.or_else(|| self.defaults.workdir.clone()) else {
+            return String::new();
+        };
+        paths::normal(workdir.get_ref()).unwrap_or_else(|error| {
+            let problem = Problem::new("bad-path", error.message(workdir.get_ref()))
+                .at(&workdir.span(), "this path");
+            self.problem(
+                problem.help("a working directory is relative to the root and stays inside it"),
+            );
+            String::new()
+        })
+    }
+
+    fn files(&mut self, files: Vec<Spanned<String>>) -> Vec<(String, Span)> {
+        let mut sound = Vec::with_capacity(files.len());
+        for file in files {
+            let span = file.span();
+            let problem = match paths::inside(file.get_ref()) {
+                Ok(path) => match globset::Glob::new(&path) {
+                    Ok(_) => {
+                        sound.push((path, span));
+                        continue;
+                    }
+                    Err(error) => Problem::new(
+                        "bad-glob",
+                        format!("`{path}` is not a glob: {}", error.kind()),
+                    ),
+                },
+                Err(error) => Problem::new("bad-path", error.message(file.get_ref())),
+            };
+            self.problem(
+                problem
+                    .at(&span, "this path")
+                    .help("`files` are paths or globs relative to the root, inside it"),
+            );
+        }
+        sound
+    }
+
+    fn tools(&mut self, tools: Option<Table<Spanned<String>>>) -> BTreeMap<String, String> {
+        let mut sound = BTreeMap::new();
+        for (name, command) in tools.unwrap_or_default() {
+            if command.get_ref().trim().is_empty() {
+                let problem = Problem::new(
+                    "bad-value",
+                    format!("the command of tool `{}` is empty", name.get_ref()),
+                );
+                self.problem(
+                    problem
+                        .at(&command.span(), "here")
+                        .help("say how its version is asked for: \"python3 --version\""),
+                );
+            }
+            sound.insert(name.into_inner(), command.into_inner());
+        }
+        sound
+    }
+
+    fn env(
+        &mut self,
+        own: Option<Table<EnvValue>>,
+        secrets: Option<&Table<crate::pipeline::raw::SecretValue>>,
+    ) -> BTreeMap<String, EnvValue> {
+        let own = own.unwrap_or_default();
+        let names = own
+            .keys()
+            .chain(secrets.into_iter().flat_map(BTreeMap::keys));
+        let names: Vec<_> = names
+            .map(|name| (name.get_ref().clone(), name.span()))
+            .collect();
+        for (name, span) in names {
+            self.variable(&name, &span);
+        }
+        for (name, _) in secrets.into_iter().flatten() {
+            if let Some((other, _)) = own.get_key_value(name) {
+                let problem = Problem::new(
+                    "duplicate-name",
+                    format!("`{}` is in `env` and in `secrets`", name.get_ref()),
+                )
+                .at(&other.span(), "here")
+                .at(&name.span(), "and here");
+                self.problem(problem.help("keep it in one of them"));
+            }
+        }
+        let mut env: BTreeMap<_, _> = self
+            .defaults
+            .env
+            .iter()
+            .map(|(name, value)| (name.get_ref().clone(), value.clone()))
+            .collect();
+        env.extend(
+            own.into_iter()
+                .map(|(name, value)| (name.into_inner(), value)),
+        );
+        for (secret, _) in secrets.into_iter().flatten() {
+            env.remove(secret.get_ref());
+        }
+        env
+    }
+
+    pub(super) fn variable(&mut self, name: &str, span: &Span) {
+        let help = if name.is_empty() || name.contains(['=', '\0']) {
+            "a variable's name is not empty and holds no `=`"
+        } else if name.starts_with("KILN_") {
+            "names that begin with KILN_ are set by Kiln"
+        } else {
+            return;
+        };
+        let problem = Problem::new("bad-name", format!("`{name}` cannot be a variable here"))
+            .at(span, "this name");
+        self.problem(problem.help(help));
+    }
+
+    fn pass(&mut self, own: Option<Vec<Spanned<String>>>) -> Vec<String> {
+        let all = self
+            .defaults
+            .pass
+            .iter()
+            .cloned()
+            .chain(own.unwrap_or_default());
+        all.map(Spanned::into_inner).collect()
+    }
+
+    fn rebuild(&mut self, own: Option<Spanned<String>>) -> Rebuild {
+        let Some(rebuild) = own.or_else(|| self.defaults.rebuild.clone()) else {
+            return Rebuild::Changed;
+        };
+        match rebuild.get_ref().as_str() {
+            "changed" => Rebuild::Changed,
+            "always" => Rebuild::Always,
+            "explicit" => Rebuild::Explicit,
+            "never" => Rebuild::Never,
+            text => parse_duration(text).map(Rebuild::Age).unwrap_or_else(|error| {
+                let problem = Problem::new("bad-duration", format!("`rebuild = \"{text}\"` is not an age: {error}"));
+                self.problem(problem.at(&rebuild.span(), "here").help("write \"changed\", \"always\", \"explicit\", \"never\", or an age such as \"20h\""));
+                Rebuild::Changed
+            }),
+        }
+    }
+}
+
+fn first_key<T>(table: Option<&Table<T>>) -> Option<Span> {
+    table
+        .and_then(|table| table.keys().next())
+        .map(Spanned::span)
+}

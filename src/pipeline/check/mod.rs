@@ -1,0 +1,318 @@
+//! From the mirror of the file to a checked pipeline, with every mistake of meaning at once. Looks at no disk; cycles
+//! are found by the graph.
+
+mod command;
+mod make;
+mod overlap;
+
+use std::collections::BTreeMap;
+
+use crate::base::id::{DenseMap, NodeId};
+use crate::base::span::{Problem, Problems, Span};
+use crate::base::text::{did_you_mean, is_name};
+use crate::pipeline::paths;
+use crate::pipeline::raw::{
+    RawDefaults, RawFile, RawNode, RawPipeline, RawRecipe, RawSettings, RawTask, Scalar, Table,
+};
+use crate::pipeline::types::{Item, Kind, Node, Pipeline, Settings};
+
+/// What the surroundings say about a file.
+#[derive(Clone, Debug)]
+pub struct Options<'a> {
+    /// The root: an absolute path. Whether paths need quotes depends on it.
+    pub root: &'a str,
+    /// Variables that replace those of `[vars]`.
+    pub vars: &'a [(String, String)],
+    /// A project key that replaces that of the file.
+    pub project: Option<&'a str>,
+}
+
+/// Checks what was read. The pipeline holds what is sound; it may be used only where no problem is more than a warning.
+#[must_use]
+pub fn check(raw: RawFile, text: &str, options: &Options<'_>) -> (Pipeline, Problems) {
+    let mut checker = Checker {
+        text,
+        root: options.root.trim_end_matches('/'),
+        defaults: raw.defaults,
+        pipeline: Pipeline::default(),
+        problems: Vec::new(),
+        broken: Vec::new(),
+    };
+    checker.header(&raw.pipeline, options.project);
+    checker.settings(raw.settings);
+    checker.vars(raw.vars, options.vars);
+    checker.default_env();
+    let mut entries = Vec::new();
+    for (kind, table) in [
+        (Kind::Dataset, raw.dataset),
+        (Kind::Folder, raw.folder),
+        (Kind::Model, raw.model),
+    ] {
+        collect(&mut entries, table, |raw| Entry::Node(kind, Box::new(raw)));
+    }
+    collect(&mut entries, raw.recipe, |raw| Entry::Recipe(Box::new(raw)));
+    collect(&mut entries, raw.task, |raw| Entry::Task(Box::new(raw)));
+    entries.sort_by_key(|named| named.span.start);
+    checker.entries(entries, &raw.pipeline);
+    let Checker {
+        pipeline,
+        mut problems,
+        ..
+    } = checker;
+    problems.sort_by_key(|p| p.labels.first().map(|label| label.span.start));
+    problems.dedup(); // a mistake of `[defaults]` is found with each recipe
+    (pipeline, problems)
+}
+
+/// What stands under a name.
+enum Entry {
+    Node(Kind, Box<RawNode>),
+    Recipe(Box<RawRecipe>),
+    Task(Box<RawTask>),
+}
+
+struct Named {
+    name: String,
+    span: Span,
+    entry: Entry,
+}
+
+fn collect<T>(entries: &mut Vec<Named>, table: Table<T>, entry: impl Fn(T) -> Entry) {
+    for (name, raw) in table {
+        let span = name.span();
+        entries.push(Named {
+            name: name.into_inner(),
+            span,
+            entry: entry(raw),
+        });
+    }
+}
+
+struct Checker<'a> {
+    text: &'a str,
+    root: &'a str,
+    defaults: RawDefaults,
+    pipeline: Pipeline,
+    problems: Problems,
+    /// Names that stand in the file but could not be taken; what refers to them is no mistake of its own.
+    broken: Vec<String>,
+}
+
+impl Checker<'_> {
+    fn problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    fn header(&mut self, raw: &RawPipeline, project: Option<&str>) {
+        if *raw.format.get_ref() != 1 {
+            let message = format!("format {} is not known", raw.format.get_ref());
+            let problem = Problem::new("unknown-format", message)
+                .at(&raw.format.span(), "this version of Kiln reads 1");
+            self.problem(problem.help("write `format = 1`, or use a newer Kiln"));
+        }
+        let name = raw.name.get_ref();
+        self.name(name, &raw.name.span());
+        let project = project
+            .or(raw.project.as_deref())
+            .map_or_else(|| name.to_uppercase(), str::to_owned);
+        self.pipeline.name.clone_from(name);
+        self.pipeline.project = project;
+        self.pipeline.description.clone_from(&raw.description);
+    }
+
+    fn name(&mut self, name: &str, span: &Span) -> bool {
+        if is_name(name) {
+            return true;
+        }
+        let problem =
+            Problem::new("bad-name", format!("`{name}` cannot be a name")).at(span, "this name");
+        self.problem(problem.help("a name has 1 to 128 letters, digits and `_`, and does not begin with a digit; `id` holds a name that does not fit"));
+        false
+    }
+
+    fn settings(&mut self, raw: RawSettings) {
+        let mut max_parallel = None;
+        if let Some(jobs) = raw.max_parallel {
+            if *jobs.get_ref() == 0 {
+                let problem = Problem::new("bad-value", "`max_parallel` is 0")
+                    .at(&jobs.span(), "nothing could run");
+                self.problem(problem.help("leave it out for the number of cores"));
+            }
+            max_parallel = Some(*jobs.get_ref());
+        }
+        let engine = raw
+            .engine
+            .map(|engine| (engine.get_ref().clone(), engine.span()));
+        self.pipeline.settings = Settings {
+            engine,
+            max_parallel,
+            schedule: raw.schedule,
+            mode: raw.mode,
+        };
+    }
+
+    fn vars(&mut self, raw: Table<toml::Spanned<Scalar>>, given: &[(String, String)]) {
+        let mut vars = BTreeMap::new();
+        for (name, value) in raw {
+            if self.name(name.get_ref(), &name.span()) {
+                vars.insert(name.into_inner(), value.into_inner().0);
+            }
+        }
+        for (name, value) in given {
+            match vars.get_mut(name) {
+                Some(slot) => slot.clone_from(value),
+                None => {
+                    let help = did_you_mean(name, vars.keys().map(String::as_str));
+                    let mut problem = Problem::new(
+                        "unknown-var",
+                        format!("--var {name}: the file has no such variable"),
+                    );
+                    problem.help =
+                        help.or_else(|| Some(format!("declare it: [vars] {name} = \"…\"")));
+                    self.problem(problem);
+                }
+            }
+        }
+        self.pipeline.vars = vars;
+    }
+
+    fn default_env(&mut self) {
+        let names: Vec<_> = self
+            .defaults
+            .env
+            .keys()
+            .map(|name| (name.get_ref().clone(), name.span()))
+            .collect();
+        for (name, span) in names {
+            self.variable(&name, &span);
+        }
+    }
+
+    fn entries(&mut self, entries: Vec<Named>, header: &RawPipeline) {
+        if entries.is_empty() {
+            let problem = Problem::new("empty-pipeline", "the pipeline is empty")
+                .at(&header.name.span(), "this one");
+            self.problem(problem.help(
+                "declare a dataset:\n[dataset.orders]\npath = \"build/orders.csv\"\nrun = \"…\"",
+            ));
+            return;
+        }
+        let entries = self.without_duplicates(entries);
+        for named in &entries {
+            if let Entry::Node(kind, raw) = &named.entry {
+                self.node(named, *kind, raw);
+            }
+        }
+        let mut recipes = Vec::new();
+        for named in entries {
+            recipes.extend(self.recipe_of(named));
+        }
+        for raw in recipes {
+            self.add_recipe(raw);
+        }
+        self.overlaps();
+    }
+
+    /// Names are unique over all kinds; of two things of one name the first counts.
+    fn without_duplicates(&mut self, entries: Vec<Named>) -> Vec<Named> {
+        let mut first: BTreeMap<String, Span> = BTreeMap::new();
+        let mut kept = Vec::with_capacity(entries.len());
+        for named in entries {
+            if let Some(span) = first.get(&named.name) {
+                let problem = Problem::new(
+                    "duplicate-name",
+                    format!("the name `{}` stands for two things", named.name),
+                )
+                .at(span, "first here")
+                .at(&named.span, "and again here");
+                self.problem(problem.help("names are unique over all kinds: give one another name; `id` holds its name on DSS"));
+                continue;
+            }
+            first.insert(named.name.clone(), named.span.clone());
+            if self.name(&named.name, &named.span) {
+                kept.push(named);
+            } else {
+                self.broken.push(named.name);
+            }
+        }
+        kept
+    }
+
+    fn node(&mut self, named: &Named, kind: Kind, raw: &RawNode) {
+        let path_span = raw
+            .path
+            .as_ref()
+            .map_or_else(|| named.span.clone(), toml::Spanned::span);
+        let path = raw
+            .path
+            .as_ref()
+            .and_then(|path| match paths::inside(path.get_ref()) {
+                Ok(path) => Some(path),
+                Err(error) => {
+                    let problem = Problem::new("bad-path", error.message(path.get_ref()))
+                        .at(&path.span(), "this path");
+                    self.problem(problem.help("paths are relative to the root and stay inside it"));
+                    None
+                }
+            });
+        if let (Some(digest), Some(_)) = (&raw.digest, &raw.path) {
+            let problem = Problem::new(
+                "useless-key",
+                format!("`{}` has a path and a `digest` command", named.name),
+            )
+            .at(&digest.span(), "the content of its path is digested anyway");
+            self.problem(problem.help("leave `digest` out, or the path"));
+        }
+        let id = self.pipeline.nodes.push(Node {
+            name: named.name.clone(),
+            kind,
+            id: raw.id.clone(),
+            project: raw.project.clone(),
+            path,
+            digest: raw.digest.as_ref().map(|digest| digest.get_ref().clone()),
+            maker: None,
+            tags: raw.tags.iter().map(|tag| tag.get_ref().clone()).collect(),
+            description: raw.description.clone(),
+            span: named.span.clone(),
+            path_span,
+        });
+        self.pipeline
+            .names
+            .insert(named.name.clone(), Item::Node(id));
+    }
+
+    /// The node of a name that something refers to.
+    fn resolve(&mut self, name: &toml::Spanned<String>, role: &str) -> Option<NodeId> {
+        let text = name.get_ref();
+        match self.pipeline.names.get(text) {
+            Some(Item::Node(id)) => return Some(*id),
+            Some(Item::Recipe(_)) => {}
+            None if self.broken.contains(text) => return None,
+            None => {
+                let known = self.pipeline.nodes.values().map(|node| node.name.as_str());
+                let help = did_you_mean(text, known)
+                    .unwrap_or_else(|| format!("declare it: [dataset.{text}]"));
+                let problem = Problem::new("unknown-node", format!("unknown {role} `{text}`"));
+                self.problem(
+                    problem
+                        .at(&name.span(), "no dataset, folder or model has this name")
+                        .help(help),
+                );
+                return None;
+            }
+        }
+        let problem = Problem::new(
+            "not-a-node",
+            format!("{role} `{text}` is a recipe or a task"),
+        );
+        self.problem(
+            problem
+                .at(&name.span(), "a dataset, a folder or a model is needed")
+                .help("name what it makes"),
+        );
+        None
+    }
+}
+
+/// The part of a dense map that `check` fills.
+type Nodes = DenseMap<NodeId, Node>;

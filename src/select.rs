@@ -1,0 +1,264 @@
+//! Which steps are wanted: targets such as `orders`, `+orders`, `orders+`, `tag:daily`. Does not know what is out of date.
+
+use crate::base::id::{DenseMap, RecipeId};
+use crate::base::job::BuildMode;
+use crate::base::text::did_you_mean;
+use crate::graph::Graph;
+use crate::pipeline::types::{Item, Pipeline, Rebuild};
+
+/// The steps that a request asks for.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// The targets as they were given.
+    pub targets: Vec<String>,
+    /// What is built.
+    pub mode: BuildMode,
+    /// How each step is wanted.
+    pub want: DenseMap<RecipeId, Want>,
+    /// Steps that the engine cannot build, where all were asked for.
+    pub not_for_engine: Vec<RecipeId>,
+}
+
+/// How a step is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Not at all.
+    No,
+    /// Because a target is made from it.
+    Upstream,
+    /// As a target.
+    Target,
+}
+
+/// Why nothing can be selected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SelectError {
+    /// A target that cannot be meant: its text, what is wrong, a way out.
+    #[error("{message}")]
+    Target {
+        /// What is wrong.
+        message: String,
+        /// A way out.
+        help: String,
+    },
+    /// No step is wanted.
+    #[error("nothing was selected: {0}")]
+    Nothing(String),
+}
+
+/// Finds the steps that the targets ask for. `can_build` says whether the engine can build a step at all.
+///
+/// # Errors
+/// The first target that cannot be meant, or that nothing was selected.
+pub fn select(
+    pipeline: &Pipeline,
+    graph: &Graph,
+    targets: &[String],
+    mode: BuildMode,
+    can_build: &dyn Fn(RecipeId) -> bool,
+) -> Result<Selection, SelectError> {
+    let buildable = buildable(graph, can_build);
+    let mut selector = Selector {
+        pipeline,
+        graph,
+        buildable: &buildable,
+        want: DenseMap::filled(pipeline.recipes.len(), Want::No),
+    };
+    let mut not_for_engine = Vec::new();
+    if targets.is_empty() {
+        not_for_engine = selector.all();
+    }
+    for target in targets {
+        selector.target(target)?;
+    }
+    if !selector.want.values().any(|want| *want == Want::Target) {
+        return Err(SelectError::Nothing(nothing(targets, &not_for_engine)));
+    }
+    if mode != BuildMode::Only {
+        selector.close_upwards();
+    }
+    Ok(Selection {
+        targets: targets.to_vec(),
+        mode,
+        want: selector.want,
+        not_for_engine,
+    })
+}
+
+fn nothing(targets: &[String], not_for_engine: &[RecipeId]) -> String {
+    if !targets.is_empty() {
+        format!("no step matches {}", targets.join(", "))
+    } else if not_for_engine.is_empty() {
+        "the pipeline has no recipe that is not `rebuild = \"explicit\"`".to_owned()
+    } else {
+        "the engine can build none of the recipes: they have no `run`".to_owned()
+    }
+}
+
+/// The steps that the engine can build, and all that they are made from too.
+fn buildable(graph: &Graph, can_build: &dyn Fn(RecipeId) -> bool) -> DenseMap<RecipeId, bool> {
+    let mut buildable = DenseMap::filled(graph.order.len(), false);
+    for id in &graph.order {
+        buildable[*id] = can_build(*id) && graph.needs[*id].iter().all(|need| buildable[*need]);
+    }
+    buildable
+}
+
+struct Selector<'a> {
+    pipeline: &'a Pipeline,
+    graph: &'a Graph,
+    buildable: &'a DenseMap<RecipeId, bool>,
+    want: DenseMap<RecipeId, Want>,
+}
+
+impl Selector<'_> {
+    /// Wants all that can be built unasked, and gives what cannot be built.
+    fn all(&mut self) -> Vec<RecipeId> {
+        let mut not_for_engine = Vec::new();
+        for id in &self.graph.order {
+            if !self.buildable[*id] {
+                not_for_engine.push(*id);
+            } else if self.pipeline.recipes[*id].rebuild != Rebuild::Explicit {
+                self.want[*id] = Want::Target;
+            }
+        }
+        not_for_engine
+    }
+
+    fn target(&mut self, text: &str) -> Result<(), SelectError> {
+        let (up, rest) = text
+            .strip_prefix('+')
+            .map_or((false, text), |rest| (true, rest));
+        let (down, name) = rest
+            .strip_suffix('+')
+            .map_or((false, rest), |name| (true, name));
+        let (named, readers) = self.named(name, text)?;
+        if named.is_empty() && !down && !name.starts_with("tag:") {
+            let message = format!("target `{text}`: nothing makes `{name}`, it is a source");
+            let help = format!("`{name}+` builds all that is made from it");
+            return Err(SelectError::Target { message, help });
+        }
+        for id in &named {
+            self.can(*id, text)?;
+            self.want[*id] = Want::Target;
+        }
+        if up {
+            self.walk(&named, |graph, id| &graph.needs[id]);
+        }
+        if down {
+            for id in &readers {
+                self.take(*id);
+            }
+            let from: Vec<_> = named.into_iter().chain(readers).collect();
+            self.walk(&from, |graph, id| &graph.feeds[id]);
+        }
+        Ok(())
+    }
+
+    /// The steps that a name stands for, and for a source the steps that read it.
+    fn named(&self, name: &str, text: &str) -> Result<(Vec<RecipeId>, Vec<RecipeId>), SelectError> {
+        if let Some(tag) = name.strip_prefix("tag:") {
+            return Ok((self.tagged(tag), Vec::new()));
+        }
+        match self.pipeline.names.get(name) {
+            Some(Item::Recipe(id)) => Ok((vec![*id], Vec::new())),
+            Some(Item::Node(node)) => match self.pipeline.nodes[*node].maker {
+                Some(id) => Ok((vec![id], Vec::new())),
+                None => {
+                    let readers = self
+                        .pipeline
+                        .recipes
+                        .iter()
+                        .filter(|(_, recipe)| recipe.inputs.contains(node));
+                    Ok((Vec::new(), readers.map(|(id, _)| id).collect()))
+                }
+            },
+            None => {
+                let help = did_you_mean(name, self.pipeline.names.keys().map(String::as_str));
+                let help = help.unwrap_or_else(|| "`kiln list` shows what there is".to_owned());
+                Err(SelectError::Target {
+                    message: format!("unknown target `{text}`"),
+                    help,
+                })
+            }
+        }
+    }
+
+    fn tagged(&self, tag: &str) -> Vec<RecipeId> {
+        let node_has = |id: &RecipeId| {
+            let outputs = &self.pipeline.recipes[*id].outputs;
+            outputs
+                .iter()
+                .any(|node| self.pipeline.nodes[*node].tags.iter().any(|t| t == tag))
+        };
+        let has = |id: &RecipeId| {
+            self.pipeline.recipes[*id].tags.iter().any(|t| t == tag) || node_has(id)
+        };
+        self.graph
+            .order
+            .iter()
+            .copied()
+            .filter(|id| has(id) && self.buildable[*id])
+            .collect()
+    }
+
+    fn can(&self, id: RecipeId, text: &str) -> Result<(), SelectError> {
+        if self.buildable[id] {
+            return Ok(());
+        }
+        let name = &self.pipeline.recipes[id].name;
+        let why = if self.pipeline.recipes[id].run.is_none() {
+            format!("`{name}` has no `run`")
+        } else {
+            format!("what `{name}` is made from has no `run`")
+        };
+        let message = format!("target `{text}`: this engine cannot build it: {why}");
+        Err(SelectError::Target {
+            message,
+            help: "choose another engine, or say what it runs".to_owned(),
+        })
+    }
+
+    /// Wants a step that was reached from a target, unless it is built only when named.
+    fn take(&mut self, id: RecipeId) -> bool {
+        let wanted = self.buildable[id] && self.pipeline.recipes[id].rebuild != Rebuild::Explicit;
+        if wanted {
+            self.want[id] = Want::Target;
+        }
+        wanted
+    }
+
+    fn walk(&mut self, from: &[RecipeId], next: impl Fn(&Graph, RecipeId) -> &Vec<RecipeId>) {
+        let mut seen = DenseMap::filled(self.want.len(), false);
+        let mut queue = from.to_vec();
+        while let Some(id) = queue.pop() {
+            for other in next(self.graph, id) {
+                if !seen[*other] {
+                    seen[*other] = true;
+                    if self.take(*other) {
+                        queue.push(*other);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Wants what the targets are made from. What is built only when named stays out, with all above it.
+    fn close_upwards(&mut self) {
+        for id in self.graph.order.iter().rev() {
+            if self.want[*id] == Want::No {
+                continue;
+            }
+            for need in &self.graph.needs[*id] {
+                if self.want[*need] == Want::No
+                    && self.pipeline.recipes[*need].rebuild != Rebuild::Explicit
+                {
+                    self.want[*need] = Want::Upstream;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
