@@ -59,7 +59,18 @@ pub fn duration(value: Duration) -> String {
     }
 }
 
-/// The same for a number of milliseconds.
+/// Writes an age for people, in its largest fitting unit: `40s`, `26h`, `12d`.
+#[must_use]
+pub fn age(value: Duration) -> String {
+    match value.as_secs() {
+        secs if secs < 120 => format!("{secs}s"),
+        secs if secs < 7_200 => format!("{}m", secs / 60),
+        secs if secs < 172_800 => format!("{}h", secs / 3_600),
+        secs => format!("{}d", secs / 86_400),
+    }
+}
+
+/// Writes a number of milliseconds as [`duration`] does.
 #[must_use]
 pub fn millis(value: u64) -> String {
     duration(Duration::from_millis(value))

@@ -1,4 +1,171 @@
 //! What would be built, in which order and why. Pure: what is on disk and what was built before comes in as data.
 
+pub mod decide;
+pub mod estimate;
+pub mod facts;
+pub mod json;
+pub mod key;
 pub mod reason;
 pub mod record;
+
+use std::collections::HashMap;
+
+use crate::base::id::{DenseMap, NodeId, RecipeId};
+use crate::base::span::{Problem, Problems};
+use crate::graph::Graph;
+use crate::pipeline::types::Pipeline;
+use crate::plan::decide::{Basis, Input, Verdict};
+use crate::plan::reason::{Action, Reason};
+use crate::select::{Selection, Want};
+
+/// The wanted steps in run order, each with what happens to it and why.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+/// A step of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The step.
+    pub id: RecipeId,
+    /// Its stage in the whole graph, counted from 1.
+    pub stage: u32,
+    /// What happens to it.
+    pub action: Action,
+    /// Why; empty for what is up to date.
+    pub reasons: Vec<Reason>,
+    /// How long it usually takes, in milliseconds.
+    pub expected_ms: Option<u64>,
+}
+
+/// How many steps of each kind a plan has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlanCounts {
+    /// Built for certain.
+    pub build: usize,
+    /// Perhaps built.
+    pub maybe: usize,
+    /// Decided by the engine.
+    pub ask: usize,
+    /// Up to date.
+    pub skip: usize,
+}
+
+impl Plan {
+    /// Decides about every wanted step. `durations` says how long steps usually take, in milliseconds.
+    ///
+    /// # Errors
+    /// Inputs that are not there and that nothing builds.
+    pub fn make(
+        basis: &Basis<'_>,
+        graph: &Graph,
+        selection: &Selection,
+        durations: &HashMap<String, u64>,
+    ) -> Result<Self, Problems> {
+        let mut pending: DenseMap<NodeId, bool> =
+            DenseMap::filled(basis.pipeline.nodes.len(), false);
+        let mut steps = Vec::new();
+        let mut problems = Vec::new();
+        for id in graph
+            .order
+            .iter()
+            .copied()
+            .filter(|id| selection.want[*id] != Want::No)
+        {
+            let recipe = &basis.pipeline.recipes[id];
+            let input = |node| {
+                if pending[node] {
+                    Input::Pending
+                } else {
+                    basis.seen(node)
+                }
+            };
+            let (action, reasons) = match basis.decide(id, &input) {
+                Verdict::Build(reasons) => (Action::Build, reasons),
+                Verdict::Maybe(reasons) => (Action::Maybe, reasons),
+                Verdict::Skip => (Action::Skip, Vec::new()),
+                Verdict::Lacks(node) => {
+                    problems.push(lacks(basis.pipeline, selection, id, node));
+                    (Action::Build, Vec::new())
+                }
+            };
+            if action != Action::Skip {
+                for output in &recipe.outputs {
+                    pending[*output] = true;
+                }
+            }
+            let expected_ms = durations.get(&recipe.name).copied();
+            steps.push(Step {
+                id,
+                stage: graph.stage[id],
+                action,
+                reasons,
+                expected_ms,
+            });
+        }
+        if problems.is_empty() {
+            Ok(Self { steps })
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// How many steps of each kind there are.
+    #[must_use]
+    pub fn counts(&self) -> PlanCounts {
+        let mut counts = PlanCounts::default();
+        for step in &self.steps {
+            match step.action {
+                Action::Build => counts.build += 1,
+                Action::Maybe => counts.maybe += 1,
+                Action::Ask => counts.ask += 1,
+                Action::Skip => counts.skip += 1,
+            }
+        }
+        counts
+    }
+
+    /// The steps that are or may be built.
+    pub fn active(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| step.action != Action::Skip)
+    }
+}
+
+/// The mistake that a wanted step reads what is not there.
+fn lacks(pipeline: &Pipeline, selection: &Selection, id: RecipeId, node: NodeId) -> Problem {
+    let recipe = &pipeline.recipes[id];
+    let node = &pipeline.nodes[node];
+    let span = recipe
+        .inputs
+        .iter()
+        .zip(&recipe.input_spans)
+        .find(|(input, _)| pipeline.nodes[**input].name == node.name);
+    let mut problem = Problem::new(
+        "missing-input",
+        format!(
+            "`{}` is not there, and `{}` needs it",
+            node.name, recipe.name
+        ),
+    );
+    if let (Some(_), Some(path)) = (node.maker, &node.path) {
+        problem = problem.at(&node.path_span, format!("there is nothing at {path}"));
+    } else if let Some(path) = &node.path {
+        problem = Problem::new(
+            "missing-source",
+            format!(
+                "source `{}` is not there, and `{}` needs it",
+                node.name, recipe.name
+            ),
+        )
+        .at(&node.path_span, format!("there is nothing at {path}"));
+    }
+    if let Some((_, span)) = span {
+        problem = problem.at(span, "needed here");
+    }
+    problem.help(match node.maker.map(|maker| selection.want[maker]) {
+        None => "put the file there, or say what makes it with `run`".to_owned(),
+        Some(_) => format!("build it first: kiln run {}", node.name),
+    })
+}

@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::text::one_line;
+use crate::base::text::{age, one_line};
 
 /// What happens to a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -145,6 +145,26 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// The sentence for it as of `now`: an age is told as such, not as the date of the last build.
+    #[must_use]
+    pub fn as_of(&self, now: jiff::Timestamp) -> String {
+        let built = self
+            .old
+            .as_deref()
+            .and_then(|old| old.parse::<jiff::Timestamp>().ok());
+        match (self.code, built) {
+            (ReasonCode::RebuildAge, Some(built)) => {
+                let ago =
+                    std::time::Duration::try_from(now.duration_since(built)).unwrap_or_default();
+                let what = self.what.as_deref().unwrap_or_default();
+                format!("older than {what}: built {} ago", age(ago))
+            }
+            _ => self.to_string(),
+        }
+    }
+}
+
 /// `code changed: recipes/orders.py 9c1e→4f02`
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -152,8 +172,8 @@ impl fmt::Display for Reason {
         if self.code == ReasonCode::RebuildAge {
             return write!(
                 f,
-                "older than {what}: built {} ago",
-                self.old.as_deref().unwrap_or("long")
+                "older than {what}: built {}",
+                self.old.as_deref().unwrap_or("long ago")
             );
         }
         f.write_str(self.head())?;
@@ -201,8 +221,15 @@ mod tests {
         assert_eq!(gone.to_string(), "env changed: STAGE \"dev\" is gone");
         let age = Reason::new(ReasonCode::RebuildAge)
             .what("20h")
-            .change(Some("26h"), None);
-        assert_eq!(age.to_string(), "older than 20h: built 26h ago");
+            .change(Some("2026-11-21T00:00:00Z"), None);
+        assert_eq!(
+            age.to_string(),
+            "older than 20h: built 2026-11-21T00:00:00Z"
+        );
+        assert_eq!(
+            age.as_of("2026-11-22T02:00:00Z".parse().unwrap()),
+            "older than 20h: built 26h ago"
+        );
         let command = Reason::new(ReasonCode::CommandChanged).change(Some("a"), Some("b"));
         assert_eq!(command.to_string(), "command changed: \"a\"→\"b\"");
     }

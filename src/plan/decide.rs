@@ -1,0 +1,293 @@
+//! The one decision: whether a step is built, and why. `plan` asks it with what is known beforehand, `run` asks it again
+//! for what was left open once the inputs are known.
+
+use std::collections::BTreeSet;
+
+use crate::base::digest::Digest;
+use crate::base::id::{NodeId, RecipeId};
+use crate::base::job::BuildMode;
+use crate::pipeline::types::{Pipeline, Rebuild};
+use crate::plan::facts::{Content, Facts};
+use crate::plan::key;
+use crate::plan::reason::{Reason, ReasonCode};
+use crate::plan::record::{History, LastGood};
+
+/// What is decided about a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is built.
+    Build(Vec<Reason>),
+    /// It depends on how something above it comes out, or on a probe.
+    Maybe(Vec<Reason>),
+    /// It is up to date.
+    Skip,
+    /// It would have to be built, and this input is not there.
+    Lacks(NodeId),
+}
+
+/// What is known of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Its content.
+    Is(Digest),
+    /// It is, or may be, built before.
+    Pending,
+    /// It was not asked for.
+    NotProbed,
+    /// It is not there.
+    Missing,
+}
+
+/// All that a decision rests on.
+pub struct Basis<'a> {
+    /// The pipeline.
+    pub pipeline: &'a Pipeline,
+    /// What is there now.
+    pub facts: &'a Facts,
+    /// What was built before.
+    pub history: &'a dyn History,
+    /// What is asked for.
+    pub mode: BuildMode,
+}
+
+impl Basis<'_> {
+    /// Decides about a wanted step.
+    #[must_use]
+    pub fn decide(&self, id: RecipeId, input: &dyn Fn(NodeId) -> Input) -> Verdict {
+        let recipe = &self.pipeline.recipes[id];
+        let last = self.history.last(&recipe.name);
+        if self.mode == BuildMode::Missing || recipe.rebuild == Rebuild::Never {
+            match self.missing(id, last) {
+                Some(reason) if self.mode == BuildMode::Missing || !self.asked() => {
+                    return self
+                        .lacks(id, input)
+                        .unwrap_or(Verdict::Build(vec![reason]));
+                }
+                None if !self.asked() => return Verdict::Skip,
+                _ => {}
+            }
+        }
+        if let Some(lacks) = self.lacks(id, input) {
+            return lacks;
+        }
+        if self.asked() {
+            return Verdict::Build(vec![
+                Reason::new(ReasonCode::Asked).what(format!("--mode {}", self.mode)),
+            ]);
+        }
+        let Some(last) = last else {
+            return Verdict::Build(vec![Reason::new(ReasonCode::NeverBuilt)]);
+        };
+        let mut reasons: Vec<_> = self.rebuild(id, last).into_iter().collect();
+        reasons.extend(self.changed(id, last, input));
+        reasons.extend(self.outputs(id, last));
+        if !reasons.is_empty() {
+            return Verdict::Build(reasons);
+        }
+        let open = self.open(id, input);
+        if open.is_empty() {
+            Verdict::Skip
+        } else {
+            Verdict::Maybe(open)
+        }
+    }
+
+    fn asked(&self) -> bool {
+        matches!(self.mode, BuildMode::Only | BuildMode::Forced)
+    }
+
+    fn lacks(&self, id: RecipeId, input: &dyn Fn(NodeId) -> Input) -> Option<Verdict> {
+        let inputs = &self.pipeline.recipes[id].inputs;
+        inputs
+            .iter()
+            .find(|node| input(**node) == Input::Missing)
+            .map(|node| Verdict::Lacks(*node))
+    }
+
+    /// Why there is no output; none where there is one.
+    fn missing(&self, id: RecipeId, last: Option<&LastGood>) -> Option<Reason> {
+        let outputs = &self.pipeline.recipes[id].outputs;
+        let absent = outputs.iter().find(|node| match self.facts.nodes[**node] {
+            Content::Missing => true,
+            Content::AsRecorded => last.is_none(),
+            Content::Is(_) | Content::NotProbed => false,
+        });
+        match absent {
+            Some(node) if last.is_some() => {
+                Some(Reason::new(ReasonCode::OutputMissing).what(&self.pipeline.nodes[*node].name))
+            }
+            Some(_) => Some(Reason::new(ReasonCode::NeverBuilt)),
+            None if outputs.is_empty() && last.is_none() => {
+                Some(Reason::new(ReasonCode::NeverBuilt))
+            }
+            None => None,
+        }
+    }
+
+    fn rebuild(&self, id: RecipeId, last: &LastGood) -> Option<Reason> {
+        match self.pipeline.recipes[id].rebuild {
+            Rebuild::Always => Some(Reason::new(ReasonCode::RebuildAlways)),
+            Rebuild::Age(age) => {
+                let old = self.facts.now.duration_since(last.built_at);
+                let over = std::time::Duration::try_from(old).is_ok_and(|old| old > age);
+                over.then(|| {
+                    let built = last.built_at.to_string();
+                    Reason::new(ReasonCode::RebuildAge)
+                        .what(crate::base::text::age(age))
+                        .change(Some(&built), None)
+                })
+            }
+            Rebuild::Changed | Rebuild::Explicit | Rebuild::Never => None,
+        }
+    }
+
+    /// What differs from the last good build in all that is known.
+    fn changed(
+        &self,
+        id: RecipeId,
+        last: &LastGood,
+        input: &dyn Fn(NodeId) -> Input,
+    ) -> Vec<Reason> {
+        let own = &self.facts.recipes[id];
+        let known = |node| match input(node) {
+            Input::Is(digest) => Some(digest),
+            Input::Pending | Input::NotProbed | Input::Missing => None,
+        };
+        if key::key(self.pipeline, id, own, &known) == last.key {
+            return Vec::new();
+        }
+        let old = self.history.parts(&self.pipeline.recipes[id].name);
+        let new = key::parts(self.pipeline, id, own, &known);
+        let open = self.open_parts(id, &known);
+        let names: BTreeSet<&String> = old
+            .keys()
+            .chain(new.keys())
+            .filter(|name| !open.contains(*name))
+            .collect();
+        let reasons = names
+            .into_iter()
+            .filter(|name| old.get(*name) != new.get(*name))
+            .map(|name| {
+                let (code, what) = key::meaning(name);
+                let (old, new) = (
+                    old.get(name).map(String::as_str),
+                    new.get(name).map(String::as_str),
+                );
+                let code = match (code, old, new) {
+                    (ReasonCode::InputChanged, None, Some(_)) => ReasonCode::InputAdded,
+                    (ReasonCode::InputChanged, Some(_), None) => ReasonCode::InputRemoved,
+                    _ => code,
+                };
+                let reason = Reason {
+                    what: what.map(str::to_owned),
+                    ..Reason::new(code)
+                };
+                match code {
+                    ReasonCode::InputAdded | ReasonCode::InputRemoved | ReasonCode::OutputMoved => {
+                        reason
+                    }
+                    _ => reason.change(old, new),
+                }
+            });
+        let mut reasons: Vec<_> = reasons.collect();
+        reasons.sort_by_key(|reason| reason.code);
+        reasons.dedup();
+        reasons
+    }
+
+    /// The parts whose value is not known yet.
+    fn open_parts(
+        &self,
+        id: RecipeId,
+        known: &dyn Fn(NodeId) -> Option<Digest>,
+    ) -> BTreeSet<String> {
+        let recipe = &self.pipeline.recipes[id];
+        let inputs = recipe.inputs.iter().filter(|node| known(**node).is_none());
+        let inputs = inputs.map(|node| format!("input:{}", self.pipeline.nodes[*node].name));
+        let tools = self.facts.recipes[id]
+            .tools
+            .iter()
+            .filter(|(_, printed)| printed.is_none());
+        inputs
+            .chain(tools.map(|(name, _)| format!("tool:{name}")))
+            .collect()
+    }
+
+    fn outputs(&self, id: RecipeId, last: &LastGood) -> Vec<Reason> {
+        let mut reasons = Vec::new();
+        for node in &self.pipeline.recipes[id].outputs {
+            let name = &self.pipeline.nodes[*node].name;
+            let recorded = last.outputs.iter().find(|output| output.node == *name);
+            match (self.facts.nodes[*node], recorded) {
+                (Content::Missing, _) => {
+                    reasons.push(Reason::new(ReasonCode::OutputMissing).what(name))
+                }
+                (Content::Is(now), Some(then))
+                    if now != then.digest && then.path == self.pipeline.nodes[*node].path =>
+                {
+                    let (then, now) = (then.digest.to_string(), now.to_string());
+                    reasons.push(
+                        Reason::new(ReasonCode::OutputChanged)
+                            .what(name)
+                            .change(Some(&then), Some(&now)),
+                    );
+                }
+                _ => {}
+            }
+        }
+        reasons
+    }
+
+    /// What the decision still waits for.
+    fn open(&self, id: RecipeId, input: &dyn Fn(NodeId) -> Input) -> Vec<Reason> {
+        let recipe = &self.pipeline.recipes[id];
+        let mut open = Vec::new();
+        for node in &recipe.inputs {
+            let name = &self.pipeline.nodes[*node].name;
+            match input(*node) {
+                Input::Pending => open.push(Reason::new(ReasonCode::MayChange).what(name)),
+                Input::NotProbed => open.push(Reason::new(ReasonCode::NotProbed).what(name)),
+                Input::Is(_) | Input::Missing => {}
+            }
+        }
+        let tools = self.facts.recipes[id]
+            .tools
+            .iter()
+            .filter(|(_, printed)| printed.is_none());
+        open.extend(
+            tools.map(|(name, _)| Reason::new(ReasonCode::NotProbed).what(format!("tool {name}"))),
+        );
+        let outputs = recipe
+            .outputs
+            .iter()
+            .filter(|node| self.facts.nodes[**node] == Content::NotProbed);
+        open.extend(
+            outputs.map(|node| {
+                Reason::new(ReasonCode::NotProbed).what(&self.pipeline.nodes[*node].name)
+            }),
+        );
+        open
+    }
+
+    /// What is known of a node that is not built in this run.
+    #[must_use]
+    pub fn seen(&self, node: NodeId) -> Input {
+        match self.facts.nodes[node] {
+            Content::Is(digest) => Input::Is(digest),
+            Content::Missing => Input::Missing,
+            Content::NotProbed => Input::NotProbed,
+            Content::AsRecorded => self.recorded(node).map_or(Input::Missing, Input::Is),
+        }
+    }
+
+    fn recorded(&self, node: NodeId) -> Option<Digest> {
+        let node = &self.pipeline.nodes[node];
+        let last = self
+            .history
+            .last(&self.pipeline.recipes[node.maker?].name)?;
+        last.outputs
+            .iter()
+            .find(|output| output.node == node.name)
+            .map(|output| output.digest)
+    }
+}

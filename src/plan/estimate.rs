@@ -1,0 +1,176 @@
+//! How long a plan will take: the longest way through it, and its span with so many jobs at once. Rests on recorded
+//! durations; a step without one counts as nothing and is told.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::base::id::{DenseMap, RecipeId};
+use crate::base::job::Schedule;
+use crate::graph::Graph;
+use crate::plan::Plan;
+use crate::plan::reason::Action;
+
+/// An estimate of a plan, in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Estimate {
+    /// The span if nothing that is *maybe* is built.
+    pub least_ms: u64,
+    /// The span if all of it is built.
+    pub most_ms: u64,
+    /// How many steps have no recorded duration.
+    pub unknown: usize,
+    /// The longest way through the steps that are or may be built.
+    pub longest: Vec<RecipeId>,
+}
+
+/// Estimates a plan with `jobs` at once.
+#[must_use]
+pub fn estimate(plan: &Plan, graph: &Graph, schedule: Schedule, jobs: u32) -> Estimate {
+    let weight = weights(plan, graph.stage.len());
+    let span = |with_maybe: bool| {
+        let counts = |id: RecipeId| weight[id].filter(|w| with_maybe || w.certain).map(|w| w.ms);
+        match schedule {
+            Schedule::Stages => by_stages(graph, &counts, jobs),
+            Schedule::Eager => eager(graph, &counts, jobs),
+        }
+    };
+    Estimate {
+        least_ms: span(false),
+        most_ms: span(true),
+        unknown: plan
+            .active()
+            .filter(|step| step.expected_ms.is_none())
+            .count(),
+        longest: longest(plan, graph),
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Weight {
+    ms: u64,
+    certain: bool,
+}
+
+fn weights(plan: &Plan, len: usize) -> DenseMap<RecipeId, Option<Weight>> {
+    let mut weight = DenseMap::filled(len, None);
+    for step in plan.active() {
+        let ms = step.expected_ms.unwrap_or(0);
+        weight[step.id] = Some(Weight {
+            ms,
+            certain: step.action == Action::Build,
+        });
+    }
+    weight
+}
+
+/// For each step of the plan, how long the longest way from its beginning to the end of the plan takes. A step counts for
+/// at least one millisecond, so that of two ways the one with more steps is longer.
+#[must_use]
+pub fn remaining(plan: &Plan, graph: &Graph) -> DenseMap<RecipeId, u64> {
+    let mut remaining = DenseMap::filled(graph.stage.len(), 0);
+    for step in plan
+        .steps
+        .iter()
+        .rev()
+        .filter(|step| step.action != Action::Skip)
+    {
+        let after = graph.feeds[step.id]
+            .iter()
+            .map(|next| remaining[*next])
+            .max()
+            .unwrap_or(0);
+        remaining[step.id] = after + step.expected_ms.unwrap_or(0).max(1);
+    }
+    remaining
+}
+
+fn longest(plan: &Plan, graph: &Graph) -> Vec<RecipeId> {
+    let remaining = remaining(plan, graph);
+    let first_longest = |ids: &mut dyn Iterator<Item = RecipeId>| {
+        ids.filter(|id| remaining[*id] > 0)
+            .max_by_key(|id| (remaining[*id], Reverse(*id)))
+    };
+    let mut way = Vec::new();
+    let mut at = first_longest(&mut plan.active().map(|step| step.id));
+    while let Some(id) = at {
+        way.push(id);
+        at = first_longest(&mut graph.feeds[id].iter().copied());
+    }
+    way
+}
+
+/// Each stage waits for the one before; within it steps take the first free slot in order.
+fn by_stages(graph: &Graph, counts: &dyn Fn(RecipeId) -> Option<u64>, jobs: u32) -> u64 {
+    let mut start = 0;
+    let mut end = 0;
+    let mut stage = 0;
+    let mut slots: BinaryHeap<Reverse<u64>> = BinaryHeap::new();
+    for id in &graph.order {
+        let Some(ms) = counts(*id) else { continue };
+        if graph.stage[*id] != stage {
+            (stage, start) = (graph.stage[*id], end);
+            slots.clear();
+        }
+        end = end.max(take_slot(&mut slots, jobs, start, ms));
+    }
+    end
+}
+
+/// Steps begin when what they need has ended, the longest remaining way first.
+fn eager(graph: &Graph, counts: &dyn Fn(RecipeId) -> Option<u64>, jobs: u32) -> u64 {
+    let mut remaining: DenseMap<RecipeId, u64> = DenseMap::filled(graph.stage.len(), 0);
+    let mut waits: DenseMap<RecipeId, usize> = DenseMap::filled(graph.stage.len(), 0);
+    for id in graph.order.iter().rev() {
+        if let Some(ms) = counts(*id) {
+            remaining[*id] = ms
+                + graph.feeds[*id]
+                    .iter()
+                    .map(|next| remaining[*next])
+                    .max()
+                    .unwrap_or(0);
+            waits[*id] = graph.needs[*id]
+                .iter()
+                .filter(|need| counts(**need).is_some())
+                .count();
+        }
+    }
+    let entry = |id: RecipeId| (remaining[id], Reverse(id));
+    let mut ready: BinaryHeap<_> = graph
+        .order
+        .iter()
+        .filter(|id| counts(**id).is_some() && waits[**id] == 0)
+        .map(|id| entry(*id))
+        .collect();
+    let mut running: BinaryHeap<Reverse<(u64, RecipeId)>> = BinaryHeap::new();
+    let mut now = 0;
+    loop {
+        while running.len() < jobs.max(1) as usize {
+            let Some((_, Reverse(id))) = ready.pop() else {
+                break;
+            };
+            running.push(Reverse((now + counts(id).unwrap_or(0), id)));
+        }
+        let Some(Reverse((end, id))) = running.pop() else {
+            return now;
+        };
+        now = end;
+        for next in &graph.feeds[id] {
+            if counts(*next).is_some() {
+                waits[*next] -= 1;
+                if waits[*next] == 0 {
+                    ready.push(entry(*next));
+                }
+            }
+        }
+    }
+}
+
+fn take_slot(slots: &mut BinaryHeap<Reverse<u64>>, jobs: u32, start: u64, ms: u64) -> u64 {
+    let free = if slots.len() < jobs.max(1) as usize {
+        start
+    } else {
+        slots.pop().map_or(start, |Reverse(end)| end)
+    };
+    slots.push(Reverse(free + ms));
+    free + ms
+}

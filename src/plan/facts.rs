@@ -1,0 +1,51 @@
+//! What an engine saw: contents of nodes, of files, of the environment, and what tools print. Does not know how it looked.
+
+use crate::base::digest::Digest;
+use crate::base::id::{DenseMap, NodeId, RecipeId};
+
+/// What is there now. An engine fills in what the wanted steps need.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// When it looked.
+    pub now: jiff::Timestamp,
+    /// The content of each node.
+    pub nodes: DenseMap<NodeId, Content>,
+    /// What each recipe is made from besides its inputs.
+    pub recipes: DenseMap<RecipeId, OwnFacts>,
+}
+
+/// The content of a node as it is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Nothing is there.
+    Missing,
+    /// This.
+    Is(Digest),
+    /// It cannot be seen: what the last good build recorded counts.
+    AsRecorded,
+    /// It could be asked for, and was not.
+    NotProbed,
+}
+
+/// What a recipe is made from besides its inputs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnFacts {
+    /// The files of `files`, globs resolved, sorted by path.
+    pub files: Vec<(String, Digest)>,
+    /// What each tool prints; none where it was not asked.
+    pub tools: Vec<(String, Option<String>)>,
+    /// The variables of `env` with their values.
+    pub env: Vec<(String, String)>,
+}
+
+impl Facts {
+    /// Facts of which nothing was seen yet.
+    #[must_use]
+    pub fn unseen(now: jiff::Timestamp, nodes: usize, recipes: usize) -> Self {
+        Self {
+            now,
+            nodes: DenseMap::filled(nodes, Content::Missing),
+            recipes: DenseMap::filled(recipes, OwnFacts::default()),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What a step's key is made of: every part with its name, so that a reason can name what changed. Does not decide.
+
+use crate::base::digest::{Digest, FieldHasher};
+use crate::base::id::{NodeId, RecipeId};
+use crate::pipeline::refs::Reference;
+use crate::pipeline::template::Template;
+use crate::pipeline::types::{Command, Pipeline, Recipe};
+use crate::plan::facts::OwnFacts;
+use crate::plan::reason::ReasonCode;
+use crate::plan::record::Parts;
+
+/// The key of a step, where all its inputs are known.
+#[must_use]
+pub fn key(
+    pipeline: &Pipeline,
+    id: RecipeId,
+    own: &OwnFacts,
+    inputs: &dyn Fn(NodeId) -> Option<Digest>,
+) -> Digest {
+    let mut hasher = FieldHasher::default();
+    each(pipeline, id, own, inputs, &mut |name, value| {
+        hasher.field(name.as_bytes()).field(value.as_bytes());
+    });
+    hasher.finish()
+}
+
+/// The parts of the key by name. Inputs that are not known are left out.
+#[must_use]
+pub fn parts(
+    pipeline: &Pipeline,
+    id: RecipeId,
+    own: &OwnFacts,
+    inputs: &dyn Fn(NodeId) -> Option<Digest>,
+) -> Parts {
+    let mut parts = Parts::new();
+    each(pipeline, id, own, inputs, &mut |name, value| {
+        parts.insert(name.to_owned(), value.to_owned());
+    });
+    parts
+}
+
+/// Calls `part` with the name and the value of each part, always in the same order.
+fn each(
+    pipeline: &Pipeline,
+    id: RecipeId,
+    own: &OwnFacts,
+    inputs: &dyn Fn(NodeId) -> Option<Digest>,
+    part: &mut dyn FnMut(&str, &str),
+) {
+    let recipe = &pipeline.recipes[id];
+    command(recipe, part);
+    names(pipeline, recipe, part);
+    for node in &recipe.inputs {
+        let name = &pipeline.nodes[*node].name;
+        if let Some(path) = &pipeline.nodes[*node].path {
+            part(&format!("input_path:{name}"), path);
+        }
+        if let Some(digest) = inputs(*node) {
+            part(&format!("input:{name}"), &digest.to_string());
+        }
+    }
+    for node in &recipe.outputs {
+        let node = &pipeline.nodes[*node];
+        let path = node.path.as_deref().unwrap_or_default();
+        part(
+            &format!("output:{}", node.name),
+            &format!("{} {path}", node.kind.word()),
+        );
+    }
+    for (path, digest) in &own.files {
+        part(&format!("file:{path}"), &digest.to_string());
+    }
+    for (name, printed) in &own.tools {
+        if let Some(printed) = printed {
+            part(&format!("tool:{name}"), printed);
+        }
+    }
+    for (name, value) in &own.env {
+        part(&format!("env:{name}"), value);
+    }
+}
+
+fn command(recipe: &Recipe, part: &mut dyn FnMut(&str, &str)) {
+    match &recipe.run {
+        Some(Command::Shell(template)) => {
+            part("command", &template.text);
+            part("shell", &list(recipe.shell.iter().map(String::as_str)));
+        }
+        Some(Command::Words(words)) => part(
+            "command",
+            &list(words.iter().map(|word| word.text.as_str())),
+        ),
+        None => {}
+    }
+    if !recipe.workdir.is_empty() {
+        part("workdir", &recipe.workdir);
+    }
+}
+
+fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    serde_json::Value::from(words.collect::<Vec<_>>()).to_string()
+}
+
+/// The values of what the command names besides paths.
+fn names(pipeline: &Pipeline, recipe: &Recipe, part: &mut dyn FnMut(&str, &str)) {
+    let templates = recipe
+        .run
+        .as_ref()
+        .map(Command::templates)
+        .unwrap_or_default();
+    let mut used: Vec<&str> = templates.iter().flat_map(Template::names).collect();
+    used.sort_unstable();
+    used.dedup();
+    for name in used {
+        match Reference::of(name) {
+            Some(Reference::Var(var)) => {
+                part(
+                    &format!("var:{var}"),
+                    pipeline.vars.get(var).map_or("", String::as_str),
+                );
+            }
+            Some(Reference::PipelineName) => part("pipeline.name", &pipeline.name),
+            Some(Reference::Project) => part("project", &pipeline.project),
+            Some(Reference::Inputs) => {
+                let names = recipe
+                    .inputs
+                    .iter()
+                    .map(|id| pipeline.nodes[*id].name.as_str());
+                part("inputs", &names.collect::<Vec<_>>().join(" "));
+            }
+            Some(Reference::Input(_) | Reference::Output | Reference::OutputOf(_)) | None => {}
+        }
+    }
+}
+
+/// What it means that the part `name` differs, and what to call it.
+#[must_use]
+pub fn meaning(name: &str) -> (ReasonCode, Option<&str>) {
+    match name.split_once(':') {
+        Some(("input" | "input_path", what)) => (ReasonCode::InputChanged, Some(what)),
+        Some(("output", what)) => (ReasonCode::OutputMoved, Some(what)),
+        Some(("file", what)) => (ReasonCode::CodeChanged, Some(what)),
+        Some(("tool", what)) => (ReasonCode::ToolChanged, Some(what)),
+        Some(("env", what)) => (ReasonCode::EnvChanged, Some(what)),
+        Some(("var", what)) => (ReasonCode::VarChanged, Some(what)),
+        _ if name == "command" => (ReasonCode::CommandChanged, None),
+        _ => (ReasonCode::SettingChanged, Some(name)),
+    }
+}
