@@ -203,6 +203,14 @@ pub struct Failure {
     pub kept: Option<jiff::Timestamp>,
 }
 
+impl Failure {
+    /// A failure without output.
+    #[must_use]
+    pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), tail: Vec::new(), kept: None }
+    }
+}
+
 /// The kind of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

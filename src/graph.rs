@@ -28,11 +28,7 @@ impl Graph {
     /// # Errors
     /// The cycles, one of each tangle, with each edge in order.
     pub fn build(pipeline: &Pipeline) -> Result<Self, Problems> {
-        let needs: DenseMap<_, Vec<_>> = pipeline
-            .recipes
-            .ids()
-            .map(|id| needs(pipeline, id))
-            .collect();
+        let needs: DenseMap<_, Vec<_>> = pipeline.recipes.ids().map(|id| needs(pipeline, id)).collect();
         let graph = petgraph_of(&needs);
         let mut backwards = Vec::with_capacity(needs.len());
         let mut problems = Vec::new();
@@ -40,10 +36,7 @@ impl Graph {
             if knot.len() > 1 {
                 problems.push(cycle(pipeline, &needs, &knot));
             }
-            backwards.extend(
-                knot.into_iter()
-                    .map(|node| RecipeId::from_index(node.index())),
-            );
+            backwards.extend(knot.into_iter().map(|node| RecipeId::from_index(node.index())));
         }
         if !problems.is_empty() {
             return Err(problems);
@@ -51,19 +44,11 @@ impl Graph {
         Ok(Self::ordered(needs, backwards.into_iter().rev()))
     }
 
-    fn ordered(
-        needs: DenseMap<RecipeId, Vec<RecipeId>>,
-        topological: impl Iterator<Item = RecipeId>,
-    ) -> Self {
+    fn ordered(needs: DenseMap<RecipeId, Vec<RecipeId>>, topological: impl Iterator<Item = RecipeId>) -> Self {
         let mut stage = DenseMap::filled(needs.len(), 1);
-        let mut feeds: DenseMap<RecipeId, Vec<RecipeId>> =
-            DenseMap::filled(needs.len(), Vec::new());
+        let mut feeds: DenseMap<RecipeId, Vec<RecipeId>> = DenseMap::filled(needs.len(), Vec::new());
         for id in topological {
-            stage[id] = needs[id]
-                .iter()
-                .map(|need| stage[*need] + 1)
-                .max()
-                .unwrap_or(1);
+            stage[id] = needs[id].iter().map(|need| stage[*need] + 1).max().unwrap_or(1);
         }
         for (id, needs) in needs.iter() {
             for need in needs {
@@ -72,21 +57,13 @@ impl Graph {
         }
         let mut order: Vec<_> = needs.ids().collect();
         order.sort_by_key(|id| stage[*id]);
-        Self {
-            order,
-            stage,
-            needs,
-            feeds,
-        }
+        Self { order, stage, needs, feeds }
     }
 }
 
 fn needs(pipeline: &Pipeline, id: RecipeId) -> Vec<RecipeId> {
-    let mut needs: Vec<_> = pipeline.recipes[id]
-        .inputs
-        .iter()
-        .filter_map(|input| pipeline.nodes[*input].maker)
-        .collect();
+    let mut needs: Vec<_> =
+        pipeline.recipes[id].inputs.iter().filter_map(|input| pipeline.nodes[*input].maker).collect();
     needs.sort_unstable();
     needs.dedup();
     needs
@@ -108,35 +85,17 @@ fn petgraph_of(needs: &DenseMap<RecipeId, Vec<RecipeId>>) -> DiGraph<(), (), u32
 }
 
 /// The mistake for a tangle of steps: a shortest cycle through its first step, with every edge labelled.
-fn cycle(
-    pipeline: &Pipeline,
-    needs: &DenseMap<RecipeId, Vec<RecipeId>>,
-    knot: &[NodeIndex<u32>],
-) -> Problem {
-    let start = knot
-        .iter()
-        .map(|node| RecipeId::from_index(node.index()))
-        .min();
-    let way = start
-        .map(|start| shortest_cycle(needs, start))
-        .unwrap_or_default();
-    let names: Vec<_> = way
-        .iter()
-        .map(|id| pipeline.recipes[*id].name.as_str())
-        .collect();
+fn cycle(pipeline: &Pipeline, needs: &DenseMap<RecipeId, Vec<RecipeId>>, knot: &[NodeIndex<u32>]) -> Problem {
+    let start = knot.iter().map(|node| RecipeId::from_index(node.index())).min();
+    let way = start.map(|start| shortest_cycle(needs, start)).unwrap_or_default();
+    let names: Vec<_> = way.iter().map(|id| pipeline.recipes[*id].name.as_str()).collect();
     let mut problem = Problem::new("cycle", format!("cycle: {}", names.join(" → ")));
     for pair in way.windows(2) {
         let (from, to) = (pair[0], &pipeline.recipes[pair[1]]);
-        let input = to
-            .inputs
-            .iter()
-            .zip(&to.input_spans)
-            .find(|(input, _)| pipeline.nodes[**input].maker == Some(from));
+        let input =
+            to.inputs.iter().zip(&to.input_spans).find(|(input, _)| pipeline.nodes[**input].maker == Some(from));
         if let Some((input, span)) = input {
-            problem = problem.at(
-                span,
-                format!("`{}` needs `{}`", to.name, pipeline.nodes[*input].name),
-            );
+            problem = problem.at(span, format!("`{}` needs `{}`", to.name, pipeline.nodes[*input].name));
         }
     }
     problem.help("nothing can be built first: take one of these inputs away")

@@ -1,10 +1,12 @@
 //! Kiln builds data pipelines that are declared in one TOML file.
 
 pub mod base;
+pub mod engine;
 pub mod event;
 pub mod graph;
 pub mod pipeline;
 pub mod plan;
 pub mod report;
+pub mod run;
 pub mod select;
 pub mod view;

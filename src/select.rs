@@ -58,12 +58,8 @@ pub fn select(
     can_build: &dyn Fn(RecipeId) -> bool,
 ) -> Result<Selection, SelectError> {
     let buildable = buildable(graph, can_build);
-    let mut selector = Selector {
-        pipeline,
-        graph,
-        buildable: &buildable,
-        want: DenseMap::filled(pipeline.recipes.len(), Want::No),
-    };
+    let mut selector =
+        Selector { pipeline, graph, buildable: &buildable, want: DenseMap::filled(pipeline.recipes.len(), Want::No) };
     let mut not_for_engine = Vec::new();
     if targets.is_empty() {
         not_for_engine = selector.all();
@@ -77,12 +73,7 @@ pub fn select(
     if mode != BuildMode::Only {
         selector.close_upwards();
     }
-    Ok(Selection {
-        targets: targets.to_vec(),
-        mode,
-        want: selector.want,
-        not_for_engine,
-    })
+    Ok(Selection { targets: targets.to_vec(), mode, want: selector.want, not_for_engine })
 }
 
 fn nothing(targets: &[String], not_for_engine: &[RecipeId]) -> String {
@@ -126,12 +117,8 @@ impl Selector<'_> {
     }
 
     fn target(&mut self, text: &str) -> Result<(), SelectError> {
-        let (up, rest) = text
-            .strip_prefix('+')
-            .map_or((false, text), |rest| (true, rest));
-        let (down, name) = rest
-            .strip_suffix('+')
-            .map_or((false, rest), |name| (true, name));
+        let (up, rest) = text.strip_prefix('+').map_or((false, text), |rest| (true, rest));
+        let (down, name) = rest.strip_suffix('+').map_or((false, rest), |name| (true, name));
         let (named, readers) = self.named(name, text)?;
         if named.is_empty() && !down && !name.starts_with("tag:") {
             let message = format!("target `{text}`: nothing makes `{name}`, it is a source");
@@ -165,21 +152,14 @@ impl Selector<'_> {
             Some(Item::Node(node)) => match self.pipeline.nodes[*node].maker {
                 Some(id) => Ok((vec![id], Vec::new())),
                 None => {
-                    let readers = self
-                        .pipeline
-                        .recipes
-                        .iter()
-                        .filter(|(_, recipe)| recipe.inputs.contains(node));
+                    let readers = self.pipeline.recipes.iter().filter(|(_, recipe)| recipe.inputs.contains(node));
                     Ok((Vec::new(), readers.map(|(id, _)| id).collect()))
                 }
             },
             None => {
                 let help = did_you_mean(name, self.pipeline.names.keys().map(String::as_str));
                 let help = help.unwrap_or_else(|| "`kiln list` shows what there is".to_owned());
-                Err(SelectError::Target {
-                    message: format!("unknown target `{text}`"),
-                    help,
-                })
+                Err(SelectError::Target { message: format!("unknown target `{text}`"), help })
             }
         }
     }
@@ -187,19 +167,10 @@ impl Selector<'_> {
     fn tagged(&self, tag: &str) -> Vec<RecipeId> {
         let node_has = |id: &RecipeId| {
             let outputs = &self.pipeline.recipes[*id].outputs;
-            outputs
-                .iter()
-                .any(|node| self.pipeline.nodes[*node].tags.iter().any(|t| t == tag))
+            outputs.iter().any(|node| self.pipeline.nodes[*node].tags.iter().any(|t| t == tag))
         };
-        let has = |id: &RecipeId| {
-            self.pipeline.recipes[*id].tags.iter().any(|t| t == tag) || node_has(id)
-        };
-        self.graph
-            .order
-            .iter()
-            .copied()
-            .filter(|id| has(id) && self.buildable[*id])
-            .collect()
+        let has = |id: &RecipeId| self.pipeline.recipes[*id].tags.iter().any(|t| t == tag) || node_has(id);
+        self.graph.order.iter().copied().filter(|id| has(id) && self.buildable[*id]).collect()
     }
 
     fn can(&self, id: RecipeId, text: &str) -> Result<(), SelectError> {
@@ -213,10 +184,7 @@ impl Selector<'_> {
             format!("what `{name}` is made from has no `run`")
         };
         let message = format!("target `{text}`: this engine cannot build it: {why}");
-        Err(SelectError::Target {
-            message,
-            help: "choose another engine, or say what it runs".to_owned(),
-        })
+        Err(SelectError::Target { message, help: "choose another engine, or say what it runs".to_owned() })
     }
 
     /// Wants a step that was reached from a target, unless it is built only when named.
@@ -250,9 +218,7 @@ impl Selector<'_> {
                 continue;
             }
             for need in &self.graph.needs[*id] {
-                if self.want[*need] == Want::No
-                    && self.pipeline.recipes[*need].rebuild != Rebuild::Explicit
-                {
+                if self.want[*need] == Want::No && self.pipeline.recipes[*need].rebuild != Rebuild::Explicit {
                     self.want[*need] = Want::Upstream;
                 }
             }

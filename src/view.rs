@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 
 use crate::base::job::{JobId, JobState};
-use crate::event::{
-    Counts, Event, Failure, Outcome, PlannedStep, RunEnded, RunStarted, Stamped, StepEnded,
-};
+use crate::event::{Counts, Event, Failure, Outcome, PlannedStep, RunEnded, RunStarted, Stamped, StepEnded};
 
 /// A run, folded from its events.
 #[derive(Clone, Debug, Default)]
@@ -132,12 +130,7 @@ impl RunView {
         self.elapsed_ms = stamped.elapsed_ms;
         match &stamped.event {
             Event::RunStarted(started) => self.begin(stamped, started),
-            Event::StepStarted {
-                step,
-                attempt,
-                command,
-                log,
-            } => {
+            Event::StepStarted { step, attempt, command, log } => {
                 let began_ms = stamped.elapsed_ms;
                 self.with(step, |view| {
                     view.state = StepState::Running;
@@ -147,9 +140,7 @@ impl RunView {
                     view.log.clone_from(log);
                 });
             }
-            Event::StepPublishing { step, .. } => {
-                self.with(step, |view| view.state = StepState::Publishing)
-            }
+            Event::StepPublishing { step, .. } => self.with(step, |view| view.state = StepState::Publishing),
             Event::StepEnded(ended) => self.ended(ended),
             Event::StepCurrent { step } => {
                 self.counts.current += 1;
@@ -169,25 +160,10 @@ impl RunView {
 
     fn begin(&mut self, stamped: &Stamped, started: &RunStarted) {
         self.steps = started.steps.iter().cloned().map(StepView::new).collect();
-        self.index = started
-            .steps
-            .iter()
-            .enumerate()
-            .map(|(i, step)| (step.id.clone(), i))
-            .collect();
-        self.counts = Counts {
-            current: started.up_to_date,
-            ..Counts::default()
-        };
-        let started = RunStarted {
-            steps: Vec::new(),
-            ..started.clone()
-        };
-        self.head = Some(Head {
-            job: stamped.job.clone(),
-            at: stamped.at,
-            started,
-        });
+        self.index = started.steps.iter().enumerate().map(|(i, step)| (step.id.clone(), i)).collect();
+        self.counts = Counts { current: started.up_to_date, ..Counts::default() };
+        let started = RunStarted { steps: Vec::new(), ..started.clone() };
+        self.head = Some(Head { job: stamped.job.clone(), at: stamped.at, started });
     }
 
     fn ended(&mut self, ended: &StepEnded) {

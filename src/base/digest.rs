@@ -42,8 +42,7 @@ impl FromStr for Digest {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let hash =
-            blake3::Hash::from_hex(text).map_err(|_| "not a digest of 64 hexadecimal digits")?;
+        let hash = blake3::Hash::from_hex(text).map_err(|_| "not a digest of 64 hexadecimal digits")?;
         Ok(Self(*hash.as_bytes()))
     }
 }
@@ -56,9 +55,7 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -44,10 +44,7 @@ pub struct DenseMap<K, V> {
 
 impl<K, V> Default for DenseMap<K, V> {
     fn default() -> Self {
-        Self {
-            items: Vec::new(),
-            key: PhantomData,
-        }
+        Self { items: Vec::new(), key: PhantomData }
     }
 }
 
@@ -57,10 +54,7 @@ impl<K: Id, V> DenseMap<K, V> {
     where
         V: Clone,
     {
-        Self {
-            items: vec![value; len],
-            key: PhantomData,
-        }
+        Self { items: vec![value; len], key: PhantomData }
     }
 
     /// Adds a value and returns its id.
@@ -94,19 +88,13 @@ impl<K: Id, V> DenseMap<K, V> {
 
     /// All ids with their values.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (K, &V)> {
-        self.items
-            .iter()
-            .enumerate()
-            .map(|(i, v)| (K::from_index(i), v))
+        self.items.iter().enumerate().map(|(i, v)| (K::from_index(i), v))
     }
 }
 
 impl<K: Id, V> FromIterator<V> for DenseMap<K, V> {
     fn from_iter<I: IntoIterator<Item = V>>(iter: I) -> Self {
-        Self {
-            items: iter.into_iter().collect(),
-            key: PhantomData,
-        }
+        Self { items: iter.into_iter().collect(), key: PhantomData }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Floor 0: small values that every floor above may use; knows nothing of pipelines.
 
 pub mod digest;
+pub mod file;
 pub mod id;
 pub mod job;
 pub mod span;

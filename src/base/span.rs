@@ -22,11 +22,7 @@ impl Source {
     /// The line of a byte, counted from 1.
     #[must_use]
     pub fn line(&self, offset: usize) -> usize {
-        self.text.as_bytes()[..offset.min(self.text.len())]
-            .iter()
-            .filter(|b| **b == b'\n')
-            .count()
-            + 1
+        self.text.as_bytes()[..offset.min(self.text.len())].iter().filter(|b| **b == b'\n').count() + 1
     }
 }
 
@@ -57,22 +53,13 @@ pub struct Problem {
 impl Problem {
     /// A mistake of kind `code`.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            labels: Vec::new(),
-            help: None,
-            warning: false,
-        }
+        Self { code, message: message.into(), labels: Vec::new(), help: None, warning: false }
     }
 
     /// Adds a place.
     #[must_use]
     pub fn at(mut self, span: &Span, text: impl Into<String>) -> Self {
-        self.labels.push(Label {
-            span: span.clone(),
-            text: text.into(),
-        });
+        self.labels.push(Label { span: span.clone(), text: text.into() });
         self
     }
 
@@ -105,10 +92,7 @@ impl Located {
     /// Joins a problem with its text.
     #[must_use]
     pub fn new(problem: Problem, source: &Source) -> Self {
-        Self {
-            problem,
-            source: NamedSource::new(&source.name, Arc::clone(&source.text)),
-        }
+        Self { problem, source: NamedSource::new(&source.name, Arc::clone(&source.text)) }
     }
 }
 
@@ -126,27 +110,23 @@ impl Diagnostic for Located {
     }
 
     fn severity(&self) -> Option<Severity> {
-        Some(if self.problem.warning {
-            Severity::Warning
-        } else {
-            Severity::Error
-        })
+        Some(if self.problem.warning { Severity::Warning } else { Severity::Error })
     }
 
     fn help(&self) -> Option<Box<dyn fmt::Display + '_>> {
-        self.problem
-            .help
-            .as_ref()
-            .map(|help| Box::new(help) as Box<dyn fmt::Display>)
+        self.problem.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         if self.problem.labels.is_empty() {
             return None;
         }
-        Some(Box::new(self.problem.labels.iter().map(|label| {
-            LabeledSpan::new_with_span(Some(label.text.clone()), label.span.clone())
-        })))
+        Some(Box::new(
+            self.problem
+                .labels
+                .iter()
+                .map(|label| LabeledSpan::new_with_span(Some(label.text.clone()), label.span.clone())),
+        ))
     }
 
     fn source_code(&self) -> Option<&dyn miette::SourceCode> {

@@ -13,16 +13,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
     let mut total = 0.0;
     while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(rest.len());
-        let number: f64 = rest[..digits]
-            .parse()
-            .map_err(|_| format!("`{rest}` does not begin with a number"))?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let number: f64 = rest[..digits].parse().map_err(|_| format!("`{rest}` does not begin with a number"))?;
         rest = rest[digits..].trim_start();
-        let letters = rest
-            .find(|c: char| !c.is_ascii_alphabetic())
-            .unwrap_or(rest.len());
+        let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
         let unit = match &rest[..letters] {
             "ms" => 0.001,
             "s" => 1.0,
@@ -79,11 +73,7 @@ pub fn millis(value: u64) -> String {
 /// `1 step`, `2 steps`.
 #[must_use]
 pub fn count(n: usize, word: &str) -> String {
-    if n == 1 {
-        format!("1 {word}")
-    } else {
-        format!("{n} {word}s")
-    }
+    if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") }
 }
 
 /// The known word that is most like `word`, if one is near.
@@ -108,20 +98,14 @@ pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) ->
 pub fn is_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     name.len() <= 128
-        && bytes
-            .next()
-            .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// The text on one line, cut to `width` characters with `…`; control characters become spaces.
 #[must_use]
 pub fn one_line(text: &str, width: usize) -> String {
-    let flat: String = text
-        .trim()
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let flat: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if flat.chars().count() <= width {
         return flat;
     }
@@ -136,53 +120,20 @@ mod tests {
 
     #[test]
     fn durations_are_read() {
-        for (text, ms) in [
-            ("30s", 30_000),
-            ("1h 30m", 5_400_000),
-            ("1.5h", 5_400_000),
-            ("2d", 172_800_000),
-            ("250ms", 250),
-        ] {
-            assert_eq!(
-                parse_duration(text),
-                Ok(Duration::from_millis(ms)),
-                "{text}"
-            );
+        for (text, ms) in
+            [("30s", 30_000), ("1h 30m", 5_400_000), ("1.5h", 5_400_000), ("2d", 172_800_000), ("250ms", 250)]
+        {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
-        for text in [
-            "",
-            "5",
-            "h",
-            "5 parsecs",
-            "-3s",
-            "1e400d",
-            "99999999999999999999999w",
-        ] {
+        for text in ["", "5", "h", "5 parsecs", "-3s", "1e400d", "99999999999999999999999w"] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn durations_are_written() {
-        let shown: Vec<_> = [
-            0,
-            40,
-            400,
-            1_000,
-            9_960,
-            31_000,
-            71_000,
-            7_500_000,
-            273_600_000,
-        ]
-        .map(millis)
-        .to_vec();
-        assert_eq!(
-            shown,
-            [
-                "0s", "0s", "0.4s", "1s", "10s", "31s", "1m11s", "2h05m", "3d04h"
-            ]
-        );
+        let shown: Vec<_> = [0, 40, 400, 1_000, 9_960, 31_000, 71_000, 7_500_000, 273_600_000].map(millis).to_vec();
+        assert_eq!(shown, ["0s", "0s", "0.4s", "1s", "10s", "31s", "1m11s", "2h05m", "3d04h"]);
     }
 
     #[test]

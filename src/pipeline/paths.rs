@@ -54,11 +54,7 @@ pub(crate) fn normal(path: &str) -> Result<String, PathError> {
 /// As [`normal`], for what is not the root itself.
 pub(crate) fn inside(path: &str) -> Result<String, PathError> {
     let path = normal(path)?;
-    if path.is_empty() {
-        Err(PathError::Root)
-    } else {
-        Ok(path)
-    }
+    if path.is_empty() { Err(PathError::Root) } else { Ok(path) }
 }
 
 #[cfg(test)]

@@ -17,25 +17,18 @@ pub const MAX_BYTES: u64 = 64 << 20;
 /// Mistakes of form beyond this many are not told.
 const MAX_PROBLEMS: usize = 200;
 
-const SECTIONS: [&str; 9] = [
-    "pipeline", "settings", "vars", "defaults", "dataset", "folder", "model", "recipe", "task",
-];
+const SECTIONS: [&str; 9] =
+    ["pipeline", "settings", "vars", "defaults", "dataset", "folder", "model", "recipe", "task"];
 
 /// Makes a [`Source`] of the bytes of a file.
 ///
 /// # Errors
 /// That it is too large or not UTF-8, with the line.
 pub fn source(name: &str, bytes: Vec<u8>) -> Result<Source, (Source, Problem)> {
-    let named = |text: String| Source {
-        name: name.to_owned(),
-        text: Arc::from(text),
-    };
+    let named = |text: String| Source { name: name.to_owned(), text: Arc::from(text) };
     if bytes.len() as u64 > MAX_BYTES {
-        let problem = Problem::new(
-            "file-too-large",
-            format!("the file is over {} MiB", MAX_BYTES >> 20),
-        )
-        .help("a pipeline file declares data; it does not hold it");
+        let problem = Problem::new("file-too-large", format!("the file is over {} MiB", MAX_BYTES >> 20))
+            .help("a pipeline file declares data; it does not hold it");
         return Err((named(String::new()), problem));
     }
     match String::from_utf8(bytes) {
@@ -58,22 +51,11 @@ pub fn source(name: &str, bytes: Vec<u8>) -> Result<Source, (Source, Problem)> {
 pub fn read(text: &str) -> (Option<RawFile>, Problems) {
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        return (
-            None,
-            errors
-                .into_iter()
-                .take(MAX_PROBLEMS)
-                .map(|e| syntax(text, &e))
-                .collect(),
-        );
+        return (None, errors.into_iter().take(MAX_PROBLEMS).map(|e| syntax(text, &e)).collect());
     }
-    let mut reader = Reader {
-        problems: Vec::new(),
-    };
+    let mut reader = Reader { problems: Vec::new() };
     let file = reader.file(document.into_inner());
-    reader
-        .problems
-        .sort_by_key(|p| p.labels.first().map(|l| l.span.start));
+    reader.problems.sort_by_key(|p| p.labels.first().map(|l| l.span.start));
     reader.problems.truncate(MAX_PROBLEMS);
     (file, reader.problems)
 }
@@ -99,21 +81,14 @@ fn duplicate_key(text: &str, span: Span) -> Problem {
     if let Some(first) = first {
         problem = problem.at(&first, "first here");
     }
-    problem
-        .at(&second, "and again here")
-        .help("keep one of them, or give one another name")
+    problem.at(&second, "and again here").help("keep one of them, or give one another name")
 }
 
 fn key_of(line: &str) -> String {
     let line = line.trim();
     if line.starts_with('[') {
         let inner = line.trim_start_matches('[');
-        return inner
-            .split(']')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_owned();
+        return inner.split(']').next().unwrap_or_default().trim().to_owned();
     }
     line.split('=').next().unwrap_or_default().trim().to_owned()
 }
@@ -159,47 +134,26 @@ impl Reader {
         let model = self.table(&mut document, "model");
         let recipe = self.table(&mut document, "recipe");
         let task = self.table(&mut document, "task");
-        Some(RawFile {
-            pipeline: pipeline?,
-            settings,
-            vars,
-            defaults,
-            dataset,
-            folder,
-            model,
-            recipe,
-            task,
-        })
+        Some(RawFile { pipeline: pipeline?, settings, vars, defaults, dataset, folder, model, recipe, task })
     }
 
     fn unknown_sections(&mut self, document: &mut DeTable<'_>) {
         for (key, _) in document.iter() {
             let name: &str = key.get_ref();
             if !SECTIONS.contains(&name) {
-                let help = did_you_mean(name, SECTIONS)
-                    .unwrap_or_else(|| format!("known are: {}", SECTIONS.join(", ")));
+                let help =
+                    did_you_mean(name, SECTIONS).unwrap_or_else(|| format!("known are: {}", SECTIONS.join(", ")));
                 let problem = Problem::new("unknown-key", format!("unknown key `{name}`"));
-                self.problems
-                    .push(problem.at(&key.span(), "unknown").help(help));
+                self.problems.push(problem.at(&key.span(), "unknown").help(help));
             }
         }
     }
 
-    fn section<T: for<'de> Deserialize<'de> + Default>(
-        &mut self,
-        document: &mut DeTable<'_>,
-        key: &str,
-    ) -> T {
-        take(document, key)
-            .and_then(|value| self.value(value, &format!("[{key}]")))
-            .unwrap_or_default()
+    fn section<T: for<'de> Deserialize<'de> + Default>(&mut self, document: &mut DeTable<'_>, key: &str) -> T {
+        take(document, key).and_then(|value| self.value(value, &format!("[{key}]"))).unwrap_or_default()
     }
 
-    fn table<T: for<'de> Deserialize<'de>>(
-        &mut self,
-        document: &mut DeTable<'_>,
-        section: &str,
-    ) -> Table<T> {
+    fn table<T: for<'de> Deserialize<'de>>(&mut self, document: &mut DeTable<'_>, section: &str) -> Table<T> {
         let mut entries = BTreeMap::new();
         let Some(value) = take(document, section) else {
             return entries;
@@ -207,11 +161,7 @@ impl Reader {
         let span = value.span();
         let DeValue::Table(table) = value.into_inner() else {
             let problem = Problem::new("wrong-type", format!("`{section}` is not a table"));
-            self.problems.push(
-                problem
-                    .at(&span, "expected a table")
-                    .help(format!("write `[{section}.NAME]`")),
-            );
+            self.problems.push(problem.at(&span, "expected a table").help(format!("write `[{section}.NAME]`")));
             return entries;
         };
         for (key, value) in table {
@@ -225,11 +175,7 @@ impl Reader {
     }
 
     /// Reads one value. serde stops at the first mistake, so what it points at is taken out and the rest read again.
-    fn value<T: for<'de> Deserialize<'de>>(
-        &mut self,
-        value: Spanned<DeValue<'_>>,
-        place: &str,
-    ) -> Option<T> {
+    fn value<T: for<'de> Deserialize<'de>>(&mut self, value: Spanned<DeValue<'_>>, place: &str) -> Option<T> {
         let mut value = value;
         let mut sound = true;
         loop {
@@ -275,11 +221,9 @@ fn take_out(table: &mut DeTable<'_>, span: &Span) -> bool {
 fn form(error: &toml::de::Error, span: &Span, place: &str) -> Problem {
     let message = error.message().trim();
     if let Some((key, known)) = unknown_field(message) {
-        let help = did_you_mean(key, known.iter().copied())
-            .unwrap_or_else(|| format!("known are: {}", known.join(", ")));
-        return Problem::new("unknown-key", format!("unknown key `{key}` in {place}"))
-            .at(span, "unknown")
-            .help(help);
+        let help =
+            did_you_mean(key, known.iter().copied()).unwrap_or_else(|| format!("known are: {}", known.join(", ")));
+        return Problem::new("unknown-key", format!("unknown key `{key}` in {place}")).at(span, "unknown").help(help);
     }
     if let Some(key) = message.strip_prefix("missing field ") {
         return Problem::new("missing-key", format!("{place} lacks {key}")).at(span, "in here");
@@ -289,9 +233,7 @@ fn form(error: &toml::de::Error, span: &Span, place: &str) -> Problem {
 
 /// Takes serde's words for an unknown field apart.
 fn unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
-    let rest = message
-        .strip_prefix("unknown field `")
-        .or_else(|| message.strip_prefix("unknown variant `"))?;
+    let rest = message.strip_prefix("unknown field `").or_else(|| message.strip_prefix("unknown variant `"))?;
     let (key, rest) = rest.split_once('`')?;
     Some((key, rest.split('`').skip(1).step_by(2).collect()))
 }

@@ -55,12 +55,7 @@ pub fn values(
         None => Vec::new(),
         Some(Reference::Inputs) => recipe.inputs.iter().filter_map(|id| path(*id)).collect(),
         Some(Reference::Input(name)) => node(&recipe.inputs, name),
-        Some(Reference::Output) => recipe
-            .outputs
-            .first()
-            .and_then(|id| path(*id))
-            .into_iter()
-            .collect(),
+        Some(Reference::Output) => recipe.outputs.first().and_then(|id| path(*id)).into_iter().collect(),
         Some(Reference::OutputOf(name)) => node(&recipe.outputs, name),
         Some(Reference::Var(name)) => pipeline.vars.get(name).cloned().into_iter().collect(),
         Some(Reference::PipelineName) => vec![pipeline.name.clone()],

@@ -64,11 +64,7 @@ pub fn parse(text: &str) -> Result<Template, Vec<TemplateError>> {
         match literal(inner) {
             Some(literal) => push_text(&mut pieces, literal),
             None if is_reference(inner) => {
-                pieces.push(Piece::Name {
-                    name: inner.to_owned(),
-                    span,
-                    place: shell.place(),
-                });
+                pieces.push(Piece::Name { name: inner.to_owned(), span, place: shell.place() });
             }
             None => errors.push((span, format!("`{inner}` is not a name"))),
         }
@@ -76,14 +72,7 @@ pub fn parse(text: &str) -> Result<Template, Vec<TemplateError>> {
         at = close + 2;
     }
     push_text(&mut pieces, &text[at..]);
-    if errors.is_empty() {
-        Ok(Template {
-            text: text.to_owned(),
-            pieces,
-        })
-    } else {
-        Err(errors)
-    }
+    if errors.is_empty() { Ok(Template { text: text.to_owned(), pieces }) } else { Err(errors) }
 }
 
 fn push_text(pieces: &mut Vec<Piece>, text: &str) {
@@ -97,10 +86,7 @@ fn push_text(pieces: &mut Vec<Piece>, text: &str) {
 /// The text inside `{{ '…' }}`: the way to write braces themselves.
 fn literal(inner: &str) -> Option<&str> {
     let quote = inner.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
-    inner
-        .strip_prefix(quote)?
-        .strip_suffix(quote)
-        .filter(|text| !text.contains(quote))
+    inner.strip_prefix(quote)?.strip_suffix(quote).filter(|text| !text.contains(quote))
 }
 
 fn is_reference(inner: &str) -> bool {
@@ -154,20 +140,13 @@ impl Template {
 /// Whether a word means itself to every shell, without quotes and inside any.
 #[must_use]
 pub fn is_plain(word: &str) -> bool {
-    !word.is_empty()
-        && word
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"_-./,:=@%+".contains(&b) || b >= 0x80)
+    !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-./,:=@%+".contains(&b) || b >= 0x80)
 }
 
 /// The word, quoted for the shell where it needs to be.
 #[must_use]
 pub fn quote(word: &str) -> String {
-    if is_plain(word) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
+    if is_plain(word) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 /// Writes an argument list as a line that a shell would read the same way.
@@ -207,15 +186,8 @@ struct ShellState {
 
 impl ShellState {
     fn place(&self) -> Place {
-        let quoted = matches!(
-            self.levels.last(),
-            Some(Level::Single | Level::Double | Level::Ansi)
-        );
-        if quoted || self.in_document {
-            Place::Quoted
-        } else {
-            Place::Bare
-        }
+        let quoted = matches!(self.levels.last(), Some(Level::Single | Level::Double | Level::Ansi));
+        if quoted || self.in_document { Place::Quoted } else { Place::Bare }
     }
 
     fn read(&mut self, text: &str) {
@@ -279,9 +251,7 @@ impl ShellState {
     }
 
     fn bare(&mut self, c: char, rest: &str) {
-        let word_start = self.previous == '\0'
-            || self.previous.is_whitespace()
-            || ";|&()".contains(self.previous);
+        let word_start = self.previous == '\0' || self.previous.is_whitespace() || ";|&()".contains(self.previous);
         match c {
             '\\' => self.escaped = true,
             '\'' if self.previous == '$' => self.levels.push(Level::Ansi),
@@ -289,9 +259,7 @@ impl ShellState {
             '"' => self.levels.push(Level::Double),
             '`' => self.backtick(),
             '#' if word_start => self.levels.push(Level::Comment),
-            '(' if self.previous != '$' || self.levels.last() != Some(&Level::Bare) => {
-                self.levels.push(Level::Bare)
-            }
+            '(' if self.previous != '$' || self.levels.last() != Some(&Level::Bare) => self.levels.push(Level::Bare),
             ')' => {
                 if self.levels.last() == Some(&Level::Bare) {
                     self.levels.pop();
@@ -320,17 +288,11 @@ impl ShellState {
 /// The end mark of a here-document whose `<<` begins `rest`. `<<<` is a here-string, `1<<2` is arithmetic.
 fn here_mark(rest: &str) -> Option<String> {
     let word = rest.strip_prefix("<<")?;
-    let word = word
-        .strip_prefix('-')
-        .unwrap_or(word)
-        .trim_start_matches([' ', '\t']);
+    let word = word.strip_prefix('-').unwrap_or(word).trim_start_matches([' ', '\t']);
     let word = word.trim_start_matches(['\'', '"', '\\']);
-    let end = word
-        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .unwrap_or(word.len());
+    let end = word.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(word.len());
     let mark = &word[..end];
-    mark.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        .then(|| mark.to_owned())
+    mark.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_').then(|| mark.to_owned())
 }
 
 #[cfg(test)]
@@ -350,10 +312,7 @@ mod tests {
     fn quotes_are_followed() {
         use Place::{Bare, Quoted};
         for (text, want) in [
-            (
-                "cat {{ a }} '{{ a }}' \"{{ a }}\" {{ a }}",
-                vec![Bare, Quoted, Quoted, Bare],
-            ),
+            ("cat {{ a }} '{{ a }}' \"{{ a }}\" {{ a }}", vec![Bare, Quoted, Quoted, Bare]),
             (r#"echo "\"{{ a }}" {{ a }}"#, vec![Quoted, Bare]),
             (r#"echo "$(cat {{ a }}) {{ a }}""#, vec![Bare, Quoted]),
             ("# don't\ncat {{ a }}", vec![Bare]),
@@ -362,15 +321,9 @@ mod tests {
             ("cat <<-'E'\n{{ a }}\n\tE\ncat {{ a }}", vec![Quoted, Bare]),
             ("x=$((1<<2)); cat {{ a }}", vec![Bare]),
             ("cat <<< x\n{{ a }}", vec![Bare]),
-            (
-                "(cd x && cat {{ a }}); (f '{{ a }}') {{ a }}",
-                vec![Bare, Quoted, Bare],
-            ),
+            ("(cd x && cat {{ a }}); (f '{{ a }}') {{ a }}", vec![Bare, Quoted, Bare]),
             (r"printf $'it\'s {{ a }}' {{ a }}", vec![Quoted, Bare]),
-            (
-                "x=`cat {{ a }}`; \"`cat {{ a }}` {{ a }}\"",
-                vec![Bare, Bare, Quoted],
-            ),
+            ("x=`cat {{ a }}`; \"`cat {{ a }}` {{ a }}\"", vec![Bare, Bare, Quoted]),
         ] {
             assert_eq!(places(text), want, "{text}");
         }
@@ -382,14 +335,8 @@ mod tests {
             "inputs" => vec!["a b".to_owned(), "c".to_owned()],
             _ => vec!["it's".to_owned()],
         };
-        assert_eq!(
-            parse("cat {{ inputs }} {{v}}").unwrap().for_shell(&values),
-            r"cat 'a b' c 'it'\''s'"
-        );
-        assert_eq!(
-            parse("{{ inputs }}").unwrap().for_words(&values),
-            ["a b", "c"]
-        );
+        assert_eq!(parse("cat {{ inputs }} {{v}}").unwrap().for_shell(&values), r"cat 'a b' c 'it'\''s'");
+        assert_eq!(parse("{{ inputs }}").unwrap().for_words(&values), ["a b", "c"]);
         assert_eq!(parse("x={{ v }}").unwrap().for_words(&values), ["x=it's"]);
     }
 
@@ -399,10 +346,7 @@ mod tests {
         // The literal for `}}` cannot hold its own end mark; the first one found closes it.
         assert!(parse(text).is_err());
         let template = parse("${#x} {% x %} {{ '{{' }}.State}}").unwrap();
-        assert_eq!(
-            template.for_shell(&|_| Vec::new()),
-            "${#x} {% x %} {{.State}}"
-        );
+        assert_eq!(template.for_shell(&|_| Vec::new()), "${#x} {% x %} {{.State}}");
     }
 
     #[test]

@@ -194,10 +194,7 @@ pub const DEFAULT_SHELL: [&str; 4] = ["bash", "-euo", "pipefail", "-c"];
 impl Pipeline {
     /// The names of a recipe's outputs.
     pub fn output_names(&self, recipe: RecipeId) -> impl Iterator<Item = &str> {
-        self.recipes[recipe]
-            .outputs
-            .iter()
-            .map(|id| self.nodes[*id].name.as_str())
+        self.recipes[recipe].outputs.iter().map(|id| self.nodes[*id].name.as_str())
     }
 
     /// A node by its name.

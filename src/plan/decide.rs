@@ -59,9 +59,7 @@ impl Basis<'_> {
         if self.mode == BuildMode::Missing || recipe.rebuild == Rebuild::Never {
             match self.missing(id, last) {
                 Some(reason) if self.mode == BuildMode::Missing || !self.asked() => {
-                    return self
-                        .lacks(id, input)
-                        .unwrap_or(Verdict::Build(vec![reason]));
+                    return self.lacks(id, input).unwrap_or(Verdict::Build(vec![reason]));
                 }
                 None if !self.asked() => return Verdict::Skip,
                 _ => {}
@@ -71,9 +69,7 @@ impl Basis<'_> {
             return lacks;
         }
         if self.asked() {
-            return Verdict::Build(vec![
-                Reason::new(ReasonCode::Asked).what(format!("--mode {}", self.mode)),
-            ]);
+            return Verdict::Build(vec![Reason::new(ReasonCode::Asked).what(format!("--mode {}", self.mode))]);
         }
         let Some(last) = last else {
             return Verdict::Build(vec![Reason::new(ReasonCode::NeverBuilt)]);
@@ -85,11 +81,7 @@ impl Basis<'_> {
             return Verdict::Build(reasons);
         }
         let open = self.open(id, input);
-        if open.is_empty() {
-            Verdict::Skip
-        } else {
-            Verdict::Maybe(open)
-        }
+        if open.is_empty() { Verdict::Skip } else { Verdict::Maybe(open) }
     }
 
     fn asked(&self) -> bool {
@@ -98,10 +90,7 @@ impl Basis<'_> {
 
     fn lacks(&self, id: RecipeId, input: &dyn Fn(NodeId) -> Input) -> Option<Verdict> {
         let inputs = &self.pipeline.recipes[id].inputs;
-        inputs
-            .iter()
-            .find(|node| input(**node) == Input::Missing)
-            .map(|node| Verdict::Lacks(*node))
+        inputs.iter().find(|node| input(**node) == Input::Missing).map(|node| Verdict::Lacks(*node))
     }
 
     /// Why there is no output; none where there is one.
@@ -117,9 +106,7 @@ impl Basis<'_> {
                 Some(Reason::new(ReasonCode::OutputMissing).what(&self.pipeline.nodes[*node].name))
             }
             Some(_) => Some(Reason::new(ReasonCode::NeverBuilt)),
-            None if outputs.is_empty() && last.is_none() => {
-                Some(Reason::new(ReasonCode::NeverBuilt))
-            }
+            None if outputs.is_empty() && last.is_none() => Some(Reason::new(ReasonCode::NeverBuilt)),
             None => None,
         }
     }
@@ -132,9 +119,7 @@ impl Basis<'_> {
                 let over = std::time::Duration::try_from(old).is_ok_and(|old| old > age);
                 over.then(|| {
                     let built = last.built_at.to_string();
-                    Reason::new(ReasonCode::RebuildAge)
-                        .what(crate::base::text::age(age))
-                        .change(Some(&built), None)
+                    Reason::new(ReasonCode::RebuildAge).what(crate::base::text::age(age)).change(Some(&built), None)
                 })
             }
             Rebuild::Changed | Rebuild::Explicit | Rebuild::Never => None,
@@ -142,12 +127,7 @@ impl Basis<'_> {
     }
 
     /// What differs from the last good build in all that is known.
-    fn changed(
-        &self,
-        id: RecipeId,
-        last: &LastGood,
-        input: &dyn Fn(NodeId) -> Input,
-    ) -> Vec<Reason> {
+    fn changed(&self, id: RecipeId, last: &LastGood, input: &dyn Fn(NodeId) -> Input) -> Vec<Reason> {
         let own = &self.facts.recipes[id];
         let known = |node| match input(node) {
             Input::Is(digest) => Some(digest),
@@ -159,36 +139,21 @@ impl Basis<'_> {
         let old = self.history.parts(&self.pipeline.recipes[id].name);
         let new = key::parts(self.pipeline, id, own, &known);
         let open = self.open_parts(id, &known);
-        let names: BTreeSet<&String> = old
-            .keys()
-            .chain(new.keys())
-            .filter(|name| !open.contains(*name))
-            .collect();
-        let reasons = names
-            .into_iter()
-            .filter(|name| old.get(*name) != new.get(*name))
-            .map(|name| {
-                let (code, what) = key::meaning(name);
-                let (old, new) = (
-                    old.get(name).map(String::as_str),
-                    new.get(name).map(String::as_str),
-                );
-                let code = match (code, old, new) {
-                    (ReasonCode::InputChanged, None, Some(_)) => ReasonCode::InputAdded,
-                    (ReasonCode::InputChanged, Some(_), None) => ReasonCode::InputRemoved,
-                    _ => code,
-                };
-                let reason = Reason {
-                    what: what.map(str::to_owned),
-                    ..Reason::new(code)
-                };
-                match code {
-                    ReasonCode::InputAdded | ReasonCode::InputRemoved | ReasonCode::OutputMoved => {
-                        reason
-                    }
-                    _ => reason.change(old, new),
-                }
-            });
+        let names: BTreeSet<&String> = old.keys().chain(new.keys()).filter(|name| !open.contains(*name)).collect();
+        let reasons = names.into_iter().filter(|name| old.get(*name) != new.get(*name)).map(|name| {
+            let (code, what) = key::meaning(name);
+            let (old, new) = (old.get(name).map(String::as_str), new.get(name).map(String::as_str));
+            let code = match (code, old, new) {
+                (ReasonCode::InputChanged, None, Some(_)) => ReasonCode::InputAdded,
+                (ReasonCode::InputChanged, Some(_), None) => ReasonCode::InputRemoved,
+                _ => code,
+            };
+            let reason = Reason { what: what.map(str::to_owned), ..Reason::new(code) };
+            match code {
+                ReasonCode::InputAdded | ReasonCode::InputRemoved | ReasonCode::OutputMoved => reason,
+                _ => reason.change(old, new),
+            }
+        });
         let mut reasons: Vec<_> = reasons.collect();
         reasons.sort_by_key(|reason| reason.code);
         reasons.dedup();
@@ -196,21 +161,12 @@ impl Basis<'_> {
     }
 
     /// The parts whose value is not known yet.
-    fn open_parts(
-        &self,
-        id: RecipeId,
-        known: &dyn Fn(NodeId) -> Option<Digest>,
-    ) -> BTreeSet<String> {
+    fn open_parts(&self, id: RecipeId, known: &dyn Fn(NodeId) -> Option<Digest>) -> BTreeSet<String> {
         let recipe = &self.pipeline.recipes[id];
         let inputs = recipe.inputs.iter().filter(|node| known(**node).is_none());
         let inputs = inputs.map(|node| format!("input:{}", self.pipeline.nodes[*node].name));
-        let tools = self.facts.recipes[id]
-            .tools
-            .iter()
-            .filter(|(_, printed)| printed.is_none());
-        inputs
-            .chain(tools.map(|(name, _)| format!("tool:{name}")))
-            .collect()
+        let tools = self.facts.recipes[id].tools.iter().filter(|(_, printed)| printed.is_none());
+        inputs.chain(tools.map(|(name, _)| format!("tool:{name}"))).collect()
     }
 
     fn outputs(&self, id: RecipeId, last: &LastGood) -> Vec<Reason> {
@@ -219,18 +175,12 @@ impl Basis<'_> {
             let name = &self.pipeline.nodes[*node].name;
             let recorded = last.outputs.iter().find(|output| output.node == *name);
             match (self.facts.nodes[*node], recorded) {
-                (Content::Missing, _) => {
-                    reasons.push(Reason::new(ReasonCode::OutputMissing).what(name))
-                }
+                (Content::Missing, _) => reasons.push(Reason::new(ReasonCode::OutputMissing).what(name)),
                 (Content::Is(now), Some(then))
                     if now != then.digest && then.path == self.pipeline.nodes[*node].path =>
                 {
                     let (then, now) = (then.digest.to_string(), now.to_string());
-                    reasons.push(
-                        Reason::new(ReasonCode::OutputChanged)
-                            .what(name)
-                            .change(Some(&then), Some(&now)),
-                    );
+                    reasons.push(Reason::new(ReasonCode::OutputChanged).what(name).change(Some(&then), Some(&now)));
                 }
                 _ => {}
             }
@@ -250,22 +200,10 @@ impl Basis<'_> {
                 Input::Is(_) | Input::Missing => {}
             }
         }
-        let tools = self.facts.recipes[id]
-            .tools
-            .iter()
-            .filter(|(_, printed)| printed.is_none());
-        open.extend(
-            tools.map(|(name, _)| Reason::new(ReasonCode::NotProbed).what(format!("tool {name}"))),
-        );
-        let outputs = recipe
-            .outputs
-            .iter()
-            .filter(|node| self.facts.nodes[**node] == Content::NotProbed);
-        open.extend(
-            outputs.map(|node| {
-                Reason::new(ReasonCode::NotProbed).what(&self.pipeline.nodes[*node].name)
-            }),
-        );
+        let tools = self.facts.recipes[id].tools.iter().filter(|(_, printed)| printed.is_none());
+        open.extend(tools.map(|(name, _)| Reason::new(ReasonCode::NotProbed).what(format!("tool {name}"))));
+        let outputs = recipe.outputs.iter().filter(|node| self.facts.nodes[**node] == Content::NotProbed);
+        open.extend(outputs.map(|node| Reason::new(ReasonCode::NotProbed).what(&self.pipeline.nodes[*node].name)));
         open
     }
 
@@ -282,12 +220,7 @@ impl Basis<'_> {
 
     fn recorded(&self, node: NodeId) -> Option<Digest> {
         let node = &self.pipeline.nodes[node];
-        let last = self
-            .history
-            .last(&self.pipeline.recipes[node.maker?].name)?;
-        last.outputs
-            .iter()
-            .find(|output| output.node == node.name)
-            .map(|output| output.digest)
+        let last = self.history.last(&self.pipeline.recipes[node.maker?].name)?;
+        last.outputs.iter().find(|output| output.node == node.name).map(|output| output.digest)
     }
 }

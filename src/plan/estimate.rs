@@ -37,10 +37,7 @@ pub fn estimate(plan: &Plan, graph: &Graph, schedule: Schedule, jobs: u32) -> Es
     Estimate {
         least_ms: span(false),
         most_ms: span(true),
-        unknown: plan
-            .active()
-            .filter(|step| step.expected_ms.is_none())
-            .count(),
+        unknown: plan.active().filter(|step| step.expected_ms.is_none()).count(),
         longest: longest(plan, graph),
     }
 }
@@ -55,10 +52,7 @@ fn weights(plan: &Plan, len: usize) -> DenseMap<RecipeId, Option<Weight>> {
     let mut weight = DenseMap::filled(len, None);
     for step in plan.active() {
         let ms = step.expected_ms.unwrap_or(0);
-        weight[step.id] = Some(Weight {
-            ms,
-            certain: step.action == Action::Build,
-        });
+        weight[step.id] = Some(Weight { ms, certain: step.action == Action::Build });
     }
     weight
 }
@@ -68,17 +62,8 @@ fn weights(plan: &Plan, len: usize) -> DenseMap<RecipeId, Option<Weight>> {
 #[must_use]
 pub fn remaining(plan: &Plan, graph: &Graph) -> DenseMap<RecipeId, u64> {
     let mut remaining = DenseMap::filled(graph.stage.len(), 0);
-    for step in plan
-        .steps
-        .iter()
-        .rev()
-        .filter(|step| step.action != Action::Skip)
-    {
-        let after = graph.feeds[step.id]
-            .iter()
-            .map(|next| remaining[*next])
-            .max()
-            .unwrap_or(0);
+    for step in plan.steps.iter().rev().filter(|step| step.action != Action::Skip) {
+        let after = graph.feeds[step.id].iter().map(|next| remaining[*next]).max().unwrap_or(0);
         remaining[step.id] = after + step.expected_ms.unwrap_or(0).max(1);
     }
     remaining
@@ -87,8 +72,7 @@ pub fn remaining(plan: &Plan, graph: &Graph) -> DenseMap<RecipeId, u64> {
 fn longest(plan: &Plan, graph: &Graph) -> Vec<RecipeId> {
     let remaining = remaining(plan, graph);
     let first_longest = |ids: &mut dyn Iterator<Item = RecipeId>| {
-        ids.filter(|id| remaining[*id] > 0)
-            .max_by_key(|id| (remaining[*id], Reverse(*id)))
+        ids.filter(|id| remaining[*id] > 0).max_by_key(|id| (remaining[*id], Reverse(*id)))
     };
     let mut way = Vec::new();
     let mut at = first_longest(&mut plan.active().map(|step| step.id));
@@ -122,25 +106,13 @@ fn eager(graph: &Graph, counts: &dyn Fn(RecipeId) -> Option<u64>, jobs: u32) -> 
     let mut waits: DenseMap<RecipeId, usize> = DenseMap::filled(graph.stage.len(), 0);
     for id in graph.order.iter().rev() {
         if let Some(ms) = counts(*id) {
-            remaining[*id] = ms
-                + graph.feeds[*id]
-                    .iter()
-                    .map(|next| remaining[*next])
-                    .max()
-                    .unwrap_or(0);
-            waits[*id] = graph.needs[*id]
-                .iter()
-                .filter(|need| counts(**need).is_some())
-                .count();
+            remaining[*id] = ms + graph.feeds[*id].iter().map(|next| remaining[*next]).max().unwrap_or(0);
+            waits[*id] = graph.needs[*id].iter().filter(|need| counts(**need).is_some()).count();
         }
     }
     let entry = |id: RecipeId| (remaining[id], Reverse(id));
-    let mut ready: BinaryHeap<_> = graph
-        .order
-        .iter()
-        .filter(|id| counts(**id).is_some() && waits[**id] == 0)
-        .map(|id| entry(*id))
-        .collect();
+    let mut ready: BinaryHeap<_> =
+        graph.order.iter().filter(|id| counts(**id).is_some() && waits[**id] == 0).map(|id| entry(*id)).collect();
     let mut running: BinaryHeap<Reverse<(u64, RecipeId)>> = BinaryHeap::new();
     let mut now = 0;
     loop {
@@ -166,11 +138,7 @@ fn eager(graph: &Graph, counts: &dyn Fn(RecipeId) -> Option<u64>, jobs: u32) -> 
 }
 
 fn take_slot(slots: &mut BinaryHeap<Reverse<u64>>, jobs: u32, start: u64, ms: u64) -> u64 {
-    let free = if slots.len() < jobs.max(1) as usize {
-        start
-    } else {
-        slots.pop().map_or(start, |Reverse(end)| end)
-    };
+    let free = if slots.len() < jobs.max(1) as usize { start } else { slots.pop().map_or(start, |Reverse(end)| end) };
     slots.push(Reverse(free + ms));
     free + ms
 }

@@ -65,13 +65,7 @@ pub struct StepJson {
 impl PlanJson {
     /// The plan with names in place of ids.
     #[must_use]
-    pub fn new(
-        pipeline: &Pipeline,
-        selection: &Selection,
-        plan: &Plan,
-        estimate: &Estimate,
-        engine: &str,
-    ) -> Self {
+    pub fn new(pipeline: &Pipeline, selection: &Selection, plan: &Plan, estimate: &Estimate, engine: &str) -> Self {
         let name = |id| pipeline.recipes[id].name.clone();
         let steps = plan.steps.iter().map(|step| StepJson {
             id: name(step.id),
@@ -93,11 +87,7 @@ impl PlanJson {
             steps: steps.collect(),
             longest_path: estimate.longest.iter().map(|id| name(*id)).collect(),
             expected_ms: (estimate.unknown == 0).then_some((estimate.least_ms, estimate.most_ms)),
-            not_for_engine: selection
-                .not_for_engine
-                .iter()
-                .map(|id| name(*id))
-                .collect(),
+            not_for_engine: selection.not_for_engine.iter().map(|id| name(*id)).collect(),
         }
     }
 }

@@ -11,12 +11,7 @@ use crate::plan::record::Parts;
 
 /// The key of a step, where all its inputs are known.
 #[must_use]
-pub fn key(
-    pipeline: &Pipeline,
-    id: RecipeId,
-    own: &OwnFacts,
-    inputs: &dyn Fn(NodeId) -> Option<Digest>,
-) -> Digest {
+pub fn key(pipeline: &Pipeline, id: RecipeId, own: &OwnFacts, inputs: &dyn Fn(NodeId) -> Option<Digest>) -> Digest {
     let mut hasher = FieldHasher::default();
     each(pipeline, id, own, inputs, &mut |name, value| {
         hasher.field(name.as_bytes()).field(value.as_bytes());
@@ -26,12 +21,7 @@ pub fn key(
 
 /// The parts of the key by name. Inputs that are not known are left out.
 #[must_use]
-pub fn parts(
-    pipeline: &Pipeline,
-    id: RecipeId,
-    own: &OwnFacts,
-    inputs: &dyn Fn(NodeId) -> Option<Digest>,
-) -> Parts {
+pub fn parts(pipeline: &Pipeline, id: RecipeId, own: &OwnFacts, inputs: &dyn Fn(NodeId) -> Option<Digest>) -> Parts {
     let mut parts = Parts::new();
     each(pipeline, id, own, inputs, &mut |name, value| {
         parts.insert(name.to_owned(), value.to_owned());
@@ -62,10 +52,7 @@ fn each(
     for node in &recipe.outputs {
         let node = &pipeline.nodes[*node];
         let path = node.path.as_deref().unwrap_or_default();
-        part(
-            &format!("output:{}", node.name),
-            &format!("{} {path}", node.kind.word()),
-        );
+        part(&format!("output:{}", node.name), &format!("{} {path}", node.kind.word()));
     }
     for (path, digest) in &own.files {
         part(&format!("file:{path}"), &digest.to_string());
@@ -86,10 +73,7 @@ fn command(recipe: &Recipe, part: &mut dyn FnMut(&str, &str)) {
             part("command", &template.text);
             part("shell", &list(recipe.shell.iter().map(String::as_str)));
         }
-        Some(Command::Words(words)) => part(
-            "command",
-            &list(words.iter().map(|word| word.text.as_str())),
-        ),
+        Some(Command::Words(words)) => part("command", &list(words.iter().map(|word| word.text.as_str()))),
         None => {}
     }
     if !recipe.workdir.is_empty() {
@@ -103,29 +87,19 @@ fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
 
 /// The values of what the command names besides paths.
 fn names(pipeline: &Pipeline, recipe: &Recipe, part: &mut dyn FnMut(&str, &str)) {
-    let templates = recipe
-        .run
-        .as_ref()
-        .map(Command::templates)
-        .unwrap_or_default();
+    let templates = recipe.run.as_ref().map(Command::templates).unwrap_or_default();
     let mut used: Vec<&str> = templates.iter().flat_map(Template::names).collect();
     used.sort_unstable();
     used.dedup();
     for name in used {
         match Reference::of(name) {
             Some(Reference::Var(var)) => {
-                part(
-                    &format!("var:{var}"),
-                    pipeline.vars.get(var).map_or("", String::as_str),
-                );
+                part(&format!("var:{var}"), pipeline.vars.get(var).map_or("", String::as_str));
             }
             Some(Reference::PipelineName) => part("pipeline.name", &pipeline.name),
             Some(Reference::Project) => part("project", &pipeline.project),
             Some(Reference::Inputs) => {
-                let names = recipe
-                    .inputs
-                    .iter()
-                    .map(|id| pipeline.nodes[*id].name.as_str());
+                let names = recipe.inputs.iter().map(|id| pipeline.nodes[*id].name.as_str());
                 part("inputs", &names.collect::<Vec<_>>().join(" "));
             }
             Some(Reference::Input(_) | Reference::Output | Reference::OutputOf(_)) | None => {}

@@ -64,23 +64,13 @@ impl Plan {
         selection: &Selection,
         durations: &HashMap<String, u64>,
     ) -> Result<Self, Problems> {
-        let mut pending: DenseMap<NodeId, bool> =
-            DenseMap::filled(basis.pipeline.nodes.len(), false);
+        let mut pending: DenseMap<NodeId, bool> = DenseMap::filled(basis.pipeline.nodes.len(), false);
         let mut steps = Vec::new();
         let mut problems = Vec::new();
-        for id in graph
-            .order
-            .iter()
-            .copied()
-            .filter(|id| selection.want[*id] != Want::No)
-        {
+        for id in graph.order.iter().copied().filter(|id| selection.want[*id] != Want::No) {
             let recipe = &basis.pipeline.recipes[id];
             let input = |node| {
-                if pending[node] {
-                    Input::Pending
-                } else {
-                    basis.seen(node)
-                }
+                if pending[node] { Input::Pending } else { basis.seen(node) }
             };
             let (action, reasons) = match basis.decide(id, &input) {
                 Verdict::Build(reasons) => (Action::Build, reasons),
@@ -97,19 +87,9 @@ impl Plan {
                 }
             }
             let expected_ms = durations.get(&recipe.name).copied();
-            steps.push(Step {
-                id,
-                stage: graph.stage[id],
-                action,
-                reasons,
-                expected_ms,
-            });
+            steps.push(Step { id, stage: graph.stage[id], action, reasons, expected_ms });
         }
-        if problems.is_empty() {
-            Ok(Self { steps })
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(Self { steps }) } else { Err(problems) }
     }
 
     /// How many steps of each kind there are.
@@ -137,27 +117,16 @@ impl Plan {
 fn lacks(pipeline: &Pipeline, selection: &Selection, id: RecipeId, node: NodeId) -> Problem {
     let recipe = &pipeline.recipes[id];
     let node = &pipeline.nodes[node];
-    let span = recipe
-        .inputs
-        .iter()
-        .zip(&recipe.input_spans)
-        .find(|(input, _)| pipeline.nodes[**input].name == node.name);
-    let mut problem = Problem::new(
-        "missing-input",
-        format!(
-            "`{}` is not there, and `{}` needs it",
-            node.name, recipe.name
-        ),
-    );
+    let span =
+        recipe.inputs.iter().zip(&recipe.input_spans).find(|(input, _)| pipeline.nodes[**input].name == node.name);
+    let mut problem =
+        Problem::new("missing-input", format!("`{}` is not there, and `{}` needs it", node.name, recipe.name));
     if let (Some(_), Some(path)) = (node.maker, &node.path) {
         problem = problem.at(&node.path_span, format!("there is nothing at {path}"));
     } else if let Some(path) = &node.path {
         problem = Problem::new(
             "missing-source",
-            format!(
-                "source `{}` is not there, and `{}` needs it",
-                node.name, recipe.name
-            ),
+            format!("source `{}` is not there, and `{}` needs it", node.name, recipe.name),
         )
         .at(&node.path_span, format!("there is nothing at {path}"));
     }

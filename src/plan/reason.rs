@@ -35,9 +35,7 @@ impl Action {
 }
 
 /// The kind of a reason.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReasonCode {
     /// There is no record of a good build.
@@ -98,12 +96,7 @@ impl Reason {
     /// A reason without values.
     #[must_use]
     pub fn new(code: ReasonCode) -> Self {
-        Self {
-            code,
-            what: None,
-            old: None,
-            new: None,
-        }
+        Self { code, what: None, old: None, new: None }
     }
 
     /// Names what changed.
@@ -149,14 +142,10 @@ impl Reason {
     /// The sentence for it as of `now`: an age is told as such, not as the date of the last build.
     #[must_use]
     pub fn as_of(&self, now: jiff::Timestamp) -> String {
-        let built = self
-            .old
-            .as_deref()
-            .and_then(|old| old.parse::<jiff::Timestamp>().ok());
+        let built = self.old.as_deref().and_then(|old| old.parse::<jiff::Timestamp>().ok());
         match (self.code, built) {
             (ReasonCode::RebuildAge, Some(built)) => {
-                let ago =
-                    std::time::Duration::try_from(now.duration_since(built)).unwrap_or_default();
+                let ago = std::time::Duration::try_from(now.duration_since(built)).unwrap_or_default();
                 let what = self.what.as_deref().unwrap_or_default();
                 format!("older than {what}: built {} ago", age(ago))
             }
@@ -170,11 +159,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = self.what.as_deref().unwrap_or_default();
         if self.code == ReasonCode::RebuildAge {
-            return write!(
-                f,
-                "older than {what}: built {}",
-                self.old.as_deref().unwrap_or("long ago")
-            );
+            return write!(f, "older than {what}: built {}", self.old.as_deref().unwrap_or("long ago"));
         }
         f.write_str(self.head())?;
         if !what.is_empty() {
@@ -207,29 +192,15 @@ mod tests {
     #[test]
     fn reasons_are_sentences() {
         let digest = |c: &str| c.repeat(64);
-        let code = Reason::new(ReasonCode::CodeChanged)
-            .what("a.py")
-            .change(Some(&digest("9")), Some(&digest("4")));
+        let code = Reason::new(ReasonCode::CodeChanged).what("a.py").change(Some(&digest("9")), Some(&digest("4")));
         assert_eq!(code.to_string(), "code changed: a.py 9999→4444");
-        let env = Reason::new(ReasonCode::EnvChanged)
-            .what("STAGE")
-            .change(Some("dev"), Some("prod"));
+        let env = Reason::new(ReasonCode::EnvChanged).what("STAGE").change(Some("dev"), Some("prod"));
         assert_eq!(env.to_string(), "env changed: STAGE \"dev\"→\"prod\"");
-        let gone = Reason::new(ReasonCode::EnvChanged)
-            .what("STAGE")
-            .change(Some("dev"), None);
+        let gone = Reason::new(ReasonCode::EnvChanged).what("STAGE").change(Some("dev"), None);
         assert_eq!(gone.to_string(), "env changed: STAGE \"dev\" is gone");
-        let age = Reason::new(ReasonCode::RebuildAge)
-            .what("20h")
-            .change(Some("2026-11-21T00:00:00Z"), None);
-        assert_eq!(
-            age.to_string(),
-            "older than 20h: built 2026-11-21T00:00:00Z"
-        );
-        assert_eq!(
-            age.as_of("2026-11-22T02:00:00Z".parse().unwrap()),
-            "older than 20h: built 26h ago"
-        );
+        let age = Reason::new(ReasonCode::RebuildAge).what("20h").change(Some("2026-11-21T00:00:00Z"), None);
+        assert_eq!(age.to_string(), "older than 20h: built 2026-11-21T00:00:00Z");
+        assert_eq!(age.as_of("2026-11-22T02:00:00Z".parse().unwrap()), "older than 20h: built 26h ago");
         let command = Reason::new(ReasonCode::CommandChanged).change(Some("a"), Some("b"));
         assert_eq!(command.to_string(), "command changed: \"a\"→\"b\"");
     }

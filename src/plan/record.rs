@@ -68,9 +68,6 @@ impl History for MemoryHistory {
     }
 
     fn parts(&self, step: &str) -> Parts {
-        self.steps
-            .get(step)
-            .map(|(_, parts)| parts.clone())
-            .unwrap_or_default()
+        self.steps.get(step).map(|(_, parts)| parts.clone()).unwrap_or_default()
     }
 }

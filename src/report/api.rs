@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::base::file::FileDigest;
 use crate::event::Stamped;
 use crate::view::RunView;
 
@@ -38,4 +39,11 @@ pub trait Reporter {
     fn tick_ms(&self) -> u64 {
         0
     }
+}
+
+/// Keeps the events of a run, in order.
+pub trait Journal {
+    /// Takes events, and digests of files that were read. Returns the number of the batch, which rises by one with each
+    /// call; once a batch is on disk, its number (or a higher one) is told to whoever opened the journal. Never blocks.
+    fn append(&mut self, events: Vec<Stamped>, digests: Vec<FileDigest>) -> u64;
 }

@@ -6,11 +6,7 @@ use crate::pipeline::{check, read};
 fn pipeline(text: &str) -> (Pipeline, Result<Graph, Vec<crate::base::span::Problem>>) {
     let (raw, problems) = read::read(text);
     assert_eq!(problems, []);
-    let options = check::Options {
-        root: "/root",
-        vars: &[],
-        project: None,
-    };
+    let options = check::Options { root: "/root", vars: &[], project: None };
     let (pipeline, problems) = check::check(raw.unwrap(), text, &options);
     assert_eq!(problems, []);
     let graph = Graph::build(&pipeline);
@@ -52,13 +48,8 @@ fn chosen(targets: &[&str], mode: BuildMode) -> Result<Vec<String>, SelectError>
     let targets: Vec<_> = targets.iter().map(|t| (*t).to_owned()).collect();
     let can = |id| pipeline.recipes[id].run.is_some();
     let selection = select(&pipeline, &graph, &targets, mode, &can)?;
-    let wanted = graph
-        .order
-        .iter()
-        .filter(|id| selection.want[**id] != Want::No);
-    Ok(wanted
-        .map(|id| pipeline.recipes[*id].name.clone())
-        .collect())
+    let wanted = graph.order.iter().filter(|id| selection.want[**id] != Want::No);
+    Ok(wanted.map(|id| pipeline.recipes[*id].name.clone()).collect())
 }
 
 #[test]
@@ -83,23 +74,11 @@ fn targets_that_cannot_be_meant_are_told() {
     for (target, want) in [
         ("bb", "unknown target `bb`"),
         ("src", "target `src`: nothing makes `src`, it is a source"),
-        (
-            "m",
-            "target `m`: this engine cannot build it: `m` has no `run`",
-        ),
-        (
-            "t",
-            "target `t`: this engine cannot build it: what `t` is made from has no `run`",
-        ),
-        (
-            "tag:weekly",
-            "nothing was selected: no step matches tag:weekly",
-        ),
+        ("m", "target `m`: this engine cannot build it: `m` has no `run`"),
+        ("t", "target `t`: this engine cannot build it: what `t` is made from has no `run`"),
+        ("tag:weekly", "nothing was selected: no step matches tag:weekly"),
     ] {
-        assert_eq!(
-            chosen(&[target], BuildMode::Smart).unwrap_err().to_string(),
-            want
-        );
+        assert_eq!(chosen(&[target], BuildMode::Smart).unwrap_err().to_string(), want);
     }
 }
 
@@ -107,11 +86,8 @@ fn targets_that_cannot_be_meant_are_told() {
 fn stages_count_the_longest_way() {
     let (pipeline, graph) = pipeline(DIAMOND);
     let graph = graph.unwrap();
-    let stages: Vec<_> = graph
-        .order
-        .iter()
-        .map(|id| format!("{}{}", pipeline.recipes[*id].name, graph.stage[*id]))
-        .collect();
+    let stages: Vec<_> =
+        graph.order.iter().map(|id| format!("{}{}", pipeline.recipes[*id].name, graph.stage[*id])).collect();
     assert_eq!(stages.join(" "), "a1 z1 b2 c2 d3 m4 t5");
 }
 
@@ -124,17 +100,7 @@ fn a_cycle_names_each_edge_in_order() {
     let problems = graph.unwrap_err();
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].message, "cycle: b → d → z → b");
-    let labels: Vec<_> = problems[0]
-        .labels
-        .iter()
-        .map(|label| (label.text.as_str(), &text[label.span.clone()]))
-        .collect();
-    assert_eq!(
-        labels,
-        [
-            ("`d` needs `b`", "\"b\""),
-            ("`z` needs `d`", "\"d\""),
-            ("`b` needs `z`", "\"z\"")
-        ]
-    );
+    let labels: Vec<_> =
+        problems[0].labels.iter().map(|label| (label.text.as_str(), &text[label.span.clone()])).collect();
+    assert_eq!(labels, [("`d` needs `b`", "\"b\""), ("`z` needs `d`", "\"d\""), ("`b` needs `z`", "\"z\"")]);
 }

@@ -16,24 +16,14 @@ pub(super) fn check(pipeline: &Pipeline, id: RecipeId, text: &str, root: &str) -
         return Vec::new();
     };
     let shell = matches!(command, Command::Shell(_));
-    let names = Names {
-        pipeline,
-        recipe,
-        id,
-        root,
-        shell,
-    };
+    let names = Names { pipeline, recipe, id, root, shell };
     let mut problems = Vec::new();
     for template in command.templates() {
         for piece in &template.pieces {
             let Piece::Name { name, span, place } = piece else {
                 continue;
             };
-            if let Some(problem) = names.check(
-                name,
-                *place,
-                &locate(text, &recipe.run_span, template, span),
-            ) {
+            if let Some(problem) = names.check(name, *place, &locate(text, &recipe.run_span, template, span)) {
                 problems.push(problem);
             }
         }
@@ -49,10 +39,7 @@ pub(super) fn locate(text: &str, outer: &Span, template: &Template, inner: &Span
 
 /// The same for a text that is no template yet.
 pub(super) fn locate_text(text: &str, outer: &Span, template: &str, inner: &Span) -> Span {
-    match text
-        .get(outer.clone())
-        .and_then(|value| value.find(template))
-    {
+    match text.get(outer.clone()).and_then(|value| value.find(template)) {
         Some(at) => outer.start + at + inner.start..outer.start + at + inner.end,
         None => outer.clone(),
     }
@@ -69,14 +56,13 @@ struct Names<'a> {
 impl Names<'_> {
     fn check(&self, name: &str, place: Place, span: &Span) -> Option<Problem> {
         let undefined = |help: String| {
-            let problem = Problem::new(
-                "undefined-name",
-                format!("`{name}` is not defined in `{}`", self.recipe.name),
-            );
+            let problem = Problem::new("undefined-name", format!("`{name}` is not defined in `{}`", self.recipe.name));
             Some(problem.at(span, "this name").help(help))
         };
         let help = match Reference::of(name) {
-            None => Some("known are: inputs, inputs.NAME, output, outputs.NAME, vars.NAME, pipeline.name, project".to_owned()),
+            None => Some(
+                "known are: inputs, inputs.NAME, output, outputs.NAME, vars.NAME, pipeline.name, project".to_owned(),
+            ),
             Some(Reference::Input(node)) => self.among(&self.recipe.inputs, node, "inputs"),
             Some(Reference::OutputOf(node)) => self.among(&self.recipe.outputs, node, "outputs"),
             Some(Reference::Inputs) => self.any_input(),
@@ -96,43 +82,29 @@ impl Names<'_> {
         match ids.iter().find(|id| self.pipeline.nodes[**id].name == name) {
             Some(id) if self.pipeline.nodes[*id].path.is_some() => None,
             Some(_) => Some(format!("`{name}` has no path")),
-            None if key == "inputs" && self.pipeline.node(name).is_some() => Some(format!(
-                "`{name}` is not among the inputs of `{}`: add it to `inputs`",
-                self.recipe.name
-            )),
-            None => Some(
-                did_you_mean(name, names()).unwrap_or_else(|| match names().next() {
-                    None => format!("`{}` has no {key}", self.recipe.name),
-                    Some(_) => format!("its {key} are: {}", names().collect::<Vec<_>>().join(", ")),
-                }),
-            ),
+            None if key == "inputs" && self.pipeline.node(name).is_some() => {
+                Some(format!("`{name}` is not among the inputs of `{}`: add it to `inputs`", self.recipe.name))
+            }
+            None => Some(did_you_mean(name, names()).unwrap_or_else(|| match names().next() {
+                None => format!("`{}` has no {key}", self.recipe.name),
+                Some(_) => format!("its {key} are: {}", names().collect::<Vec<_>>().join(", ")),
+            })),
         }
     }
 
     fn any_input(&self) -> Option<String> {
-        let any = self
-            .recipe
-            .inputs
-            .iter()
-            .any(|id| self.pipeline.nodes[*id].path.is_some());
+        let any = self.recipe.inputs.iter().any(|id| self.pipeline.nodes[*id].path.is_some());
         (!any).then(|| format!("`{}` has no input with a path", self.recipe.name))
     }
 
     fn only_output(&self) -> Option<String> {
         match self.recipe.outputs.as_slice() {
             [] => Some("a task has no output".to_owned()),
-            [id] if self.pipeline.nodes[*id].path.is_none() => {
-                Some(format!("`{}` has no path", self.recipe.name))
-            }
+            [id] if self.pipeline.nodes[*id].path.is_none() => Some(format!("`{}` has no path", self.recipe.name)),
             [_] => None,
             many => {
-                let names = many
-                    .iter()
-                    .map(|id| format!("outputs.{}", self.pipeline.nodes[*id].name));
-                Some(format!(
-                    "it has several outputs: {}",
-                    names.collect::<Vec<_>>().join(", ")
-                ))
+                let names = many.iter().map(|id| format!("outputs.{}", self.pipeline.nodes[*id].name));
+                Some(format!("it has several outputs: {}", names.collect::<Vec<_>>().join(", ")))
             }
         }
     }
@@ -142,10 +114,7 @@ impl Names<'_> {
             return None;
         }
         let known = self.pipeline.vars.keys().map(String::as_str);
-        Some(
-            did_you_mean(name, known)
-                .unwrap_or_else(|| format!("declare it: [vars] {name} = \"…\"")),
-        )
+        Some(did_you_mean(name, known).unwrap_or_else(|| format!("declare it: [vars] {name} = \"…\"")))
     }
 
     /// Inside quotes a value can stand only if it needs none of its own.
@@ -153,18 +122,11 @@ impl Names<'_> {
         if !self.shell || place == Place::Bare {
             return None;
         }
-        let path = |id: NodeId| {
-            self.pipeline.nodes[id]
-                .path
-                .as_ref()
-                .map(|path| format!("{}/{path}", self.root))
-        };
+        let path = |id: NodeId| self.pipeline.nodes[id].path.as_ref().map(|path| format!("{}/{path}", self.root));
         let words = values(self.pipeline, self.id, name, &path);
         let message = match words.as_slice() {
             [word] if is_plain(word) => return None,
-            [word] => format!(
-                "`{name}` stands inside quotes, and its value needs quotes of its own: {word}"
-            ),
+            [word] => format!("`{name}` stands inside quotes, and its value needs quotes of its own: {word}"),
             _ => format!("`{name}` stands inside quotes, and it is several words"),
         };
         let problem = Problem::new("inside-quotes", message).at(span, "inside quotes");
@@ -188,26 +150,16 @@ impl Names<'_> {
 /// Two nodes whose names differ in case only would share a variable.
 fn collisions(pipeline: &Pipeline, recipe: &Recipe) -> Problems {
     let mut problems = Vec::new();
-    for (prefix, ids) in [
-        ("KILN_INPUT_", &recipe.inputs),
-        ("KILN_OUTPUT_", &recipe.outputs),
-    ] {
+    for (prefix, ids) in [("KILN_INPUT_", &recipe.inputs), ("KILN_OUTPUT_", &recipe.outputs)] {
         let mut seen: HashMap<String, NodeId> = HashMap::new();
         for id in ids {
             let node = &pipeline.nodes[*id];
             let variable = format!("{prefix}{}", node.name.to_uppercase());
-            if let Some(other) = seen
-                .insert(variable.clone(), *id)
-                .filter(|other| other.index() != id.index())
-            {
+            if let Some(other) = seen.insert(variable.clone(), *id).filter(|other| other.index() != id.index()) {
                 let other = &pipeline.nodes[other];
-                let message = format!(
-                    "`{}` and `{}` would share the variable {variable}",
-                    other.name, node.name
-                );
-                let problem = Problem::new("name-collision", message)
-                    .at(&other.span, "this name")
-                    .at(&node.span, "and this one");
+                let message = format!("`{}` and `{}` would share the variable {variable}", other.name, node.name);
+                let problem =
+                    Problem::new("name-collision", message).at(&other.span, "this name").at(&node.span, "and this one");
                 problems.push(problem.help("give one a name that differs in more than case"));
             }
         }

@@ -38,54 +38,28 @@ impl Checker<'_> {
                     self.keys_without_run(&name, &make, raw.in_place.as_ref());
                     return None;
                 }
-                Some(Draft {
-                    name,
-                    span,
-                    task: false,
-                    own_item,
-                    in_place: raw.in_place,
-                    outputs: vec![id],
-                    make,
-                })
+                Some(Draft { name, span, task: false, own_item, in_place: raw.in_place, outputs: vec![id], make })
             }
             Entry::Recipe(mut raw) => {
                 let make = raw.take_make();
                 if raw.outputs.is_empty() {
                     let problem =
-                        Problem::new("no-output", format!("recipe `{name}` has no outputs"))
-                            .at(&span, "this recipe");
-                    self.problem(problem.help(format!(
-                        "say what it makes: outputs = [\"…\"], or make it a task: [task.{name}]"
-                    )));
+                        Problem::new("no-output", format!("recipe `{name}` has no outputs")).at(&span, "this recipe");
+                    self.problem(
+                        problem.help(format!("say what it makes: outputs = [\"…\"], or make it a task: [task.{name}]")),
+                    );
                 }
                 let outputs = self.resolve_all(&raw.outputs, "output");
-                Some(Draft {
-                    name,
-                    span,
-                    task: false,
-                    own_item,
-                    in_place: raw.in_place,
-                    outputs,
-                    make,
-                })
+                Some(Draft { name, span, task: false, own_item, in_place: raw.in_place, outputs, make })
             }
             Entry::Task(mut raw) => {
                 let make = raw.take_make();
                 if make.run.is_none() {
                     let problem =
-                        Problem::new("missing-key", format!("task `{name}` has no `run`"))
-                            .at(&span, "this task");
+                        Problem::new("missing-key", format!("task `{name}` has no `run`")).at(&span, "this task");
                     self.problem(problem.help("a task is what it runs: run = \"…\""));
                 }
-                Some(Draft {
-                    name,
-                    span,
-                    task: true,
-                    own_item,
-                    in_place: None,
-                    outputs: Vec::new(),
-                    make,
-                })
+                Some(Draft { name, span, task: true, own_item, in_place: None, outputs: Vec::new(), make })
             }
         }
     }
@@ -97,10 +71,7 @@ impl Checker<'_> {
                 continue;
             };
             if ids.contains(&id) {
-                let problem = Problem::new(
-                    "named-twice",
-                    format!("{role} `{}` stands twice", name.get_ref()),
-                );
+                let problem = Problem::new("named-twice", format!("{role} `{}` stands twice", name.get_ref()));
                 self.problem(problem.at(&name.span(), "again here").help("leave one out"));
             } else {
                 ids.push(id);
@@ -113,58 +84,30 @@ impl Checker<'_> {
         let keys: [(&str, Option<Span>); 9] = [
             ("shell", make.shell.as_ref().map(Spanned::span)),
             ("workdir", make.workdir.as_ref().map(Spanned::span)),
-            (
-                "files",
-                make.files
-                    .as_ref()
-                    .and_then(|files| files.first())
-                    .map(Spanned::span),
-            ),
+            ("files", make.files.as_ref().and_then(|files| files.first()).map(Spanned::span)),
             ("tools", first_key(make.tools.as_ref())),
             ("env", first_key(make.env.as_ref())),
-            (
-                "pass",
-                make.pass
-                    .as_ref()
-                    .and_then(|pass| pass.first())
-                    .map(Spanned::span),
-            ),
+            ("pass", make.pass.as_ref().and_then(|pass| pass.first()).map(Spanned::span)),
             ("secrets", first_key(make.secrets.as_ref())),
             ("rebuild", make.rebuild.as_ref().map(Spanned::span)),
             ("in_place", in_place.map(Spanned::span)),
         ];
         for (key, span) in keys {
             let Some(span) = span else { continue };
-            let problem = Problem::new(
-                "useless-key",
-                format!("`{key}` of `{name}` does nothing: it has no `run`"),
-            );
+            let problem = Problem::new("useless-key", format!("`{key}` of `{name}` does nothing: it has no `run`"));
             self.problem(
-                problem
-                    .at(&span, "here")
-                    .help("it is a source; say what makes it with `run`, or leave the key out"),
+                problem.at(&span, "here").help("it is a source; say what makes it with `run`, or leave the key out"),
             );
         }
     }
 
     pub(super) fn add_recipe(&mut self, draft: Draft) {
-        let Draft {
-            name,
-            span,
-            task,
-            own_item,
-            in_place,
-            outputs,
-            mut make,
-        } = draft;
+        let Draft { name, span, task, own_item, in_place, outputs, mut make } = draft;
         let id = RecipeId::from_index(self.pipeline.recipes.len());
         let raw_inputs = make.inputs.take().unwrap_or_default();
         let inputs = self.inputs(&name, &raw_inputs, &outputs);
         self.claim(id, &name, &span, &outputs);
-        let run_span = make
-            .run
-            .as_ref()
-            .map_or_else(|| span.clone(), Spanned::span);
+        let run_span = make.run.as_ref().map_or_else(|| span.clone(), Spanned::span);
         let run = make.run.take().and_then(|run| self.command(&name, run));
         let shell = make.shell.take().or_else(|| self.defaults.shell.clone());
         let default_shell = shell.is_none();
@@ -178,13 +121,7 @@ impl Checker<'_> {
             tools: self.tools(make.tools.take()),
             env: self.env(make.env.take(), make.secrets.as_ref()),
             pass: self.pass(make.pass.take()),
-            secrets: make
-                .secrets
-                .take()
-                .into_iter()
-                .flatten()
-                .map(|(k, v)| (k.into_inner(), v))
-                .collect(),
+            secrets: make.secrets.take().into_iter().flatten().map(|(k, v)| (k.into_inner(), v)).collect(),
             rebuild: self.rebuild(make.rebuild.take()),
             in_place: in_place.is_some_and(Spanned::into_inner),
             tags: make.tags.into_iter().map(Spanned::into_inner).collect(),
@@ -204,12 +141,7 @@ impl Checker<'_> {
         self.problems.extend(problems);
     }
 
-    fn inputs(
-        &mut self,
-        name: &str,
-        raw: &[Spanned<String>],
-        outputs: &[NodeId],
-    ) -> Vec<(NodeId, Span)> {
+    fn inputs(&mut self, name: &str, raw: &[Spanned<String>], outputs: &[NodeId]) -> Vec<(NodeId, Span)> {
         let mut inputs: Vec<(NodeId, Span)> = Vec::with_capacity(raw.len());
         for input in raw {
             let Some(id) = self.resolve(input, "input") else {
@@ -217,22 +149,11 @@ impl Checker<'_> {
             };
             let text = input.get_ref();
             if outputs.contains(&id) {
-                let problem = Problem::new(
-                    "self-input",
-                    format!("`{name}` reads `{text}`, which it makes itself"),
-                );
-                self.problem(
-                    problem
-                        .at(&input.span(), "its own output")
-                        .help("an input is made by something else"),
-                );
+                let problem = Problem::new("self-input", format!("`{name}` reads `{text}`, which it makes itself"));
+                self.problem(problem.at(&input.span(), "its own output").help("an input is made by something else"));
             } else if inputs.iter().any(|(other, _)| *other == id) {
                 let problem = Problem::new("named-twice", format!("input `{text}` stands twice"));
-                self.problem(
-                    problem
-                        .at(&input.span(), "again here")
-                        .help("leave one out"),
-                );
+                self.problem(problem.at(&input.span(), "again here").help("leave one out"));
             } else {
                 inputs.push((id, input.span()));
             }
@@ -250,15 +171,10 @@ impl Checker<'_> {
             };
             let node = node.name.clone();
             let other = &self.pipeline.recipes[other];
-            let problem = Problem::new(
-                "two-makers",
-                format!(
-                    "`{node}` is made twice: by `{}` and by `{name}`",
-                    other.name
-                ),
-            )
-            .at(&other.span.clone(), "made here")
-            .at(span, "and here");
+            let problem =
+                Problem::new("two-makers", format!("`{node}` is made twice: by `{}` and by `{name}`", other.name))
+                    .at(&other.span.clone(), "made here")
+                    .at(span, "and here");
             self.problem(problem.help("a node is made by one recipe"));
         }
     }
@@ -267,28 +183,18 @@ impl Checker<'_> {
         let span = run.span();
         match run.into_inner() {
             Run::Shell(text) if text.trim().is_empty() => self.empty_run(name, &span),
-            Run::Words(words) if words.first().is_none_or(String::is_empty) => {
-                self.empty_run(name, &span)
-            }
+            Run::Words(words) if words.first().is_none_or(String::is_empty) => self.empty_run(name, &span),
             Run::Shell(text) => self.template(&text, &span).map(Command::Shell),
             Run::Words(words) => {
-                let templates: Vec<_> = words
-                    .iter()
-                    .map(|word| self.template(word, &span))
-                    .collect();
-                templates
-                    .into_iter()
-                    .collect::<Option<_>>()
-                    .map(Command::Words)
+                let templates: Vec<_> = words.iter().map(|word| self.template(word, &span)).collect();
+                templates.into_iter().collect::<Option<_>>().map(Command::Words)
             }
         }
     }
 
     fn empty_run(&mut self, name: &str, span: &Span) -> Option<Command> {
         self.problem(
-            Problem::new("bad-value", format!("`run` of `{name}` is empty"))
-                .at(span, "here")
-                .help("say what it runs"),
+            Problem::new("bad-value", format!("`run` of `{name}` is empty")).at(span, "here").help("say what it runs"),
         );
         None
     }
@@ -304,7 +210,11 @@ impl Checker<'_> {
                 for (inner, message) in errors {
                     let span = locate_text(self.text, outer, text, &inner);
                     let problem = Problem::new("bad-template", message).at(&span, "here");
-                    self.problem(problem.help("a template is a name between `{{` and `}}`; `{{ '{{' }}` writes the braces themselves"));
+                    self.problem(
+                        problem.help(
+                            "a template is a name between `{{` and `}}`; `{{ '{{' }}` writes the braces themselves",
+                        ),
+                    );
                 }
                 None
             }
@@ -317,9 +227,7 @@ impl Checker<'_> {
         };
         if shell.get_ref().first().is_none_or(String::is_empty) {
             let problem = Problem::new("bad-value", "`shell` is empty").at(&shell.span(), "here");
-            self.problem(
-                problem.help("name a program and its options: shell = [\"sh\", \"-euc\"]"),
-            );
+            self.problem(problem.help("name a program and its options: shell = [\"sh\", \"-euc\"]"));
         }
         shell.into_inner()
     }
@@ -329,11 +237,8 @@ impl Checker<'_> {
             return String::new();
         };
         paths::normal(workdir.get_ref()).unwrap_or_else(|error| {
-            let problem = Problem::new("bad-path", error.message(workdir.get_ref()))
-                .at(&workdir.span(), "this path");
-            self.problem(
-                problem.help("a working directory is relative to the root and stays inside it"),
-            );
+            let problem = Problem::new("bad-path", error.message(workdir.get_ref())).at(&workdir.span(), "this path");
+            self.problem(problem.help("a working directory is relative to the root and stays inside it"));
             String::new()
         })
     }
@@ -348,17 +253,12 @@ impl Checker<'_> {
                         sound.push((path, span));
                         continue;
                     }
-                    Err(error) => Problem::new(
-                        "bad-glob",
-                        format!("`{path}` is not a glob: {}", error.kind()),
-                    ),
+                    Err(error) => Problem::new("bad-glob", format!("`{path}` is not a glob: {}", error.kind())),
                 },
                 Err(error) => Problem::new("bad-path", error.message(file.get_ref())),
             };
             self.problem(
-                problem
-                    .at(&span, "this path")
-                    .help("`files` are paths or globs relative to the root, inside it"),
+                problem.at(&span, "this path").help("`files` are paths or globs relative to the root, inside it"),
             );
         }
         sound
@@ -368,14 +268,9 @@ impl Checker<'_> {
         let mut sound = BTreeMap::new();
         for (name, command) in tools.unwrap_or_default() {
             if command.get_ref().trim().is_empty() {
-                let problem = Problem::new(
-                    "bad-value",
-                    format!("the command of tool `{}` is empty", name.get_ref()),
-                );
+                let problem = Problem::new("bad-value", format!("the command of tool `{}` is empty", name.get_ref()));
                 self.problem(
-                    problem
-                        .at(&command.span(), "here")
-                        .help("say how its version is asked for: \"python3 --version\""),
+                    problem.at(&command.span(), "here").help("say how its version is asked for: \"python3 --version\""),
                 );
             }
             sound.insert(name.into_inner(), command.into_inner());
@@ -389,36 +284,23 @@ impl Checker<'_> {
         secrets: Option<&Table<crate::pipeline::raw::SecretValue>>,
     ) -> BTreeMap<String, EnvValue> {
         let own = own.unwrap_or_default();
-        let names = own
-            .keys()
-            .chain(secrets.into_iter().flat_map(BTreeMap::keys));
-        let names: Vec<_> = names
-            .map(|name| (name.get_ref().clone(), name.span()))
-            .collect();
+        let names = own.keys().chain(secrets.into_iter().flat_map(BTreeMap::keys));
+        let names: Vec<_> = names.map(|name| (name.get_ref().clone(), name.span())).collect();
         for (name, span) in names {
             self.variable(&name, &span);
         }
         for (name, _) in secrets.into_iter().flatten() {
             if let Some((other, _)) = own.get_key_value(name) {
-                let problem = Problem::new(
-                    "duplicate-name",
-                    format!("`{}` is in `env` and in `secrets`", name.get_ref()),
-                )
-                .at(&other.span(), "here")
-                .at(&name.span(), "and here");
+                let problem =
+                    Problem::new("duplicate-name", format!("`{}` is in `env` and in `secrets`", name.get_ref()))
+                        .at(&other.span(), "here")
+                        .at(&name.span(), "and here");
                 self.problem(problem.help("keep it in one of them"));
             }
         }
-        let mut env: BTreeMap<_, _> = self
-            .defaults
-            .env
-            .iter()
-            .map(|(name, value)| (name.get_ref().clone(), value.clone()))
-            .collect();
-        env.extend(
-            own.into_iter()
-                .map(|(name, value)| (name.into_inner(), value)),
-        );
+        let mut env: BTreeMap<_, _> =
+            self.defaults.env.iter().map(|(name, value)| (name.get_ref().clone(), value.clone())).collect();
+        env.extend(own.into_iter().map(|(name, value)| (name.into_inner(), value)));
         for (secret, _) in secrets.into_iter().flatten() {
             env.remove(secret.get_ref());
         }
@@ -433,18 +315,12 @@ impl Checker<'_> {
         } else {
             return;
         };
-        let problem = Problem::new("bad-name", format!("`{name}` cannot be a variable here"))
-            .at(span, "this name");
+        let problem = Problem::new("bad-name", format!("`{name}` cannot be a variable here")).at(span, "this name");
         self.problem(problem.help(help));
     }
 
     fn pass(&mut self, own: Option<Vec<Spanned<String>>>) -> Vec<String> {
-        let all = self
-            .defaults
-            .pass
-            .iter()
-            .cloned()
-            .chain(own.unwrap_or_default());
+        let all = self.defaults.pass.iter().cloned().chain(own.unwrap_or_default());
         all.map(Spanned::into_inner).collect()
     }
 
@@ -459,7 +335,11 @@ impl Checker<'_> {
             "never" => Rebuild::Never,
             text => parse_duration(text).map(Rebuild::Age).unwrap_or_else(|error| {
                 let problem = Problem::new("bad-duration", format!("`rebuild = \"{text}\"` is not an age: {error}"));
-                self.problem(problem.at(&rebuild.span(), "here").help("write \"changed\", \"always\", \"explicit\", \"never\", or an age such as \"20h\""));
+                self.problem(
+                    problem
+                        .at(&rebuild.span(), "here")
+                        .help("write \"changed\", \"always\", \"explicit\", \"never\", or an age such as \"20h\""),
+                );
                 Rebuild::Changed
             }),
         }
@@ -467,7 +347,5 @@ impl Checker<'_> {
 }
 
 fn first_key<T>(table: Option<&Table<T>>) -> Option<Span> {
-    table
-        .and_then(|table| table.keys().next())
-        .map(Spanned::span)
+    table.and_then(|table| table.keys().next()).map(Spanned::span)
 }

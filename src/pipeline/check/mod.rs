@@ -43,22 +43,14 @@ pub fn check(raw: RawFile, text: &str, options: &Options<'_>) -> (Pipeline, Prob
     checker.vars(raw.vars, options.vars);
     checker.default_env();
     let mut entries = Vec::new();
-    for (kind, table) in [
-        (Kind::Dataset, raw.dataset),
-        (Kind::Folder, raw.folder),
-        (Kind::Model, raw.model),
-    ] {
+    for (kind, table) in [(Kind::Dataset, raw.dataset), (Kind::Folder, raw.folder), (Kind::Model, raw.model)] {
         collect(&mut entries, table, |raw| Entry::Node(kind, Box::new(raw)));
     }
     collect(&mut entries, raw.recipe, |raw| Entry::Recipe(Box::new(raw)));
     collect(&mut entries, raw.task, |raw| Entry::Task(Box::new(raw)));
     entries.sort_by_key(|named| named.span.start);
     checker.entries(entries, &raw.pipeline);
-    let Checker {
-        pipeline,
-        mut problems,
-        ..
-    } = checker;
+    let Checker { pipeline, mut problems, .. } = checker;
     problems.sort_by_key(|p| p.labels.first().map(|label| label.span.start));
     problems.dedup(); // a mistake of `[defaults]` is found with each recipe
     (pipeline, problems)
@@ -80,11 +72,7 @@ struct Named {
 fn collect<T>(entries: &mut Vec<Named>, table: Table<T>, entry: impl Fn(T) -> Entry) {
     for (name, raw) in table {
         let span = name.span();
-        entries.push(Named {
-            name: name.into_inner(),
-            span,
-            entry: entry(raw),
-        });
+        entries.push(Named { name: name.into_inner(), span, entry: entry(raw) });
     }
 }
 
@@ -106,15 +94,13 @@ impl Checker<'_> {
     fn header(&mut self, raw: &RawPipeline, project: Option<&str>) {
         if *raw.format.get_ref() != 1 {
             let message = format!("format {} is not known", raw.format.get_ref());
-            let problem = Problem::new("unknown-format", message)
-                .at(&raw.format.span(), "this version of Kiln reads 1");
+            let problem =
+                Problem::new("unknown-format", message).at(&raw.format.span(), "this version of Kiln reads 1");
             self.problem(problem.help("write `format = 1`, or use a newer Kiln"));
         }
         let name = raw.name.get_ref();
         self.name(name, &raw.name.span());
-        let project = project
-            .or(raw.project.as_deref())
-            .map_or_else(|| name.to_uppercase(), str::to_owned);
+        let project = project.or(raw.project.as_deref()).map_or_else(|| name.to_uppercase(), str::to_owned);
         self.pipeline.name.clone_from(name);
         self.pipeline.project = project;
         self.pipeline.description.clone_from(&raw.description);
@@ -124,8 +110,7 @@ impl Checker<'_> {
         if is_name(name) {
             return true;
         }
-        let problem =
-            Problem::new("bad-name", format!("`{name}` cannot be a name")).at(span, "this name");
+        let problem = Problem::new("bad-name", format!("`{name}` cannot be a name")).at(span, "this name");
         self.problem(problem.help("a name has 1 to 128 letters, digits and `_`, and does not begin with a digit; `id` holds a name that does not fit"));
         false
     }
@@ -134,21 +119,13 @@ impl Checker<'_> {
         let mut max_parallel = None;
         if let Some(jobs) = raw.max_parallel {
             if *jobs.get_ref() == 0 {
-                let problem = Problem::new("bad-value", "`max_parallel` is 0")
-                    .at(&jobs.span(), "nothing could run");
+                let problem = Problem::new("bad-value", "`max_parallel` is 0").at(&jobs.span(), "nothing could run");
                 self.problem(problem.help("leave it out for the number of cores"));
             }
             max_parallel = Some(*jobs.get_ref());
         }
-        let engine = raw
-            .engine
-            .map(|engine| (engine.get_ref().clone(), engine.span()));
-        self.pipeline.settings = Settings {
-            engine,
-            max_parallel,
-            schedule: raw.schedule,
-            mode: raw.mode,
-        };
+        let engine = raw.engine.map(|engine| (engine.get_ref().clone(), engine.span()));
+        self.pipeline.settings = Settings { engine, max_parallel, schedule: raw.schedule, mode: raw.mode };
     }
 
     fn vars(&mut self, raw: Table<toml::Spanned<Scalar>>, given: &[(String, String)]) {
@@ -163,12 +140,9 @@ impl Checker<'_> {
                 Some(slot) => slot.clone_from(value),
                 None => {
                     let help = did_you_mean(name, vars.keys().map(String::as_str));
-                    let mut problem = Problem::new(
-                        "unknown-var",
-                        format!("--var {name}: the file has no such variable"),
-                    );
-                    problem.help =
-                        help.or_else(|| Some(format!("declare it: [vars] {name} = \"…\"")));
+                    let mut problem =
+                        Problem::new("unknown-var", format!("--var {name}: the file has no such variable"));
+                    problem.help = help.or_else(|| Some(format!("declare it: [vars] {name} = \"…\"")));
                     self.problem(problem);
                 }
             }
@@ -177,12 +151,7 @@ impl Checker<'_> {
     }
 
     fn default_env(&mut self) {
-        let names: Vec<_> = self
-            .defaults
-            .env
-            .keys()
-            .map(|name| (name.get_ref().clone(), name.span()))
-            .collect();
+        let names: Vec<_> = self.defaults.env.keys().map(|name| (name.get_ref().clone(), name.span())).collect();
         for (name, span) in names {
             self.variable(&name, &span);
         }
@@ -190,11 +159,10 @@ impl Checker<'_> {
 
     fn entries(&mut self, entries: Vec<Named>, header: &RawPipeline) {
         if entries.is_empty() {
-            let problem = Problem::new("empty-pipeline", "the pipeline is empty")
-                .at(&header.name.span(), "this one");
-            self.problem(problem.help(
-                "declare a dataset:\n[dataset.orders]\npath = \"build/orders.csv\"\nrun = \"…\"",
-            ));
+            let problem = Problem::new("empty-pipeline", "the pipeline is empty").at(&header.name.span(), "this one");
+            self.problem(
+                problem.help("declare a dataset:\n[dataset.orders]\npath = \"build/orders.csv\"\nrun = \"…\""),
+            );
             return;
         }
         let entries = self.without_duplicates(entries);
@@ -219,13 +187,13 @@ impl Checker<'_> {
         let mut kept = Vec::with_capacity(entries.len());
         for named in entries {
             if let Some(span) = first.get(&named.name) {
-                let problem = Problem::new(
-                    "duplicate-name",
-                    format!("the name `{}` stands for two things", named.name),
-                )
-                .at(span, "first here")
-                .at(&named.span, "and again here");
-                self.problem(problem.help("names are unique over all kinds: give one another name; `id` holds its name on DSS"));
+                let problem =
+                    Problem::new("duplicate-name", format!("the name `{}` stands for two things", named.name))
+                        .at(span, "first here")
+                        .at(&named.span, "and again here");
+                self.problem(
+                    problem.help("names are unique over all kinds: give one another name; `id` holds its name on DSS"),
+                );
                 continue;
             }
             first.insert(named.name.clone(), named.span.clone());
@@ -239,28 +207,18 @@ impl Checker<'_> {
     }
 
     fn node(&mut self, named: &Named, kind: Kind, raw: &RawNode) {
-        let path_span = raw
-            .path
-            .as_ref()
-            .map_or_else(|| named.span.clone(), toml::Spanned::span);
-        let path = raw
-            .path
-            .as_ref()
-            .and_then(|path| match paths::inside(path.get_ref()) {
-                Ok(path) => Some(path),
-                Err(error) => {
-                    let problem = Problem::new("bad-path", error.message(path.get_ref()))
-                        .at(&path.span(), "this path");
-                    self.problem(problem.help("paths are relative to the root and stay inside it"));
-                    None
-                }
-            });
+        let path_span = raw.path.as_ref().map_or_else(|| named.span.clone(), toml::Spanned::span);
+        let path = raw.path.as_ref().and_then(|path| match paths::inside(path.get_ref()) {
+            Ok(path) => Some(path),
+            Err(error) => {
+                let problem = Problem::new("bad-path", error.message(path.get_ref())).at(&path.span(), "this path");
+                self.problem(problem.help("paths are relative to the root and stay inside it"));
+                None
+            }
+        });
         if let (Some(digest), Some(_)) = (&raw.digest, &raw.path) {
-            let problem = Problem::new(
-                "useless-key",
-                format!("`{}` has a path and a `digest` command", named.name),
-            )
-            .at(&digest.span(), "the content of its path is digested anyway");
+            let problem = Problem::new("useless-key", format!("`{}` has a path and a `digest` command", named.name))
+                .at(&digest.span(), "the content of its path is digested anyway");
             self.problem(problem.help("leave `digest` out, or the path"));
         }
         let id = self.pipeline.nodes.push(Node {
@@ -276,9 +234,7 @@ impl Checker<'_> {
             span: named.span.clone(),
             path_span,
         });
-        self.pipeline
-            .names
-            .insert(named.name.clone(), Item::Node(id));
+        self.pipeline.names.insert(named.name.clone(), Item::Node(id));
     }
 
     /// The node of a name that something refers to.
@@ -290,26 +246,14 @@ impl Checker<'_> {
             None if self.broken.contains(text) => return None,
             None => {
                 let known = self.pipeline.nodes.values().map(|node| node.name.as_str());
-                let help = did_you_mean(text, known)
-                    .unwrap_or_else(|| format!("declare it: [dataset.{text}]"));
+                let help = did_you_mean(text, known).unwrap_or_else(|| format!("declare it: [dataset.{text}]"));
                 let problem = Problem::new("unknown-node", format!("unknown {role} `{text}`"));
-                self.problem(
-                    problem
-                        .at(&name.span(), "no dataset, folder or model has this name")
-                        .help(help),
-                );
+                self.problem(problem.at(&name.span(), "no dataset, folder or model has this name").help(help));
                 return None;
             }
         }
-        let problem = Problem::new(
-            "not-a-node",
-            format!("{role} `{text}` is a recipe or a task"),
-        );
-        self.problem(
-            problem
-                .at(&name.span(), "a dataset, a folder or a model is needed")
-                .help("name what it makes"),
-        );
+        let problem = Problem::new("not-a-node", format!("{role} `{text}` is a recipe or a task"));
+        self.problem(problem.at(&name.span(), "a dataset, a folder or a model is needed").help("name what it makes"));
         None
     }
 }

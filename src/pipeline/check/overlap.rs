@@ -8,18 +8,13 @@ impl Checker<'_> {
     /// What is built lies apart from all else: no two outputs at one path, none inside another, none around a source.
     pub(super) fn overlaps(&mut self) {
         let nodes = &self.pipeline.nodes;
-        let mut by_path: Vec<(Vec<&str>, NodeId)> = nodes
-            .iter()
-            .filter_map(|(id, node)| Some((node.path.as_deref()?.split('/').collect(), id)))
-            .collect();
+        let mut by_path: Vec<(Vec<&str>, NodeId)> =
+            nodes.iter().filter_map(|(id, node)| Some((node.path.as_deref()?.split('/').collect(), id))).collect();
         by_path.sort();
         let mut problems = Vec::new();
         let mut open: Vec<&(Vec<&str>, NodeId)> = Vec::new();
         for entry in &by_path {
-            while open
-                .last()
-                .is_some_and(|outer| !entry.0.starts_with(&outer.0))
-            {
+            while open.last().is_some_and(|outer| !entry.0.starts_with(&outer.0)) {
                 open.pop();
             }
             for outer in &open {
@@ -47,8 +42,7 @@ impl Checker<'_> {
                     continue;
                 };
                 let message = format!("`{file}` of `files` is made by a recipe");
-                let problem = Problem::new("file-is-output", message)
-                    .at(span, format!("it belongs to `{node}`"));
+                let problem = Problem::new("file-is-output", message).at(span, format!("it belongs to `{node}`"));
                 problems.push(problem.help(format!("make `{node}` an input of `{}`", recipe.name)));
             }
         }
@@ -58,9 +52,7 @@ impl Checker<'_> {
 
 /// The path and all folders above it.
 fn ancestors(path: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(path), |path| {
-        path.rsplit_once('/').map(|(parent, _)| parent)
-    })
+    std::iter::successors(Some(path), |path| path.rsplit_once('/').map(|(parent, _)| parent))
 }
 
 fn overlap(nodes: &Nodes, outer: NodeId, inner: NodeId) -> Option<Problem> {
@@ -68,28 +60,13 @@ fn overlap(nodes: &Nodes, outer: NodeId, inner: NodeId) -> Option<Problem> {
     if outer.maker.is_none() && inner.maker.is_none() {
         return None;
     }
-    let (first, second) = if outer.span.start < inner.span.start {
-        (outer, inner)
-    } else {
-        (inner, outer)
-    };
+    let (first, second) = if outer.span.start < inner.span.start { (outer, inner) } else { (inner, outer) };
     let same = outer.path == inner.path;
     let (code, message) = if same {
-        (
-            "same-path",
-            format!("`{}` and `{}` have one path", first.name, second.name),
-        )
+        ("same-path", format!("`{}` and `{}` have one path", first.name, second.name))
     } else {
-        (
-            "nested-path",
-            format!(
-                "the path of `{}` lies inside that of `{}`",
-                inner.name, outer.name
-            ),
-        )
+        ("nested-path", format!("the path of `{}` lies inside that of `{}`", inner.name, outer.name))
     };
-    let problem = Problem::new(code, message)
-        .at(&first.path_span, "this path")
-        .at(&second.path_span, "and this one");
+    let problem = Problem::new(code, message).at(&first.path_span, "this path").at(&second.path_span, "and this one");
     Some(problem.help("what is built is replaced as a whole: give each its own path"))
 }

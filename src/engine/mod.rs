@@ -1,0 +1,3 @@
+//! What carries steps out.
+
+pub mod api;

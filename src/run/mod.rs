@@ -1,0 +1,301 @@
+//! The loop of a run: it waits for what happens, asks [`state::Run`] what to do, and carries that out. It decides nothing.
+
+mod schedule;
+pub mod setup;
+pub mod state;
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use crate::base::digest::Digest;
+use crate::base::file::FileDigest;
+use crate::base::id::NodeId;
+use crate::base::job::JobId;
+use crate::engine::api::{Attempt, Ended, Engine, Stop, Updates, Work};
+use crate::event::{Event, Failure, FailureCode, RunStarted, Staged, Stamped, VERSION};
+use crate::report::api::{Journal, Reporter};
+use crate::run::setup::{Effect, Input, LINGER_MS};
+use crate::run::state::Run;
+use crate::view::RunView;
+
+/// What the loop needs.
+pub struct Drive<'a> {
+    /// What decides.
+    pub run: Run,
+    /// The run's id.
+    pub job: JobId,
+    /// When it begins.
+    pub began: jiff::Timestamp,
+    /// Its first event.
+    pub started: RunStarted,
+    /// What carries steps out.
+    pub engine: Arc<dyn Engine>,
+    /// The work of each step of the run.
+    pub works: Vec<Arc<dyn Work>>,
+    /// Digests of files that were read when the run was planned.
+    pub seen: Vec<FileDigest>,
+    /// Where events are kept.
+    pub journal: &'a mut dyn Journal,
+    /// Tells which batches of the journal are on disk, or why no more will be.
+    pub committed: mpsc::UnboundedReceiver<Result<u64, String>>,
+    /// What shows the run.
+    pub reporters: Vec<Box<dyn Reporter>>,
+    /// Requests to end.
+    pub signals: mpsc::UnboundedReceiver<&'static str>,
+}
+
+/// What became of a run.
+#[derive(Debug)]
+pub struct Driven {
+    /// The run as its events tell it.
+    pub view: RunView,
+    /// Why its events could not be kept.
+    pub lost: Option<String>,
+}
+
+/// Carries a run out, to its end.
+pub async fn drive(drive: Drive<'_>) -> Driven {
+    let (stop, _) = watch::channel(Stop::Go);
+    let (output_to, output) = mpsc::unbounded_channel();
+    let wanted = drive.reporters.iter().any(|reporter| reporter.wants_output());
+    let tick_ms = drive.reporters.iter().map(|reporter| reporter.tick_ms()).filter(|ms| *ms > 0).min();
+    let now = Instant::now();
+    let mut driver = Driver {
+        begun: now,
+        tick_ms,
+        tick: now,
+        linger: None,
+        seq: 0,
+        jobs: JoinSet::new(),
+        stop,
+        output_to: wanted.then_some(output_to),
+        output,
+        pending: VecDeque::new(),
+        view: RunView::default(),
+        over: false,
+        lost: None,
+        drive,
+    };
+    driver.begin();
+    while !driver.done() {
+        driver.wait().await;
+    }
+    Driven { view: driver.view, lost: driver.lost }
+}
+
+/// What a task of the loop came to.
+enum Done {
+    Ended(usize, Ended, u64),
+    Flushed(Result<(), String>),
+    Published(Vec<(usize, Result<Vec<FileDigest>, Failure>)>),
+}
+
+/// Events on their way to the disk, and what waits for them to be there.
+struct Batch {
+    number: u64,
+    events: Vec<Stamped>,
+    publish: Vec<(usize, String, Vec<Staged>)>,
+}
+
+struct Driver<'a> {
+    drive: Drive<'a>,
+    begun: Instant,
+    tick_ms: Option<u64>,
+    tick: Instant,
+    linger: Option<Instant>,
+    seq: u64,
+    jobs: JoinSet<Done>,
+    stop: watch::Sender<Stop>,
+    output_to: Option<mpsc::UnboundedSender<(usize, Vec<u8>)>>,
+    output: mpsc::UnboundedReceiver<(usize, Vec<u8>)>,
+    pending: VecDeque<Batch>,
+    view: RunView,
+    over: bool,
+    lost: Option<String>,
+}
+
+impl Driver<'_> {
+    fn begin(&mut self) {
+        let started = Event::RunStarted(Box::new(self.drive.started.clone()));
+        let mut effects = vec![Effect::Emit(Box::new(started))];
+        effects.extend(self.drive.run.handle(Input::Begin));
+        self.carry_out(effects);
+    }
+
+    fn done(&self) -> bool {
+        let kept = self.pending.is_empty() || self.lost.is_some();
+        (self.over || self.lost.is_some()) && kept && self.jobs.is_empty()
+    }
+
+    async fn wait(&mut self) {
+        let linger = self.linger.unwrap_or(self.begun);
+        tokio::select! {
+            biased;
+            Some(signal) = self.drive.signals.recv() => self.input(Input::Signal(signal)),
+            Some(result) = self.drive.committed.recv() => self.committed(result),
+            Some(done) = self.jobs.join_next() => self.task(done),
+            Some((step, bytes)) = self.output.recv() => self.print(step, &bytes),
+            () = sleep_until(linger), if self.linger.is_some() => {
+                self.linger = None;
+                self.input(Input::LingerOver);
+            }
+            () = sleep_until(self.tick), if self.tick_ms.is_some() => self.ticked(),
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        let effects = self.drive.run.handle(input);
+        self.carry_out(effects);
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        let mut events = Vec::new();
+        let mut publish = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Emit(event) => events.push(self.stamp(*event)),
+                Effect::Start(step, inputs) => self.start(step, inputs),
+                Effect::Linger => self.linger = Some(Instant::now() + Duration::from_millis(LINGER_MS)),
+                Effect::Flush(staged) => self.flush(staged),
+                Effect::Publish(step, staged) => {
+                    publish.push((step, self.drive.run.name(step).to_owned(), staged));
+                }
+                Effect::Stop(stop) => self.stop.send_modify(|now| *now = (*now).max(stop)),
+                Effect::End => self.over = true,
+            }
+        }
+        if !events.is_empty() {
+            let digests = std::mem::take(&mut self.drive.seen);
+            let number = self.drive.journal.append(events.clone(), digests);
+            self.pending.push_back(Batch { number, events, publish });
+        }
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn stamp(&mut self, event: Event) -> Stamped {
+        let elapsed = self.begun.elapsed();
+        let at = self.drive.began.checked_add(elapsed).unwrap_or(self.drive.began);
+        let seq = self.seq;
+        self.seq += 1;
+        Stamped { version: VERSION, job: self.drive.job.clone(), seq, at, elapsed_ms: self.elapsed_ms(), event }
+    }
+
+    fn start(&mut self, step: usize, inputs: Vec<(NodeId, Digest)>) {
+        let log = self.drive.run.log(step, 1);
+        let attempt = Attempt { job: self.drive.job.clone(), number: 1, log, inputs };
+        let updates = Updates { step, to: self.output_to.clone() };
+        let work = Arc::clone(&self.drive.works[step]);
+        let stop = self.stop.subscribe();
+        let began = Instant::now();
+        self.jobs.spawn(async move {
+            let run = AssertUnwindSafe(async { work.run(attempt, updates, stop).await });
+            let ended = run.catch_unwind().await.unwrap_or_else(|panic| Ended::Failed(crashed(&panic)));
+            let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            Done::Ended(step, ended, took_ms)
+        });
+    }
+
+    fn flush(&mut self, staged: Vec<Staged>) {
+        let engine = Arc::clone(&self.drive.engine);
+        self.jobs.spawn_blocking(move || Done::Flushed(engine.flush(&staged).map_err(|error| error.to_string())));
+    }
+
+    fn publish(&mut self, steps: Vec<(usize, String, Vec<Staged>)>) {
+        let engine = Arc::clone(&self.drive.engine);
+        let job = self.drive.job.clone();
+        self.jobs.spawn_blocking(move || {
+            let publish = |(step, name, staged): (usize, String, Vec<Staged>)| {
+                let publish = AssertUnwindSafe(|| engine.publish(&job, &name, &staged));
+                let result = std::panic::catch_unwind(publish).unwrap_or_else(|panic| Err(crashed(&panic)));
+                (step, result)
+            };
+            Done::Published(steps.into_iter().map(publish).collect())
+        });
+    }
+
+    fn task(&mut self, done: Result<Done, tokio::task::JoinError>) {
+        match done {
+            Ok(Done::Ended(step, ended, took_ms)) => self.input(Input::Ended { step, ended, took_ms }),
+            Ok(Done::Flushed(result)) => self.input(Input::Flushed(result)),
+            Ok(Done::Published(results)) => {
+                for (step, result) in results {
+                    let result = result.map(|seen| self.drive.seen.extend(seen));
+                    self.input(Input::Published { step, result });
+                }
+            }
+            // Every task catches its panics and none is aborted: only flushing is left.
+            Err(error) => self.input(Input::Flushed(Err(error.to_string()))),
+        }
+    }
+
+    fn committed(&mut self, result: Result<u64, String>) {
+        let number = match result {
+            Ok(number) => number,
+            Err(error) => {
+                tracing::error!(%error, "events could not be kept");
+                self.lost = Some(error);
+                self.stop.send_modify(|now| *now = (*now).max(Stop::Ask));
+                return;
+            }
+        };
+        let mut publish = Vec::new();
+        while self.pending.front().is_some_and(|batch| batch.number <= number) {
+            let Some(batch) = self.pending.pop_front() else {
+                break;
+            };
+            for event in &batch.events {
+                self.show(event);
+            }
+            publish.extend(batch.publish);
+        }
+        if !publish.is_empty() {
+            self.publish(publish);
+        }
+    }
+
+    fn show(&mut self, event: &Stamped) {
+        self.view.apply(event);
+        let view = &self.view;
+        keep_sound(&mut self.drive.reporters, |reporter| reporter.event(view, event));
+    }
+
+    fn print(&mut self, step: usize, bytes: &[u8]) {
+        let name = self.drive.run.name(step);
+        keep_sound(&mut self.drive.reporters, |reporter| reporter.output(name, bytes));
+    }
+
+    fn ticked(&mut self) {
+        self.tick = Instant::now() + Duration::from_millis(self.tick_ms.unwrap_or(1_000));
+        let (view, elapsed_ms) = (&self.view, self.elapsed_ms());
+        keep_sound(&mut self.drive.reporters, |reporter| reporter.tick(view, elapsed_ms));
+    }
+}
+
+/// Calls each reporter; one that fails is not called again, and the run goes on.
+fn keep_sound(reporters: &mut Vec<Box<dyn Reporter>>, mut call: impl FnMut(&mut dyn Reporter) -> std::io::Result<()>) {
+    reporters.retain_mut(|reporter| match call(reporter.as_mut()) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(%error, "a reporter failed and is not called again");
+            false
+        }
+    });
+}
+
+fn crashed(panic: &(dyn std::any::Any + Send)) -> Failure {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Failure::new(FailureCode::Crashed, format!("this is a bug in Kiln: {}", text.unwrap_or("a panic")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! What a run begins with, what can happen to it and what it can ask for: plain data between the machine and the loop.
+
+use std::sync::Arc;
+
+use crate::base::digest::Digest;
+use crate::base::id::{NodeId, RecipeId};
+use crate::base::job::{BuildMode, JobId, Schedule};
+use crate::engine::api::{Ended, Stop};
+use crate::event::{Event, Failure, Staged};
+use crate::pipeline::types::Pipeline;
+use crate::plan::facts::Facts;
+use crate::plan::reason::Action;
+use crate::plan::record::History;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// The run begins.
+    Begin,
+    /// An attempt at a step ended.
+    Ended {
+        /// The step.
+        step: usize,
+        /// How.
+        ended: Ended,
+        /// How long it took, in milliseconds.
+        took_ms: u64,
+    },
+    /// The time to wait for more staged outputs is over.
+    LingerOver,
+    /// The staged outputs that were to be made durable are, or are not.
+    Flushed(Result<(), String>),
+    /// The outputs of a step are in place, or are not.
+    Published {
+        /// The step.
+        step: usize,
+        /// Why not.
+        result: Result<(), Failure>,
+    },
+    /// Someone asks the run to end; the name says how, such as `Ctrl-C`.
+    Signal(&'static str),
+}
+
+/// What is to be done, in this order.
+#[derive(Debug, PartialEq)]
+pub enum Effect {
+    /// Tell the world.
+    Emit(Box<Event>),
+    /// Start an attempt at a step, whose key says this about its inputs.
+    Start(usize, Vec<(NodeId, Digest)>),
+    /// Send [`Input::LingerOver`] after [`LINGER_MS`].
+    Linger,
+    /// Make the staged outputs of these steps durable.
+    Flush(Vec<Staged>),
+    /// Put the outputs of a step in place, once all that was emitted before is committed.
+    Publish(usize, Vec<Staged>),
+    /// Tell all running work.
+    Stop(Stop),
+    /// The run is over.
+    End,
+}
+
+/// How long staged outputs wait for more of their kind, in milliseconds.
+pub const LINGER_MS: u64 = 10;
+
+/// What a run does about parallelism and failure.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// When a step may start.
+    pub schedule: Schedule,
+    /// How many steps run at once.
+    pub jobs: usize,
+    /// How many failures stop the run; none for no number.
+    pub max_fail: Option<u32>,
+    /// Whether such a failure also stops what runs.
+    pub kill: bool,
+}
+
+/// What a run begins with.
+pub struct Setup {
+    /// The run.
+    pub job: JobId,
+    /// The pipeline.
+    pub pipeline: Arc<Pipeline>,
+    /// What was there when it was planned.
+    pub facts: Facts,
+    /// What was built before.
+    pub history: Box<dyn History>,
+    /// What is built.
+    pub mode: BuildMode,
+    /// About parallelism and failure.
+    pub policy: Policy,
+    /// The steps that are or may be built, in run order.
+    pub steps: Vec<SetupStep>,
+}
+
+/// A step that a run begins with.
+pub struct SetupStep {
+    /// The step.
+    pub id: RecipeId,
+    /// Its stage.
+    pub stage: u32,
+    /// What the plan says.
+    pub action: Action,
+    /// What it runs, for people.
+    pub command: String,
+    /// How long the longest way from it to the end takes, in milliseconds.
+    pub remaining_ms: u64,
+}
