@@ -1,6 +1,7 @@
 //! Kiln builds data pipelines that are declared in one TOML file.
 
 pub mod base;
+pub mod clock;
 pub mod engine;
 pub mod event;
 pub mod graph;

@@ -1,3 +1,4 @@
 //! What carries steps out.
 
 pub mod api;
+pub mod local;

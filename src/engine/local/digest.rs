@@ -1,0 +1,206 @@
+//! Digests of files and folders on this machine, with a memory of what was read, so that an unchanged file is not read
+//! again. Knows no nodes.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use crate::base::digest::{Digest, FieldHasher, of_reader};
+use crate::base::file::{FileDigest, FileStat};
+use crate::clock;
+
+/// Digests what lies under one root. Shared by the jobs of a run: its memory is only ever added to.
+pub(crate) struct Digester {
+    root: PathBuf,
+    memory: Mutex<Memory>,
+}
+
+#[derive(Default)]
+struct Memory {
+    known: HashMap<String, FileDigest>,
+    /// Entries that are not in the store yet.
+    fresh: Vec<FileDigest>,
+}
+
+impl Digester {
+    pub(crate) fn new(root: &Path, known: HashMap<String, FileDigest>) -> Self {
+        let memory = Mutex::new(Memory { known, fresh: Vec::new() });
+        Self { root: root.to_owned(), memory }
+    }
+
+    /// The digest of what lies at `path`, relative to the root; none if nothing is there. Links at `path` itself are
+    /// followed.
+    pub(crate) fn path(&self, path: &str) -> io::Result<Option<Digest>> {
+        let metadata = match fs::metadata(self.root.join(path)) {
+            Ok(metadata) => metadata,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        if metadata.is_dir() {
+            return self.folder(path).map(Some);
+        }
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is neither a file nor a folder"));
+        }
+        self.file(path, &metadata).map(Some)
+    }
+
+    /// Entries that were added since the last call.
+    pub(crate) fn take_fresh(&self) -> Vec<FileDigest> {
+        std::mem::take(&mut self.lock().fresh)
+    }
+
+    /// What lay at `from` lies at `to` now. A file's state changes by that, what lies in a folder keeps its own.
+    pub(crate) fn moved(&self, from: &str, to: &str, digest: Digest) -> io::Result<()> {
+        let metadata = fs::metadata(self.root.join(to))?;
+        if metadata.is_file() {
+            self.remember(to, &metadata, digest);
+            return Ok(());
+        }
+        let mut memory = self.lock();
+        let prefix = format!("{from}/");
+        let inside: Vec<_> = memory.known.keys().filter(|path| path.starts_with(&prefix)).cloned().collect();
+        for path in inside {
+            if let Some(mut entry) = memory.known.remove(&path) {
+                entry.path = format!("{to}/{}", &path[prefix.len()..]);
+                memory.add(entry);
+            }
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Memory> {
+        // A panic between two additions leaves nothing half done.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, path: &str, metadata: &Metadata, digest: Digest) {
+        let entry = FileDigest { path: path.to_owned(), stat: stat_of(metadata), digest, seen_ns: clock::now_ns() };
+        self.lock().add(entry);
+    }
+
+    fn file(&self, path: &str, metadata: &Metadata) -> io::Result<Digest> {
+        let stat = stat_of(metadata);
+        if let Some(entry) = self.lock().known.get(path)
+            && entry.holds_for(&stat)
+        {
+            return Ok(entry.digest);
+        }
+        let seen_ns = clock::now_ns();
+        let digest = of_reader(File::open(self.root.join(path))?)?;
+        self.lock().add(FileDigest { path: path.to_owned(), stat, digest, seen_ns });
+        Ok(digest)
+    }
+
+    /// Paths in order, contents, executable bits, link targets; empty folders count.
+    fn folder(&self, path: &str) -> io::Result<Digest> {
+        let mut hasher = FieldHasher::default();
+        self.add_folder(path, b"", &mut hasher)?;
+        Ok(hasher.finish())
+    }
+
+    fn add_folder(&self, path: &str, name: &[u8], hasher: &mut FieldHasher) -> io::Result<()> {
+        hasher.field(b"folder").field(name);
+        let mut entries: Vec<(OsString, PathBuf)> = Vec::new();
+        for entry in fs::read_dir(self.root.join(path))? {
+            let entry = entry?;
+            entries.push((entry.file_name(), entry.path()));
+        }
+        entries.sort();
+        for (entry, full) in entries {
+            let metadata = fs::symlink_metadata(&full)?;
+            let inner: Vec<u8> = [name, b"/", entry.as_bytes()].concat();
+            let text = entry.to_str().map(|entry| format!("{path}/{entry}"));
+            if metadata.is_symlink() {
+                hasher.field(b"link").field(&inner).field(fs::read_link(&full)?.as_os_str().as_bytes());
+            } else if metadata.is_dir() {
+                let text = text.ok_or_else(|| not_text(&full))?;
+                self.add_folder(&text, &inner, hasher)?;
+            } else if metadata.is_file() {
+                let kind: &[u8] = if metadata.mode() & 0o111 == 0 { b"file" } else { b"program" };
+                let digest = match text {
+                    Some(text) => self.file(&text, &metadata)?,
+                    None => of_reader(File::open(&full)?)?,
+                };
+                hasher.field(kind).field(&inner).field(digest.to_string().as_bytes());
+            } else {
+                return Err(io::Error::other(format!("{} is neither a file nor a folder", full.display())));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Memory {
+    fn add(&mut self, entry: FileDigest) {
+        self.known.insert(entry.path.clone(), entry.clone());
+        self.fresh.push(entry);
+    }
+}
+
+fn not_text(path: &Path) -> io::Error {
+    io::Error::other(format!("the name of the folder {} is not UTF-8", path.display()))
+}
+
+/// The state of a file.
+pub(crate) fn stat_of(metadata: &Metadata) -> FileStat {
+    let ns = |secs: i64, ns: i64| secs.saturating_mul(1_000_000_000).saturating_add(ns);
+    FileStat {
+        size: metadata.size(),
+        mtime_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
+        ctime_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
+        inode: metadata.ino(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_more_than_its_contents() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        let digester = Digester::new(dir.path(), HashMap::new());
+        fs::create_dir(at("a")).unwrap();
+        let mut seen = Vec::new();
+        let mut look = |seen: &mut Vec<Digest>| {
+            let digest = digester.path("a").unwrap().unwrap();
+            assert!(!seen.contains(&digest), "step {}", seen.len());
+            seen.push(digest);
+        };
+        look(&mut seen);
+        fs::create_dir(at("a/empty")).unwrap();
+        look(&mut seen);
+        fs::write(at("a/f"), "x").unwrap();
+        look(&mut seen);
+        fs::rename(at("a/f"), at("a/empty/f")).unwrap();
+        look(&mut seen);
+        std::os::unix::fs::symlink("f", at("a/l")).unwrap();
+        look(&mut seen);
+        fs::remove_file(at("a/l")).unwrap();
+        std::os::unix::fs::symlink("g", at("a/l")).unwrap();
+        look(&mut seen);
+        let mut permissions = fs::metadata(at("a/empty/f")).unwrap().permissions();
+        std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
+        fs::set_permissions(at("a/empty/f"), permissions).unwrap();
+        look(&mut seen);
+    }
+
+    #[test]
+    fn what_is_not_there_has_no_digest() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("f"), "x").unwrap();
+        let digester = Digester::new(dir.path(), HashMap::new());
+        assert_eq!(digester.path("nothing").unwrap(), None);
+        assert_eq!(digester.path("f/below").unwrap(), None);
+        assert_eq!(digester.path("f").unwrap(), Some(Digest::of(b"x")));
+    }
+}

@@ -1,0 +1,174 @@
+//! What a recipe is given on this machine: its command line and its environment. Starts nothing.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+
+use crate::base::id::{NodeId, RecipeId};
+use crate::base::span::Problem;
+use crate::pipeline::raw::{EnvValue, SecretValue};
+use crate::pipeline::refs::values;
+use crate::pipeline::template::Template;
+use crate::pipeline::types::{Command, Pipeline, Recipe};
+
+/// Variables of Kiln's own environment.
+pub type Environment = BTreeMap<String, OsString>;
+
+/// What every recipe is given of Kiln's own environment.
+const HANDED_ON: [&str; 4] = ["PATH", "HOME", "USER", "TMPDIR"];
+
+/// The program of a recipe and its arguments, with paths from `path`.
+pub(crate) fn command_line(pipeline: &Pipeline, id: RecipeId, path: &impl Fn(NodeId) -> Option<String>) -> Vec<String> {
+    let recipe = &pipeline.recipes[id];
+    let value = |name: &str| values(pipeline, id, name, path);
+    match &recipe.run {
+        Some(Command::Shell(template)) => {
+            let script = template.for_shell(&value);
+            recipe.shell.iter().cloned().chain([script]).collect()
+        }
+        Some(Command::Words(words)) => words.iter().flat_map(|word: &Template| word.for_words(&value)).collect(),
+        None => Vec::new(),
+    }
+}
+
+/// The command of a recipe for people: relative paths, and no shell before a script.
+pub(crate) fn describe(pipeline: &Pipeline, id: RecipeId) -> String {
+    let words = command_line(pipeline, id, &|node| pipeline.nodes[node].path.clone());
+    match pipeline.recipes[id].run {
+        Some(Command::Shell(_)) => words.last().cloned().unwrap_or_default().trim().to_owned(),
+        Some(Command::Words(_)) | None => crate::pipeline::template::command_line(&words),
+    }
+}
+
+/// The values of the `env` of a recipe.
+pub(crate) fn env(recipe: &Recipe, own: &Environment) -> Result<Vec<(String, String)>, Problem> {
+    let mut values = Vec::with_capacity(recipe.env.len());
+    for (name, value) in &recipe.env {
+        let value = match value {
+            EnvValue::Text(text) => text.clone(),
+            EnvValue::From(from) => own
+                .get(from)
+                .map(|value| value.to_string_lossy().into_owned())
+                .ok_or_else(|| unset(recipe, &format!("`env.{name}` takes"), from))?,
+        };
+        values.push((name.clone(), value));
+    }
+    Ok(values)
+}
+
+fn unset(recipe: &Recipe, what: &str, variable: &str) -> Problem {
+    Problem::new("unset-variable", format!("{what} the variable {variable}, which is not set"))
+        .at(&recipe.span, format!("for `{}`", recipe.name))
+        .help(format!("set it: {variable}=… kiln run"))
+}
+
+/// The environment of probes: what every recipe is given, and `env`.
+pub(crate) fn base(env: &[(String, String)], own: &Environment) -> Environment {
+    let mut all = Environment::new();
+    for name in HANDED_ON {
+        if let Some(value) = own.get(name) {
+            all.insert(name.to_owned(), value.clone());
+        }
+    }
+    all.insert("LC_ALL".to_owned(), "C.UTF-8".into());
+    all.insert("TZ".to_owned(), "UTC".into());
+    all.extend(env.iter().map(|(name, value)| (name.clone(), value.into())));
+    all
+}
+
+/// Adds the variables that `pass` names. What `env` says goes before.
+pub(crate) fn pass(all: &mut Environment, recipe: &Recipe, own: &Environment) {
+    for pattern in &recipe.pass {
+        for (name, value) in own.iter().filter(|(name, _)| matches(pattern, name)) {
+            if !recipe.env.contains_key(name) {
+                all.insert(name.clone(), value.clone());
+            }
+        }
+    }
+}
+
+/// Whether a name fits a pattern in which `*` stands for any letters.
+fn matches(pattern: &str, name: &str) -> bool {
+    let Some((head, mut rest)) = pattern.split_once('*') else { return pattern == name };
+    let Some(mut name) = name.strip_prefix(head) else { return false };
+    while let Some((middle, after)) = rest.split_once('*') {
+        let Some(at) = name.find(middle) else { return false };
+        name = &name[at + middle.len()..];
+        rest = after;
+    }
+    name.ends_with(rest)
+}
+
+/// The mistakes of a recipe's secrets: variables that are not set, files that are not there.
+pub(crate) fn missing_secrets(recipe: &Recipe, own: &Environment) -> Vec<Problem> {
+    let missing = recipe.secrets.iter().filter_map(|(name, secret)| match secret {
+        SecretValue::Env(from) if own.contains_key(from) => None,
+        SecretValue::Env(from) => Some(unset(recipe, &format!("secret `{name}` takes"), from)),
+        SecretValue::File(path) if Path::new(path).is_file() => None,
+        SecretValue::File(path) => Some(
+            Problem::new("missing-secret", format!("secret `{name}`: there is no file {path}"))
+                .at(&recipe.span, format!("for `{}`", recipe.name))
+                .help("put the file there"),
+        ),
+    });
+    missing.collect()
+}
+
+/// Adds the secrets of a recipe.
+pub(crate) fn secrets(all: &mut Environment, recipe: &Recipe, own: &Environment) -> Result<(), String> {
+    for (name, secret) in &recipe.secrets {
+        let value = match secret {
+            SecretValue::Env(from) => {
+                own.get(from).cloned().ok_or_else(|| format!("secret `{name}`: {from} is not set"))?
+            }
+            SecretValue::File(path) => {
+                let text = fs::read_to_string(path).map_err(|error| format!("secret `{name}`: {path}: {error}"))?;
+                text.strip_suffix('\n').map(str::to_owned).unwrap_or(text).into()
+            }
+        };
+        all.insert(name.clone(), value);
+    }
+    Ok(())
+}
+
+/// Adds the paths of inputs and outputs.
+pub(crate) fn paths(
+    all: &mut Environment,
+    pipeline: &Pipeline,
+    recipe: &Recipe,
+    path: &impl Fn(NodeId) -> Option<String>,
+) {
+    for (prefix, ids) in [("KILN_INPUT_", &recipe.inputs), ("KILN_OUTPUT_", &recipe.outputs)] {
+        for id in ids {
+            if let Some(path) = path(*id) {
+                all.insert(format!("{prefix}{}", pipeline.nodes[*id].name.to_uppercase()), path.into());
+            }
+        }
+    }
+    if let [only] = recipe.outputs.as_slice()
+        && let Some(path) = path(*only)
+    {
+        all.insert("KILN_OUTPUT".to_owned(), path.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn stars_stand_for_letters() {
+        for (pattern, name, want) in [
+            ("AWS_*", "AWS_REGION", true),
+            ("AWS_*", "AWS", false),
+            ("*_PROXY", "HTTPS_PROXY", true),
+            ("A*B*C", "AxxBxxC", true),
+            ("A*B*C", "AxxCxxB", false),
+            ("HOME", "HOMES", false),
+            ("*", "", true),
+        ] {
+            assert_eq!(matches(pattern, name), want, "{pattern} {name}");
+        }
+    }
+}

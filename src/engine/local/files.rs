@@ -1,0 +1,76 @@
+//! The files that `files` names: paths as they stand, globs by walking the tree. Does not read them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use globset::{GlobBuilder, GlobMatcher};
+
+/// Folders that no glob looks into.
+const HIDDEN: [&str; 2] = [".git", ".kiln"];
+
+/// The paths that `pattern` names, in order. A path without a glob's letters names itself, whether it is there or not.
+/// What recipes make (`built`) is left out of globs: it is no code.
+pub(crate) fn resolve(root: &Path, pattern: &str, built: &BTreeSet<&str>) -> io::Result<Vec<String>> {
+    if !pattern.contains(['*', '?', '[', '{', '\\']) {
+        return Ok(vec![pattern.to_owned()]);
+    }
+    let glob = GlobBuilder::new(pattern).literal_separator(true).build().map_err(io::Error::other)?.compile_matcher();
+    let literal: Vec<_> = pattern.split('/').take_while(|part| !part.contains(['*', '?', '[', '{', '\\'])).collect();
+    let mut found = Vec::new();
+    walk(root, &literal.join("/"), &glob, built, &mut found)?;
+    found.sort();
+    Ok(found)
+}
+
+fn walk(
+    root: &Path,
+    folder: &str,
+    glob: &GlobMatcher,
+    built: &BTreeSet<&str>,
+    found: &mut Vec<String>,
+) -> io::Result<()> {
+    let entries = match fs::read_dir(root.join(folder)) {
+        Ok(entries) => entries,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
+        if built.contains(path.as_str()) || HIDDEN.contains(&name.as_str()) {
+            continue;
+        }
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            walk(root, &path, glob, built, found)?;
+        } else if glob.is_match(&path) && root.join(&path).is_file() {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_find_code_and_no_outputs() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in ["a/x.py", "a/b/y.py", "a/b/z.txt", "a/out/o.py", ".git/h.py", "top.py"] {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let built = BTreeSet::from(["a/out"]);
+        let find = |pattern| resolve(dir.path(), pattern, &built).unwrap();
+        assert_eq!(find("a/*.py"), ["a/x.py"]);
+        assert_eq!(find("**/*.py"), ["a/b/y.py", "a/x.py", "top.py"]);
+        assert_eq!(find("a/b/{y,z}.*"), ["a/b/y.py", "a/b/z.txt"]);
+        assert_eq!(find("none/*.py"), [] as [&str; 0]);
+        assert_eq!(find("plain.py"), ["plain.py"]);
+    }
+}

@@ -1,0 +1,223 @@
+//! Looks at what steps are made from: sources, outputs, files of code, tools, variables. Changes nothing.
+
+use std::collections::BTreeSet;
+
+use crate::base::digest::Digest;
+use crate::base::id::{DenseMap, NodeId, RecipeId};
+use crate::base::span::{Problem, Problems};
+use crate::clock;
+use crate::engine::local::Local;
+use crate::engine::local::environ::{self, Environment};
+use crate::engine::local::files;
+use crate::engine::local::probe::{Probes, find};
+use crate::pipeline::types::{Command, Node, Recipe};
+use crate::plan::facts::{Content, Facts, OwnFacts};
+
+/// Looks at all that the wanted steps are made from.
+pub(crate) fn observe(local: &Local, wanted: &DenseMap<RecipeId, bool>, probes: bool) -> Result<Facts, Problems> {
+    let pipeline = &local.pipeline;
+    let facts = Facts::unseen(clock::now(), pipeline.nodes.len(), pipeline.recipes.len());
+    let mut observer = Observer {
+        local,
+        facts,
+        probes: probes.then(Probes::default),
+        looked: DenseMap::filled(pipeline.nodes.len(), false),
+        built: built_paths(local),
+        problems: Vec::new(),
+    };
+    for (id, recipe) in pipeline.recipes.iter().filter(|(id, _)| wanted[*id]) {
+        observer.recipe(id, recipe);
+    }
+    let Observer { facts, problems, .. } = observer;
+    if problems.is_empty() { Ok(facts) } else { Err(problems) }
+}
+
+/// The paths of what recipes make.
+fn built_paths(local: &Local) -> BTreeSet<&str> {
+    let built = local.pipeline.nodes.values().filter(|node| node.maker.is_some());
+    built.filter_map(|node| node.path.as_deref()).collect()
+}
+
+struct Observer<'a> {
+    local: &'a Local,
+    facts: Facts,
+    probes: Option<Probes>,
+    looked: DenseMap<NodeId, bool>,
+    built: BTreeSet<&'a str>,
+    problems: Problems,
+}
+
+impl Observer<'_> {
+    fn recipe(&mut self, id: RecipeId, recipe: &Recipe) {
+        let own = match environ::env(recipe, &self.local.environment) {
+            Ok(env) => env,
+            Err(problem) => {
+                self.problems.push(problem);
+                return;
+            }
+        };
+        self.problems.extend(no_bash(self.local, recipe));
+        let env = environ::base(&own, &self.local.environment);
+        self.facts.recipes[id] = OwnFacts { files: self.files(recipe), tools: self.tools(recipe, &env), env: own };
+        for node in recipe.inputs.iter().chain(&recipe.outputs) {
+            if !std::mem::replace(&mut self.looked[*node], true) {
+                self.facts.nodes[*node] = self.node(*node, recipe, &env);
+            }
+        }
+    }
+
+    fn files(&mut self, recipe: &Recipe) -> Vec<(String, Digest)> {
+        let mut found = Vec::new();
+        for (pattern, span) in &recipe.files {
+            let paths = files::resolve(&self.local.root, pattern, &self.built);
+            let digests = paths.and_then(|paths| {
+                let digest = |path: String| Ok((path.clone(), self.local.digester.path(&path)?));
+                paths.into_iter().map(digest).collect::<std::io::Result<Vec<_>>>()
+            });
+            let problem = match digests {
+                Err(error) => Problem::new("unreadable", format!("`{pattern}` of `files` cannot be read: {error}")),
+                Ok(digests) => {
+                    let missing = digests.iter().any(|(_, digest)| digest.is_none());
+                    found.extend(digests.into_iter().filter_map(|(path, digest)| Some((path, digest?))));
+                    if !missing {
+                        continue;
+                    }
+                    Problem::new("missing-file", format!("`{pattern}` of `files` is not there"))
+                }
+            };
+            self.problems
+                .push(problem.at(span, format!("for `{}`", recipe.name)).help("paths are relative to the root"));
+        }
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    fn tools(&mut self, recipe: &Recipe, env: &Environment) -> Vec<(String, Option<String>)> {
+        let mut tools = Vec::with_capacity(recipe.tools.len());
+        for (name, command) in &recipe.tools {
+            let printed = match &mut self.probes {
+                None => None,
+                Some(probes) => match probes.ask(&self.local.root, &recipe.shell, command, env) {
+                    Ok(printed) => Some(printed),
+                    Err(error) => {
+                        let problem =
+                            Problem::new("tool-failed", format!("tool `{name}` of `{}` failed: {error}", recipe.name));
+                        self.problems.push(
+                            problem
+                                .at(&recipe.span, format!("asked with: {command}"))
+                                .help("install it, or correct the command in `tools`"),
+                        );
+                        None
+                    }
+                },
+            };
+            tools.push((name.clone(), printed));
+        }
+        tools
+    }
+
+    fn node(&mut self, id: NodeId, asker: &Recipe, env: &Environment) -> Content {
+        let pipeline = &self.local.pipeline;
+        let node = &pipeline.nodes[id];
+        let maker = node.maker.map(|maker| &pipeline.recipes[maker]);
+        match (&node.path, &node.digest) {
+            (Some(path), _) => match self.local.digester.path(path) {
+                Ok(digest) => digest.map_or(Content::Missing, Content::Is),
+                Err(error) => {
+                    let problem = Problem::new("unreadable", format!("`{}` cannot be read: {error}", node.name));
+                    self.problems.push(
+                        problem.at(&node.path_span, "this path").help("Kiln digests contents: it has to read them"),
+                    );
+                    Content::Missing
+                }
+            },
+            (None, Some(command)) => {
+                let shell = maker.map_or(&asker.shell, |maker| &maker.shell);
+                self.probe(node, command, shell, env)
+            }
+            (None, None) if maker.is_some() => Content::AsRecorded,
+            (None, None) => Content::Is(Digest::of(b"")), // a source that cannot be seen: `check` has warned
+        }
+    }
+
+    fn probe(&mut self, node: &Node, command: &str, shell: &[String], env: &Environment) -> Content {
+        let Some(probes) = &mut self.probes else { return Content::NotProbed };
+        match probes.ask(&self.local.root, shell, command, env) {
+            Ok(printed) => Content::Is(Digest::of(printed.as_bytes())),
+            // What a recipe makes may not be there yet.
+            Err(_) if node.maker.is_some() => Content::Missing,
+            Err(error) => {
+                let problem = Problem::new("digest-failed", format!("`digest` of `{}` failed: {error}", node.name));
+                self.problems.push(
+                    problem
+                        .at(&node.span, format!("asked with: {command}"))
+                        .help("it has to print what stands for the content"),
+                );
+                Content::Missing
+            }
+        }
+    }
+}
+
+/// Mistakes and warnings about a file on this machine. Runs nothing.
+pub(crate) fn check(local: &Local) -> Problems {
+    let mut problems = Vec::new();
+    let built = built_paths(local);
+    for node in local.pipeline.nodes.values().filter(|node| node.maker.is_none()) {
+        problems.extend(source(local, node));
+    }
+    for recipe in local.pipeline.recipes.values() {
+        problems.extend(no_bash(local, recipe));
+        for (pattern, span) in &recipe.files {
+            let found = files::resolve(&local.root, pattern, &built).unwrap_or_default();
+            if !found.iter().any(|path| local.root.join(path).exists()) {
+                let problem = Problem::new("missing-file", format!("`{pattern}` of `files` is not there")).warn();
+                problems.push(problem.at(span, "nothing found").help("paths are relative to the root"));
+            }
+        }
+    }
+    problems
+}
+
+fn source(local: &Local, node: &Node) -> Option<Problem> {
+    match (&node.path, &node.digest) {
+        (Some(path), _) if local.root.join(path).exists() => None,
+        (Some(path), _) => {
+            let problem = Problem::new("missing-source", format!("source `{}` is not there", node.name)).warn();
+            Some(
+                problem
+                    .at(&node.path_span, format!("there is nothing at {path}"))
+                    .help("put the file there, or say what makes it with `run`"),
+            )
+        }
+        (None, Some(_)) => None,
+        (None, None) => {
+            let problem =
+                Problem::new("unseen-source", format!("changes of source `{}` cannot be seen", node.name)).warn();
+            Some(
+                problem
+                    .at(&node.span, "it has neither a path nor a `digest`")
+                    .help("give it a `digest` command that prints what stands for its content"),
+            )
+        }
+    }
+}
+
+/// A script needs a shell; the default one may not be installed.
+pub(crate) fn no_bash(local: &Local, recipe: &Recipe) -> Option<Problem> {
+    let shell = matches!(recipe.run, Some(Command::Shell(_)));
+    if !recipe.default_shell || !shell {
+        return None;
+    }
+    let path = local.environment.get("PATH").cloned().unwrap_or_default();
+    if find("bash", &path).is_some() {
+        return None;
+    }
+    let problem = Problem::new("no-bash", "bash is not installed, and there is no `shell =`");
+    Some(
+        problem
+            .at(&recipe.run_span, "this is for the default shell")
+            .help("install bash, or choose another shell:\n[defaults]\nshell = [\"sh\", \"-euc\"]"),
+    )
+}

@@ -1,0 +1,238 @@
+//! Where recipes write before their outputs are put in place, and how that is done so that no half is ever seen. Works on
+//! paths; knows no recipes.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use serde::{Deserialize, Serialize};
+
+use crate::base::file::FileDigest;
+use crate::base::job::JobId;
+use crate::engine::local::digest::Digester;
+use crate::event::{Failure, FailureCode, Staged};
+
+/// The staging folders of one pipeline below `.kiln/staging/` of the root, on the file system that outputs are on.
+#[derive(Clone, Debug)]
+pub(crate) struct Staging {
+    root: PathBuf,
+    /// Relative to the root.
+    folder: String,
+}
+
+/// An output that was set aside for a recipe that writes in place.
+#[derive(Debug, Serialize, Deserialize)]
+struct Aside {
+    /// The output, relative to the root.
+    path: String,
+    /// Where its last good content is, relative to the root; none where there was none.
+    kept: Option<String>,
+}
+
+/// The list of what a step set aside. It is on disk before anything is moved.
+const ASIDE: &str = "aside.json";
+
+/// So many outputs are flushed one by one; more of them with the whole file system.
+const FLUSH_ONE_BY_ONE: usize = 16;
+
+impl Staging {
+    pub(crate) fn new(root: &Path, pipeline: &str) -> Self {
+        Self { root: root.to_owned(), folder: format!(".kiln/staging/{pipeline}") }
+    }
+
+    fn step(&self, job: &JobId, step: &str) -> String {
+        format!("{}/{job}/{step}", self.folder)
+    }
+
+    /// Where the output number `i` of a step is written, relative to the root: under its own file name.
+    pub(crate) fn path(&self, job: &JobId, step: &str, i: usize, to: &str) -> String {
+        let name = to.rsplit('/').next().unwrap_or(to);
+        format!("{}/{i}/{name}", self.step(job, step))
+    }
+
+    /// Makes the folder that output number `i` is written into; for a managed folder it itself too.
+    pub(crate) fn prepare(&self, path: &str, folder: bool) -> io::Result<()> {
+        let full = self.root.join(path);
+        let make = if folder { Some(full.as_path()) } else { full.parent() };
+        make.map_or(Ok(()), fs::create_dir_all)
+    }
+
+    /// Forgets what was staged for a step.
+    pub(crate) fn remove(&self, job: &JobId, step: &str) -> io::Result<()> {
+        remove(&self.root.join(self.step(job, step)))?;
+        // The run's own folder goes with its last step; until then it is not empty.
+        drop(fs::remove_dir(self.root.join(&self.folder).join(job.as_str())));
+        Ok(())
+    }
+
+    /// Sets the last good outputs of a step aside, which will write to these paths itself.
+    pub(crate) fn set_aside(&self, job: &JobId, step: &str, paths: &[String]) -> io::Result<()> {
+        let folder = self.step(job, step);
+        let mut asides = Vec::with_capacity(paths.len());
+        for (i, path) in paths.iter().enumerate() {
+            let there = self.root.join(path).symlink_metadata().is_ok();
+            asides.push(Aside { path: path.clone(), kept: there.then(|| format!("{folder}/aside/{i}")) });
+        }
+        fs::create_dir_all(self.root.join(&folder).join("aside"))?;
+        let list = File::create(self.root.join(&folder).join(ASIDE))?;
+        serde_json::to_writer(&list, &asides)?;
+        list.sync_all()?;
+        for aside in &asides {
+            if let Some(kept) = &aside.kept {
+                fs::rename(self.root.join(&aside.path), self.root.join(kept))?;
+            }
+            if let Some(parent) = self.root.join(&aside.path).parent() {
+                fs::create_dir_all(parent)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts back what a step set aside, if it did.
+    pub(crate) fn put_back(&self, job: &JobId, step: &str) -> io::Result<()> {
+        self.put_back_in(&self.root.join(self.step(job, step)))
+    }
+
+    fn put_back_in(&self, folder: &Path) -> io::Result<()> {
+        let list = match fs::read(folder.join(ASIDE)) {
+            Ok(list) => list,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        // A list that was not written to its end: nothing was moved yet.
+        let Ok(asides) = serde_json::from_slice::<Vec<Aside>>(&list) else { return Ok(()) };
+        for aside in asides {
+            let path = self.root.join(&aside.path);
+            match aside.kept.map(|kept| self.root.join(kept)) {
+                Some(kept) if kept.symlink_metadata().is_ok() => {
+                    remove(&path)?;
+                    fs::rename(kept, path)?;
+                }
+                Some(_) => {} // it was not moved yet
+                None => remove(&path)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes away what runs that died left behind, and puts back what they had set aside.
+    pub(crate) fn tidy(&self) -> io::Result<()> {
+        let folder = self.root.join(&self.folder);
+        for run in folders(&folder)? {
+            for step in folders(&run)? {
+                self.put_back_in(&step)?;
+            }
+        }
+        remove(&folder)
+    }
+
+    /// Makes staged outputs durable: few of them one by one, many with the whole file system at once.
+    pub(crate) fn flush(&self, staged: &[Staged]) -> io::Result<()> {
+        if staged.len() > FLUSH_ONE_BY_ONE {
+            return Ok(rustix::fs::syncfs(File::open(&self.root)?)?);
+        }
+        staged.iter().try_for_each(|staged| flush(&self.root.join(&staged.from)))
+    }
+
+    /// Puts one output in place. Called again after a crash, it finishes what is left.
+    fn place(&self, staged: &Staged, digester: &Digester) -> io::Result<()> {
+        let (from, to) = (self.root.join(&staged.from), self.root.join(&staged.to));
+        let placed = || digester.path(&staged.to).map(|digest| digest == Some(staged.digest));
+        if staged.from == staged.to {
+            return if placed()? { Ok(()) } else { Err(io::Error::other("it changed before it was recorded")) };
+        }
+        let Ok(staged_metadata) = from.symlink_metadata() else {
+            return if placed()? { Ok(()) } else { Err(io::Error::other("the staged output is gone")) };
+        };
+        let standing = to.symlink_metadata().ok();
+        match standing {
+            Some(standing) if standing.is_dir() || staged_metadata.is_dir() => {
+                // After a crash the exchange may have happened, and then the old content is the staged one.
+                if !placed()? {
+                    exchange(&from, &to)?;
+                }
+            }
+            Some(_) => fs::rename(&from, &to)?,
+            None => {
+                if let Some(parent) = to.parent() {
+                    fs::create_dir_all(parent)?;
+                }
+                fs::rename(&from, &to)?;
+            }
+        }
+        digester.moved(&staged.from, &staged.to, staged.digest)
+    }
+
+    /// Puts the outputs of a step in place and forgets what was staged for it.
+    pub(crate) fn publish(
+        &self,
+        job: &JobId,
+        step: &str,
+        staged: &[Staged],
+        digester: &Digester,
+    ) -> Result<Vec<FileDigest>, Failure> {
+        for output in staged {
+            self.place(output, digester).map_err(|error| {
+                let message = format!("{} could not be put in place: {error}", output.to);
+                Failure::new(FailureCode::Publish, message)
+            })?;
+        }
+        if let Err(error) = self.remove(job, step) {
+            tracing::warn!(%error, step, "what was staged could not be removed; the next run will");
+        }
+        Ok(digester.take_fresh())
+    }
+}
+
+/// Swaps two paths in one step; where the file system cannot, in two.
+fn exchange(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+            let old = from.with_extension("kiln-old");
+            fs::rename(to, &old)?;
+            fs::rename(from, to)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn flush(path: &Path) -> io::Result<()> {
+    let metadata = path.symlink_metadata()?;
+    if metadata.is_symlink() {
+        return Ok(());
+    }
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            flush(&entry?.path())?;
+        }
+    }
+    if metadata.is_dir() || metadata.is_file() {
+        File::open(path)?.sync_all()?;
+    }
+    Ok(())
+}
+
+fn folders(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let paths: io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.path())).collect();
+    Ok(paths?.into_iter().filter(|path| path.is_dir()).collect())
+}
+
+/// Removes whatever is at `path`; nothing there is fine.
+fn remove(path: &Path) -> io::Result<()> {
+    let result = match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
