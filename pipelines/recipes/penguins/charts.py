@@ -65,7 +65,7 @@ def islands(groups, path):
     """Which species live on which island."""
     names = sorted({row["island"] for row in groups})
     chart = svg.Chart(170 + 46 * len(names), "Who lives where", "penguins by island and species")
-    chart.left = 104
+    chart.left = chart.key_x = 104
     totals = {name: sum(int(row["penguins"]) for row in groups if row["island"] == name) for name in names}
     chart.x_axis(0, svg.around(totals.values(), 25)[1], 25, "penguins")
     for species in sorted({row["species"] for row in groups}):
@@ -80,7 +80,7 @@ def islands(groups, path):
             count = int(row["penguins"])
             x1, x2 = chart.x(base), chart.x(base + count)
             chart.rect(x1, y, x2 - x1 - 1.5, 30, row["species"].lower(), "%s, %s: %d" % (name, row["species"], count))
-            chart.text((x1 + x2) / 2, y - 0.5 + 20, count, "mid inside")
+            chart.text((x1 + x2) / 2, y + 19.5, count, "mid inside")
             base += count
     chart.line(chart.left, chart.top, chart.left, chart.bottom, "axis")
     chart.save(path)

@@ -11,7 +11,7 @@ def confusion(scores, path):
     """A square for each pair of what a penguin is and what it was taken for."""
     species = sorted({name for score in scores.values() for name in score["confusion"]})
     size = 76
-    height = 176 + size * len(species)
+    height = 142 + size * len(species)
     chart = svg.Chart(height, "What was taken for what", "test data: a row is what a penguin is, a column what the model said")
     block = (chart.width - 40) / len(scores)
     for i, (model, score) in enumerate(sorted(scores.items())):
@@ -44,12 +44,12 @@ def mistakes(rows, predictions, path):
             wrong.setdefault(prediction["id"], []).append(text)
     chart = svg.Chart(440, "Where the models err", "test data; a ring is a penguin that at least one model took for another species")
     xs = [float(row["bill_length_mm"]) for row in rows]
-    ys = [float(row["flipper_length_mm"]) for row in rows]
-    chart.y_axis(*svg.around(ys, 10), 10, "flipper length, mm")
+    ys = [float(row["bill_depth_mm"]) for row in rows]
+    chart.y_axis(*svg.around(ys, 2), 2, "bill depth, mm")
     chart.x_axis(*svg.around(xs, 5), 5, "bill length, mm")
     for species in sorted({row["species"] for row in rows}):
         chart.key(lambda x, y, s=species: chart.mark(x, y, s, size=5), species)
-    chart.key(lambda x, y: ring(chart, x, y), "taken for another")
+    chart.key(lambda x, y: ring(chart, x, y, 6), "taken for another")
     for row, x, y in zip(rows, xs, ys):
         told = "; ".join([row["id"] + ", " + row["species"]] + wrong.get(row["id"], []))
         chart.mark(chart.x(x), chart.y(y), row["species"], told)
@@ -59,8 +59,8 @@ def mistakes(rows, predictions, path):
     chart.save(path)
 
 
-def ring(chart, x, y):
-    chart.add('<circle cx="%.1f" cy="%.1f" r="8" class="wrong"/>' % (x, y))
+def ring(chart, x, y, size=8):
+    chart.add('<circle cx="%.1f" cy="%.1f" r="%d" class="wrong"/>' % (x, y, size))
 
 
 def main():

@@ -13,9 +13,9 @@ STYLE = """\
 .chart .grid { stroke: #d8dee4; } .chart .axis { stroke: #8c959f; }
 .chart .fit { fill: none; stroke-width: 2.5; stroke-linecap: round; }
 .chart .fit-all { stroke: #59636e; stroke-width: 2; stroke-dasharray: 6 5; }
-.chart .mark { fill-opacity: .72; } .chart .faint { fill-opacity: .3; } .chart .pale { fill-opacity: .55; }
-.chart .adelie { fill: #e8792b; } .chart .chinstrap { fill: #a06cd5; } .chart .gentoo { fill: #1b9aaa; }
-.chart .adelie-line { stroke: #e8792b; } .chart .chinstrap-line { stroke: #a06cd5; } .chart .gentoo-line { stroke: #1b9aaa; }
+.chart .mark { fill-opacity: .8; }
+.chart .adelie { fill: #cf5f17; } .chart .chinstrap { fill: #9560cc; } .chart .gentoo { fill: #14808e; }
+.chart .adelie-line { stroke: #cf5f17; } .chart .chinstrap-line { stroke: #9560cc; } .chart .gentoo-line { stroke: #14808e; }
 .chart .wrong { fill: none; stroke: #d1242f; stroke-width: 2; }
 .chart .right-cell { fill: #2f9e6e; } .chart .wrong-cell { fill: #d1242f; } .chart .cell { fill: none; stroke: #d8dee4; }
 @media (prefers-color-scheme: dark) {

@@ -30,7 +30,8 @@ END {
     count[year[i]]++
     y = sy(value[i] > 0 ? value[i] : 0)
     height = sy(value[i] > 0 ? 0 : value[i]) - y
-    bar(L + step * (i - .9), y, step * .8, height, value[i] > 0 ? "warm" : "cool", sprintf("%s %d: %+.1f &#176;C", month_name(month[i]), year[i], value[i]))
+    bar(L + step * (i - .9), y, step * .8, height, value[i] > 0 ? "warm" : "cool", \
+      sprintf("%s %d: %+.1f &#176;C", month_name(month[i]), year[i], value[i]))
   }
   line(L, sy(0), R, sy(0), "axis")
   for (i = 1; i <= n; i++) {

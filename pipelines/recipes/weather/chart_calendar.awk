@@ -26,7 +26,9 @@ END {
   size = pitch * .86
   x = L
   for (colour = 0; colour < colours; colour++) {
-    label = colour == 0 ? "under " (first_limit + limit_step) "&#176;" : colour == colours - 1 ? (first_limit + limit_step * colour) "&#176; or more" : (first_limit + limit_step * colour) "&#176;"
+    label = (first_limit + limit_step * colour) "&#176;"
+    if (colour == 0) label = "under " (first_limit + limit_step) "&#176;"
+    if (colour == colours - 1) label = label " or more"
     printf "<rect x='%.1f' y='66' width='11' height='11' rx='2' class='t%d'/>\n", x, colour
     text(x + 16, 76, "", label)
     x += colour == 0 ? 82 : 54
@@ -44,7 +46,10 @@ END {
       n = split(squares[i, colour], at, " ")
       if (!n) continue
       path = ""
-      for (k = 1; k < n; k += 2) path = path sprintf("M%.1f %.1fh%.1fv%.1fh-%.1fz", L + pitch * at[k], top + pitch * at[k + 1], size, size, size)
+      for (k = 1; k < n; k += 2) {
+        path = path sprintf("M%.1f %.1f", L + pitch * at[k], top + pitch * at[k + 1])
+        path = path sprintf("h%.1fv%.1fh-%.1fz", size, size, size)
+      }
       print "<path class='t" colour "' d='" path "'/>"
     }
   }

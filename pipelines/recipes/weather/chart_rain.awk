@@ -23,11 +23,13 @@ END {
   text(x + 16, 76, "", "one year")
   width = (R - L) / 12 * .62
   for (month = 1; month <= 12; month++) {
-    bar(mx(month) - width / 2, sy(mean[month]), width, B - sy(mean[month]), "rain", sprintf("%s: %.0f mm in a mean year", month_name(month), mean[month]))
+    bar(mx(month) - width / 2, sy(mean[month]), width, B - sy(mean[month]), "rain", \
+      sprintf("%s: %.0f mm in a mean year", month_name(month), mean[month]))
   }
   for (i = 1; i <= n; i++) {
     shift = ((year[i] - year[1]) % 4 - 1.5) * width / 5
-    dot(mx(month_of[i]) + shift, sy(rain[i]), 3.2, "dot", sprintf("%s %d: %.0f mm", month_name(month_of[i]), year[i], rain[i]))
+    dot(mx(month_of[i]) + shift, sy(rain[i]), 3.2, "dot", \
+      sprintf("%s %d: %.0f mm", month_name(month_of[i]), year[i], rain[i]))
   }
   line(L, sy(0), R, sy(0), "axis")
   months()

@@ -19,7 +19,7 @@ END {
   lower = wet + 0
   for (class = 1; class <= classes; class++) {
     if (days[class]) {
-      printf "%s,%s,%d,%.1f,%.3f,%.3f\n", lower, class < classes ? upper[class] : "", days[class], rain[class], \
+      printf "%s,%s,%d,%.1f,%.3f,%.3f\n", lower, (class == classes ? "" : upper[class]), days[class], rain[class], \
         days[class] / all_days, rain[class] / all_rain
     }
     if (upper[class] > lower) lower = upper[class]

@@ -1,9 +1,9 @@
 # Facts, years and charts in, a page that stands on its own out. `from` says what a line belongs to.
 
-function esc(text) {
-  gsub(/&/, "\\&amp;", text)
-  gsub(/</, "\\&lt;", text)
-  return text
+function esc(raw) {
+  gsub(/&/, "\\&amp;", raw)
+  gsub(/</, "\\&lt;", raw)
+  return raw
 }
 
 function row(tag,    column, cells) {

@@ -1,9 +1,9 @@
 # What every chart needs. Colours are classes, so that one style sheet serves light and dark backgrounds.
 
-function esc(text) {
-  gsub(/&/, "\\&amp;", text)
-  gsub(/</, "\\&lt;", text)
-  return text
+function esc(raw) {
+  gsub(/&/, "\\&amp;", raw)
+  gsub(/</, "\\&lt;", raw)
+  return raw
 }
 
 # Opens a chart. The texts are XML already; the place and the years stand before `subtitle`.

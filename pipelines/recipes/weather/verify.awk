@@ -10,12 +10,20 @@ BEGIN { FS = "," }
 
 from == "days" && FNR > 1 { days++; rain += $6 }
 
-from == "yearly" && FNR > 1 { year_days += $2; year_rain += $3; row[$1] = "<td>" $1 "</td><td>" $2 "</td><td>" $3 "</td>"; years++ }
+from == "yearly" && FNR > 1 {
+  years++
+  year_days += $2
+  year_rain += $3
+  row[$1] = "<td>" $1 "</td><td>" $2 "</td><td>" $3 "</td>"
+}
 
 from == "charts" {
-  if (FNR == 1) { charts++; name[charts] = FILENAME; check($0 ~ /^<svg /, FILENAME " is no SVG") }
+  if (FNR == 1) { charts++; check($0 ~ /^<svg /, FILENAME " is no SVG") }
   if ($0 == "</svg>") closed++
-  if ($0 ~ /[^a-z](nan|inf)[^a-z]/) check(0, FILENAME " holds a value that is no number")
+  if (!odd[FILENAME] && $0 ~ /[^a-z](nan|inf)[^a-z]/) {
+    odd[FILENAME] = 1
+    check(0, FILENAME " holds a value that is no number")
+  }
 }
 
 from == "report" {
