@@ -1,13 +1,17 @@
 //! Kiln builds data pipelines that are declared in one TOML file.
 
 pub mod base;
+pub mod cli;
 pub mod clock;
 pub mod engine;
 pub mod event;
+pub mod exit;
 pub mod graph;
 pub mod pipeline;
 pub mod plan;
 pub mod report;
 pub mod run;
 pub mod select;
+pub mod signal;
+pub mod store;
 pub mod view;

@@ -1,6 +1,10 @@
 //! The port of engines: what carries steps out. Does not know which engines there are, nor when steps are started.
 
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
@@ -11,7 +15,7 @@ use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::job::JobId;
 use crate::base::span::Problems;
 use crate::event::{Failure, Staged};
-use crate::pipeline::types::Recipe;
+use crate::pipeline::types::{Pipeline, Recipe};
 use crate::plan::facts::Facts;
 
 /// Something that carries steps of one pipeline out.
@@ -57,6 +61,25 @@ pub trait Engine: Send + Sync {
     /// What the system says.
     fn tidy(&self) -> std::io::Result<()>;
 }
+
+/// What an engine is opened with.
+pub struct Opening {
+    /// The pipeline.
+    pub pipeline: Arc<Pipeline>,
+    /// The root, absolute.
+    pub root: PathBuf,
+    /// The folder of the state; logs go there.
+    pub state: PathBuf,
+    /// Kiln's own environment.
+    pub environment: Environment,
+    /// Digests of files that were read before, by path.
+    pub digests: HashMap<String, FileDigest>,
+    /// How long work may take to end when it is asked to.
+    pub grace: Duration,
+}
+
+/// Variables of Kiln's own environment, as far as their names are text.
+pub type Environment = BTreeMap<String, OsString>;
 
 /// What an engine saw.
 pub struct Observed {

@@ -7,6 +7,7 @@ pub mod json;
 pub mod key;
 pub mod reason;
 pub mod record;
+pub mod text;
 
 use std::collections::HashMap;
 

@@ -1,3 +1,22 @@
-//! What shows a run.
+//! What shows a run: a file for each reporter, and one for each text about runs. Does not know how runs come about.
 
 pub mod api;
+pub mod choose;
+pub mod job;
+pub mod jobs;
+pub mod jsonl;
+pub mod live;
+pub mod plain;
+pub mod style;
+pub mod summary;
+
+mod estimate;
+mod feed;
+mod line;
+mod output;
+mod screen;
+#[cfg(test)]
+mod tests;
+
+pub use choose::{Setup, reporter};
+pub use style::{OutputMode, Style};

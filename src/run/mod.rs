@@ -1,5 +1,6 @@
 //! The loop of a run: it waits for what happens, asks [`state::Run`] what to do, and carries that out. It decides nothing.
 
+pub mod recover;
 mod schedule;
 pub mod setup;
 pub mod state;

@@ -14,8 +14,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use crate::engine::api::Environment;
 use crate::engine::api::{Stop, Updates};
-use crate::engine::local::environ::Environment;
 
 /// What is started.
 pub(crate) struct Start {

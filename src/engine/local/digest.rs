@@ -171,7 +171,7 @@ mod tests {
         let digester = Digester::new(dir.path(), HashMap::new());
         fs::create_dir(at("a")).unwrap();
         let mut seen = Vec::new();
-        let mut look = |seen: &mut Vec<Digest>| {
+        let look = |seen: &mut Vec<Digest>| {
             let digest = digester.path("a").unwrap().unwrap();
             assert!(!seen.contains(&digest), "step {}", seen.len());
             seen.push(digest);

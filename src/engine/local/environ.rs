@@ -1,19 +1,15 @@
 //! What a recipe is given on this machine: its command line and its environment. Starts nothing.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
 use crate::base::id::{NodeId, RecipeId};
 use crate::base::span::Problem;
+use crate::engine::api::Environment;
 use crate::pipeline::raw::{EnvValue, SecretValue};
 use crate::pipeline::refs::values;
 use crate::pipeline::template::Template;
 use crate::pipeline::types::{Command, Pipeline, Recipe};
-
-/// Variables of Kiln's own environment.
-pub type Environment = BTreeMap<String, OsString>;
 
 /// What every recipe is given of Kiln's own environment.
 const HANDED_ON: [&str; 4] = ["PATH", "HOME", "USER", "TMPDIR"];

@@ -2,14 +2,13 @@
 
 mod child;
 mod digest;
-pub mod environ;
+mod environ;
 mod files;
 mod observe;
 mod probe;
 mod staging;
 mod work;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,31 +17,14 @@ use crate::base::file::FileDigest;
 use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::JobId;
 use crate::base::span::Problems;
-use crate::engine::api::{Engine, Observed, Work};
+use crate::engine::api::{Engine, Environment, Observed, Opening, Work};
 use crate::engine::local::digest::Digester;
-use crate::engine::local::environ::Environment;
 use crate::engine::local::staging::Staging;
 use crate::event::{Failure, Staged};
 use crate::pipeline::types::{Pipeline, Recipe};
 
 /// The name of the engine.
 pub const NAME: &str = "local";
-
-/// What the engine needs to know of its surroundings.
-pub struct LocalSettings {
-    /// The pipeline.
-    pub pipeline: Arc<Pipeline>,
-    /// The root, absolute.
-    pub root: PathBuf,
-    /// The folder of the state; logs go there.
-    pub state: PathBuf,
-    /// Kiln's own environment.
-    pub environment: Environment,
-    /// Digests of files that were read before.
-    pub digests: HashMap<String, FileDigest>,
-    /// How long a child may take to end when it is asked to.
-    pub grace: Duration,
-}
 
 /// The engine.
 pub struct LocalEngine {
@@ -62,8 +44,8 @@ pub(crate) struct Local {
 impl LocalEngine {
     /// The engine for one pipeline. Looks at nothing yet.
     #[must_use]
-    pub fn new(settings: LocalSettings) -> Self {
-        let LocalSettings { pipeline, root, state, environment, digests, grace } = settings;
+    pub fn new(opening: Opening) -> Self {
+        let Opening { pipeline, root, state, environment, digests, grace } = opening;
         let digester = Digester::new(&root, digests);
         let staging = Staging::new(&root, &pipeline.name);
         Self { local: Arc::new(Local { pipeline, root, state, environment, digester, staging, grace }) }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::engine::local::environ::Environment;
+use crate::engine::api::Environment;
 
 /// What a probe printed, or why it did not.
 pub(crate) type Printed = Result<String, String>;

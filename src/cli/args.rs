@@ -1,0 +1,234 @@
+//! The command line. Only what can be said; what it means is in the files of the commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::base::job::{BuildMode, JobState, Schedule};
+use crate::report::style::OutputMode;
+
+/// Builds data pipelines that are declared in one TOML file.
+#[derive(Debug, Parser)]
+#[command(name = "kiln", version, max_term_width = 100, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 all is built or up to date, 1 a step failed, 2 the command line or the file is \
+wrong, 3 the engine or the store could not be reached, 4 nothing was selected, 70 a bug of Kiln, \
+129/130/143 stopped by a signal.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// The pipeline file [default: pipeline.toml, else the only file in pipelines/]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Where history and logs are kept [default: .kiln in the root]
+    #[arg(long, global = true, value_name = "DIR", env = "KILN_STATE")]
+    pub state: Option<PathBuf>,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+    /// Say more about what Kiln itself does (-vv: everything); KILN_LOG has the same for parts of it
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build what is out of date, stage by stage, and wait for it
+    #[command(
+        after_help = "Examples:\n  kiln run                     all that is out of date\n  kiln run orders              `orders` and what it is made from\n  kiln run orders+             `orders` and all that is made from it\n  kiln run tag:daily -j 8 -k   all nodes with a tag, 8 at once, going on after failures\n  kiln run --mode forced       everything, whatever its state\n  kiln run -n                  only say what would be built (the same as `kiln plan`)"
+    )]
+    Run(RunArgs),
+    /// Show what would be built, in which order and why; changes nothing
+    #[command(
+        after_help = "Examples:\n  kiln plan                    what `kiln run` would do\n  kiln plan --check            exit code 1 when something would be built\n  kiln plan --format json      for programs"
+    )]
+    Plan(PlanArgs),
+    /// Find all mistakes in pipeline files; runs nothing
+    Check {
+        /// The files [default: as for --file; all files in pipelines/]
+        files: Vec<PathBuf>,
+        /// Variables to check with, instead of those of the file
+        #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+        var: Vec<(String, String)>,
+    },
+    /// List the nodes and tasks of the pipeline
+    List {
+        /// How
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Show a node or recipe, as Kiln understands it
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Runs of the past and of now
+    #[command(subcommand)]
+    Jobs(Jobs),
+    /// Print the JSON Schema of a format
+    Schema {
+        /// Which
+        #[arg(value_enum)]
+        what: SchemaOf,
+    },
+    /// Write a first pipeline.toml here
+    Init,
+}
+
+/// How something is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// The formats that have a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// Pipeline files.
+    Pipeline,
+    /// `kiln plan --format json`.
+    Plan,
+    /// A line of `kiln run --events`.
+    Events,
+}
+
+/// What is wanted; the same for `run` and `plan`.
+#[derive(Debug, Args)]
+pub struct Wanted {
+    /// What to build: NAME, +NAME (with all above it), NAME+ (with all below it), tag:TAG [default: all]
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<String>,
+    /// What is built [default: that of the file, else smart]
+    #[arg(long, value_enum)]
+    pub mode: Option<BuildMode>,
+    /// The engine [default: that of the file, else local]
+    #[arg(long, value_name = "NAME")]
+    pub engine: Option<String>,
+    /// Replace a variable of the file
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    pub var: Vec<(String, String)>,
+    /// Replace the project key of the file
+    #[arg(long, value_name = "KEY")]
+    pub project: Option<String>,
+    /// How many steps run at once [default: that of the file, else the number of cores]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs: Option<u32>,
+    /// When a step may start [default: that of the file, else stages]
+    #[arg(long, value_enum)]
+    pub schedule: Option<Schedule>,
+}
+
+/// `kiln run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// What is wanted.
+    #[command(flatten)]
+    pub wanted: Wanted,
+    /// Only say what would be built; the same as `kiln plan`
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Go on with what does not need a failed step
+    #[arg(short, long, conflicts_with_all = ["max_fail", "fail_fast"])]
+    pub keep_going: bool,
+    /// Go on until N steps have failed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_fail: Option<u32>,
+    /// What happens to running steps when that is enough failures
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub fail_fast: Option<FailFast>,
+    /// Write each event as a line of JSON to FILE; `-` is standard output
+    #[arg(long, value_name = "FILE|-")]
+    pub events: Option<PathBuf>,
+    /// What is shown of the output of steps
+    #[arg(long, value_enum, default_value_t = OutputMode::Failed)]
+    pub output: OutputMode,
+}
+
+/// What happens to running steps after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FailFast {
+    /// They end by themselves.
+    Wait,
+    /// They are stopped.
+    Kill,
+}
+
+/// `kiln plan`
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// What is wanted.
+    #[command(flatten)]
+    pub wanted: Wanted,
+    /// How
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Exit with 1 when something would be built
+    #[arg(long)]
+    pub check: bool,
+    /// Run no `tools` and `digest` commands; what depends on them is `maybe`
+    #[arg(long)]
+    pub no_probes: bool,
+}
+
+/// `kiln jobs`
+#[derive(Debug, Subcommand)]
+pub enum Jobs {
+    /// List runs, the newest first
+    List {
+        /// Only those in this state: RUNNING, DONE, FAILED, ABORTED
+        #[arg(long, value_enum, ignore_case = true)]
+        state: Option<JobState>,
+        /// Only those that began at or after this: 2026-11-01, 2026-11-01T02:00
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+        /// Only those that began before this
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: u32,
+        /// How
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Show a run with its steps
+    Show {
+        /// Its id: in full, a part that only it has, or `last`
+        id: String,
+        /// How; json prints its events
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Print what a run's steps printed
+    Log {
+        /// Its id: in full, a part that only it has, or `last`
+        id: String,
+        /// Only this step
+        step: Option<String>,
+        /// Go on until the run has ended
+        #[arg(long)]
+        follow: bool,
+    },
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}

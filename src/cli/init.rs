@@ -1,0 +1,23 @@
+//! `kiln init`: a first pipeline file that runs.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+
+use crate::cli::fail::Fail;
+use crate::cli::{Context, print};
+use crate::exit;
+
+/// The file. It needs nothing but a POSIX shell.
+pub const FIRST: &str = include_str!("init.toml");
+
+pub(crate) fn init(context: &Context) -> Result<u8, Fail> {
+    let path = context.surroundings.folder.join("pipeline.toml");
+    let file = OpenOptions::new().write(true).create_new(true).open(&path);
+    let mut file = file.map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => Fail::Usage("there is a pipeline.toml here already".to_owned(), None),
+        _ => Fail::Surroundings(format!("{}: {error}", path.display())),
+    })?;
+    file.write_all(FIRST.as_bytes()).map_err(|error| Fail::Surroundings(format!("{}: {error}", path.display())))?;
+    print("wrote pipeline.toml; try `kiln plan`, then `kiln run`\n")?;
+    Ok(exit::OK)
+}

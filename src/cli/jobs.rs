@@ -1,0 +1,290 @@
+//! `kiln jobs`: the runs of the past and of now, read from the store and from the log files beside it.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::base::job::JobState;
+use crate::cli::args::{Format, Jobs};
+use crate::cli::fail::Fail;
+use crate::cli::load;
+use crate::cli::session::state;
+use crate::cli::{Context, print};
+use crate::clock;
+use crate::event::Counts;
+use crate::event::Stamped;
+use crate::exit;
+use crate::report::job;
+use crate::report::jobs::{JobLine, list};
+use crate::run::recover::DIED;
+use crate::store::StoreError;
+use crate::store::lock::is_held;
+use crate::store::read::{Reader, RunFilter, RunRow};
+use crate::view::{RunView, StepState};
+
+pub(crate) fn jobs(context: &Context, jobs: Jobs) -> Result<u8, Fail> {
+    let history = History::open(context)?;
+    match jobs {
+        Jobs::List { state, since, until, limit, format } => {
+            let since = since.map(|text| time("--since", &text)).transpose()?;
+            let until = until.map(|text| time("--until", &text)).transpose()?;
+            history.list(context, &RunFilter { state, since, until, limit: Some(limit), pipeline: None }, format)
+        }
+        Jobs::Show { id, format } => history.show(context, &id, format),
+        Jobs::Log { id, step, follow } => history.log(&id, step.as_deref(), follow),
+    }
+}
+
+/// A point in time as people write it: a day, or a day and a time, in the local zone unless it says otherwise.
+fn time(option: &str, text: &str) -> Result<jiff::Timestamp, Fail> {
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return Ok(time);
+    }
+    let local = text
+        .parse::<jiff::civil::DateTime>()
+        .or_else(|_| text.parse::<jiff::civil::Date>().map(|date| date.to_datetime(jiff::civil::Time::midnight())));
+    let zoned = local.and_then(|local| local.to_zoned_datetime(jiff::tz::TimeZone::system()));
+    zoned.map(|zoned| zoned.timestamp()).map_err(|_| {
+        let help = "write 2026-11-01, 2026-11-01T02:00 or 2026-11-01T02:00:00Z".to_owned();
+        Fail::Usage(format!("{option} {text}: this is no point in time"), Some(help))
+    })
+}
+
+struct History {
+    state: PathBuf,
+    reader: Option<Reader>,
+}
+
+fn store(error: StoreError) -> Fail {
+    Fail::because("the history cannot be read", &error)
+}
+
+impl History {
+    /// The history beside the pipeline file, or in `--state`.
+    fn open(context: &Context) -> Result<Self, Fail> {
+        let state = match &context.state {
+            Some(_) => state(context, Path::new("")),
+            None => root(context)?.join(".kiln"),
+        };
+        let reader = Reader::open(&state).map_err(store)?;
+        Ok(Self { state, reader })
+    }
+
+    fn list(&self, context: &Context, filter: &RunFilter, format: Format) -> Result<u8, Fail> {
+        let mut rows = match &self.reader {
+            None => Vec::new(),
+            // A run that died may still stand as RUNNING: states are looked at here.
+            Some(reader) => reader.runs(&RunFilter { state: None, limit: None, ..filter.clone() }).map_err(store)?,
+        };
+        rows.iter_mut().for_each(|row| self.see_death(row));
+        rows.retain(|row| filter.state.is_none_or(|state| row.state == state));
+        rows.truncate(filter.limit.unwrap_or(u32::MAX) as usize);
+        match format {
+            Format::Json => {
+                let json = serde_json::to_string_pretty(&rows).map_err(|error| Fail::because("the list", &error))?;
+                print(&format!("{json}\n"))?;
+            }
+            Format::Text if rows.is_empty() => print("no runs\n")?,
+            Format::Text => {
+                let lines: Vec<JobLine> = rows.iter().map(line).collect();
+                print(&list(&lines, &context.style(), clock::now()))?;
+            }
+        }
+        Ok(exit::OK)
+    }
+
+    /// A run whose process died says so, although nothing has told the store yet.
+    fn see_death(&self, row: &mut RunRow) {
+        if row.state == JobState::Running && !is_held(&self.state, &row.pipeline) {
+            row.state = JobState::Aborted;
+            row.why = Some(DIED.to_owned());
+        }
+    }
+
+    fn find(&self, id: &str) -> Result<(&Reader, RunRow), Fail> {
+        let none =
+            || Fail::Usage(format!("there is no run `{id}`"), Some("`kiln jobs list` shows the runs".to_owned()));
+        let reader = self.reader.as_ref().ok_or_else(none)?;
+        let mut rows = reader.find_run(id).map_err(store)?;
+        if rows.len() > 1 {
+            let some: Vec<_> = rows.iter().take(5).map(|row| row.id.to_string()).collect();
+            let help = format!("among them: {}", some.join(", "));
+            return Err(Fail::Usage(format!("`{id}` is part of the ids of {} runs", rows.len()), Some(help)));
+        }
+        let mut row = rows.pop().ok_or_else(none)?;
+        self.see_death(&mut row);
+        Ok((reader, row))
+    }
+
+    fn show(&self, context: &Context, id: &str, format: Format) -> Result<u8, Fail> {
+        let (reader, row) = self.find(id)?;
+        let events = reader.events(&row.id, 0).map_err(store)?;
+        match format {
+            Format::Text => {
+                let state = context.shown(&self.state);
+                print(&job::show(&RunView::fold(&events), row.state, &context.style(), &state))?;
+            }
+            Format::Json => {
+                let lines: Result<Vec<_>, _> = events.iter().map(serde_json::to_string).collect();
+                let lines = lines.map_err(|error| Fail::because("the events", &error))?;
+                print(&format!("{}\n", lines.join("\n")))?;
+            }
+        }
+        Ok(exit::OK)
+    }
+
+    fn log(&self, id: &str, step: Option<&str>, follow: bool) -> Result<u8, Fail> {
+        let (reader, row) = self.find(id)?;
+        let mut follower = Follower {
+            history: self,
+            reader,
+            row,
+            step,
+            view: RunView::default(),
+            next: 0,
+            shown: Vec::new(),
+            last: None,
+        };
+        follower.read()?;
+        if let Some(step) = step {
+            follower.known(step)?;
+        }
+        follower.print()?;
+        if follow {
+            follower.follow()?;
+        }
+        Ok(exit::OK)
+    }
+}
+
+/// The root of the pipeline file; where there is none, the folder itself: history may outlive its file.
+fn root(context: &Context) -> Result<PathBuf, Fail> {
+    let found = match &context.file {
+        Some(file) => Some(file.clone()),
+        None => load::find_all(&context.surroundings).into_iter().next(),
+    };
+    match found {
+        None => Ok(context.surroundings.folder.clone()),
+        Some(file) => load::root_of(&file),
+    }
+}
+
+fn line(row: &RunRow) -> JobLine {
+    JobLine {
+        job: row.id.clone(),
+        state: row.state,
+        counts: Counts {
+            built: row.built,
+            same: row.same,
+            failed: row.failed,
+            stopped: row.stopped,
+            skipped: row.skipped,
+            current: row.current,
+        },
+        began: row.start,
+        took_ms: row.took_ms.unwrap_or_default(),
+        by: row.by.clone(),
+        targets: row.targets.clone(),
+        why: row.why.clone(),
+    }
+}
+
+/// Prints the logs of a run, as far as they are there, and what is added to them.
+struct Follower<'a> {
+    history: &'a History,
+    reader: &'a Reader,
+    row: RunRow,
+    step: Option<&'a str>,
+    view: RunView,
+    next: u64,
+    /// How many bytes of each log were printed, by the position of its step.
+    shown: Vec<u64>,
+    /// The step whose log was printed last.
+    last: Option<usize>,
+}
+
+/// How often a run that goes on is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+impl Follower<'_> {
+    fn read(&mut self) -> Result<(), Fail> {
+        let events: Vec<Stamped> = self.reader.events(&self.row.id, self.next).map_err(store)?;
+        for event in &events {
+            self.next = event.seq + 1;
+            self.view.apply(event);
+        }
+        self.shown.resize(self.view.steps.len(), 0);
+        Ok(())
+    }
+
+    fn known(&self, step: &str) -> Result<(), Fail> {
+        if self.view.step(step).is_some() {
+            return Ok(());
+        }
+        let help = crate::base::text::did_you_mean(step, self.view.steps.iter().map(|step| step.plan.id.as_str()));
+        Err(Fail::Usage(format!("{} has no step `{step}` that was built", self.row.id), help))
+    }
+
+    fn print(&mut self) -> Result<(), Fail> {
+        for i in 0..self.view.steps.len() {
+            let step = &self.view.steps[i];
+            if step.log.is_empty() || self.step.is_some_and(|wanted| wanted != step.plan.id) {
+                continue;
+            }
+            let path = self.history.state.join(&step.log);
+            let id = step.plan.id.clone();
+            self.copy(i, &id, &path)?;
+        }
+        Ok(())
+    }
+
+    /// Prints what a log has more than before.
+    fn copy(&mut self, i: usize, id: &str, path: &Path) -> Result<(), Fail> {
+        let cannot = |error: std::io::Error| Fail::Surroundings(format!("{}: {error}", path.display()));
+        let mut file = match File::open(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            opened => opened.map_err(cannot)?,
+        };
+        file.seek(SeekFrom::Start(self.shown[i])).map_err(cannot)?;
+        let mut buffer = vec![0; 64 << 10];
+        let mut out = std::io::stdout().lock();
+        loop {
+            let n = file.read(&mut buffer).map_err(cannot)?;
+            if n == 0 {
+                return Ok(());
+            }
+            self.shown[i] += n as u64;
+            let heading =
+                if self.step.is_none() && self.last != Some(i) { format!("== {id} ==\n") } else { String::new() };
+            self.last = Some(i);
+            let written =
+                out.write_all(heading.as_bytes()).and_then(|()| out.write_all(&buffer[..n])).and_then(|()| out.flush());
+            if written.is_err() {
+                return Ok(()); // whoever reads has seen enough
+            }
+        }
+    }
+
+    fn follow(&mut self) -> Result<(), Fail> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Fail::because("the run cannot be followed", &error))?;
+        while !self.over() {
+            runtime.block_on(tokio::time::sleep(LOOK_EVERY));
+            let alive = is_held(&self.history.state, &self.row.pipeline);
+            self.read()?;
+            self.print()?;
+            if !alive {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn over(&self) -> bool {
+        let step = self.step.and_then(|step| self.view.step(step));
+        let ended = step
+            .is_some_and(|step| !matches!(step.state, StepState::Waiting | StepState::Running | StepState::Publishing));
+        self.view.end.is_some() || ended
+    }
+}

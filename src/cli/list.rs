@@ -1,0 +1,241 @@
+//! `kiln list` and `kiln show`: the pipeline as Kiln understands it.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::base::id::RecipeId;
+use crate::base::text::{age, did_you_mean};
+use crate::cli::args::Format;
+use crate::cli::fail::Fail;
+use crate::cli::load::{self, Given, Loaded};
+use crate::cli::{Context, print};
+use crate::exit;
+use crate::pipeline::raw::{EnvValue, SecretValue};
+use crate::pipeline::template::command_line;
+use crate::pipeline::types::{Command, Item, Pipeline, Rebuild, Recipe};
+
+/// A line of the list.
+#[derive(Serialize)]
+struct Row<'a> {
+    name: &'a str,
+    kind: &'static str,
+    path: Option<&'a str>,
+    recipe: Option<&'a str>,
+    inputs: Vec<&'a str>,
+    stage: Option<u32>,
+    tags: Vec<&'a str>,
+    description: Option<&'a str>,
+}
+
+pub(crate) fn list(context: &Context, format: Format) -> Result<u8, Fail> {
+    let loaded = open(context)?;
+    let rows = rows(&loaded);
+    match format {
+        Format::Json => {
+            let json = serde_json::to_string_pretty(&rows).map_err(|error| Fail::because("the list", &error))?;
+            print(&format!("{json}\n"))?;
+        }
+        Format::Text => print(&table(&rows))?,
+    }
+    Ok(exit::OK)
+}
+
+fn open(context: &Context) -> Result<Loaded, Fail> {
+    let path = load::find(context.file.as_deref(), &context.surroundings)?;
+    load::load(&path, &Given::default())
+}
+
+/// Nodes and tasks in the order of the file.
+fn rows(loaded: &Loaded) -> Vec<Row<'_>> {
+    let pipeline = &loaded.pipeline;
+    let inputs = |recipe: &Recipe| recipe.inputs.iter().map(|id| pipeline.nodes[*id].name.as_str()).collect();
+    let mut rows: Vec<(usize, Row<'_>)> = Vec::new();
+    for node in pipeline.nodes.values() {
+        let recipe = node.maker.map(|id| (&pipeline.recipes[id], loaded.graph.stage[id]));
+        let mut tags: Vec<_> = node.tags.iter().map(String::as_str).collect();
+        tags.extend(recipe.into_iter().flat_map(|(recipe, _)| recipe.tags.iter().map(String::as_str)));
+        tags.sort_unstable();
+        tags.dedup();
+        let row = Row {
+            name: &node.name,
+            kind: node.kind.word(),
+            path: node.path.as_deref(),
+            recipe: recipe.map(|(recipe, _)| recipe.name.as_str()),
+            inputs: recipe.map(|(recipe, _)| inputs(recipe)).unwrap_or_default(),
+            stage: recipe.map(|(_, stage)| stage),
+            tags,
+            description: node.description.as_deref(),
+        };
+        rows.push((node.span.start, row));
+    }
+    for (id, recipe) in pipeline.recipes.iter().filter(|(_, recipe)| recipe.task) {
+        let row = Row {
+            name: &recipe.name,
+            kind: "task",
+            path: None,
+            recipe: Some(&recipe.name),
+            inputs: inputs(recipe),
+            stage: Some(loaded.graph.stage[id]),
+            tags: recipe.tags.iter().map(String::as_str).collect(),
+            description: recipe.description.as_deref(),
+        };
+        rows.push((recipe.span.start, row));
+    }
+    rows.sort_by_key(|(at, _)| *at);
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+fn table(rows: &[Row<'_>]) -> String {
+    let mut lines = vec![["NAME", "KIND", "STAGE", "MADE FROM", "TAGS", "PATH"].map(str::to_owned)];
+    for row in rows {
+        let from = match row.recipe {
+            None => "(source)".to_owned(),
+            Some(_) => row.inputs.join(", "),
+        };
+        lines.push([
+            row.name.to_owned(),
+            row.kind.to_owned(),
+            row.stage.map(|stage| stage.to_string()).unwrap_or_default(),
+            from,
+            row.tags.join(", "),
+            row.path.unwrap_or_default().to_owned(),
+        ]);
+    }
+    columns(&lines)
+}
+
+/// Lines with their columns aligned.
+fn columns<const N: usize>(lines: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for line in lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut out = String::new();
+    for line in lines {
+        let cells: Vec<_> = line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        out.push_str(cells.join("  ").trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+pub(crate) fn show(context: &Context, name: &str) -> Result<u8, Fail> {
+    let loaded = open(context)?;
+    let pipeline = &loaded.pipeline;
+    let Some(item) = pipeline.names.get(name) else {
+        let help = did_you_mean(name, pipeline.names.keys().map(String::as_str));
+        let help = help.or_else(|| Some("`kiln list` shows what there is".to_owned()));
+        return Err(Fail::Usage(format!("there is no node, recipe or task `{name}`"), help));
+    };
+    let text = match item {
+        Item::Node(id) => {
+            let node = &pipeline.nodes[*id];
+            let mut lines = Lines::new(&format!("{name} · {} · {}", node.kind.word(), loaded.place(node.span.start)));
+            lines.add("", node.description.as_deref().unwrap_or_default());
+            lines.add("path", node.path.as_deref().unwrap_or_default());
+            lines.add("id", node.id.as_deref().unwrap_or_default());
+            lines.add("project", node.project.as_deref().unwrap_or_default());
+            lines.add("digest", node.digest.as_deref().unwrap_or_default());
+            lines.add("tags", &node.tags.join(", "));
+            let readers = pipeline.recipes.values().filter(|recipe| recipe.inputs.contains(id));
+            lines.add("read by", &readers.map(|recipe| recipe.name.as_str()).collect::<Vec<_>>().join(", "));
+            match node.maker {
+                None => lines.add("made by", "nothing: it is a source"),
+                Some(maker) => lines.recipe(&loaded, maker),
+            }
+            lines.0
+        }
+        Item::Recipe(id) => {
+            let recipe = &pipeline.recipes[*id];
+            let kind = if recipe.task { "task" } else { "recipe" };
+            let mut lines = Lines::new(&format!("{name} · {kind} · {}", loaded.place(recipe.span.start)));
+            lines.add("", recipe.description.as_deref().unwrap_or_default());
+            lines.recipe(&loaded, *id);
+            lines.0
+        }
+    };
+    print(&text)?;
+    Ok(exit::OK)
+}
+
+/// Lines with a word at their beginning; what is empty is left out.
+struct Lines(String);
+
+impl Lines {
+    fn new(title: &str) -> Self {
+        Self(format!("{title}\n"))
+    }
+
+    fn add(&mut self, word: &str, text: &str) {
+        for (i, part) in text.trim_end().lines().enumerate() {
+            let word = if i == 0 { word } else { "" };
+            writeln!(self.0, "  {word:<9}{part}").expect("a String takes everything");
+        }
+    }
+
+    fn recipe(&mut self, loaded: &Loaded, id: RecipeId) {
+        let pipeline = &loaded.pipeline;
+        let recipe = &pipeline.recipes[id];
+        let names = |ids: &[_]| ids.iter().map(|id| node_name(pipeline, *id)).collect::<Vec<_>>().join(", ");
+        self.add("recipe", &format!("{} (stage {})", recipe.name, loaded.graph.stage[id]));
+        self.add("inputs", &names(&recipe.inputs));
+        self.add("outputs", &names(&recipe.outputs));
+        match &recipe.run {
+            None => self.add("run", "nothing: only an engine that knows the recipe can build it"),
+            Some(Command::Shell(template)) => {
+                self.add("run", &template.text);
+                self.add("shell", &command_line(&recipe.shell));
+            }
+            Some(Command::Words(words)) => {
+                let words: Vec<_> = words.iter().map(|word| word.text.clone()).collect();
+                self.add("run", &format!("{words:?}"));
+            }
+        }
+        self.add("workdir", &recipe.workdir);
+        self.add("files", &recipe.files.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>().join(", "));
+        for (name, command) in &recipe.tools {
+            self.add("tool", &format!("{name}: {command}"));
+        }
+        for (name, value) in &recipe.env {
+            self.add(
+                "env",
+                &match value {
+                    EnvValue::Text(text) => format!("{name}={text:?}"),
+                    EnvValue::From(from) => format!("{name} from the variable {from}"),
+                },
+            );
+        }
+        self.add("pass", &recipe.pass.join(", "));
+        for (name, secret) in &recipe.secrets {
+            self.add(
+                "secret",
+                &match secret {
+                    SecretValue::Env(from) => format!("{name} from the variable {from}"),
+                    SecretValue::File(path) => format!("{name} from the file {path}"),
+                },
+            );
+        }
+        self.add("rebuild", &rebuild(recipe.rebuild));
+        if recipe.in_place {
+            self.add("in place", "it writes to the final paths itself");
+        }
+        self.add("tags", &recipe.tags.join(", "));
+    }
+}
+
+fn node_name(pipeline: &Pipeline, id: crate::base::id::NodeId) -> &str {
+    &pipeline.nodes[id].name
+}
+
+fn rebuild(rebuild: Rebuild) -> String {
+    match rebuild {
+        Rebuild::Changed => "when something changed".to_owned(),
+        Rebuild::Always => "always".to_owned(),
+        Rebuild::Age(limit) => format!("when something changed, or when older than {}", age(limit)),
+        Rebuild::Explicit => "when something changed, and only as a target".to_owned(),
+        Rebuild::Never => "only while there is no output".to_owned(),
+    }
+}

@@ -1,0 +1,148 @@
+//! Finds a pipeline file, reads and checks it, and orders its steps.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::base::span::{Problem, Problems, Source};
+use crate::cli::fail::Fail;
+use crate::cli::surroundings::Surroundings;
+use crate::graph::Graph;
+use crate::pipeline::types::Pipeline;
+use crate::pipeline::{check, read};
+
+/// What a file is read with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Given<'a> {
+    /// `--var`
+    pub(crate) vars: &'a [(String, String)],
+    /// `--project`
+    pub(crate) project: Option<&'a str>,
+}
+
+/// A pipeline file without mistakes.
+pub(crate) struct Loaded {
+    /// The file's text and name.
+    pub(crate) source: Source,
+    /// The root, absolute.
+    pub(crate) root: PathBuf,
+    /// What the file says.
+    pub(crate) pipeline: Arc<Pipeline>,
+    /// Its steps in order.
+    pub(crate) graph: Graph,
+}
+
+impl Loaded {
+    /// The place of a span: `orders.toml:41`.
+    pub(crate) fn place(&self, offset: usize) -> String {
+        format!("{}:{}", self.source.name, self.source.line(offset))
+    }
+}
+
+/// The file to work on: the one that was named, or the one that there is.
+pub(crate) fn find(named: Option<&Path>, surroundings: &Surroundings) -> Result<PathBuf, Fail> {
+    if let Some(named) = named {
+        return Ok(named.to_owned());
+    }
+    let mut all = find_all(surroundings);
+    match all.len() {
+        1 => Ok(all.remove(0)),
+        0 => Err(Fail::Usage(
+            "there is no pipeline.toml here, and no pipelines/*.toml".to_owned(),
+            Some("name the file with --file, or write a first one with `kiln init`".to_owned()),
+        )),
+        _ => {
+            let names: Vec<_> = all.iter().map(|path| path.display().to_string()).collect();
+            let help = format!("choose one: kiln -f {}", names[0]);
+            Err(Fail::Usage(format!("there are several pipeline files: {}", names.join(", ")), Some(help)))
+        }
+    }
+}
+
+/// `pipeline.toml`, else all files in `pipelines/`, by name.
+pub(crate) fn find_all(surroundings: &Surroundings) -> Vec<PathBuf> {
+    if surroundings.folder.join("pipeline.toml").is_file() {
+        return vec![PathBuf::from("pipeline.toml")];
+    }
+    let entries = fs::read_dir(surroundings.folder.join("pipelines"));
+    let names = entries.into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names: Vec<_> = names.filter(|name| name.ends_with(".toml")).collect();
+    names.sort();
+    names.into_iter().map(|name| Path::new("pipelines").join(name)).collect()
+}
+
+/// Reads and checks a file.
+pub(crate) fn load(path: &Path, given: &Given<'_>) -> Result<Loaded, Fail> {
+    let source = text(path)?;
+    let (raw, mut problems) = read::read(&source.text);
+    let Some(raw) = raw else { return Err(Fail::Mistakes(source, problems)) };
+    let root = match root(path, raw.pipeline.root.as_ref()) {
+        Ok(root) => root,
+        Err(problem) => {
+            problems.push(problem);
+            return Err(Fail::Mistakes(source, problems));
+        }
+    };
+    let options = check::Options { root: &root.to_string_lossy(), vars: given.vars, project: given.project };
+    let form_is_sound = problems.is_empty();
+    let (pipeline, found) = check::check(raw, &source.text, &options);
+    problems.extend(if form_is_sound { found } else { independent(found) });
+    let graph = Graph::build(&pipeline);
+    match graph {
+        Ok(graph) if problems.is_empty() => Ok(Loaded { source, root, pipeline: Arc::new(pipeline), graph }),
+        Ok(_) => Err(Fail::Mistakes(source, problems)),
+        Err(cycles) => {
+            problems.extend(cycles);
+            Err(Fail::Mistakes(source, problems))
+        }
+    }
+}
+
+/// The root of a file, as far as it can be told without the rest of the file being sound.
+pub(crate) fn root_of(path: &Path) -> Result<PathBuf, Fail> {
+    let source = text(path)?;
+    let (raw, _) = read::read(&source.text);
+    let said = raw.as_ref().and_then(|raw| raw.pipeline.root.as_ref());
+    root(path, said).map_err(|problem| Fail::Mistakes(source.clone(), vec![problem]))
+}
+
+/// What a mistake of form would make seem wrong too is not told: a node that could not be read is not unknown.
+fn independent(found: Problems) -> Problems {
+    let follows = ["unknown-node", "empty-pipeline", "undefined-name", "unknown-var", "no-output"];
+    found.into_iter().filter(|problem| !follows.contains(&problem.code)).collect()
+}
+
+fn text(path: &Path) -> Result<Source, Fail> {
+    let name = path.display().to_string();
+    let cannot = |error: std::io::Error| {
+        Fail::Usage(format!("{name} cannot be read: {error}"), Some("name the file with --file".to_owned()))
+    };
+    let mut bytes = Vec::new();
+    // One byte over the limit is enough to refuse the file.
+    fs::File::open(path).and_then(|file| file.take(read::MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(cannot)?;
+    read::source(&name, bytes).map_err(|(source, problem)| Fail::Mistakes(source, vec![problem]))
+}
+
+/// The folder that paths are relative to.
+fn root(path: &Path, said: Option<&toml::Spanned<String>>) -> Result<PathBuf, Problem> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = parent.canonicalize().unwrap_or_else(|_| parent.to_owned());
+    let root = match said {
+        Some(said) => {
+            let root = parent.join(said.get_ref());
+            root.canonicalize().ok().filter(|root| root.is_dir()).ok_or_else(|| {
+                Problem::new("bad-root", format!("root: there is no folder {}", root.display()))
+                    .at(&said.span(), "relative to this file")
+            })?
+        }
+        None if parent.file_name().is_some_and(|name| name == "pipelines") => {
+            parent.parent().map_or_else(|| parent.clone(), Path::to_owned)
+        }
+        None => parent,
+    };
+    if root.to_str().is_none() {
+        return Err(Problem::new("bad-root", format!("the path of the root is not UTF-8: {}", root.display())));
+    }
+    Ok(root)
+}

@@ -1,0 +1,134 @@
+//! The command line: one file for each command. Only here is the environment read and are mistakes rendered.
+
+pub mod args;
+mod check;
+mod fail;
+mod init;
+mod jobs;
+mod list;
+mod load;
+mod plan;
+mod run;
+mod schema;
+mod session;
+mod surroundings;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+
+use crate::cli::args::{Cli, Color, Command};
+use crate::cli::fail::Fail;
+use crate::cli::surroundings::Surroundings;
+use crate::exit;
+use crate::report::style::Style;
+
+/// What every command is given.
+pub(crate) struct Context {
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) state: Option<PathBuf>,
+    pub(crate) color: Color,
+    pub(crate) surroundings: Surroundings,
+}
+
+impl Context {
+    /// How standard output is written to.
+    pub(crate) fn style(&self) -> Style {
+        Style {
+            color: self.surroundings.color(self.color, self.surroundings.terminal),
+            width: self.surroundings.terminal.then(|| self.surroundings.width()).flatten(),
+            zone: jiff::tz::TimeZone::system(),
+        }
+    }
+
+    /// A path as it is shown: relative to the working directory where it lies in it.
+    pub(crate) fn shown(&self, path: &Path) -> String {
+        path.strip_prefix(&self.surroundings.folder).unwrap_or(path).display().to_string()
+    }
+
+    /// How mistakes are rendered on standard error.
+    fn render(&self, fail: &Fail) -> String {
+        fail.render(self.surroundings.color(self.color, self.surroundings.error_terminal), self.render_width())
+    }
+
+    /// How mistakes are rendered on standard output, where they are the answer.
+    pub(crate) fn render_out(&self, fail: &Fail) -> String {
+        fail.render(self.style().color, self.render_width())
+    }
+
+    /// How wide mistakes are rendered, in columns.
+    pub(crate) fn render_width(&self) -> usize {
+        usize::from(self.surroundings.width().unwrap_or(100).clamp(40, 120))
+    }
+}
+
+/// Runs a command line. Returns the exit code.
+#[must_use]
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no mistakes. A closed pipe cannot be told of anything.
+            drop(error.print());
+            return if error.use_stderr() { exit::WRONG } else { exit::OK };
+        }
+    };
+    let surroundings = match Surroundings::look() {
+        Ok(surroundings) => surroundings,
+        Err(error) => return tell(&format!("error: there is no working directory: {error}\n"), exit::SURROUNDINGS),
+    };
+    diagnostics(cli.verbose, &surroundings);
+    let Cli { command, file, state, color, .. } = cli;
+    let context = Context { file, state, color, surroundings };
+    match dispatch(&context, command) {
+        Ok(code) => code,
+        Err(fail) => tell(&context.render(&fail), fail.code()),
+    }
+}
+
+fn dispatch(context: &Context, command: Command) -> Result<u8, Fail> {
+    match command {
+        Command::Run(args) if args.dry_run => plan::dry_run(context, args),
+        Command::Run(args) => run::run(context, &args),
+        Command::Plan(args) => plan::plan(context, &args),
+        Command::Check { files, var } => check::check(context, files, &var),
+        Command::List { format } => list::list(context, format),
+        Command::Show { name } => list::show(context, &name),
+        Command::Jobs(jobs) => jobs::jobs(context, jobs),
+        Command::Schema { what } => schema::schema(what),
+        Command::Init => init::init(context),
+    }
+}
+
+fn tell(text: &str, code: u8) -> u8 {
+    // If standard error is closed there is nobody to tell.
+    drop(io::stderr().write_all(text.as_bytes()));
+    code
+}
+
+/// Writes to standard output. A reader that went away has seen enough.
+pub(crate) fn print(text: &str) -> Result<(), Fail> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Fail::Surroundings(format!("standard output cannot be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Kiln's own diagnostics go to standard error. Off unless asked for.
+fn diagnostics(verbose: u8, surroundings: &Surroundings) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "kiln=debug",
+        _ => "trace",
+    };
+    let filter = surroundings.var("KILN_LOG").unwrap_or_else(|| level.to_owned());
+    let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(filter);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(verbose > 1);
+    // The second of two command lines in one process (a test) keeps the first one's.
+    drop(subscriber.with_ansi(surroundings.error_terminal).try_init());
+}

@@ -1,0 +1,50 @@
+//! `kiln plan`, and `kiln run --dry-run`.
+
+use crate::base::job::JobState;
+use crate::cli::args::{Format, PlanArgs, RunArgs};
+use crate::cli::fail::Fail;
+use crate::cli::session::{Known, Session};
+use crate::cli::{Context, print};
+use crate::exit;
+use crate::plan::estimate::estimate;
+use crate::plan::json::PlanJson;
+use crate::plan::reason::Action;
+use crate::plan::text::{Heading, text};
+
+pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<u8, Fail> {
+    let session = Session::open(context, &args.wanted)?;
+    let planned = session.plan(!args.no_probes)?;
+    let graph = &session.loaded.graph;
+    let estimate = estimate(&planned.plan, graph, session.schedule, session.jobs);
+    let (pipeline, selection) = (session.pipeline(), &session.selection);
+    let engine = session.engine.name();
+    match args.format {
+        Format::Text => {
+            let state = state(context, &planned.known);
+            let heading = Heading { engine, state: &state, jobs: session.jobs, now: planned.facts.now };
+            print(&text(pipeline, selection, &planned.plan, &estimate, &heading))?;
+        }
+        Format::Json => {
+            let json = PlanJson::new(pipeline, selection, &planned.plan, &estimate, engine);
+            let json = serde_json::to_string_pretty(&json).map_err(|error| Fail::because("the plan", &error))?;
+            print(&format!("{json}\n"))?;
+        }
+    }
+    let something = planned.plan.steps.iter().any(|step| step.action != Action::Skip);
+    Ok(if args.check && something { exit::FAILED } else { exit::OK })
+}
+
+/// `kiln run -n`
+pub(crate) fn dry_run(context: &Context, args: RunArgs) -> Result<u8, Fail> {
+    plan(context, &PlanArgs { wanted: args.wanted, format: Format::Text, check: false, no_probes: false })
+}
+
+/// The state that a plan rests on: when the last run ended.
+fn state(context: &Context, known: &Known) -> String {
+    let date = |at| context.style().date(at, crate::clock::now());
+    match &known.last_run {
+        None => "never run".to_owned(),
+        Some(run) if run.state == JobState::Running => format!("a run goes on since {}", date(run.start)),
+        Some(run) => format!("state of {}", date(run.end.unwrap_or(run.start))),
+    }
+}

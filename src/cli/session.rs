@@ -1,0 +1,152 @@
+//! From a file and a request to a plan: the part that `plan` and `run` share.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::file::FileDigest;
+use crate::base::id::{DenseMap, RecipeId};
+use crate::base::job::{BuildMode, Schedule};
+use crate::base::span::Problem;
+use crate::base::text::did_you_mean;
+use crate::cli::Context;
+use crate::cli::args::Wanted;
+use crate::cli::fail::Fail;
+use crate::cli::load::{self, Given, Loaded};
+use crate::cli::surroundings::Surroundings;
+use crate::engine::api::{Engine, Observed, Opening};
+use crate::engine::engine;
+use crate::pipeline::types::Pipeline;
+use crate::plan::Plan;
+use crate::plan::decide::Basis;
+use crate::plan::facts::Facts;
+use crate::plan::record::{History, MemoryHistory};
+use crate::select::{SelectError, Selection, Want, select};
+use crate::store::read::{Reader, RunRow};
+
+/// A request, understood.
+pub(crate) struct Session {
+    pub(crate) loaded: Loaded,
+    pub(crate) state: PathBuf,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) selection: Selection,
+    pub(crate) jobs: u32,
+    pub(crate) schedule: Schedule,
+}
+
+/// What the store knows about a pipeline.
+pub(crate) struct Known {
+    pub(crate) history: Box<dyn History>,
+    pub(crate) durations: HashMap<String, u64>,
+    pub(crate) last_run: Option<RunRow>,
+}
+
+/// A plan with all that it rests on.
+pub(crate) struct Planned {
+    pub(crate) plan: Plan,
+    pub(crate) facts: Facts,
+    pub(crate) seen: Vec<FileDigest>,
+    pub(crate) known: Known,
+}
+
+impl Session {
+    /// Understands a request.
+    pub(crate) fn open(context: &Context, wanted: &Wanted) -> Result<Self, Fail> {
+        let path = load::find(context.file.as_deref(), &context.surroundings)?;
+        let given = Given { vars: &wanted.var, project: wanted.project.as_deref() };
+        let loaded = load::load(&path, &given)?;
+        let state = state(context, &loaded.root);
+        let settings = &loaded.pipeline.settings;
+        let mode = wanted.mode.or(settings.mode).unwrap_or(BuildMode::Smart);
+        let schedule = wanted.schedule.or(settings.schedule).unwrap_or(Schedule::Stages);
+        let jobs = wanted.jobs.or(settings.max_parallel).unwrap_or(context.surroundings.cores);
+        let engine = open_engine(context, &loaded, &state, wanted.engine.as_deref())?;
+        let can_build = |id: RecipeId| engine.can_build(&loaded.pipeline.recipes[id]);
+        let selection = select(&loaded.pipeline, &loaded.graph, &wanted.targets, mode, &can_build);
+        let selection = selection.map_err(|error| match error {
+            SelectError::Target { message, help } => Fail::Usage(message, Some(help)),
+            SelectError::Nothing(_) => Fail::Nothing(error.to_string()),
+        })?;
+        Ok(Self { loaded, state, engine, selection, jobs, schedule })
+    }
+
+    /// The pipeline.
+    pub(crate) fn pipeline(&self) -> &Arc<Pipeline> {
+        &self.loaded.pipeline
+    }
+
+    /// Looks at what is there and at what was built before, and decides.
+    pub(crate) fn plan(&self, probes: bool) -> Result<Planned, Fail> {
+        let known = known(&self.state, &self.pipeline().name)?;
+        let wanted: DenseMap<RecipeId, bool> = self.selection.want.values().map(|want| *want != Want::No).collect();
+        let mistakes = |problems| Fail::Mistakes(self.loaded.source.clone(), problems);
+        let Observed { facts, seen } = self.engine.observe(&wanted, probes).map_err(mistakes)?;
+        let history = known.history.as_ref();
+        let basis = Basis { pipeline: self.pipeline(), facts: &facts, history, mode: self.selection.mode };
+        let plan = Plan::make(&basis, &self.loaded.graph, &self.selection, &known.durations).map_err(mistakes)?;
+        Ok(Planned { plan, facts, seen, known })
+    }
+}
+
+/// The folder of the state.
+pub(crate) fn state(context: &Context, root: &Path) -> PathBuf {
+    match &context.state {
+        Some(state) => context.surroundings.folder.join(state),
+        None => root.join(".kiln"),
+    }
+}
+
+fn known(state: &Path, pipeline: &str) -> Result<Known, Fail> {
+    let store = |error: crate::store::StoreError| Fail::because("the history cannot be read", &error);
+    let Some(reader) = Reader::open(state).map_err(store)? else {
+        return Ok(Known { history: Box::new(MemoryHistory::default()), durations: HashMap::new(), last_run: None });
+    };
+    Ok(Known {
+        history: Box::new(reader.history(pipeline).map_err(store)?),
+        durations: reader.durations(pipeline).map_err(store)?,
+        last_run: reader.last_run(pipeline).map_err(store)?,
+    })
+}
+
+/// Opens the engine that was asked for, by the command line or by the file.
+pub(crate) fn open_engine(
+    context: &Context,
+    loaded: &Loaded,
+    state: &Path,
+    asked: Option<&str>,
+) -> Result<Arc<dyn Engine>, Fail> {
+    let said = loaded.pipeline.settings.engine.as_ref();
+    let name = asked.or(said.map(|(name, _)| name.as_str())).unwrap_or(crate::engine::local::NAME);
+    let Some(kind) = engine(name) else {
+        let message = format!("unknown engine `{name}`");
+        let known = crate::engine::ENGINES.iter().map(|kind| kind.name);
+        let help = did_you_mean(name, known.clone())
+            .unwrap_or_else(|| format!("known are: {}", known.collect::<Vec<_>>().join(", ")));
+        return Err(match (asked, said) {
+            (None, Some((_, span))) => {
+                let problem = Problem::new("unknown-engine", message).at(span, "this one").help(help);
+                Fail::Mistakes(loaded.source.clone(), vec![problem])
+            }
+            _ => Fail::Usage(message, Some(help)),
+        });
+    };
+    let store = |error: crate::store::StoreError| Fail::because("the history cannot be read", &error);
+    let digests = match Reader::open(state).map_err(store)? {
+        Some(reader) => reader.digests().map_err(store)?,
+        None => HashMap::new(),
+    };
+    Ok((kind.open)(Opening {
+        pipeline: Arc::clone(&loaded.pipeline),
+        root: loaded.root.clone(),
+        state: state.to_owned(),
+        environment: context.surroundings.environment.clone(),
+        digests,
+        grace: grace(&context.surroundings),
+    }))
+}
+
+/// How long a child may take to end when it is asked to. A CI service kills soon after it has asked.
+fn grace(surroundings: &Surroundings) -> Duration {
+    Duration::from_secs(if surroundings.ci() { 5 } else { 10 })
+}

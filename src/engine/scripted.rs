@@ -1,0 +1,178 @@
+//! An engine that carries out a script instead of steps, on the clock of its runtime: for tests of the run, on virtual
+//! time. Does nothing outside.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::base::digest::Digest;
+use crate::base::file::FileDigest;
+use crate::base::id::{DenseMap, RecipeId};
+use crate::base::job::JobId;
+use crate::base::span::Problems;
+use crate::engine::api::{Attempt, Ended, Engine, Observed, StagedOutput, Stop, Updates, Work};
+use crate::event::{Failure, FailureCode, Staged};
+use crate::pipeline::types::{Pipeline, Recipe};
+use crate::plan::facts::{Content, Facts};
+
+/// What a step does.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// Ends well after so many milliseconds; its outputs have this content.
+    Build(u64, &'static str),
+    /// Fails after so many milliseconds.
+    Fail(u64),
+    /// Panics after so many milliseconds.
+    Panic(u64),
+    /// Runs until it is asked to end, and ends so many milliseconds later.
+    Hang(u64),
+    /// Runs until it is killed.
+    Deaf,
+    /// Ends well after so many milliseconds; putting its outputs in place fails.
+    Lose(u64),
+}
+
+/// The engine. Steps without an act end well after 1 ms.
+pub struct Scripted {
+    pipeline: Arc<Pipeline>,
+    acts: HashMap<String, Act>,
+    contents: HashMap<String, Content>,
+    published: Mutex<Vec<String>>,
+}
+
+impl Scripted {
+    /// An engine for a pipeline in which nothing is there but the sources.
+    #[must_use]
+    pub fn new(pipeline: Arc<Pipeline>, acts: HashMap<String, Act>) -> Self {
+        Self { pipeline, acts, contents: HashMap::new(), published: Mutex::default() }
+    }
+
+    /// Says what is there of a node.
+    #[must_use]
+    pub fn with(mut self, node: &str, content: Content) -> Self {
+        self.contents.insert(node.to_owned(), content);
+        self
+    }
+
+    /// The paths that were put in place, in order.
+    pub fn published(&self) -> Vec<String> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Engine for Scripted {
+    fn name(&self) -> &'static str {
+        "scripted"
+    }
+
+    fn can_build(&self, recipe: &Recipe) -> bool {
+        recipe.run.is_some()
+    }
+
+    fn check(&self) -> Problems {
+        Vec::new()
+    }
+
+    fn observe(&self, _wanted: &DenseMap<RecipeId, bool>, _probes: bool) -> Result<Observed, Problems> {
+        let mut facts =
+            Facts::unseen(jiff::Timestamp::UNIX_EPOCH, self.pipeline.nodes.len(), self.pipeline.recipes.len());
+        for (id, node) in self.pipeline.nodes.iter() {
+            let source = if node.maker.is_none() { Content::Is(Digest::of(b"source")) } else { Content::Missing };
+            facts.nodes[id] = self.contents.get(&node.name).copied().unwrap_or(source);
+        }
+        Ok(Observed { facts, seen: Vec::new() })
+    }
+
+    fn prepare(&self, id: RecipeId) -> Result<Arc<dyn Work>, Problems> {
+        let recipe = &self.pipeline.recipes[id];
+        let act = self.acts.get(&recipe.name).cloned().unwrap_or(Act::Build(1, "built"));
+        Ok(Arc::new(ScriptedWork { pipeline: Arc::clone(&self.pipeline), id, act }))
+    }
+
+    fn flush(&self, _staged: &[Staged]) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn publish(&self, _job: &JobId, step: &str, staged: &[Staged]) -> Result<Vec<FileDigest>, Failure> {
+        if matches!(self.acts.get(step), Some(Act::Lose(_))) {
+            return Err(Failure::new(FailureCode::Publish, "it could not be put in place"));
+        }
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        published.extend(staged.iter().map(|staged| staged.to.clone()));
+        Ok(Vec::new())
+    }
+
+    fn tidy(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+struct ScriptedWork {
+    pipeline: Arc<Pipeline>,
+    id: RecipeId,
+    act: Act,
+}
+
+impl Work for ScriptedWork {
+    fn describe(&self) -> String {
+        format!("{:?}", self.act)
+    }
+
+    fn run(&self, attempt: Attempt, updates: Updates, mut stop: watch::Receiver<Stop>) -> BoxFuture<'static, Ended> {
+        let act = self.act.clone();
+        let outputs = self.pipeline.recipes[self.id].outputs.clone();
+        let staged = outputs.iter().map(|node| self.pipeline.nodes[*node].path.clone()).collect::<Vec<_>>();
+        async move {
+            updates.output(format!("attempt {}\n", attempt.number).as_bytes());
+            let content = match act {
+                Act::Build(ms, content) => after(ms, content, &mut stop).await,
+                Act::Lose(ms) => after(ms, "lost", &mut stop).await,
+                Act::Fail(ms) => {
+                    sleep(Duration::from_millis(ms)).await;
+                    return Ended::Failed(Failure::new(FailureCode::Exit, "exit 1"));
+                }
+                Act::Panic(ms) => {
+                    sleep(Duration::from_millis(ms)).await;
+                    panic!("the script says so");
+                }
+                Act::Hang(ms) => {
+                    reached(&mut stop, Stop::Ask).await;
+                    sleep(Duration::from_millis(ms)).await;
+                    None
+                }
+                Act::Deaf => {
+                    reached(&mut stop, Stop::Kill).await;
+                    None
+                }
+            };
+            let Some(content) = content else { return Ended::Stopped(Failure::new(FailureCode::Stopped, "stopped")) };
+            let digest = Digest::of(content.as_bytes());
+            let output = |(node, path): (_, Option<String>)| {
+                let staged = path.map(|to| Staged { from: format!("staged/{to}"), to, digest });
+                StagedOutput { node, digest: Some(digest), staged }
+            };
+            Ended::Staged(outputs.into_iter().zip(staged).map(output).collect())
+        }
+        .boxed()
+    }
+}
+
+/// The content after that time; none when it was asked to stop before.
+async fn after(ms: u64, content: &'static str, stop: &mut watch::Receiver<Stop>) -> Option<&'static str> {
+    tokio::select! {
+        biased;
+        () = sleep(Duration::from_millis(ms)) => Some(content),
+        () = reached(stop, Stop::Ask) => None,
+    }
+}
+
+async fn reached(stop: &mut watch::Receiver<Stop>, level: Stop) {
+    if stop.wait_for(|stop| *stop >= level).await.is_err() {
+        std::future::pending::<()>().await; // the run that could ask has gone
+    }
+}

@@ -1,0 +1,118 @@
+//! The plan for people.
+
+use std::fmt::Write as _;
+
+use crate::base::text::{count, millis};
+use crate::pipeline::types::Pipeline;
+use crate::plan::estimate::Estimate;
+use crate::plan::reason::Reason;
+use crate::plan::{Plan, Step};
+use crate::select::Selection;
+
+/// What the text needs besides the plan.
+#[derive(Clone, Debug)]
+pub struct Heading<'a> {
+    /// The engine.
+    pub engine: &'a str,
+    /// The state that the plan rests on, such as `state of 22 Nov 02:00`.
+    pub state: &'a str,
+    /// How many steps run at once.
+    pub jobs: u32,
+    /// When the plan was made.
+    pub now: jiff::Timestamp,
+}
+
+/// So many reasons of a step are shown.
+const REASONS: usize = 3;
+/// So many names stand in a list before it is cut.
+const NAMES: usize = 12;
+
+/// Writes the plan: stages, steps with their reasons, the expected span.
+#[must_use]
+pub fn text(
+    pipeline: &Pipeline,
+    selection: &Selection,
+    plan: &Plan,
+    estimate: &Estimate,
+    heading: &Heading<'_>,
+) -> String {
+    let mut out = head(pipeline, selection, plan, heading);
+    let names = |step: &Step| pipeline.recipes[step.id].name.as_str();
+    let name_width = plan.active().map(|step| names(step).chars().count()).max().unwrap_or(0);
+    let time_width = plan.active().filter_map(expected).map(|text| text.len()).max();
+    let mut stage = 0;
+    for step in plan.active() {
+        if step.stage != stage {
+            stage = step.stage;
+            line(&mut out, &format!("stage {stage}"));
+        }
+        let mut text = format!("  {:<5}  {:<name_width$}", step.action.word(), names(step));
+        if let Some(width) = time_width {
+            text += &format!("  {:>width$}", expected(step).unwrap_or_default());
+        }
+        line(&mut out, &format!("{text}  {}", reasons(&step.reasons, heading.now)));
+    }
+    foot(&mut out, pipeline, selection, estimate, heading);
+    out
+}
+
+fn line(out: &mut String, text: &str) {
+    out.push_str(text.trim_end());
+    out.push('\n');
+}
+
+fn head(pipeline: &Pipeline, selection: &Selection, plan: &Plan, heading: &Heading<'_>) -> String {
+    let counts = plan.counts();
+    let parts = [(counts.build, "build"), (counts.maybe, "maybe"), (counts.ask, "ask"), (counts.skip, "up to date")];
+    let parts: Vec<_> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
+    let steps = count(plan.steps.len(), "step");
+    format!(
+        "{} · {} · {} · {} · {steps}: {}\n",
+        pipeline.name,
+        heading.engine,
+        selection.mode,
+        heading.state,
+        parts.join(", ")
+    )
+}
+
+fn expected(step: &Step) -> Option<String> {
+    step.expected_ms.map(|ms| format!("~{}", millis(ms)))
+}
+
+fn reasons(reasons: &[Reason], now: jiff::Timestamp) -> String {
+    let mut shown: Vec<_> = reasons.iter().take(REASONS).map(|reason| reason.as_of(now)).collect();
+    if reasons.len() > REASONS {
+        shown.push(format!("and {} more", reasons.len() - REASONS));
+    }
+    shown.join("; ")
+}
+
+fn foot(out: &mut String, pipeline: &Pipeline, selection: &Selection, estimate: &Estimate, heading: &Heading<'_>) {
+    let names = |ids: &[crate::base::id::RecipeId], between: &str| {
+        let mut names: Vec<_> = ids.iter().take(NAMES).map(|id| pipeline.recipes[*id].name.as_str()).collect();
+        if ids.len() > NAMES {
+            names.push("…");
+        }
+        names.join(between)
+    };
+    if !estimate.longest.is_empty() {
+        let longest = names(&estimate.longest, " → ");
+        line(out, &format!("{}; longest: {longest}", span(estimate, heading.jobs)));
+    }
+    if !selection.not_for_engine.is_empty() {
+        let list = names(&selection.not_for_engine, ", ");
+        writeln!(out, "not for this engine: {list}").expect("a String takes everything");
+    }
+}
+
+fn span(estimate: &Estimate, jobs: u32) -> String {
+    let (least, most) = (millis(estimate.least_ms), millis(estimate.most_ms));
+    let never = |n| format!("{} never measured", count(n, "step"));
+    match estimate.unknown {
+        0 if least == most => format!("expected {most} at -j{jobs}"),
+        0 => format!("expected {least}–{most} at -j{jobs}"),
+        n if estimate.most_ms == 0 => format!("expected unknown at -j{jobs}: {}", never(n)),
+        n => format!("expected at least {least} at -j{jobs}: {}", never(n)),
+    }
+}

@@ -1,0 +1,71 @@
+//! How long a run still takes, from how long its steps usually take. Does not know the ways between steps: within a stage it
+//! takes them to be independent.
+
+use std::collections::BTreeMap;
+
+use crate::base::job::Schedule;
+use crate::view::{RunView, StepState, StepView};
+
+/// The work that is left of some steps.
+#[derive(Clone, Copy, Debug, Default)]
+struct Work {
+    sum: u64,
+    longest: u64,
+}
+
+/// How long the run still takes, in milliseconds, where the usual duration of every step that is left is known.
+pub(crate) fn left(view: &RunView, elapsed_ms: u64) -> Option<u64> {
+    let started = &view.head.as_ref()?.started;
+    let mut stages: BTreeMap<u32, Work> = BTreeMap::new();
+    for step in &view.steps {
+        let left = match step.state {
+            StepState::Waiting if view.stopping.is_some() => continue,
+            StepState::Waiting => step.plan.expected_ms?,
+            StepState::Running => step_left(step, elapsed_ms)?,
+            StepState::Publishing
+            | StepState::Built
+            | StepState::Same
+            | StepState::Current
+            | StepState::Failed
+            | StepState::Stopped
+            | StepState::Skipped => continue,
+        };
+        let stage = match started.schedule {
+            Schedule::Stages => step.plan.stage,
+            Schedule::Eager => 0,
+        };
+        let work = stages.entry(stage).or_default();
+        work.sum = work.sum.saturating_add(left);
+        work.longest = work.longest.max(left);
+    }
+    let slots = u64::from(started.max_parallel.max(1));
+    let each = stages.values().map(|work| work.sum.div_ceil(slots).max(work.longest));
+    Some(each.fold(0, u64::saturating_add))
+}
+
+fn step_left(step: &StepView, elapsed_ms: u64) -> Option<u64> {
+    let ran = elapsed_ms.saturating_sub(step.began_ms);
+    Some(step.plan.expected_ms?.saturating_sub(ran))
+}
+
+/// The same in rough words: an estimate has no tenths.
+pub(crate) fn rough(ms: u64) -> String {
+    let secs = ms.div_ceil(1_000);
+    match secs {
+        0..10 => format!("{secs}s"),
+        10..=55 => format!("{}s", secs.div_ceil(5) * 5),
+        56..5_400 => format!("{}m", secs.div_ceil(60)),
+        _ => format!("{}h{:02}m", secs / 3_600, secs % 3_600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn estimates_are_rough() {
+        let shown = [0, 1, 9_000, 9_001, 31_000, 56_000, 61_000, 5_399_000, 7_500_000].map(rough);
+        assert_eq!(shown, ["0s", "1s", "9s", "10s", "35s", "1m", "2m", "90m", "2h05m"]);
+    }
+}

@@ -1,0 +1,214 @@
+//! The lines that a run leaves behind on a terminal or in a file: one for each event, what steps print, the summary. Does
+//! not know where they are written, nor what is drawn below them.
+
+use std::collections::BTreeMap;
+
+use super::line::{Line, Tint, columns};
+use super::output::{Block, Lines};
+use super::style::{OutputMode, Style, ended_state, step_word};
+use super::summary;
+use crate::base::text::{count, millis};
+use crate::event::{Event, RunStarted, Stamped, StepEnded};
+use crate::view::{RunView, StepState, StepView};
+
+/// How much of a step's output is kept until the step ends.
+const BLOCK: usize = 8 << 20;
+/// How wide the column of step names gets at most.
+const NAMES: usize = 40;
+/// Where the word of a line stands, and where the name of its step.
+pub(crate) const WORD: usize = 9;
+/// As for [`WORD`].
+pub(crate) const NAME: usize = WORD + 7;
+
+/// Writes lines for events.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    style: Style,
+    output: OutputMode,
+    state: String,
+    names: usize,
+    took: usize,
+    lines: BTreeMap<String, Lines>,
+    blocks: BTreeMap<String, Block>,
+}
+
+impl Feed {
+    /// A feed without a line so far. `state` is the state's folder, as a prefix of paths that are shown.
+    pub(crate) fn new(style: Style, output: OutputMode, state: String) -> Self {
+        Self { style, output, state, names: 0, took: 3, lines: BTreeMap::new(), blocks: BTreeMap::new() }
+    }
+
+    /// The style of its lines.
+    pub(crate) fn style(&self) -> &Style {
+        &self.style
+    }
+
+    /// Sets how many columns there are from now on.
+    pub(crate) fn set_width(&mut self, width: u16) {
+        self.style.width = Some(width);
+    }
+
+    /// The column behind the names of steps.
+    pub(crate) fn after_names(&self) -> usize {
+        NAME + self.names + 2
+    }
+
+    /// Whether it shows what steps print.
+    pub(crate) fn wants_output(&self) -> bool {
+        self.output != OutputMode::Failed
+    }
+
+    /// The lines for an event, with their line ends; empty where it has none.
+    pub(crate) fn event(&mut self, view: &RunView, event: &Stamped) -> String {
+        let line = match &event.event {
+            Event::RunStarted(started) => self.began(started, event),
+            Event::StepStarted { step, .. } => return self.rest(step),
+            Event::StepPublishing { .. } => return String::new(),
+            Event::StepEnded(ended) => return self.ended(view, ended, event),
+            Event::StepCurrent { step } => {
+                let line = self.head(event, StepState::Current, step);
+                line.at(self.after_took(), Tint::Plain, "up to date")
+            }
+            Event::StepSkipped { step, because } => {
+                let why = skipped_why(view, because.as_deref());
+                let line = self.head(event, StepState::Skipped, step);
+                line.at(self.after_took(), Tint::Plain, &why)
+            }
+            Event::RunStopping { cause } => self.stopping(view, cause, event),
+            Event::RunEnded(_) => return self.all_rest() + &self.summary(view),
+        };
+        self.style.line(&line)
+    }
+
+    /// The lines for what a step printed, as far as they are to be shown now.
+    pub(crate) fn output(&mut self, step: &str, bytes: &[u8]) -> String {
+        match self.output {
+            OutputMode::Failed => String::new(),
+            OutputMode::Grouped => {
+                let block = self.blocks.entry(step.to_owned());
+                block.or_insert_with(|| Block::new(BLOCK)).push(bytes);
+                String::new()
+            }
+            OutputMode::Stream => {
+                let lines = self.lines.entry(step.to_owned()).or_default().push(bytes);
+                self.prefixed(step, lines)
+            }
+        }
+    }
+
+    fn began(&mut self, started: &RunStarted, event: &Stamped) -> Line {
+        let ids = started.steps.iter().map(|step| columns(&step.id));
+        self.names = ids.max().unwrap_or_default().min(NAMES);
+        let expected = started.steps.iter().filter_map(|step| step.expected_ms);
+        let took = expected.map(|ms| columns(&millis(ms))).max();
+        self.took = took.unwrap_or_default().max(self.took);
+        let planned = started.steps.len();
+        let all = usize::try_from(started.up_to_date).unwrap_or(usize::MAX).saturating_add(planned);
+        let steps = format!(" · {planned} of {} · ", count(all, "step"));
+        self.clock(event)
+            .text(" ")
+            .tint(Tint::Strong, event.job.as_str())
+            .text(&steps)
+            .text(&format!("-j{}", started.max_parallel))
+    }
+
+    fn ended(&mut self, view: &RunView, ended: &StepEnded, event: &Stamped) -> String {
+        let took = millis(ended.took_ms);
+        self.took = self.took.max(columns(&took));
+        let state = ended_state(ended.outcome);
+        let mut line = self.head(event, state, &ended.step);
+        line = line.at(self.after_names(), Tint::Plain, &took);
+        let note = match (&ended.failure, state) {
+            (Some(failure), _) => summary::message(failure, ended.attempt),
+            (None, StepState::Same) => "content unchanged".to_owned(),
+            (None, _) => String::new(),
+        };
+        line = line.at(self.after_took(), Tint::Plain, &note);
+        let before = self.rest(&ended.step);
+        before + &self.style.line(&line) + &self.block(view.step(&ended.step), &ended.step)
+    }
+
+    fn stopping(&self, view: &RunView, cause: &str, event: &Stamped) -> Line {
+        let running =
+            view.steps.iter().filter(|step| matches!(step.state, StepState::Running | StepState::Publishing)).count();
+        let (word, tint) = step_word(StepState::Stopped);
+        let line = self.clock(event).at(WORD, tint, word);
+        let line = line.at(NAME, Tint::Plain, cause).text(": nothing more starts");
+        match running {
+            0 => line,
+            n => line.text(&format!(", waiting for {}", count(n, "step"))),
+        }
+    }
+
+    fn summary(&self, view: &RunView) -> String {
+        summary::text(view, &self.style, &self.state)
+    }
+
+    fn clock(&self, event: &Stamped) -> Line {
+        Line::new().tint(Tint::Dim, &self.style.clock(event.at))
+    }
+
+    fn head(&self, event: &Stamped, state: StepState, step: &str) -> Line {
+        let (word, tint) = step_word(state);
+        let line = self.clock(event).at(WORD, tint, word);
+        line.at(NAME, Tint::Plain, step)
+    }
+
+    fn after_took(&self) -> usize {
+        self.after_names() + self.took + 2
+    }
+
+    fn prefixed(&self, step: &str, lines: Vec<String>) -> String {
+        let prefix = Line::new().tint(Tint::Dim, step);
+        let prefix = prefix.at(self.names + 1, Tint::Dim, "| ");
+        lines.iter().map(|text| self.style.line(&prefix.clone().printed(text))).collect()
+    }
+
+    /// The line of a step that has no end yet.
+    fn rest(&mut self, step: &str) -> String {
+        let rest = self.lines.remove(step).and_then(|mut lines| lines.finish());
+        self.prefixed(step, rest.into_iter().collect())
+    }
+
+    /// What is left of steps whose end was not told.
+    fn all_rest(&mut self) -> String {
+        let mut out = String::new();
+        while let Some((step, mut lines)) = self.lines.pop_first() {
+            out += &self.prefixed(&step, lines.finish().into_iter().collect());
+        }
+        while let Some((step, block)) = self.blocks.pop_first() {
+            out += &self.prefixed(&step, block.into_lines().0);
+        }
+        out
+    }
+
+    /// All that a step printed.
+    fn block(&mut self, step: Option<&StepView>, id: &str) -> String {
+        let Some(block) = self.blocks.remove(id) else {
+            return String::new();
+        };
+        let (lines, is_cut) = block.into_lines();
+        let mut out: String = lines.iter().map(|text| self.style.line(&summary::quoted().printed(text))).collect();
+        if is_cut {
+            let mut line = summary::quoted().text("… cut after 8 MiB");
+            if let Some(log) = step.and_then(|step| summary::log_path(step, &self.state)) {
+                line = line.text(&format!("; all of it is in {log}"));
+            }
+            out += &self.style.line(&line);
+        }
+        out
+    }
+}
+
+/// Why a step was not started.
+pub(crate) fn skipped_why(view: &RunView, because: Option<&str>) -> String {
+    let Some(id) = because else {
+        let cause = view.stopping.as_deref();
+        return cause.unwrap_or("the run was stopped").to_owned();
+    };
+    match view.step(id).map(|step| step.state) {
+        Some(StepState::Failed) => format!("{id} failed"),
+        Some(StepState::Skipped) => format!("{id} was skipped"),
+        _ => format!("{id} was stopped"),
+    }
+}

@@ -1,0 +1,111 @@
+//! A job in full: what it is, how each of its steps stands and why. Does not know where jobs are kept.
+
+use super::feed::skipped_why;
+use super::line::{Line, Tint, columns, squeeze};
+use super::style::{Style, job_tint, step_word};
+use super::summary;
+use crate::base::job::JobState;
+use crate::base::text::{millis, one_line};
+use crate::view::{RunView, StepState, StepView};
+
+/// How wide the column of step names gets at most.
+const NAMES: usize = 40;
+
+/// A job in full. `job_state` is the one to show, as a run whose process died cannot tell that itself; `state` is the
+/// state's folder as it is put before the paths of logs.
+#[must_use]
+pub fn show(view: &RunView, job_state: JobState, style: &Style, state: &str) -> String {
+    let mut out = head(view, job_state, style);
+    if !view.steps.is_empty() {
+        out.push('\n');
+        out += &steps(view, style);
+    }
+    out.push('\n');
+    out += &summary::text(view, style, state);
+    out
+}
+
+fn head(view: &RunView, job_state: JobState, style: &Style) -> String {
+    let Some(head) = &view.head else {
+        return String::new();
+    };
+    let started = &head.started;
+    let why = view.end.as_ref().and_then(|end| end.why.as_deref());
+    let status = Line::new().tint(job_tint(job_state), job_state.word());
+    let status = match why {
+        Some(why) => status.text(&format!(" · {}", squeeze(why))),
+        None => status,
+    };
+    let targets = match started.targets.as_slice() {
+        [] => "all".to_owned(),
+        targets => targets.join(" "),
+    };
+    let text = |text: String| Line::new().text(&text);
+    [
+        ("job", Line::new().tint(Tint::Strong, head.job.as_str())),
+        ("state", status),
+        ("file", text(format!("{} · {} · {}", started.file, started.pipeline, started.project))),
+        (
+            "run",
+            text(format!(
+                "{} · {} · {} · -j{} · {targets}",
+                started.engine, started.mode, started.schedule, started.max_parallel
+            )),
+        ),
+        (
+            "began",
+            text(format!(
+                "{} {} by {} on {}, process {}",
+                style.format(head.at, "%-d %b %Y"),
+                style.clock(head.at),
+                started.by,
+                started.host,
+                started.pid
+            )),
+        ),
+    ]
+    .into_iter()
+    .map(|(word, line)| style.line(&Line::new().tint(Tint::Dim, &format!("{word:<5}  ")).then(line)))
+    .collect()
+}
+
+fn steps(view: &RunView, style: &Style) -> String {
+    let names = view.steps.iter().map(|step| columns(&step.plan.id)).max();
+    let after_names = names.unwrap_or_default().min(NAMES) + 9;
+    let widest = view.steps.iter().map(|step| columns(&took(view, step))).max();
+    let after = after_names + widest.unwrap_or_default() + 2;
+    view.steps
+        .iter()
+        .map(|step| {
+            let (word, tint) = step_word(step.state);
+            let line = Line::new()
+                .tint(tint, word)
+                .at(7, Tint::Plain, &step.plan.id)
+                .at(after_names, Tint::Plain, &took(view, step))
+                .at(after, Tint::Plain, &why(view, step));
+            style.cut(&line)
+        })
+        .collect()
+}
+
+/// How long a step took, or has taken so far.
+fn took(view: &RunView, step: &StepView) -> String {
+    match step.state {
+        StepState::Running | StepState::Publishing => millis(view.elapsed_ms.saturating_sub(step.began_ms)),
+        StepState::Built | StepState::Same | StepState::Failed | StepState::Stopped => millis(step.took_ms),
+        StepState::Waiting | StepState::Current | StepState::Skipped => String::new(),
+    }
+}
+
+/// What became of a step where that needs a word, and why it was to be built.
+fn why(view: &RunView, step: &StepView) -> String {
+    let mut parts = Vec::new();
+    match (step.state, &step.failure) {
+        (StepState::Skipped, _) => parts.push(skipped_why(view, step.because.as_deref())),
+        (_, Some(failure)) => parts.push(summary::message(failure, step.attempt)),
+        (StepState::Current, None) => parts.push("up to date".to_owned()),
+        (_, None) => {}
+    }
+    parts.extend(step.plan.reasons.iter().map(ToString::to_string));
+    one_line(&parts.join("; "), 400)
+}

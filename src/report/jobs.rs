@@ -1,0 +1,197 @@
+//! The table of jobs. Does not know where jobs are kept.
+
+use jiff::Timestamp;
+
+use super::line::{Line, Tint, columns, squeeze};
+use super::style::{Style, job_tint};
+use crate::base::job::{JobId, JobState};
+use crate::base::text::{millis, one_line};
+use crate::event::Counts;
+use crate::view::RunView;
+
+/// How wide the column of targets gets at most.
+const TARGETS: usize = 30;
+
+/// A job as a line of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobLine {
+    /// Its id.
+    pub job: JobId,
+    /// Where it stands.
+    pub state: JobState,
+    /// How many steps ended in which way.
+    pub counts: Counts,
+    /// When it began.
+    pub began: Timestamp,
+    /// How long it took, or has taken so far, in milliseconds.
+    pub took_ms: u64,
+    /// Who started it.
+    pub by: String,
+    /// The targets as they were given; none for all.
+    pub targets: Vec<String>,
+    /// Why it did not end well.
+    pub why: Option<String>,
+}
+
+impl JobLine {
+    /// The line of a run; none before its first event. `state` is the one to show, as a run whose process died cannot tell
+    /// that itself.
+    #[must_use]
+    pub fn of(view: &RunView, state: JobState) -> Option<Self> {
+        let head = view.head.as_ref()?;
+        Some(Self {
+            job: head.job.clone(),
+            state,
+            counts: view.counts,
+            began: head.at,
+            took_ms: view.elapsed_ms,
+            by: head.started.by.clone(),
+            targets: head.started.targets.clone(),
+            why: view.end.as_ref().and_then(|end| end.why.clone()),
+        })
+    }
+
+    fn targets(&self) -> String {
+        if self.targets.is_empty() { "all".to_owned() } else { one_line(&self.targets.join(" "), TARGETS) }
+    }
+
+    fn why(&self) -> String {
+        let counts = self.counts;
+        let nothing = counts.built + counts.same == 0;
+        match (&self.why, self.state) {
+            (Some(why), _) => squeeze(why),
+            (None, JobState::Done) if nothing => "up to date".to_owned(),
+            (None, _) => String::new(),
+        }
+    }
+}
+
+/// The table of `jobs`, a line each, cut where there is a width.
+#[must_use]
+pub fn list(jobs: &[JobLine], style: &Style, now: Timestamp) -> String {
+    let ids = short_ids(jobs);
+    let mut rows = vec![Row::head()];
+    rows.extend(jobs.iter().zip(ids).map(|(job, id)| Row::new(job, id, style, now)));
+    let widths = Row::widths(&rows);
+    rows.iter().map(|row| style.cut(&row.line(&widths))).collect()
+}
+
+/// The cells of a line, and the colour of the state.
+struct Row {
+    tint: Tint,
+    cells: [String; 11],
+}
+
+/// The columns that hold numbers, which stand on the right.
+const NUMBERS: std::ops::Range<usize> = 2..6;
+
+impl Row {
+    fn head() -> Self {
+        let words = ["JOB", "STATE", "BUILT", "SAME", "FAIL", "SKIP", "START", "TOOK", "BY", "TARGETS", "WHY"];
+        Self { tint: Tint::Plain, cells: words.map(str::to_owned) }
+    }
+
+    fn new(job: &JobLine, id: String, style: &Style, now: Timestamp) -> Self {
+        let counts = job.counts;
+        Self {
+            tint: job_tint(job.state),
+            cells: [
+                id,
+                job.state.word().to_owned(),
+                counts.built.to_string(),
+                counts.same.to_string(),
+                counts.failed.to_string(),
+                (counts.skipped + counts.stopped).to_string(),
+                style.moment(job.began, now),
+                took(job.took_ms),
+                squeeze(&job.by),
+                job.targets(),
+                job.why(),
+            ],
+        }
+    }
+
+    fn widths(rows: &[Self]) -> [usize; 11] {
+        let mut widths = [0; 11];
+        for row in rows {
+            for (width, cell) in widths.iter_mut().zip(&row.cells) {
+                *width = columns(cell).max(*width);
+            }
+        }
+        widths[1] = widths[1].max("ABORTED".len());
+        widths
+    }
+
+    fn line(&self, widths: &[usize; 11]) -> Line {
+        let mut line = Line::new();
+        let mut column = 0;
+        for (i, (cell, width)) in self.cells.iter().zip(widths).enumerate() {
+            let tint = if i == 1 { self.tint } else { Tint::Plain };
+            let start = if NUMBERS.contains(&i) { column + width - columns(cell) } else { column };
+            line = line.at(start, tint, cell);
+            // Numbers stand close to one another.
+            let gap = if NUMBERS.contains(&i) && NUMBERS.contains(&(i + 1)) { 1 } else { 2 };
+            column += width + gap;
+        }
+        line
+    }
+}
+
+/// `0m09s`: always with minutes, so that the column can be read down.
+fn took(ms: u64) -> String {
+    let secs = (ms + 500) / 1_000;
+    if secs < 3_600 { format!("{}m{:02}s", secs / 60, secs % 60) } else { millis(ms) }
+}
+
+/// For each job the shortest end of its id that no other one in the table has.
+fn short_ids(jobs: &[JobLine]) -> Vec<String> {
+    let ids: Vec<&str> = jobs.iter().map(|job| job.job.as_str()).collect();
+    ids.iter().map(|id| short_id(id, &ids)).collect()
+}
+
+fn short_id(id: &str, all: &[&str]) -> String {
+    let is_unique = |part: &str| all.iter().filter(|other| other.contains(part)).count() == 1;
+    // `2026-11-23T02-00-00.123` without its year, month and milliseconds, as far as that tells it from others.
+    let stamp = id.rsplit('_').next().unwrap_or(id);
+    let day = stamp.find('T').and_then(|t| stamp.get(t.checked_sub(2)?..));
+    let second = day.and_then(|day| day.split('.').next());
+    [second, day, Some(stamp)]
+        .into_iter()
+        .flatten()
+        .find(|part| *part != id && is_unique(part))
+        .map_or_else(|| id.to_owned(), |part| format!("…{part}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_as_short_as_they_can_be() {
+        let ids = [
+            "build_orders_2026-11-23T02-00-00.123",
+            "build_orders_2026-10-24T02-00-00.500",
+            "build_orders_2026-11-24T02-00-00.123",
+            "build_orders_2026-11-25T02-00-00.123",
+            "build_orders_2026-12-25T02-00-00.123",
+            "build_orders_2026-12-26T02-00-00.123",
+            "build_crm_2026-12-26T02-00-00.123",
+            "T",
+            "é_1T",
+        ];
+        assert_eq!(
+            ids.map(|id| short_id(id, &ids)),
+            [
+                "…23T02-00-00",
+                "…24T02-00-00.500",
+                "…24T02-00-00.123",
+                "…2026-11-25T02-00-00.123",
+                "…2026-12-25T02-00-00.123",
+                "build_orders_2026-12-26T02-00-00.123",
+                "build_crm_2026-12-26T02-00-00.123",
+                "T",
+                "…1T",
+            ]
+        );
+    }
+}

@@ -1,0 +1,29 @@
+//! Writes each event as one line of JSON, for programs. Does not know what events mean.
+
+use std::io::{self, Write};
+
+use super::api::Reporter;
+use crate::event::Stamped;
+use crate::view::RunView;
+
+/// One line of JSON for each event, flushed.
+#[derive(Debug)]
+pub struct JsonLines<W> {
+    out: W,
+}
+
+impl<W: Write> JsonLines<W> {
+    /// Writes to `out`.
+    pub fn new(out: W) -> Self {
+        Self { out }
+    }
+}
+
+impl<W: Write> Reporter for JsonLines<W> {
+    fn event(&mut self, _view: &RunView, event: &Stamped) -> io::Result<()> {
+        let mut line = serde_json::to_vec(event)?;
+        line.push(b'\n');
+        self.out.write_all(&line)?;
+        self.out.flush()
+    }
+}

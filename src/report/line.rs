@@ -1,0 +1,208 @@
+//! A line for a terminal: coloured spans that can be measured, aligned and cut. All text that comes from a pipeline, a
+//! command or a machine goes through here, so that nothing in it can steer the terminal. Does not know what lines say.
+
+use std::fmt::Write;
+
+use anstream::adapter::strip_str;
+use anstyle::{AnsiColor, Effects};
+use unicode_width::UnicodeWidthChar;
+
+/// What a span of text means, and so how it is coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tint {
+    /// Nothing in particular.
+    Plain,
+    /// Something went well.
+    Good,
+    /// Something was done and changed nothing.
+    Calm,
+    /// Something went wrong.
+    Bad,
+    /// Something was left out.
+    Warn,
+    /// It matters less than what is beside it.
+    Dim,
+    /// It names what the line is about.
+    Strong,
+}
+
+impl Tint {
+    fn style(self) -> anstyle::Style {
+        let style = anstyle::Style::new();
+        let color = |color: AnsiColor| style.fg_color(Some(color.into()));
+        match self {
+            Self::Plain => style,
+            Self::Good => color(AnsiColor::Green),
+            Self::Calm => color(AnsiColor::Cyan),
+            Self::Bad => color(AnsiColor::Red).effects(Effects::BOLD),
+            Self::Warn => color(AnsiColor::Yellow),
+            Self::Dim => style.effects(Effects::DIMMED),
+            Self::Strong => style.effects(Effects::BOLD),
+        }
+    }
+}
+
+/// A line of coloured spans, without its line end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Line {
+    spans: Vec<(Tint, String)>,
+}
+
+impl Line {
+    /// An empty line.
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds text.
+    pub(crate) fn text(self, text: &str) -> Self {
+        self.tint(Tint::Plain, text)
+    }
+
+    /// Adds coloured text.
+    pub(crate) fn tint(mut self, tint: Tint, text: &str) -> Self {
+        if !text.is_empty() {
+            self.spans.push((tint, clean(text)));
+        }
+        self
+    }
+
+    /// Adds text that a command printed: what would only colour it or move the cursor is left out, tabs stay.
+    pub(crate) fn printed(mut self, text: &str) -> Self {
+        let stripped = strip_str(text).to_string();
+        let parts: Vec<String> = stripped.split('\t').map(clean).collect();
+        self.spans.push((Tint::Plain, parts.join("\t")));
+        self
+    }
+
+    /// Adds coloured text at a column, behind as many spaces as that needs: two if the line is too long already.
+    pub(crate) fn at(mut self, column: usize, tint: Tint, text: &str) -> Self {
+        if text.is_empty() {
+            return self;
+        }
+        let gap = match column.saturating_sub(self.width()) {
+            0 if column > 0 => 2,
+            gap => gap,
+        };
+        self.spans.push((Tint::Plain, " ".repeat(gap)));
+        self.tint(tint, text)
+    }
+
+    /// Adds another line behind this one.
+    pub(crate) fn then(mut self, other: Self) -> Self {
+        self.spans.extend(other.spans);
+        self
+    }
+
+    /// How many columns it takes.
+    pub(crate) fn width(&self) -> usize {
+        self.spans.iter().map(|(_, text)| columns(text)).sum()
+    }
+
+    /// The line as it is written, cut to `width` columns where that is given.
+    pub(crate) fn render(&self, color: bool, width: Option<usize>) -> String {
+        let mut room = width.filter(|width| self.width() > *width);
+        let mut out = String::new();
+        for (tint, text) in &self.spans {
+            let (shown, full) = match &mut room {
+                None => (text.clone(), false),
+                Some(room) => fill(text, room),
+            };
+            let style = tint.style();
+            if color && *tint != Tint::Plain && !shown.is_empty() {
+                let _ = write!(out, "{style}{shown}{style:#}");
+            } else {
+                out.push_str(&shown);
+            }
+            if full {
+                break;
+            }
+        }
+        out
+    }
+}
+
+/// As much of `text` as fits into `room` with an `…` behind it, and whether that filled it.
+fn fill(text: &str, room: &mut usize) -> (String, bool) {
+    let mut shown = String::new();
+    for c in text.chars() {
+        let width = c.width().unwrap_or(0);
+        if width + 1 > *room {
+            if *room > 0 {
+                shown.push('…');
+            }
+            return (shown, true);
+        }
+        *room -= width;
+        shown.push(c);
+    }
+    (shown, false)
+}
+
+/// How many columns a text takes, at most.
+pub(crate) fn columns(text: &str) -> usize {
+    text.chars().map(|c| c.width().unwrap_or(0)).sum()
+}
+
+/// The text on one line and harmless: line ends and tabs become spaces; other control characters, and those that would turn
+/// the direction of writing, are spelled out.
+pub(crate) fn clean(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' => out.push(' '),
+            c if c.is_control() || steers(c) => out.extend(c.escape_unicode()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Whether a character without a width changes where or in which direction others are shown.
+fn steers(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The command or message on one line: each run of white space becomes one space.
+pub(crate) fn squeeze(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_cut_to_columns_not_to_characters() {
+        let line = Line::new().text("日本").tint(Tint::Bad, "語語").text(" end");
+        assert_eq!(line.width(), 12);
+        assert_eq!(line.render(false, Some(12)), "日本語語 end");
+        assert_eq!(line.render(false, Some(8)), "日本語…");
+        assert_eq!(line.render(false, Some(7)), "日本語…");
+        assert_eq!(line.render(false, Some(1)), "…");
+        assert_eq!(line.render(false, Some(0)), "");
+    }
+
+    #[test]
+    fn a_cut_line_ends_its_colour() {
+        let line = Line::new().tint(Tint::Good, "built").text(" orders");
+        let cut = line.render(true, Some(4));
+        assert_eq!(cut, "\u{1b}[32mbui…\u{1b}[0m");
+    }
+
+    #[test]
+    fn columns_give_way_to_long_text() {
+        let line = |name| Line::new().text(name).at(4, Tint::Plain, "x");
+        assert_eq!(line("a").render(false, None), "a   x");
+        assert_eq!(line("abcdef").render(false, None), "abcdef  x");
+        assert_eq!(Line::new().at(0, Tint::Plain, "x").render(false, None), "x");
+    }
+
+    #[test]
+    fn text_cannot_steer_the_terminal() {
+        assert_eq!(clean("a\u{1b}[2Jb\nc\u{7}"), r"a\u{1b}[2Jb c\u{7}");
+        assert_eq!(clean("\u{9b}31m\u{202e}"), r"\u{9b}31m\u{202e}");
+        let line = Line::new().printed("\u{1b}[31mred\u{1b}[0m\tend\u{8}\u{1b}]0;title\u{7}.");
+        assert_eq!(line.render(false, None), "red\tend.");
+    }
+}

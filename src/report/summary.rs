@@ -1,0 +1,170 @@
+//! The end of a run in a few lines: how many steps ended how, and a block for each that failed, which says what to do next.
+//! Does not know who shows it.
+
+use jiff::Timestamp;
+
+use super::line::{Line, Tint, clean, squeeze};
+use super::style::{Style, step_word};
+use crate::base::job::JobState;
+use crate::base::text::millis;
+use crate::event::{Counts, Failure};
+use crate::pipeline::template::quote;
+use crate::view::{RunView, StepState, StepView};
+
+/// How many of the last lines of a step are shown.
+const TAIL: usize = 10;
+/// The longest line of them.
+const TAIL_COLUMNS: usize = 400;
+/// The longest command where lines have no limit.
+const COMMAND_COLUMNS: usize = 120;
+/// How many names of outputs are told.
+const OUTPUTS: usize = 6;
+
+/// The counts, then a block for each step that failed, then why the run was aborted. `state` is the state's folder as it is
+/// put before the paths of logs, such as `.kiln`.
+#[must_use]
+pub fn text(view: &RunView, style: &Style, state: &str) -> String {
+    let mut out = style.line(&counts(view));
+    for step in in_order_of_failing(view) {
+        out.push('\n');
+        out += &block(view, step, style, state);
+    }
+    if let Some(line) = last_words(view) {
+        out.push('\n');
+        out += &style.line(&line);
+    }
+    out
+}
+
+/// What happened to a step, in a few words.
+pub(crate) fn message(failure: &Failure, attempt: u32) -> String {
+    let message = squeeze(&failure.message);
+    if attempt > 1 { format!("{message}, attempt {attempt}") } else { message }
+}
+
+/// What stands before a line that a step printed.
+pub(crate) fn quoted() -> Line {
+    Line::new().tint(Tint::Dim, "  | ")
+}
+
+/// The file that the output of a step went to.
+pub(crate) fn log_path(step: &StepView, state: &str) -> Option<String> {
+    let dir = state.trim_end_matches('/');
+    match (step.log.as_str(), dir) {
+        ("", _) => None,
+        (log, "") => Some(log.to_owned()),
+        (log, dir) => Some(format!("{dir}/{log}")),
+    }
+}
+
+fn counts(view: &RunView) -> Line {
+    let Counts { built, same, failed, stopped, skipped, current } = view.counts;
+    let parts = [
+        (built, "built", Tint::Good),
+        (same, "unchanged", Tint::Calm),
+        (failed, "failed", Tint::Bad),
+        (stopped, "stopped", Tint::Warn),
+        (skipped, "skipped", Tint::Warn),
+        (current, "up to date", Tint::Plain),
+    ];
+    let mut line = Line::new();
+    if parts[..5].iter().all(|(n, ..)| *n == 0) {
+        let nothing = match view.state() {
+            JobState::Done => "nothing to do",
+            JobState::Running | JobState::Failed | JobState::Aborted => "nothing built",
+        };
+        line = line.text(nothing).text(" · ");
+    }
+    for (n, word, tint) in parts.into_iter().filter(|(n, ..)| *n > 0) {
+        line = line.tint(tint, &format!("{n} {word}")).text(" · ");
+    }
+    line.text(&millis(view.elapsed_ms))
+}
+
+fn in_order_of_failing(view: &RunView) -> Vec<&StepView> {
+    let mut failed: Vec<_> = view.in_state(StepState::Failed).collect();
+    failed.sort_by_key(|step| step.began_ms.saturating_add(step.took_ms));
+    failed
+}
+
+fn block(view: &RunView, step: &StepView, style: &Style, state: &str) -> String {
+    let failure = step.failure.as_ref();
+    let message = failure.map(|failure| message(failure, step.attempt));
+    let (word, tint) = step_word(StepState::Failed);
+    let mut head = Line::new().tint(tint, word).text(" ").tint(Tint::Strong, &step.plan.id);
+    for part in [Some(step.plan.place.clone()), message].into_iter().flatten() {
+        head = head.text("  ").text(&part);
+    }
+    let mut out = style.line(&head);
+    if !step.command.is_empty() {
+        out += &command(&step.command, style);
+    }
+    let tail = failure.map_or(&[][..], |failure| &failure.tail);
+    for text in &tail[tail.len().saturating_sub(TAIL)..] {
+        let line = quoted().printed(text);
+        out += &(line.render(style.color, Some(TAIL_COLUMNS)) + "\n");
+    }
+    for (word, text) in facts(view, step, style, state) {
+        let line = Line::new().tint(Tint::Dim, &format!("  {word:<5}  "));
+        out += &style.line(&line.text(&text));
+    }
+    out
+}
+
+fn command(command: &str, style: &Style) -> String {
+    let line = Line::new().tint(Tint::Dim, "  $ ").text(&squeeze(command));
+    let width = style.width.map_or(COMMAND_COLUMNS, usize::from);
+    line.render(style.color, Some(width)) + "\n"
+}
+
+/// What helps to go on: the outputs that stand, the log, how to try again.
+fn facts(view: &RunView, step: &StepView, style: &Style, state: &str) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    let head = view.head.as_ref();
+    if let Some(kept) = step.failure.as_ref().and_then(|failure| failure.kept) {
+        let now = head.map_or(kept, |head| head.at);
+        facts.push(("kept", kept_outputs(&step.plan.outputs, kept, now, style)));
+    }
+    if let Some(log) = log_path(step, state) {
+        facts.push(("log", log));
+    }
+    if let Some(head) = head {
+        let again = format!("{} {}", head.started.again, quote(&clean(&step.plan.id)));
+        facts.push(("again", again));
+    }
+    facts
+}
+
+fn kept_outputs(outputs: &[String], kept: Timestamp, now: Timestamp, style: &Style) -> String {
+    let mut names = outputs[..outputs.len().min(OUTPUTS)].join(", ");
+    if outputs.len() > OUTPUTS {
+        names += &format!(" and {} more", outputs.len() - OUTPUTS);
+    }
+    format!("{names} of {}", style.date(kept, now))
+}
+
+/// What there is to say about a run that ended early or failed without a step that failed.
+fn last_words(view: &RunView) -> Option<Line> {
+    let end = view.end.as_ref()?;
+    let why = end.why.as_deref().map(squeeze);
+    match end.state {
+        JobState::Running | JobState::Done => None,
+        JobState::Failed if view.counts.failed > 0 => None,
+        JobState::Failed => {
+            let why = why.unwrap_or_else(|| "it is not known why".to_owned());
+            Some(Line::new().tint(Tint::Bad, "FAILED").text(" ").text(&why))
+        }
+        JobState::Aborted => {
+            let why = why.unwrap_or_else(|| "its process died".to_owned());
+            let line = Line::new().tint(Tint::Warn, "aborted").text(": ").text(&why);
+            let Some(head) = &view.head else {
+                return Some(line);
+            };
+            let mut again = head.started.again.clone();
+            for target in &head.started.targets {
+                again += &format!(" {}", quote(&clean(target)));
+            }
+            Some(line.text(&format!("; `{again}` goes on from here")))
+        }
+    }
+}

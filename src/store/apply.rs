@@ -1,0 +1,177 @@
+//! From an event to the rows that follow from it. The same for an event that happens and for one that is read again.
+
+use rusqlite::{Connection, Result, params};
+use serde::Serialize;
+
+use crate::event::{Event, Outcome, RunEnded, RunStarted, Stamped, StepEnded};
+use crate::store::schema::DERIVED;
+
+/// A time as the tables hold it: UTC, to the millisecond, so that text sorts as time does.
+pub(super) fn time(at: jiff::Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
+/// Keeps an event, and what follows from it.
+pub(super) fn keep(connection: &Connection, stamped: &Stamped) -> Result<()> {
+    let body = serde_json::to_value(stamped).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    let kind = body.get("type").and_then(|kind| kind.as_str()).unwrap_or_default().to_owned();
+    connection
+        .prepare_cached("INSERT INTO events (job, seq, at, elapsed_ms, type, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .execute(params![
+            stamped.job.as_str(),
+            integer(stamped.seq),
+            time(stamped.at),
+            integer(stamped.elapsed_ms),
+            kind,
+            body.to_string()
+        ])?;
+    apply(connection, stamped)
+}
+
+/// Makes the tables anew that are folded from the events.
+pub(super) fn remake(connection: &Connection) -> Result<()> {
+    for table in DERIVED {
+        connection.execute(&format!("DELETE FROM {table}"), [])?;
+    }
+    // Runs of one pipeline do not overlap, so the order of their beginnings is the order of all events that matter.
+    let order = "SELECT body FROM events JOIN (SELECT job, min(at) AS began FROM events GROUP BY job) USING (job)
+                 ORDER BY began, job, seq";
+    let mut statement = connection.prepare(order)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let body: String = row.get(0)?;
+        let event = serde_json::from_str(&body)
+            .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into()))?;
+        apply(connection, &event)?;
+    }
+    Ok(())
+}
+
+fn integer(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+fn apply(connection: &Connection, stamped: &Stamped) -> Result<()> {
+    let job = stamped.job.as_str();
+    match &stamped.event {
+        Event::RunStarted(started) => run_started(connection, stamped, started),
+        Event::StepStarted { step, attempt, log, .. } => {
+            let sql = "UPDATE steps SET state = 'running', attempt = ?3, began_ms = ?4, log = ?5 WHERE job = ?1 AND step = ?2";
+            run(connection, sql, params![job, step, attempt, integer(stamped.elapsed_ms), log])
+        }
+        Event::StepPublishing { step, took_ms, record, staged } => {
+            set_state(connection, job, step, "publishing", None)?;
+            let sql = "INSERT OR REPLACE INTO publishing (pipeline, step, job, attempt, took_ms, record, staged)
+                       SELECT pipeline, ?2, job, coalesce((SELECT attempt FROM steps WHERE job = ?1 AND step = ?2), 1), ?3, ?4, ?5
+                       FROM runs WHERE job = ?1";
+            run(connection, sql, params![job, step, integer(*took_ms), json(record)?, json(staged)?])
+        }
+        Event::StepEnded(ended) => step_ended(connection, stamped, ended),
+        Event::StepCurrent { step } => {
+            count(connection, job, "current")?;
+            set_state(connection, job, step, "current", None)
+        }
+        Event::StepSkipped { step, because } => {
+            count(connection, job, "skipped")?;
+            let why = because.as_ref().map(|because| format!("{because} failed"));
+            set_state(connection, job, step, "skipped", why.as_deref())
+        }
+        Event::RunStopping { cause } => run(connection, "UPDATE runs SET why = ?2 WHERE job = ?1", params![job, cause]),
+        Event::RunEnded(end) => run_ended(connection, stamped, end),
+    }
+}
+
+fn run(connection: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<()> {
+    connection.prepare_cached(sql)?.execute(values)?;
+    Ok(())
+}
+
+fn set_state(connection: &Connection, job: &str, step: &str, state: &str, why: Option<&str>) -> Result<()> {
+    let sql = "UPDATE steps SET state = ?3, why = coalesce(?4, why) WHERE job = ?1 AND step = ?2";
+    run(connection, sql, params![job, step, state, why])
+}
+
+fn count(connection: &Connection, job: &str, column: &str) -> Result<()> {
+    run(connection, &format!("UPDATE runs SET {column} = {column} + 1 WHERE job = ?1"), params![job])
+}
+
+fn run_started(connection: &Connection, stamped: &Stamped, started: &RunStarted) -> Result<()> {
+    let sql =
+        "INSERT INTO runs (job, pipeline, file, engine, mode, targets, state, started, planned, current, by, pid, host)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'RUNNING', ?7, ?8, ?9, ?10, ?11, ?12)";
+    run(
+        connection,
+        sql,
+        params![
+            stamped.job.as_str(),
+            started.pipeline,
+            started.file,
+            started.engine,
+            started.mode.word(),
+            json(&started.targets)?,
+            time(stamped.at),
+            integer(started.steps.len() as u64),
+            integer(started.up_to_date),
+            started.by,
+            started.pid,
+            started.host
+        ],
+    )?;
+    let sql = "INSERT INTO steps (job, step, stage, action, state) VALUES (?1, ?2, ?3, ?4, 'waiting')";
+    let mut statement = connection.prepare_cached(sql)?;
+    for step in &started.steps {
+        statement.execute(params![stamped.job.as_str(), step.id, step.stage, step.action.word()])?;
+    }
+    Ok(())
+}
+
+fn step_ended(connection: &Connection, stamped: &Stamped, ended: &StepEnded) -> Result<()> {
+    let job = stamped.job.as_str();
+    let word = match ended.outcome {
+        Outcome::Built => "built",
+        Outcome::Same => "same",
+        Outcome::Failed => "failed",
+        Outcome::Stopped => "stopped",
+    };
+    count(connection, job, word)?;
+    let why = ended.failure.as_ref().map(|failure| failure.message.as_str());
+    let sql = "UPDATE steps SET state = ?3, attempt = ?4, took_ms = ?5, why = ?6 WHERE job = ?1 AND step = ?2";
+    run(connection, sql, params![job, ended.step, word, ended.attempt, integer(ended.took_ms), why])?;
+    let sql = "DELETE FROM publishing WHERE job = ?1 AND step = ?2";
+    run(connection, sql, params![job, ended.step])?;
+    let Some(record) = &ended.record else { return Ok(()) };
+    let sql = "INSERT OR REPLACE INTO keys (pipeline, step, key, built_at, job, outputs, parts)
+               SELECT pipeline, ?2, ?3, ?4, job, ?5, ?6 FROM runs WHERE job = ?1";
+    let (outputs, parts) = (json(&record.outputs)?, json(&record.parts)?);
+    run(connection, sql, params![job, ended.step, record.key.to_string(), time(stamped.at), outputs, parts])?;
+    let sql = "INSERT INTO durations (pipeline, step, ms) SELECT pipeline, ?2, ?3 FROM runs WHERE job = ?1
+               ON CONFLICT (pipeline, step) DO UPDATE SET ms = (ms + excluded.ms + 1) / 2";
+    run(connection, sql, params![job, ended.step, integer(ended.took_ms)])
+}
+
+fn run_ended(connection: &Connection, stamped: &Stamped, end: &RunEnded) -> Result<()> {
+    let c = &end.counts;
+    let sql = "UPDATE runs SET state = ?2, ended = ?3, took_ms = ?4, why = ?5, built = ?6, same = ?7, failed = ?8,
+               stopped = ?9, skipped = ?10, current = ?11 WHERE job = ?1";
+    run(
+        connection,
+        sql,
+        params![
+            stamped.job.as_str(),
+            end.state.word(),
+            time(stamped.at),
+            integer(stamped.elapsed_ms),
+            end.why,
+            integer(c.built),
+            integer(c.same),
+            integer(c.failed),
+            integer(c.stopped),
+            integer(c.skipped),
+            integer(c.current)
+        ],
+    )
+}

@@ -1,0 +1,84 @@
+//! The lock of a pipeline: held by the kernel for as long as its run lives, whatever becomes of the process. Whether the
+//! file exists means nothing.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// The lock of one pipeline. Dropping it frees it.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Why a lock was not taken.
+#[derive(Debug)]
+pub enum LockError {
+    /// Someone holds it: who, for people.
+    Held(String),
+    /// The file cannot be used.
+    Io(io::Error),
+}
+
+fn path(state: &Path, pipeline: &str) -> PathBuf {
+    state.join("locks").join(format!("{pipeline}.lock"))
+}
+
+impl Lock {
+    /// Takes the lock of a pipeline and writes into it who has it.
+    ///
+    /// # Errors
+    /// Who holds it, or why it cannot be taken.
+    pub fn take(state: &Path, pipeline: &str, holder: &str) -> Result<Self, LockError> {
+        let path = path(state, pipeline);
+        let open = || {
+            std::fs::create_dir_all(path.parent().unwrap_or(state))?;
+            File::options().read(true).write(true).create(true).truncate(false).open(&path)
+        };
+        let mut file = open().map_err(LockError::Io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                file.read_to_string(&mut text).map_err(LockError::Io)?;
+                return Err(LockError::Held(text.trim().to_owned()));
+            }
+            Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
+        }
+        let tell = |file: &mut File| {
+            file.set_len(0)?;
+            file.rewind()?;
+            writeln!(file, "{holder}")
+        };
+        tell(&mut file).map_err(LockError::Io)?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Whether a run of the pipeline goes on.
+#[must_use]
+pub fn is_held(state: &Path, pipeline: &str) -> bool {
+    let file = File::options().read(true).open(path(state, pipeline));
+    file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_holds_it_and_the_next_is_told_who() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!is_held(dir.path(), "p"));
+        let first = Lock::take(dir.path(), "p", "process 1").unwrap();
+        assert!(is_held(dir.path(), "p"));
+        match Lock::take(dir.path(), "p", "process 2") {
+            Err(LockError::Held(holder)) => assert_eq!(holder, "process 1"),
+            other => panic!("{other:?}"),
+        }
+        Lock::take(dir.path(), "q", "process 2").unwrap();
+        drop(first);
+        assert!(!is_held(dir.path(), "p"));
+        Lock::take(dir.path(), "p", "process 2").unwrap();
+    }
+}

@@ -1,0 +1,345 @@
+//! Questions to the store. Read-only: asking changes nothing.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::base::file::{FileDigest, FileStat};
+use crate::base::job::{JobId, JobState};
+use crate::event::{Staged, Stamped};
+use crate::plan::record::{History, LastGood, Parts, Record};
+use crate::store::apply::time;
+use crate::store::{StoreError, schema};
+use crate::view::RunView;
+
+/// A connection that only reads.
+pub struct Reader {
+    connection: Connection,
+    path: PathBuf,
+}
+
+/// A run as the list shows it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunRow {
+    /// Its id.
+    pub id: JobId,
+    /// The name of the pipeline.
+    pub pipeline: String,
+    /// Where it stands.
+    pub state: JobState,
+    /// When it began.
+    pub start: jiff::Timestamp,
+    /// When it ended.
+    pub end: Option<jiff::Timestamp>,
+    /// How long it took, in milliseconds.
+    pub took_ms: Option<u64>,
+    /// The targets as they were given; none for all.
+    pub targets: Vec<String>,
+    /// The engine.
+    pub engine: String,
+    /// What was built.
+    pub mode: String,
+    /// Who started it.
+    pub by: String,
+    /// Steps that were built, with another content than before.
+    pub built: u64,
+    /// Steps that were built and came out as they were.
+    pub same: u64,
+    /// Steps that failed.
+    pub failed: u64,
+    /// Steps that were stopped.
+    pub stopped: u64,
+    /// Steps that were not started because of others.
+    pub skipped: u64,
+    /// Steps that were up to date.
+    pub current: u64,
+    /// Why it ended as it did, or is ending.
+    pub why: Option<String>,
+}
+
+/// Which runs are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct RunFilter {
+    /// Only those in this state.
+    pub state: Option<JobState>,
+    /// Only those that began then or later.
+    pub since: Option<jiff::Timestamp>,
+    /// Only those that began before.
+    pub until: Option<jiff::Timestamp>,
+    /// Only those of this pipeline.
+    pub pipeline: Option<String>,
+    /// At most so many.
+    pub limit: Option<u32>,
+}
+
+/// A run that has no end in the store.
+#[derive(Clone, Debug)]
+pub struct Unfinished {
+    /// Its id.
+    pub job: JobId,
+    /// The number of its last event.
+    pub last_seq: Option<u64>,
+    /// When that happened, in milliseconds since it began.
+    pub elapsed_ms: u64,
+    /// What its events tell.
+    pub view: RunView,
+    /// Steps whose outputs were being put in place.
+    pub publishing: Vec<Publishing>,
+}
+
+/// A step whose outputs were being put in place.
+#[derive(Clone, Debug)]
+pub struct Publishing {
+    /// The step.
+    pub step: String,
+    /// Which attempt.
+    pub attempt: u32,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// What it is recorded with.
+    pub record: Record,
+    /// Its outputs.
+    pub staged: Vec<Staged>,
+}
+
+const RUN: &str =
+    "SELECT job, pipeline, state, started, ended, took_ms, targets, engine, mode, by, built, same, failed,
+                   stopped, skipped, current, why FROM runs";
+
+impl Reader {
+    /// Opens the store; none where there is none. Creates nothing but the two files that SQLite needs beside it.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn open(state: &Path) -> Result<Option<Self>, StoreError> {
+        Ok(schema::open_read(state)?.map(|(connection, path)| Self { connection, path }))
+    }
+
+    fn sql(&self, error: &rusqlite::Error) -> StoreError {
+        StoreError::sql(&self.path, error)
+    }
+
+    /// All rows of a question.
+    fn rows<T>(
+        &self,
+        sql: &str,
+        values: impl rusqlite::Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let ask = || -> rusqlite::Result<Vec<T>> { self.connection.prepare(sql)?.query_map(values, read)?.collect() };
+        ask().map_err(|error| self.sql(&error))
+    }
+
+    /// The last good builds of a pipeline.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn history(&self, pipeline: &str) -> Result<StoredHistory, StoreError> {
+        let sql = "SELECT step, key, built_at, job, outputs FROM keys WHERE pipeline = ?1";
+        let rows = self.rows(sql, params![pipeline], |row| {
+            let last = LastGood {
+                key: text(row, 1)?,
+                built_at: text(row, 2)?,
+                job: JobId::from_text(&row.get::<_, String>(3)?),
+                outputs: json(row, 4)?,
+            };
+            Ok((row.get::<_, String>(0)?, last))
+        })?;
+        let Some(reader) = Self::open(self.path.parent().unwrap_or(Path::new("")))? else {
+            return Err(StoreError::Damaged { path: self.path.clone(), message: "it is gone".to_owned() });
+        };
+        Ok(StoredHistory { last: rows.into_iter().collect(), reader, pipeline: pipeline.to_owned() })
+    }
+
+    /// How long the steps of a pipeline usually take, in milliseconds.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn durations(&self, pipeline: &str) -> Result<HashMap<String, u64>, StoreError> {
+        let sql = "SELECT step, ms FROM durations WHERE pipeline = ?1";
+        let rows = self.rows(sql, params![pipeline], |row| Ok((row.get(0)?, number(row, 1)?)))?;
+        Ok(rows.into_iter().collect())
+    }
+
+    /// Digests of files that were read.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn digests(&self) -> Result<HashMap<String, FileDigest>, StoreError> {
+        let sql = "SELECT path, size, mtime_ns, ctime_ns, inode, digest, seen_ns FROM digests";
+        let rows = self.rows(sql, [], |row| {
+            let path: String = row.get(0)?;
+            let stat = FileStat {
+                size: row.get::<_, i64>(1)?.cast_unsigned(),
+                mtime_ns: row.get(2)?,
+                ctime_ns: row.get(3)?,
+                inode: row.get::<_, i64>(4)?.cast_unsigned(),
+            };
+            Ok((path.clone(), FileDigest { path, stat, digest: text(row, 5)?, seen_ns: row.get(6)? }))
+        })?;
+        Ok(rows.into_iter().collect())
+    }
+
+    /// Runs, the newest first.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError> {
+        let sql = format!(
+            "{RUN} WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR started >= ?2) AND (?3 IS NULL OR started < ?3)
+             AND (?4 IS NULL OR pipeline = ?4) ORDER BY started DESC, job DESC LIMIT ?5"
+        );
+        let limit = filter.limit.map_or(-1, i64::from);
+        let state = filter.state.map(JobState::word);
+        self.rows(&sql, params![state, filter.since.map(time), filter.until.map(time), filter.pipeline, limit], run_row)
+    }
+
+    /// The runs that an id may mean: `last`, a whole id, or all that have it in theirs, the newest first.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn find_run(&self, id: &str) -> Result<Vec<RunRow>, StoreError> {
+        if id == "last" {
+            return self.runs(&RunFilter { limit: Some(1), ..RunFilter::default() });
+        }
+        let whole = self.rows(&format!("{RUN} WHERE job = ?1"), params![id], run_row)?;
+        if !whole.is_empty() {
+            return Ok(whole);
+        }
+        let id = id.trim_start_matches('…');
+        self.rows(&format!("{RUN} WHERE instr(job, ?1) > 0 ORDER BY started DESC, job DESC"), params![id], run_row)
+    }
+
+    /// The last run of a pipeline.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn last_run(&self, pipeline: &str) -> Result<Option<RunRow>, StoreError> {
+        let filter = RunFilter { pipeline: Some(pipeline.to_owned()), limit: Some(1), ..RunFilter::default() };
+        Ok(self.runs(&filter)?.pop())
+    }
+
+    /// Whether there is a run of this id.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn job_exists(&self, job: &JobId) -> Result<bool, StoreError> {
+        let found = self.connection.query_row("SELECT 1 FROM runs WHERE job = ?1", [job.as_str()], |_| Ok(()));
+        Ok(found.optional().map_err(|error| self.sql(&error))?.is_some())
+    }
+
+    /// The events of a run from number `from` on.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn events(&self, job: &JobId, from: u64) -> Result<Vec<Stamped>, StoreError> {
+        let sql = "SELECT body FROM events WHERE job = ?1 AND seq >= ?2 ORDER BY seq";
+        let from = i64::try_from(from).unwrap_or(i64::MAX);
+        let bodies = self.rows(sql, params![job.as_str(), from], |row| row.get::<_, String>(0))?;
+        let read = |body: &String| serde_json::from_str(body).map_err(|error| StoreError::body(&self.path, &error));
+        bodies.iter().map(read).collect()
+    }
+
+    /// Runs of a pipeline that have no end. If the pipeline's lock is free, their processes have died.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn unfinished(&self, pipeline: &str) -> Result<Vec<Unfinished>, StoreError> {
+        let pipeline = Some(pipeline.to_owned());
+        let filter = RunFilter { state: Some(JobState::Running), pipeline, ..RunFilter::default() };
+        self.runs(&filter)?.into_iter().map(|run| self.unfinished_run(run.id)).collect()
+    }
+
+    fn unfinished_run(&self, job: JobId) -> Result<Unfinished, StoreError> {
+        let events = self.events(&job, 0)?;
+        let sql = "SELECT step, attempt, took_ms, record, staged FROM publishing WHERE job = ?1";
+        let publishing = self.rows(sql, params![job.as_str()], |row| {
+            Ok(Publishing {
+                step: row.get(0)?,
+                attempt: row.get(1)?,
+                took_ms: number(row, 2)?,
+                record: json(row, 3)?,
+                staged: json(row, 4)?,
+            })
+        })?;
+        let last = events.last();
+        Ok(Unfinished {
+            last_seq: last.map(|event| event.seq),
+            elapsed_ms: last.map_or(0, |event| event.elapsed_ms),
+            view: RunView::fold(&events),
+            job,
+            publishing,
+        })
+    }
+}
+
+/// The last good builds of a pipeline: what every decision needs is in memory, the parts of keys are read when asked for.
+pub struct StoredHistory {
+    last: HashMap<String, LastGood>,
+    reader: Reader,
+    pipeline: String,
+}
+
+impl History for StoredHistory {
+    fn last(&self, step: &str) -> Option<&LastGood> {
+        self.last.get(step)
+    }
+
+    fn parts(&self, step: &str) -> Parts {
+        let sql = "SELECT parts FROM keys WHERE pipeline = ?1 AND step = ?2";
+        match self.reader.rows(sql, params![self.pipeline, step], |row| json(row, 0)) {
+            Ok(mut rows) => rows.pop().unwrap_or_default(),
+            Err(error) => {
+                tracing::warn!(%error, step, "the parts of a key cannot be read; all of them count as new");
+                Parts::new()
+            }
+        }
+    }
+}
+
+fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
+    let state: String = row.get(2)?;
+    let states = [JobState::Running, JobState::Done, JobState::Failed];
+    let end: Option<String> = row.get(4)?;
+    Ok(RunRow {
+        id: JobId::from_text(&row.get::<_, String>(0)?),
+        pipeline: row.get(1)?,
+        state: states.into_iter().find(|known| known.word() == state).unwrap_or(JobState::Aborted),
+        start: text(row, 3)?,
+        end: end.and_then(|end| end.parse().ok()),
+        took_ms: row.get::<_, Option<i64>>(5)?.map(i64::cast_unsigned),
+        targets: json(row, 6)?,
+        engine: row.get(7)?,
+        mode: row.get(8)?,
+        by: row.get(9)?,
+        built: number(row, 10)?,
+        same: number(row, 11)?,
+        failed: number(row, 12)?,
+        stopped: number(row, 13)?,
+        skipped: number(row, 14)?,
+        current: number(row, 15)?,
+        why: row.get(16)?,
+    })
+}
+
+fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).map(i64::cast_unsigned)
+}
+
+fn wrong(column: usize, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
+}
+
+fn text<T: std::str::FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+where
+    T::Err: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    row.get::<_, String>(column)?.parse().map_err(|error: T::Err| wrong(column, error))
+}
+
+fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    serde_json::from_str(&row.get::<_, String>(column)?).map_err(|error| wrong(column, error))
+}

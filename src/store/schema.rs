@@ -1,0 +1,137 @@
+//! The tables, and how the file is opened. Knows no events.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::store::StoreError;
+
+/// The name of the database in the state's folder.
+pub const FILE: &str = "kiln.db";
+
+/// The format of the tables, kept as `user_version`.
+const FORMAT: i64 = 1;
+/// `Kiln` in ASCII, kept as `application_id`.
+const APPLICATION: i64 = 0x4b69_6c6e;
+
+/// Tables that are folded from the events.
+pub(super) const DERIVED: [&str; 5] = ["runs", "steps", "keys", "durations", "publishing"];
+
+const TABLES: &str = "
+-- What happened, in order: the truth. `body` is the whole event as JSON.
+CREATE TABLE events (
+    job TEXT NOT NULL, seq INTEGER NOT NULL, at TEXT NOT NULL, elapsed_ms INTEGER NOT NULL,
+    type TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (job, seq)
+) WITHOUT ROWID;
+
+-- All that follows but `digests` is folded from the events, in the same transactions. Times are UTC.
+CREATE TABLE runs (
+    job TEXT PRIMARY KEY, pipeline TEXT NOT NULL, file TEXT NOT NULL, engine TEXT NOT NULL, mode TEXT NOT NULL,
+    targets TEXT NOT NULL, state TEXT NOT NULL, started TEXT NOT NULL, ended TEXT, took_ms INTEGER,
+    planned INTEGER NOT NULL, built INTEGER NOT NULL DEFAULT 0, same INTEGER NOT NULL DEFAULT 0,
+    failed INTEGER NOT NULL DEFAULT 0, stopped INTEGER NOT NULL DEFAULT 0, skipped INTEGER NOT NULL DEFAULT 0,
+    current INTEGER NOT NULL DEFAULT 0, by TEXT NOT NULL, pid INTEGER NOT NULL, host TEXT NOT NULL, why TEXT
+) WITHOUT ROWID;
+CREATE INDEX runs_started ON runs (started);
+CREATE INDEX runs_state ON runs (state, started);
+
+-- The steps of a run that were or might have been built; those that were up to date are counted in `runs`.
+CREATE TABLE steps (
+    job TEXT NOT NULL, step TEXT NOT NULL, stage INTEGER NOT NULL, action TEXT NOT NULL, state TEXT NOT NULL,
+    attempt INTEGER NOT NULL DEFAULT 0, began_ms INTEGER, took_ms INTEGER, why TEXT, log TEXT,
+    PRIMARY KEY (job, step)
+) WITHOUT ROWID;
+
+-- The last good build of each step.
+CREATE TABLE keys (
+    pipeline TEXT NOT NULL, step TEXT NOT NULL, key TEXT NOT NULL, built_at TEXT NOT NULL, job TEXT NOT NULL,
+    outputs TEXT NOT NULL, parts TEXT NOT NULL, PRIMARY KEY (pipeline, step)
+);
+
+-- How long each step usually takes, in milliseconds.
+CREATE TABLE durations (
+    pipeline TEXT NOT NULL, step TEXT NOT NULL, ms INTEGER NOT NULL, PRIMARY KEY (pipeline, step)
+) WITHOUT ROWID;
+
+-- Steps whose outputs are being put in place.
+CREATE TABLE publishing (
+    pipeline TEXT NOT NULL, step TEXT NOT NULL, job TEXT NOT NULL, attempt INTEGER NOT NULL, took_ms INTEGER NOT NULL,
+    record TEXT NOT NULL, staged TEXT NOT NULL, PRIMARY KEY (pipeline, step)
+) WITHOUT ROWID;
+
+-- Digests of files that were read, with the state that the file had: a cache.
+CREATE TABLE digests (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
+    inode INTEGER NOT NULL, digest TEXT NOT NULL, seen_ns INTEGER NOT NULL
+) WITHOUT ROWID;
+";
+
+/// How long a connection waits for another one to finish writing, in milliseconds.
+const BUSY_MS: u64 = 10_000;
+
+/// Opens the store for reading; none where there is none.
+pub(super) fn open_read(state: &Path) -> Result<Option<(Connection, PathBuf)>, StoreError> {
+    let path = state.join(FILE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&path, flags).map_err(|error| StoreError::sql(&path, &error))?;
+    let sound = connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS));
+    sound.map_err(|error| StoreError::sql(&path, &error))?;
+    match format(&connection, &path)? {
+        0 => Ok(None), // its maker died before there was a table
+        _ => Ok(Some((connection, path))),
+    }
+}
+
+/// Opens the store for writing, and makes what is missing of it.
+pub(super) fn open_write(state: &Path) -> Result<(Connection, PathBuf), StoreError> {
+    make_folder(state)?;
+    let path = state.join(FILE);
+    let sql = |error: rusqlite::Error| StoreError::sql(&path, &error);
+    let mut connection = Connection::open(&path).map_err(sql)?;
+    connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS)).map_err(sql)?;
+    let found = format(&connection, &path)?;
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(sql)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(sql)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    if found == 0 {
+        let transaction =
+            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(sql)?;
+        // Another Kiln may have made them since.
+        if format(&transaction, &path)? == 0 {
+            transaction.execute_batch(TABLES).map_err(sql)?;
+            transaction.pragma_update(None, "application_id", APPLICATION).map_err(sql)?;
+            transaction.pragma_update(None, "user_version", FORMAT).map_err(sql)?;
+        }
+        transaction.commit().map_err(sql)?;
+    }
+    Ok((connection, path))
+}
+
+/// The format of the file; 0 for a new one.
+fn format(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let sql = |error: rusqlite::Error| StoreError::sql(path, &error);
+    let (application, format) = (pragma("application_id").map_err(sql)?, pragma("user_version").map_err(sql)?);
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(sql)?;
+    if application != APPLICATION && (application, format, tables) != (0, 0, 0) {
+        return Err(StoreError::Damaged { path: path.to_owned(), message: "another program's database".to_owned() });
+    }
+    if format > FORMAT {
+        return Err(StoreError::Newer { path: path.to_owned(), found: format, known: FORMAT });
+    }
+    Ok(format)
+}
+
+/// Makes the state's folder, which git is not to look into.
+fn make_folder(state: &Path) -> Result<(), StoreError> {
+    let ignore = state.join(".gitignore");
+    let made = std::fs::create_dir_all(state).and_then(|()| match std::fs::File::create_new(&ignore) {
+        Ok(mut file) => std::io::Write::write_all(&mut file, b"*\n"),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    });
+    made.map_err(|error| StoreError::io(state, &error))
+}

@@ -1,0 +1,186 @@
+//! The one writer of the store: a thread that commits all that queued during its last commit, in order.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use crate::base::file::FileDigest;
+use crate::event::Stamped;
+use crate::report::api::Journal;
+use crate::store::{StoreError, apply, schema};
+
+/// Writes events and digests. Dropped without [`Writer::close`] it still writes what was queued.
+pub struct Writer {
+    queue: Option<Sender<Message>>,
+    thread: Option<JoinHandle<Result<(), StoreError>>>,
+    batches: u64,
+}
+
+/// Is told the number of the highest batch that is on disk, or once why no more will be.
+pub type Told = Box<dyn Fn(Result<u64, StoreError>) + Send>;
+
+enum Message {
+    Batch(Batch),
+    Flush(Sender<()>),
+}
+
+struct Batch {
+    number: u64,
+    events: Vec<Stamped>,
+    digests: Vec<FileDigest>,
+}
+
+impl Writer {
+    /// Opens the store, and makes what is missing of it. `told` is called from the writer's thread.
+    ///
+    /// # Errors
+    /// Why the store cannot be written.
+    pub fn open(state: &Path, told: Told) -> Result<Self, StoreError> {
+        let (connection, path) = schema::open_write(state)?;
+        let (queue, messages) = channel();
+        let thread = std::thread::Builder::new().name("kiln-store".to_owned());
+        let thread = thread.spawn(move || Thread { connection, path, messages, told }.run());
+        let thread = thread.map_err(|error| StoreError::io(state, &error))?;
+        Ok(Self { queue: Some(queue), thread: Some(thread), batches: 0 })
+    }
+
+    /// Waits until all that was queued is on disk.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn flush(&mut self) -> Result<(), StoreError> {
+        let (done, wait) = channel();
+        self.send(Message::Flush(done));
+        match wait.recv() {
+            Ok(()) => Ok(()),
+            Err(_) => self.join(),
+        }
+    }
+
+    /// Writes what is queued and closes the store.
+    ///
+    /// # Errors
+    /// Why something was not written.
+    pub fn close(mut self) -> Result<(), StoreError> {
+        self.join()
+    }
+
+    fn send(&self, message: Message) {
+        if let Some(queue) = &self.queue {
+            // If the thread has ended it has told why, and `close` tells it again.
+            drop(queue.send(message));
+        }
+    }
+
+    fn join(&mut self) -> Result<(), StoreError> {
+        self.queue = None;
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        thread.join().unwrap_or_else(|_| {
+            Err(StoreError::Io {
+                path: PathBuf::from(schema::FILE),
+                message: "its writer crashed: this is a bug".to_owned(),
+            })
+        })
+    }
+}
+
+impl Journal for Writer {
+    fn append(&mut self, events: Vec<Stamped>, digests: Vec<FileDigest>) -> u64 {
+        self.batches += 1;
+        self.send(Message::Batch(Batch { number: self.batches, events, digests }));
+        self.batches
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Err(error) = self.join() {
+            tracing::error!(%error, "the history was not closed");
+        }
+    }
+}
+
+struct Thread {
+    connection: Connection,
+    path: PathBuf,
+    messages: Receiver<Message>,
+    told: Told,
+}
+
+impl Thread {
+    fn run(mut self) -> Result<(), StoreError> {
+        while let Ok(first) = self.messages.recv() {
+            let mut batches = Vec::new();
+            let mut flushes = Vec::new();
+            for message in std::iter::once(first).chain(self.messages.try_iter()) {
+                match message {
+                    Message::Batch(batch) => batches.push(batch),
+                    Message::Flush(done) => flushes.push(done),
+                }
+            }
+            if let Err(error) = self.commit(&batches) {
+                let error = StoreError::sql(&self.path, &error);
+                (self.told)(Err(error.clone()));
+                return Err(error);
+            }
+            if let Some(last) = batches.last() {
+                (self.told)(Ok(last.number));
+            }
+            for done in flushes {
+                // Whoever waited may have gone.
+                drop(done.send(()));
+            }
+        }
+        // Not needed for the data: it keeps the log of writes short for the next reader.
+        drop(self.connection.pragma_query(None, "wal_checkpoint(TRUNCATE)", |_| Ok(())));
+        Ok(())
+    }
+
+    fn commit(&mut self, batches: &[Batch]) -> rusqlite::Result<()> {
+        if batches.is_empty() {
+            return Ok(());
+        }
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for batch in batches {
+            for event in &batch.events {
+                apply::keep(&transaction, event)?;
+            }
+            keep_digests(&transaction, &batch.digests)?;
+        }
+        transaction.commit()
+    }
+}
+
+fn keep_digests(connection: &Connection, digests: &[FileDigest]) -> rusqlite::Result<()> {
+    let sql = "INSERT OR REPLACE INTO digests (path, size, mtime_ns, ctime_ns, inode, digest, seen_ns)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let mut statement = connection.prepare_cached(sql)?;
+    // What was staged lies elsewhere by now.
+    for entry in digests.iter().filter(|entry| !entry.path.starts_with(".kiln/")) {
+        let stat = &entry.stat;
+        statement.execute(params![
+            entry.path,
+            stat.size.cast_signed(),
+            stat.mtime_ns,
+            stat.ctime_ns,
+            stat.inode.cast_signed(),
+            entry.digest.to_string(),
+            entry.seen_ns
+        ])?;
+    }
+    Ok(())
+}
+
+/// Makes the tables anew that are folded from the events, in one transaction.
+///
+/// # Errors
+/// Why that is not possible; then nothing has changed.
+pub fn remake(state: &Path) -> Result<(), StoreError> {
+    let (mut connection, path) = schema::open_write(state)?;
+    let sql = |error: rusqlite::Error| StoreError::sql(&path, &error);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
+    apply::remake(&transaction).map_err(sql)?;
+    transaction.commit().map_err(sql)
+}
