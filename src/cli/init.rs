@@ -8,7 +8,7 @@ use crate::cli::{Context, print};
 use crate::exit;
 
 /// The file. It needs nothing but a POSIX shell.
-pub const FIRST: &str = include_str!("init.toml");
+const FIRST: &str = include_str!("init.toml");
 
 pub(crate) fn init(context: &Context) -> Result<u8, Fail> {
     let path = context.surroundings.folder.join("pipeline.toml");

@@ -51,10 +51,11 @@ fn step_left(step: &StepView, elapsed_ms: u64) -> Option<u64> {
 /// The same in rough words: an estimate has no tenths.
 pub(crate) fn rough(ms: u64) -> String {
     let secs = ms.div_ceil(1_000);
+    let near = |unit: u64| (secs + unit / 2) / unit;
     match secs {
         0..10 => format!("{secs}s"),
-        10..=55 => format!("{}s", secs.div_ceil(5) * 5),
-        56..5_400 => format!("{}m", secs.div_ceil(60)),
+        10..58 => format!("{}s", near(5) * 5),
+        58..5_400 => format!("{}m", near(60)),
         _ => format!("{}h{:02}m", secs / 3_600, secs % 3_600 / 60),
     }
 }
@@ -65,7 +66,7 @@ mod tests {
 
     #[test]
     fn estimates_are_rough() {
-        let shown = [0, 1, 9_000, 9_001, 31_000, 56_000, 61_000, 5_399_000, 7_500_000].map(rough);
-        assert_eq!(shown, ["0s", "1s", "9s", "10s", "35s", "1m", "2m", "90m", "2h05m"]);
+        let shown = [0, 1, 9_000, 9_001, 31_000, 58_000, 70_000, 95_000, 5_399_000, 7_500_000].map(rough);
+        assert_eq!(shown, ["0s", "1s", "9s", "10s", "30s", "1m", "1m", "2m", "90m", "2h05m"]);
     }
 }

@@ -1,11 +1,14 @@
 //! A job in full: what it is, how each of its steps stands and why. Does not know where jobs are kept.
 
+use std::borrow::Cow;
+
 use super::feed::skipped_why;
 use super::line::{Line, Tint, columns, squeeze};
 use super::style::{Style, job_tint, step_word};
 use super::summary;
 use crate::base::job::JobState;
 use crate::base::text::{millis, one_line};
+use crate::event::RunEnded;
 use crate::view::{RunView, StepState, StepView};
 
 /// How wide the column of step names gets at most.
@@ -15,6 +18,7 @@ const NAMES: usize = 40;
 /// state's folder as it is put before the paths of logs.
 #[must_use]
 pub fn show(view: &RunView, job_state: JobState, style: &Style, state: &str) -> String {
+    let view = &*settled(view, job_state);
     let mut out = head(view, job_state, style);
     if !view.steps.is_empty() {
         out.push('\n');
@@ -23,6 +27,38 @@ pub fn show(view: &RunView, job_state: JobState, style: &Style, state: &str) -> 
     out.push('\n');
     out += &summary::text(view, style, state);
     out
+}
+
+/// The run as it stands if it is in a state in which its own events do not show it: its process died. What ran then was
+/// stopped, what waited was not started.
+pub(crate) fn settled(view: &RunView, job_state: JobState) -> Cow<'_, RunView> {
+    if view.end.is_some() || job_state == JobState::Running {
+        return Cow::Borrowed(view);
+    }
+    let mut view = view.clone();
+    for step in &mut view.steps {
+        match step.state {
+            StepState::Waiting => {
+                step.state = StepState::Skipped;
+                view.counts.skipped += 1;
+            }
+            StepState::Running | StepState::Publishing => {
+                step.state = StepState::Stopped;
+                step.took_ms = view.elapsed_ms.saturating_sub(step.began_ms);
+                view.counts.stopped += 1;
+            }
+            StepState::Built
+            | StepState::Same
+            | StepState::Current
+            | StepState::Failed
+            | StepState::Stopped
+            | StepState::Skipped => {}
+        }
+    }
+    let why = "its process died".to_owned();
+    view.stopping.get_or_insert_with(|| why.clone());
+    view.end = Some(RunEnded { state: job_state, why: Some(why), counts: view.counts });
+    Cow::Owned(view)
 }
 
 fn head(view: &RunView, job_state: JobState, style: &Style) -> String {
@@ -45,12 +81,10 @@ fn head(view: &RunView, job_state: JobState, style: &Style) -> String {
         ("job", Line::new().tint(Tint::Strong, head.job.as_str())),
         ("state", status),
         ("file", text(format!("{} · {} · {}", started.file, started.pipeline, started.project))),
+        ("targets", text(targets)),
         (
             "run",
-            text(format!(
-                "{} · {} · {} · -j{} · {targets}",
-                started.engine, started.mode, started.schedule, started.max_parallel
-            )),
+            text(format!("{} · {} · {} · -j{}", started.engine, started.mode, started.schedule, started.max_parallel)),
         ),
         (
             "began",
@@ -65,7 +99,7 @@ fn head(view: &RunView, job_state: JobState, style: &Style) -> String {
         ),
     ]
     .into_iter()
-    .map(|(word, line)| style.line(&Line::new().tint(Tint::Dim, &format!("{word:<5}  ")).then(line)))
+    .map(|(word, line)| style.line(&Line::new().tint(Tint::Dim, &format!("{word:<7}  ")).then(line)))
     .collect()
 }
 

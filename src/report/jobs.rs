@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::job::settled;
 use super::line::{Line, Tint, columns, squeeze};
 use super::style::{Style, job_tint};
 use crate::base::job::{JobId, JobState};
@@ -38,6 +39,7 @@ impl JobLine {
     /// that itself.
     #[must_use]
     pub fn of(view: &RunView, state: JobState) -> Option<Self> {
+        let view = &*settled(view, state);
         let head = view.head.as_ref()?;
         Some(Self {
             job: head.job.clone(),
@@ -61,6 +63,7 @@ impl JobLine {
         match (&self.why, self.state) {
             (Some(why), _) => squeeze(why),
             (None, JobState::Done) if nothing => "up to date".to_owned(),
+            (None, JobState::Aborted) => "its process died".to_owned(),
             (None, _) => String::new(),
         }
     }

@@ -21,6 +21,8 @@ pub type Size = Box<dyn Fn() -> (u16, u16)>;
 const TICK: u64 = 100;
 /// How much may wait for the next drawing.
 const PENDING: usize = 64 << 10;
+/// A terminal with fewer rows has no room for a region.
+const LOW: usize = 3;
 /// A terminal with fewer columns has no room for a margin.
 const NARROW: usize = 60;
 
@@ -78,7 +80,7 @@ impl<W: Write> Live<W> {
 
     /// The running steps, the oldest first, and the status; nothing before the run and after it.
     fn region(&self, view: &RunView, elapsed_ms: u64, width: usize, height: usize) -> Vec<Line> {
-        if view.head.is_none() || view.end.is_some() {
+        if view.head.is_none() || view.end.is_some() || height < LOW {
             return Vec::new();
         }
         let mut running: Vec<&StepView> = view.steps.iter().filter(|step| is_running(step)).collect();
@@ -106,7 +108,7 @@ impl<W: Write> Live<W> {
         let line =
             Line::new().at(margin, tint, word).at(name, Tint::Plain, &step.plan.id).at(took, Tint::Plain, &millis(ran));
         match step.plan.expected_ms {
-            Some(ms) => line.at(took + 5, Tint::Dim, &format!("~{}", estimate::rough(ms))),
+            Some(ms) => line.at(took + 7, Tint::Dim, &format!("~{}", estimate::rough(ms))),
             None => line,
         }
     }

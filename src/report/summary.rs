@@ -1,6 +1,8 @@
 //! The end of a run in a few lines: how many steps ended how, and a block for each that failed, which says what to do next.
 //! Does not know who shows it.
 
+use std::fmt::Write;
+
 use jiff::Timestamp;
 
 use super::line::{Line, Tint, clean, squeeze};
@@ -112,7 +114,7 @@ fn block(view: &RunView, step: &StepView, style: &Style, state: &str) -> String 
 }
 
 fn command(command: &str, style: &Style) -> String {
-    let line = Line::new().tint(Tint::Dim, "  $ ").text(&squeeze(command));
+    let line = Line::new().tint(Tint::Dim, "  $ ").text(&squeeze(&command.replace("\\\n", " ")));
     let width = style.width.map_or(COMMAND_COLUMNS, usize::from);
     line.render(style.color, Some(width)) + "\n"
 }
@@ -138,7 +140,7 @@ fn facts(view: &RunView, step: &StepView, style: &Style, state: &str) -> Vec<(&'
 fn kept_outputs(outputs: &[String], kept: Timestamp, now: Timestamp, style: &Style) -> String {
     let mut names = outputs[..outputs.len().min(OUTPUTS)].join(", ");
     if outputs.len() > OUTPUTS {
-        names += &format!(" and {} more", outputs.len() - OUTPUTS);
+        let _ = write!(names, " and {} more", outputs.len() - OUTPUTS);
     }
     format!("{names} of {}", style.date(kept, now))
 }
@@ -162,7 +164,7 @@ fn last_words(view: &RunView) -> Option<Line> {
             };
             let mut again = head.started.again.clone();
             for target in &head.started.targets {
-                again += &format!(" {}", quote(&clean(target)));
+                let _ = write!(again, " {}", quote(&clean(target)));
             }
             Some(line.text(&format!("; `{again}` goes on from here")))
         }

@@ -200,7 +200,7 @@ impl Driver<'_> {
         let began = Instant::now();
         self.jobs.spawn(async move {
             let run = AssertUnwindSafe(async { work.run(attempt, updates, stop).await });
-            let ended = run.catch_unwind().await.unwrap_or_else(|panic| Ended::Failed(crashed(&panic)));
+            let ended = run.catch_unwind().await.unwrap_or_else(|panic| Ended::Failed(crashed(panic.as_ref())));
             let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             Done::Ended(step, ended, took_ms)
         });
@@ -217,7 +217,7 @@ impl Driver<'_> {
         self.jobs.spawn_blocking(move || {
             let publish = |(step, name, staged): (usize, String, Vec<Staged>)| {
                 let publish = AssertUnwindSafe(|| engine.publish(&job, &name, &staged));
-                let result = std::panic::catch_unwind(publish).unwrap_or_else(|panic| Err(crashed(&panic)));
+                let result = std::panic::catch_unwind(publish).unwrap_or_else(|panic| Err(crashed(panic.as_ref())));
                 (step, result)
             };
             Done::Published(steps.into_iter().map(publish).collect())

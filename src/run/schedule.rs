@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn eager_takes_the_longest_way_first() {
         let mut ready = Ready::new(Schedule::Eager, &[1, 1, 3], vec![5, 9, 9]);
-        [2, 0, 1].map(|step| ready.push(step));
+        [2, 0, 1].into_iter().for_each(|step| ready.push(step));
         assert_eq!([ready.pop(), ready.pop(), ready.pop(), ready.pop()], [Some(1), Some(2), Some(0), None]);
     }
 }

@@ -1,1 +1,1 @@
-
+//! The integration tests of Kiln, in one binary.

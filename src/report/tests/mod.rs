@@ -1,1 +1,8 @@
-//! t
+//! Tests of what runs look like, with made-up events.
+
+mod hostile;
+mod jobs;
+mod live;
+mod plain;
+mod sample;
+mod terminal;

@@ -1,0 +1,177 @@
+//! The table of jobs, and a job in full.
+
+use insta::assert_snapshot;
+
+use super::sample::{Sample, began, every_ending, morning, started, style};
+use crate::base::job::{JobId, JobState};
+use crate::event::Counts;
+use crate::report::job::show;
+use crate::report::jobs::{JobLine, list};
+
+fn counts(built: u64, same: u64, failed: u64, skipped: u64) -> Counts {
+    Counts { built, same, failed, skipped, ..Counts::default() }
+}
+
+fn line(stamp: &str, state: JobState, counts: Counts, took_ms: u64) -> JobLine {
+    let began = format!("{}:{}Z", &stamp[..13], &stamp[14..19].replace('-', ":"));
+    JobLine {
+        job: JobId::new("orders", stamp),
+        state,
+        counts,
+        began: began.parse().unwrap(),
+        took_ms,
+        by: "ci".to_owned(),
+        targets: Vec::new(),
+        why: None,
+    }
+}
+
+fn days() -> Vec<JobLine> {
+    let mut failed = line("2026-11-23T02-00-00.123", JobState::Failed, counts(2, 1, 1, 1), 71_200);
+    failed.why = Some("split: exit 3".to_owned());
+    let mut aborted = line("2026-11-22T14-10-31.004", JobState::Aborted, counts(1, 0, 0, 4), 9_000);
+    aborted.why = Some("Ctrl-C".to_owned());
+    aborted.by = "ana".to_owned();
+    aborted.targets = vec!["charts".to_owned()];
+    let done = line("2026-11-21T02-00-00.120", JobState::Done, Counts::default(), 1_000);
+    vec![failed, aborted, done]
+}
+
+#[test]
+fn jobs_are_a_table() {
+    let now = "2026-11-23T02:05:00Z".parse().unwrap();
+    assert_snapshot!(list(&days(), &style(false, None), now), @r#"
+    JOB           STATE    BUILT SAME FAIL SKIP  START  TOOK   BY   TARGETS  WHY
+    …23T02-00-00  FAILED       2    1    1    1  02:00  1m11s  ci   all      split: exit 3
+    …22T14-10-31  ABORTED      1    0    0    4  14:10  0m09s  ana  charts   Ctrl-C
+    …21T02-00-00  DONE         0    0    0    0  Sat    0m01s  ci   all      up to date
+    "#);
+    let coloured = list(&days(), &style(true, Some(60)), now).replace('\u{1b}', "^");
+    assert_snapshot!(coloured, @r#"
+    JOB           STATE    BUILT SAME FAIL SKIP  START  TOOK   …
+    …23T02-00-00  ^[1m^[31mFAILED^[0m       2    1    1    1  02:00  1m11s  …
+    …22T14-10-31  ^[33mABORTED^[0m      1    0    0    4  14:10  0m09s  …
+    …21T02-00-00  ^[32mDONE^[0m         0    0    0    0  Sat    0m01s  …
+    "#);
+    assert_snapshot!(list(&days(), &style(false, Some(40)), now), @r#"
+    JOB           STATE    BUILT SAME FAIL …
+    …23T02-00-00  FAILED       2    1    1 …
+    …22T14-10-31  ABORTED      1    0    0 …
+    …21T02-00-00  DONE         0    0    0 …
+    "#);
+}
+
+#[test]
+fn wide_cells_keep_the_columns() {
+    let mut jobs = days();
+    jobs[1].targets = (1..20).map(|i| format!("node_{i}")).collect();
+    jobs[2].counts = counts(123_456, 0, 7, 12_345);
+    jobs[2].took_ms = 90_000_000;
+    jobs.push(line("2025-11-21T02-00-00.120", JobState::Running, Counts::default(), 61_000));
+    let now = "2026-11-23T02:05:00Z".parse().unwrap();
+    assert_snapshot!(list(&jobs, &style(false, None), now), @r#"
+    JOB                       STATE     BUILT SAME FAIL  SKIP  START        TOOK   BY   TARGETS                         WHY
+    …23T02-00-00              FAILED        2    1    1     1  02:00        1m11s  ci   all                             split: exit 3
+    …22T14-10-31              ABORTED       1    0    0     4  14:10        0m09s  ana  node_1 node_2 node_3 node_4 n…  Ctrl-C
+    …2026-11-21T02-00-00.120  DONE     123456    0    7 12345  Sat          1d01h  ci   all
+    …2025-11-21T02-00-00.120  RUNNING       0    0    0     0  21 Nov 2025  1m01s  ci   all
+    "#);
+}
+
+#[test]
+fn no_jobs_are_only_a_head() {
+    assert_snapshot!(list(&[], &style(false, None), began()), @r#"
+    JOB  STATE    BUILT SAME FAIL SKIP  START  TOOK  BY  TARGETS  WHY
+    "#);
+}
+
+#[test]
+fn a_job_is_shown_with_each_step() {
+    assert_snapshot!(show(&morning().view(), JobState::Failed, &style(false, Some(80)), ".kiln"), @r#"
+    job      build_orders_2026-11-23T02-00-00.123
+    state    FAILED · split: exit 3
+    file     pipelines/orders.toml · orders · ORDERS
+    targets  all
+    run      local · smart · stages · -j4
+    began    23 Nov 2026 02:00:00 by ci on build1, process 4711
+
+    built  orders  40s  never built
+    same   rates   3s   never built
+    FAILED split   31s  exit 3; never built
+    built  charts  8s   never built
+    skip   report       split failed; never built
+
+    2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
+
+    FAILED split  pipelines/orders.toml:41  exit 3
+      $ python3 recipes/split.py build/orders.csv build/train.csv build/test.csv --…
+      | Traceback (most recent call last):
+      | KeyError: 'customer_id'
+      kept   train, test of 22 Nov 02:01
+      log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
+      again  kiln run split
+    "#);
+    assert_snapshot!(show(&every_ending().view(), JobState::Aborted, &style(false, Some(40)), ".kiln"), @r#"
+    job      build_orders_2026-11-23T02-00-00.123
+    state    ABORTED · Ctrl-C
+    file     pipelines/orders.toml · orders · ORDERS
+    targets  built never
+    run      local · smart · stages · -j4
+    began    23 Nov 2026 02:00:00 by ci on build1, process 4711
+
+    built  built    0.4s  never built
+    same   same     1.5s  never built
+    fresh  maybe          up to date; never…
+    FAILED failed   2s    output build/fail…
+    skip   below          failed failed; ne…
+    stop   stopped  10s   never built
+    skip   never          Ctrl-C; never bui…
+    skip   nothing        Ctrl-C; never bui…
+
+    1 built · 1 unchanged · 1 failed · 1 stopped · 3 skipped · 4 up to date · 10s
+
+    FAILED failed  pipelines/orders.toml:41  output build/failed.csv is missing
+      $ make failed
+      log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/failed.1.log
+      again  kiln run failed
+
+    aborted: Ctrl-C; `kiln run built never` goes on from here
+    "#);
+}
+
+#[test]
+fn a_job_whose_process_died_is_shown_as_it_was_left() {
+    let mut run = morning();
+    run.events.truncate(8);
+    assert_snapshot!(show(&run.view(), JobState::Aborted, &style(false, None), ".kiln"), @r#"
+    job      build_orders_2026-11-23T02-00-00.123
+    state    ABORTED · its process died
+    file     pipelines/orders.toml · orders · ORDERS
+    targets  all
+    run      local · smart · stages · -j4
+    began    23 Nov 2026 02:00:00 by ci on build1, process 4711
+
+    built  orders  40s  never built
+    same   rates   3s   never built
+    stop   split   0s   never built
+    skip   charts       its process died; never built
+    skip   report       its process died; never built
+
+    1 built · 1 unchanged · 1 stopped · 2 skipped · 55 up to date · 40s
+
+    aborted: its process died; `kiln run` goes on from here
+    "#);
+}
+
+#[test]
+fn any_beginning_of_a_job_can_be_shown() {
+    for run in [morning(), every_ending(), Sample::new(started(Vec::new(), 0))] {
+        for cut in 0..=run.events.len() {
+            let mut part = run.clone();
+            part.events.truncate(cut);
+            let text = show(&part.view(), JobState::Running, &style(true, Some(3)), "");
+            assert!(!text.is_empty());
+            assert_eq!(JobLine::of(&part.view(), JobState::Running).is_some(), cut > 0);
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! What stands on the terminal while a run goes on.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use insta::assert_snapshot;
+
+use super::sample::{Sample, Shared, every_ending, morning, planned, started, style};
+use super::terminal::Terminal;
+use crate::base::job::JobState;
+use crate::event::Outcome;
+use crate::report::api::Reporter;
+use crate::report::live::Live;
+use crate::report::plain::Plain;
+use crate::report::style::OutputMode;
+use crate::view::RunView;
+
+/// A run that is shown on a terminal.
+struct Show {
+    out: Shared,
+    size: Rc<Cell<(u16, u16)>>,
+    live: Live<Shared>,
+    terminal: Terminal,
+    view: RunView,
+}
+
+impl Show {
+    fn new(width: u16, height: u16, output: OutputMode) -> Self {
+        let (out, size) = (Shared::default(), Rc::new(Cell::new((width, height))));
+        let asked = Rc::clone(&size);
+        let live = Live::new(out.clone(), Box::new(move || asked.get()), style(false, None), output, ".kiln");
+        Self { out, size, live, terminal: Terminal::new(width, height), view: RunView::default() }
+    }
+
+    fn events(&mut self, run: &Sample, range: std::ops::Range<usize>) -> &mut Self {
+        for event in &run.events[range] {
+            self.view.apply(event);
+            self.live.event(&self.view, event).unwrap();
+            self.terminal.write(&self.out.take());
+        }
+        self
+    }
+
+    fn tick(&mut self, ms: u64) -> &mut Self {
+        self.live.tick(&self.view, ms).unwrap();
+        self.terminal.write(&self.out.take());
+        self
+    }
+
+    fn output(&mut self, step: &str, bytes: &[u8]) -> &mut Self {
+        self.live.output(step, bytes).unwrap();
+        self.terminal.write(&self.out.take());
+        self
+    }
+
+    fn text(&self) -> String {
+        self.terminal.text()
+    }
+}
+
+/// What stands on the terminal after each of some events.
+fn frames(run: &Sample, range: std::ops::Range<usize>) -> String {
+    let mut show = Show::new(80, 24, OutputMode::Failed);
+    show.events(run, 0..range.start);
+    let frames: Vec<String> = range.map(|i| format!("--- {i}\n{}\n", show.events(run, i..i + 1).text())).collect();
+    frames.concat()
+}
+
+#[test]
+fn steps_come_and_go_below_the_lines_that_stay() {
+    assert_snapshot!(frames(&morning(), 0..7), @r#"
+    --- 0
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
+    [0/5] 5 waiting · 0:00 · ~1m left
+    ▮
+    --- 1
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
+             run    orders  0s     ~40s
+    [0/5] 1 running · 4 waiting · 0:00 · ~1m left
+    ▮
+    --- 2
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
+             run    orders  0s     ~40s
+             run    rates   0s     ~3s
+    [0/5] 2 running · 3 waiting · 0:00 · ~1m left
+    ▮
+    --- 3
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
+             run    orders  2s     ~40s
+             save   rates   2s     ~3s
+    [0/5] 2 running · 3 waiting · 0:03 · ~1m left
+    ▮
+    --- 4
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
+    02:00:03 same   rates   3s   content unchanged
+             run    orders  3s     ~40s
+    [1/5] 1 running · 3 waiting · 0:03 · ~1m left
+    ▮
+    --- 5
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
+    02:00:03 same   rates   3s   content unchanged
+             save   orders  39s    ~40s
+    [1/5] 1 running · 3 waiting · 0:39 · ~40s left
+    ▮
+    --- 6
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
+    02:00:03 same   rates   3s   content unchanged
+    02:00:40 built  orders  40s
+    [2/5] 3 waiting · 0:40 · ~40s left
+    ▮
+    "#);
+}
+
+#[test]
+fn the_end_leaves_only_lines_that_stay() {
+    assert_snapshot!(frames(&morning(), 8..13), @r#"
+    --- 8
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
+    02:00:03 same   rates   3s   content unchanged
+    02:00:40 built  orders  40s
+             run    split   0s     ~30s
+             run    charts  0s     ~8s
+    [2/5] 2 running · 1 waiting · 0:40 · ~40s left
+    ▮
+    --- 9
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
+    02:00:03 same   rates   3s   content unchanged
+    02:00:40 built  orders  40s
+    02:00:48 built  charts  8s
+             run    split   8s     ~30s
+    [3/5] 1 running · 1 waiting · 0:48 · ~25s left
+    ▮
+    --- 10
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
+    02:00:03 same   rates   3s   content unchanged
+    02:00:40 built  orders  40s
+    02:00:48 built  charts  8s
+    02:01:11 FAILED split   31s  exit 3
+    [4/5] 1 waiting · 1 failed · 1:11 · ~5s left
+    ▮
+    --- 11
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
+    02:00:03 same   rates   3s   content unchanged
+    02:00:40 built  orders  40s
+    02:00:48 built  charts  8s
+    02:01:11 FAILED split   31s  exit 3
+    02:01:11 skip   report       split failed
+    [5/5] 1 failed · 1:11
+    ▮
+    --- 12
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
+    02:00:03 same   rates   3s   content unchanged
+    02:00:40 built  orders  40s
+    02:00:48 built  charts  8s
+    02:01:11 FAILED split   31s  exit 3
+    02:01:11 skip   report       split failed
+    2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
+
+    FAILED split  pipelines/orders.toml:41  exit 3
+      $ python3 recipes/split.py build/orders.csv build/train.csv build/test.csv --…
+      | Traceback (most recent call last):
+      | KeyError: 'customer_id'
+      kept   train, test of 22 Nov 02:01
+      log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
+      again  kiln run split
+    ▮
+    "#);
+}
+
+#[test]
+fn what_is_left_is_what_plain_lines_say() {
+    for run in [morning(), every_ending()] {
+        let mut show = Show::new(120, 24, OutputMode::Failed);
+        show.events(&run, 0..run.events.len()).tick(99_000);
+        let out = Shared::default();
+        run.tell(&mut Plain::new(out.clone(), style(false, Some(120)), OutputMode::Failed, ".kiln"), &[]);
+        assert_eq!(show.text(), out.take() + "▮");
+    }
+}
+
+#[test]
+fn time_goes_on_between_events() {
+    let run = morning();
+    let mut show = Show::new(80, 24, OutputMode::Failed);
+    show.events(&run, 0..3).tick(2_950);
+    assert_snapshot!(show.text(), @r#"
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
+             run    orders  2s     ~40s
+             run    rates   2s     ~3s
+    [0/5] 2 running · 3 waiting · 0:02 · ~1m left
+    ▮
+    "#);
+    show.tick(62_000);
+    assert_snapshot!(show.text(), @r#"
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
+             run    orders  1m01s  ~40s
+             run    rates   1m01s  ~3s
+    [0/5] 2 running · 3 waiting · 1:02 · ~40s left
+    ▮
+    "#);
+}
+
+#[test]
+fn nothing_is_written_while_nothing_changes() {
+    let run = morning();
+    let mut show = Show::new(80, 24, OutputMode::Failed);
+    show.events(&run, 0..3).tick(2_100);
+    show.live.tick(&show.view, 2_200).unwrap();
+    assert_eq!(show.out.take(), "");
+}
+
+#[test]
+fn a_narrow_terminal_wraps_no_line() {
+    let run = every_ending();
+    let mut show = Show::new(40, 12, OutputMode::Failed);
+    show.events(&run, 0..14);
+    assert_snapshot!(show.text(), @r#"
+    02:00:00 build_orders_2026-11-23T02-00-0
+    0.123 · 8 of 11 steps · -j4
+    02:00:00 built  built    0.4s
+    02:00:01 same   same     1.5s  content u
+    nchanged
+    02:00:01 fresh  maybe          up to dat
+    e
+    02:00:02 FAILED failed   2s    output bu
+    ild/failed.csv is missing
+    02:00:02 skip   below          failed fa
+    iled
+    02:00:09 stop   Ctrl-C: nothing more sta
+    rts, waiting for 1 step
+    02:00:10 stop   stopped  10s
+    02:00:10 skip   never          Ctrl-C
+    [7/8] 1 waiting · 1 failed · stopping …
+    ▮
+    "#);
+    for width in 1..30 {
+        let mut show = Show::new(width, 12, OutputMode::Stream);
+        show.events(&run, 0..6).output("built", b"0123456789abcdef\n").tick(900);
+        let rows = show.terminal.rows();
+        show.tick(1_900).tick(300_000);
+        assert_eq!(show.terminal.rows(), rows, "at {width} columns");
+    }
+}
+
+#[test]
+fn wide_letters_wrap_no_line() {
+    let mut run = Sample::new(started(vec![planned("日本語のデータセット", Some(5_000))], 0));
+    run.start(0, "日本語のデータセット", "x");
+    for width in 2..60 {
+        let mut show = Show::new(width, 12, OutputMode::Failed);
+        show.events(&run, 0..2);
+        let rows = show.terminal.rows();
+        show.tick(1_900).tick(300_000);
+        assert_eq!(show.terminal.rows(), rows, "at {width} columns");
+    }
+}
+
+fn many() -> Sample {
+    let ids: Vec<String> = (1..=40).map(|i| format!("step_{i}")).collect();
+    let mut started = started(ids.iter().map(|id| planned(id, Some(60_000))).collect(), 0);
+    started.max_parallel = 20;
+    let mut run = Sample::new(started);
+    for (ms, id) in ids.iter().take(20).enumerate() {
+        run.start(ms as u64, id, "x");
+    }
+    run.end(50_000, "step_1", Outcome::Built, None);
+    run
+}
+
+#[test]
+fn more_steps_than_rows_are_counted() {
+    let run = many();
+    let mut show = Show::new(80, 12, OutputMode::Failed);
+    show.events(&run, 0..run.events.len());
+    assert_snapshot!(show.text(), @r#"
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 40 of 40 steps · -j20
+    02:00:50 built  step_1   50s
+             run    step_2   49s    ~1m
+             run    step_3   49s    ~1m
+             run    step_4   49s    ~1m
+             run    step_5   49s    ~1m
+             … and 15 more
+    [1/40] 19 running · 20 waiting · 0:50 · ~1m left
+    ▮
+    "#);
+    for height in 1..40 {
+        let mut show = Show::new(80, height, OutputMode::Failed);
+        show.events(&run, 0..run.events.len());
+        let first = show.text();
+        show.tick(50_000);
+        assert_eq!(show.text(), first, "at {height} rows");
+        assert_eq!(first.matches("built").count(), 1, "{first}");
+    }
+}
+
+#[test]
+fn a_terminal_that_shrinks_keeps_the_lines_that_stay() {
+    let run = morning();
+    let mut show = Show::new(80, 24, OutputMode::Failed);
+    show.events(&run, 0..5);
+    // The terminal wraps what stands there; the region below the lines that stay took more rows from then on.
+    show.terminal = Terminal::new(30, 24);
+    show.terminal.write(
+        "line that stays\n         run    orders   3s\n  ~40s\n[1/5] 1 running · 3 waiting · \n0:03 · ~1m left\n",
+    );
+    show.size.set((30, 24));
+    show.tick(4_000);
+    assert_snapshot!(show.text(), @r#"
+    line that stays
+      run    orders  3s     ~40s
+    [1/5] 1 running · 3 waiting …
+    ▮
+    "#);
+}
+
+#[test]
+fn streamed_output_stands_above() {
+    let run = morning();
+    let mut show = Show::new(60, 24, OutputMode::Stream);
+    show.events(&run, 0..3).output("orders", b"reading\nhalf a").output("rates", b"\tok\x1b[2J\n").tick(500);
+    assert_snapshot!(show.text(), @r#"
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 step
+    s · -j4
+    orders | reading
+    rates  |        ok
+             run    orders  0s     ~40s
+             run    rates   0s     ~3s
+    [0/5] 2 running · 3 waiting · 0:00 · ~1m left
+    ▮
+    "#);
+    let flood = b"x\n".repeat(40_000);
+    show.output("orders", &flood);
+    assert!(show.text().ends_with(" left\n▮"), "a flood does not wait");
+    assert_eq!(show.text().matches("[0/5]").count(), 1);
+}
+
+#[test]
+fn an_echoed_key_does_not_stay() {
+    let run = every_ending();
+    let mut show = Show::new(80, 24, OutputMode::Failed);
+    show.events(&run, 0..12);
+    show.terminal.write("^C");
+    show.events(&run, 12..13);
+    assert!(!show.text().contains("^C"), "{}", show.text());
+}
+
+#[test]
+fn a_run_that_is_stopping_says_so() {
+    let mut run = many();
+    run.stopping(55_000, "step_3 failed");
+    let mut show = Show::new(80, 8, OutputMode::Failed);
+    show.events(&run, 0..run.events.len());
+    assert_snapshot!(show.text(), @r#"
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 40 of 40 steps · -j20
+    02:00:50 built  step_1   50s
+    02:00:55 stop   step_3 failed: nothing more starts, waiting for 19 steps
+             run    step_2   54s    ~1m
+             run    step_3   54s    ~1m
+             … and 17 more
+    [1/40] 19 running · 20 waiting · stopping · 0:55 · ~6s left
+    ▮
+    "#);
+    run.finish(60_000, JobState::Failed, Some("step_3: exit 1"));
+    show.events(&run, run.events.len() - 1..run.events.len());
+    assert!(!show.text().contains("running"), "{}", show.text());
+}

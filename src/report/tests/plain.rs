@@ -1,0 +1,342 @@
+//! The lines of a run.
+
+use std::io;
+
+use insta::assert_snapshot;
+
+use super::sample::{Sample, Shared, every_ending, failure, morning, planned, started, style};
+use crate::base::job::JobState;
+use crate::event::{Event, Outcome};
+use crate::report::jsonl::JsonLines;
+use crate::report::live::Size;
+use crate::report::plain::Plain;
+use crate::report::style::{OutputMode, Style};
+use crate::report::summary;
+use crate::report::{Setup, reporter};
+use crate::view::RunView;
+
+fn shown(run: &Sample, style: Style, output: OutputMode, printed: &[(usize, &str, &[u8])]) -> String {
+    let out = Shared::default();
+    run.tell(&mut Plain::new(out.clone(), style, output, ".kiln"), printed);
+    out.take()
+}
+
+fn plainly(run: &Sample) -> String {
+    shown(run, style(false, None), OutputMode::Failed, &[])
+}
+
+#[test]
+fn a_run_reads_as_the_product_page_says() {
+    assert_snapshot!(plainly(&morning()), @r#"
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
+    02:00:03 same   rates   3s   content unchanged
+    02:00:40 built  orders  40s
+    02:00:48 built  charts  8s
+    02:01:11 FAILED split   31s  exit 3
+    02:01:11 skip   report       split failed
+    2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
+
+    FAILED split  pipelines/orders.toml:41  exit 3
+      $ python3 recipes/split.py build/orders.csv build/train.csv build/test.csv --seed 20261123 --share 0.8 --by customer_…
+      | Traceback (most recent call last):
+      | KeyError: 'customer_id'
+      kept   train, test of 22 Nov 02:01
+      log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
+      again  kiln run split
+    "#);
+}
+
+#[test]
+fn colours_stand_on_words_only() {
+    let text = shown(&morning(), style(true, None), OutputMode::Failed, &[]);
+    let visible = text.replace('\u{1b}', "^");
+    assert_snapshot!(visible, @r#"
+    ^[2m02:00:00^[0m ^[1mbuild_orders_2026-11-23T02-00-00.123^[0m · 5 of 60 steps · -j4
+    ^[2m02:00:03^[0m ^[36msame^[0m   rates   3s   content unchanged
+    ^[2m02:00:40^[0m ^[32mbuilt^[0m  orders  40s
+    ^[2m02:00:48^[0m ^[32mbuilt^[0m  charts  8s
+    ^[2m02:01:11^[0m ^[1m^[31mFAILED^[0m split   31s  exit 3
+    ^[2m02:01:11^[0m ^[33mskip^[0m   report       split failed
+    ^[32m2 built^[0m · ^[36m1 unchanged^[0m · ^[1m^[31m1 failed^[0m · ^[33m1 skipped^[0m · 55 up to date · 1m11s
+
+    ^[1m^[31mFAILED^[0m ^[1msplit^[0m  pipelines/orders.toml:41  exit 3
+    ^[2m  $ ^[0mpython3 recipes/split.py build/orders.csv build/train.csv build/test.csv --seed 20261123 --share 0.8 --by customer_…
+    ^[2m  | ^[0mTraceback (most recent call last):
+    ^[2m  | ^[0mKeyError: 'customer_id'
+    ^[2m  kept   ^[0mtrain, test of 22 Nov 02:01
+    ^[2m  log    ^[0m.kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
+    ^[2m  again  ^[0mkiln run split
+    "#);
+}
+
+#[test]
+fn every_ending_has_its_word() {
+    assert_snapshot!(plainly(&every_ending()), @r#"
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 8 of 11 steps · -j4
+    02:00:00 built  built    0.4s
+    02:00:01 same   same     1.5s  content unchanged
+    02:00:01 fresh  maybe          up to date
+    02:00:02 FAILED failed   2s    output build/failed.csv is missing
+    02:00:02 skip   below          failed failed
+    02:00:09 stop   Ctrl-C: nothing more starts, waiting for 1 step
+    02:00:10 stop   stopped  10s
+    02:00:10 skip   never          Ctrl-C
+    02:00:10 skip   nothing        Ctrl-C
+    1 built · 1 unchanged · 1 failed · 1 stopped · 3 skipped · 4 up to date · 10s
+
+    FAILED failed  pipelines/orders.toml:41  output build/failed.csv is missing
+      $ make failed
+      log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/failed.1.log
+      again  kiln run failed
+
+    aborted: Ctrl-C; `kiln run built never` goes on from here
+    "#);
+}
+
+#[test]
+fn a_narrow_place_cuts_the_command_and_no_path() {
+    assert_snapshot!(summary::text(&morning().view(), &style(false, Some(40)), ".kiln"), @r#"
+    2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
+
+    FAILED split  pipelines/orders.toml:41  exit 3
+      $ python3 recipes/split.py build/orde…
+      | Traceback (most recent call last):
+      | KeyError: 'customer_id'
+      kept   train, test of 22 Nov 02:01
+      log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
+      again  kiln run split
+    "#);
+    assert_snapshot!(summary::text(&morning().view(), &style(false, Some(80)), "/var/kiln/"), @r#"
+    2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
+
+    FAILED split  pipelines/orders.toml:41  exit 3
+      $ python3 recipes/split.py build/orders.csv build/train.csv build/test.csv --…
+      | Traceback (most recent call last):
+      | KeyError: 'customer_id'
+      kept   train, test of 22 Nov 02:01
+      log    /var/kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
+      again  kiln run split
+    "#);
+}
+
+#[test]
+fn nothing_to_do_is_said() {
+    let mut run = Sample::new(started(Vec::new(), 60));
+    run.finish(120, JobState::Done, None);
+    assert_snapshot!(plainly(&run), @r#"
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 0 of 60 steps · -j4
+    nothing to do · 60 up to date · 0.1s
+    "#);
+}
+
+#[test]
+fn a_run_that_only_looked_is_no_empty_line() {
+    let mut run = Sample::new(started(vec![planned("charts", None)], 0));
+    run.current(40, "charts");
+    run.finish(50, JobState::Done, None);
+    assert_snapshot!(plainly(&run), @r#"
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 1 of 1 step · -j4
+    02:00:00 fresh  charts       up to date
+    nothing to do · 1 up to date · 0.1s
+    "#);
+}
+
+#[test]
+fn a_run_that_fails_by_itself_says_why() {
+    let mut run = Sample::new(started(vec![planned("charts", None)], 0));
+    run.stopping(10, "the disk is full");
+    run.skip(20, "charts", None);
+    run.finish(50, JobState::Failed, Some("the disk is full"));
+    assert_snapshot!(plainly(&run), @r#"
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 1 of 1 step · -j4
+    02:00:00 stop   the disk is full: nothing more starts
+    02:00:00 skip   charts       the disk is full
+    1 skipped · 0.1s
+
+    FAILED the disk is full
+    "#);
+}
+
+#[test]
+fn failures_are_told_in_the_order_in_which_they_came() {
+    let steps = ["a", "b", "c"].map(|id| planned(id, None)).to_vec();
+    let mut run = Sample::new(started(steps, 0));
+    for id in ["a", "b", "c"] {
+        run.start(0, id, "x");
+    }
+    run.end(3_000, "c", Outcome::Failed, Some(failure("exit 1", &[], false)));
+    run.end(4_000, "a", Outcome::Failed, Some(failure("exit 2", &[], false)));
+    run.end(4_500, "b", Outcome::Failed, Some(failure("signal 9", &[], false)));
+    run.finish(5_000, JobState::Failed, None);
+    let text = plainly(&run);
+    let heads: Vec<_> = text.lines().filter(|line| line.starts_with("FAILED")).collect();
+    assert_eq!(
+        heads,
+        [
+            "FAILED c  pipelines/orders.toml:41  exit 1",
+            "FAILED a  pipelines/orders.toml:41  exit 2",
+            "FAILED b  pipelines/orders.toml:41  signal 9",
+        ]
+    );
+}
+
+#[test]
+fn a_later_attempt_is_named() {
+    let mut run = Sample::new(started(vec![planned("a", None)], 0));
+    let (step, command, log) = ("a".to_owned(), "x".to_owned(), "logs/a.2.log".to_owned());
+    run.push(0, Event::StepStarted { step, attempt: 2, command, log });
+    run.end(900, "a", Outcome::Failed, Some(failure("exit 3", &[], false)));
+    assert!(plainly(&run).ends_with("FAILED a  0.9s  exit 3, attempt 2\n"), "{}", plainly(&run));
+}
+
+#[test]
+fn long_names_and_long_times_keep_the_columns_of_others() {
+    let long = "a_name_of_more_than_forty_letters_which_is_rather_many";
+    let mut run = Sample::new(started(vec![planned(long, Some(7_500_000)), planned("b", None)], 0));
+    run.start(0, long, "x");
+    run.start(0, "b", "x");
+    run.end(1_000, "b", Outcome::Same, None);
+    run.end(7_400_000, long, Outcome::Same, None);
+    assert_snapshot!(plainly(&run), @r#"
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 2 of 2 steps · -j4
+    02:00:01 same   b                                         1s     content unchanged
+    04:03:20 same   a_name_of_more_than_forty_letters_which_is_rather_many  2h03m  content unchanged
+    "#);
+}
+
+const PRINTED: [(usize, &str, &[u8]); 6] = [
+    (3, "orders", b"reading\r\n1 000 ro"),
+    (3, "rates", b"\r 10%\r100%\r\n"),
+    (4, "orders", b"ws\n"),
+    (5, "orders", b"no end"),
+    (9, "charts", b"\x1b[32mok\x1b[0m\tdone\n"),
+    (9, "split", b"KeyError: 'customer_id'\n"),
+];
+
+#[test]
+fn streamed_lines_are_whole_and_named() {
+    assert_snapshot!(shown(&morning(), style(false, None), OutputMode::Stream, &PRINTED), @r#"
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
+    orders | reading
+    rates  |  10%
+    rates  | 100%
+    orders | 1 000 rows
+    02:00:03 same   rates   3s   content unchanged
+    orders | no end
+    02:00:40 built  orders  40s
+    charts | ok	done
+    split  | KeyError: 'customer_id'
+    02:00:48 built  charts  8s
+    02:01:11 FAILED split   31s  exit 3
+    02:01:11 skip   report       split failed
+    2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
+
+    FAILED split  pipelines/orders.toml:41  exit 3
+      $ python3 recipes/split.py build/orders.csv build/train.csv build/test.csv --seed 20261123 --share 0.8 --by customer_…
+      | Traceback (most recent call last):
+      | KeyError: 'customer_id'
+      kept   train, test of 22 Nov 02:01
+      log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
+      again  kiln run split
+    "#);
+}
+
+#[test]
+fn grouped_lines_follow_the_end_of_their_step() {
+    assert_snapshot!(shown(&morning(), style(false, None), OutputMode::Grouped, &PRINTED), @r#"
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
+    02:00:03 same   rates   3s   content unchanged
+      |  10%
+      | 100%
+    02:00:40 built  orders  40s
+      | reading
+      | 1 000 rows
+      | no end
+    02:00:48 built  charts  8s
+      | ok	done
+    02:01:11 FAILED split   31s  exit 3
+      | KeyError: 'customer_id'
+    02:01:11 skip   report       split failed
+    2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
+
+    FAILED split  pipelines/orders.toml:41  exit 3
+      $ python3 recipes/split.py build/orders.csv build/train.csv build/test.csv --seed 20261123 --share 0.8 --by customer_…
+      | Traceback (most recent call last):
+      | KeyError: 'customer_id'
+      kept   train, test of 22 Nov 02:01
+      log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
+      again  kiln run split
+    "#);
+}
+
+#[test]
+fn a_group_that_was_cut_says_where_all_of_it_is() {
+    let mut run = Sample::new(started(vec![planned("a", None)], 0));
+    run.start(0, "a", "yes");
+    run.end(5_000, "a", Outcome::Built, None);
+    let flood = [b"y".repeat(1023), b"\n".to_vec()].concat().repeat(9 << 10);
+    let text = shown(&run, style(false, None), OutputMode::Grouped, &[(2, "a", &flood)]);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 2 + (8 << 10) + 1);
+    let last = "  | … cut after 8 MiB; all of it is in .kiln/logs/build_orders_2026-11-23T02-00-00.123/a.1.log";
+    assert_eq!(lines.last(), Some(&last));
+}
+
+#[test]
+fn any_beginning_and_any_end_of_a_run_can_be_shown() {
+    for run in [morning(), every_ending()] {
+        for cut in 0..=run.events.len() {
+            let (mut before, mut after) = (run.clone(), run.clone());
+            before.events.truncate(cut);
+            after.events.drain(..cut);
+            for part in [before, after] {
+                for mode in [OutputMode::Failed, OutputMode::Grouped, OutputMode::Stream] {
+                    shown(&part, style(true, Some(1)), mode, &PRINTED);
+                }
+                let text = summary::text(&part.view(), &style(false, Some(0)), "");
+                assert!(text.len() > 3, "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_event_is_one_line_of_json() {
+    let out = Shared::default();
+    let run = every_ending();
+    run.tell(&mut JsonLines::new(out.clone()), &[]);
+    let text = out.take();
+    let read: Vec<_> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(read, run.events);
+    let view = RunView::fold(&read);
+    assert_eq!(view.state(), JobState::Aborted);
+}
+
+/// A file on a full disk.
+struct Full;
+
+impl io::Write for Full {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_told() {
+    for has_terminal in [true, false] {
+        let setup = Setup {
+            out: Box::new(Full),
+            style: style(false, None),
+            output: OutputMode::Failed,
+            state: String::new(),
+            terminal: has_terminal.then(|| -> Size { Box::new(|| (80, 24)) }),
+        };
+        let run = morning();
+        let told = reporter(setup).event(&run.view(), &run.events[4]);
+        assert_eq!(told.unwrap_err().kind(), io::ErrorKind::StorageFull, "{has_terminal}");
+    }
+}
