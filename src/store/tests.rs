@@ -1,1 +1,1 @@
-
+//! The store: what is kept, read back, remade, refused.

@@ -1,1 +1,4 @@
-//! The integration tests of Kiln, in one binary.
+//! The integration tests of Kiln, in one binary: the real program on real files.
+
+mod support;
+mod tidy;
