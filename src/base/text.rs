@@ -40,7 +40,7 @@ pub fn duration(value: Duration) -> String {
     let secs = (value.as_millis() + 500) / 1000;
     if tenths == 0 {
         "0s".to_owned()
-    } else if tenths < 100 && tenths % 10 != 0 {
+    } else if tenths < 100 && !tenths.is_multiple_of(10) {
         format!("{}.{}s", tenths / 10, tenths % 10)
     } else if secs < 60 {
         format!("{secs}s")

@@ -13,9 +13,12 @@ const FIRST: &str = include_str!("init.toml");
 pub(crate) fn init(context: &Context) -> Result<u8, Fail> {
     let path = context.surroundings.folder.join("pipeline.toml");
     let file = OpenOptions::new().write(true).create_new(true).open(&path);
-    let mut file = file.map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => Fail::Usage("there is a pipeline.toml here already".to_owned(), None),
-        _ => Fail::Surroundings(format!("{}: {error}", path.display())),
+    let mut file = file.map_err(|error| {
+        if error.kind() == ErrorKind::AlreadyExists {
+            Fail::Usage("there is a pipeline.toml here already".to_owned(), None)
+        } else {
+            Fail::Surroundings(format!("{}: {error}", path.display()))
+        }
     })?;
     file.write_all(FIRST.as_bytes()).map_err(|error| Fail::Surroundings(format!("{}: {error}", path.display())))?;
     print("wrote pipeline.toml; try `kiln plan`, then `kiln run`\n")?;

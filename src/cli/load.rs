@@ -121,7 +121,10 @@ fn text(path: &Path) -> Result<Source, Fail> {
     let mut bytes = Vec::new();
     // One byte over the limit is enough to refuse the file.
     fs::File::open(path).and_then(|file| file.take(read::MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(cannot)?;
-    read::source(&name, bytes).map_err(|(source, problem)| Fail::Mistakes(source, vec![problem]))
+    read::source(&name, bytes).map_err(|wrong| {
+        let (source, problem) = *wrong;
+        Fail::Mistakes(source, vec![problem])
+    })
 }
 
 /// The folder that paths are relative to.

@@ -24,12 +24,12 @@ const SECTIONS: [&str; 9] =
 ///
 /// # Errors
 /// That it is too large or not UTF-8, with the line.
-pub fn source(name: &str, bytes: Vec<u8>) -> Result<Source, (Source, Problem)> {
+pub fn source(name: &str, bytes: Vec<u8>) -> Result<Source, Box<(Source, Problem)>> {
     let named = |text: String| Source { name: name.to_owned(), text: Arc::from(text) };
     if bytes.len() as u64 > MAX_BYTES {
         let problem = Problem::new("file-too-large", format!("the file is over {} MiB", MAX_BYTES >> 20))
             .help("a pipeline file declares data; it does not hold it");
-        return Err((named(String::new()), problem));
+        return Err(Box::new((named(String::new()), problem)));
     }
     match String::from_utf8(bytes) {
         Ok(text) => Ok(named(text)),
@@ -39,7 +39,7 @@ pub fn source(name: &str, bytes: Vec<u8>) -> Result<Source, (Source, Problem)> {
             let problem = Problem::new("not-utf8", "the file is not UTF-8")
                 .at(&(at..at + '\u{fffd}'.len_utf8()), "this byte")
                 .help("save the file as UTF-8");
-            Err((named(text), problem))
+            Err(Box::new((named(text), problem)))
         }
     }
 }
@@ -186,10 +186,7 @@ impl Reader {
             sound = false;
             let span = error.span().unwrap_or_else(|| value.span());
             self.problems.push(form(&error, &span, place));
-            let taken = match value.get_mut() {
-                DeValue::Table(table) => take_out(table, &span),
-                _ => false,
-            };
+            let taken = if let DeValue::Table(table) = value.get_mut() { take_out(table, &span) } else { false };
             if !taken || self.problems.len() > MAX_PROBLEMS {
                 return None;
             }

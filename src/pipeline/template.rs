@@ -260,10 +260,8 @@ impl ShellState {
             '`' => self.backtick(),
             '#' if word_start => self.levels.push(Level::Comment),
             '(' if self.previous != '$' || self.levels.last() != Some(&Level::Bare) => self.levels.push(Level::Bare),
-            ')' => {
-                if self.levels.last() == Some(&Level::Bare) {
-                    self.levels.pop();
-                }
+            ')' if self.levels.last() == Some(&Level::Bare) => {
+                self.levels.pop();
             }
             '<' if self.previous != '<' => self.mark = here_mark(rest).or_else(|| self.mark.take()),
             '\n' => self.end_of_line(),

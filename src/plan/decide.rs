@@ -149,10 +149,8 @@ impl Basis<'_> {
                 _ => code,
             };
             let reason = Reason { what: what.map(str::to_owned), ..Reason::new(code) };
-            match code {
-                ReasonCode::InputAdded | ReasonCode::InputRemoved | ReasonCode::OutputMoved => reason,
-                _ => reason.change(old, new),
-            }
+            let plain = [ReasonCode::InputAdded, ReasonCode::InputRemoved, ReasonCode::OutputMoved].contains(&code);
+            if plain { reason } else { reason.change(old, new) }
         });
         let mut reasons: Vec<_> = reasons.collect();
         reasons.sort_by_key(|reason| reason.code);

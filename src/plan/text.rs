@@ -48,7 +48,7 @@ pub fn text(
         }
         let mut text = format!("  {:<5}  {:<name_width$}", step.action.word(), names(step));
         if let Some(width) = time_width {
-            text += &format!("  {:>width$}", expected(step).unwrap_or_default());
+            write!(text, "  {:>width$}", expected(step).unwrap_or_default()).expect("a String takes everything");
         }
         line(&mut out, &format!("{text}  {}", reasons(&step.reasons, heading.now)));
     }

@@ -1,6 +1,7 @@
 //! The run on virtual time, with scripted steps: traces of what happens when.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use super::*;
 use crate::base::job::{BuildMode, JobState, Schedule};
@@ -60,8 +61,8 @@ fn case(steps: &[&str], jobs: usize, schedule: Schedule) -> Case {
     for step in steps {
         let (name, inputs) = step.split_once('<').unwrap_or((step, "src"));
         let inputs: Vec<_> = inputs.split_whitespace().map(|input| format!("{input:?}")).collect();
-        text +=
-            &format!("[dataset.{0}]\npath = \"{0}\"\ninputs = [{1}]\nrun = \"x\"\n", name.trim(), inputs.join(", "));
+        let (name, inputs) = (name.trim(), inputs.join(", "));
+        writeln!(text, "[dataset.{name}]\npath = \"{name}\"\ninputs = [{inputs}]\nrun = \"x\"").unwrap();
     }
     let (raw, problems) = read::read(&text);
     assert_eq!(problems, []);
@@ -169,17 +170,19 @@ impl Case {
             reporters: Vec::new(),
             signals,
         });
-        let sender = async {
-            for ms in self.signals {
-                sleep_until(Instant::now() + Duration::from_millis(ms)).await;
-                signal.send("Ctrl-C").unwrap();
-            }
-            std::future::pending::<()>().await;
-        };
-        let driven = tokio::select! { driven = drive => driven, () = sender => unreachable!() };
+        let driven = tokio::select! { driven = drive => driven, () = send(self.signals, signal) => unreachable!() };
         let published = engine.published();
         Ran { driven, events: journal.events, published }
     }
+}
+
+/// Sends a signal at each of these milliseconds.
+async fn send(at: Vec<u64>, signal: mpsc::UnboundedSender<&'static str>) {
+    for ms in at {
+        sleep_until(Instant::now() + Duration::from_millis(ms)).await;
+        signal.send("Ctrl-C").unwrap();
+    }
+    std::future::pending::<()>().await;
 }
 
 fn started(pipeline: &Pipeline, plan: &Plan, policy: &Policy) -> RunStarted {

@@ -1,4 +1,9 @@
 //! The integration tests of Kiln, in one binary: the real program on real files.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and is no part of Kiln"
+)]
 
 mod support;
 mod tidy;

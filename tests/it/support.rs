@@ -37,7 +37,7 @@ impl Project {
 
     /// Writes `pipeline.toml`: [`HEAD`] and `text`.
     pub(crate) fn pipeline(&self, text: &str) {
-        self.write("pipeline.toml", &format!("{HEAD}{text}"));
+        self.write("pipeline.toml", format!("{HEAD}{text}"));
     }
 
     pub(crate) fn path(&self, path: &str) -> PathBuf {

@@ -51,7 +51,7 @@ pub(crate) async fn run(start: Start, updates: Updates, stop: watch::Receiver<St
     let mut reader = Receiver::from_owned_fd(reader.into()).map_err(|error| format!("no pipe: {error}"))?;
     let mut follow = Follow { child, stop, asked: Stop::Go, kill_at: None, grace: start.grace };
     let status =
-        follow.to_the_end(&mut reader, &mut log).await.map_err(|error| format!("could not be followed: {error}"))?;
+        follow.until_end(&mut reader, &mut log).await.map_err(|error| format!("could not be followed: {error}"))?;
     drain(&reader, &mut log).map_err(|error| format!("its output could not be kept: {error}"))?;
     Ok(Exit { status, stopped: follow.asked > Stop::Go, tail: log.tail() })
 }
@@ -70,10 +70,14 @@ fn spawn(start: &Start) -> Result<(io::PipeReader, Child), StartError> {
     let mut command = Command::new(program);
     command.args(arguments).env_clear().envs(&start.env).current_dir(&start.workdir);
     command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
-    let child = command.spawn().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => format!("command not found: {program}"),
-        io::ErrorKind::PermissionDenied => format!("not executable: {program}"),
-        _ => format!("{program} could not be started: {error}"),
+    let child = command.spawn().map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            format!("command not found: {program}")
+        } else if error.kind() == io::ErrorKind::PermissionDenied {
+            format!("not executable: {program}")
+        } else {
+            format!("{program} could not be started: {error}")
+        }
     })?;
     Ok((reader, child))
 }
@@ -87,7 +91,7 @@ struct Follow {
 }
 
 impl Follow {
-    async fn to_the_end(&mut self, reader: &mut Receiver, log: &mut Log) -> io::Result<ExitStatus> {
+    async fn until_end(&mut self, reader: &mut Receiver, log: &mut Log) -> io::Result<ExitStatus> {
         let mut open = true;
         let mut watched = true;
         self.obey();
