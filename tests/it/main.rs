@@ -5,5 +5,7 @@
     reason = "a test fails by panicking, and is no part of Kiln"
 )]
 
+mod environment;
+mod pipelines;
 mod support;
 mod tidy;
