@@ -12,6 +12,7 @@ pub mod plan;
 pub mod report;
 pub mod run;
 pub mod select;
+mod session;
 pub mod signal;
 pub mod store;
 pub mod view;

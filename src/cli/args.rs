@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::base::job::{BuildMode, JobState, Schedule};
 use crate::report::style::OutputMode;
+use crate::session::Request;
 
 /// Builds data pipelines that are declared in one TOML file.
 #[derive(Debug, Parser)]
@@ -131,6 +132,21 @@ pub struct Wanted {
     /// When a step may start [default: that of the file, else stages]
     #[arg(long, value_enum)]
     pub schedule: Option<Schedule>,
+}
+
+impl Wanted {
+    /// What is asked for.
+    pub(crate) fn request(&self) -> Request {
+        Request {
+            targets: self.targets.clone(),
+            mode: self.mode,
+            engine: self.engine.clone(),
+            vars: self.var.clone(),
+            project: self.project.clone(),
+            jobs: self.jobs,
+            schedule: self.schedule,
+        }
+    }
 }
 
 /// `kiln run`

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use crate::base::text::count;
-use crate::cli::fail::{Fail, mistakes};
-use crate::cli::load::{self, Given};
-use crate::cli::session::{open_engine, state};
-use crate::cli::{Context, print};
+use crate::cli::fail::mistakes;
+use crate::cli::{Context, find, print};
 use crate::exit;
+use crate::session::fail::Fail;
+use crate::session::load::{self, Given};
+use crate::session::{open_engine, state};
 
 pub(crate) fn check(context: &Context, files: Vec<PathBuf>, vars: &[(String, String)]) -> Result<u8, Fail> {
     let files = if files.is_empty() { default(context)? } else { files };
@@ -25,9 +26,9 @@ pub(crate) fn check(context: &Context, files: Vec<PathBuf>, vars: &[(String, Str
 }
 
 fn default(context: &Context) -> Result<Vec<PathBuf>, Fail> {
-    let all = load::find_all(&context.surroundings);
+    let all = find::find_all(&context.surroundings);
     if context.file.is_some() || all.is_empty() {
-        return load::find(context.file.as_deref(), &context.surroundings).map(|file| vec![file]);
+        return find::find(context.file.as_deref(), &context.surroundings).map(|file| vec![file]);
     }
     Ok(all)
 }
@@ -35,7 +36,8 @@ fn default(context: &Context) -> Result<Vec<PathBuf>, Fail> {
 /// The line about a sound file, with what its engine warns of.
 fn check_one(context: &Context, file: &std::path::Path, vars: &[(String, String)]) -> Result<String, Fail> {
     let loaded = load::load(file, &Given { vars, project: None })?;
-    let engine = open_engine(context, &loaded, &state(context, &loaded.root), None)?;
+    let site = context.site();
+    let engine = open_engine(&site, &loaded, &state(&site, &loaded.root), None)?;
     let problems = engine.check();
     if problems.iter().any(|problem| !problem.warning) {
         return Err(Fail::Mistakes(loaded.source, problems));

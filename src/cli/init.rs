@@ -3,9 +3,9 @@
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 
-use crate::cli::fail::Fail;
 use crate::cli::{Context, print};
 use crate::exit;
+use crate::session::fail::Fail;
 
 /// The file. It needs nothing but a POSIX shell.
 const FIRST: &str = include_str!("init.toml");

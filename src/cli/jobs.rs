@@ -7,10 +7,7 @@ use std::time::Duration;
 
 use crate::base::job::JobState;
 use crate::cli::args::{Format, Jobs};
-use crate::cli::fail::Fail;
-use crate::cli::load;
-use crate::cli::session::state;
-use crate::cli::{Context, print};
+use crate::cli::{Context, find, print};
 use crate::clock;
 use crate::event::Counts;
 use crate::event::Stamped;
@@ -18,6 +15,9 @@ use crate::exit;
 use crate::report::job;
 use crate::report::jobs::{JobLine, list};
 use crate::run::recover::DIED;
+use crate::session::fail::Fail;
+use crate::session::load;
+use crate::session::state;
 use crate::store::StoreError;
 use crate::store::lock::is_held;
 use crate::store::read::{Reader, RunFilter, RunRow};
@@ -64,7 +64,7 @@ impl History {
     /// The history beside the pipeline file, or in `--state`.
     fn open(context: &Context) -> Result<Self, Fail> {
         let state = match &context.state {
-            Some(_) => state(context, Path::new("")),
+            Some(_) => state(&context.site(), Path::new("")),
             None => root(context)?.join(".kiln"),
         };
         let reader = Reader::open(&state).map_err(store)?;
@@ -162,7 +162,7 @@ impl History {
 fn root(context: &Context) -> Result<PathBuf, Fail> {
     let found = match &context.file {
         Some(file) => Some(file.clone()),
-        None => load::find_all(&context.surroundings).into_iter().next(),
+        None => find::find_all(&context.surroundings).into_iter().next(),
     };
     match found {
         None => Ok(context.surroundings.folder.clone()),

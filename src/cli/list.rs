@@ -7,13 +7,13 @@ use serde::Serialize;
 use crate::base::id::RecipeId;
 use crate::base::text::{age, did_you_mean};
 use crate::cli::args::Format;
-use crate::cli::fail::Fail;
-use crate::cli::load::{self, Given, Loaded};
-use crate::cli::{Context, print};
+use crate::cli::{Context, find, print};
 use crate::exit;
 use crate::pipeline::raw::{EnvValue, SecretValue};
 use crate::pipeline::template::command_line;
 use crate::pipeline::types::{Command, Item, Pipeline, Rebuild, Recipe};
+use crate::session::fail::Fail;
+use crate::session::load::{self, Given, Loaded};
 
 /// A line of the list.
 #[derive(Serialize)]
@@ -42,7 +42,7 @@ pub(crate) fn list(context: &Context, format: Format) -> Result<u8, Fail> {
 }
 
 fn open(context: &Context) -> Result<Loaded, Fail> {
-    let path = load::find(context.file.as_deref(), &context.surroundings)?;
+    let path = find::find(context.file.as_deref(), &context.surroundings)?;
     load::load(&path, &Given::default())
 }
 

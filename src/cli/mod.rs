@@ -3,14 +3,13 @@
 pub mod args;
 mod check;
 mod fail;
+mod find;
 mod init;
 mod jobs;
 mod list;
-mod load;
 mod plan;
 mod run;
 mod schema;
-mod session;
 mod surroundings;
 
 use std::ffi::OsString;
@@ -20,10 +19,11 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 
 use crate::cli::args::{Cli, Color, Command};
-use crate::cli::fail::Fail;
 use crate::cli::surroundings::Surroundings;
 use crate::exit;
 use crate::report::style::Style;
+use crate::session::Site;
+use crate::session::fail::Fail;
 
 /// What every command is given.
 pub(crate) struct Context {
@@ -34,6 +34,12 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Where requests are made.
+    pub(crate) fn site(&self) -> Site {
+        let Surroundings { environment, folder, cores, .. } = self.surroundings.clone();
+        Site { folder, state: self.state.clone(), environment, cores, grace: self.surroundings.grace() }
+    }
+
     /// How standard output is written to.
     pub(crate) fn style(&self) -> Style {
         Style {

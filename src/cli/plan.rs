@@ -2,17 +2,18 @@
 
 use crate::base::job::JobState;
 use crate::cli::args::{Format, PlanArgs, RunArgs};
-use crate::cli::fail::Fail;
-use crate::cli::session::{Known, Session};
-use crate::cli::{Context, print};
+use crate::cli::{Context, find, print};
 use crate::exit;
 use crate::plan::estimate::estimate;
 use crate::plan::json::PlanJson;
 use crate::plan::reason::Action;
 use crate::plan::text::{Heading, text};
+use crate::session::fail::Fail;
+use crate::session::{Known, Session};
 
 pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<u8, Fail> {
-    let session = Session::open(context, &args.wanted)?;
+    let file = find::find(context.file.as_deref(), &context.surroundings)?;
+    let session = Session::open(&context.site(), &file, &args.wanted.request())?;
     let planned = session.plan(!args.no_probes)?;
     let graph = &session.loaded.graph;
     let estimate = estimate(&planned.plan, graph, session.schedule, session.jobs);

@@ -3,12 +3,12 @@
 use schemars::generate::SchemaSettings;
 
 use crate::cli::args::SchemaOf;
-use crate::cli::fail::Fail;
 use crate::cli::print;
 use crate::event::Stamped;
 use crate::exit;
 use crate::pipeline::raw::RawFile;
 use crate::plan::json::PlanJson;
+use crate::session::fail::Fail;
 
 pub(crate) fn schema(what: SchemaOf) -> Result<u8, Fail> {
     let generator = SchemaSettings::draft2020_12().into_generator();

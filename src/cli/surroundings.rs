@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::cli::args::Color;
 use crate::engine::api::Environment;
@@ -44,6 +45,11 @@ impl Surroundings {
         self.var("CI").is_some_and(|ci| !matches!(ci.as_str(), "0" | "false" | "no"))
     }
 
+    /// How long a child may take to end when it is asked to. A CI service kills soon after it has asked.
+    pub(crate) fn grace(&self) -> Duration {
+        Duration::from_secs(if self.ci() { 5 } else { 10 })
+    }
+
     /// Whether the terminal can be redrawn.
     pub(crate) fn live(&self) -> bool {
         self.terminal && !self.ci() && self.var("TERM").is_none_or(|term| term != "dumb")
@@ -82,9 +88,4 @@ impl Surroundings {
         let set = self.var("COLUMNS").and_then(|columns| columns.parse().ok());
         set.or_else(|| terminal_size::terminal_size().map(|(width, _)| width.0))
     }
-}
-
-/// The name of this machine.
-pub(crate) fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -1,4 +1,8 @@
-//! From a file and a request to a plan: the part that `plan` and `run` share.
+//! From a file and a request to a plan: what the command line and the server share. Reads no environment and no arguments.
+
+pub(crate) mod fail;
+pub(crate) mod load;
+pub(crate) mod start;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -10,12 +14,7 @@ use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::{BuildMode, Schedule};
 use crate::base::span::Problem;
 use crate::base::text::did_you_mean;
-use crate::cli::Context;
-use crate::cli::args::Wanted;
-use crate::cli::fail::Fail;
-use crate::cli::load::{self, Given, Loaded};
-use crate::cli::surroundings::Surroundings;
-use crate::engine::api::{Engine, Observed, Opening};
+use crate::engine::api::{Engine, Environment, Observed, Opening};
 use crate::engine::engine;
 use crate::pipeline::types::Pipeline;
 use crate::plan::Plan;
@@ -23,7 +22,43 @@ use crate::plan::decide::Basis;
 use crate::plan::facts::Facts;
 use crate::plan::record::{History, MemoryHistory};
 use crate::select::{SelectError, Selection, Want, select};
+use crate::session::fail::Fail;
+use crate::session::load::{Given, Loaded};
 use crate::store::read::{Reader, RunRow};
+
+/// Where requests are made; the same for all of a process.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    /// The working directory.
+    pub(crate) folder: PathBuf,
+    /// The folder of the state, where it is not that of the root.
+    pub(crate) state: Option<PathBuf>,
+    /// Kiln's own environment.
+    pub(crate) environment: Environment,
+    /// How many steps run at once unless said otherwise.
+    pub(crate) cores: u32,
+    /// How long a child may take to end when it is asked to.
+    pub(crate) grace: Duration,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Request {
+    /// The targets as they were given; none for all.
+    pub(crate) targets: Vec<String>,
+    /// What is built, where it is not what the file says.
+    pub(crate) mode: Option<BuildMode>,
+    /// The engine, where it is not that of the file.
+    pub(crate) engine: Option<String>,
+    /// Variables that replace those of the file.
+    pub(crate) vars: Vec<(String, String)>,
+    /// The project key, where it is not that of the file.
+    pub(crate) project: Option<String>,
+    /// How many steps run at once, where it is not what the file says.
+    pub(crate) jobs: Option<u32>,
+    /// When a step may start, where it is not what the file says.
+    pub(crate) schedule: Option<Schedule>,
+}
 
 /// A request, understood.
 pub(crate) struct Session {
@@ -51,19 +86,22 @@ pub(crate) struct Planned {
 }
 
 impl Session {
-    /// Understands a request.
-    pub(crate) fn open(context: &Context, wanted: &Wanted) -> Result<Self, Fail> {
-        let path = load::find(context.file.as_deref(), &context.surroundings)?;
-        let given = Given { vars: &wanted.var, project: wanted.project.as_deref() };
-        let loaded = load::load(&path, &given)?;
-        let state = state(context, &loaded.root);
+    /// Understands a request about a file.
+    pub(crate) fn open(site: &Site, file: &Path, request: &Request) -> Result<Self, Fail> {
+        let given = Given { vars: &request.vars, project: request.project.as_deref() };
+        Self::of(site, load::load(file, &given)?, request)
+    }
+
+    /// Understands a request about a file that was read.
+    pub(crate) fn of(site: &Site, loaded: Loaded, request: &Request) -> Result<Self, Fail> {
+        let state = state(site, &loaded.root);
         let settings = &loaded.pipeline.settings;
-        let mode = wanted.mode.or(settings.mode).unwrap_or(BuildMode::Smart);
-        let schedule = wanted.schedule.or(settings.schedule).unwrap_or(Schedule::Stages);
-        let jobs = wanted.jobs.or(settings.max_parallel).unwrap_or(context.surroundings.cores);
-        let engine = open_engine(context, &loaded, &state, wanted.engine.as_deref())?;
+        let mode = request.mode.or(settings.mode).unwrap_or(BuildMode::Smart);
+        let schedule = request.schedule.or(settings.schedule).unwrap_or(Schedule::Stages);
+        let jobs = request.jobs.or(settings.max_parallel).unwrap_or(site.cores);
+        let engine = open_engine(site, &loaded, &state, request.engine.as_deref())?;
         let can_build = |id: RecipeId| engine.can_build(&loaded.pipeline.recipes[id]);
-        let selection = select(&loaded.pipeline, &loaded.graph, &wanted.targets, mode, &can_build);
+        let selection = select(&loaded.pipeline, &loaded.graph, &request.targets, mode, &can_build);
         let selection = selection.map_err(|error| match error {
             SelectError::Target { message, help } => Fail::Usage(message, Some(help)),
             SelectError::Nothing(_) => Fail::Nothing(error.to_string()),
@@ -90,9 +128,9 @@ impl Session {
 }
 
 /// The folder of the state.
-pub(crate) fn state(context: &Context, root: &Path) -> PathBuf {
-    match &context.state {
-        Some(state) => context.surroundings.folder.join(state),
+pub(crate) fn state(site: &Site, root: &Path) -> PathBuf {
+    match &site.state {
+        Some(state) => site.folder.join(state),
         None => root.join(".kiln"),
     }
 }
@@ -111,7 +149,7 @@ fn known(state: &Path, pipeline: &str) -> Result<Known, Fail> {
 
 /// Opens the engine that was asked for, by the command line or by the file.
 pub(crate) fn open_engine(
-    context: &Context,
+    site: &Site,
     loaded: &Loaded,
     state: &Path,
     asked: Option<&str>,
@@ -140,13 +178,8 @@ pub(crate) fn open_engine(
         pipeline: Arc::clone(&loaded.pipeline),
         root: loaded.root.clone(),
         state: state.to_owned(),
-        environment: context.surroundings.environment.clone(),
+        environment: site.environment.clone(),
         digests,
-        grace: grace(&context.surroundings),
+        grace: site.grace,
     }))
-}
-
-/// How long a child may take to end when it is asked to. A CI service kills soon after it has asked.
-fn grace(surroundings: &Surroundings) -> Duration {
-    Duration::from_secs(if surroundings.ci() { 5 } else { 10 })
 }

@@ -1,0 +1,43 @@
+//! What ends a request early, with the exit code that it comes to. Does not know how it is shown.
+
+use crate::base::span::{Problems, Source};
+use crate::exit;
+
+/// Why a command ends early.
+#[derive(Debug)]
+pub(crate) enum Fail {
+    /// Mistakes in a file.
+    Mistakes(Source, Problems),
+    /// A mistake on the command line: what and a way out.
+    Usage(String, Option<String>),
+    /// Nothing was selected.
+    Nothing(String),
+    /// The surroundings: what could not be done, and its causes.
+    Surroundings(String),
+}
+
+impl Fail {
+    /// A failure of the surroundings with all its causes.
+    pub(crate) fn because(what: &str, error: &dyn std::error::Error) -> Self {
+        let mut text = format!("{what}: {error}");
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !text.ends_with(&cause_text) {
+                text.push_str(": ");
+                text.push_str(&cause_text);
+            }
+            source = cause.source();
+        }
+        Self::Surroundings(text)
+    }
+
+    /// The exit code.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::Mistakes(..) | Self::Usage(..) => exit::WRONG,
+            Self::Nothing(_) => exit::NOTHING,
+            Self::Surroundings(_) => exit::SURROUNDINGS,
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! From a plan to a run that is driven: the lock, what a run that died left, the id, the steps. Does not know who watches.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::base::file::FileDigest;
+use crate::base::job::JobId;
+use crate::base::text::count;
+use crate::engine::api::{Engine, Work};
+use crate::event::{PlannedStep, RunStarted};
+use crate::plan::estimate::{estimate, remaining};
+use crate::plan::reason::Action;
+use crate::report::api::Reporter;
+use crate::run::recover::recover;
+use crate::run::setup::{Policy, Setup, SetupStep};
+use crate::run::state::Run;
+use crate::run::{Drive, Driven, drive};
+use crate::session::fail::Fail;
+use crate::session::{Planned, Session};
+use crate::store::StoreError;
+use crate::store::lock::{Lock, LockError};
+use crate::store::read::Reader;
+use crate::store::write::Writer;
+
+/// Tells which batches of a journal are on disk, or why no more will be.
+pub(crate) type Committed = mpsc::UnboundedReceiver<Result<u64, String>>;
+
+/// Takes the lock of a pipeline.
+pub(crate) fn lock(session: &Session) -> Result<Lock, Fail> {
+    let name = &session.pipeline().name;
+    let holder =
+        format!("process {} on {}, since {}", std::process::id(), host(), crate::clock::now().strftime("%F %T UTC"));
+    Lock::take(&session.state, name, &holder).map_err(|error| match error {
+        LockError::Held(holder) => Fail::Surroundings(format!("a run of `{name}` goes on: {holder}")),
+        LockError::Io(error) => Fail::because("the lock of the pipeline", &error),
+    })
+}
+
+/// Opens the store for writing.
+pub(crate) fn open_journal(state: &Path) -> Result<(Writer, Committed), Fail> {
+    let (told, committed) = mpsc::unbounded_channel();
+    let tell = Box::new(move |result: Result<u64, StoreError>| {
+        // When the run is over nobody listens any more, and `close` tells what is left.
+        drop(told.send(result.map_err(|error| error.to_string())));
+    });
+    let writer = Writer::open(state, tell).map_err(|error| Fail::because("no run can be kept", &error))?;
+    Ok((writer, committed))
+}
+
+/// Puts in place what a run that died was about to, and tells the store how it ended.
+pub(crate) fn finish_the_dead(session: &Session, writer: &mut Writer) -> Result<(), Fail> {
+    let store = |error: StoreError| Fail::because("the history cannot be read", &error);
+    let Some(reader) = Reader::open(&session.state).map_err(store)? else { return Ok(()) };
+    let dead = reader.unfinished(&session.pipeline().name).map_err(store)?;
+    let unsettled = recover(&dead, session.engine.as_ref(), writer, crate::clock::now());
+    for run in &dead {
+        let done = count(run.publishing.len(), "step");
+        tracing::info!(job = %run.job, finished = done, "a run that died was ended");
+    }
+    writer.flush().map_err(|error| Fail::because("the history cannot be kept", &error))?;
+    if let Some(step) = unsettled.first() {
+        tracing::warn!(step, "what a run that died was about to put in place is gone");
+    }
+    session.engine.tidy().map_err(|error| Fail::because("what a run that died left cannot be tidied up", &error))
+}
+
+/// A new id. Runs of one millisecond get ids of the next ones.
+pub(crate) fn new_job(session: &Session) -> Result<(JobId, jiff::Timestamp), Fail> {
+    let store = |error: StoreError| Fail::because("the history cannot be read", &error);
+    let reader = Reader::open(&session.state).map_err(store)?;
+    let began = crate::clock::now();
+    let mut stamp = began;
+    loop {
+        let text = stamp.to_zoned_datetime(jiff::tz::TimeZone::UTC).strftime("%Y-%m-%dT%H-%M-%S.%3f").to_string();
+        let job = JobId::new(&session.pipeline().name, &text);
+        let taken = reader.as_ref().map_or(Ok(false), |reader| reader.job_exists(&job)).map_err(store)?;
+        if !taken {
+            return Ok((job, began));
+        }
+        stamp += jiff::SignedDuration::from_millis(1);
+    }
+}
+
+/// Who asked for a run, and how it can be asked for again.
+pub(crate) struct Origin {
+    /// Who started it.
+    pub(crate) by: String,
+    /// How to call `kiln run` for the same file, to which targets can be added.
+    pub(crate) again: String,
+}
+
+/// A run that only has to be driven.
+pub(crate) struct Ready {
+    job: JobId,
+    began: jiff::Timestamp,
+    run: Run,
+    started: RunStarted,
+    engine: Arc<dyn Engine>,
+    works: Vec<Arc<dyn Work>>,
+    seen: Vec<FileDigest>,
+}
+
+impl Ready {
+    /// Makes every step ready.
+    pub(crate) fn make(
+        session: &Session,
+        planned: Planned,
+        (job, began): (JobId, jiff::Timestamp),
+        policy: Policy,
+        origin: Origin,
+    ) -> Result<Self, Fail> {
+        let Steps { works, setup: steps, events } = Steps::make(session, &planned)?;
+        let started = started(session, &planned, origin, events);
+        let up_to_date = planned.plan.counts().skip as u64;
+        let Planned { facts, seen, known, .. } = planned;
+        let (pipeline, mode) = (Arc::clone(session.pipeline()), session.selection.mode);
+        let setup = Setup { job: job.clone(), pipeline, facts, history: known.history, mode, policy, steps };
+        let run = Run::new(setup, up_to_date);
+        Ok(Self { job, began, run, started, engine: Arc::clone(&session.engine), works, seen })
+    }
+
+    /// Carries the run out, to its end.
+    pub(crate) async fn drive(
+        self,
+        writer: &mut Writer,
+        committed: Committed,
+        reporters: Vec<Box<dyn Reporter>>,
+        signals: mpsc::UnboundedReceiver<&'static str>,
+    ) -> Driven {
+        let Self { job, began, run, started, engine, works, seen } = self;
+        let journal = writer;
+        drive(Drive { run, job, began, started, engine, works, seen, journal, committed, reporters, signals }).await
+    }
+}
+
+/// What the plan comes to for the run.
+struct Steps {
+    works: Vec<Arc<dyn Work>>,
+    setup: Vec<SetupStep>,
+    events: Vec<PlannedStep>,
+}
+
+impl Steps {
+    fn make(session: &Session, planned: &Planned) -> Result<Self, Fail> {
+        let remaining = remaining(&planned.plan, &session.loaded.graph);
+        let mut steps = Self { works: Vec::new(), setup: Vec::new(), events: Vec::new() };
+        let mut problems = Vec::new();
+        for step in planned.plan.active() {
+            let recipe = &session.pipeline().recipes[step.id];
+            match session.engine.prepare(step.id) {
+                Err(found) => problems.extend(found),
+                Ok(work) => {
+                    let command = work.describe();
+                    let (id, stage, action) = (step.id, step.stage, step.action);
+                    steps.setup.push(SetupStep { id, stage, action, command, remaining_ms: remaining[id] });
+                    steps.works.push(work);
+                }
+            }
+            steps.events.push(PlannedStep {
+                id: recipe.name.clone(),
+                outputs: session.pipeline().output_names(step.id).map(str::to_owned).collect(),
+                stage: step.stage,
+                action: step.action,
+                reasons: step.reasons.clone(),
+                expected_ms: step.expected_ms,
+                place: session.loaded.place(recipe.span.start),
+            });
+        }
+        if problems.is_empty() { Ok(steps) } else { Err(Fail::Mistakes(session.loaded.source.clone(), problems)) }
+    }
+}
+
+/// The first event.
+fn started(session: &Session, planned: &Planned, origin: Origin, steps: Vec<PlannedStep>) -> RunStarted {
+    let pipeline = session.pipeline();
+    let estimate = estimate(&planned.plan, &session.loaded.graph, session.schedule, session.jobs);
+    RunStarted {
+        pipeline: pipeline.name.clone(),
+        project: pipeline.project.clone(),
+        file: session.loaded.source.name.clone(),
+        engine: session.engine.name().to_owned(),
+        mode: session.selection.mode,
+        schedule: session.schedule,
+        targets: session.selection.targets.clone(),
+        max_parallel: session.jobs,
+        by: origin.by,
+        pid: std::process::id(),
+        host: host(),
+        kiln: env!("CARGO_PKG_VERSION").to_owned(),
+        again: origin.again,
+        up_to_date: planned.plan.steps.iter().filter(|step| step.action == Action::Skip).count() as u64,
+        expected_ms: (estimate.unknown == 0).then_some(estimate.most_ms),
+        steps,
+    }
+}
+
+/// The name of this machine.
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
