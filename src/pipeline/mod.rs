@@ -2,6 +2,7 @@
 //! know what is built.
 
 pub mod check;
+pub mod dss_wire;
 mod paths;
 pub mod raw;
 pub mod read;
