@@ -8,6 +8,9 @@ use crate::base::job::{BuildMode, JobState, Schedule};
 use crate::report::style::OutputMode;
 use crate::session::Request;
 
+/// The heading of the options that every command has.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Builds data pipelines that are declared in one TOML file.
 #[derive(Debug, Parser)]
 #[command(name = "kiln", version, max_term_width = 100, disable_help_subcommand = true, arg_required_else_help = true)]
@@ -19,16 +22,16 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
     /// The pipeline file [default: pipeline.toml, else the only file in pipelines/]
-    #[arg(short, long, global = true, value_name = "FILE")]
+    #[arg(short, long, global = true, value_name = "FILE", help_heading = EVERYWHERE)]
     pub file: Option<PathBuf>,
     /// Where history and logs are kept [default: .kiln in the root]
-    #[arg(long, global = true, value_name = "DIR", env = "KILN_STATE")]
+    #[arg(long, global = true, value_name = "DIR", env = "KILN_STATE", help_heading = EVERYWHERE)]
     pub state: Option<PathBuf>,
     /// When to use colours
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto, help_heading = EVERYWHERE)]
     pub color: Color,
     /// Say more about what Kiln itself does (-vv: everything); KILN_LOG has the same for parts of it
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = EVERYWHERE)]
     pub verbose: u8,
 }
 
@@ -207,8 +210,12 @@ pub enum Jobs {
     /// List runs, the newest first
     List {
         /// Only those in this state: RUNNING, DONE, FAILED, ABORTED
-        #[arg(long, value_enum, ignore_case = true)]
+        #[arg(id = "job_state", long = "state", value_name = "STATE", value_enum, ignore_case = true)]
         state: Option<JobState>,
+        /// What --state is for other commands: where history and logs are kept
+        // The id is that of the option of every command, whose place this one takes.
+        #[arg(id = "state", long = "state-dir", value_name = "DIR", help_heading = EVERYWHERE)]
+        state_dir: Option<PathBuf>,
         /// Only those that began at or after this: 2026-11-01, 2026-11-01T02:00
         #[arg(long, value_name = "TIME")]
         since: Option<String>,

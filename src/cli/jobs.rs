@@ -26,7 +26,7 @@ use crate::view::{RunView, StepState};
 pub(crate) fn jobs(context: &Context, jobs: Jobs) -> Result<u8, Fail> {
     let history = History::open(context)?;
     match jobs {
-        Jobs::List { state, since, until, limit, format } => {
+        Jobs::List { state, since, until, limit, format, state_dir: _ } => {
             let since = since.map(|text| time("--since", &text)).transpose()?;
             let until = until.map(|text| time("--until", &text)).transpose()?;
             history.list(context, &RunFilter { state, since, until, limit: Some(limit), pipeline: None }, format)
@@ -87,8 +87,9 @@ impl History {
             }
             Format::Text if rows.is_empty() => print("no runs\n")?,
             Format::Text => {
-                let lines: Vec<JobLine> = rows.iter().map(line).collect();
-                print(&list(&lines, &context.style(), clock::now()))?;
+                let now = clock::now();
+                let lines: Vec<JobLine> = rows.iter().map(|row| line(row, now)).collect();
+                print(&list(&lines, &context.style(), now))?;
             }
         }
         Ok(exit::OK)
@@ -170,7 +171,8 @@ fn root(context: &Context) -> Result<PathBuf, Fail> {
     }
 }
 
-fn line(row: &RunRow) -> JobLine {
+fn line(row: &RunRow, now: jiff::Timestamp) -> JobLine {
+    let so_far = || u64::try_from(now.duration_since(row.start).as_millis()).unwrap_or_default();
     JobLine {
         job: row.id.clone(),
         state: row.state,
@@ -183,7 +185,7 @@ fn line(row: &RunRow) -> JobLine {
             current: row.current,
         },
         began: row.start,
-        took_ms: row.took_ms.unwrap_or_default(),
+        took_ms: row.took_ms.unwrap_or_else(|| if row.state == JobState::Running { so_far() } else { 0 }),
         by: row.by.clone(),
         targets: row.targets.clone(),
         why: row.why.clone(),
@@ -270,7 +272,8 @@ impl Follower<'_> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Fail::because("the run cannot be followed", &error))?;
         while !self.over() {
-            runtime.block_on(tokio::time::sleep(LOOK_EVERY));
+            // Within the runtime: a sleep that is made outside of one panics.
+            runtime.block_on(async { tokio::time::sleep(LOOK_EVERY).await });
             let alive = is_held(&self.history.state, &self.row.pipeline);
             self.read()?;
             self.print()?;

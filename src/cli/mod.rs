@@ -14,6 +14,7 @@ mod surroundings;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
@@ -88,10 +89,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     diagnostics(cli.verbose, &surroundings);
     let Cli { command, file, state, color, .. } = cli;
     let context = Context { file, state, color, surroundings };
-    match dispatch(&context, command) {
+    guarded(|| match dispatch(&context, command) {
         Ok(code) => code,
         Err(fail) => tell(&context.render(&fail), fail.code()),
-    }
+    })
+}
+
+/// A panic is a bug of ours and has an exit code of its own. What it says was printed already.
+fn guarded(command: impl FnOnce() -> u8) -> u8 {
+    std::panic::catch_unwind(AssertUnwindSafe(command))
+        .unwrap_or_else(|_| tell("error: this is a bug in Kiln; please report it with what stands above\n", exit::BUG))
 }
 
 fn dispatch(context: &Context, command: Command) -> Result<u8, Fail> {
@@ -137,4 +144,15 @@ fn diagnostics(verbose: u8, surroundings: &Surroundings) {
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(verbose > 1);
     // The second of two command lines in one process (a test) keeps the first one's.
     drop(subscriber.with_ansi(surroundings.error_terminal).try_init());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_has_its_exit_code() {
+        assert_eq!(guarded(|| exit::OK), exit::OK);
+        assert_eq!(guarded(|| panic!("on purpose")), exit::BUG);
+    }
 }

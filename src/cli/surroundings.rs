@@ -72,9 +72,7 @@ impl Surroundings {
         if self.ci() {
             return "ci".to_owned();
         }
-        self.var("USER")
-            .or_else(|| self.var("LOGNAME"))
-            .unwrap_or_else(|| rustix::process::getuid().as_raw().to_string())
+        self.var("USER").or_else(|| self.var("LOGNAME")).unwrap_or_else(account)
     }
 
     /// The columns and the lines of the terminal.
@@ -88,4 +86,17 @@ impl Surroundings {
         let set = self.var("COLUMNS").and_then(|columns| columns.parse().ok());
         set.or_else(|| terminal_size::terminal_size().map(|(width, _)| width.0))
     }
+}
+
+/// The name of the account that the process runs under, as far as the file of accounts knows it, else its number: a
+/// container often sets no `USER`.
+fn account() -> String {
+    let number = rustix::process::getuid().as_raw().to_string();
+    let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = accounts.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == number).then(|| name.to_owned())
+    });
+    name.filter(|name| !name.is_empty()).unwrap_or(number)
 }

@@ -106,6 +106,9 @@ impl Session {
             SelectError::Target { message, help } => Fail::Usage(message, Some(help)),
             SelectError::Nothing(_) => Fail::Nothing(error.to_string()),
         })?;
+        let (file, root) = (&loaded.source.name, loaded.root.display());
+        let selected = selection.want.values().filter(|want| **want != Want::No).count();
+        tracing::debug!(file, %root, state = %state.display(), engine = engine.name(), %mode, selected, "the pipeline is read");
         Ok(Self { loaded, state, engine, selection, jobs, schedule })
     }
 
@@ -123,6 +126,7 @@ impl Session {
         let history = known.history.as_ref();
         let basis = Basis { pipeline: self.pipeline(), facts: &facts, history, mode: self.selection.mode };
         let plan = Plan::make(&basis, &self.loaded.graph, &self.selection, &known.durations).map_err(mistakes)?;
+        tracing::debug!(read = seen.len(), remembered = known.durations.len(), counts = ?plan.counts(), "it is decided");
         Ok(Planned { plan, facts, seen, known })
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn lock(session: &Session) -> Result<Lock, Fail> {
         format!("process {} on {}, since {}", std::process::id(), host(), crate::clock::now().strftime("%F %T UTC"));
     Lock::take(&session.state, name, &holder).map_err(|error| match error {
         LockError::Held(holder) => Fail::Surroundings(format!("a run of `{name}` goes on: {holder}")),
-        LockError::Io(error) => Fail::because("the lock of the pipeline", &error),
+        LockError::Io(error) => Fail::because(&format!("no state can be kept in {}", session.state.display()), &error),
     })
 }
 
