@@ -1,7 +1,7 @@
 //! The lines that a run leaves behind on a terminal or in a file: one for each event, what steps print, the summary. Does
 //! not know where they are written, nor what is drawn below them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::line::{Line, Tint, columns};
 use super::output::{Block, Lines};
@@ -30,12 +30,26 @@ pub(crate) struct Feed {
     took: usize,
     lines: BTreeMap<String, Lines>,
     blocks: BTreeMap<String, Block>,
+    /// Steps whose beginning was told.
+    begun: BTreeSet<String>,
+    /// What steps printed before their beginning was told: events come only when they are on disk.
+    early: BTreeMap<String, Vec<u8>>,
 }
 
 impl Feed {
     /// A feed without a line so far. `state` is the state's folder, as a prefix of paths that are shown.
     pub(crate) fn new(style: Style, output: OutputMode, state: String) -> Self {
-        Self { style, output, state, names: 0, took: 3, lines: BTreeMap::new(), blocks: BTreeMap::new() }
+        Self {
+            style,
+            output,
+            state,
+            names: 0,
+            took: 3,
+            lines: BTreeMap::new(),
+            blocks: BTreeMap::new(),
+            begun: BTreeSet::new(),
+            early: BTreeMap::new(),
+        }
     }
 
     /// The style of its lines.
@@ -62,7 +76,7 @@ impl Feed {
     pub(crate) fn event(&mut self, view: &RunView, event: &Stamped) -> String {
         let line = match &event.event {
             Event::RunStarted(started) => self.began(started, event),
-            Event::StepStarted { step, .. } => return self.rest(step),
+            Event::StepStarted { step, .. } => return self.step_began(step),
             Event::StepPublishing { .. } => return String::new(),
             Event::StepEnded(ended) => return self.ended(view, ended, event),
             Event::StepCurrent { step } => {
@@ -82,6 +96,10 @@ impl Feed {
 
     /// The lines for what a step printed, as far as they are to be shown now.
     pub(crate) fn output(&mut self, step: &str, bytes: &[u8]) -> String {
+        if self.output == OutputMode::Stream && !self.begun.contains(step) {
+            self.early.entry(step.to_owned()).or_default().extend_from_slice(bytes);
+            return String::new();
+        }
         match self.output {
             OutputMode::Failed => String::new(),
             OutputMode::Grouped => {
@@ -94,6 +112,13 @@ impl Feed {
                 self.prefixed(step, lines)
             }
         }
+    }
+
+    fn step_began(&mut self, step: &str) -> String {
+        let early = self.early.remove(step).unwrap_or_default();
+        let rest = self.rest(step);
+        self.begun.insert(step.to_owned());
+        rest + &self.output(step, &early)
     }
 
     fn began(&mut self, started: &RunStarted, event: &Stamped) -> Line {
@@ -164,17 +189,21 @@ impl Feed {
         lines.iter().map(|text| self.style.line(&prefix.clone().printed(text))).collect()
     }
 
-    /// The line of a step that has no end yet.
+    /// What a step printed that was not told yet: the line that has no end, or all before the step's beginning was told.
     fn rest(&mut self, step: &str) -> String {
-        let rest = self.lines.remove(step).and_then(|mut lines| lines.finish());
-        self.prefixed(step, rest.into_iter().collect())
+        let early = self.early.remove(step).unwrap_or_default();
+        let mut cutter = self.lines.remove(step).unwrap_or_default();
+        let mut lines = cutter.push(&early);
+        lines.extend(cutter.finish());
+        self.prefixed(step, lines)
     }
 
     /// What is left of steps whose end was not told.
     fn all_rest(&mut self) -> String {
         let mut out = String::new();
-        while let Some((step, mut lines)) = self.lines.pop_first() {
-            out += &self.prefixed(&step, lines.finish().into_iter().collect());
+        let open: BTreeSet<String> = self.lines.keys().chain(self.early.keys()).cloned().collect();
+        for step in open {
+            out += &self.rest(&step);
         }
         while let Some((step, block)) = self.blocks.pop_first() {
             out += &self.prefixed(&step, block.into_lines().0);

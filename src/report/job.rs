@@ -13,6 +13,8 @@ use crate::view::{RunView, StepState, StepView};
 
 /// How wide the column of step names gets at most.
 const NAMES: usize = 40;
+/// The column of step names.
+const STEP: usize = 8;
 
 /// A job in full. `job_state` is the one to show, as a run whose process died cannot tell that itself; `state` is the
 /// state's folder as it is put before the paths of logs.
@@ -104,22 +106,21 @@ fn head(view: &RunView, job_state: JobState, style: &Style) -> String {
 }
 
 fn steps(view: &RunView, style: &Style) -> String {
-    let names = view.steps.iter().map(|step| columns(&step.plan.id)).max();
-    let after_names = names.unwrap_or_default().min(NAMES) + 9;
-    let widest = view.steps.iter().map(|step| columns(&took(view, step))).max();
-    let after = after_names + widest.unwrap_or_default() + 2;
-    view.steps
-        .iter()
-        .map(|step| {
-            let (word, tint) = step_word(step.state);
-            let line = Line::new()
-                .tint(tint, word)
-                .at(7, Tint::Plain, &step.plan.id)
-                .at(after_names, Tint::Plain, &took(view, step))
-                .at(after, Tint::Plain, &why(view, step));
-            style.cut(&line)
-        })
-        .collect()
+    let widest =
+        |head: &str, cells: &mut dyn Iterator<Item = usize>| cells.max().unwrap_or_default().max(columns(head));
+    let names = widest("STEP", &mut view.steps.iter().map(|step| columns(&step.plan.id))).min(NAMES);
+    let times = widest("TOOK", &mut view.steps.iter().map(|step| columns(&took(view, step))));
+    let row = |tint, word: &str, name: &str, took: &str, why: &str| {
+        let line = Line::new().tint(tint, word).at(STEP, Tint::Plain, name);
+        let line = line.at(STEP + names + 2, Tint::Plain, took).at(STEP + names + times + 4, Tint::Plain, why);
+        style.cut(&line)
+    };
+    let mut out = row(Tint::Plain, "STATE", "STEP", "TOOK", "WHY");
+    for step in &view.steps {
+        let (word, tint) = step_word(step.state);
+        out += &row(tint, word, &step.plan.id, &took(view, step), &why(view, step));
+    }
+    out
 }
 
 /// How long a step took, or has taken so far.

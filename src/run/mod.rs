@@ -195,6 +195,7 @@ impl Driver<'_> {
         let log = self.drive.run.log(step, 1);
         let attempt = Attempt { job: self.drive.job.clone(), number: 1, log, inputs };
         let updates = Updates { step, to: self.output_to.clone() };
+        tracing::debug!(step = self.drive.run.name(step), log = attempt.log, "a step starts");
         let work = Arc::clone(&self.drive.works[step]);
         let stop = self.stop.subscribe();
         let began = Instant::now();
@@ -207,6 +208,7 @@ impl Driver<'_> {
     }
 
     fn flush(&mut self, staged: Vec<Staged>) {
+        tracing::debug!(outputs = staged.len(), "new outputs are flushed");
         let engine = Arc::clone(&self.drive.engine);
         self.jobs.spawn_blocking(move || Done::Flushed(engine.flush(&staged).map_err(|error| error.to_string())));
     }
@@ -226,7 +228,13 @@ impl Driver<'_> {
 
     fn task(&mut self, done: Result<Done, tokio::task::JoinError>) {
         match done {
-            Ok(Done::Ended(step, ended, took_ms)) => self.input(Input::Ended { step, ended, took_ms }),
+            Ok(Done::Ended(step, ended, took_ms)) => {
+                // All that it printed is there by now, and is shown before its end.
+                while let Ok((step, bytes)) = self.output.try_recv() {
+                    self.print(step, &bytes);
+                }
+                self.input(Input::Ended { step, ended, took_ms });
+            }
             Ok(Done::Flushed(result)) => self.input(Input::Flushed(result)),
             Ok(Done::Published(results)) => {
                 for (step, result) in results {
@@ -249,6 +257,7 @@ impl Driver<'_> {
                 return;
             }
         };
+        tracing::trace!(number, "events are on disk");
         let mut publish = Vec::new();
         while self.pending.front().is_some_and(|batch| batch.number <= number) {
             let Some(batch) = self.pending.pop_front() else {

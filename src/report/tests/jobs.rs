@@ -95,11 +95,12 @@ fn a_job_is_shown_with_each_step() {
     run      local · smart · stages · -j4
     began    23 Nov 2026 02:00:00 by ci on build1, process 4711
 
-    built  orders  40s  never built
-    same   rates   3s   never built
-    FAILED split   31s  exit 3; never built
-    built  charts  8s   never built
-    skip   report       split failed; never built
+    STATE   STEP    TOOK  WHY
+    built   orders  40s   never built
+    same    rates   3s    never built
+    FAILED  split   31s   exit 3; never built
+    built   charts  8s    never built
+    skip    report        split failed; never built
 
     2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
 
@@ -119,14 +120,15 @@ fn a_job_is_shown_with_each_step() {
     run      local · smart · stages · -j4
     began    23 Nov 2026 02:00:00 by ci on build1, process 4711
 
-    built  built    0.4s  never built
-    same   same     1.5s  never built
-    fresh  maybe          up to date; never…
-    FAILED failed   2s    output build/fail…
-    skip   below          failed failed; ne…
-    stop   stopped  10s   never built
-    skip   never          Ctrl-C; never bui…
-    skip   nothing        Ctrl-C; never bui…
+    STATE   STEP     TOOK  WHY
+    built   built    0.4s  never built
+    same    same     1.5s  never built
+    fresh   maybe          up to date; neve…
+    FAILED  failed   2s    output build/fai…
+    skip    below          failed failed; n…
+    stop    stopped  10s   never built
+    skip    never          Ctrl-C; never bu…
+    skip    nothing        Ctrl-C; never bu…
 
     1 built · 1 unchanged · 1 failed · 1 stopped · 3 skipped · 4 up to date · 10s
 
@@ -151,11 +153,12 @@ fn a_job_whose_process_died_is_shown_as_it_was_left() {
     run      local · smart · stages · -j4
     began    23 Nov 2026 02:00:00 by ci on build1, process 4711
 
-    built  orders  40s  never built
-    same   rates   3s   never built
-    stop   split   0s   never built
-    skip   charts       its process died; never built
-    skip   report       its process died; never built
+    STATE   STEP    TOOK  WHY
+    built   orders  40s   never built
+    same    rates   3s    never built
+    stop    split   0s    never built
+    skip    charts        its process died; never built
+    skip    report        its process died; never built
 
     1 built · 1 unchanged · 1 stopped · 2 skipped · 55 up to date · 40s
 

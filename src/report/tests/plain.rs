@@ -242,6 +242,23 @@ fn streamed_lines_are_whole_and_named() {
 }
 
 #[test]
+fn streamed_lines_wait_for_the_beginning_of_their_step() {
+    let mut run = Sample::new(started(vec![planned("orders", None), planned("x", None)], 0));
+    run.start(0, "orders", "true");
+    run.end(9_000, "orders", Outcome::Built, None);
+    run.finish(9_000, JobState::Done, None);
+    let printed: [(usize, &str, &[u8]); 3] = [(0, "orders", b"first\nsec"), (2, "orders", b"ond\n"), (2, "x", b"lost")];
+    assert_snapshot!(shown(&run, style(false, None), OutputMode::Stream, &printed), @r#"
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 2 of 2 steps · -j4
+    orders | first
+    orders | second
+    02:00:09 built  orders  9s
+    x      | lost
+    1 built · 9s
+    "#);
+}
+
+#[test]
 fn grouped_lines_follow_the_end_of_their_step() {
     assert_snapshot!(shown(&morning(), style(false, None), OutputMode::Grouped, &PRINTED), @r#"
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
