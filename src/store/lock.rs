@@ -36,14 +36,19 @@ impl Lock {
             File::options().read(true).write(true).create(true).truncate(false).open(&path)
         };
         let mut file = open().map_err(LockError::Io)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                file.read_to_string(&mut text).map_err(LockError::Io)?;
-                return Err(LockError::Held(text.trim().to_owned()));
+        while let Err(error) = file.try_lock() {
+            match (error, file.try_lock_shared()) {
+                // Only someone who asks whether it is held stands in the way, and only for a moment.
+                (TryLockError::WouldBlock, Ok(())) => file.unlock().map_err(LockError::Io)?,
+                (TryLockError::WouldBlock, Err(TryLockError::WouldBlock)) => {
+                    let mut text = String::new();
+                    file.read_to_string(&mut text).map_err(LockError::Io)?;
+                    return Err(LockError::Held(text.trim().to_owned()));
+                }
+                (TryLockError::Error(error), _) | (_, Err(TryLockError::Error(error))) => {
+                    return Err(LockError::Io(error));
+                }
             }
-            Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
         }
         let tell = |file: &mut File| {
             file.set_len(0)?;
