@@ -6,6 +6,10 @@
 )]
 
 mod environment;
+mod jobs;
 mod pipelines;
+mod run;
+mod running;
 mod support;
 mod tidy;
+mod told;

@@ -1,0 +1,221 @@
+//! The history as users see it: the list and its filters, one run in full, its logs.
+
+use std::io::{BufRead, BufReader, Read};
+
+use serde_json::Value;
+
+use crate::running::{Running, hear, pipe, tell};
+use crate::support::{Project, Said};
+
+const TWO: &str = "[dataset.a]\npath = \"a\"\nrun = 'echo from a; echo a >{{ output }}'\n\
+                   [dataset.b]\npath = \"b\"\ninputs = [\"a\"]\nrun = 'echo from b; test -e ok; echo b >{{ output }}'\n";
+
+/// A history of three runs, the newest first: DONE of `a`, DONE of all, FAILED of all.
+fn history() -> Project {
+    let project = Project::new(TWO);
+    project.expect(1, &["run"]);
+    project.write("ok", "");
+    project.expect(0, &["run"]);
+    project.expect(0, &["run", "a"]);
+    project
+}
+
+fn json(said: &Said) -> Vec<Value> {
+    serde_json::from_str(&said.out).unwrap()
+}
+
+fn list(project: &Project, filter: &[&str]) -> Vec<Value> {
+    json(&project.expect(0, &[&["jobs", "list", "--format", "json"], filter].concat()))
+}
+
+fn ids(jobs: &[Value]) -> Vec<&str> {
+    jobs.iter().map(|job| job["id"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn an_id_names_the_pipeline_and_the_moment_and_is_unique() {
+    let project = Project::new("[dataset.a]\npath = \"a\"\nrun = 'echo a >{{ output }}'\n");
+    for _ in 0..5 {
+        project.expect(0, &["run"]);
+    }
+    let jobs = list(&project, &[]);
+    let mut ids = ids(&jobs);
+    for id in &ids {
+        let stamp = id.strip_prefix("build_p_").unwrap();
+        let shape: String = stamp.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        assert_eq!(shape, "0000-00-00T00-00-00.000", "{id}");
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 5);
+}
+
+#[test]
+fn the_list_has_each_run_with_its_fields() {
+    let project = history();
+    let jobs = list(&project, &[]);
+    let states: Vec<_> = jobs.iter().map(|job| job["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["DONE", "DONE", "FAILED"]);
+    let targets: Vec<_> = jobs.iter().map(|job| job["targets"].clone()).collect();
+    assert_eq!(Value::from(targets), serde_json::json!([["a"], [], []]));
+    for job in &jobs {
+        let [start, end] =
+            ["start", "end"].map(|field| job[field].as_str().unwrap().parse::<jiff::Timestamp>().unwrap());
+        assert!(start <= end, "{job}");
+    }
+    assert_eq!((&jobs[2]["built"], &jobs[2]["failed"]), (&Value::from(1), &Value::from(1)));
+    assert_eq!(jobs[2]["why"], "b: exit 1");
+    let text = project.expect(0, &["jobs", "list"]).out;
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["JOB", "STATE", "BUILT", "SAME", "FAIL", "SKIP", "START", "TOOK", "BY", "TARGETS", "WHY"]);
+    assert_eq!(lines[1][1..6], ["DONE", "0", "0", "0", "0"]);
+    assert_eq!(lines[1][8..], ["tester", "a", "up", "to", "date"]);
+    assert_eq!(lines[3][1..6], ["FAILED", "1", "0", "1", "0"]);
+    assert_eq!(lines[3][8..], ["tester", "all", "b:", "exit", "1"]);
+    for line in &lines[1..] {
+        let part = line[0].trim_start_matches('…');
+        project.expect(0, &["jobs", "show", part]);
+    }
+}
+
+#[test]
+fn the_list_is_filtered() {
+    let project = history();
+    let all = list(&project, &[]);
+    let [newest, middle, oldest] = ids(&all).try_into().unwrap();
+    let check = |filter: &[&str], expect: &[&str]| assert_eq!(ids(&list(&project, filter)), expect, "{filter:?}");
+    check(&["--state", "FAILED"], &[oldest]);
+    check(&["--state", "done"], &[newest, middle]);
+    check(&["--state", "ABORTED"], &[]);
+    check(&["--limit", "1"], &[newest]);
+    check(&["--state", "done", "--limit", "1"], &[newest]);
+    let began = |i: usize| all[i]["start"].as_str().unwrap();
+    check(&["--since", began(1)], &[newest, middle]);
+    check(&["--until", began(1)], &[oldest]);
+    check(&["--since", began(1), "--until", began(0)], &[middle]);
+    check(&["--since", "2020-01-01"], &[newest, middle, oldest]);
+    check(&["--until", "2020-01-01T02:00"], &[]);
+    assert_eq!(project.expect(0, &["jobs", "list", "--state", "RUNNING"]).out, "no runs\n");
+    let said = project.expect(2, &["jobs", "list", "--since", "yesterday"]);
+    assert!(said.err.contains("--since yesterday") && said.err.contains("2026-11-01"), "{}", said.err);
+    project.expect(2, &["jobs", "list", "--state", "BROKEN"]);
+}
+
+#[test]
+fn a_history_elsewhere_is_read_there() {
+    let mut project = Project::new(TWO);
+    project.expect(1, &["run", "--state", "history"]);
+    assert_eq!(list(&project, &[]).len(), 0);
+    for arguments in [&["--state", "history", "jobs", "list"][..], &["jobs", "list", "--state-dir", "history"]] {
+        assert!(project.expect(0, arguments).out.contains("FAILED"), "{arguments:?}");
+    }
+    assert!(project.expect(0, &["jobs", "show", "last", "--state", "history"]).out.contains("--state history b\n"));
+    project.variable("KILN_STATE", "history");
+    assert_eq!(list(&project, &["--state", "FAILED"]).len(), 1);
+    assert_eq!(project.expect(0, &["jobs", "log", "last", "b"]).out, "from b\n");
+}
+
+#[test]
+fn a_run_is_found_by_last_and_by_a_part_that_only_it_has() {
+    let project = history();
+    let all = list(&project, &[]);
+    let [newest, _, oldest] = ids(&all).try_into().unwrap();
+    let named = |id: &str| project.expect(0, &["jobs", "show", id]).out.lines().next().unwrap().to_owned();
+    assert_eq!(named("last"), format!("job      {newest}"));
+    assert_eq!(named(oldest), format!("job      {oldest}"));
+    assert_eq!(named(oldest.strip_prefix("build_p_").unwrap()), format!("job      {oldest}"));
+    let said = project.expect(2, &["jobs", "show", "build_p_"]);
+    assert!(said.err.contains("`build_p_` is part of the ids of 3 runs"), "{}", said.err);
+    assert!(said.err.contains(newest) && said.err.contains(oldest), "{}", said.err);
+    let said = project.expect(2, &["jobs", "show", "nonsense"]);
+    assert!(said.err.contains("no run `nonsense`") && said.err.contains("kiln jobs list"), "{}", said.err);
+    let said = Project::empty().expect(2, &["jobs", "show", "last"]);
+    assert!(said.err.contains("no run `last`"), "{}", said.err);
+}
+
+#[test]
+fn a_run_is_shown_in_full() {
+    let project = history();
+    let all = list(&project, &["--state", "FAILED"]);
+    let text = project.expect(0, &["jobs", "show", ids(&all)[0]]).out;
+    for expect in [
+        "state    FAILED · b: exit 1\n",
+        "file     pipeline.toml · p · P\n",
+        "targets  all\n",
+        "by tester on ",
+        "1 built · 1 failed · ",
+        "FAILED b  pipeline.toml:9  exit 1\n",
+        "  | from b\n",
+        "  again  kiln run b\n",
+    ] {
+        assert!(text.contains(expect), "{expect:?} is not in\n{text}");
+    }
+    let steps: Vec<_> = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
+    assert!(steps.contains(&vec!["STATE", "STEP", "TOOK", "WHY"]), "{text}");
+    assert!(
+        steps.iter().any(|words| words.starts_with(&["built", "a"]) && words.ends_with(&["never", "built"])),
+        "{text}"
+    );
+    let log = text.lines().find_map(|line| line.strip_prefix("  log    ")).unwrap();
+    assert_eq!(project.read(log), "from b\n");
+}
+
+#[test]
+fn logs_are_printed_for_a_run_or_a_step() {
+    let project = history();
+    let all = list(&project, &[]);
+    let [newest, middle, oldest] = ids(&all).try_into().unwrap();
+    assert_eq!(project.expect(0, &["jobs", "log", oldest]).out, "== a ==\nfrom a\n== b ==\nfrom b\n");
+    assert_eq!(project.expect(0, &["jobs", "log", oldest, "b"]).out, "from b\n");
+    assert_eq!(project.expect(0, &["jobs", "log", middle, "--follow"]).out, "== b ==\nfrom b\n");
+    assert_eq!(project.expect(0, &["jobs", "log", newest]).out, "");
+    let said = project.expect(2, &["jobs", "log", middle, "bb"]);
+    assert!(said.err.contains("has no step `bb`"), "{}", said.err);
+    let said = project.expect(2, &["jobs", "log", middle, "a"]);
+    assert!(said.err.contains("has no step `a` that was built"), "{}", said.err);
+}
+
+#[test]
+fn a_run_that_goes_on_is_followed() {
+    let project = Project::new(
+        "[dataset.a]\npath = \"a\"\nrun = 'echo one; echo up >up; read -r go <gate; echo two; echo a >{{ output }}'\n",
+    );
+    pipe(&project, "up");
+    pipe(&project, "gate");
+    let mut run = Running::start(&project, &[]);
+    hear(&project, "up");
+    run.until("step_started", Some("a"));
+    let job = &list(&project, &[])[0];
+    assert_eq!((&job["state"], &job["end"]), (&Value::from("RUNNING"), &Value::Null));
+    for arguments in [&["jobs", "log", "last", "--follow"][..], &["jobs", "log", "last", "a", "--follow"]] {
+        // The second one comes when the run is over, and ends at once.
+        let mut follower = project.start(arguments);
+        let mut out = BufReader::new(follower.stdout.take().unwrap());
+        let mut text = String::new();
+        while !text.ends_with("one\n") {
+            assert!(out.read_line(&mut text).unwrap() > 0, "{text}");
+        }
+        if arguments.len() == 4 {
+            tell(&project, "gate");
+            run.end(0);
+        }
+        out.read_to_string(&mut text).unwrap();
+        assert_eq!(text.strip_prefix("== a ==\n").unwrap_or(&text), "one\ntwo\n");
+        assert_eq!(follower.wait().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_run_whose_process_was_killed_says_so() {
+    let project =
+        Project::new("[dataset.a]\npath = \"a\"\nrun = 'echo up >up; read -r go <gate; echo a >{{ output }}'\n");
+    pipe(&project, "up");
+    pipe(&project, "gate");
+    let mut run = Running::start(&project, &[]);
+    hear(&project, "up");
+    run.until("step_started", Some("a"));
+    let id = list(&project, &[])[0]["id"].as_str().unwrap().to_owned();
+    drop(run);
+    assert_eq!(ids(&list(&project, &["--state", "ABORTED"])), [id.as_str()]);
+    assert!(project.expect(0, &["jobs", "show", &id]).out.contains("state    ABORTED · "));
+}
