@@ -61,7 +61,7 @@ impl Basis<'_> {
                 Some(reason) if self.mode == BuildMode::Missing || !self.asked() => {
                     return self.lacks(id, input).unwrap_or(Verdict::Build(vec![reason]));
                 }
-                None if !self.asked() => return Verdict::Skip,
+                None if !self.asked() => return self.unless_unseen(id),
                 _ => {}
             }
         }
@@ -96,11 +96,7 @@ impl Basis<'_> {
     /// Why there is no output; none where there is one.
     fn missing(&self, id: RecipeId, last: Option<&LastGood>) -> Option<Reason> {
         let outputs = &self.pipeline.recipes[id].outputs;
-        let absent = outputs.iter().find(|node| match self.facts.nodes[**node] {
-            Content::Missing => true,
-            Content::AsRecorded => last.is_none(),
-            Content::Is(_) | Content::NotProbed => false,
-        });
+        let absent = outputs.iter().find(|node| self.seen(**node) == Input::Missing);
         match absent {
             Some(node) if last.is_some() => {
                 Some(Reason::new(ReasonCode::OutputMissing).what(&self.pipeline.nodes[*node].name))
@@ -109,6 +105,19 @@ impl Basis<'_> {
             None if outputs.is_empty() && last.is_none() => Some(Reason::new(ReasonCode::NeverBuilt)),
             None => None,
         }
+    }
+
+    /// Up to date as long as there is an output; whether there is one may not have been asked.
+    fn unless_unseen(&self, id: RecipeId) -> Verdict {
+        let open = self.unseen(id);
+        if open.is_empty() { Verdict::Skip } else { Verdict::Maybe(open) }
+    }
+
+    /// The outputs that were not asked for.
+    fn unseen(&self, id: RecipeId) -> Vec<Reason> {
+        let outputs = self.pipeline.recipes[id].outputs.iter();
+        let unseen = outputs.filter(|node| self.facts.nodes[**node] == Content::NotProbed);
+        unseen.map(|node| Reason::new(ReasonCode::NotProbed).what(&self.pipeline.nodes[*node].name)).collect()
     }
 
     fn rebuild(&self, id: RecipeId, last: &LastGood) -> Option<Reason> {
@@ -137,22 +146,14 @@ impl Basis<'_> {
             return Vec::new();
         }
         let old = self.history.parts(&self.pipeline.recipes[id].name);
-        let new = key::parts(self.pipeline, id, own, &known);
-        let open = self.open_parts(id, &known);
-        let names: BTreeSet<&String> = old.keys().chain(new.keys()).filter(|name| !open.contains(*name)).collect();
-        let reasons = names.into_iter().filter(|name| old.get(*name) != new.get(*name)).map(|name| {
-            let (code, what) = key::meaning(name);
-            let (old, new) = (old.get(name).map(String::as_str), new.get(name).map(String::as_str));
-            let code = match (code, old, new) {
-                (ReasonCode::InputChanged, None, Some(_)) => ReasonCode::InputAdded,
-                (ReasonCode::InputChanged, Some(_), None) => ReasonCode::InputRemoved,
-                _ => code,
-            };
-            let reason = Reason { what: what.map(str::to_owned), ..Reason::new(code) };
-            let plain = [ReasonCode::InputAdded, ReasonCode::InputRemoved, ReasonCode::OutputMoved].contains(&code);
-            if plain { reason } else { reason.change(old, new) }
-        });
-        let mut reasons: Vec<_> = reasons.collect();
+        let mut new = key::parts(self.pipeline, id, own, &known);
+        // What is not known yet counts as what it was; what is new is new whatever its value.
+        for name in self.open_parts(id, &known) {
+            new.insert(name.clone(), old.get(&name).cloned().unwrap_or_default());
+        }
+        let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+        let differs = names.into_iter().filter(|name| old.get(*name) != new.get(*name));
+        let mut reasons: Vec<_> = differs.map(|name| difference(name, old.get(name), new.get(name))).collect();
         reasons.sort_by_key(|reason| reason.code);
         reasons.dedup();
         reasons
@@ -200,8 +201,7 @@ impl Basis<'_> {
         }
         let tools = self.facts.recipes[id].tools.iter().filter(|(_, printed)| printed.is_none());
         open.extend(tools.map(|(name, _)| Reason::new(ReasonCode::NotProbed).what(format!("tool {name}"))));
-        let outputs = recipe.outputs.iter().filter(|node| self.facts.nodes[**node] == Content::NotProbed);
-        open.extend(outputs.map(|node| Reason::new(ReasonCode::NotProbed).what(&self.pipeline.nodes[*node].name)));
+        open.extend(self.unseen(id));
         open
     }
 
@@ -220,5 +220,23 @@ impl Basis<'_> {
         let node = &self.pipeline.nodes[node];
         let last = self.history.last(&self.pipeline.recipes[node.maker?].name)?;
         last.outputs.iter().find(|output| output.node == node.name).map(|output| output.digest)
+    }
+}
+
+/// The reason that a part of the key gives which differs.
+fn difference(part: &str, old: Option<&String>, new: Option<&String>) -> Reason {
+    let (code, what) = key::meaning(part);
+    let reason = |code| Reason { what: what.map(str::to_owned), ..Reason::new(code) };
+    let (old, new) = (old.map(String::as_str), new.map(String::as_str));
+    match (code, old, new) {
+        (ReasonCode::InputChanged, None, Some(_)) => reason(ReasonCode::InputAdded),
+        (ReasonCode::InputChanged, Some(_), None) => reason(ReasonCode::InputRemoved),
+        (ReasonCode::ToolChanged, None, Some("")) => reason(code),
+        (ReasonCode::OutputMoved, Some(old), Some(new)) => {
+            let ((old_kind, old_path), (new_kind, new_path)) = (key::output(old), key::output(new));
+            let (old, new) = if old_kind == new_kind { (old_path, new_path) } else { (old, new) };
+            reason(code).change(Some(old), Some(new))
+        }
+        _ => reason(code).change(old, new),
     }
 }

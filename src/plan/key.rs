@@ -107,6 +107,12 @@ fn names(pipeline: &Pipeline, recipe: &Recipe, part: &mut dyn FnMut(&str, &str))
     }
 }
 
+/// The kind and the path of an output, from the value of its part.
+#[must_use]
+pub fn output(value: &str) -> (&str, &str) {
+    value.split_once(' ').unwrap_or((value, ""))
+}
+
 /// What it means that the part `name` differs, and what to call it.
 #[must_use]
 pub fn meaning(name: &str) -> (ReasonCode, Option<&str>) {

@@ -154,6 +154,27 @@ impl Reason {
     }
 }
 
+/// So many names stand behind one reason before they are cut.
+const NAMES: usize = 4;
+
+/// The sentences for the reasons of a step. Those that tell nothing but a name are told together:
+/// `may change upstream: a, b, c`.
+#[must_use]
+pub fn sentences(reasons: &[Reason], now: jiff::Timestamp) -> Vec<String> {
+    let group = |reason: &Reason| (reason.code, reason.old.is_none() && reason.new.is_none() && reason.what.is_some());
+    let alike = |a: &Reason, b: &Reason| group(a) == group(b) && group(a).1;
+    reasons.chunk_by(alike).map(|group| together(group, now)).collect()
+}
+
+fn together(reasons: &[Reason], now: jiff::Timestamp) -> String {
+    let [first, _, ..] = reasons else { return reasons.iter().map(|reason| reason.as_of(now)).collect() };
+    let shown = if reasons.len() > NAMES + 1 { NAMES } else { reasons.len() };
+    let names: Vec<_> = reasons.iter().take(shown).filter_map(|reason| reason.what.as_deref()).collect();
+    let more = reasons.len() - shown;
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}: {}{more}", first.head(), names.join(", "))
+}
+
 /// `code changed: recipes/orders.py 9c1e→4f02`
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -203,5 +224,20 @@ mod tests {
         assert_eq!(age.as_of("2026-11-22T02:00:00Z".parse().unwrap()), "older than 20h: built 26h ago");
         let command = Reason::new(ReasonCode::CommandChanged).change(Some("a"), Some("b"));
         assert_eq!(command.to_string(), "command changed: \"a\"→\"b\"");
+    }
+
+    #[test]
+    fn names_behind_one_reason_stand_together() {
+        let may = |what: &str| Reason::new(ReasonCode::MayChange).what(what);
+        let told = |reasons: &[Reason]| sentences(reasons, jiff::Timestamp::UNIX_EPOCH);
+        assert_eq!(told(&[]), [] as [&str; 0]);
+        assert_eq!(told(&[may("a")]), ["may change upstream: a"]);
+        assert_eq!(told(&["a", "b", "c", "d", "e"].map(may)), ["may change upstream: a, b, c, d, e"]);
+        let six = ["a", "b", "c", "d", "e", "f"].map(may);
+        assert_eq!(told(&six), ["may change upstream: a, b, c, d and 2 more"]);
+        let env = |what: &str| Reason::new(ReasonCode::EnvChanged).what(what).change(Some("1"), Some("2"));
+        let mixed = [env("A"), env("B"), may("a"), may("b")];
+        let want = ["env changed: A \"1\"→\"2\"", "env changed: B \"1\"→\"2\"", "may change upstream: a, b"];
+        assert_eq!(told(&mixed), want);
     }
 }

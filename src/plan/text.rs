@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::base::text::{count, millis};
 use crate::pipeline::types::Pipeline;
 use crate::plan::estimate::Estimate;
-use crate::plan::reason::Reason;
+use crate::plan::reason::{Reason, sentences};
 use crate::plan::{Plan, Step};
 use crate::select::Selection;
 
@@ -81,9 +81,11 @@ fn expected(step: &Step) -> Option<String> {
 }
 
 fn reasons(reasons: &[Reason], now: jiff::Timestamp) -> String {
-    let mut shown: Vec<_> = reasons.iter().take(REASONS).map(|reason| reason.as_of(now)).collect();
-    if reasons.len() > REASONS {
-        shown.push(format!("and {} more", reasons.len() - REASONS));
+    let mut shown = sentences(reasons, now);
+    let more = shown.len().saturating_sub(REASONS);
+    if more > 0 {
+        shown.truncate(REASONS);
+        shown.push(format!("and {more} more"));
     }
     shown.join("; ")
 }

@@ -7,6 +7,7 @@
 
 mod environment;
 mod jobs;
+mod oracle;
 mod pipelines;
 mod run;
 mod running;
