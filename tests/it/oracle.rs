@@ -30,7 +30,7 @@ fn number(name: &str, otherwise: u64) -> u64 {
 
 #[test]
 fn smart_runs_do_what_they_must() {
-    cases(1_000, 5, |bench| {
+    cases(1_000, 4, |bench| {
         let targets = bench.targets(25);
         bench.check(&targets, "smart");
     });
