@@ -85,7 +85,7 @@ impl Bench {
             file(format!("tools/{}", recipe.key));
             match recipe.code {
                 Some(true) => {
-                    drop([file(format!("code/{}/a.txt", recipe.key)), file(format!("code/{}/b.txt", recipe.key))])
+                    ["a", "b"].into_iter().for_each(|name| drop(file(format!("code/{}/{name}.txt", recipe.key))))
                 }
                 Some(false) => drop(file(format!("code/{}.txt", recipe.key))),
                 None => {}
@@ -316,10 +316,10 @@ impl Bench {
         let rests = !self.world.spec.recipes.iter().any(|recipe| restless(recipe.rebuild));
         assert!(!rests || expected.ended.is_empty(), "the oracle has rest");
         self.check(&all, "smart");
-        self.from_scratch(&all);
+        self.compare_with_scratch(&all);
     }
 
-    fn from_scratch(&mut self, all: &[String]) {
+    fn compare_with_scratch(&mut self, all: &[String]) {
         let mut world = self.world.clone();
         world.records.clear();
         for node in world.spec.nodes.iter().filter(|node| node.maker.is_some()) {
