@@ -85,9 +85,13 @@ impl Bench {
             file(format!("tools/{}", recipe.key));
             match recipe.code {
                 Some(true) => {
-                    ["a", "b"].into_iter().for_each(|name| drop(file(format!("code/{}/{name}.txt", recipe.key))))
+                    for name in ["a", "b"] {
+                        file(format!("code/{}/{name}.txt", recipe.key));
+                    }
                 }
-                Some(false) => drop(file(format!("code/{}.txt", recipe.key))),
+                Some(false) => {
+                    file(format!("code/{}.txt", recipe.key));
+                }
                 None => {}
             }
             world.regions.insert(recipe.key.clone(), 1);
