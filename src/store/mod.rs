@@ -12,6 +12,7 @@ pub mod write;
 use std::path::{Path, PathBuf};
 
 pub use schema::FILE;
+pub(crate) use schema::make_folder;
 
 /// Why the store cannot be used.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -50,10 +51,13 @@ impl StoreError {
     }
 
     fn sql(path: &Path, error: &rusqlite::Error) -> Self {
+        use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
         let (path, message) = (path.to_owned(), error.to_string());
+        let row = matches!(error, FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..));
         match error.sqlite_error_code() {
             Some(DatabaseCorrupt | NotADatabase) => Self::Damaged { path, message },
+            _ if row => Self::Damaged { path, message: format!("a row cannot be read: {message}") },
             _ => Self::Io { path, message },
         }
     }

@@ -1,5 +1,7 @@
 //! The tables, and how the file is opened. Knows no events.
 
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
@@ -75,6 +77,7 @@ pub(super) fn open_read(state: &Path) -> Result<Option<(Connection, PathBuf)>, S
     if !path.exists() {
         return Ok(None);
     }
+    begins_well(&path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(&path, flags).map_err(|error| StoreError::sql(&path, &error))?;
     let sound = connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS));
@@ -89,6 +92,7 @@ pub(super) fn open_read(state: &Path) -> Result<Option<(Connection, PathBuf)>, S
 pub(super) fn open_write(state: &Path) -> Result<(Connection, PathBuf), StoreError> {
     make_folder(state)?;
     let path = state.join(FILE);
+    begins_well(&path)?;
     let sql = |error: rusqlite::Error| StoreError::sql(&path, &error);
     let mut connection = Connection::open(&path).map_err(sql)?;
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS)).map_err(sql)?;
@@ -110,6 +114,22 @@ pub(super) fn open_write(state: &Path) -> Result<(Connection, PathBuf), StoreErr
     Ok((connection, path))
 }
 
+/// Refuses what SQLite would take for an empty file and write over: it sees no content in a file of one byte.
+fn begins_well(path: &Path) -> Result<(), StoreError> {
+    const HEADER: &[u8] = b"SQLite format 3\0";
+    let mut start = Vec::new();
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(StoreError::io(path, &error)),
+    };
+    file.take(HEADER.len() as u64).read_to_end(&mut start).map_err(|error| StoreError::io(path, &error))?;
+    if start.is_empty() || start == HEADER {
+        return Ok(());
+    }
+    Err(StoreError::Damaged { path: path.to_owned(), message: "it does not begin as a database does".to_owned() })
+}
+
 /// The format of the file; 0 for a new one.
 fn format(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
@@ -126,11 +146,11 @@ fn format(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
 }
 
 /// Makes the state's folder, which git is not to look into.
-fn make_folder(state: &Path) -> Result<(), StoreError> {
+pub(crate) fn make_folder(state: &Path) -> Result<(), StoreError> {
     let ignore = state.join(".gitignore");
-    let made = std::fs::create_dir_all(state).and_then(|()| match std::fs::File::create_new(&ignore) {
-        Ok(mut file) => std::io::Write::write_all(&mut file, b"*\n"),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+    let made = std::fs::create_dir_all(state).and_then(|()| match File::create_new(&ignore) {
+        Ok(mut file) => file.write_all(b"*\n"),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     });
     made.map_err(|error| StoreError::io(state, &error))

@@ -1,1 +1,343 @@
 //! The store: what is kept, read back, remade, refused.
+
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc::channel;
+
+use super::read::{Reader, RunFilter};
+use super::write::{Writer, remake};
+use super::*;
+use crate::base::digest::Digest;
+use crate::base::file::{FileDigest, FileStat};
+use crate::base::job::{BuildMode, JobId, JobState, Schedule};
+use crate::event::*;
+use crate::plan::reason::{Action, Reason, ReasonCode};
+use crate::plan::record::{History, OutputRecord, Record};
+use crate::report::api::Journal;
+
+/// A run whose events are made up one after another.
+struct Tale {
+    job: JobId,
+    began: jiff::Timestamp,
+    events: Vec<Stamped>,
+}
+
+impl Tale {
+    /// A run of the pipeline `p` that begins in this minute of the hour.
+    fn begin(minute: i64, steps: &[&str]) -> Self {
+        let began = jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_mins(minute);
+        let job = JobId::new("p", &began.strftime("%Y-%m-%dT%H-%M-%S.000").to_string());
+        let step = |(i, id): (usize, &&str)| PlannedStep {
+            id: (*id).to_owned(),
+            outputs: vec![(*id).to_owned()],
+            stage: 1 + u32::try_from(i).unwrap(),
+            action: if i == 0 { Action::Build } else { Action::Maybe },
+            reasons: vec![Reason::new(ReasonCode::NeverBuilt)],
+            expected_ms: None,
+            place: "p.toml:1".to_owned(),
+        };
+        let started = RunStarted {
+            pipeline: "p".to_owned(),
+            project: "P".to_owned(),
+            file: "p.toml".to_owned(),
+            engine: "local".to_owned(),
+            mode: BuildMode::Smart,
+            schedule: Schedule::Stages,
+            targets: vec!["+a".to_owned()],
+            max_parallel: 2,
+            by: "ana".to_owned(),
+            pid: 7,
+            host: "here".to_owned(),
+            kiln: "0".to_owned(),
+            again: "kiln run".to_owned(),
+            steps: steps.iter().enumerate().map(step).collect(),
+            up_to_date: 5,
+            expected_ms: None,
+        };
+        Self { job, began, events: Vec::new() }.tell(Event::RunStarted(Box::new(started)))
+    }
+
+    fn tell(mut self, event: Event) -> Self {
+        let seq = self.events.len() as u64;
+        let at = self.began + jiff::SignedDuration::from_millis(i64::try_from(seq).unwrap() * 250);
+        self.events.push(Stamped { version: VERSION, job: self.job.clone(), seq, at, elapsed_ms: seq * 250, event });
+        self
+    }
+
+    fn start(self, step: &str) -> Self {
+        let (step, log) = (step.to_owned(), format!("logs/{step}.1.log"));
+        self.tell(Event::StepStarted { step, attempt: 1, command: "make it".to_owned(), log })
+    }
+
+    fn publish(self, step: &str, content: &str) -> Self {
+        let (step, record) = (step.to_owned(), record(step, content));
+        let staged = record.outputs.iter().map(|output| Staged {
+            from: format!(".kiln/staging/{step}"),
+            to: output.path.clone().unwrap(),
+            digest: output.digest,
+        });
+        let staged = staged.collect();
+        self.tell(Event::StepPublishing { step, took_ms: 100, record, staged })
+    }
+
+    fn end_step(self, step: &str, outcome: Outcome, content: Option<&str>) -> Self {
+        let failure = content.is_none().then(|| Failure::new(FailureCode::Exit, "exit 3"));
+        let record = content.map(|content| record(step, content));
+        let took_ms = 100 + content.map_or(0, |content| content.len() as u64);
+        let step = step.to_owned();
+        self.tell(Event::StepEnded(Box::new(StepEnded { step, attempt: 1, outcome, took_ms, record, failure })))
+    }
+
+    fn build(self, step: &str, content: &str) -> Self {
+        self.start(step).publish(step, content).end_step(step, Outcome::Built, Some(content))
+    }
+
+    fn end(self, state: JobState, counts: Counts) -> Self {
+        let why = (state == JobState::Failed).then(|| "b: exit 3".to_owned());
+        self.tell(Event::RunEnded(RunEnded { state, why, counts }))
+    }
+
+    /// `a` is built, `b` fails, `c` is skipped.
+    fn failing(minute: i64) -> Self {
+        let tale = Self::begin(minute, &["a", "b", "c"]).build("a", "one").start("b");
+        let tale = tale.end_step("b", Outcome::Failed, None);
+        let tale = tale.tell(Event::StepSkipped { step: "c".to_owned(), because: Some("b".to_owned()) });
+        tale.end(JobState::Failed, Counts { built: 1, failed: 1, skipped: 1, current: 5, ..Counts::default() })
+    }
+
+    /// `a` is built once more, `b` turns out to be up to date, and Kiln dies when `c` is being put in place.
+    fn dying(minute: i64) -> Self {
+        let tale = Self::begin(minute, &["a", "b", "c"]).build("a", "another");
+        tale.tell(Event::StepCurrent { step: "b".to_owned() }).start("c").publish("c", "three")
+    }
+}
+
+fn record(step: &str, content: &str) -> Record {
+    let output = OutputRecord {
+        node: step.to_owned(),
+        path: Some(format!("build/{step}")),
+        digest: Digest::of(content.as_bytes()),
+    };
+    let parts = [("command", content), ("env:STAGE", "dev")];
+    Record {
+        key: Digest::of(format!("{step} {content}").as_bytes()),
+        parts: parts.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        outputs: vec![output],
+    }
+}
+
+fn keep(state: &Path, tales: &[Tale]) {
+    let mut writer = Writer::open(state, Box::new(|_| {})).unwrap();
+    for tale in tales {
+        // In batches of two, as they might come.
+        for batch in tale.events.chunks(2) {
+            writer.append(batch.to_vec(), Vec::new());
+        }
+    }
+    writer.close().unwrap();
+}
+
+/// All rows of all tables that are folded from the events.
+fn tables(state: &Path) -> Vec<String> {
+    let (connection, _) = schema::open_read(state).unwrap().unwrap();
+    let mut all = Vec::new();
+    for table in schema::DERIVED {
+        let mut statement = connection.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2")).unwrap();
+        let columns = statement.column_count();
+        let rows =
+            statement.query_map([], |row| (0..columns).map(|i| row.get::<_, rusqlite::types::Value>(i)).collect());
+        let rows: Vec<Vec<rusqlite::types::Value>> = rows.unwrap().collect::<Result<_, _>>().unwrap();
+        all.extend(rows.into_iter().map(|row| format!("{table} {row:?}")));
+    }
+    all
+}
+
+#[test]
+fn what_is_kept_is_read_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (failing, dying) = (Tale::failing(1), Tale::dying(2));
+    let (first, second) = (failing.job.clone(), dying.job.clone());
+    let events = failing.events.clone();
+    keep(dir.path(), &[failing, dying]);
+    let reader = Reader::open(dir.path()).unwrap().unwrap();
+    assert_eq!(reader.events(&first, 0).unwrap(), events);
+    assert_eq!(reader.events(&first, 3).unwrap(), events[3..]);
+    let runs = reader.runs(&RunFilter::default()).unwrap();
+    let told: Vec<_> = runs.iter().map(|run| (&run.id, run.state, run.built, run.failed, run.current)).collect();
+    assert_eq!(told, [(&second, JobState::Running, 1, 0, 6), (&first, JobState::Failed, 1, 1, 5)]);
+    assert_eq!(runs[1].targets, ["+a"]);
+    assert_eq!(runs[1].why.as_deref(), Some("b: exit 3"));
+    let history = reader.history("p").unwrap();
+    let last = history.last("a").unwrap();
+    assert_eq!((last.key, &last.job), (record("a", "another").key, &second));
+    assert_eq!(last.outputs, record("a", "another").outputs);
+    assert_eq!(history.parts("a"), record("a", "another").parts);
+    assert!(history.last("b").is_none() && history.last("c").is_none(), "neither was ever good");
+    assert_eq!(reader.durations("p").unwrap()["a"], 105, "half of the old and of the new, rounded up");
+    assert!(reader.history("q").unwrap().last("a").is_none(), "another pipeline");
+    let dead = reader.unfinished("p").unwrap();
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].job, second);
+    assert_eq!(dead[0].publishing.iter().map(|row| row.step.as_str()).collect::<Vec<_>>(), ["c"]);
+}
+
+#[test]
+fn runs_are_found_by_state_time_and_part_of_their_id() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), &[Tale::failing(1), Tale::dying(2)]);
+    let reader = Reader::open(dir.path()).unwrap().unwrap();
+    let ids = |filter: RunFilter| reader.runs(&filter).unwrap().len();
+    let at = |minute| Some(jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_mins(minute));
+    assert_eq!(ids(RunFilter { state: Some(JobState::Failed), ..RunFilter::default() }), 1);
+    assert_eq!(ids(RunFilter { state: Some(JobState::Aborted), ..RunFilter::default() }), 0);
+    assert_eq!(ids(RunFilter { since: at(2), ..RunFilter::default() }), 1);
+    assert_eq!(ids(RunFilter { until: at(2), ..RunFilter::default() }), 1);
+    assert_eq!(ids(RunFilter { since: at(1), until: at(3), ..RunFilter::default() }), 2);
+    assert_eq!(ids(RunFilter { limit: Some(1), ..RunFilter::default() }), 1);
+    assert_eq!(reader.find_run("last").unwrap()[0].state, JobState::Running);
+    assert_eq!(reader.find_run("00-01").unwrap().len(), 1);
+    assert_eq!(reader.find_run("build_p").unwrap().len(), 2);
+    assert_eq!(reader.find_run("%").unwrap().len(), 0);
+}
+
+#[test]
+fn the_tables_can_be_made_again_from_the_events() {
+    let dir = tempfile::tempdir().unwrap();
+    let again = Tale::begin(3, &["a"]).build("a", "one more time");
+    let again = again.end(JobState::Done, Counts { built: 1, current: 5, ..Counts::default() });
+    keep(dir.path(), &[Tale::failing(1), Tale::dying(2), again]);
+    let before = tables(dir.path());
+    assert!(before.len() > 3 + 7 + 1 + 1, "{before:#?}");
+    let (connection, _) = schema::open_write(dir.path()).unwrap();
+    let spoil = "DELETE FROM runs WHERE state = 'FAILED'; UPDATE keys SET key = 'x'; DELETE FROM durations;
+                 INSERT INTO steps (job, step, stage, action, state) VALUES ('x', 'y', 1, 'build', 'built')";
+    connection.execute_batch(spoil).unwrap();
+    drop(connection);
+    assert_ne!(tables(dir.path()), before);
+    remake(dir.path()).unwrap();
+    assert_eq!(tables(dir.path()), before);
+}
+
+/// Whatever is asked of the store, it is refused, and its bytes stay what they are.
+#[track_caller]
+fn refused(state: &Path) -> StoreError {
+    let file = state.join(FILE);
+    let before = fs::read(&file).unwrap();
+    let read = Reader::open(state).and_then(|reader| {
+        let reader = reader.expect("there is a file");
+        let job = JobId::from_text("x");
+        reader.history("p").map(drop).and(reader.runs(&RunFilter::default()).map(drop)).and(reader.events(&job, 0))
+    });
+    let read = read.expect_err("reading");
+    let write = Writer::open(state, Box::new(|_| {})).map(drop).expect_err("writing");
+    assert_eq!(std::mem::discriminant(&read), std::mem::discriminant(&write), "{read} {write}");
+    assert!(fs::read(&file).unwrap() == before, "it was overwritten");
+    write
+}
+
+#[test]
+fn what_is_no_store_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join(FILE);
+    for text in ["x", "no database at all\n", &"SQLite format 3, or not\n".repeat(100)] {
+        fs::write(&file, text).unwrap();
+        let error = refused(dir.path());
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains("move it aside to begin a new history"), "{error}");
+    }
+    for sql in ["CREATE TABLE music (title)", "PRAGMA application_id = 5", "PRAGMA user_version = 1"] {
+        fs::remove_file(&file).unwrap();
+        rusqlite::Connection::open(&file).unwrap().execute_batch(sql).unwrap();
+        let error = refused(dir.path());
+        assert!(error.to_string().contains("another program's database"), "{sql}: {error}");
+    }
+}
+
+#[test]
+fn a_newer_store_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), &[Tale::failing(1)]);
+    let (connection, _) = schema::open_write(dir.path()).unwrap();
+    connection.execute_batch("PRAGMA user_version = 99").unwrap();
+    drop(connection);
+    let error = refused(dir.path());
+    assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error}");
+}
+
+#[test]
+fn a_store_that_was_cut_off_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), &[Tale::failing(1), Tale::dying(2)]);
+    let whole = fs::read(dir.path().join(FILE)).unwrap();
+    for length in [1, 50, 100, 512, 4_095, 4_096, 5_000, 8_192, whole.len() / 2, whole.len() - 4_096] {
+        let cut = tempfile::tempdir().unwrap();
+        fs::write(cut.path().join(FILE), &whole[..length]).unwrap();
+        let error = refused(cut.path());
+        assert!(matches!(error, StoreError::Damaged { .. }), "{length} of {}: {error}", whole.len());
+    }
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let tale = Tale::failing(1);
+    let job = tale.job.clone();
+    keep(dir.path(), &[tale]);
+    let (connection, _) = schema::open_write(dir.path()).unwrap();
+    connection.execute_batch("UPDATE keys SET key = 'x'; UPDATE events SET body = '{' WHERE seq = 2").unwrap();
+    let reader = Reader::open(dir.path()).unwrap().unwrap();
+    let wrong = [reader.history("p").map(drop).unwrap_err(), reader.events(&job, 0).map(drop).unwrap_err()];
+    for error in wrong {
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_store_that_is_no_file_or_lies_nowhere_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join(FILE)).unwrap();
+    assert!(Reader::open(dir.path()).is_err() && Writer::open(dir.path(), Box::new(|_| {})).is_err());
+    fs::write(dir.path().join("file"), "x").unwrap();
+    let error = Writer::open(&dir.path().join("file/state"), Box::new(|_| {})).map(drop).unwrap_err();
+    assert!(matches!(error, StoreError::Io { .. }), "{error}");
+    assert!(Reader::open(&dir.path().join("nothing")).unwrap().is_none());
+    assert!(!dir.path().join("nothing").exists(), "reading makes nothing");
+}
+
+#[test]
+fn batches_are_told_in_order_and_the_last_failure_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (tell, told) = channel();
+    let mut writer = Writer::open(dir.path(), Box::new(move |result| tell.send(result).unwrap())).unwrap();
+    let tale = Tale::failing(1);
+    let last = tale.events.iter().map(|event| writer.append(vec![event.clone()], Vec::new())).last();
+    writer.flush().unwrap();
+    let numbers: Vec<u64> = told.try_iter().map(Result::unwrap).collect();
+    assert!(numbers.is_sorted());
+    assert_eq!(numbers.last().copied(), last);
+    // The same events once more cannot be kept.
+    writer.append(tale.events.clone(), Vec::new());
+    writer.append(vec![], Vec::new());
+    assert!(writer.close().is_err());
+    let results: Vec<_> = told.try_iter().collect();
+    assert!(matches!(results.as_slice(), [Err(_)]), "{results:?}");
+    let reader = Reader::open(dir.path()).unwrap().unwrap();
+    assert_eq!(reader.events(&tale.job, 0).unwrap(), tale.events, "a batch is kept as a whole or not at all");
+}
+
+#[test]
+fn digests_are_remembered_but_not_of_what_was_staged() {
+    let dir = tempfile::tempdir().unwrap();
+    let entry = |path: &str, size| FileDigest {
+        path: path.to_owned(),
+        stat: FileStat { size, mtime_ns: -5, ctime_ns: i64::MAX, inode: u64::MAX },
+        digest: Digest::of(path.as_bytes()),
+        seen_ns: 9,
+    };
+    let mut writer = Writer::open(dir.path(), Box::new(|_| {})).unwrap();
+    writer.append(Vec::new(), vec![entry("a", 1), entry(".kiln/staging/p/a", 2), entry("b", u64::MAX), entry("a", 3)]);
+    writer.close().unwrap();
+    let digests = Reader::open(dir.path()).unwrap().unwrap().digests().unwrap();
+    assert_eq!(digests.len(), 2);
+    assert_eq!((&digests["a"], &digests["b"]), (&entry("a", 3), &entry("b", u64::MAX)));
+}

@@ -11,6 +11,7 @@ mod oracle;
 mod pipelines;
 mod run;
 mod running;
+mod store;
 mod support;
 mod tidy;
 mod told;

@@ -1,0 +1,133 @@
+//! The store as a user sees it: with the `sqlite3` program, moved elsewhere, spoiled.
+
+use std::process::Command;
+
+use crate::support::{Project, started};
+
+const PIPELINE: &str = "[dataset.src]\npath = \"src\"\n\
+    [dataset.a]\npath = \"build/a\"\ninputs = [\"src\"]\nrun = 'cat {{ inputs.src }} >{{ output }}'\nenv = { STAGE = \"dev\" }\n\
+    [dataset.b]\npath = \"build/b\"\ninputs = [\"a\"]\nrun = 'if [ -e fail ]; then exit 3; fi; wc -l <{{ inputs.a }} >{{ output }}'\n\
+    [dataset.c]\npath = \"build/c\"\ninputs = [\"b\"]\nrun = 'cat {{ inputs.b }} >{{ output }}'\n";
+
+fn project() -> Project {
+    let project = Project::new(PIPELINE);
+    project.write("src", "one\n");
+    project
+}
+
+/// What `sqlite3` prints for a question.
+#[track_caller]
+fn ask(project: &Project, sql: &str) -> String {
+    let output = Command::new("sqlite3").arg("-readonly").arg(project.path(".kiln/kiln.db")).arg(sql).output().unwrap();
+    assert!(output.status.success(), "{sql}\n{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_user_can_ask_with_sqlite3() {
+    let project = project();
+    project.write("fail", "");
+    project.expect(1, &["run"]);
+    std::fs::remove_file(project.path("fail")).unwrap();
+    project.expect(0, &["run"]);
+    project.write("src", "two\n");
+    project.expect(0, &["run", "+b"]);
+    let tables = ask(&project, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name");
+    assert_eq!(tables, "digests\ndurations\nevents\nkeys\npublishing\nruns\nsteps\n");
+    let runs =
+        "SELECT state, mode, targets, planned, built, same, failed, skipped, current, why FROM runs ORDER BY started";
+    insta::assert_snapshot!(ask(&project, runs), @r#"
+    FAILED|smart|[]|3|1|0|1|1|0|b: exit 3
+    DONE|smart|[]|2|2|0|0|0|1|
+    DONE|smart|["+b"]|2|1|1|0|0|0|
+    "#);
+    let steps =
+        "SELECT runs.state, step, stage, action, steps.state, attempt, steps.why FROM runs JOIN steps USING (job)
+                 ORDER BY started, stage";
+    insta::assert_snapshot!(ask(&project, steps), @"
+    FAILED|a|1|build|built|1|
+    FAILED|b|2|build|failed|1|exit 3
+    FAILED|c|3|build|skipped|0|b failed
+    DONE|b|2|build|built|1|
+    DONE|c|3|build|built|1|
+    DONE|a|1|build|built|1|
+    DONE|b|2|maybe|same|1|
+    ");
+    let last = "SELECT step, length(key), json_extract(outputs, '$[0].path'), json_extract(parts, '$.env:STAGE'), runs.state,
+                       durations.ms IS NOT NULL FROM keys JOIN runs USING (job) LEFT JOIN durations USING (step) ORDER BY step";
+    insta::assert_snapshot!(ask(&project, last), @"
+    a|64|build/a|dev|DONE|1
+    b|64|build/b||DONE|1
+    c|64|build/c||DONE|1
+    ");
+    let slow = "SELECT count(*) FROM steps WHERE took_ms >= 0 AND began_ms >= 0 AND log IS NOT NULL";
+    assert_eq!(ask(&project, slow), "6\n");
+    let events = "SELECT type, count(*) FROM events GROUP BY type ORDER BY type";
+    insta::assert_snapshot!(ask(&project, events), @"
+    run_ended|3
+    run_started|3
+    step_ended|6
+    step_publishing|5
+    step_skipped|1
+    step_started|6
+    ");
+    assert_eq!(ask(&project, "SELECT path FROM digests ORDER BY path"), "build/a\nbuild/b\nbuild/c\nsrc\n");
+    assert_eq!(ask(&project, "PRAGMA integrity_check"), "ok\n");
+    let age = "SELECT julianday('now') - julianday(started) BETWEEN 0 AND 1 FROM runs";
+    assert_eq!(ask(&project, age), "1\n1\n1\n", "times are such that SQLite understands them");
+}
+
+#[test]
+fn up_to_date_steps_are_a_count() {
+    let project = project();
+    project.expect(0, &["run"]);
+    project.expect(0, &["run"]);
+    let last =
+        "SELECT planned, current, (SELECT count(*) FROM steps WHERE steps.job = runs.job) FROM runs ORDER BY started";
+    assert_eq!(ask(&project, last), "3|0|3\n0|3|0\n");
+}
+
+#[test]
+fn the_state_may_lie_elsewhere() {
+    let project = project();
+    let state = tempfile::tempdir().unwrap();
+    let folder = state.path().to_str().unwrap();
+    let run = ["--state", folder, "run", "--events", "-"];
+    assert_eq!(started(&project.expect(0, &run).out), ["a", "b", "c"]);
+    assert!(state.path().join("kiln.db").exists() && !project.exists(".kiln/kiln.db"));
+    assert_eq!(started(&project.expect(0, &run).out), [] as [&str; 0]);
+    // A fresh clone over the same state.
+    let clone = self::project();
+    for name in ["a", "b", "c"] {
+        clone.write(&format!("build/{name}"), project.read(&format!("build/{name}")));
+    }
+    assert_eq!(started(&clone.expect(0, &run).out), [] as [&str; 0]);
+    // Without that state nothing is known.
+    assert_eq!(started(&clone.expect(0, &["run", "--events", "-"]).out), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_spoiled_store_is_told_and_left_alone() {
+    let project = project();
+    project.write(".kiln/kiln.db", "all the same to me");
+    for arguments in [&["run"][..], &["plan"], &["jobs", "list"]] {
+        let said = project.expect(3, arguments);
+        assert!(said.err.contains("move it aside to begin a new history"), "{}", said.err);
+    }
+    assert_eq!(project.read(".kiln/kiln.db"), "all the same to me");
+    assert!(!project.exists("build"));
+}
+
+#[test]
+fn jobs_of_one_millisecond_have_ids_of_their_own() {
+    let project = project();
+    for _ in 0..5 {
+        project.expect(0, &["run"]);
+    }
+    // The next id is taken already, and the one after it.
+    let jobs = ask(
+        &project,
+        "SELECT count(DISTINCT job), count(*) FROM runs WHERE job LIKE 'build_p_20__-__-__T__-__-__.___'",
+    );
+    assert_eq!(jobs, "5|5\n");
+}
