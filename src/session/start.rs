@@ -19,23 +19,38 @@ use crate::run::state::Run;
 use crate::run::{Drive, Driven, drive};
 use crate::session::fail::Fail;
 use crate::session::{Planned, Session};
-use crate::store::StoreError;
 use crate::store::lock::{Lock, LockError};
 use crate::store::read::Reader;
 use crate::store::write::Writer;
+use crate::store::{StoreError, make_folder};
 
 /// Tells which batches of a journal are on disk, or why no more will be.
 pub(crate) type Committed = mpsc::UnboundedReceiver<Result<u64, String>>;
 
-/// Takes the lock of a pipeline.
-pub(crate) fn lock(session: &Session) -> Result<Lock, Fail> {
+/// The locks of a pipeline that a run holds.
+pub(crate) struct Locks {
+    _state: Lock,
+    _root: Option<Lock>,
+}
+
+/// Takes the lock of a pipeline in its state, and in its root where the state lies elsewhere: what is built is there.
+pub(crate) fn lock(session: &Session) -> Result<Locks, Fail> {
     let name = &session.pipeline().name;
     let holder =
         format!("process {} on {}, since {}", std::process::id(), host(), crate::clock::now().strftime("%F %T UTC"));
-    Lock::take(&session.state, name, &holder).map_err(|error| match error {
-        LockError::Held(holder) => Fail::Surroundings(format!("a run of `{name}` goes on: {holder}")),
-        LockError::Io(error) => Fail::because(&format!("no state can be kept in {}", session.state.display()), &error),
-    })
+    let take = |state: &Path| {
+        Lock::take(state, name, &holder).map_err(|error| match error {
+            LockError::Held(holder) => Fail::Surroundings(format!("a run of `{name}` goes on: {holder}")),
+            LockError::Io(error) => Fail::because(&format!("no state can be kept in {}", state.display()), &error),
+        })
+    };
+    let state = take(&session.state)?;
+    let own = session.loaded.root.join(".kiln");
+    if own.canonicalize().ok() == session.state.canonicalize().ok() {
+        return Ok(Locks { _state: state, _root: None });
+    }
+    make_folder(&own).map_err(|error| Fail::because("nothing can be built in this root", &error))?;
+    Ok(Locks { _state: state, _root: Some(take(&own)?) })
 }
 
 /// Opens the store for writing.

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -153,13 +154,7 @@ impl Staging {
                     exchange(&from, &to)?;
                 }
             }
-            Some(_) => fs::rename(&from, &to)?,
-            None => {
-                if let Some(parent) = to.parent() {
-                    fs::create_dir_all(parent)?;
-                }
-                fs::rename(&from, &to)?;
-            }
+            Some(_) | None => fs::rename(&from, &to)?,
         }
         digester.moved(&staged.from, &staged.to, staged.digest)
     }
@@ -172,12 +167,20 @@ impl Staging {
         staged: &[Staged],
         digester: &Digester,
     ) -> Result<Vec<FileDigest>, Failure> {
+        let wrong = |to: &str, error: &io::Error| {
+            Failure::new(FailureCode::Publish, format!("{to} could not be put in place: {error}"))
+        };
+        // What is in the way of one is found before another is moved.
         for output in staged {
-            self.place(output, digester).map_err(|error| {
-                let message = format!("{} could not be put in place: {error}", output.to);
-                Failure::new(FailureCode::Publish, message)
-            })?;
+            let parent = self.root.join(&output.to).parent().map_or(Ok(()), fs::create_dir_all);
+            parent.map_err(|error| wrong(&output.to, &error))?;
         }
+        for output in staged {
+            self.place(output, digester).map_err(|error| wrong(&output.to, &error))?;
+        }
+        // From here on the new outputs are the good ones, whatever happens to what was set aside.
+        let list = format!("{}/{ASIDE}", self.step(job, step));
+        remove(&self.root.join(&list)).map_err(|error| wrong(&list, &error))?;
         if let Err(error) = self.remove(job, step) {
             tracing::warn!(%error, step, "what was staged could not be removed; the next run will");
         }
@@ -224,10 +227,17 @@ fn folders(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths?.into_iter().filter(|path| path.is_dir()).collect())
 }
 
-/// Removes whatever is at `path`; nothing there is fine.
+/// Removes whatever is at `path`; nothing there is fine. Folders that a recipe made read-only are no obstacle.
 fn remove(path: &Path) -> io::Result<()> {
+    let all = |path: &Path| match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            make_writable(path)?;
+            fs::remove_dir_all(path)
+        }
+        result => result,
+    };
     let result = match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(metadata) if metadata.is_dir() => all(path),
         Ok(_) => fs::remove_file(path),
         Err(error) => Err(error),
     };
@@ -235,4 +245,15 @@ fn remove(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+fn make_writable(folder: &Path) -> io::Result<()> {
+    fs::set_permissions(folder, PermissionsExt::from_mode(0o700))?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            make_writable(&entry.path())?;
+        }
+    }
+    Ok(())
 }
