@@ -59,7 +59,7 @@ fn unset(recipe: &Recipe, what: &str, variable: &str) -> Problem {
         .help(format!("set it: {variable}=… kiln run"))
 }
 
-/// The environment of probes: what every recipe is given, and `env`.
+/// What every recipe is given, and `env`.
 pub(crate) fn base(env: &[(String, String)], own: &Environment) -> Environment {
     let mut all = Environment::new();
     for name in HANDED_ON {
@@ -71,6 +71,19 @@ pub(crate) fn base(env: &[(String, String)], own: &Environment) -> Environment {
     all.insert("TZ".to_owned(), "UTC".into());
     all.extend(env.iter().map(|(name, value)| (name.clone(), value.into())));
     all
+}
+
+/// The environment of commands that look at what a recipe makes or reads: that of the recipe, less the paths.
+pub(crate) fn looking(recipe: &Recipe, own: &Environment) -> Result<Environment, Problem> {
+    if let Some(problem) = missing_secrets(recipe, own).into_iter().next() {
+        return Err(problem);
+    }
+    let mut all = base(&env(recipe, own)?, own);
+    pass(&mut all, recipe, own);
+    secrets(&mut all, recipe, own).map_err(|message| {
+        Problem::new("missing-secret", message).at(&recipe.span, format!("for `{}`", recipe.name))
+    })?;
+    Ok(all)
 }
 
 /// Adds the variables that `pass` names. What `env` says goes before.

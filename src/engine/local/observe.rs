@@ -53,16 +53,19 @@ impl Observer<'_> {
         let own = match environ::env(recipe, &self.local.environment) {
             Ok(env) => env,
             Err(problem) => {
-                self.problems.push(problem);
+                if !self.problems.contains(&problem) {
+                    self.problems.push(problem);
+                }
                 return;
             }
         };
         self.problems.extend(no_bash(self.local, recipe));
-        let env = environ::base(&own, &self.local.environment);
+        let mut env = environ::base(&own, &self.local.environment);
+        environ::pass(&mut env, recipe, &self.local.environment);
         self.facts.recipes[id] = OwnFacts { files: self.files(recipe), tools: self.tools(recipe, &env), env: own };
         for node in recipe.inputs.iter().chain(&recipe.outputs) {
             if !std::mem::replace(&mut self.looked[*node], true) {
-                self.facts.nodes[*node] = self.node(*node, recipe, &env);
+                self.facts.nodes[*node] = self.node(*node);
             }
         }
     }
@@ -118,33 +121,53 @@ impl Observer<'_> {
         tools
     }
 
-    fn node(&mut self, id: NodeId, asker: &Recipe, env: &Environment) -> Content {
-        let pipeline = &self.local.pipeline;
-        let node = &pipeline.nodes[id];
-        let maker = node.maker.map(|maker| &pipeline.recipes[maker]);
+    fn node(&mut self, id: NodeId) -> Content {
+        let node = &self.local.pipeline.nodes[id];
         match (&node.path, &node.digest) {
-            (Some(path), _) => match self.local.digester.path(path) {
-                Ok(digest) => digest.map_or(Content::Missing, Content::Is),
-                Err(error) => {
-                    let problem = Problem::new("unreadable", format!("`{}` cannot be read: {error}", node.name));
-                    self.problems.push(
-                        problem.at(&node.path_span, "this path").help("Kiln digests contents: it has to read them"),
-                    );
-                    Content::Missing
-                }
-            },
-            (None, Some(command)) => {
-                let shell = maker.map_or(&asker.shell, |maker| &maker.shell);
-                self.probe(node, command, shell, env)
-            }
-            (None, None) if maker.is_some() => Content::AsRecorded,
+            (Some(path), _) => self.path(node, path),
+            (None, Some(command)) => self.probe(id, node, command),
+            (None, None) if node.maker.is_some() => Content::AsRecorded,
             (None, None) => Content::Is(Digest::of(b"")), // a source that cannot be seen: `check` has warned
         }
     }
 
-    fn probe(&mut self, node: &Node, command: &str, shell: &[String], env: &Environment) -> Content {
+    fn path(&mut self, node: &Node, path: &str) -> Content {
+        let problem = match self.local.digester.path(path) {
+            Ok(Some(digest)) => return Content::Is(digest),
+            Ok(None) => match node.maker.and_then(|_| file_above(self.local, path)) {
+                None => return Content::Missing,
+                Some(above) => {
+                    let problem = Problem::new("blocked-output", format!("`{}` cannot be put in place", node.name));
+                    problem
+                        .at(&node.path_span, format!("{above} is a file, not a folder"))
+                        .help("move that file away, or give the output another path")
+                }
+            },
+            Err(error) => Problem::new("unreadable", format!("`{}` cannot be read: {error}", node.name))
+                .at(&node.path_span, "this path")
+                .help("Kiln digests contents: it has to read them"),
+        };
+        self.problems.push(problem);
+        Content::Missing
+    }
+
+    /// Asks as the recipe would that makes the node, or the first one that reads it.
+    fn probe(&mut self, id: NodeId, node: &Node, command: &str) -> Content {
         let Some(probes) = &mut self.probes else { return Content::NotProbed };
-        match probes.ask(&self.local.root, shell, command, env) {
+        let recipes = &self.local.pipeline.recipes;
+        let reader = || recipes.values().find(|recipe| recipe.inputs.contains(&id));
+        let Some(asker) = node.maker.map(|maker| &recipes[maker]).or_else(reader) else { return Content::Missing };
+        let env = match environ::looking(asker, &self.local.environment) {
+            Ok(env) => env,
+            Err(problem) => {
+                // If the asker is wanted too, it has told that already, or will.
+                if !self.problems.contains(&problem) {
+                    self.problems.push(problem);
+                }
+                return Content::Missing;
+            }
+        };
+        match probes.ask(&self.local.root, &asker.shell, command, &env) {
             Ok(printed) => Content::Is(Digest::of(printed.as_bytes())),
             // What a recipe makes may not be there yet.
             Err(_) if node.maker.is_some() => Content::Missing,
@@ -159,6 +182,15 @@ impl Observer<'_> {
             }
         }
     }
+}
+
+/// The file that lies where a path needs a folder.
+fn file_above(local: &Local, path: &str) -> Option<String> {
+    let above = std::iter::successors(path.rsplit_once('/'), |(above, _)| above.rsplit_once('/'));
+    let mut above = above.map(|(above, _)| above);
+    above
+        .find(|above| local.root.join(above).symlink_metadata().is_ok_and(|_| !local.root.join(above).is_dir()))
+        .map(str::to_owned)
 }
 
 /// Mistakes and warnings about a file on this machine. Runs nothing.
