@@ -109,6 +109,8 @@ pub struct Attempt {
     pub log: String,
     /// What the key says about the inputs.
     pub inputs: Vec<(NodeId, Digest)>,
+    /// What the key says about the files of code, by path.
+    pub files: Vec<(String, Digest)>,
 }
 
 /// How an attempt ended.

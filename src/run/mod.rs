@@ -193,7 +193,8 @@ impl Driver<'_> {
 
     fn start(&mut self, step: usize, inputs: Vec<(NodeId, Digest)>) {
         let log = self.drive.run.log(step, 1);
-        let attempt = Attempt { job: self.drive.job.clone(), number: 1, log, inputs };
+        let files = self.drive.run.files(step);
+        let attempt = Attempt { job: self.drive.job.clone(), number: 1, log, inputs, files };
         let updates = Updates { step, to: self.output_to.clone() };
         tracing::debug!(step = self.drive.run.name(step), log = attempt.log, "a step starts");
         let work = Arc::clone(&self.drive.works[step]);

@@ -149,6 +149,12 @@ impl Run {
         &self.pipeline.recipes[self.steps[step].id].name
     }
 
+    /// What the key of a step says about its files of code.
+    #[must_use]
+    pub fn files(&self, step: usize) -> Vec<(String, Digest)> {
+        self.facts.recipes[self.steps[step].id].files.clone()
+    }
+
     fn emit(&mut self, event: Event) {
         self.effects.push(Effect::Emit(Box::new(event)));
     }

@@ -403,6 +403,31 @@ fn a_store_that_fails_stops_the_run_and_shows_nothing_more() {
 }
 
 #[test]
+fn nothing_is_shown_or_put_in_place_that_is_not_kept() {
+    for broken in 1.. {
+        let steps = ["a", "b", "c < a", "d < a b", "e < c", "f < d", "g < e"];
+        let mut case =
+            case(&steps, 2, Schedule::Eager).max_fail(None).act("b", Act::Fail(3)).act("c", Act::Build(7, "c"));
+        case.broken = Some(broken);
+        let ran = case.run();
+        let (shown, kept) = (&ran.driven.view, RunView::fold(&ran.events));
+        assert_eq!(format!("{:?}", shown.steps), format!("{:?}", kept.steps), "batch {broken}");
+        assert_eq!(shown.end, kept.end, "batch {broken}");
+        let intended = |name: &String| {
+            let publishes =
+                |event: &Stamped| matches!(&event.event, Event::StepPublishing { step, .. } if step == name);
+            ran.events.iter().any(publishes)
+        };
+        assert!(ran.published.iter().all(intended), "batch {broken}: {:?}", ran.published);
+        if ran.driven.lost.is_none() {
+            assert!(broken > 10, "there are more batches than that");
+            assert_eq!(ran.published, ["a", "c", "e", "g"]);
+            return;
+        }
+    }
+}
+
+#[test]
 fn what_comes_out_the_same_builds_nothing_below() {
     let first = case(&["a", "b < a", "c < b"], 2, Schedule::Stages).run();
     // The record of `a` is lost: it is built again, comes out the same, and nothing below it runs.

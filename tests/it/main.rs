@@ -5,6 +5,8 @@
     reason = "a test fails by panicking, and is no part of Kiln"
 )]
 
+mod crash;
+mod edges;
 mod environment;
 mod jobs;
 mod oracle;

@@ -171,11 +171,8 @@ impl Step {
     fn probed(&self, id: NodeId) -> Result<Option<Digest>, Failure> {
         let recipe = self.recipe();
         let Some(command) = &self.local.pipeline.nodes[id].digest else { return Ok(None) };
-        let own = &self.local.environment;
-        let env = environ::env(recipe, own).map_err(|problem| Failure::new(FailureCode::Output, problem.message))?;
-        let mut env = environ::base(&env, own);
-        environ::pass(&mut env, recipe, own);
-        environ::secrets(&mut env, recipe, own).map_err(|message| Failure::new(FailureCode::Output, message))?;
+        let env = environ::looking(recipe, &self.local.environment);
+        let env = env.map_err(|problem| Failure::new(FailureCode::Output, problem.message))?;
         let printed = probe::run(&self.local.root, &recipe.shell, command, &env);
         let printed =
             printed.map_err(|error| Failure::new(FailureCode::Output, format!("`digest` failed: {error}")))?;
@@ -184,15 +181,21 @@ impl Step {
 
     /// What the step read is what its key says.
     fn inputs_unchanged(&self) -> Result<(), Failure> {
+        let is = |path: &str, digest| self.local.digester.path(path).ok().flatten() == Some(digest);
+        let changed =
+            |message| Failure::new(FailureCode::InputChanged, format!("{message} changed while the run went on"));
         for (id, digest) in &self.attempt.inputs {
             let node = &self.local.pipeline.nodes[*id];
-            let Some(path) = &node.path else { continue };
-            if self.local.digester.path(path).ok().flatten() != Some(*digest) {
-                let message = format!("input `{}` changed while the run went on: {path}", node.name);
-                return Err(Failure::new(FailureCode::InputChanged, message));
+            if let Some(path) = &node.path
+                && !is(path, *digest)
+            {
+                return Err(changed(format!("input `{}` ({path})", node.name)));
             }
         }
-        Ok(())
+        match self.attempt.files.iter().find(|(path, digest)| !is(path, *digest)) {
+            Some((path, _)) => Err(changed(format!("code {path}"))),
+            None => Ok(()),
+        }
     }
 
     /// Leaves everything as it was before the attempt.

@@ -1,0 +1,172 @@
+//! Kiln is killed at a moment that a recipe chooses: nothing good is lost, nothing half is seen, and the next run goes on
+//! by itself.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command};
+
+use serde_json::Value;
+
+use crate::support::{Project, started};
+
+/// What a recipe does when it has got to where it is to wait: it says so and waits for the end of the test. It holds
+/// nothing that it could still write.
+pub(crate) const WAIT: &str = "exec 3<.kiln/gate; echo up >.kiln/up; exec cat <&3";
+
+/// A recipe that waits as long as there is a file `block/NAME`, after it has done `half`, and otherwise does `whole`.
+fn waits(name: &str, half: &str, whole: &str) -> String {
+    format!("run = '''echo {name} >>ran; if [ -e block/{name} ]; then {half}; {WAIT}; fi; {whole}'''\n")
+}
+
+/// A project with the pipes on which a recipe says where it is, and waits.
+pub(crate) fn project(text: &str) -> Project {
+    let project = Project::new(text);
+    std::fs::create_dir(project.path(".kiln")).unwrap();
+    let pipes = [project.path(".kiln/up"), project.path(".kiln/gate")];
+    assert!(Command::new("mkfifo").args(pipes).status().unwrap().success());
+    project.write("src", "1");
+    project
+}
+
+/// Starts a run, waits until all of `done` are shown as built and a recipe waits, and kills Kiln.
+fn kill_when_waiting(project: &Project, arguments: &[&str], done: &[&str]) {
+    let gate = File::options().read(true).write(true).open(project.path(".kiln/gate")).unwrap();
+    let mut kiln = project.start(&[&["run", "--events", "-"], arguments].concat());
+    let mut up = String::new();
+    File::open(project.path(".kiln/up")).unwrap().read_to_string(&mut up).unwrap();
+    assert_eq!(up, "up\n");
+    see_built(&mut kiln, done);
+    kiln.kill().unwrap();
+    kiln.wait().unwrap();
+    drop(gate); // should the recipe have outlived Kiln, it ends now
+}
+
+fn see_built(kiln: &mut Child, done: &[&str]) {
+    let mut left: Vec<&str> = done.to_vec();
+    let mut lines = BufReader::new(kiln.stdout.as_mut().unwrap()).lines();
+    while !left.is_empty() {
+        let event: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        left.retain(|step| event["type"] != "step_ended" || event["step"] != *step);
+    }
+}
+
+fn jobs(project: &Project) -> Vec<Value> {
+    serde_json::from_str(&project.expect(0, &["jobs", "list", "--format", "json"]).out).unwrap()
+}
+
+/// Runs to the end, and gives what was started.
+#[track_caller]
+fn go_on(project: &Project, arguments: &[&str]) -> Vec<String> {
+    let run = started(&project.expect(0, &[&["run", "--events", "-"], arguments].concat()).out);
+    assert!(!project.exists(".kiln/staging/p") || project.path(".kiln/staging/p").read_dir().unwrap().count() == 0);
+    run
+}
+
+fn dataset(name: &str, inputs: &str, make: &str) -> String {
+    format!("[dataset.{name}]\npath = \"build/{name}\"\ninputs = [{inputs}]\n{make}")
+}
+
+const SOURCE: &str = "[dataset.src]\npath = \"src\"\n";
+
+#[test]
+fn what_was_done_is_not_done_again() {
+    let write = |name: &str| waits(name, "echo half >\"$KILN_OUTPUT\"", &format!("echo {name} >\"$KILN_OUTPUT\""));
+    let [a, b, c] =
+        [("a", "\"src\""), ("b", "\"a\""), ("c", "\"b\"")].map(|(name, in_)| dataset(name, in_, &write(name)));
+    let project = project(&format!("{SOURCE}{a}{b}{c}"));
+    project.write("block/b", "");
+    kill_when_waiting(&project, &[], &["a"]);
+    assert!(!project.exists("build/b"), "nothing half");
+    assert_eq!(jobs(&project)[0]["state"], "ABORTED", "its process is gone, whoever asks");
+    std::fs::remove_file(project.path("block/b")).unwrap();
+    project.write("block/c", "");
+    kill_when_waiting(&project, &[], &["b"]);
+    std::fs::remove_file(project.path("block/c")).unwrap();
+    assert_eq!(go_on(&project, &[]), ["c"]);
+    assert_eq!(project.read("ran"), "a\nb\nb\nc\nc\n");
+    assert_eq!(["a", "b", "c"].map(|name| project.read(&format!("build/{name}"))), ["a\n", "b\n", "c\n"]);
+    let jobs = jobs(&project);
+    let told = |job: &Value| (job["state"].to_string(), job["built"].as_u64(), job["stopped"].as_u64());
+    let want = [("DONE", 1, 0), ("ABORTED", 1, 1), ("ABORTED", 1, 1)];
+    let want = want.map(|(state, built, stopped)| (format!("{state:?}"), Some(built), Some(stopped)));
+    assert_eq!(jobs.iter().map(told).collect::<Vec<_>>(), want);
+    assert!(jobs[1]["why"].as_str().unwrap().contains("killed"), "{}", jobs[1]);
+    assert!(jobs[1]["end"].is_string(), "{}", jobs[1]);
+    let show = project.expect(0, &["jobs", "show", jobs[1]["id"].as_str().unwrap()]);
+    assert!(show.out.contains("ABORTED"), "{}", show.out);
+    assert_eq!(go_on(&project, &[]), [] as [&str; 0]);
+}
+
+/// Builds once, changes the source, kills Kiln in the middle of the second build, and gives the tree before and after.
+fn killed_in_the_second_build(project: &Project, step: &str) -> [Vec<(String, String)>; 2] {
+    assert_eq!(go_on(project, &[]), [step]);
+    project.write("src", "2");
+    project.write(&format!("block/{step}"), "");
+    let outputs = || project.tree().into_iter().filter(|(path, _)| path.starts_with("build")).collect();
+    let before = outputs();
+    kill_when_waiting(project, &[], &[]);
+    std::fs::remove_file(project.path(&format!("block/{step}"))).unwrap();
+    [before, outputs()]
+}
+
+#[test]
+fn of_two_outputs_none_is_half_done() {
+    let half = "echo new >{{ outputs.a }}; echo ha >{{ outputs.b }}";
+    let whole = "cat {{ inputs.src }} >{{ outputs.a }}; cat {{ inputs.src }} >{{ outputs.b }}";
+    let nodes = "[dataset.a]\npath = \"build/a\"\n[dataset.b]\npath = \"build/deep/b\"\n";
+    let recipe = format!("[recipe.both]\ninputs = [\"src\"]\noutputs = [\"a\", \"b\"]\n{}", waits("both", half, whole));
+    let project = project(&format!("{SOURCE}{nodes}{recipe}"));
+    let [before, after] = killed_in_the_second_build(&project, "both");
+    assert_eq!(before, after);
+    assert_eq!(go_on(&project, &[]), ["both"]);
+    assert_eq!([project.read("build/a"), project.read("build/deep/b")], ["2", "2"]);
+}
+
+#[test]
+fn a_folder_is_old_or_new() {
+    let whole = "cat {{ inputs.src }} >{{ output }}/x; mkdir {{ output }}/in; cp {{ output }}/x {{ output }}/in/y";
+    let recipe = waits("f", "echo new >{{ output }}/x; mkdir {{ output }}/other", whole);
+    let project = project(&format!("{SOURCE}[folder.f]\npath = \"build/f\"\ninputs = [\"src\"]\n{recipe}"));
+    let [before, after] = killed_in_the_second_build(&project, "f");
+    assert_eq!(before, after);
+    assert_eq!(go_on(&project, &[]), ["f"]);
+    assert_eq!([project.read("build/f/x"), project.read("build/f/in/y")], ["2", "2"]);
+    assert!(!project.exists("build/f/other"));
+}
+
+#[test]
+fn what_is_written_in_place_is_put_back_by_the_next_run_whatever_it_builds() {
+    let nodes =
+        "[dataset.a]\npath = \"build/a\"\n[folder.f]\npath = \"build/f\"\n[dataset.late]\npath = \"build/late\"\n";
+    let half = "echo ha >{{ outputs.a }}; mkdir -p {{ outputs.f }}; echo ha >{{ outputs.f }}/half";
+    let whole =
+        "for o in {{ outputs.a }} {{ outputs.f }}/x; do cat {{ inputs.src }} >$o; done; echo >{{ outputs.late }}";
+    let outputs = "inputs = [\"src\"]\noutputs = [\"a\", \"f\", \"late\"]\nin_place = true\n";
+    let recipe = format!("[recipe.both]\n{outputs}{}", waits("both", half, whole));
+    let other = "[task.other]\nrun = \"true\"\n";
+    let project = project(&format!("{SOURCE}{nodes}{recipe}"));
+    let [before, after] = killed_in_the_second_build(&project, "both");
+    assert_ne!(before, after, "it writes to the place itself");
+    project.pipeline(&format!("{SOURCE}{nodes}{recipe}{other}"));
+    assert_eq!(go_on(&project, &["other"]), ["other"]);
+    let now: Vec<_> = project.tree().into_iter().filter(|(path, _)| path.starts_with("build")).collect();
+    assert_eq!(now, before, "the last good outputs are back");
+    assert_eq!(go_on(&project, &[]), ["both"]);
+    assert_eq!([project.read("build/a"), project.read("build/f/x")], ["2", "2"]);
+    assert!(!project.exists("build/f/half"));
+}
+
+#[test]
+fn what_was_begun_in_place_for_the_first_time_is_taken_away() {
+    let half = "echo ha >\"$KILN_OUTPUT\"";
+    let make = format!("in_place = true\n{}", waits("a", half, "cat src >\"$KILN_OUTPUT\""));
+    let project = project(&format!("{SOURCE}{}[task.other]\nrun = \"true\"\n", dataset("a", "\"src\"", &make)));
+    project.write("block/a", "");
+    kill_when_waiting(&project, &["a"], &[]);
+    std::fs::remove_file(project.path("block/a")).unwrap();
+    assert_eq!(project.read("build/a"), "ha\n");
+    assert_eq!(go_on(&project, &["other"]), ["other"]);
+    assert!(!project.exists("build/a"));
+    assert_eq!(go_on(&project, &[]), ["a"]);
+    assert_eq!(project.read("build/a"), "1");
+}
