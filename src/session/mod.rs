@@ -1,5 +1,6 @@
 //! From a file and a request to a plan: what the command line and the server share. Reads no environment and no arguments.
 
+mod dead;
 pub(crate) mod fail;
 pub(crate) mod load;
 pub(crate) mod start;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use crate::base::file::FileDigest;
 use crate::base::id::{DenseMap, RecipeId};
-use crate::base::job::{BuildMode, Schedule};
+use crate::base::job::{BuildMode, JobState, Schedule};
 use crate::base::span::Problem;
 use crate::base::text::did_you_mean;
 use crate::engine::api::{Engine, Environment, Observed, Opening};
@@ -24,7 +25,8 @@ use crate::plan::record::{History, MemoryHistory};
 use crate::select::{SelectError, Selection, Want, select};
 use crate::session::fail::Fail;
 use crate::session::load::{Given, Loaded};
-use crate::store::read::{Reader, RunRow};
+use crate::store::lock::is_held;
+use crate::store::read::{Reader, RunRow, Unfinished};
 
 /// Where requests are made; the same for all of a process.
 #[derive(Clone, Debug)]
@@ -75,6 +77,8 @@ pub(crate) struct Known {
     pub(crate) history: Box<dyn History>,
     pub(crate) durations: HashMap<String, u64>,
     pub(crate) last_run: Option<RunRow>,
+    /// Runs whose process died, and that no run has ended since.
+    dead: Vec<Unfinished>,
 }
 
 /// A plan with all that it rests on.
@@ -119,10 +123,11 @@ impl Session {
 
     /// Looks at what is there and at what was built before, and decides.
     pub(crate) fn plan(&self, probes: bool) -> Result<Planned, Fail> {
-        let known = known(&self.state, &self.pipeline().name)?;
+        let mut known = known(&self.state, &self.pipeline().name)?;
         let wanted: DenseMap<RecipeId, bool> = self.selection.want.values().map(|want| *want != Want::No).collect();
         let mistakes = |problems| Fail::Mistakes(self.loaded.source.clone(), problems);
-        let Observed { facts, seen } = self.engine.observe(&wanted, probes).map_err(mistakes)?;
+        let Observed { mut facts, seen } = self.engine.observe(&wanted, probes).map_err(mistakes)?;
+        known.history = dead::settle(&known.dead, self.pipeline(), &mut facts, known.history);
         let history = known.history.as_ref();
         let basis = Basis { pipeline: self.pipeline(), facts: &facts, history, mode: self.selection.mode };
         let plan = Plan::make(&basis, &self.loaded.graph, &self.selection, &known.durations).map_err(mistakes)?;
@@ -142,12 +147,21 @@ pub(crate) fn state(site: &Site, root: &Path) -> PathBuf {
 fn known(state: &Path, pipeline: &str) -> Result<Known, Fail> {
     let store = |error: crate::store::StoreError| Fail::because("the history cannot be read", &error);
     let Some(reader) = Reader::open(state).map_err(store)? else {
-        return Ok(Known { history: Box::new(MemoryHistory::default()), durations: HashMap::new(), last_run: None });
+        let history = Box::new(MemoryHistory::default());
+        return Ok(Known { history, durations: HashMap::new(), last_run: None, dead: Vec::new() });
     };
+    let mut last_run = reader.last_run(pipeline).map_err(store)?;
+    let mut dead = Vec::new();
+    let running = last_run.as_mut().filter(|run| run.state == JobState::Running);
+    if let Some(run) = running.filter(|_| !is_held(state, pipeline)) {
+        run.state = JobState::Aborted;
+        dead = reader.unfinished(pipeline).map_err(store)?;
+    }
     Ok(Known {
         history: Box::new(reader.history(pipeline).map_err(store)?),
         durations: reader.durations(pipeline).map_err(store)?,
-        last_run: reader.last_run(pipeline).map_err(store)?,
+        last_run,
+        dead,
     })
 }
 

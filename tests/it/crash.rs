@@ -157,6 +157,52 @@ fn what_is_written_in_place_is_put_back_by_the_next_run_whatever_it_builds() {
 }
 
 #[test]
+fn a_plan_sees_what_the_next_run_puts_back() {
+    let make = format!("in_place = true\n{}", waits("a", "echo ha >\"$KILN_OUTPUT\"", "cat src >\"$KILN_OUTPUT\""));
+    let project = project(&format!("{SOURCE}{}", dataset("a", "\"src\"", &make)));
+    assert_eq!(go_on(&project, &[]), ["a"]);
+    project.write("block/a", "");
+    kill_when_waiting(&project, &["--mode", "forced"], &[]);
+    assert_eq!(project.read("build/a"), "ha\n");
+    let plan = project.expect(0, &["plan", "--check"]);
+    assert!(plan.out.contains("1 up to date"), "{}", plan.out);
+    assert!(!plan.out.contains("goes on"), "{}", plan.out);
+    assert_eq!(go_on(&project, &[]), [] as [&str; 0]);
+    assert_eq!(project.read("build/a"), "1");
+}
+
+/// Makes the last run one that died when it was about to put `a` in place.
+const DIED: &str = "
+    INSERT INTO publishing (pipeline, step, job, attempt, took_ms, record, staged)
+        SELECT pipeline, step, job, 1, 5, json_object('key', key, 'parts', json(parts), 'outputs', json(outputs)),
+               json_array(json_object('from', '.kiln/staging/p/x/a/0/a', 'to', 'build/a',
+                                      'digest', json_extract(outputs, '$[0].digest')))
+        FROM keys WHERE step = 'a' AND job = (SELECT max(job) FROM runs);
+    DELETE FROM keys WHERE step = 'a';
+    DELETE FROM events WHERE job = (SELECT max(job) FROM runs) AND type IN ('step_ended', 'run_ended');
+    UPDATE runs SET state = 'RUNNING', ended = NULL WHERE job = (SELECT max(job) FROM runs)";
+
+#[test]
+fn a_plan_sees_what_the_next_run_puts_in_place() {
+    let make = "run = 'cat {{ inputs.src }} >{{ output }}'\n";
+    let project = project(&format!("{SOURCE}{}", dataset("a", "\"src\"", make)));
+    assert_eq!(go_on(&project, &[]), ["a"]);
+    project.write("src", "2");
+    assert_eq!(go_on(&project, &[]), ["a"]);
+    let sqlite = Command::new("sqlite3").arg(project.path(".kiln/kiln.db")).arg(DIED).status().unwrap();
+    assert!(sqlite.success());
+    project.write(".kiln/staging/p/x/a/0/a", "2");
+    project.write("build/a", "1");
+    let plan = project.expect(0, &["plan", "--check"]);
+    assert!(plan.out.contains("1 up to date"), "{}", plan.out);
+    assert_eq!(project.read("build/a"), "1", "a plan changes nothing");
+    assert_eq!(go_on(&project, &[]), [] as [&str; 0]);
+    assert_eq!(project.read("build/a"), "2");
+    let states: Vec<_> = jobs(&project).iter().map(|job| job["state"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(states, ["DONE", "ABORTED", "DONE"]);
+}
+
+#[test]
 fn what_was_begun_in_place_for_the_first_time_is_taken_away() {
     let half = "echo ha >\"$KILN_OUTPUT\"";
     let make = format!("in_place = true\n{}", waits("a", half, "cat src >\"$KILN_OUTPUT\""));

@@ -121,13 +121,23 @@ fn a_spoiled_store_is_told_and_left_alone() {
 #[test]
 fn jobs_of_one_millisecond_have_ids_of_their_own() {
     let project = project();
-    for _ in 0..5 {
-        project.expect(0, &["run"]);
-    }
-    // The next id is taken already, and the one after it.
-    let jobs = ask(
-        &project,
-        "SELECT count(DISTINCT job), count(*) FROM runs WHERE job LIKE 'build_p_20__-__-__T__-__-__.___'",
+    project.expect(0, &["run"]);
+    // All ids of the next seconds are taken.
+    let now = jiff::Timestamp::now();
+    let id = |ms: i64| {
+        let at = now + jiff::SignedDuration::from_millis(ms);
+        format!("build_p_{}", at.strftime("%Y-%m-%dT%H-%M-%S.%3f"))
+    };
+    let ids: Vec<_> = (0..5_000).map(|ms| format!("('{}')", id(ms))).collect();
+    let sql = format!(
+        "INSERT INTO runs (job, pipeline, file, engine, mode, targets, state, started, planned, by, pid, host)
+         SELECT column1, 'q', '', '', '', '[]', 'DONE', '2000', 0, '', 0, '' FROM (VALUES {})",
+        ids.join(", ")
     );
-    assert_eq!(jobs, "5|5\n");
+    project.write("taken.sql", sql);
+    let read = format!(".read {}", project.path("taken.sql").display());
+    assert!(Command::new("sqlite3").arg(project.path(".kiln/kiln.db")).arg(read).status().unwrap().success());
+    project.expect(0, &["run"]);
+    let last = ask(&project, "SELECT max(job) FROM runs");
+    assert!(last.trim() > id(4_999).as_str(), "{last}");
 }

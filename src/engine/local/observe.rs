@@ -1,6 +1,6 @@
 //! Looks at what steps are made from: sources, outputs, files of code, tools, variables. Changes nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::digest::Digest;
 use crate::base::id::{DenseMap, NodeId, RecipeId};
@@ -24,6 +24,7 @@ pub(crate) fn observe(local: &Local, wanted: &DenseMap<RecipeId, bool>, probes: 
         probes: probes.then(Probes::default),
         looked: DenseMap::filled(pipeline.nodes.len(), false),
         built: built_paths(local),
+        aside: local.staging.aside().unwrap_or_default(), // a run that cannot read it tells so when it tidies up
         problems: Vec::new(),
     };
     for (id, recipe) in pipeline.recipes.iter().filter(|(id, _)| wanted[*id]) {
@@ -45,6 +46,8 @@ struct Observer<'a> {
     probes: Option<Probes>,
     looked: DenseMap<NodeId, bool>,
     built: BTreeSet<&'a str>,
+    /// What recipes that write in place have set aside, in a run that goes on or died: the last good content counts.
+    aside: BTreeMap<String, Option<String>>,
     problems: Problems,
 }
 
@@ -132,7 +135,9 @@ impl Observer<'_> {
     }
 
     fn path(&mut self, node: &Node, path: &str) -> Content {
-        let problem = match self.local.digester.path(path) {
+        let kept = self.aside.get(path).map(Option::as_deref);
+        let looked = kept.unwrap_or(Some(path)).map_or(Ok(None), |path| self.local.digester.path(path));
+        let problem = match looked {
             Ok(Some(digest)) => return Content::Is(digest),
             Ok(None) => match node.maker.and_then(|_| file_above(self.local, path)) {
                 None => return Content::Missing,

@@ -1,6 +1,7 @@
 //! Where recipes write before their outputs are put in place, and how that is done so that no half is ever seen. Works on
 //! paths; knows no recipes.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -95,15 +96,23 @@ impl Staging {
         self.put_back_in(&self.root.join(self.step(job, step)))
     }
 
+    /// Where the last good content of each output is that was set aside, relative to the root; none where there was none.
+    pub(crate) fn aside(&self) -> io::Result<BTreeMap<String, Option<String>>> {
+        let mut all = BTreeMap::new();
+        for run in folders(&self.root.join(&self.folder))? {
+            for step in folders(&run)? {
+                let asides = asides(&step)?.into_iter();
+                let moved = |aside: &Aside| {
+                    aside.kept.as_ref().is_none_or(|kept| self.root.join(kept).symlink_metadata().is_ok())
+                };
+                all.extend(asides.filter(moved).map(|aside| (aside.path, aside.kept)));
+            }
+        }
+        Ok(all)
+    }
+
     fn put_back_in(&self, folder: &Path) -> io::Result<()> {
-        let list = match fs::read(folder.join(ASIDE)) {
-            Ok(list) => list,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        // A list that was not written to its end: nothing was moved yet.
-        let Ok(asides) = serde_json::from_slice::<Vec<Aside>>(&list) else { return Ok(()) };
-        for aside in asides {
+        for aside in asides(folder)? {
             let path = self.root.join(&aside.path);
             match aside.kept.map(|kept| self.root.join(kept)) {
                 Some(kept) if kept.symlink_metadata().is_ok() => {
@@ -185,6 +194,15 @@ impl Staging {
             tracing::warn!(%error, step, "what was staged could not be removed; the next run will");
         }
         Ok(digester.take_fresh())
+    }
+}
+
+/// What a step has set aside. Of a list that was not written to its end nothing was moved yet.
+fn asides(step: &Path) -> io::Result<Vec<Aside>> {
+    match fs::read(step.join(ASIDE)) {
+        Ok(list) => Ok(serde_json::from_slice(&list).unwrap_or_default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
 }
 

@@ -1,0 +1,49 @@
+//! What a run that died was about to put in place, seen by a plan as if it were in place: the next run begins by doing
+//! that. Changes nothing.
+
+use std::collections::HashMap;
+
+use crate::pipeline::types::Pipeline;
+use crate::plan::facts::{Content, Facts};
+use crate::plan::record::{History, LastGood, Parts};
+use crate::store::read::Unfinished;
+
+/// A history with the steps that will be finished first.
+struct Settled {
+    before: Box<dyn History>,
+    steps: HashMap<String, (LastGood, Parts)>,
+}
+
+impl History for Settled {
+    fn last(&self, step: &str) -> Option<&LastGood> {
+        self.steps.get(step).map(|(last, _)| last).or_else(|| self.before.last(step))
+    }
+
+    fn parts(&self, step: &str) -> Parts {
+        self.steps.get(step).map_or_else(|| self.before.parts(step), |(_, parts)| parts.clone())
+    }
+}
+
+/// Takes in what runs that died will have built.
+pub(super) fn settle(
+    dead: &[Unfinished],
+    pipeline: &Pipeline,
+    facts: &mut Facts,
+    before: Box<dyn History>,
+) -> Box<dyn History> {
+    let mut steps = HashMap::new();
+    for (run, row) in dead.iter().flat_map(|run| run.publishing.iter().map(move |row| (run, row))) {
+        let (key, outputs, built_at) = (row.record.key, row.record.outputs.clone(), facts.now);
+        for output in &outputs {
+            if let Some(node) = pipeline.node(&output.node)
+                && output.path.is_some()
+                && pipeline.nodes[node].path == output.path
+            {
+                facts.nodes[node] = Content::Is(output.digest);
+            }
+        }
+        let last = LastGood { key, built_at, job: run.job.clone(), outputs };
+        steps.insert(row.step.clone(), (last, row.record.parts.clone()));
+    }
+    if steps.is_empty() { before } else { Box::new(Settled { before, steps }) }
+}
