@@ -7,5 +7,6 @@ mod paths;
 pub mod raw;
 pub mod read;
 pub mod refs;
+mod shell;
 pub mod template;
 pub mod types;

@@ -259,7 +259,7 @@ pub enum Run {
     /// A text for the shell.
     Shell(String),
     /// A program and its arguments, without a shell.
-    Words(#[schemars(length(min = 1))] Vec<String>),
+    Words(#[schemars(with = "Vec<String>", length(min = 1))] Vec<Spanned<String>>),
 }
 
 impl<'de> Deserialize<'de> for Run {
@@ -271,7 +271,8 @@ impl<'de> Deserialize<'de> for Run {
                 f.write_str("a string for the shell or a list of words")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Run, E> {
-                Ok(Run::Shell(text.to_owned()))
+                // A shell takes a carriage return for a letter; how lines end is no part of a script.
+                Ok(Run::Shell(text.replace("\r\n", "\n")))
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Run, A::Error> {
                 let mut words = Vec::new();
@@ -371,11 +372,37 @@ impl<'de> Deserialize<'de> for EnvValue {
 }
 
 /// A value of `secrets`: named, never written.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "lowercase")]
 pub enum SecretValue {
     /// The value of a variable of Kiln's own environment.
     Env(String),
     /// What a file holds, less a newline at its end.
     File(String),
+}
+
+impl<'de> Deserialize<'de> for SecretValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct SecretVisitor;
+        impl<'de> Visitor<'de> for SecretVisitor {
+            type Value = SecretValue;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("{ env = \"NAME\" } or { file = \"PATH\" }")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SecretValue, A::Error> {
+                #[derive(Deserialize)]
+                #[serde(deny_unknown_fields)]
+                struct Named {
+                    env: Option<String>,
+                    file: Option<String>,
+                }
+                match Named::deserialize(de::value::MapAccessDeserializer::new(map))? {
+                    Named { env: Some(env), file: None } => Ok(SecretValue::Env(env)),
+                    Named { env: None, file: Some(file) } => Ok(SecretValue::File(file)),
+                    _ => Err(de::Error::custom("a secret is named by one of `env` and `file`")),
+                }
+            }
+        }
+        deserializer.deserialize_any(SecretVisitor)
+    }
 }

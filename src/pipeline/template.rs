@@ -1,9 +1,11 @@
-//! Templates of commands: `{{ name }}` and nothing else is syntax. Knows the shell's quotes, so that a value is either
-//! written as one safe word or refused; does not know paths or variables.
+//! Templates of commands: `{{ name }}` and nothing else is syntax. A value is either written as one safe
+//! word or refused; does not know paths or variables.
 
 use std::fmt::Write as _;
 
 use crate::base::span::Span;
+use crate::base::text::one_line;
+use crate::pipeline::shell::ShellReader;
 
 /// A text with names to be filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,21 +37,22 @@ pub enum Piece {
 pub enum Place {
     /// Outside all quotes: a value can be quoted.
     Bare,
-    /// Inside quotes or a here-document: a value can only stand there if it needs no quotes.
+    /// Inside quotes, an expansion or a here-document: a value can only stand there if it needs no quotes.
     Quoted,
+    /// Inside a comment: a value says nothing, as long as it stays on its line.
+    Comment,
 }
 
 /// What is wrong with a template: the place in it and a fragment.
 pub type TemplateError = (Span, String);
 
-/// Reads a template.
-///
-/// # Errors
-/// A `{{` without its `}}`, or something in braces that is not a name.
-pub fn parse(text: &str) -> Result<Template, Vec<TemplateError>> {
+/// Reads a template. It holds what is sound; it may be used only where there is no error: a `{{` without its `}}`, or
+/// something in braces that is not a name.
+#[must_use]
+pub fn parse(text: &str) -> (Template, Vec<TemplateError>) {
     let mut pieces = Vec::new();
     let mut errors = Vec::new();
-    let mut shell = ShellState::default();
+    let mut shell = ShellReader::default();
     let mut at = 0;
     while let Some(open) = text[at..].find("{{").map(|i| at + i) {
         push_text(&mut pieces, &text[at..open]);
@@ -66,13 +69,14 @@ pub fn parse(text: &str) -> Result<Template, Vec<TemplateError>> {
             None if is_reference(inner) => {
                 pieces.push(Piece::Name { name: inner.to_owned(), span, place: shell.place() });
             }
-            None => errors.push((span, format!("`{inner}` is not a name"))),
+            None if inner.is_empty() => errors.push((span, "there is no name between the braces".to_owned())),
+            None => errors.push((span, format!("`{}` is not a name", one_line(inner, 60)))),
         }
         shell.read("x");
         at = close + 2;
     }
     push_text(&mut pieces, &text[at..]);
-    if errors.is_empty() { Ok(Template { text: text.to_owned(), pieces }) } else { Err(errors) }
+    (Template { text: text.to_owned(), pieces }, errors)
 }
 
 fn push_text(pieces: &mut Vec<Piece>, text: &str) {
@@ -111,6 +115,7 @@ impl Template {
             let quoted: Vec<_> = match place {
                 Place::Bare => words.iter().map(|word| quote(word)).collect(),
                 Place::Quoted => words,
+                Place::Comment => words.iter().map(|word| one_line(word, usize::MAX)).collect(),
             };
             quoted.join(" ")
         })
@@ -160,171 +165,15 @@ pub fn command_line(words: &[String]) -> String {
     line
 }
 
-/// One level of a shell text.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Level {
-    Bare,
-    Single,
-    Double,
-    /// `$'…'`
-    Ansi,
-    Comment,
-    Backtick,
-}
-
-/// Follows a shell text far enough to know whether a place is inside quotes.
-#[derive(Default)]
-struct ShellState {
-    levels: Vec<Level>,
-    previous: char,
-    escaped: bool,
-    /// The word after `<<` while it is read, then the end mark that a here-document waits for.
-    mark: Option<String>,
-    line: String,
-    in_document: bool,
-}
-
-impl ShellState {
-    fn place(&self) -> Place {
-        let quoted = matches!(self.levels.last(), Some(Level::Single | Level::Double | Level::Ansi));
-        if quoted || self.in_document { Place::Quoted } else { Place::Bare }
-    }
-
-    fn read(&mut self, text: &str) {
-        for (i, c) in text.char_indices() {
-            if self.in_document {
-                self.document(c);
-            } else {
-                self.step(c, &text[i..]);
-            }
-            self.previous = c;
-        }
-    }
-
-    fn document(&mut self, c: char) {
-        if c != '\n' {
-            self.line.push(c);
-            return;
-        }
-        if Some(self.line.trim_start_matches('\t')) == self.mark.as_deref() {
-            self.in_document = false;
-            self.mark = None;
-        }
-        self.line.clear();
-    }
-
-    fn step(&mut self, c: char, rest: &str) {
-        if std::mem::take(&mut self.escaped) {
-            return;
-        }
-        match self.levels.last().copied().unwrap_or(Level::Bare) {
-            Level::Single => self.close_on(c, '\''),
-            Level::Ansi if c == '\\' => self.escaped = true,
-            Level::Ansi => self.close_on(c, '\''),
-            Level::Comment => {
-                if c == '\n' {
-                    self.levels.pop();
-                    self.end_of_line();
-                }
-            }
-            Level::Double => self.double(c, rest),
-            Level::Bare | Level::Backtick => self.bare(c, rest),
-        }
-    }
-
-    fn close_on(&mut self, c: char, end: char) {
-        if c == end {
-            self.levels.pop();
-        }
-    }
-
-    fn double(&mut self, c: char, rest: &str) {
-        match c {
-            '\\' => self.escaped = true,
-            '"' => {
-                self.levels.pop();
-            }
-            '$' if rest.starts_with("$(") => self.levels.push(Level::Bare),
-            '`' => self.backtick(),
-            _ => {}
-        }
-    }
-
-    fn bare(&mut self, c: char, rest: &str) {
-        let word_start = self.previous == '\0' || self.previous.is_whitespace() || ";|&()".contains(self.previous);
-        match c {
-            '\\' => self.escaped = true,
-            '\'' if self.previous == '$' => self.levels.push(Level::Ansi),
-            '\'' => self.levels.push(Level::Single),
-            '"' => self.levels.push(Level::Double),
-            '`' => self.backtick(),
-            '#' if word_start => self.levels.push(Level::Comment),
-            '(' if self.previous != '$' || self.levels.last() != Some(&Level::Bare) => self.levels.push(Level::Bare),
-            ')' if self.levels.last() == Some(&Level::Bare) => {
-                self.levels.pop();
-            }
-            '<' if self.previous != '<' => self.mark = here_mark(rest).or_else(|| self.mark.take()),
-            '\n' => self.end_of_line(),
-            _ => {}
-        }
-    }
-
-    fn end_of_line(&mut self) {
-        self.in_document = self.mark.is_some();
-        self.line.clear();
-    }
-
-    fn backtick(&mut self) {
-        if self.levels.last() == Some(&Level::Backtick) {
-            self.levels.pop();
-        } else {
-            self.levels.push(Level::Backtick);
-        }
-    }
-}
-
-/// The end mark of a here-document whose `<<` begins `rest`. `<<<` is a here-string, `1<<2` is arithmetic.
-fn here_mark(rest: &str) -> Option<String> {
-    let word = rest.strip_prefix("<<")?;
-    let word = word.strip_prefix('-').unwrap_or(word).trim_start_matches([' ', '\t']);
-    let word = word.trim_start_matches(['\'', '"', '\\']);
-    let end = word.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(word.len());
-    let mark = &word[..end];
-    mark.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_').then(|| mark.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn places(text: &str) -> Vec<Place> {
-        let template = parse(text).unwrap();
-        let place = |piece: &Piece| match piece {
-            Piece::Name { place, .. } => Some(*place),
-            Piece::Text(_) => None,
-        };
-        template.pieces.iter().filter_map(place).collect()
-    }
-
-    #[test]
-    fn quotes_are_followed() {
-        use Place::{Bare, Quoted};
-        for (text, want) in [
-            ("cat {{ a }} '{{ a }}' \"{{ a }}\" {{ a }}", vec![Bare, Quoted, Quoted, Bare]),
-            (r#"echo "\"{{ a }}" {{ a }}"#, vec![Quoted, Bare]),
-            (r#"echo "$(cat {{ a }}) {{ a }}""#, vec![Bare, Quoted]),
-            ("# don't\ncat {{ a }}", vec![Bare]),
-            ("echo a#'b {{ a }}'", vec![Quoted]),
-            ("cat <<EOF\n{{ a }}\nEOF\ncat {{ a }}", vec![Quoted, Bare]),
-            ("cat <<-'E'\n{{ a }}\n\tE\ncat {{ a }}", vec![Quoted, Bare]),
-            ("x=$((1<<2)); cat {{ a }}", vec![Bare]),
-            ("cat <<< x\n{{ a }}", vec![Bare]),
-            ("(cd x && cat {{ a }}); (f '{{ a }}') {{ a }}", vec![Bare, Quoted, Bare]),
-            (r"printf $'it\'s {{ a }}' {{ a }}", vec![Quoted, Bare]),
-            ("x=`cat {{ a }}`; \"`cat {{ a }}` {{ a }}\"", vec![Bare, Bare, Quoted]),
-        ] {
-            assert_eq!(places(text), want, "{text}");
-        }
+    #[track_caller]
+    fn sound(text: &str) -> Template {
+        let (template, errors) = parse(text);
+        assert_eq!(errors, []);
+        template
     }
 
     #[test]
@@ -333,23 +182,23 @@ mod tests {
             "inputs" => vec!["a b".to_owned(), "c".to_owned()],
             _ => vec!["it's".to_owned()],
         };
-        assert_eq!(parse("cat {{ inputs }} {{v}}").unwrap().for_shell(&values), r"cat 'a b' c 'it'\''s'");
-        assert_eq!(parse("{{ inputs }}").unwrap().for_words(&values), ["a b", "c"]);
-        assert_eq!(parse("x={{ v }}").unwrap().for_words(&values), ["x=it's"]);
+        assert_eq!(sound("cat {{ inputs }} {{v}}").for_shell(&values), r"cat 'a b' c 'it'\''s'");
+        assert_eq!(sound("{{ inputs }}").for_words(&values), ["a b", "c"]);
+        assert_eq!(sound("x={{ v }}").for_words(&values), ["x=it's"]);
     }
 
     #[test]
     fn only_double_braces_are_syntax() {
         let text = "echo ${#x} {% x %} {# y #} } {{ '{{' }}x{{ \"}}\" }}";
         // The literal for `}}` cannot hold its own end mark; the first one found closes it.
-        assert!(parse(text).is_err());
-        let template = parse("${#x} {% x %} {{ '{{' }}.State}}").unwrap();
+        assert_eq!(parse(text).1.len(), 1);
+        let template = sound("${#x} {% x %} {{ '{{' }}.State}}");
         assert_eq!(template.for_shell(&|_| Vec::new()), "${#x} {% x %} {{.State}}");
     }
 
     #[test]
     fn mistakes_are_placed() {
-        assert_eq!(parse("a {{ b").unwrap_err()[0].0, 2..4);
-        assert_eq!(parse("a {{ b + 1 }} {{}}").unwrap_err().len(), 2);
+        assert_eq!(parse("a {{ b").1[0].0, 2..4);
+        assert_eq!(parse("a {{ b + 1 }} {{}} {{ c").1.len(), 3);
     }
 }

@@ -4,45 +4,30 @@ use std::collections::HashMap;
 
 use crate::base::id::{Id, NodeId, RecipeId};
 use crate::base::span::{Problem, Problems, Span};
-use crate::base::text::did_you_mean;
+use crate::base::text::{did_you_mean, nearest, one_line};
+use crate::pipeline::check::locate::locate;
 use crate::pipeline::refs::{Reference, values};
-use crate::pipeline::template::{Piece, Place, Template, is_plain};
+use crate::pipeline::template::{Piece, Place, is_plain};
 use crate::pipeline::types::{Command, Pipeline, Recipe};
 
-/// Checks the command of a recipe. `text` is the file, `root` the absolute root.
-pub(super) fn check(pipeline: &Pipeline, id: RecipeId, text: &str, root: &str) -> Problems {
+/// Checks the command of a recipe. `text` is the file, `root` the absolute root, `spans` the places of its templates.
+pub(super) fn check(pipeline: &Pipeline, id: RecipeId, text: &str, root: &str, spans: &[Span]) -> Problems {
     let recipe = &pipeline.recipes[id];
+    let mut problems = collisions(pipeline, recipe);
     let Some(command) = &recipe.run else {
-        return Vec::new();
+        return problems;
     };
     let shell = matches!(command, Command::Shell(_));
     let names = Names { pipeline, recipe, id, root, shell };
-    let mut problems = Vec::new();
-    for template in command.templates() {
+    for (template, outer) in command.templates().iter().zip(spans) {
         for piece in &template.pieces {
             let Piece::Name { name, span, place } = piece else {
                 continue;
             };
-            if let Some(problem) = names.check(name, *place, &locate(text, &recipe.run_span, template, span)) {
-                problems.push(problem);
-            }
+            problems.extend(names.check(name, *place, &locate(text, outer, span)));
         }
     }
-    problems.extend(collisions(pipeline, recipe));
     problems
-}
-
-/// Where a piece of a template stands in the file: exactly where the text stands there as it is, else the whole value.
-pub(super) fn locate(text: &str, outer: &Span, template: &Template, inner: &Span) -> Span {
-    locate_text(text, outer, &template.text, inner)
-}
-
-/// The same for a text that is no template yet.
-pub(super) fn locate_text(text: &str, outer: &Span, template: &str, inner: &Span) -> Span {
-    match text.get(outer.clone()).and_then(|value| value.find(template)) {
-        Some(at) => outer.start + at + inner.start..outer.start + at + inner.end,
-        None => outer.clone(),
-    }
 }
 
 struct Names<'a> {
@@ -60,9 +45,9 @@ impl Names<'_> {
             Some(problem.at(span, "this name").help(help))
         };
         let help = match Reference::of(name) {
-            None => Some(
-                "known are: inputs, inputs.NAME, output, outputs.NAME, vars.NAME, pipeline.name, project".to_owned(),
-            ),
+            None => Some(self.nearest(name).unwrap_or_else(|| {
+                "known are: inputs, inputs.NAME, output, outputs.NAME, vars.NAME, pipeline.name, project".to_owned()
+            })),
             Some(Reference::Input(node)) => self.among(&self.recipe.inputs, node, "inputs"),
             Some(Reference::OutputOf(node)) => self.among(&self.recipe.outputs, node, "outputs"),
             Some(Reference::Inputs) => self.any_input(),
@@ -76,20 +61,39 @@ impl Names<'_> {
         }
     }
 
+    /// The name that is known here and most like `name`.
+    fn nearest(&self, name: &str) -> Option<String> {
+        let node = |key: &str, id: &NodeId| format!("{key}.{}", self.pipeline.nodes[*id].name);
+        let words = ["inputs", "output", "pipeline.name", "project"].map(str::to_owned).into_iter();
+        let inputs = self.recipe.inputs.iter().map(|id| node("inputs", id));
+        let outputs = self.recipe.outputs.iter().map(|id| node("outputs", id));
+        let vars = self.pipeline.vars.keys().map(|var| format!("vars.{var}"));
+        let known: Vec<_> = words.chain(inputs).chain(outputs).chain(vars).collect();
+        did_you_mean(name, known.iter().map(String::as_str))
+    }
+
     /// The way out if `name` is not the name of one of `ids` with a path.
     fn among(&self, ids: &[NodeId], name: &str, key: &str) -> Option<String> {
-        let names = || ids.iter().map(|id| self.pipeline.nodes[*id].name.as_str());
-        match ids.iter().find(|id| self.pipeline.nodes[**id].name == name) {
-            Some(id) if self.pipeline.nodes[*id].path.is_some() => None,
-            Some(_) => Some(format!("`{name}` has no path")),
-            None if key == "inputs" && self.pipeline.node(name).is_some() => {
-                Some(format!("`{name}` is not among the inputs of `{}`: add it to `inputs`", self.recipe.name))
-            }
-            None => Some(did_you_mean(name, names()).unwrap_or_else(|| match names().next() {
-                None => format!("`{}` has no {key}", self.recipe.name),
-                Some(_) => format!("its {key} are: {}", names().collect::<Vec<_>>().join(", ")),
-            })),
+        let nodes = || ids.iter().map(|id| &self.pipeline.nodes[*id]);
+        let has = |ids: &[NodeId]| ids.iter().any(|id| self.pipeline.nodes[*id].name == name);
+        if let Some(node) = nodes().find(|node| node.name == name) {
+            return node.path.is_none().then(|| format!("{} `{name}` has no path: give it one", node.kind.word()));
         }
+        if key == "inputs" && has(&self.recipe.outputs) {
+            return Some(format!("it is an output: write `outputs.{name}`"));
+        }
+        if key == "outputs" && has(&self.recipe.inputs) {
+            return Some(format!("it is an input: write `inputs.{name}`"));
+        }
+        if key == "inputs" && self.pipeline.node(name).is_some() {
+            return Some(format!("`{name}` is not among the inputs of `{}`: add it to `inputs`", self.recipe.name));
+        }
+        let known: Vec<_> = nodes().map(|node| node.name.as_str()).collect();
+        Some(match nearest(name, known.iter().copied()) {
+            Some(near) => format!("did you mean `{key}.{near}`?"),
+            None if known.is_empty() => format!("`{}` has no {key}", self.recipe.name),
+            None => format!("its {key} are: {}", known.join(", ")),
+        })
     }
 
     fn any_input(&self) -> Option<String> {
@@ -114,19 +118,24 @@ impl Names<'_> {
             return None;
         }
         let known = self.pipeline.vars.keys().map(String::as_str);
-        Some(did_you_mean(name, known).unwrap_or_else(|| format!("declare it: [vars] {name} = \"…\"")))
+        Some(match nearest(name, known) {
+            Some(near) => format!("did you mean `vars.{near}`?"),
+            None => format!("declare it:\n[vars]\n{name} = \"…\""),
+        })
     }
 
     /// Inside quotes a value can stand only if it needs none of its own.
     fn quotes(&self, name: &str, place: Place, span: &Span) -> Option<Problem> {
-        if !self.shell || place == Place::Bare {
+        if !self.shell || place != Place::Quoted {
             return None;
         }
         let path = |id: NodeId| self.pipeline.nodes[id].path.as_ref().map(|path| format!("{}/{path}", self.root));
         let words = values(self.pipeline, self.id, name, &path);
         let message = match words.as_slice() {
             [word] if is_plain(word) => return None,
-            [word] => format!("`{name}` stands inside quotes, and its value needs quotes of its own: {word}"),
+            [word] => {
+                format!("`{name}` stands inside quotes, and its value needs quotes of its own: {}", one_line(word, 80))
+            }
             _ => format!("`{name}` stands inside quotes, and it is several words"),
         };
         let problem = Problem::new("inside-quotes", message).at(span, "inside quotes");

@@ -7,7 +7,8 @@ use toml::Spanned;
 use crate::base::id::{Id as _, NodeId, RecipeId};
 use crate::base::span::{Problem, Span};
 use crate::base::text::parse_duration;
-use crate::pipeline::check::command::{self, locate_text};
+use crate::pipeline::check::command;
+use crate::pipeline::check::locate::locate;
 use crate::pipeline::check::{Checker, Entry, Named};
 use crate::pipeline::paths;
 use crate::pipeline::raw::{EnvValue, RawMake, Run, Table};
@@ -108,7 +109,7 @@ impl Checker<'_> {
         let inputs = self.inputs(&name, &raw_inputs, &outputs);
         self.claim(id, &name, &span, &outputs);
         let run_span = make.run.as_ref().map_or_else(|| span.clone(), Spanned::span);
-        let run = make.run.take().and_then(|run| self.command(&name, run));
+        let (run, spans) = make.run.take().and_then(|run| self.command(&name, run)).unzip();
         let shell = make.shell.take().or_else(|| self.defaults.shell.clone());
         let default_shell = shell.is_none();
         let recipe = Recipe {
@@ -137,7 +138,7 @@ impl Checker<'_> {
         if own_item {
             self.pipeline.names.insert(name, Item::Recipe(id));
         }
-        let problems = command::check(&self.pipeline, id, self.text, self.root);
+        let problems = command::check(&self.pipeline, id, self.text, self.root, &spans.unwrap_or_default());
         self.problems.extend(problems);
     }
 
@@ -179,46 +180,46 @@ impl Checker<'_> {
         }
     }
 
-    fn command(&mut self, name: &str, run: Spanned<Run>) -> Option<Command> {
+    /// The command, and the place of each of its templates.
+    fn command(&mut self, name: &str, run: Spanned<Run>) -> Option<(Command, Vec<Span>)> {
         let span = run.span();
-        match run.into_inner() {
-            Run::Shell(text) if text.trim().is_empty() => self.empty_run(name, &span),
-            Run::Words(words) if words.first().is_none_or(String::is_empty) => self.empty_run(name, &span),
-            Run::Shell(text) => self.template(&text, &span).map(Command::Shell),
-            Run::Words(words) => {
-                let templates: Vec<_> = words.iter().map(|word| self.template(word, &span)).collect();
-                templates.into_iter().collect::<Option<_>>().map(Command::Words)
+        let (command, spans) = match run.into_inner() {
+            Run::Shell(text) if text.trim().is_empty() => return self.empty_run(name, &span),
+            Run::Words(words) if words.first().is_none_or(|word| word.get_ref().is_empty()) => {
+                return self.empty_run(name, &span);
             }
-        }
+            Run::Shell(text) => (self.template(&text, &span).map(Command::Shell), vec![span]),
+            Run::Words(words) => {
+                let templates: Vec<_> = words.iter().map(|word| self.template(word.get_ref(), &word.span())).collect();
+                let spans = words.iter().map(Spanned::span).collect();
+                (templates.into_iter().collect::<Option<_>>().map(Command::Words), spans)
+            }
+        };
+        Some((command?, spans))
     }
 
-    fn empty_run(&mut self, name: &str, span: &Span) -> Option<Command> {
+    fn empty_run<T>(&mut self, name: &str, span: &Span) -> Option<T> {
         self.problem(
             Problem::new("bad-value", format!("`run` of `{name}` is empty")).at(span, "here").help("say what it runs"),
         );
         None
     }
 
+    /// The template as far as it is sound, so that its other mistakes are found too.
     fn template(&mut self, text: &str, outer: &Span) -> Option<Template> {
-        match template::parse(text) {
-            Ok(template) if text.contains('\0') => {
-                self.problem(Problem::new("bad-value", "a command holds a NUL").at(outer, "here"));
-                Some(template)
-            }
-            Ok(template) => Some(template),
-            Err(errors) => {
-                for (inner, message) in errors {
-                    let span = locate_text(self.text, outer, text, &inner);
-                    let problem = Problem::new("bad-template", message).at(&span, "here");
-                    self.problem(
-                        problem.help(
-                            "a template is a name between `{{` and `}}`; `{{ '{{' }}` writes the braces themselves",
-                        ),
-                    );
-                }
-                None
-            }
+        if text.contains('\0') {
+            let problem = Problem::new("bad-value", "a command holds a NUL").at(outer, "here");
+            self.problem(problem.help("no program can be given a NUL: leave it out"));
+            return None;
         }
+        let (template, errors) = template::parse(text);
+        for (inner, message) in errors {
+            let problem = Problem::new("bad-template", message).at(&locate(self.text, outer, &inner), "here");
+            self.problem(
+                problem.help("a template is a name between `{{` and `}}`; `{{ '{{' }}` writes the braces themselves"),
+            );
+        }
+        Some(template)
     }
 
     fn shell(&mut self, shell: Option<Spanned<Vec<String>>>) -> Vec<String> {

@@ -2,6 +2,7 @@
 //! are found by the graph.
 
 mod command;
+mod locate;
 mod make;
 mod overlap;
 

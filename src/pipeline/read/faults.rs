@@ -1,0 +1,272 @@
+//! All that is wrong with one value, in words for people. serde stops at the first mistake, so each part is tried by
+//! itself. Does not know which keys there are: serde says it.
+
+use std::borrow::Cow;
+
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue, Error};
+
+use crate::base::span::{Problem, Problems, Span};
+use crate::base::text::did_you_mean;
+
+/// Says what is wrong with a value, if something is.
+type Test<'t> = dyn Fn(Spanned<DeValue<'_>>) -> Option<Error> + 't;
+
+/// One step from a value to a part of it, with the place of what is left.
+enum Step<'i> {
+    Key(Span, Spanned<Cow<'i, str>>),
+    Element(Span),
+}
+
+/// Where a value stands.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    /// The whole file.
+    pub(super) text: &'a str,
+    /// The table, such as `dataset.orders`.
+    pub(super) table: &'a str,
+    /// The key in it, where the value is not the table itself.
+    pub(super) key: Option<&'a str>,
+}
+
+/// All mistakes in a value, of which `error` is the first.
+pub(super) fn all(at: At<'_>, value: &Spanned<DeValue<'_>>, error: &Error, test: &Test<'_>) -> Problems {
+    let mut digger = Digger { at, test, path: Vec::new(), problems: Vec::new() };
+    digger.dig(value, error);
+    digger.problems
+}
+
+struct Digger<'a, 'i> {
+    at: At<'a>,
+    test: &'a Test<'a>,
+    path: Vec<Step<'i>>,
+    problems: Problems,
+}
+
+impl<'i> Digger<'_, 'i> {
+    /// Tells `error`, or what is wrong with the parts of the value that it is about.
+    fn dig(&mut self, value: &Spanned<DeValue<'i>>, error: &Error) {
+        let before = self.problems.len();
+        match value.get_ref() {
+            DeValue::Table(table) => self.table(value.span(), table),
+            DeValue::Array(array) => {
+                for element in array.iter() {
+                    self.path.push(Step::Element(value.span()));
+                    self.part(element, &element.span());
+                    self.path.pop();
+                }
+            }
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_) => {}
+        }
+        if self.problems.len() == before {
+            self.tell(value, error);
+        }
+    }
+
+    fn table(&mut self, span: Span, table: &DeTable<'i>) {
+        let mut sound = DeTable::new();
+        let mut broken: Vec<&str> = Vec::new();
+        for (key, value) in table {
+            self.path.push(Step::Key(span.clone(), key.clone()));
+            let wrong = self.part(value, &key.span());
+            self.path.pop();
+            if wrong {
+                broken.push(key.get_ref().as_ref());
+            } else {
+                sound.insert(key.clone(), value.clone());
+            }
+        }
+        if broken.is_empty() {
+            return;
+        }
+        // serde comes to what is missing last, so only now that all else is sound.
+        let sound = Spanned::new(span, DeValue::Table(sound));
+        if let Some(error) = (self.test)(self.within(sound.clone()))
+            && missing_field(error.message().trim()).is_some_and(|key| !broken.contains(&key))
+        {
+            self.tell(&sound, &error);
+        }
+    }
+
+    /// Tells what is wrong with a part, and whether something is. What is wrong with all around it is not counted.
+    fn part(&mut self, value: &Spanned<DeValue<'i>>, key: &Span) -> bool {
+        let Some(error) = (self.test)(self.within(value.clone())) else { return false };
+        let Some(span) = error.span() else { return false };
+        let inside = |outer: &Span| outer.start <= span.start && span.end <= outer.end;
+        if inside(&value.span()) || matches!(value.get_ref(), DeValue::Table(table) if deep_inside(table, &span)) {
+            self.dig(value, &error);
+        } else if inside(key) {
+            self.tell(value, &error);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// The value at the end of the path, and nothing besides.
+    fn within(&self, value: Spanned<DeValue<'i>>) -> Spanned<DeValue<'i>> {
+        self.path.iter().rev().fold(value, |value, step| match step {
+            Step::Key(span, key) => {
+                let mut table = DeTable::new();
+                table.insert(key.clone(), value);
+                Spanned::new(span.clone(), DeValue::Table(table))
+            }
+            Step::Element(span) => {
+                let mut array = DeArray::new();
+                array.push(value);
+                Spanned::new(span.clone(), DeValue::Array(array))
+            }
+        })
+    }
+
+    fn tell(&mut self, value: &Spanned<DeValue<'i>>, error: &Error) {
+        let span = error.span().unwrap_or_else(|| value.span());
+        let message = error.message().trim();
+        let problem = if let Some((key, known)) = unknown(message, "field") {
+            let table = self.table_of(self.path.len().saturating_sub(1));
+            let help = did_you_mean(key, known.iter().copied()).unwrap_or_else(|| known_are(&known));
+            Problem::new("unknown-key", format!("unknown key `{key}` in [{table}]")).at(&span, "unknown").help(help)
+        } else if let Some((word, known)) = unknown(message, "variant") {
+            let help = did_you_mean(word, known.iter().copied()).unwrap_or_else(|| known_are(&known));
+            let message = format!("`{}` in [{}] cannot be `{word}`", self.keys(), self.at.table);
+            Problem::new("bad-value", message).at(&span, "unknown").help(help)
+        } else if let Some(key) = missing_field(message) {
+            let message = format!("[{}] lacks `{key}`", self.table_of(self.path.len()));
+            let help = format!("add it: {key} = {}", if key == "format" { "1" } else { "\"…\"" });
+            Problem::new("missing-key", message).at(&span, "in here").help(help)
+        } else {
+            self.wrong_type(value, message, &span)
+        };
+        self.problems.push(problem);
+    }
+
+    fn wrong_type(&self, value: &Spanned<DeValue<'i>>, message: &str, span: &Span) -> Problem {
+        let what = format!("`{}` in [{}]", self.keys(), self.at.table);
+        if message.starts_with("invalid value") {
+            let problem = Problem::new("bad-value", format!("{what} is out of range"));
+            return problem.at(span, format!("expected a whole number from 0 to {}", u32::MAX));
+        }
+        let Some(expected) = expected(message) else {
+            return Problem::new("bad-value", format!("{what}: {message}")).at(span, "here");
+        };
+        let verb = if matches!(self.path.last(), Some(Step::Element(_))) { "holds" } else { "is" };
+        let message = format!("{what} {verb} {}, not {expected}", found(value.get_ref()));
+        let problem = Problem::new("wrong-type", message).at(span, format!("expected {expected}"));
+        match self.way_out(value, &expected) {
+            Some(help) => problem.help(help),
+            None => problem,
+        }
+    }
+
+    /// The same value as it was meant, where that is plain.
+    fn way_out(&self, value: &Spanned<DeValue<'i>>, expected: &str) -> Option<String> {
+        let written = self.at.text.get(value.span()).filter(|text| text.len() <= 60 && !text.contains('\n'))?;
+        match value.get_ref() {
+            DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_)
+                if expected.contains("string") =>
+            {
+                Some(format!("write it in quotes: \"{written}\""))
+            }
+            DeValue::String(_) if expected.contains("file =") => Some("a secret is named, never written".to_owned()),
+            DeValue::String(_) if expected == "a list" => Some(format!("write it as a list: [{written}]")),
+            DeValue::String(text) if expected == "true or false" && matches!(text.as_ref(), "true" | "false") => {
+                Some(format!("leave the quotes out: {text}"))
+            }
+            DeValue::String(text) if expected == "a whole number" && text.parse::<u32>().is_ok() => {
+                Some(format!("leave the quotes out: {text}"))
+            }
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_) => None,
+        }
+    }
+
+    /// The keys from the table to the value: `env.A`.
+    fn keys(&self) -> String {
+        let own = self.at.key.into_iter();
+        own.chain(names(&self.path)).collect::<Vec<_>>().join(".")
+    }
+
+    /// The table that the first steps of the path lead to: `dataset.orders.env`.
+    fn table_of(&self, steps: usize) -> String {
+        let whole = std::iter::once(self.at.table).chain(self.at.key);
+        whole.chain(names(&self.path[..steps])).collect::<Vec<_>>().join(".")
+    }
+}
+
+fn names<'s>(path: &'s [Step<'_>]) -> impl Iterator<Item = &'s str> {
+    path.iter().filter_map(|step| match step {
+        Step::Key(_, key) => Some(key.get_ref().as_ref()),
+        Step::Element(_) => None,
+    })
+}
+
+/// Parts of a table with a header, or of dotted keys, lie outside its own place.
+fn deep_inside(table: &DeTable<'_>, span: &Span) -> bool {
+    let inside = |outer: &Span| outer.start <= span.start && span.end <= outer.end;
+    table.iter().any(|(key, value)| {
+        let deeper = matches!(value.get_ref(), DeValue::Table(table) if deep_inside(table, span));
+        deeper || inside(&key.span()) || inside(&value.span())
+    })
+}
+
+/// What a value is, in words.
+fn found(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// The mistake that what stands under `name` is no table; `header` is how one is written.
+pub(super) fn not_a_table(name: &str, value: &Spanned<DeValue<'_>>, header: &str) -> Problem {
+    Problem::new("wrong-type", format!("`{name}` is {}, not a table", found(value.get_ref())))
+        .at(&value.span(), "expected a table")
+        .help(format!("begin it with a line of its own: [{header}]"))
+}
+
+/// What serde expected, in our words.
+fn expected(message: &str) -> Option<String> {
+    if message == "wanted string or table" {
+        return Some("a string".to_owned());
+    }
+    let (_, expected) = message.rsplit_once("expected ")?;
+    Some(match expected {
+        "a sequence" => "a list".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a map" => "a table".to_owned(),
+        "u32" => "a whole number".to_owned(),
+        other => other.to_owned(),
+    })
+}
+
+fn known_are(known: &[&str]) -> String {
+    match known {
+        [only] => format!("only `{only}` is known here"),
+        known => format!("known are: {}", known.join(", ")),
+    }
+}
+
+fn missing_field(message: &str) -> Option<&str> {
+    message.strip_prefix("missing field `")?.strip_suffix('`')
+}
+
+/// Takes serde's words for an unknown `what` apart.
+fn unknown<'m>(message: &'m str, what: &str) -> Option<(&'m str, Vec<&'m str>)> {
+    let rest = message.strip_prefix("unknown ")?.strip_prefix(what)?.strip_prefix(" `")?;
+    let (key, rest) = rest.rsplit_once("`, expected ").or_else(|| rest.rsplit_once("`, there are no "))?;
+    Some((key, rest.split('`').skip(1).step_by(2).collect()))
+}

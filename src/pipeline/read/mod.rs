@@ -1,0 +1,176 @@
+//! From text to the mirror of the file, with every mistake of form at once. Does not know what the words mean.
+
+mod faults;
+mod syntax;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+use crate::base::span::{Problem, Problems, Source};
+use crate::base::text::did_you_mean;
+use crate::pipeline::raw::{RawFile, RawPipeline, Scalar, Table};
+use crate::pipeline::read::faults::At;
+
+/// The size of the largest file that is read, in bytes.
+pub const MAX_BYTES: u64 = 64 << 20;
+
+const SECTIONS: [&str; 9] =
+    ["pipeline", "settings", "vars", "defaults", "dataset", "folder", "model", "recipe", "task"];
+
+/// Makes a [`Source`] of the bytes of a file.
+///
+/// # Errors
+/// That it is too large or not UTF-8, with the line.
+pub fn source(name: &str, bytes: Vec<u8>) -> Result<Source, Box<(Source, Problem)>> {
+    let named = |text: String| Source { name: name.to_owned(), text: Arc::from(text) };
+    if bytes.len() as u64 > MAX_BYTES {
+        let problem = Problem::new("file-too-large", format!("the file is over {} MiB", MAX_BYTES >> 20))
+            .help("a pipeline file declares data; it does not hold it");
+        return Err(Box::new((named(String::new()), problem)));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(named(text)),
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            let problem = Problem::new("not-utf8", "the file is not UTF-8")
+                .at(&(at..at + '\u{fffd}'.len_utf8()), "this byte")
+                .help("save the file as UTF-8");
+            Err(Box::new((named(text), problem)))
+        }
+    }
+}
+
+/// Reads a file's text.
+///
+/// # Errors
+/// Every mistake of form: syntax, unknown keys, wrong types.
+pub fn read(text: &str) -> (Option<RawFile>, Problems) {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        return (None, syntax::problems(text, document.get_ref(), &errors));
+    }
+    let mut reader = Reader { text, problems: Vec::new() };
+    let file = reader.file(document.into_inner());
+    reader.problems.sort_by_key(|p| p.labels.first().map(|l| l.span.start));
+    (file, reader.problems)
+}
+
+struct Reader<'t> {
+    text: &'t str,
+    problems: Problems,
+}
+
+impl Reader<'_> {
+    fn file(&mut self, mut document: DeTable<'_>) -> Option<RawFile> {
+        self.unknown_sections(&mut document);
+        let pipeline = match take(&mut document, "pipeline") {
+            Some(value) => self.structure::<RawPipeline>(value, "pipeline"),
+            None => {
+                let problem = Problem::new("no-pipeline", "the file has no `[pipeline]`")
+                    .at(&(0..0), "expected here")
+                    .help("begin with:\n[pipeline]\nformat = 1\nname = \"orders\"");
+                self.problems.push(problem);
+                None
+            }
+        };
+        let settings = self.section(&mut document, "settings");
+        let defaults = self.section(&mut document, "defaults");
+        let vars = self.vars(&mut document);
+        let dataset = self.table(&mut document, "dataset");
+        let folder = self.table(&mut document, "folder");
+        let model = self.table(&mut document, "model");
+        let recipe = self.table(&mut document, "recipe");
+        let task = self.table(&mut document, "task");
+        Some(RawFile { pipeline: pipeline?, settings, vars, defaults, dataset, folder, model, recipe, task })
+    }
+
+    fn unknown_sections(&mut self, document: &mut DeTable<'_>) {
+        for (key, _) in document.iter() {
+            let name: &str = key.get_ref();
+            if !SECTIONS.contains(&name) {
+                let help =
+                    did_you_mean(name, SECTIONS).unwrap_or_else(|| format!("known are: {}", SECTIONS.join(", ")));
+                let problem = Problem::new("unknown-key", format!("unknown key `{name}`"));
+                self.problems.push(problem.at(&key.span(), "unknown").help(help));
+            }
+        }
+    }
+
+    fn section<T: for<'de> Deserialize<'de> + Default>(&mut self, document: &mut DeTable<'_>, key: &str) -> T {
+        take(document, key).and_then(|value| self.structure(value, key)).unwrap_or_default()
+    }
+
+    fn table<T: for<'de> Deserialize<'de>>(&mut self, document: &mut DeTable<'_>, section: &str) -> Table<T> {
+        let mut entries = BTreeMap::new();
+        let Some(value) = take(document, section) else {
+            return entries;
+        };
+        let header = format!("{section}.NAME");
+        let Some(table) = self.as_table(section, &header, value) else { return entries };
+        for (key, value) in table {
+            let name = Spanned::new(key.span(), key.into_inner().into_owned());
+            let place = format!("{section}.{}", name.get_ref());
+            if let Some(entry) = self.structure(value, &place) {
+                entries.insert(name, entry);
+            }
+        }
+        entries
+    }
+
+    fn vars(&mut self, document: &mut DeTable<'_>) -> Table<Spanned<Scalar>> {
+        let mut vars = BTreeMap::new();
+        let table = take(document, "vars").and_then(|value| self.as_table("vars", "vars", value));
+        for (key, value) in table.unwrap_or_default() {
+            let name = Spanned::new(key.span(), key.into_inner().into_owned());
+            let at = At { text: self.text, table: "vars", key: Some(name.get_ref()) };
+            if let Some(var) = self.value(value, at) {
+                vars.insert(name, var);
+            }
+        }
+        vars
+    }
+
+    /// Reads a table with known keys. serde would take a list for one.
+    fn structure<T: for<'de> Deserialize<'de>>(&mut self, value: Spanned<DeValue<'_>>, place: &str) -> Option<T> {
+        if value.get_ref().is_table() {
+            return self.value(value, At { text: self.text, table: place, key: None });
+        }
+        self.problems.push(faults::not_a_table(place, &value, place));
+        None
+    }
+
+    fn as_table<'i>(&mut self, name: &str, header: &str, value: Spanned<DeValue<'i>>) -> Option<DeTable<'i>> {
+        if !value.get_ref().is_table() {
+            self.problems.push(faults::not_a_table(name, &value, header));
+        }
+        match value.into_inner() {
+            DeValue::Table(table) => Some(table),
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_) => None,
+        }
+    }
+
+    /// Reads one value, or tells all its mistakes.
+    fn value<T: for<'de> Deserialize<'de>>(&mut self, value: Spanned<DeValue<'_>>, at: At<'_>) -> Option<T> {
+        let error = match T::deserialize(ValueDeserializer::from(value.clone())) {
+            Ok(read) => return Some(read),
+            Err(error) => error,
+        };
+        let test = |value: Spanned<DeValue<'_>>| T::deserialize(ValueDeserializer::from(value)).err();
+        self.problems.extend(faults::all(at, &value, &error, &test));
+        None
+    }
+}
+
+fn take<'i>(document: &mut DeTable<'i>, key: &str) -> Option<Spanned<DeValue<'i>>> {
+    document.remove(&Spanned::new(0..0, key.to_owned().into()))
+}

@@ -1,0 +1,322 @@
+//! Reads a shell text just far enough to know whether a place in it is inside quotes. Where it cannot be sure it says
+//! that it is: a value is then refused rather than written wrong. Does not know templates.
+
+use std::collections::VecDeque;
+
+use crate::pipeline::template::Place;
+
+/// What a place lies in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Level {
+    /// `(…)` and `$(…)`, with the number of `case` that wait for their `esac`.
+    Command(u32),
+    /// `((…))` and `$((…))`: the parentheses that are open.
+    Arithmetic(u32),
+    /// `` `…` ``
+    Backtick,
+    /// `${…}`
+    Parameter,
+    /// `'…'`
+    Single,
+    /// `"…"`
+    Double,
+    /// `$'…'`
+    Ansi,
+    /// `# …`
+    Comment,
+}
+
+/// Words after which a command begins.
+const OPENERS: [&str; 10] = ["do", "then", "else", "elif", "if", "while", "until", "!", "{", "time"];
+
+/// Follows a shell text.
+#[derive(Default)]
+pub(crate) struct ShellReader {
+    levels: Vec<Level>,
+    /// The `case` that are open outside of all parentheses.
+    cases: u32,
+    previous: char,
+    escaped: bool,
+    /// How many of the next letters belong to what was read already.
+    skip: usize,
+    /// The word that is being read, and whether it stands where a command begins.
+    word: String,
+    /// Whether the next word is a command.
+    command: Option<bool>,
+    /// The here-documents that begin at the end of the line, then the one that is being read.
+    documents: VecDeque<Document>,
+    in_document: bool,
+    line: String,
+}
+
+/// A here-document: its end mark, and whether tabs may stand before it.
+struct Document {
+    mark: String,
+    tabs: bool,
+}
+
+impl ShellReader {
+    /// Where the place lies that was read up to.
+    pub(crate) fn place(&self) -> Place {
+        if self.in_document {
+            return Place::Quoted;
+        }
+        match self.levels.last() {
+            Some(Level::Command(_) | Level::Backtick | Level::Arithmetic(_)) | None => Place::Bare,
+            Some(Level::Comment) => Place::Comment,
+            Some(Level::Single | Level::Double | Level::Ansi | Level::Parameter) => Place::Quoted,
+        }
+    }
+
+    /// Reads on.
+    pub(crate) fn read(&mut self, text: &str) {
+        for (i, c) in text.char_indices() {
+            if self.skip > 0 {
+                self.skip -= 1;
+            } else if self.in_document {
+                self.document(c);
+            } else {
+                self.step(c, &text[i..]);
+            }
+            self.previous = c;
+        }
+    }
+
+    fn document(&mut self, c: char) {
+        if c != '\n' {
+            self.line.push(c);
+            return;
+        }
+        let ended = self.documents.front().is_some_and(|document| {
+            let line = if document.tabs { self.line.trim_start_matches('\t') } else { &self.line };
+            line == document.mark
+        });
+        if ended {
+            self.documents.pop_front();
+            self.in_document = !self.documents.is_empty();
+        }
+        self.line.clear();
+    }
+
+    fn step(&mut self, c: char, rest: &str) {
+        if std::mem::take(&mut self.escaped) {
+            return;
+        }
+        match self.levels.last() {
+            Some(Level::Single) => self.close_on(c, '\''),
+            Some(Level::Ansi) if c == '\\' => self.escaped = true,
+            Some(Level::Ansi) => self.close_on(c, '\''),
+            Some(Level::Comment) => {
+                if c == '\n' {
+                    self.levels.pop();
+                    self.end_of_line();
+                }
+            }
+            Some(Level::Double) => self.double(c, rest),
+            Some(Level::Parameter) => self.parameter(c, rest),
+            Some(Level::Command(_) | Level::Arithmetic(_) | Level::Backtick) | None => self.bare(c, rest),
+        }
+    }
+
+    fn close_on(&mut self, c: char, end: char) {
+        if c == end {
+            self.levels.pop();
+        }
+    }
+
+    fn open(&mut self, level: Level) {
+        self.levels.push(level);
+        self.word.clear();
+        self.command = Some(true);
+    }
+
+    fn double(&mut self, c: char, rest: &str) {
+        match c {
+            '\\' => self.escaped = true,
+            '"' => self.close_on(c, '"'),
+            '$' => self.expansion(rest),
+            '`' => self.backtick(),
+            _ => {}
+        }
+    }
+
+    fn parameter(&mut self, c: char, rest: &str) {
+        match c {
+            '\\' => self.escaped = true,
+            '}' => self.close_on(c, '}'),
+            '"' => self.levels.push(Level::Double),
+            '\'' if !self.levels.contains(&Level::Double) => self.levels.push(Level::Single),
+            '$' => self.expansion(rest),
+            '`' => self.backtick(),
+            _ => {}
+        }
+    }
+
+    /// What a `$` begins.
+    fn expansion(&mut self, rest: &str) {
+        if rest.starts_with("$((") {
+            self.skip = 2;
+            self.open(Level::Arithmetic(2));
+        } else if rest.starts_with("$(") {
+            self.skip = 1;
+            self.open(Level::Command(0));
+        } else if rest.starts_with("${") && !rest.starts_with("${{") {
+            self.skip = 1;
+            self.open(Level::Parameter);
+        }
+    }
+
+    fn bare(&mut self, c: char, rest: &str) {
+        let arithmetic = matches!(self.levels.last(), Some(Level::Arithmetic(_)));
+        let word_start = self.word.is_empty() && (self.previous == '\0' || !is_word(self.previous));
+        self.follow_words(c);
+        match c {
+            '\\' => self.escaped = true,
+            '\'' if self.previous == '$' => self.levels.push(Level::Ansi),
+            '\'' => self.levels.push(Level::Single),
+            '"' => self.levels.push(Level::Double),
+            '`' => self.backtick(),
+            '$' => self.expansion(rest),
+            '#' if word_start && !arithmetic => self.levels.push(Level::Comment),
+            '(' if arithmetic => self.parentheses(true),
+            '(' if word_start && rest.starts_with("((") => {
+                self.skip = 1;
+                self.open(Level::Arithmetic(2));
+            }
+            '(' => self.open(Level::Command(0)),
+            ')' if arithmetic => self.parentheses(false),
+            ')' => self.close_command(),
+            '<' if !arithmetic && rest.starts_with("<<<") => self.skip = 2,
+            '<' if !arithmetic => self.here_document(rest),
+            '\n' => self.end_of_line(),
+            _ => {}
+        }
+    }
+
+    fn parentheses(&mut self, more: bool) {
+        if let Some(Level::Arithmetic(open)) = self.levels.last_mut() {
+            *open = if more { *open + 1 } else { *open - 1 };
+            if *open == 0 {
+                self.levels.pop();
+            }
+        }
+    }
+
+    /// A `)` ends a command, or the pattern of a `case` in it.
+    fn close_command(&mut self) {
+        if self.levels.last() == Some(&Level::Command(0)) {
+            self.levels.pop();
+        } else {
+            self.command = Some(true);
+        }
+    }
+
+    /// Counts `case` and `esac`, where they are commands.
+    fn follow_words(&mut self, c: char) {
+        if is_word(c) {
+            self.word.push(c);
+            return;
+        }
+        let word = std::mem::take(&mut self.word);
+        let command = self.command.unwrap_or(true);
+        if !word.is_empty() {
+            let cases = match self.levels.last_mut() {
+                Some(Level::Command(cases)) => cases,
+                _ => &mut self.cases,
+            };
+            match word.as_str() {
+                "case" if command => *cases += 1,
+                "esac" if command => *cases = cases.saturating_sub(1),
+                _ => {}
+            }
+            self.command = Some(command && OPENERS.contains(&word.as_str()));
+        }
+        if matches!(c, ';' | '&' | '|' | '\n') {
+            self.command = Some(true);
+        }
+    }
+
+    fn here_document(&mut self, rest: &str) {
+        let Some(word) = rest.strip_prefix("<<") else { return };
+        let (word, tabs) = word.strip_prefix('-').map_or((word, false), |word| (word, true));
+        let word = word.trim_start_matches([' ', '\t']);
+        let mark = match word.chars().next() {
+            Some(quote @ ('\'' | '"')) => word[1..].split(quote).next().unwrap_or_default().to_owned(),
+            _ => word.split(|c: char| !is_word(c)).next().unwrap_or_default().replace('\\', ""),
+        };
+        if !mark.is_empty() {
+            self.documents.push_back(Document { mark, tabs });
+        }
+        self.skip = 1;
+    }
+
+    fn end_of_line(&mut self) {
+        self.in_document = !self.documents.is_empty();
+        self.line.clear();
+        self.command = Some(true);
+    }
+
+    fn backtick(&mut self) {
+        if self.levels.last() == Some(&Level::Backtick) {
+            self.levels.pop();
+        } else {
+            self.open(Level::Backtick);
+        }
+    }
+}
+
+/// Whether a letter goes on with a word.
+fn is_word(c: char) -> bool {
+    !c.is_whitespace() && !";|&()<>`'\"".contains(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::pipeline::template::{Piece, Place, parse};
+
+    fn places(text: &str) -> Vec<Place> {
+        let (template, errors) = parse(text);
+        assert_eq!(errors, []);
+        let place = |piece: &Piece| match piece {
+            Piece::Name { place, .. } => Some(*place),
+            Piece::Text(_) => None,
+        };
+        template.pieces.iter().filter_map(place).collect()
+    }
+
+    #[test]
+    fn quotes_are_followed() {
+        use Place::{Bare, Comment, Quoted};
+        for (text, want) in [
+            ("cat {{ a }} '{{ a }}' \"{{ a }}\" {{ a }}", vec![Bare, Quoted, Quoted, Bare]),
+            (r#"echo "\"{{ a }}" {{ a }}"#, vec![Quoted, Bare]),
+            (r#"echo "$(cat {{ a }}) {{ a }}""#, vec![Bare, Quoted]),
+            ("# don't\ncat {{ a }}", vec![Bare]),
+            ("# {{ a }}'\ncat {{ a }}", vec![Comment, Bare]),
+            ("echo a#'b {{ a }}'", vec![Quoted]),
+            ("echo $# '{{ a }}' {{ a }}", vec![Quoted, Bare]),
+            ("cat <<EOF\n{{ a }}\nEOF\ncat {{ a }}", vec![Quoted, Bare]),
+            ("cat <<EOF\n\tEOF\n{{ a }}\nEOF\ncat {{ a }}", vec![Quoted, Bare]),
+            ("cat <<-'E'\n{{ a }}\n\tE\ncat {{ a }}", vec![Quoted, Bare]),
+            ("cat <<'E-O F' <<B\n{{ a }}\nE-O F\n{{ a }}\nB\n{{ a }}", vec![Quoted, Quoted, Bare]),
+            ("cat <<EOF | sort '{{ a }}' {{ a }}\nx\nEOF\n", vec![Quoted, Bare]),
+            ("x=$((1<<2)); cat {{ a }}", vec![Bare]),
+            ("(( x = y << z )); echo $(( (1) << b ))\ncat {{ a }}", vec![Bare]),
+            ("cat <<< x\n{{ a }}", vec![Bare]),
+            ("cat <<<'{{ a }}' {{ a }}", vec![Quoted, Bare]),
+            ("(cd x && cat {{ a }}); (f '{{ a }}') {{ a }}", vec![Bare, Quoted, Bare]),
+            (r"printf $'it\'s {{ a }}' {{ a }}", vec![Quoted, Bare]),
+            ("x=`cat {{ a }}`; \"`cat {{ a }}` {{ a }}\"", vec![Bare, Bare, Quoted]),
+            ("echo ${x:-{{ a }}} {{ a }}", vec![Quoted, Bare]),
+            (r#"echo "${x:-"{{ a }}"}" {{ a }}"#, vec![Quoted, Bare]),
+            (r#"echo "${x#'}" {{ a }}"#, vec![Bare]),
+            (r#"echo "${x:-$(cat {{ a }})}" "{{ a }}""#, vec![Bare, Quoted]),
+            (r#"echo "$(case $x in a) echo "{{ a }}" ;; (b) echo {{ a }};; esac)" {{ a }}"#, vec![Quoted, Bare, Bare]),
+            (r#"echo "$(echo case)" "{{ a }}""#, vec![Quoted]),
+            (r#"echo "$(if true; then case x in x) echo '{{ a }}';; esac; fi)" "{{ a }}""#, vec![Quoted, Quoted]),
+            ("case x in\n a) cat {{ a }} ;;\n 'b') cat \"{{ a }}\" ;;\nesac", vec![Bare, Quoted]),
+        ] {
+            assert_eq!(places(text), want, "{text}");
+        }
+    }
+}
