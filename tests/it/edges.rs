@@ -166,6 +166,28 @@ fn a_recipe_that_fails_half_way_in_place_leaves_what_was_there() {
 }
 
 #[test]
+fn outputs_may_lie_on_another_file_system() {
+    let text = "[dataset.a]\npath = \"out/a\"\n[folder.f]\npath = \"out/f\"\n\
+        [recipe.r]\ninputs = [\"src\"]\noutputs = [\"a\", \"f\"]\nrun = 'cp src {{ outputs.a }}; cp src {{ outputs.f }}/x'\n\
+        [dataset.p]\npath = \"out/p\"\ninputs = [\"src\"]\nin_place = true\nrun = 'cp src {{ output }}; test ! -e bad'\n";
+    let project = project(text);
+    let there = tempfile::Builder::new().tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    std::os::unix::fs::symlink(there.path(), project.path("out")).unwrap();
+    assert_eq!(run(&project, &[]), ["p", "r"]);
+    assert_eq!(run(&project, &[]), NONE);
+    project.write("src", "2");
+    project.write("bad", "");
+    assert_eq!(failures(&project), [("p".to_owned(), "exit 1".to_owned())]);
+    assert_eq!(project.read("out/p"), "1", "it is put back");
+    fs::remove_file(project.path("bad")).unwrap();
+    project.expect(0, &["run"]);
+    assert_eq!(["out/a", "out/f/x", "out/p"].map(|path| project.read(path)), ["2", "2", "2"]);
+    let mut left: Vec<_> = fs::read_dir(there.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["a", "f", "p"], "nothing else is left there");
+}
+
+#[test]
 fn two_pipelines_of_one_root_do_not_know_one_another() {
     let file = |name: &str| {
         format!(

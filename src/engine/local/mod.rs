@@ -1,5 +1,6 @@
 //! The engine that builds on this machine: recipes are child processes, outputs are files and folders.
 
+mod across;
 mod child;
 mod digest;
 mod environ;

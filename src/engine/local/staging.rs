@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::file::FileDigest;
 use crate::base::job::JobId;
+use crate::engine::local::across::{beside, copy, elsewhere};
 use crate::engine::local::digest::Digester;
 use crate::event::{Failure, FailureCode, Staged};
 
@@ -34,6 +35,10 @@ struct Aside {
 
 /// The list of what a step set aside. It is on disk before anything is moved.
 const ASIDE: &str = "aside.json";
+
+/// The end of the names of what is copied beside its place, and of what is set aside there.
+const NEW: &str = "kiln-new";
+const KEPT: &str = "kiln-kept";
 
 /// So many outputs are flushed one by one; more of them with the whole file system.
 const FLUSH_ONE_BY_ONE: usize = 16;
@@ -73,8 +78,14 @@ impl Staging {
         let folder = self.step(job, step);
         let mut asides = Vec::with_capacity(paths.len());
         for (i, path) in paths.iter().enumerate() {
-            let there = self.root.join(path).symlink_metadata().is_ok();
-            asides.push(Aside { path: path.clone(), kept: there.then(|| format!("{folder}/aside/{i}")) });
+            let full = self.root.join(path);
+            let there = full.symlink_metadata().is_ok();
+            let kept = if there && elsewhere(&self.root, &full)? {
+                beside(Path::new(path), KEPT).to_string_lossy().into_owned()
+            } else {
+                format!("{folder}/aside/{i}")
+            };
+            asides.push(Aside { path: path.clone(), kept: there.then_some(kept) });
         }
         fs::create_dir_all(self.root.join(&folder).join("aside"))?;
         let list = File::create(self.root.join(&folder).join(ASIDE))?;
@@ -109,6 +120,14 @@ impl Staging {
             }
         }
         Ok(all)
+    }
+
+    /// Forgets what a step has set aside, wherever that is.
+    fn forget_aside(&self, step: &Path) -> io::Result<()> {
+        for kept in asides(step)?.into_iter().filter_map(|aside| aside.kept) {
+            remove(&self.root.join(kept))?;
+        }
+        remove(&step.join(ASIDE))
     }
 
     fn put_back_in(&self, folder: &Path) -> io::Result<()> {
@@ -155,16 +174,19 @@ impl Staging {
         let Ok(staged_metadata) = from.symlink_metadata() else {
             return if placed()? { Ok(()) } else { Err(io::Error::other("the staged output is gone")) };
         };
+        let copied = if elsewhere(&self.root, &to)? { Some(copy_beside(&from, &to)?) } else { None };
+        let new = copied.as_ref().unwrap_or(&from);
         let standing = to.symlink_metadata().ok();
         match standing {
             Some(standing) if standing.is_dir() || staged_metadata.is_dir() => {
                 // After a crash the exchange may have happened, and then the old content is the staged one.
                 if !placed()? {
-                    exchange(&from, &to)?;
+                    exchange(new, &to)?;
                 }
             }
-            Some(_) | None => fs::rename(&from, &to)?,
+            Some(_) | None => fs::rename(new, &to)?,
         }
+        copied.map_or(Ok(()), |old| remove(&old))?;
         digester.moved(&staged.from, &staged.to, staged.digest)
     }
 
@@ -188,8 +210,8 @@ impl Staging {
             self.place(output, digester).map_err(|error| wrong(&output.to, &error))?;
         }
         // From here on the new outputs are the good ones, whatever happens to what was set aside.
-        let list = format!("{}/{ASIDE}", self.step(job, step));
-        remove(&self.root.join(&list)).map_err(|error| wrong(&list, &error))?;
+        let aside = self.step(job, step);
+        self.forget_aside(&self.root.join(&aside)).map_err(|error| wrong(&aside, &error))?;
         if let Err(error) = self.remove(job, step) {
             tracing::warn!(%error, step, "what was staged could not be removed; the next run will");
         }
@@ -204,6 +226,16 @@ fn asides(step: &Path) -> io::Result<Vec<Aside>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
     }
+}
+
+/// Copies what was staged into the folder that it goes to, durably. A crash leaves a part of it there until it is put in
+/// place again.
+fn copy_beside(from: &Path, to: &Path) -> io::Result<PathBuf> {
+    let new = beside(to, NEW);
+    remove(&new)?;
+    copy(from, &new)?;
+    flush(&new)?;
+    Ok(new)
 }
 
 /// Swaps two paths in one step; where the file system cannot, in two.

@@ -1,0 +1,65 @@
+//! Paths on another file system than the root, reached through a link or a mount: nothing can be renamed to there, so it
+//! is copied beside its place first. Knows no steps.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+
+/// Whether a rename from below `root` to `path` would cross file systems.
+pub(crate) fn elsewhere(root: &Path, path: &Path) -> io::Result<bool> {
+    let mut there = path.parent();
+    while let Some(folder) = there {
+        match fs::metadata(folder) {
+            Ok(metadata) => return Ok(metadata.dev() != fs::metadata(root)?.dev()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => there = folder.parent(),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+/// A hidden path in the folder of `path`, always the same one.
+pub(crate) fn beside(path: &Path, end: &str) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{end}"))
+}
+
+/// Copies a file or a folder with all that is in it. There must be nothing at `to`.
+pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let metadata = from.symlink_metadata()?;
+    if metadata.is_symlink() {
+        return symlink(fs::read_link(from)?, to);
+    }
+    if !metadata.is_dir() {
+        return fs::copy(from, to).map(drop);
+    }
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        copy(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    fs::set_permissions(to, metadata.permissions())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_is_in_a_folder_is_copied() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        fs::create_dir_all(at("a/empty")).unwrap();
+        fs::write(at("a/file"), "x").unwrap();
+        symlink("file", at("a/link")).unwrap();
+        symlink("nowhere", at("a/empty/link")).unwrap();
+        let program = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(at("a/file"), program).unwrap();
+        copy(&at("a"), &at("b")).unwrap();
+        let digester = crate::engine::local::digest::Digester::new(dir.path(), Default::default());
+        assert_eq!(digester.path("a").unwrap(), digester.path("b").unwrap());
+        assert!(!elsewhere(dir.path(), &at("not/there/yet")).unwrap());
+        assert_eq!(beside(&at("a/file"), "new"), at("a/.file.new"));
+    }
+}
