@@ -207,15 +207,18 @@ fn a_run_that_goes_on_is_followed() {
 
 #[test]
 fn a_run_whose_process_was_killed_says_so() {
-    let project =
-        Project::new("[dataset.a]\npath = \"a\"\nrun = 'echo up >up; read -r go <gate; echo a >{{ output }}'\n");
+    let project = Project::new(
+        "[dataset.a]\npath = \"a\"\nrun = 'exec 3<gate; echo up >up; read -r go <&3; echo a >{{ output }}'\n",
+    );
     pipe(&project, "up");
     pipe(&project, "gate");
+    let gate = std::fs::File::options().read(true).write(true).open(project.path("gate")).unwrap();
     let mut run = Running::start(&project, &[]);
     hear(&project, "up");
     run.until("step_started", Some("a"));
     let id = list(&project, &[])[0]["id"].as_str().unwrap().to_owned();
     drop(run);
+    drop(gate); // should the recipe have outlived Kiln, it ends now
     assert_eq!(ids(&list(&project, &["--state", "ABORTED"])), [id.as_str()]);
     assert!(project.expect(0, &["jobs", "show", &id]).out.contains("state    ABORTED · "));
 }
