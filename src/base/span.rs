@@ -4,7 +4,9 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use miette::{Diagnostic, LabeledSpan, NamedSource, Severity};
+use miette::{
+    Diagnostic, LabeledSpan, MietteError, MietteSpanContents, Severity, SourceCode, SourceSpan, SpanContents,
+};
 
 /// A range of bytes in a [`Source`].
 pub type Span = Range<usize>;
@@ -85,14 +87,107 @@ pub type Problems = Vec<Problem>;
 #[derive(Debug)]
 pub struct Located {
     problem: Problem,
-    source: NamedSource<Arc<str>>,
+    source: Excerpt,
 }
 
 impl Located {
     /// Joins a problem with its text.
     #[must_use]
-    pub fn new(problem: Problem, source: &Source) -> Self {
-        Self { problem, source: NamedSource::new(&source.name, Arc::clone(&source.text)) }
+    pub fn new(problem: &Problem, source: &Source) -> Self {
+        let mut problem = problem.clone();
+        problem.message = escaped(&problem.message);
+        problem.help = problem.help.as_deref().map(escaped);
+        let source = Excerpt::of(source, &mut problem.labels);
+        Self { problem, source }
+    }
+}
+
+/// The text with control characters as TOML would escape them: a terminal obeys some.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\n' { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+/// Lines longer than this are not shown whole.
+const LONG_LINE: usize = 400;
+/// What is shown to both sides of a place in a long line.
+const MARGIN: usize = 40;
+
+/// A text to show places in: whole, or a piece of one long line.
+#[derive(Debug)]
+struct Excerpt {
+    name: String,
+    text: Arc<str>,
+    /// The line and the column that the text begins at.
+    line: usize,
+    column: usize,
+}
+
+impl Excerpt {
+    /// The text around the labels, which are moved along with it. A label ends with its first line.
+    fn of(source: &Source, labels: &mut Vec<Label>) -> Self {
+        let text = &source.text;
+        for label in labels.iter_mut() {
+            let line_end = text[label.span.start..].find('\n').map_or(text.len(), |i| label.span.start + i);
+            label.span.end = label.span.end.min(line_end).max(label.span.start);
+        }
+        let long = labels.iter().any(|label| lines_around(text, &label.span).any(|line| line.len() > LONG_LINE));
+        match labels.first() {
+            Some(first) if long => {
+                let first = first.span.clone();
+                Self::piece(source, &first, labels)
+            }
+            _ => Self { name: source.name.clone(), text: Arc::clone(text), line: 0, column: 0 },
+        }
+    }
+
+    fn piece(source: &Source, first: &Span, labels: &mut Vec<Label>) -> Self {
+        let text = &source.text;
+        let line = line_of(text, first);
+        let start = floor(text, first.start.saturating_sub(MARGIN).max(line.start));
+        let end = floor(text, first.end.min(first.start + 2 * MARGIN) + MARGIN).min(line.end);
+        labels.retain(|label| start <= label.span.start && label.span.start <= end);
+        for label in labels {
+            label.span = label.span.start - start..label.span.end.min(end) - start;
+        }
+        let column = text[line.start..start].chars().count();
+        Self { name: source.name.clone(), text: text[start..end].into(), line: source.line(start) - 1, column }
+    }
+}
+
+/// The line that a place begins in.
+fn line_of(text: &str, span: &Span) -> Span {
+    let start = text[..span.start].rfind('\n').map_or(0, |i| i + 1);
+    start..text[span.start..].find('\n').map_or(text.len(), |i| span.start + i)
+}
+
+/// The line of a place, and those before and after it, which are shown too.
+fn lines_around<'t>(text: &'t str, span: &Span) -> impl Iterator<Item = &'t str> {
+    let line = line_of(text, span);
+    let before = text[..line.start].strip_suffix('\n').map(|text| text.rsplit('\n').next().unwrap_or(text));
+    let after = text[line.end..].strip_prefix('\n').map(|text| text.split('\n').next().unwrap_or(text));
+    [Some(&text[line]), before, after].into_iter().flatten()
+}
+
+/// The last border between characters at or before `at`.
+fn floor(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+}
+
+impl SourceCode for Excerpt {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let inner = self.text.read_span(span, before, after)?;
+        let column = if inner.line() == 0 { self.column + inner.column() } else { inner.column() };
+        let (line, count) = (self.line + inner.line(), inner.line_count());
+        Ok(Box::new(MietteSpanContents::new_named(self.name.clone(), inner.data(), *inner.span(), line, column, count)))
     }
 }
 

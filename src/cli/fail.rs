@@ -22,17 +22,40 @@ impl Fail {
     }
 }
 
+/// So many problems are shown; more would hide the first ones.
+const SHOWN: usize = 100;
+
+/// The text with `?` for control characters, which a terminal may obey. Places stay what they are.
+fn printable(source: &Source) -> Source {
+    let control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+    if !source.text.contains(control) {
+        return source.clone();
+    }
+    let mut text = String::with_capacity(source.text.len());
+    for c in source.text.chars() {
+        if control(c) { text.extend(std::iter::repeat_n('?', c.len_utf8())) } else { text.push(c) }
+    }
+    Source { name: source.name.clone(), text: text.into() }
+}
+
 /// Problems with their places in the text, and how many there are.
 pub(crate) fn mistakes(source: &Source, problems: &[Problem], color: bool, width: usize) -> String {
     let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false);
     let mut text = String::new();
-    for problem in problems {
-        let located = Located::new(problem.clone(), source);
+    let source = &printable(source);
+    for (i, problem) in problems.iter().take(SHOWN).enumerate() {
+        if i > 0 {
+            text.push('\n');
+        }
+        let located = Located::new(problem, source);
         if handler.render_report(&mut text, &located).is_err() {
             // A place that cannot be drawn must not hide what is wrong.
             writeln!(text, "{}: {}", source.name, problem.message).expect("a String takes everything");
         }
+    }
+    if problems.len() > SHOWN {
+        writeln!(text, "… and {} more", problems.len() - SHOWN).expect("a String takes everything");
     }
     let wrong = problems.iter().filter(|problem| !problem.warning).count();
     let warnings = problems.len() - wrong;

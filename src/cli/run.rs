@@ -25,11 +25,13 @@ use crate::view::{RunView, StepState};
 pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     let file = find::find(context.file.as_deref(), &context.surroundings)?;
     let session = Session::open(&context.site(), &file, &args.wanted.request())?;
+    let early = session.preflight()?;
     let events = args.events.as_deref().map(events_file).transpose()?;
     let _lock = lock(&session)?;
     let (mut writer, committed) = open_journal(&session.state)?;
     finish_the_dead(&session, &mut writer)?;
-    let planned = session.plan(true)?;
+    let mut planned = session.plan(true)?;
+    planned.seen.extend(early);
     let (job, began) = new_job(&session)?;
     let origin = Origin { by: context.surroundings.user(), again: again(context, args) };
     let ready = Ready::make(&session, planned, (job, began), policy(args, &session), origin)?;

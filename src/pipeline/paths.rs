@@ -7,7 +7,9 @@ pub(crate) enum PathError {
     Absolute,
     /// It goes above the root.
     Leaves,
-    /// It is the root itself, or empty.
+    /// It is empty.
+    Empty,
+    /// It is the root itself.
     Root,
     /// It holds a NUL or a line break.
     Control,
@@ -20,8 +22,9 @@ impl PathError {
         match self {
             Self::Absolute => format!("`{path}` is absolute"),
             Self::Leaves => format!("`{path}` leaves the root"),
+            Self::Empty => "the path is empty".to_owned(),
             Self::Root => format!("`{path}` is the root itself"),
-            Self::Control => "a path with a control character".to_owned(),
+            Self::Control => format!("`{}` holds a control character", path.escape_debug()),
             Self::State => format!("`{path}` lies in `.kiln/`, where Kiln keeps its state"),
         }
     }
@@ -53,6 +56,9 @@ pub(crate) fn normal(path: &str) -> Result<String, PathError> {
 
 /// As [`normal`], for what is not the root itself.
 pub(crate) fn inside(path: &str) -> Result<String, PathError> {
+    if path.is_empty() {
+        return Err(PathError::Empty);
+    }
     let path = normal(path)?;
     if path.is_empty() { Err(PathError::Root) } else { Ok(path) }
 }
@@ -67,6 +73,7 @@ mod tests {
         assert_eq!(inside("a/../../b"), Err(PathError::Leaves));
         assert_eq!(inside("/etc/passwd"), Err(PathError::Absolute));
         assert_eq!(inside("./"), Err(PathError::Root));
+        assert_eq!(inside(""), Err(PathError::Empty));
         assert_eq!(inside("a\nb"), Err(PathError::Control));
         assert_eq!(inside("x/../.kiln/kiln.db"), Err(PathError::State));
     }

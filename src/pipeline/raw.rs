@@ -14,6 +14,20 @@ use crate::base::job::{BuildMode, Schedule};
 /// A named table of entries, with the place of each name.
 pub type Table<T> = BTreeMap<Spanned<String>, T>;
 
+// What the schema says about texts; `check` says the same and more.
+const NAME: &str = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$";
+const PATH: &str = r"^[^/]";
+const FOLDER: &str = r"^([^/]|$)";
+const REBUILD: &str = r"^(changed|always|explicit|never|\s*([0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d|w)\s*)+)$";
+
+fn names() -> serde_json::Value {
+    serde_json::json!({ "pattern": NAME })
+}
+
+fn variables() -> serde_json::Value {
+    serde_json::json!({ "pattern": "^[^=]+$", "not": { "pattern": "^KILN_" } })
+}
+
 /// A pipeline file of Kiln, format 1.
 #[derive(Debug, JsonSchema)]
 #[schemars(rename = "pipeline", deny_unknown_fields)]
@@ -24,25 +38,25 @@ pub struct RawFile {
     #[schemars(default)]
     pub settings: RawSettings,
     /// Variables for the templates; `kiln run --var NAME=VALUE` replaces one.
-    #[schemars(default, with = "BTreeMap<String, Scalar>")]
+    #[schemars(default, with = "BTreeMap<String, Scalar>", extend("propertyNames" = names()))]
     pub vars: Table<Spanned<Scalar>>,
     /// Keys for every recipe that does not say otherwise.
     #[schemars(default)]
     pub defaults: RawDefaults,
     /// Datasets: a file, or a table somewhere else.
-    #[schemars(default, with = "BTreeMap<String, RawNode>")]
+    #[schemars(default, with = "BTreeMap<String, RawNode>", extend("propertyNames" = names()))]
     pub dataset: Table<RawNode>,
     /// Managed folders: the output is a directory.
-    #[schemars(default, with = "BTreeMap<String, RawNode>")]
+    #[schemars(default, with = "BTreeMap<String, RawNode>", extend("propertyNames" = names()))]
     pub folder: Table<RawNode>,
     /// Saved models.
-    #[schemars(default, with = "BTreeMap<String, RawNode>")]
+    #[schemars(default, with = "BTreeMap<String, RawNode>", extend("propertyNames" = names()))]
     pub model: Table<RawNode>,
     /// Recipes that stand on their own, for instance because they make several nodes.
-    #[schemars(default, with = "BTreeMap<String, RawRecipe>")]
+    #[schemars(default, with = "BTreeMap<String, RawRecipe>", extend("propertyNames" = names()))]
     pub recipe: Table<RawRecipe>,
     /// Recipes without an output: publish, notify.
-    #[schemars(default, with = "BTreeMap<String, RawTask>")]
+    #[schemars(default, with = "BTreeMap<String, RawTask>", extend("propertyNames" = names()))]
     pub task: Table<RawTask>,
 }
 
@@ -54,14 +68,14 @@ pub struct RawPipeline {
     #[schemars(with = "u32", range(min = 1, max = 1))]
     pub format: Spanned<u32>,
     /// The name of the pipeline; its history is kept under it.
-    #[schemars(with = "String", regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"))]
+    #[schemars(with = "String", regex(pattern = NAME))]
     pub name: Spanned<String>,
     /// The DSS project key. Default: the name in upper case.
     #[serde(default)]
     pub project: Option<String>,
     /// The folder that paths are relative to, relative to the file. Default: the folder that holds `pipelines/` or the file.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", regex(pattern = PATH))]
     pub root: Option<Spanned<String>>,
     /// What the pipeline is for.
     #[serde(default)]
@@ -98,11 +112,11 @@ pub struct RawDefaults {
     pub shell: Option<Spanned<Vec<String>>>,
     /// The folder that recipes run in, relative to the root. Default: the root.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", regex(pattern = FOLDER))]
     pub workdir: Option<Spanned<String>>,
     /// Environment of every recipe, part of its key.
     #[serde(default)]
-    #[schemars(with = "BTreeMap<String, EnvValue>")]
+    #[schemars(with = "BTreeMap<String, EnvValue>", extend("propertyNames" = variables()))]
     pub env: Table<EnvValue>,
     /// Names of variables that every recipe is given and that are no part of its key; `*` stands for any letters.
     #[serde(default)]
@@ -110,7 +124,7 @@ pub struct RawDefaults {
     pub pass: Vec<Spanned<String>>,
     /// When recipes run again although nothing changed.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", regex(pattern = REBUILD))]
     pub rebuild: Option<Spanned<String>>,
 }
 
@@ -133,8 +147,8 @@ pub struct RawMake {
 
 macro_rules! raw_recipe {
     ($(#[$doc:meta])* $name:ident { $($extra:tt)* }) => {
-        $(#[$doc])*
         #[derive(Debug, Deserialize, JsonSchema)]
+        $(#[$doc])*
         #[serde(deny_unknown_fields)]
         pub struct $name {
             $($extra)*
@@ -152,11 +166,11 @@ macro_rules! raw_recipe {
             pub shell: Option<Spanned<Vec<String>>>,
             /// The folder that it runs in, relative to the root.
             #[serde(default)]
-            #[schemars(with = "Option<String>")]
+            #[schemars(with = "Option<String>", regex(pattern = FOLDER))]
             pub workdir: Option<Spanned<String>>,
             /// Code and data that it reads, as paths or globs: a change rebuilds.
             #[serde(default)]
-            #[schemars(with = "Option<Vec<String>>")]
+            #[schemars(with = "Option<Vec<String>>", inner(regex(pattern = PATH)))]
             pub files: Option<Vec<Spanned<String>>>,
             /// Commands whose output is part of the key, such as `python3 --version`.
             #[serde(default)]
@@ -164,7 +178,7 @@ macro_rules! raw_recipe {
             pub tools: Option<Table<Spanned<String>>>,
             /// Environment, part of the key.
             #[serde(default)]
-            #[schemars(with = "Option<BTreeMap<String, EnvValue>>")]
+            #[schemars(with = "Option<BTreeMap<String, EnvValue>>", extend("propertyNames" = variables()))]
             pub env: Option<Table<EnvValue>>,
             /// Names of variables that are handed on and are no part of the key; `*` stands for any letters.
             #[serde(default)]
@@ -172,11 +186,11 @@ macro_rules! raw_recipe {
             pub pass: Option<Vec<Spanned<String>>>,
             /// Secret environment, no part of the key.
             #[serde(default)]
-            #[schemars(with = "Option<BTreeMap<String, SecretValue>>")]
+            #[schemars(with = "Option<BTreeMap<String, SecretValue>>", extend("propertyNames" = variables()))]
             pub secrets: Option<Table<SecretValue>>,
             /// `changed`, `always`, an age such as `20h`, `explicit` (only as a target) or `never`.
             #[serde(default)]
-            #[schemars(with = "Option<String>")]
+            #[schemars(with = "Option<String>", regex(pattern = REBUILD))]
             pub rebuild: Option<Spanned<String>>,
             /// Words to select it by: `tag:daily`.
             #[serde(default)]
@@ -214,7 +228,7 @@ raw_recipe! {
     RawNode {
         /// Where it lies, relative to the root.
         #[serde(default)]
-        #[schemars(with = "Option<String>")]
+        #[schemars(with = "Option<String>", regex(pattern = PATH))]
         pub path: Option<Spanned<String>>,
         /// Its id on DSS. Default: its name.
         #[serde(default)]
@@ -235,6 +249,7 @@ raw_recipe! {
 
 raw_recipe! {
     /// `[recipe.NAME]`
+    #[schemars(extend("required" = ["outputs"]))]
     RawRecipe {
         /// Names of the nodes that it makes.
         #[serde(default)]
@@ -249,6 +264,7 @@ raw_recipe! {
 
 raw_recipe! {
     /// `[task.NAME]`
+    #[schemars(extend("required" = ["run"]))]
     RawTask {}
 }
 
@@ -257,7 +273,7 @@ raw_recipe! {
 #[schemars(untagged)]
 pub enum Run {
     /// A text for the shell.
-    Shell(String),
+    Shell(#[schemars(regex(pattern = r"\S"))] String),
     /// A program and its arguments, without a shell.
     Words(#[schemars(with = "Vec<String>", length(min = 1))] Vec<Spanned<String>>),
 }

@@ -44,17 +44,14 @@ pub(crate) fn load(path: &Path, given: &Given<'_>) -> Result<Loaded, Fail> {
     let source = text(path)?;
     let (raw, mut problems) = read::read(&source.text);
     let Some(raw) = raw else { return Err(Fail::Mistakes(source, problems)) };
-    let root = match root(path, raw.pipeline.root.as_ref()) {
-        Ok(root) => root,
-        Err(problem) => {
-            problems.push(problem);
-            return Err(Fail::Mistakes(source, problems));
-        }
-    };
+    let root = root(path, raw.pipeline.root.as_ref()).unwrap_or_else(|problem| {
+        problems.push(problem);
+        PathBuf::from("/") // whatever else is wrong does not depend on it
+    });
     let options = check::Options { root: &root.to_string_lossy(), vars: given.vars, project: given.project };
-    let form_is_sound = problems.is_empty();
+    let follows = follows(&problems);
     let (pipeline, found) = check::check(raw, &source.text, &options);
-    problems.extend(if form_is_sound { found } else { independent(found) });
+    problems.extend(found.into_iter().filter(|problem| !follows.contains(&problem.code)));
     let graph = Graph::build(&pipeline);
     match graph {
         Ok(graph) if problems.is_empty() => Ok(Loaded { source, root, pipeline: Arc::new(pipeline), graph }),
@@ -74,10 +71,16 @@ pub(crate) fn root_of(path: &Path) -> Result<PathBuf, Fail> {
     root(path, said).map_err(|problem| Fail::Mistakes(source.clone(), vec![problem]))
 }
 
-/// What a mistake of form would make seem wrong too is not told: a node that could not be read is not unknown.
-fn independent(found: Problems) -> Problems {
-    let follows = ["unknown-node", "empty-pipeline", "undefined-name", "unknown-var", "no-output"];
-    found.into_iter().filter(|problem| !follows.contains(&problem.code)).collect()
+/// The kinds of mistakes that mistakes of form would make seem to be there: a node that could not be read is not unknown,
+/// a key that is written wrong is not missing.
+fn follows(form: &Problems) -> &'static [&'static str] {
+    let all =
+        &["undefined-name", "useless-key", "no-output", "missing-key", "unknown-node", "empty-pipeline", "unknown-var"];
+    match form.iter().all(|problem| ["unknown-key", "bad-root"].contains(&problem.code)) {
+        true if form.iter().all(|problem| problem.code == "bad-root") => &[],
+        true => &all[..4],
+        false => all,
+    }
 }
 
 fn text(path: &Path) -> Result<Source, Fail> {
@@ -99,13 +102,7 @@ fn root(path: &Path, said: Option<&toml::Spanned<String>>) -> Result<PathBuf, Pr
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let parent = parent.canonicalize().unwrap_or_else(|_| parent.to_owned());
     let root = match said {
-        Some(said) => {
-            let root = parent.join(said.get_ref());
-            root.canonicalize().ok().filter(|root| root.is_dir()).ok_or_else(|| {
-                Problem::new("bad-root", format!("root: there is no folder {}", root.display()))
-                    .at(&said.span(), "relative to this file")
-            })?
-        }
+        Some(said) => said_root(&parent, said)?,
         None if parent.file_name().is_some_and(|name| name == "pipelines") => {
             parent.parent().map_or_else(|| parent.clone(), Path::to_owned)
         }
@@ -115,4 +112,23 @@ fn root(path: &Path, said: Option<&toml::Spanned<String>>) -> Result<PathBuf, Pr
         return Err(Problem::new("bad-root", format!("the path of the root is not UTF-8: {}", root.display())));
     }
     Ok(root)
+}
+
+fn said_root(parent: &Path, said: &toml::Spanned<String>) -> Result<PathBuf, Problem> {
+    let text = said.get_ref();
+    let wrong = |message: String, label: &str, help: &str| {
+        Err(Problem::new("bad-root", message).at(&said.span(), label).help(help))
+    };
+    if text.is_empty() || Path::new(text).is_absolute() {
+        let message = if text.is_empty() { "`root` is empty".to_owned() } else { format!("`{text}` is absolute") };
+        return wrong(message, "this root", "say it relative to the folder of this file: root = \"..\"");
+    }
+    match parent.join(text).canonicalize() {
+        Ok(root) if root.is_dir() => Ok(root),
+        Ok(_) => wrong(format!("root `{text}` is not a folder"), "relative to this file", "name a folder"),
+        Err(_) => {
+            let help = format!("looked for {}", parent.join(text).display());
+            wrong(format!("there is no folder `{text}`"), "relative to this file", &help)
+        }
+    }
 }

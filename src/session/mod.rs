@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::base::file::FileDigest;
 use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::{BuildMode, JobState, Schedule};
-use crate::base::span::Problem;
+use crate::base::span::{Problem, Problems};
 use crate::base::text::did_you_mean;
 use crate::engine::api::{Engine, Environment, Observed, Opening};
 use crate::engine::engine;
@@ -21,6 +21,7 @@ use crate::pipeline::types::Pipeline;
 use crate::plan::Plan;
 use crate::plan::decide::Basis;
 use crate::plan::facts::Facts;
+use crate::plan::reason::Action;
 use crate::plan::record::{History, MemoryHistory};
 use crate::select::{SelectError, Selection, Want, select};
 use crate::session::fail::Fail;
@@ -124,15 +125,43 @@ impl Session {
     /// Looks at what is there and at what was built before, and decides.
     pub(crate) fn plan(&self, probes: bool) -> Result<Planned, Fail> {
         let mut known = known(&self.state, &self.pipeline().name)?;
-        let wanted: DenseMap<RecipeId, bool> = self.selection.want.values().map(|want| *want != Want::No).collect();
-        let mistakes = |problems| Fail::Mistakes(self.loaded.source.clone(), problems);
-        let Observed { mut facts, seen } = self.engine.observe(&wanted, probes).map_err(mistakes)?;
+        let mistakes = |problems| self.mistakes(problems);
+        let Observed { mut facts, seen } = self.engine.observe(&self.wanted(), probes).map_err(mistakes)?;
         known.history = dead::settle(&known.dead, self.pipeline(), &mut facts, known.history);
         let history = known.history.as_ref();
         let basis = Basis { pipeline: self.pipeline(), facts: &facts, history, mode: self.selection.mode };
         let plan = Plan::make(&basis, &self.loaded.graph, &self.selection, &known.durations).map_err(mistakes)?;
         tracing::debug!(read = seen.len(), remembered = known.durations.len(), counts = ?plan.counts(), "it is decided");
         Ok(Planned { plan, facts, seen, known })
+    }
+
+    /// Finds what would keep a first run from beginning before a state is made for it. Gives the digests of what was
+    /// read, which no one needs to read again.
+    pub(crate) fn preflight(&self) -> Result<Vec<FileDigest>, Fail> {
+        if self.state.exists() {
+            return Ok(Vec::new());
+        }
+        let Observed { facts, seen } =
+            self.engine.observe(&self.wanted(), false).map_err(|found| self.mistakes(found))?;
+        let basis = Basis {
+            pipeline: self.pipeline(),
+            facts: &facts,
+            history: &MemoryHistory::default(),
+            mode: self.selection.mode,
+        };
+        let plan = Plan::make(&basis, &self.loaded.graph, &self.selection, &HashMap::new());
+        let plan = plan.map_err(|found| self.mistakes(found))?;
+        let steps = plan.steps.iter().filter(|step| step.action != Action::Skip);
+        let missing: Vec<_> = steps.filter_map(|step| self.engine.prepare(step.id).err()).flatten().collect();
+        if missing.is_empty() { Ok(seen) } else { Err(self.mistakes(missing)) }
+    }
+
+    fn wanted(&self) -> DenseMap<RecipeId, bool> {
+        self.selection.want.values().map(|want| *want != Want::No).collect()
+    }
+
+    fn mistakes(&self, problems: Problems) -> Fail {
+        Fail::Mistakes(self.loaded.source.clone(), problems)
     }
 }
 

@@ -6,7 +6,7 @@ use toml::Spanned;
 
 use crate::base::id::{Id as _, NodeId, RecipeId};
 use crate::base::span::{Problem, Span};
-use crate::base::text::parse_duration;
+use crate::base::text::{did_you_mean, parse_duration};
 use crate::pipeline::check::command;
 use crate::pipeline::check::locate::locate;
 use crate::pipeline::check::{Checker, Entry, Named};
@@ -110,8 +110,8 @@ impl Checker<'_> {
         self.claim(id, &name, &span, &outputs);
         let run_span = make.run.as_ref().map_or_else(|| span.clone(), Spanned::span);
         let (run, spans) = make.run.take().and_then(|run| self.command(&name, run)).unzip();
-        let shell = make.shell.take().or_else(|| self.defaults.shell.clone());
-        let default_shell = shell.is_none();
+        let shell = make.shell.take();
+        let default_shell = shell.is_none() && self.defaults.shell.is_none();
         let recipe = Recipe {
             task,
             run,
@@ -222,8 +222,8 @@ impl Checker<'_> {
         Some(template)
     }
 
-    fn shell(&mut self, shell: Option<Spanned<Vec<String>>>) -> Vec<String> {
-        let Some(shell) = shell else {
+    pub(super) fn shell(&mut self, shell: Option<Spanned<Vec<String>>>) -> Vec<String> {
+        let Some(shell) = shell.or_else(|| self.defaults.shell.clone()) else {
             return DEFAULT_SHELL.map(str::to_owned).to_vec();
         };
         if shell.get_ref().first().is_none_or(String::is_empty) {
@@ -233,7 +233,7 @@ impl Checker<'_> {
         shell.into_inner()
     }
 
-    fn workdir(&mut self, workdir: Option<Spanned<String>>) -> String {
+    pub(super) fn workdir(&mut self, workdir: Option<Spanned<String>>) -> String {
         let Some(workdir) = workdir.or_else(|| self.defaults.workdir.clone()) else {
             return String::new();
         };
@@ -320,12 +320,16 @@ impl Checker<'_> {
         self.problem(problem.help(help));
     }
 
-    fn pass(&mut self, own: Option<Vec<Spanned<String>>>) -> Vec<String> {
-        let all = self.defaults.pass.iter().cloned().chain(own.unwrap_or_default());
-        all.map(Spanned::into_inner).collect()
+    pub(super) fn pass(&mut self, own: Option<Vec<Spanned<String>>>) -> Vec<String> {
+        let all: Vec<_> = self.defaults.pass.iter().cloned().chain(own.unwrap_or_default()).collect();
+        for name in all.iter().filter(|name| name.get_ref().is_empty() || name.get_ref().contains(['=', '\0'])) {
+            let problem = Problem::new("bad-name", format!("`{}` cannot be a variable here", name.get_ref()));
+            self.problem(problem.at(&name.span(), "this name").help("a variable's name is not empty and holds no `=`"));
+        }
+        all.into_iter().map(Spanned::into_inner).collect()
     }
 
-    fn rebuild(&mut self, own: Option<Spanned<String>>) -> Rebuild {
+    pub(super) fn rebuild(&mut self, own: Option<Spanned<String>>) -> Rebuild {
         let Some(rebuild) = own.or_else(|| self.defaults.rebuild.clone()) else {
             return Rebuild::Changed;
         };
@@ -336,11 +340,12 @@ impl Checker<'_> {
             "never" => Rebuild::Never,
             text => parse_duration(text).map(Rebuild::Age).unwrap_or_else(|error| {
                 let problem = Problem::new("bad-duration", format!("`rebuild = \"{text}\"` is not an age: {error}"));
-                self.problem(
-                    problem
-                        .at(&rebuild.span(), "here")
-                        .help("write \"changed\", \"always\", \"explicit\", \"never\", or an age such as \"20h\""),
-                );
+                let words = ["changed", "always", "explicit", "never"];
+                let near = did_you_mean(&text.to_lowercase(), words);
+                let help = near.unwrap_or_else(|| {
+                    "write \"changed\", \"always\", \"explicit\", \"never\", or an age such as \"20h\"".to_owned()
+                });
+                self.problem(problem.at(&rebuild.span(), "here").help(help));
                 Rebuild::Changed
             }),
         }

@@ -6,16 +6,19 @@ mod locate;
 mod make;
 mod overlap;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::id::{DenseMap, NodeId};
 use crate::base::span::{Problem, Problems, Span};
-use crate::base::text::{did_you_mean, is_name};
+use crate::base::text::{did_you_mean, is_name, one_line};
 use crate::pipeline::paths;
 use crate::pipeline::raw::{
     RawDefaults, RawFile, RawNode, RawPipeline, RawRecipe, RawSettings, RawTask, Scalar, Table,
 };
 use crate::pipeline::types::{Item, Kind, Node, Pipeline, Settings};
+
+/// After so many mistakes no near names are looked for.
+const SUGGESTED: usize = 200;
 
 /// What the surroundings say about a file.
 #[derive(Clone, Debug)]
@@ -37,12 +40,12 @@ pub fn check(raw: RawFile, text: &str, options: &Options<'_>) -> (Pipeline, Prob
         defaults: raw.defaults,
         pipeline: Pipeline::default(),
         problems: Vec::new(),
-        broken: Vec::new(),
+        broken: BTreeSet::new(),
     };
     checker.header(&raw.pipeline, options.project);
     checker.settings(raw.settings);
     checker.vars(raw.vars, options.vars);
-    checker.default_env();
+    checker.defaults();
     let mut entries = Vec::new();
     for (kind, table) in [(Kind::Dataset, raw.dataset), (Kind::Folder, raw.folder), (Kind::Model, raw.model)] {
         collect(&mut entries, table, |raw| Entry::Node(kind, Box::new(raw)));
@@ -84,7 +87,7 @@ struct Checker<'a> {
     pipeline: Pipeline,
     problems: Problems,
     /// Names that stand in the file but could not be taken; what refers to them is no mistake of its own.
-    broken: Vec<String>,
+    broken: BTreeSet<String>,
 }
 
 impl Checker<'_> {
@@ -100,19 +103,21 @@ impl Checker<'_> {
             self.problem(problem.help("write `format = 1`, or use a newer Kiln"));
         }
         let name = raw.name.get_ref();
-        self.name(name, &raw.name.span());
+        self.name(name, &raw.name.span(), "");
         let project = project.or(raw.project.as_deref()).map_or_else(|| name.to_uppercase(), str::to_owned);
         self.pipeline.name.clone_from(name);
         self.pipeline.project = project;
         self.pipeline.description.clone_from(&raw.description);
     }
 
-    fn name(&mut self, name: &str, span: &Span) -> bool {
+    fn name(&mut self, name: &str, span: &Span, else_help: &str) -> bool {
         if is_name(name) {
             return true;
         }
-        let problem = Problem::new("bad-name", format!("`{name}` cannot be a name")).at(span, "this name");
-        self.problem(problem.help("a name has 1 to 128 letters, digits and `_`, and does not begin with a digit; `id` holds a name that does not fit"));
+        let problem =
+            Problem::new("bad-name", format!("`{}` cannot be a name", one_line(name, 60))).at(span, "this name");
+        let rule = "a name has 1 to 128 letters (a to z), digits and `_`, and does not begin with a digit";
+        self.problem(problem.help(format!("{rule}{else_help}")));
         false
     }
 
@@ -132,7 +137,7 @@ impl Checker<'_> {
     fn vars(&mut self, raw: Table<toml::Spanned<Scalar>>, given: &[(String, String)]) {
         let mut vars = BTreeMap::new();
         for (name, value) in raw {
-            if self.name(name.get_ref(), &name.span()) {
+            if self.name(name.get_ref(), &name.span(), "") {
                 vars.insert(name.into_inner(), value.into_inner().0);
             }
         }
@@ -143,7 +148,7 @@ impl Checker<'_> {
                     let help = did_you_mean(name, vars.keys().map(String::as_str));
                     let mut problem =
                         Problem::new("unknown-var", format!("--var {name}: the file has no such variable"));
-                    problem.help = help.or_else(|| Some(format!("declare it: [vars] {name} = \"…\"")));
+                    problem.help = help.or_else(|| Some(format!("declare it:\n[vars]\n{name} = \"…\"")));
                     self.problem(problem);
                 }
             }
@@ -151,11 +156,16 @@ impl Checker<'_> {
         self.pipeline.vars = vars;
     }
 
-    fn default_env(&mut self) {
+    /// Mistakes in `[defaults]` are told once, whether a recipe takes them up or not.
+    fn defaults(&mut self) {
         let names: Vec<_> = self.defaults.env.keys().map(|name| (name.get_ref().clone(), name.span())).collect();
         for (name, span) in names {
             self.variable(&name, &span);
         }
+        self.shell(None);
+        self.workdir(None);
+        self.rebuild(None);
+        self.pass(None);
     }
 
     fn entries(&mut self, entries: Vec<Named>, header: &RawPipeline) {
@@ -198,10 +208,10 @@ impl Checker<'_> {
                 continue;
             }
             first.insert(named.name.clone(), named.span.clone());
-            if self.name(&named.name, &named.span) {
+            if self.name(&named.name, &named.span, "; `id` holds a name on DSS that does not fit") {
                 kept.push(named);
             } else {
-                self.broken.push(named.name);
+                self.broken.insert(named.name);
             }
         }
         kept
@@ -247,7 +257,9 @@ impl Checker<'_> {
             None if self.broken.contains(text) => return None,
             None => {
                 let known = self.pipeline.nodes.values().map(|node| node.name.as_str());
-                let help = did_you_mean(text, known).unwrap_or_else(|| format!("declare it: [dataset.{text}]"));
+                // In a long file with many mistakes it would take long to look for each.
+                let near = if self.problems.len() < SUGGESTED { did_you_mean(text, known) } else { None };
+                let help = near.unwrap_or_else(|| format!("declare it: [dataset.{}]", one_line(text, 60)));
                 let problem = Problem::new("unknown-node", format!("unknown {role} `{text}`"));
                 self.problem(problem.at(&name.span(), "no dataset, folder or model has this name").help(help));
                 return None;

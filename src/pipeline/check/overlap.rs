@@ -12,15 +12,21 @@ impl Checker<'_> {
             nodes.iter().filter_map(|(id, node)| Some((node.path.as_deref()?.split('/').collect(), id))).collect();
         by_path.sort();
         let mut problems = Vec::new();
-        let mut open: Vec<&(Vec<&str>, NodeId)> = Vec::new();
+        // What lies around the path, the innermost last: all of it, and what is built. One collision is told of each path.
+        let (mut around, mut built): (Vec<&(Vec<&str>, NodeId)>, Vec<_>) = (Vec::new(), Vec::new());
         for entry in &by_path {
-            while open.last().is_some_and(|outer| !entry.0.starts_with(&outer.0)) {
-                open.pop();
+            for outer in [&mut around, &mut built] {
+                while outer.last().is_some_and(|outer| !entry.0.starts_with(&outer.0)) {
+                    outer.pop();
+                }
             }
-            for outer in &open {
-                problems.extend(overlap(nodes, outer.1, entry.1));
+            let is_built = nodes[entry.1].maker.is_some();
+            let outer = if is_built { around.last() } else { built.last() };
+            problems.extend(outer.map(|outer| overlap(nodes, outer.1, entry.1)));
+            around.push(entry);
+            if is_built {
+                built.push(entry);
             }
-            open.push(entry);
         }
         self.problems.extend(problems);
         self.files_in_outputs();
@@ -55,11 +61,8 @@ fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(path), |path| path.rsplit_once('/').map(|(parent, _)| parent))
 }
 
-fn overlap(nodes: &Nodes, outer: NodeId, inner: NodeId) -> Option<Problem> {
+fn overlap(nodes: &Nodes, outer: NodeId, inner: NodeId) -> Problem {
     let (outer, inner) = (&nodes[outer], &nodes[inner]);
-    if outer.maker.is_none() && inner.maker.is_none() {
-        return None;
-    }
     let (first, second) = if outer.span.start < inner.span.start { (outer, inner) } else { (inner, outer) };
     let same = outer.path == inner.path;
     let (code, message) = if same {
@@ -68,5 +71,5 @@ fn overlap(nodes: &Nodes, outer: NodeId, inner: NodeId) -> Option<Problem> {
         ("nested-path", format!("the path of `{}` lies inside that of `{}`", inner.name, outer.name))
     };
     let problem = Problem::new(code, message).at(&first.path_span, "this path").at(&second.path_span, "and this one");
-    Some(problem.help("what is built is replaced as a whole: give each its own path"))
+    problem.help("what is built is replaced as a whole: give each its own path")
 }

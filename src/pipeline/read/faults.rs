@@ -29,11 +29,16 @@ pub(super) struct At<'a> {
     pub(super) key: Option<&'a str>,
 }
 
-/// All mistakes in a value, of which `error` is the first.
-pub(super) fn all(at: At<'_>, value: &Spanned<DeValue<'_>>, error: &Error, test: &Test<'_>) -> Problems {
-    let mut digger = Digger { at, test, path: Vec::new(), problems: Vec::new() };
+/// All mistakes in a value, of which `error` is the first, and the value without them.
+pub(super) fn all<'i>(
+    at: At<'_>,
+    value: &Spanned<DeValue<'i>>,
+    error: &Error,
+    test: &Test<'_>,
+) -> (Problems, Option<Spanned<DeValue<'i>>>) {
+    let mut digger = Digger { at, test, path: Vec::new(), problems: Vec::new(), sound: None };
     digger.dig(value, error);
-    digger.problems
+    (digger.problems, digger.sound)
 }
 
 struct Digger<'a, 'i> {
@@ -41,6 +46,8 @@ struct Digger<'a, 'i> {
     test: &'a Test<'a>,
     path: Vec<Step<'i>>,
     problems: Problems,
+    /// The table that was looked at last, without what is wrong in it: in the end the whole one.
+    sound: Option<Spanned<DeValue<'i>>>,
 }
 
 impl<'i> Digger<'_, 'i> {
@@ -90,6 +97,7 @@ impl<'i> Digger<'_, 'i> {
         {
             self.tell(&sound, &error);
         }
+        self.sound = Some(sound);
     }
 
     /// Tells what is wrong with a part, and whether something is. What is wrong with all around it is not counted.

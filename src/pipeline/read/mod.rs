@@ -95,7 +95,7 @@ impl Reader<'_> {
             if !SECTIONS.contains(&name) {
                 let help =
                     did_you_mean(name, SECTIONS).unwrap_or_else(|| format!("known are: {}", SECTIONS.join(", ")));
-                let problem = Problem::new("unknown-key", format!("unknown key `{name}`"));
+                let problem = Problem::new("unknown-section", format!("unknown section `{name}`"));
                 self.problems.push(problem.at(&key.span(), "unknown").help(help));
             }
         }
@@ -166,8 +166,11 @@ impl Reader<'_> {
             Err(error) => error,
         };
         let test = |value: Spanned<DeValue<'_>>| T::deserialize(ValueDeserializer::from(value)).err();
-        self.problems.extend(faults::all(at, &value, &error, &test));
-        None
+        let (problems, sound) = faults::all(at, &value, &error, &test);
+        // A key that is not known takes nothing from the others.
+        let all_known = problems.iter().any(|problem| problem.code != "unknown-key");
+        self.problems.extend(problems);
+        if all_known { None } else { T::deserialize(ValueDeserializer::from(sound?)).ok() }
     }
 }
 

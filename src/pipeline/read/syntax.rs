@@ -13,6 +13,9 @@ pub(super) fn problems(text: &str, document: &DeTable<'_>, errors: &[Error]) -> 
     let mut tables = Vec::new();
     let root = Spanned::new(0..0, DeValue::Table(document.clone()));
     collect(&root, &mut tables);
+    if let Some(error) = errors.iter().find(|error| error.message().contains("recurs")) {
+        return vec![too_deep(error)]; // what comes after it was read wrong
+    }
     let mut errors: Vec<_> = errors.iter().map(|error| (error.span().unwrap_or(0..0), error.message())).collect();
     errors.sort_by_key(|(span, _)| (span.start, span.end));
     let mut problems: Problems = Vec::new();
@@ -35,6 +38,15 @@ pub(super) fn problems(text: &str, document: &DeTable<'_>, errors: &[Error]) -> 
         problems.extend(place.twice(header.as_ref(), problems.len() < LOOKED_FOR));
     }
     problems
+}
+
+fn too_deep(error: &Error) -> Problem {
+    let problem = Problem::new("too-deep", "the file is nested too deeply")
+        .help("a pipeline file needs no more than five levels");
+    match error.span().filter(|span| !span.is_empty()) {
+        Some(span) => problem.at(&span, "no deeper than this"),
+        None => problem,
+    }
 }
 
 type Table<'d, 'i> = (Span, &'d DeTable<'i>);

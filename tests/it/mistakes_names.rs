@@ -1,0 +1,245 @@
+//! What is wrong with names and with what they stand for: inputs, makers, cycles, engines.
+
+use crate::mistakes::{messages, refused, told, told_of};
+use crate::support::Project;
+
+#[test]
+fn an_unknown_input() {
+    let text = "[dataset.orders]\npath = \"o\"\n[dataset.a]\nrun = \"x\"\ninputs = [\"ordres\", \"zzz\", \"orders\", \"orders\", \"t\"]\n\
+        [task.t]\nrun = \"x\"\n";
+    insta::assert_snapshot!(told_of(text), @r#"
+        unknown-node
+
+          × unknown input `ordres`
+           ╭─[pipeline.toml:8:11]
+         7 │ run = "x"
+         8 │ inputs = ["ordres", "zzz", "orders", "orders", "t"]
+           ·           ────┬───
+           ·               ╰── no dataset, folder or model has this name
+         9 │ [task.t]
+           ╰────
+          help: did you mean `orders`?
+
+        unknown-node
+
+          × unknown input `zzz`
+           ╭─[pipeline.toml:8:21]
+         7 │ run = "x"
+         8 │ inputs = ["ordres", "zzz", "orders", "orders", "t"]
+           ·                     ──┬──
+           ·                       ╰── no dataset, folder or model has this name
+         9 │ [task.t]
+           ╰────
+          help: declare it: [dataset.zzz]
+
+        named-twice
+
+          × input `orders` stands twice
+           ╭─[pipeline.toml:8:38]
+         7 │ run = "x"
+         8 │ inputs = ["ordres", "zzz", "orders", "orders", "t"]
+           ·                                      ────┬───
+           ·                                          ╰── again here
+         9 │ [task.t]
+           ╰────
+          help: leave one out
+
+        unknown-node
+
+          × unknown input `t`
+           ╭─[pipeline.toml:8:48]
+         7 │ run = "x"
+         8 │ inputs = ["ordres", "zzz", "orders", "orders", "t"]
+           ·                                                ─┬─
+           ·                                                 ╰── no dataset, folder or model has this name
+         9 │ [task.t]
+           ╰────
+          help: declare it: [dataset.t]
+        pipeline.toml: 4 mistakes
+        "#);
+}
+
+#[test]
+fn one_name_for_two_things() {
+    insta::assert_snapshot!(told_of("[dataset.a]\npath = \"a\"\n[folder.a]\npath = \"b\"\n[task.a]\nrun = \"x\"\n"), @r#"
+        duplicate-name
+
+          × the name `a` stands for two things
+           ╭─[pipeline.toml:4:10]
+         3 │ name = "p"
+         4 │ [dataset.a]
+           ·          ┬
+           ·          ╰── first here
+         5 │ path = "a"
+         6 │ [folder.a]
+           ·         ┬
+           ·         ╰── and again here
+         7 │ path = "b"
+           ╰────
+          help: names are unique over all kinds: give one another name; `id` holds its name on DSS
+
+        duplicate-name
+
+          × the name `a` stands for two things
+           ╭─[pipeline.toml:4:10]
+         3 │ name = "p"
+         4 │ [dataset.a]
+           ·          ┬
+           ·          ╰── first here
+         5 │ path = "a"
+         6 │ [folder.a]
+         7 │ path = "b"
+         8 │ [task.a]
+           ·       ┬
+           ·       ╰── and again here
+         9 │ run = "x"
+           ╰────
+          help: names are unique over all kinds: give one another name; `id` holds its name on DSS
+        pipeline.toml: 2 mistakes
+        "#);
+}
+
+#[test]
+fn two_recipes_that_make_one_node() {
+    let text = "[dataset.a]\npath = \"a\"\nrun = \"x\"\n[recipe.r]\noutputs = [\"a\"]\nrun = \"x\"\n";
+    insta::assert_snapshot!(told_of(text), @r#"
+        two-makers
+
+          × `a` is made twice: by `a` and by `r`
+           ╭─[pipeline.toml:4:10]
+         3 │ name = "p"
+         4 │ [dataset.a]
+           ·          ┬
+           ·          ╰── made here
+         5 │ path = "a"
+         6 │ run = "x"
+         7 │ [recipe.r]
+           ·         ┬
+           ·         ╰── and here
+         8 │ outputs = ["a"]
+           ╰────
+          help: a node is made by one recipe
+        pipeline.toml: 1 mistake
+        "#);
+}
+
+#[test]
+fn a_cycle_has_each_edge_in_order() {
+    let text = "[dataset.a]\npath = \"a\"\ninputs = [\"c\"]\nrun = \"x\"\n[dataset.b]\npath = \"b\"\ninputs = [\"a\"]\nrun = \"x\"\n\
+        [dataset.c]\npath = \"c\"\ninputs = [\"src\", \"b\"]\nrun = \"x\"\n[dataset.src]\npath = \"src\"\n";
+    insta::assert_snapshot!(told_of(text), @r#"
+        cycle
+
+          × cycle: a → b → c → a
+            ╭─[pipeline.toml:6:11]
+          5 │ path = "a"
+          6 │ inputs = ["c"]
+            ·           ─┬─
+            ·            ╰── `a` needs `c`
+          7 │ run = "x"
+          8 │ [dataset.b]
+          9 │ path = "b"
+         10 │ inputs = ["a"]
+            ·           ─┬─
+            ·            ╰── `b` needs `a`
+         11 │ run = "x"
+         12 │ [dataset.c]
+         13 │ path = "c"
+         14 │ inputs = ["src", "b"]
+            ·                  ─┬─
+            ·                   ╰── `c` needs `b`
+         15 │ run = "x"
+            ╰────
+          help: nothing can be built first: take one of these inputs away
+        pipeline.toml: 1 mistake
+        "#);
+    let two = "[dataset.a]\ninputs = [\"b\"]\nrun = \"x\"\n[dataset.b]\ninputs = [\"a\"]\nrun = \"x\"\n\
+        [dataset.x]\n[dataset.y]\n[recipe.r]\noutputs = [\"x\", \"y\"]\ninputs = [\"z\"]\nrun = \"x\"\n\
+        [dataset.z]\ninputs = [\"y\", \"nope\"]\nrun = \"x\"\n";
+    let told = told_of(two);
+    assert_eq!(messages(&told), ["unknown input `nope`", "cycle: a → b → a", "cycle: r → z → r"]);
+}
+
+#[test]
+fn an_input_that_the_recipe_makes_itself() {
+    insta::assert_snapshot!(told_of("[dataset.a]\npath = \"a\"\ninputs = [\"a\"]\nrun = \"x\"\n"), @r#"
+        self-input
+
+          × `a` reads `a`, which it makes itself
+           ╭─[pipeline.toml:6:11]
+         5 │ path = "a"
+         6 │ inputs = ["a"]
+           ·           ─┬─
+           ·            ╰── its own output
+         7 │ run = "x"
+           ╰────
+          help: an input is made by something else
+        pipeline.toml: 1 mistake
+        "#);
+}
+
+#[test]
+fn an_unknown_engine() {
+    let text = "[settings]\nengine = \"lokal\"\n[dataset.a]\npath = \"a\"\nrun = \"x\"\nshell = [\"sh\", \"-c\"]\n";
+    insta::assert_snapshot!(told_of(text), @r#"
+        unknown-engine
+
+          × unknown engine `lokal`
+           ╭─[pipeline.toml:5:10]
+         4 │ [settings]
+         5 │ engine = "lokal"
+           ·          ───┬───
+           ·             ╰── this one
+         6 │ [dataset.a]
+           ╰────
+          help: did you mean `local`?
+        pipeline.toml: 1 mistake
+        "#);
+}
+
+#[test]
+fn an_unknown_variable_on_the_command_line() {
+    let project = Project::new("[vars]\ncountry = \"FR\"\n[dataset.a]\nrun = \"x\"\n");
+    insta::assert_snapshot!(refused(&project, &["run", "--var", "contry=DE", "--var", "zzz=1"]).1, @r#"
+        unknown-var
+
+          × --var contry: the file has no such variable
+          help: did you mean `country`?
+
+        unknown-var
+
+          × --var zzz: the file has no such variable
+          help: declare it:
+                [vars]
+                zzz = "…"
+        pipeline.toml: 2 mistakes
+        "#);
+}
+
+#[test]
+fn many_mistakes_of_all_kinds_at_once() {
+    let text = "[pipeline]\nformat = 3\nname = \"a b\"\nroot = \"/\"\n[settings]\nmax_parallel = 0\n[defaults]\nrebuild = \"x\"\n\
+        [dataset.a]\npath = \"../a\"\nrun = \"{{ x }}\"\ninputs = [\"b\", \"nope\"]\nfoo = 1\n[dataset.b]\npath = \"b\"\nrun = \"x\"\ninputs = [\"c\"]\n\
+        [dataset.c]\npath = \"b/c\"\nrun = \"{{ inputs.z }}\"\ninputs = [\"b\"]\n[folder.c]\n";
+    let told_all = told(text);
+    assert_eq!(
+        messages(&told_all),
+        [
+            "unknown key `foo` in [dataset.a]",
+            "`/` is absolute",
+            "format 3 is not known",
+            "`a b` cannot be a name",
+            "`max_parallel` is 0",
+            "`rebuild = \"x\"` is not an age: `x` does not begin with a number",
+            "`../a` leaves the root",
+            "unknown input `nope`",
+            "the path of `c` lies inside that of `b`",
+            "the name `c` stands for two things",
+            "cycle: b → c → b"
+        ]
+    );
+    // Where a node is lost, what would follow from that is not told.
+    let lost = told(text.replace("foo = 1", "tags = 1"));
+    assert_eq!(messages(&lost)[0], "`tags` in [dataset.a] is an integer, not a list");
+    assert!(!lost.contains("unknown input"), "{lost}");
+}

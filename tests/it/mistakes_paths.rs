@@ -1,0 +1,231 @@
+//! Paths that leave the root or get into one another's way.
+#![expect(clippy::too_many_lines, reason = "what is told is long")]
+
+use crate::mistakes::{messages, told, told_of};
+use crate::support::Project;
+
+#[test]
+fn paths_that_get_into_one_anothers_way() {
+    let text = "[dataset.a]\npath = \"out/a\"\nrun = \"x\"\n[dataset.b]\npath = \"./out//a\"\nrun = \"x\"\n\
+        [folder.c]\npath = \"out/c\"\nrun = \"x\"\n[dataset.d]\npath = \"out/c/d\"\nrun = \"x\"\n\
+        [dataset.e]\npath = \"out/a.csv\"\nrun = \"x\"\n";
+    insta::assert_snapshot!(told_of(text), @r#"
+        same-path
+
+          × `a` and `b` have one path
+           ╭─[pipeline.toml:5:8]
+         4 │ [dataset.a]
+         5 │ path = "out/a"
+           ·        ───┬───
+           ·           ╰── this path
+         6 │ run = "x"
+         7 │ [dataset.b]
+         8 │ path = "./out//a"
+           ·        ─────┬────
+           ·             ╰── and this one
+         9 │ run = "x"
+           ╰────
+          help: what is built is replaced as a whole: give each its own path
+
+        nested-path
+
+          × the path of `d` lies inside that of `c`
+            ╭─[pipeline.toml:11:8]
+         10 │ [folder.c]
+         11 │ path = "out/c"
+            ·        ───┬───
+            ·           ╰── this path
+         12 │ run = "x"
+         13 │ [dataset.d]
+         14 │ path = "out/c/d"
+            ·        ────┬────
+            ·            ╰── and this one
+         15 │ run = "x"
+            ╰────
+          help: what is built is replaced as a whole: give each its own path
+        pipeline.toml: 2 mistakes
+        "#);
+    let sources = "[folder.all]\npath = \"in\"\n[dataset.one]\npath = \"in/one\"\n[dataset.same]\npath = \"in/one\"\n";
+    let project = Project::new(sources);
+    project.write("in/one", "");
+    project.expect(0, &["check"]);
+    let built = format!("{sources}[dataset.x]\npath = \"in/x\"\nrun = \"x\"\n");
+    assert_eq!(messages(&told_of(&built)), ["the path of `x` lies inside that of `all`"]);
+}
+
+#[test]
+fn many_nodes_at_one_path() {
+    let many: Vec<_> = (0..20_000).map(|i| format!("[dataset.d{i}]\npath = \"a\"\nrun = \"x\"\n")).collect();
+    let told = told_of(&many.concat());
+    assert!(told.ends_with("pipeline.toml: 19999 mistakes\n"), "{}", &told[told.len() - 100..]);
+}
+
+#[test]
+fn paths_that_leave_the_root() {
+    let text = "[defaults]\nworkdir = \"/tmp\"\n[dataset.a]\npath = \"build/../../a\"\nrun = \"x\"\nworkdir = \"..\"\n\
+        files = [\"../x.py\", \"src/{a\", \".kiln/kiln.db\"]\n[dataset.b]\npath = \"/b\"\n[dataset.c]\npath = \"\"\n\
+        [dataset.d]\npath = \".\"\n[dataset.e]\npath = \"a\\nb\"\n";
+    insta::assert_snapshot!(told_of(text), @r#"
+        bad-path
+
+          × `/tmp` is absolute
+           ╭─[pipeline.toml:5:11]
+         4 │ [defaults]
+         5 │ workdir = "/tmp"
+           ·           ───┬──
+           ·              ╰── this path
+         6 │ [dataset.a]
+           ╰────
+          help: a working directory is relative to the root and stays inside it
+
+        bad-path
+
+          × `build/../../a` leaves the root
+           ╭─[pipeline.toml:7:8]
+         6 │ [dataset.a]
+         7 │ path = "build/../../a"
+           ·        ───────┬───────
+           ·               ╰── this path
+         8 │ run = "x"
+           ╰────
+          help: paths are relative to the root and stay inside it
+
+        bad-path
+
+          × `..` leaves the root
+            ╭─[pipeline.toml:9:11]
+          8 │ run = "x"
+          9 │ workdir = ".."
+            ·           ──┬─
+            ·             ╰── this path
+         10 │ files = ["../x.py", "src/{a", ".kiln/kiln.db"]
+            ╰────
+          help: a working directory is relative to the root and stays inside it
+
+        bad-path
+
+          × `../x.py` leaves the root
+            ╭─[pipeline.toml:10:10]
+          9 │ workdir = ".."
+         10 │ files = ["../x.py", "src/{a", ".kiln/kiln.db"]
+            ·          ────┬────
+            ·              ╰── this path
+         11 │ [dataset.b]
+            ╰────
+          help: `files` are paths or globs relative to the root, inside it
+
+        bad-glob
+
+          × `src/{a` is not a glob: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)
+            ╭─[pipeline.toml:10:21]
+          9 │ workdir = ".."
+         10 │ files = ["../x.py", "src/{a", ".kiln/kiln.db"]
+            ·                     ────┬───
+            ·                         ╰── this path
+         11 │ [dataset.b]
+            ╰────
+          help: `files` are paths or globs relative to the root, inside it
+
+        bad-path
+
+          × `.kiln/kiln.db` lies in `.kiln/`, where Kiln keeps its state
+            ╭─[pipeline.toml:10:31]
+          9 │ workdir = ".."
+         10 │ files = ["../x.py", "src/{a", ".kiln/kiln.db"]
+            ·                               ───────┬───────
+            ·                                      ╰── this path
+         11 │ [dataset.b]
+            ╰────
+          help: `files` are paths or globs relative to the root, inside it
+
+        bad-path
+
+          × `/b` is absolute
+            ╭─[pipeline.toml:12:8]
+         11 │ [dataset.b]
+         12 │ path = "/b"
+            ·        ──┬─
+            ·          ╰── this path
+         13 │ [dataset.c]
+            ╰────
+          help: paths are relative to the root and stay inside it
+
+        bad-path
+
+          × the path is empty
+            ╭─[pipeline.toml:14:8]
+         13 │ [dataset.c]
+         14 │ path = ""
+            ·        ─┬
+            ·         ╰── this path
+         15 │ [dataset.d]
+            ╰────
+          help: paths are relative to the root and stay inside it
+
+        bad-path
+
+          × `.` is the root itself
+            ╭─[pipeline.toml:16:8]
+         15 │ [dataset.d]
+         16 │ path = "."
+            ·        ─┬─
+            ·         ╰── this path
+         17 │ [dataset.e]
+            ╰────
+          help: paths are relative to the root and stay inside it
+
+        bad-path
+
+          × `a\nb` holds a control character
+            ╭─[pipeline.toml:18:8]
+         17 │ [dataset.e]
+         18 │ path = "a\nb"
+            ·        ───┬──
+            ·           ╰── this path
+            ╰────
+          help: paths are relative to the root and stay inside it
+        pipeline.toml: 10 mistakes
+        "#);
+}
+
+#[test]
+fn a_root_that_is_none() {
+    let head = |root: &str| {
+        format!("[pipeline]\nformat = 1\nname = \"p\"\nroot = \"{root}\"\n[dataset.a]\npath = \"../a\"\nrun = \"x\"\n")
+    };
+    insta::assert_snapshot!(told(head("/etc")), @r#"
+        bad-root
+
+          × `/etc` is absolute
+           ╭─[pipeline.toml:4:8]
+         3 │ name = "p"
+         4 │ root = "/etc"
+           ·        ───┬──
+           ·           ╰── this root
+         5 │ [dataset.a]
+           ╰────
+          help: say it relative to the folder of this file: root = ".."
+
+        bad-path
+
+          × `../a` leaves the root
+           ╭─[pipeline.toml:6:8]
+         5 │ [dataset.a]
+         6 │ path = "../a"
+           ·        ───┬──
+           ·           ╰── this path
+         7 │ run = "x"
+           ╰────
+          help: paths are relative to the root and stay inside it
+        pipeline.toml: 2 mistakes
+        "#);
+    assert_eq!(messages(&told(head("nope/../none"))), ["there is no folder `nope/../none`", "`../a` leaves the root"]);
+    assert_eq!(messages(&told(head("pipeline.toml")))[0], "root `pipeline.toml` is not a folder");
+    let project = Project::empty();
+    project.write(
+        "conf/x/p.toml",
+        "[pipeline]\nformat = 1\nname = \"p\"\nroot = \"../..\"\n[dataset.a]\npath = \"src\"\n",
+    );
+    project.write("src", "");
+    project.expect(0, &["check", "conf/x/p.toml"]);
+}
