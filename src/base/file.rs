@@ -32,15 +32,28 @@ pub struct FileDigest {
 const STEP_NS: i64 = 20_000_000;
 const SECOND_NS: i64 = 1_000_000_000;
 
+/// How long the step is that a file's time may be off by.
+fn step(time: i64) -> i64 {
+    if time % SECOND_NS == 0 { 2 * SECOND_NS } else { STEP_NS }
+}
+
+impl FileStat {
+    /// When Kiln itself moved a file that it had digested in the state `before`: the time from which on its state proves
+    /// what it is. It was written well before it was moved, so whoever writes to it later gives it another time.
+    #[must_use]
+    pub fn settled_by_move(&self, before: &Self) -> Option<i64> {
+        let kept = (self.size, self.mtime_ns, self.inode) == (before.size, before.mtime_ns, before.inode);
+        let well_before = self.mtime_ns < self.ctime_ns.saturating_sub(step(self.mtime_ns).max(step(self.ctime_ns)));
+        (kept && well_before).then(|| self.ctime_ns.saturating_add(3 * SECOND_NS))
+    }
+}
+
 impl FileDigest {
     /// Whether a file that is in the state `now` still has this digest. A file that changed just before it was looked at
     /// may have changed once more within the same step of the clock, so its state proves nothing.
     #[must_use]
     pub fn holds_for(&self, now: &FileStat) -> bool {
-        let settled = |time: i64| {
-            let step = if time % SECOND_NS == 0 { 2 * SECOND_NS } else { STEP_NS };
-            time < self.seen_ns.saturating_sub(step)
-        };
+        let settled = |time: i64| time < self.seen_ns.saturating_sub(step(time));
         self.stat == *now && settled(now.mtime_ns) && settled(now.ctime_ns)
     }
 }
@@ -59,5 +72,18 @@ mod tests {
         let whole = FileStat { mtime_ns: 5 * SECOND_NS, ..stat };
         let seen = FileDigest { stat: whole, ..seen(6 * SECOND_NS) };
         assert!(!seen.holds_for(&whole), "a file system with whole seconds has longer steps");
+    }
+
+    #[test]
+    fn a_move_settles_what_was_written_well_before_it() {
+        let before = FileStat { size: 1, mtime_ns: 5 * SECOND_NS + 7, ctime_ns: 5 * SECOND_NS + 7, inode: 3 };
+        let moved = |ns| FileStat { ctime_ns: before.ctime_ns + ns, ..before };
+        let after = moved(2 * STEP_NS);
+        let seen_ns = after.settled_by_move(&before).unwrap();
+        let entry = FileDigest { path: "a".to_owned(), stat: after, digest: Digest::of(b""), seen_ns };
+        assert!(entry.holds_for(&after));
+        assert_eq!(moved(STEP_NS / 2).settled_by_move(&before), None, "it may change within the same step");
+        assert_eq!(FileStat { inode: 4, ..after }.settled_by_move(&before), None, "another file");
+        assert_eq!(FileStat { mtime_ns: after.ctime_ns, ..after }.settled_by_move(&before), None, "it was changed");
     }
 }

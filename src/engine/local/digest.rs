@@ -61,7 +61,11 @@ impl Digester {
     pub(crate) fn moved(&self, from: &str, to: &str, digest: Digest) -> io::Result<()> {
         let metadata = fs::metadata(self.root.join(to))?;
         if metadata.is_file() {
-            self.remember(to, &metadata, digest);
+            let stat = stat_of(&metadata);
+            let mut memory = self.lock();
+            let settled = memory.known.get(from).and_then(|entry| stat.settled_by_move(&entry.stat));
+            let seen_ns = settled.unwrap_or_else(clock::now_ns);
+            memory.add(FileDigest { path: to.to_owned(), stat, digest, seen_ns });
             return Ok(());
         }
         let mut memory = self.lock();
@@ -79,11 +83,6 @@ impl Digester {
     fn lock(&self) -> std::sync::MutexGuard<'_, Memory> {
         // A panic between two additions leaves nothing half done.
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn remember(&self, path: &str, metadata: &Metadata, digest: Digest) {
-        let entry = FileDigest { path: path.to_owned(), stat: stat_of(metadata), digest, seen_ns: clock::now_ns() };
-        self.lock().add(entry);
     }
 
     fn file(&self, path: &str, metadata: &Metadata) -> io::Result<Digest> {
@@ -192,6 +191,27 @@ mod tests {
         std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
         fs::set_permissions(at("a/empty/f"), permissions).unwrap();
         look(&mut seen);
+    }
+
+    #[test]
+    fn what_was_written_long_before_it_was_put_in_place_is_not_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::write(&from, "x").unwrap();
+        let time = |file: &Path, secs| {
+            let time = std::time::UNIX_EPOCH + std::time::Duration::new(secs, 5);
+            File::options().write(true).open(file).unwrap().set_modified(time).unwrap();
+        };
+        time(&from, 1_000_000_000);
+        let digester = Digester::new(dir.path(), HashMap::new());
+        let digest = digester.path("from").unwrap().unwrap();
+        fs::rename(&from, &to).unwrap();
+        // What is remembered is made wrong: whoever believes it has not read the file.
+        let wrong = Digest::of(b"y");
+        digester.moved("from", "to", wrong).unwrap();
+        assert_eq!(digester.path("to").unwrap(), Some(wrong));
+        time(&to, 1_000_000_001);
+        assert_eq!(digester.path("to").unwrap(), Some(digest), "it may have changed since");
     }
 
     #[test]
