@@ -4,6 +4,7 @@
 //! `KILN_CASES` is the number of pipelines of each test, `KILN_SEED` the first seed. A failure prints its seed.
 
 mod edit;
+mod kill;
 mod model;
 mod spec;
 
@@ -181,7 +182,7 @@ impl Bench {
         self.project.variable("KT_OTHER", &self.random.next().to_string());
     }
 
-    fn kiln(&self, command: &[&str], mode: &str, targets: &[String]) -> crate::support::Said {
+    fn words(&self, command: &[&str], mode: &str, targets: &[String]) -> Vec<String> {
         let mut words: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
         words.extend(["--mode".to_owned(), mode.to_owned()]);
         if !self.vars {
@@ -190,6 +191,11 @@ impl Bench {
         }
         words.push("--".to_owned());
         words.extend(targets.iter().cloned());
+        words
+    }
+
+    fn kiln(&self, command: &[&str], mode: &str, targets: &[String]) -> crate::support::Said {
+        let words = self.words(command, mode, targets);
         self.project.kiln(&words.iter().map(String::as_str).collect::<Vec<_>>())
     }
 

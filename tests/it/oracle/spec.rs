@@ -86,6 +86,17 @@ impl Content {
         }
     }
 
+    /// As a list of files shows it.
+    pub(super) fn shown(&self, place: &str) -> String {
+        match self {
+            Self::File(text) => text.clone(),
+            Self::Folder(files) => {
+                let files = files.iter().map(|(name, text)| format!("{place}/{name}:{text}"));
+                std::iter::once(format!("{place}/:")).chain(files).collect()
+            }
+        }
+    }
+
     pub(super) fn value(&self) -> u64 {
         match self {
             Self::File(text) => text,
