@@ -74,7 +74,10 @@ struct Ending<'a> {
 impl Ending<'_> {
     fn push(&mut self, event: Event) {
         let (job, elapsed_ms) = (self.run.job.clone(), self.run.elapsed_ms);
-        self.events.push(Stamped { version: VERSION, job, seq: self.seq, at: self.now, elapsed_ms, event });
+        // Steps ended when Kiln did: what they built is as old as that.
+        let died = self.run.last_at().filter(|_| matches!(event, Event::StepEnded(_)));
+        let at = died.unwrap_or(self.now);
+        self.events.push(Stamped { version: VERSION, job, seq: self.seq, at, elapsed_ms, event });
         self.seq += 1;
     }
 }

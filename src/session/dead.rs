@@ -33,7 +33,7 @@ pub(super) fn settle(
 ) -> Box<dyn History> {
     let mut steps = HashMap::new();
     for (run, row) in dead.iter().flat_map(|run| run.publishing.iter().map(move |row| (run, row))) {
-        let (key, outputs, built_at) = (row.record.key, row.record.outputs.clone(), facts.now);
+        let (key, outputs, built_at) = (row.record.key, row.record.outputs.clone(), run.last_at().unwrap_or(facts.now));
         for output in &outputs {
             if let Some(node) = pipeline.node(&output.node)
                 && output.path.is_some()

@@ -90,6 +90,15 @@ pub struct Unfinished {
     pub publishing: Vec<Publishing>,
 }
 
+impl Unfinished {
+    /// When its last event happened.
+    #[must_use]
+    pub fn last_at(&self) -> Option<jiff::Timestamp> {
+        let elapsed = jiff::SignedDuration::from_millis(i64::try_from(self.elapsed_ms).ok()?);
+        self.view.head.as_ref()?.at.checked_add(elapsed).ok()
+    }
+}
+
 /// A step whose outputs were being put in place.
 #[derive(Clone, Debug)]
 pub struct Publishing {

@@ -200,6 +200,9 @@ fn a_plan_sees_what_the_next_run_puts_in_place() {
     assert_eq!(project.read("build/a"), "2");
     let states: Vec<_> = jobs(&project).iter().map(|job| job["state"].as_str().unwrap().to_owned()).collect();
     assert_eq!(states, ["DONE", "ABORTED", "DONE"]);
+    let age = "SELECT built_at < ended FROM keys JOIN runs USING (job) WHERE step = 'a'";
+    let age = Command::new("sqlite3").arg(project.path(".kiln/kiln.db")).arg(age).output().unwrap().stdout;
+    assert_eq!(age, b"1\n", "it is as old as the run that built it");
 }
 
 #[test]
