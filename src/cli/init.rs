@@ -15,7 +15,8 @@ pub(crate) fn init(context: &Context) -> Result<u8, Fail> {
     let file = OpenOptions::new().write(true).create_new(true).open(&path);
     let mut file = file.map_err(|error| {
         if error.kind() == ErrorKind::AlreadyExists {
-            Fail::Usage("there is a pipeline.toml here already".to_owned(), None)
+            let help = "`kiln plan` shows what it would build".to_owned();
+            Fail::Usage("there is a pipeline.toml here already".to_owned(), Some(help))
         } else {
             Fail::Surroundings(format!("{}: {error}", path.display()))
         }

@@ -222,7 +222,10 @@ impl Lines {
         if recipe.in_place {
             self.add("in place", "it writes to the final paths itself");
         }
-        self.add("tags", &recipe.tags.join(", "));
+        // A recipe inside its node has the tags of the node.
+        if matches!(pipeline.names.get(&recipe.name), Some(Item::Recipe(_))) {
+            self.add("tags", &recipe.tags.join(", "));
+        }
     }
 }
 

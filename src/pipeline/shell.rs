@@ -61,6 +61,10 @@ impl ShellReader {
         if self.in_document {
             return Place::Quoted;
         }
+        // A shell takes backslashes away inside backticks before it looks for quotes.
+        if self.levels.contains(&Level::Backtick) {
+            return Place::Quoted;
+        }
         match self.levels.last() {
             Some(Level::Command(_) | Level::Backtick | Level::Arithmetic(_)) | None => Place::Bare,
             Some(Level::Comment) => Place::Comment,
@@ -306,7 +310,8 @@ mod tests {
             ("cat <<<'{{ a }}' {{ a }}", vec![Quoted, Bare]),
             ("(cd x && cat {{ a }}); (f '{{ a }}') {{ a }}", vec![Bare, Quoted, Bare]),
             (r"printf $'it\'s {{ a }}' {{ a }}", vec![Quoted, Bare]),
-            ("x=`cat {{ a }}`; \"`cat {{ a }}` {{ a }}\"", vec![Bare, Bare, Quoted]),
+            ("x=`cat {{ a }}`; \"`cat {{ a }}` {{ a }}\"", vec![Quoted, Quoted, Quoted]),
+            ("x=`cat $(cat {{ a }})`; {{ a }}", vec![Quoted, Bare]),
             ("echo ${x:-{{ a }}} {{ a }}", vec![Quoted, Bare]),
             (r#"echo "${x:-"{{ a }}"}" {{ a }}"#, vec![Quoted, Bare]),
             (r#"echo "${x#'}" {{ a }}"#, vec![Bare]),

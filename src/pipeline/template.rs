@@ -37,7 +37,7 @@ pub enum Piece {
 pub enum Place {
     /// Outside all quotes: a value can be quoted.
     Bare,
-    /// Inside quotes, an expansion or a here-document: a value can only stand there if it needs no quotes.
+    /// Inside quotes, backticks, an expansion or a here-document: a value can only stand there if it needs no quotes.
     Quoted,
     /// Inside a comment: a value says nothing, as long as it stays on its line.
     Comment,
