@@ -1,5 +1,4 @@
 //! `check` of several files, `init`, `list` and `show`: what a user sees of a pipeline before anything runs.
-#![expect(clippy::too_many_lines, reason = "what is told is long")]
 
 use crate::support::Project;
 

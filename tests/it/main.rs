@@ -11,6 +11,7 @@ mod environment;
 mod jobs;
 mod listing;
 mod mistakes;
+mod mistakes_around;
 mod mistakes_commands;
 mod mistakes_names;
 mod mistakes_paths;
