@@ -1,6 +1,8 @@
 //! What each phase of a plan costs, on a pipeline file that is given: `cargo bench --bench phases -- FILE [PHASE] [ROUNDS]`.
 //! Phases: read, check, graph, store, observe, plan. Prints the least time of each in milliseconds.
 
+#![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark tells times, and is no part of Kiln")]
+
 use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -39,7 +41,8 @@ struct Phases {
 impl Phases {
     fn new(file: &Path) -> Self {
         let text = std::fs::read_to_string(file).expect("the file can be read");
-        let root = file.canonicalize().expect("the file is there").parent().map(Path::to_owned).expect("it has a folder");
+        let root =
+            file.canonicalize().expect("the file is there").parent().map(Path::to_owned).expect("it has a folder");
         Self { text, root }
     }
 

@@ -5,6 +5,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// How many hexadecimal digits a digest has.
+pub const HEX: usize = 64;
+
 /// A BLAKE3 digest. Written as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
@@ -16,6 +19,16 @@ impl Digest {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
+    /// Its hexadecimal digits, written into `buffer`: for where so many are needed that each allocation counts.
+    pub fn hex<'b>(&self, buffer: &'b mut [u8; HEX]) -> &'b str {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        for (pair, byte) in buffer.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        std::str::from_utf8(buffer).expect("hexadecimal digits are ASCII")
+    }
+
     /// The first four hexadecimal digits, for people to tell two digests apart.
     #[must_use]
     pub fn short(&self) -> String {
@@ -25,10 +38,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.0 {
-            write!(f, "{byte:02x}")?;
-        }
-        Ok(())
+        f.pad(self.hex(&mut [0; HEX]))
     }
 }
 
@@ -38,12 +48,32 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// The value of each hexadecimal digit; of all else more than 15.
+const VALUES: [u8; 256] = {
+    let mut values = [u8::MAX; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        values[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    values
+};
+
 impl FromStr for Digest {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let hash = blake3::Hash::from_hex(text).map_err(|_| "not a digest of 64 hexadecimal digits")?;
-        Ok(Self(*hash.as_bytes()))
+        let wrong = "not a digest of 64 hexadecimal digits";
+        let text: &[u8; HEX] = text.as_bytes().try_into().map_err(|_| wrong)?;
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+            let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+            if high | low > 15 {
+                return Err(wrong);
+            }
+            *byte = high << 4 | low;
+        }
+        Ok(Self(bytes))
     }
 }
 
@@ -55,7 +85,8 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -70,21 +101,48 @@ impl schemars::JsonSchema for Digest {
 }
 
 /// Digests a sequence of fields so that no two sequences give the same bytes.
-#[derive(Default)]
-pub struct FieldHasher(blake3::Hasher);
+pub struct FieldHasher {
+    hasher: blake3::Hasher,
+    /// What is not hashed yet: many short pieces cost more than a few long ones.
+    buffer: Vec<u8>,
+}
+
+/// So many bytes are hashed at once.
+const AT_ONCE: usize = 16 << 10;
+
+impl Default for FieldHasher {
+    fn default() -> Self {
+        Self { hasher: blake3::Hasher::new(), buffer: Vec::with_capacity(1 << 10) }
+    }
+}
 
 impl FieldHasher {
     /// Adds one field, with its length before it.
     pub fn field(&mut self, bytes: &[u8]) -> &mut Self {
-        self.0.update(&(bytes.len() as u64).to_le_bytes());
-        self.0.update(bytes);
+        self.begin(bytes.len()).add(bytes)
+    }
+
+    /// Adds the length of a field whose pieces follow.
+    pub fn begin(&mut self, length: usize) -> &mut Self {
+        self.add(&(length as u64).to_le_bytes())
+    }
+
+    /// Adds a piece of the field that was begun.
+    pub fn add(&mut self, bytes: &[u8]) -> &mut Self {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= AT_ONCE {
+            self.hasher.update(&self.buffer);
+            self.buffer.clear();
+        }
         self
     }
 
     /// The digest of all fields so far.
     #[must_use]
-    pub fn finish(&self) -> Digest {
-        Digest(*self.0.finalize().as_bytes())
+    pub fn finish(&mut self) -> Digest {
+        self.hasher.update(&self.buffer);
+        self.buffer.clear();
+        Digest(*self.hasher.finalize().as_bytes())
     }
 }
 

@@ -1,5 +1,7 @@
 //! What is remembered of a file, so that it need not be read again. Plain data; does not look at the disk.
 
+use std::collections::HashMap;
+
 use crate::base::digest::Digest;
 
 /// What tells one state of a file from another without reading it.
@@ -20,6 +22,16 @@ pub struct FileStat {
 pub struct FileDigest {
     /// Its path relative to the root.
     pub path: String,
+    /// What was seen of it.
+    pub seen: Seen,
+}
+
+/// What is remembered of files, by path relative to the root.
+pub type Memory = HashMap<String, Seen, rustc_hash::FxBuildHasher>;
+
+/// What was seen of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
     /// Its state before it was read.
     pub stat: FileStat,
     /// The digest of its content.
@@ -48,7 +60,7 @@ impl FileStat {
     }
 }
 
-impl FileDigest {
+impl Seen {
     /// Whether a file that is in the state `now` still has this digest. A file that changed just before it was looked at
     /// may have changed once more within the same step of the clock, so its state proves nothing.
     #[must_use]
@@ -65,12 +77,12 @@ mod tests {
     #[test]
     fn a_fresh_state_proves_nothing() {
         let stat = FileStat { size: 1, mtime_ns: 5 * SECOND_NS + 7, ctime_ns: 5 * SECOND_NS + 7, inode: 3 };
-        let seen = |seen_ns| FileDigest { path: "a".to_owned(), stat, digest: Digest::of(b""), seen_ns };
+        let seen = |seen_ns| Seen { stat, digest: Digest::of(b""), seen_ns };
         assert!(!seen(5 * SECOND_NS + 8).holds_for(&stat));
         assert!(seen(6 * SECOND_NS).holds_for(&stat));
         assert!(!seen(6 * SECOND_NS).holds_for(&FileStat { inode: 4, ..stat }));
         let whole = FileStat { mtime_ns: 5 * SECOND_NS, ..stat };
-        let seen = FileDigest { stat: whole, ..seen(6 * SECOND_NS) };
+        let seen = Seen { stat: whole, ..seen(6 * SECOND_NS) };
         assert!(!seen.holds_for(&whole), "a file system with whole seconds has longer steps");
     }
 
@@ -80,7 +92,7 @@ mod tests {
         let moved = |ns| FileStat { ctime_ns: before.ctime_ns + ns, ..before };
         let after = moved(2 * STEP_NS);
         let seen_ns = after.settled_by_move(&before).unwrap();
-        let entry = FileDigest { path: "a".to_owned(), stat: after, digest: Digest::of(b""), seen_ns };
+        let entry = Seen { stat: after, digest: Digest::of(b""), seen_ns };
         assert!(entry.holds_for(&after));
         assert_eq!(moved(STEP_NS / 2).settled_by_move(&before), None, "it may change within the same step");
         assert_eq!(FileStat { inode: 4, ..after }.settled_by_move(&before), None, "another file");

@@ -35,7 +35,7 @@ fn printable(source: &Source) -> Source {
     for c in source.text.chars() {
         if control(c) { text.extend(std::iter::repeat_n('?', c.len_utf8())) } else { text.push(c) }
     }
-    Source { name: source.name.clone(), text: text.into() }
+    Source::new(&source.name, text)
 }
 
 /// Problems with their places in the text, and how many there are.

@@ -1,6 +1,6 @@
 //! The port of engines: what carries steps out. Does not know which engines there are, nor when steps are started.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
 use crate::base::digest::Digest;
-use crate::base::file::FileDigest;
+use crate::base::file::{FileDigest, Memory};
 use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::job::JobId;
 use crate::base::span::Problems;
@@ -73,7 +73,7 @@ pub struct Opening {
     /// Kiln's own environment.
     pub environment: Environment,
     /// Digests of files that were read before, by path.
-    pub digests: HashMap<String, FileDigest>,
+    pub digests: Memory,
     /// How long work may take to end when it is asked to.
     pub grace: Duration,
 }

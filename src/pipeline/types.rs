@@ -2,6 +2,7 @@
 //! renders. Does not know how it was written (but for the places that later errors show).
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -31,8 +32,11 @@ pub struct Pipeline {
     /// What makes them, and tasks, in the order of the file.
     pub recipes: DenseMap<RecipeId, Recipe>,
     /// What each name stands for.
-    pub names: HashMap<String, Item>,
+    pub names: Names<Item>,
 }
+
+/// Something by name. Files are written by those who run them, so the hash may be a quick one.
+pub type Names<T> = HashMap<String, T, rustc_hash::FxBuildHasher>;
 
 /// What a name stands for. A node and the recipe written inside it share a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +139,7 @@ pub struct Recipe {
     /// Secret environment.
     pub secrets: BTreeMap<String, SecretValue>,
     /// The shell for `run` when it is a text, for `tools` and for `digest`.
-    pub shell: Vec<String>,
+    pub shell: Arc<[String]>,
     /// Whether `shell` is Kiln's default rather than the user's word.
     pub default_shell: bool,
     /// When it runs again although nothing changed.

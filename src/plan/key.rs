@@ -1,6 +1,6 @@
 //! What a step's key is made of: every part with its name, so that a reason can name what changed. Does not decide.
 
-use crate::base::digest::{Digest, FieldHasher};
+use crate::base::digest::{Digest, FieldHasher, HEX};
 use crate::base::id::{NodeId, RecipeId};
 use crate::pipeline::refs::Reference;
 use crate::pipeline::template::Template;
@@ -13,8 +13,8 @@ use crate::plan::record::Parts;
 #[must_use]
 pub fn key(pipeline: &Pipeline, id: RecipeId, own: &OwnFacts, inputs: &dyn Fn(NodeId) -> Option<Digest>) -> Digest {
     let mut hasher = FieldHasher::default();
-    each(pipeline, id, own, inputs, &mut |name, value| {
-        hasher.field(name.as_bytes()).field(value.as_bytes());
+    each(pipeline, id, own, inputs, &mut |Name(kind, name), value| {
+        hasher.begin(kind.len() + name.len()).add(kind.as_bytes()).add(name.as_bytes()).field(value.as_bytes());
     });
     hasher.finish()
 }
@@ -24,10 +24,14 @@ pub fn key(pipeline: &Pipeline, id: RecipeId, own: &OwnFacts, inputs: &dyn Fn(No
 pub fn parts(pipeline: &Pipeline, id: RecipeId, own: &OwnFacts, inputs: &dyn Fn(NodeId) -> Option<Digest>) -> Parts {
     let mut parts = Parts::new();
     each(pipeline, id, own, inputs, &mut |name, value| {
-        parts.insert(name.to_owned(), value.to_owned());
+        parts.insert([name.0, name.1].concat(), value.to_owned());
     });
     parts
 }
+
+/// The name of a part: its kind with the colon behind it, and what it is of.
+#[derive(Clone, Copy)]
+struct Name<'a>(&'static str, &'a str);
 
 /// Calls `part` with the name and the value of each part, always in the same order.
 fn each(
@@ -35,7 +39,7 @@ fn each(
     id: RecipeId,
     own: &OwnFacts,
     inputs: &dyn Fn(NodeId) -> Option<Digest>,
-    part: &mut dyn FnMut(&str, &str),
+    part: &mut dyn FnMut(Name<'_>, &str),
 ) {
     let recipe = &pipeline.recipes[id];
     command(recipe, part);
@@ -43,50 +47,50 @@ fn each(
     for node in &recipe.inputs {
         let name = &pipeline.nodes[*node].name;
         if let Some(path) = &pipeline.nodes[*node].path {
-            part(&format!("input_path:{name}"), path);
+            part(Name("input_path:", name), path);
         }
         if let Some(digest) = inputs(*node) {
-            part(&format!("input:{name}"), &digest.to_string());
+            part(Name("input:", name), digest.hex(&mut [0; HEX]));
         }
     }
     for node in &recipe.outputs {
         let node = &pipeline.nodes[*node];
         let path = node.path.as_deref().unwrap_or_default();
-        part(&format!("output:{}", node.name), &format!("{} {path}", node.kind.word()));
+        part(Name("output:", &node.name), &format!("{} {path}", node.kind.word()));
     }
     for (path, digest) in &own.files {
-        part(&format!("file:{path}"), &digest.to_string());
+        part(Name("file:", path), digest.hex(&mut [0; HEX]));
     }
     for (name, printed) in &own.tools {
         if let Some(printed) = printed {
-            part(&format!("tool:{name}"), printed);
+            part(Name("tool:", name), printed);
         }
     }
     for (name, value) in &own.env {
-        part(&format!("env:{name}"), value);
+        part(Name("env:", name), value);
     }
 }
 
-fn command(recipe: &Recipe, part: &mut dyn FnMut(&str, &str)) {
+fn command(recipe: &Recipe, part: &mut dyn FnMut(Name<'_>, &str)) {
     match &recipe.run {
         Some(Command::Shell(template)) => {
-            part("command", &template.text);
-            part("shell", &list(recipe.shell.iter().map(String::as_str)));
+            part(Name("command", ""), &template.text);
+            part(Name("shell", ""), &list(recipe.shell.iter().map(String::as_str)));
         }
-        Some(Command::Words(words)) => part("command", &list(words.iter().map(|word| word.text.as_str()))),
+        Some(Command::Words(words)) => part(Name("command", ""), &list(words.iter().map(|word| word.text.as_str()))),
         None => {}
     }
     if !recipe.workdir.is_empty() {
-        part("workdir", &recipe.workdir);
+        part(Name("workdir", ""), &recipe.workdir);
     }
 }
 
 fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
-    serde_json::Value::from(words.collect::<Vec<_>>()).to_string()
+    serde_json::to_string(&words.collect::<Vec<_>>()).expect("a list of texts is JSON")
 }
 
 /// The values of what the command names besides paths.
-fn names(pipeline: &Pipeline, recipe: &Recipe, part: &mut dyn FnMut(&str, &str)) {
+fn names(pipeline: &Pipeline, recipe: &Recipe, part: &mut dyn FnMut(Name<'_>, &str)) {
     let templates = recipe.run.as_ref().map(Command::templates).unwrap_or_default();
     let mut used: Vec<&str> = templates.iter().flat_map(Template::names).collect();
     used.sort_unstable();
@@ -94,13 +98,13 @@ fn names(pipeline: &Pipeline, recipe: &Recipe, part: &mut dyn FnMut(&str, &str))
     for name in used {
         match Reference::of(name) {
             Some(Reference::Var(var)) => {
-                part(&format!("var:{var}"), pipeline.vars.get(var).map_or("", String::as_str));
+                part(Name("var:", var), pipeline.vars.get(var).map_or("", String::as_str));
             }
-            Some(Reference::PipelineName) => part("pipeline.name", &pipeline.name),
-            Some(Reference::Project) => part("project", &pipeline.project),
+            Some(Reference::PipelineName) => part(Name("pipeline.name", ""), &pipeline.name),
+            Some(Reference::Project) => part(Name("project", ""), &pipeline.project),
             Some(Reference::Inputs) => {
                 let names = recipe.inputs.iter().map(|id| pipeline.nodes[*id].name.as_str());
-                part("inputs", &names.collect::<Vec<_>>().join(" "));
+                part(Name("inputs", ""), &names.collect::<Vec<_>>().join(" "));
             }
             Some(Reference::Input(_) | Reference::Output | Reference::OutputOf(_)) | None => {}
         }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::file::FileDigest;
+use crate::base::file::{FileDigest, Memory};
 use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::{BuildMode, JobState, Schedule};
 use crate::base::span::{Problem, Problems};
@@ -219,7 +219,7 @@ pub(crate) fn open_engine(
     let store = |error: crate::store::StoreError| Fail::because("the history cannot be read", &error);
     let digests = match Reader::open(state).map_err(store)? {
         Some(reader) => reader.digests().map_err(store)?,
-        None => HashMap::new(),
+        None => Memory::default(),
     };
     Ok((kind.open)(Opening {
         pipeline: Arc::clone(&loaded.pipeline),

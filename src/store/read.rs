@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::base::file::{FileDigest, FileStat};
+use crate::base::file::{FileStat, Memory, Seen};
 use crate::base::job::{JobId, JobState};
 use crate::event::{Staged, Stamped};
 use crate::plan::record::{History, LastGood, Parts, Record};
@@ -177,17 +177,16 @@ impl Reader {
     ///
     /// # Errors
     /// Why the store cannot be read.
-    pub fn digests(&self) -> Result<HashMap<String, FileDigest>, StoreError> {
+    pub fn digests(&self) -> Result<Memory, StoreError> {
         let sql = "SELECT path, size, mtime_ns, ctime_ns, inode, digest, seen_ns FROM digests";
         let rows = self.rows(sql, [], |row| {
-            let path: String = row.get(0)?;
             let stat = FileStat {
                 size: row.get::<_, i64>(1)?.cast_unsigned(),
                 mtime_ns: row.get(2)?,
                 ctime_ns: row.get(3)?,
                 inode: row.get::<_, i64>(4)?.cast_unsigned(),
             };
-            Ok((path.clone(), FileDigest { path, stat, digest: text(row, 5)?, seen_ns: row.get(6)? }))
+            Ok((row.get(0)?, Seen { stat, digest: text(row, 5)?, seen_ns: row.get(6)? }))
         })?;
         Ok(rows.into_iter().collect())
     }
@@ -346,9 +345,9 @@ fn text<T: std::str::FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<
 where
     T::Err: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    row.get::<_, String>(column)?.parse().map_err(|error: T::Err| wrong(column, error))
+    row.get_ref(column)?.as_str()?.parse().map_err(|error: T::Err| wrong(column, error))
 }
 
 fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
-    serde_json::from_str(&row.get::<_, String>(column)?).map_err(|error| wrong(column, error))
+    serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| wrong(column, error))
 }

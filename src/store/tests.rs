@@ -8,7 +8,7 @@ use super::read::{Reader, RunFilter};
 use super::write::{Writer, remake};
 use super::*;
 use crate::base::digest::Digest;
-use crate::base::file::{FileDigest, FileStat};
+use crate::base::file::{FileDigest, FileStat, Seen};
 use crate::base::job::{BuildMode, JobId, JobState, Schedule};
 use crate::event::*;
 use crate::plan::reason::{Action, Reason, ReasonCode};
@@ -328,16 +328,16 @@ fn batches_are_told_in_order_and_the_last_failure_once() {
 #[test]
 fn digests_are_remembered_but_not_of_what_was_staged() {
     let dir = tempfile::tempdir().unwrap();
-    let entry = |path: &str, size| FileDigest {
-        path: path.to_owned(),
+    let seen = |path: &str, size| Seen {
         stat: FileStat { size, mtime_ns: -5, ctime_ns: i64::MAX, inode: u64::MAX },
         digest: Digest::of(path.as_bytes()),
         seen_ns: 9,
     };
+    let entry = |path: &str, size| FileDigest { path: path.to_owned(), seen: seen(path, size) };
     let mut writer = Writer::open(dir.path(), Box::new(|_| {})).unwrap();
     writer.append(Vec::new(), vec![entry("a", 1), entry(".kiln/staging/p/a", 2), entry("b", u64::MAX), entry("a", 3)]);
     writer.close().unwrap();
     let digests = Reader::open(dir.path()).unwrap().unwrap().digests().unwrap();
     assert_eq!(digests.len(), 2);
-    assert_eq!((&digests["a"], &digests["b"]), (&entry("a", 3), &entry("b", u64::MAX)));
+    assert_eq!((&digests["a"], &digests["b"]), (&seen("a", 3), &seen("b", u64::MAX)));
 }

@@ -160,15 +160,15 @@ fn keep_digests(connection: &Connection, digests: &[FileDigest]) -> rusqlite::Re
     let mut statement = connection.prepare_cached(sql)?;
     // What was staged lies elsewhere by now.
     for entry in digests.iter().filter(|entry| !entry.path.starts_with(".kiln/")) {
-        let stat = &entry.stat;
+        let stat = &entry.seen.stat;
         statement.execute(params![
             entry.path,
             stat.size.cast_signed(),
             stat.mtime_ns,
             stat.ctime_ns,
             stat.inode.cast_signed(),
-            entry.digest.to_string(),
-            entry.seen_ns
+            entry.seen.digest.to_string(),
+            entry.seen.seen_ns
         ])?;
     }
     Ok(())

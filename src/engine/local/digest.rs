@@ -1,7 +1,6 @@
 //! Digests of files and folders on this machine, with a memory of what was read, so that an unchanged file is not read
 //! again. Knows no nodes.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -11,26 +10,31 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::base::digest::{Digest, FieldHasher, of_reader};
-use crate::base::file::{FileDigest, FileStat};
+use crate::base::file::{FileDigest, FileStat, Memory, Seen};
 use crate::clock;
 
 /// Digests what lies under one root. Shared by the jobs of a run: its memory is only ever added to.
 pub(crate) struct Digester {
     root: PathBuf,
-    memory: Mutex<Memory>,
+    /// What was read before, by other runs.
+    known: Memory,
+    fresh: Mutex<Fresh>,
 }
 
+/// What was read by this run.
 #[derive(Default)]
-struct Memory {
-    known: HashMap<String, FileDigest>,
+struct Fresh {
+    known: Memory,
     /// Entries that are not in the store yet.
-    fresh: Vec<FileDigest>,
+    untold: Vec<FileDigest>,
 }
+
+/// So many paths are worth a thread.
+const FOR_A_THREAD: usize = 512;
 
 impl Digester {
-    pub(crate) fn new(root: &Path, known: HashMap<String, FileDigest>) -> Self {
-        let memory = Mutex::new(Memory { known, fresh: Vec::new() });
-        Self { root: root.to_owned(), memory }
+    pub(crate) fn new(root: &Path, known: Memory) -> Self {
+        Self { root: root.to_owned(), known, fresh: Mutex::default() }
     }
 
     /// The digest of what lies at `path`, relative to the root; none if nothing is there. Links at `path` itself are
@@ -52,9 +56,26 @@ impl Digester {
         self.file(path, &metadata).map(Some)
     }
 
+    /// As [`Digester::path`] for each of many paths, on as many threads as that is worth.
+    pub(crate) fn paths(&self, paths: &[&str]) -> Vec<io::Result<Option<Digest>>> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let share = paths.len().div_ceil(cores.min(paths.len() / FOR_A_THREAD).max(1)).max(1);
+        let look = |paths: &[&str]| paths.iter().map(|path| self.path(path)).collect::<Vec<_>>();
+        if share >= paths.len() {
+            return look(paths);
+        }
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = paths.chunks(share).map(|chunk| scope.spawn(move || look(chunk))).collect();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            threads.into_iter().flat_map(join).collect()
+        })
+    }
+
     /// Entries that were added since the last call.
     pub(crate) fn take_fresh(&self) -> Vec<FileDigest> {
-        std::mem::take(&mut self.lock().fresh)
+        std::mem::take(&mut self.lock().untold)
     }
 
     /// What lay at `from` lies at `to` now. A file's state changes by that, what lies in a folder keeps its own.
@@ -62,39 +83,40 @@ impl Digester {
         let metadata = fs::metadata(self.root.join(to))?;
         if metadata.is_file() {
             let stat = stat_of(&metadata);
-            let mut memory = self.lock();
-            let settled = memory.known.get(from).and_then(|entry| stat.settled_by_move(&entry.stat));
-            let seen_ns = settled.unwrap_or_else(clock::now_ns);
-            memory.add(FileDigest { path: to.to_owned(), stat, digest, seen_ns });
+            let mut fresh = self.lock();
+            let settled = fresh.known.get(from).and_then(|seen| stat.settled_by_move(&seen.stat));
+            fresh.add(to, Seen { stat, digest, seen_ns: settled.unwrap_or_else(clock::now_ns) });
             return Ok(());
         }
-        let mut memory = self.lock();
+        let mut fresh = self.lock();
         let prefix = format!("{from}/");
-        let inside: Vec<_> = memory.known.keys().filter(|path| path.starts_with(&prefix)).cloned().collect();
+        let inside: Vec<_> = fresh.known.keys().filter(|path| path.starts_with(&prefix)).cloned().collect();
         for path in inside {
-            if let Some(mut entry) = memory.known.remove(&path) {
-                entry.path = format!("{to}/{}", &path[prefix.len()..]);
-                memory.add(entry);
+            if let Some(seen) = fresh.known.remove(&path) {
+                fresh.add(&format!("{to}/{}", &path[prefix.len()..]), seen);
             }
         }
         Ok(())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Memory> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Fresh> {
         // A panic between two additions leaves nothing half done.
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn file(&self, path: &str, metadata: &Metadata) -> io::Result<Digest> {
         let stat = stat_of(metadata);
-        if let Some(entry) = self.lock().known.get(path)
-            && entry.holds_for(&stat)
-        {
-            return Ok(entry.digest);
+        let holds = |seen: &&Seen| seen.holds_for(&stat);
+        // Mostly nothing changed: then no thread waits for another one here.
+        if let Some(seen) = self.known.get(path).filter(holds) {
+            return Ok(seen.digest);
+        }
+        if let Some(seen) = self.lock().known.get(path).filter(holds) {
+            return Ok(seen.digest);
         }
         let seen_ns = clock::now_ns();
         let digest = of_reader(File::open(self.root.join(path))?)?;
-        self.lock().add(FileDigest { path: path.to_owned(), stat, digest, seen_ns });
+        self.lock().add(path, Seen { stat, digest, seen_ns });
         Ok(digest)
     }
 
@@ -137,10 +159,10 @@ impl Digester {
     }
 }
 
-impl Memory {
-    fn add(&mut self, entry: FileDigest) {
-        self.known.insert(entry.path.clone(), entry.clone());
-        self.fresh.push(entry);
+impl Fresh {
+    fn add(&mut self, path: &str, seen: Seen) {
+        self.known.insert(path.to_owned(), seen);
+        self.untold.push(FileDigest { path: path.to_owned(), seen });
     }
 }
 
@@ -167,7 +189,7 @@ mod tests {
     fn a_folder_is_more_than_its_contents() {
         let dir = tempfile::tempdir().unwrap();
         let at = |path: &str| dir.path().join(path);
-        let digester = Digester::new(dir.path(), HashMap::new());
+        let digester = Digester::new(dir.path(), Memory::default());
         fs::create_dir(at("a")).unwrap();
         let mut seen = Vec::new();
         let look = |seen: &mut Vec<Digest>| {
@@ -203,7 +225,7 @@ mod tests {
             File::options().write(true).open(file).unwrap().set_modified(time).unwrap();
         };
         time(&from, 1_000_000_000);
-        let digester = Digester::new(dir.path(), HashMap::new());
+        let digester = Digester::new(dir.path(), Memory::default());
         let digest = digester.path("from").unwrap().unwrap();
         fs::rename(&from, &to).unwrap();
         // What is remembered is made wrong: whoever believes it has not read the file.
@@ -218,7 +240,7 @@ mod tests {
     fn what_is_not_there_has_no_digest() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("f"), "x").unwrap();
-        let digester = Digester::new(dir.path(), HashMap::new());
+        let digester = Digester::new(dir.path(), Memory::default());
         assert_eq!(digester.path("nothing").unwrap(), None);
         assert_eq!(digester.path("f/below").unwrap(), None);
         assert_eq!(digester.path("f").unwrap(), Some(Digest::of(b"x")));

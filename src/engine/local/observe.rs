@@ -1,6 +1,8 @@
 //! Looks at what steps are made from: sources, outputs, files of code, tools, variables. Changes nothing.
 
+use std::cell::{LazyCell, OnceCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 
 use crate::base::digest::Digest;
 use crate::base::id::{DenseMap, NodeId, RecipeId};
@@ -18,9 +20,12 @@ use crate::plan::facts::{Content, Facts, OwnFacts};
 pub(crate) fn observe(local: &Local, wanted: &DenseMap<RecipeId, bool>, probes: bool) -> Result<Facts, Problems> {
     let pipeline = &local.pipeline;
     let facts = Facts::unseen(clock::now(), pipeline.nodes.len(), pipeline.recipes.len());
+    let digests = digests(local, wanted);
     let mut observer = Observer {
         local,
         facts,
+        digests,
+        has_bash: OnceCell::new(),
         probes: probes.then(Probes::default),
         looked: DenseMap::filled(pipeline.nodes.len(), false),
         built: built_paths(local),
@@ -40,9 +45,30 @@ fn built_paths(local: &Local) -> BTreeSet<&str> {
     built.filter_map(|node| node.path.as_deref()).collect()
 }
 
+/// The digests of all paths of nodes that the wanted recipes read or make, looked up together.
+fn digests(local: &Local, wanted: &DenseMap<RecipeId, bool>) -> DenseMap<NodeId, Option<Looked>> {
+    let pipeline = &local.pipeline;
+    let mut digests = DenseMap::filled(pipeline.nodes.len(), None);
+    let mut asked = DenseMap::filled(pipeline.nodes.len(), false);
+    for (_, recipe) in pipeline.recipes.iter().filter(|(id, _)| wanted[*id]) {
+        recipe.inputs.iter().chain(&recipe.outputs).for_each(|node| asked[*node] = true);
+    }
+    let asked = pipeline.nodes.iter().filter(|(id, _)| asked[*id]);
+    let (ids, paths): (Vec<_>, Vec<_>) = asked.filter_map(|(id, node)| Some((id, node.path.as_deref()?))).unzip();
+    for (id, looked) in ids.into_iter().zip(local.digester.paths(&paths)) {
+        digests[id] = Some(looked.map_err(|error| error.to_string()));
+    }
+    digests
+}
+
+/// What lies at a path, or why that cannot be told.
+type Looked = Result<Option<Digest>, String>;
+
 struct Observer<'a> {
     local: &'a Local,
     facts: Facts,
+    digests: DenseMap<NodeId, Option<Looked>>,
+    has_bash: OnceCell<bool>,
     probes: Option<Probes>,
     looked: DenseMap<NodeId, bool>,
     built: BTreeSet<&'a str>,
@@ -62,9 +88,17 @@ impl Observer<'_> {
                 return;
             }
         };
-        self.problems.extend(no_bash(self.local, recipe));
-        let mut env = environ::base(&own, &self.local.environment);
-        environ::pass(&mut env, recipe, &self.local.environment);
+        self.problems.extend(no_bash(self.local, recipe, &self.has_bash));
+        let local = self.local;
+        // Only probes need it.
+        let env = LazyCell::new({
+            let own = own.clone();
+            move || {
+                let mut env = environ::base(&own, &local.environment);
+                environ::pass(&mut env, recipe, &local.environment);
+                env
+            }
+        });
         self.facts.recipes[id] = OwnFacts { files: self.files(recipe), tools: self.tools(recipe, &env), env: own };
         for node in recipe.inputs.iter().chain(&recipe.outputs) {
             if !std::mem::replace(&mut self.looked[*node], true) {
@@ -100,7 +134,7 @@ impl Observer<'_> {
         found
     }
 
-    fn tools(&mut self, recipe: &Recipe, env: &Environment) -> Vec<(String, Option<String>)> {
+    fn tools(&mut self, recipe: &Recipe, env: &dyn Deref<Target = Environment>) -> Vec<(String, Option<String>)> {
         let mut tools = Vec::with_capacity(recipe.tools.len());
         for (name, command) in &recipe.tools {
             let printed = match &mut self.probes {
@@ -127,16 +161,19 @@ impl Observer<'_> {
     fn node(&mut self, id: NodeId) -> Content {
         let node = &self.local.pipeline.nodes[id];
         match (&node.path, &node.digest) {
-            (Some(path), _) => self.path(node, path),
+            (Some(path), _) => self.path(id, node, path),
             (None, Some(command)) => self.probe(id, node, command),
             (None, None) if node.maker.is_some() => Content::AsRecorded,
             (None, None) => Content::Is(Digest::of(b"")), // a source that cannot be seen: `check` has warned
         }
     }
 
-    fn path(&mut self, node: &Node, path: &str) -> Content {
-        let kept = self.aside.get(path).map(Option::as_deref);
-        let looked = kept.unwrap_or(Some(path)).map_or(Ok(None), |path| self.local.digester.path(path));
+    fn path(&mut self, id: NodeId, node: &Node, path: &str) -> Content {
+        let looked = match self.aside.get(path) {
+            None => self.digests[id].take().unwrap_or(Ok(None)),
+            Some(None) => Ok(None),
+            Some(Some(kept)) => self.local.digester.path(kept).map_err(|error| error.to_string()),
+        };
         let problem = match looked {
             Ok(Some(digest)) => return Content::Is(digest),
             Ok(None) => match node.maker.and_then(|_| file_above(self.local, path)) {
@@ -202,11 +239,12 @@ fn file_above(local: &Local, path: &str) -> Option<String> {
 pub(crate) fn check(local: &Local) -> Problems {
     let mut problems = Vec::new();
     let built = built_paths(local);
+    let has_bash = OnceCell::new();
     for node in local.pipeline.nodes.values().filter(|node| node.maker.is_none()) {
         problems.extend(source(local, node));
     }
     for recipe in local.pipeline.recipes.values() {
-        problems.extend(no_bash(local, recipe));
+        problems.extend(no_bash(local, recipe, &has_bash));
         for (pattern, span) in &recipe.files {
             let found = files::resolve(&local.root, pattern, &built).unwrap_or_default();
             if !found.iter().any(|path| local.root.join(path).exists()) {
@@ -243,13 +281,13 @@ fn source(local: &Local, node: &Node) -> Option<Problem> {
 }
 
 /// A script needs a shell; the default one may not be installed.
-pub(crate) fn no_bash(local: &Local, recipe: &Recipe) -> Option<Problem> {
+fn no_bash(local: &Local, recipe: &Recipe, has_bash: &OnceCell<bool>) -> Option<Problem> {
     let shell = matches!(recipe.run, Some(Command::Shell(_)));
     if !recipe.default_shell || !shell {
         return None;
     }
-    let path = local.environment.get("PATH").cloned().unwrap_or_default();
-    if find("bash", &path).is_some() {
+    let path = || local.environment.get("PATH").cloned().unwrap_or_default();
+    if *has_bash.get_or_init(|| find("bash", &path()).is_some()) {
         return None;
     }
     let problem = Problem::new("no-bash", "bash is not installed, and there is no `shell =`");

@@ -1,14 +1,12 @@
 //! Checks templates: each name has a meaning here, and each value can stand where it is asked for.
 
-use std::collections::HashMap;
-
-use crate::base::id::{Id, NodeId, RecipeId};
+use crate::base::id::{NodeId, RecipeId};
 use crate::base::span::{Problem, Problems, Span};
 use crate::base::text::{did_you_mean, nearest, one_line};
 use crate::pipeline::check::locate::locate;
 use crate::pipeline::refs::{Reference, values};
 use crate::pipeline::template::{Piece, Place, is_plain};
-use crate::pipeline::types::{Command, Pipeline, Recipe};
+use crate::pipeline::types::{Command, Node, Pipeline, Recipe};
 
 /// Checks the command of a recipe. `text` is the file, `root` the absolute root, `spans` the places of its templates.
 pub(super) fn check(pipeline: &Pipeline, id: RecipeId, text: &str, root: &str, spans: &[Span]) -> Problems {
@@ -24,7 +22,7 @@ pub(super) fn check(pipeline: &Pipeline, id: RecipeId, text: &str, root: &str, s
             let Piece::Name { name, span, place } = piece else {
                 continue;
             };
-            problems.extend(names.check(name, *place, &locate(text, outer, span)));
+            problems.extend(names.check(name, *place, &|| locate(text, outer, span)));
         }
     }
     problems
@@ -39,10 +37,10 @@ struct Names<'a> {
 }
 
 impl Names<'_> {
-    fn check(&self, name: &str, place: Place, span: &Span) -> Option<Problem> {
+    fn check(&self, name: &str, place: Place, span: &dyn Fn() -> Span) -> Option<Problem> {
         let undefined = |help: String| {
             let problem = Problem::new("undefined-name", format!("`{name}` is not defined in `{}`", self.recipe.name));
-            Some(problem.at(span, "this name").help(help))
+            Some(problem.at(&span(), "this name").help(help))
         };
         let help = match Reference::of(name) {
             None => Some(self.nearest(name).unwrap_or_else(|| {
@@ -125,7 +123,7 @@ impl Names<'_> {
     }
 
     /// Inside quotes a value can stand only if it needs none of its own.
-    fn quotes(&self, name: &str, place: Place, span: &Span) -> Option<Problem> {
+    fn quotes(&self, name: &str, place: Place, span: &dyn Fn() -> Span) -> Option<Problem> {
         if !self.shell || place != Place::Quoted {
             return None;
         }
@@ -138,7 +136,7 @@ impl Names<'_> {
             }
             _ => format!("`{name}` stands inside quotes, and it is several words"),
         };
-        let problem = Problem::new("inside-quotes", message).at(span, "inside quotes");
+        let problem = Problem::new("inside-quotes", message).at(&span(), "inside quotes");
         Some(problem.help(self.way_out(name)))
     }
 
@@ -160,17 +158,19 @@ impl Names<'_> {
 fn collisions(pipeline: &Pipeline, recipe: &Recipe) -> Problems {
     let mut problems = Vec::new();
     for (prefix, ids) in [("KILN_INPUT_", &recipe.inputs), ("KILN_OUTPUT_", &recipe.outputs)] {
-        let mut seen: HashMap<String, NodeId> = HashMap::new();
-        for id in ids {
-            let node = &pipeline.nodes[*id];
-            let variable = format!("{prefix}{}", node.name.to_uppercase());
-            if let Some(other) = seen.insert(variable.clone(), *id).filter(|other| other.index() != id.index()) {
-                let other = &pipeline.nodes[other];
-                let message = format!("`{}` and `{}` would share the variable {variable}", other.name, node.name);
-                let problem =
-                    Problem::new("name-collision", message).at(&other.span, "this name").at(&node.span, "and this one");
-                problems.push(problem.help("give one a name that differs in more than case"));
-            }
+        let mut nodes: Vec<_> = ids.iter().map(|id| &pipeline.nodes[*id]).collect();
+        let letters = |node: &Node| node.name.bytes().map(|b| b.to_ascii_uppercase()).collect::<Vec<_>>();
+        if nodes.len() > 1 {
+            nodes.sort_by_cached_key(|node| letters(node));
+        }
+        for pair in nodes.windows(2).filter(|pair| pair[0].name.eq_ignore_ascii_case(&pair[1].name)) {
+            let (first, second) =
+                if pair[0].span.start < pair[1].span.start { (pair[0], pair[1]) } else { (pair[1], pair[0]) };
+            let variable = format!("{prefix}{}", first.name.to_uppercase());
+            let message = format!("`{}` and `{}` would share the variable {variable}", first.name, second.name);
+            let problem =
+                Problem::new("name-collision", message).at(&first.span, "this name").at(&second.span, "and this one");
+            problems.push(problem.help("give one a name that differs in more than case"));
         }
     }
     problems

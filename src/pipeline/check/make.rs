@@ -1,6 +1,7 @@
 //! Recipes: from the keys of a table to a checked [`Recipe`].
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use toml::Spanned;
 
@@ -110,12 +111,14 @@ impl Checker<'_> {
         self.claim(id, &name, &span, &outputs);
         let run_span = make.run.as_ref().map_or_else(|| span.clone(), Spanned::span);
         let (run, spans) = make.run.take().and_then(|run| self.command(&name, run)).unzip();
-        let shell = make.shell.take();
-        let default_shell = shell.is_none() && self.defaults.shell.is_none();
+        let (shell, default_shell) = match make.shell.take() {
+            Some(shell) => (self.shell(shell), false),
+            None => self.common_shell.clone(),
+        };
         let recipe = Recipe {
             task,
             run,
-            shell: self.shell(shell),
+            shell,
             default_shell,
             workdir: self.workdir(make.workdir.take()),
             files: self.files(make.files.take().unwrap_or_default()),
@@ -222,15 +225,20 @@ impl Checker<'_> {
         Some(template)
     }
 
-    pub(super) fn shell(&mut self, shell: Option<Spanned<Vec<String>>>) -> Vec<String> {
-        let Some(shell) = shell.or_else(|| self.defaults.shell.clone()) else {
-            return DEFAULT_SHELL.map(str::to_owned).to_vec();
+    /// The shell of recipes that say nothing of it, and whether it is Kiln's own choice.
+    pub(super) fn take_common_shell(&mut self) {
+        self.common_shell = match self.defaults.shell.take() {
+            Some(shell) => (self.shell(shell), false),
+            None => (DEFAULT_SHELL.map(str::to_owned).into(), true),
         };
+    }
+
+    fn shell(&mut self, shell: Spanned<Vec<String>>) -> Arc<[String]> {
         if shell.get_ref().first().is_none_or(String::is_empty) {
             let problem = Problem::new("bad-value", "`shell` is empty").at(&shell.span(), "here");
             self.problem(problem.help("name a program and its options: shell = [\"sh\", \"-euc\"]"));
         }
-        shell.into_inner()
+        shell.into_inner().into()
     }
 
     pub(super) fn workdir(&mut self, workdir: Option<Spanned<String>>) -> String {

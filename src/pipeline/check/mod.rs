@@ -7,6 +7,7 @@ mod make;
 mod overlap;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::base::id::{DenseMap, NodeId};
 use crate::base::span::{Problem, Problems, Span};
@@ -15,7 +16,7 @@ use crate::pipeline::paths;
 use crate::pipeline::raw::{
     RawDefaults, RawFile, RawNode, RawPipeline, RawRecipe, RawSettings, RawTask, Scalar, Table,
 };
-use crate::pipeline::types::{Item, Kind, Node, Pipeline, Settings};
+use crate::pipeline::types::{Item, Kind, Names, Node, Pipeline, Settings};
 
 /// After so many mistakes no near names are looked for.
 const SUGGESTED: usize = 200;
@@ -38,6 +39,7 @@ pub fn check(raw: RawFile, text: &str, options: &Options<'_>) -> (Pipeline, Prob
         text,
         root: options.root.trim_end_matches('/'),
         defaults: raw.defaults,
+        common_shell: (Arc::default(), true),
         pipeline: Pipeline::default(),
         problems: Vec::new(),
         broken: BTreeSet::new(),
@@ -84,6 +86,8 @@ struct Checker<'a> {
     text: &'a str,
     root: &'a str,
     defaults: RawDefaults,
+    /// The shell of recipes that say nothing of it, and whether it is Kiln's own choice.
+    common_shell: (Arc<[String]>, bool),
     pipeline: Pipeline,
     problems: Problems,
     /// Names that stand in the file but could not be taken; what refers to them is no mistake of its own.
@@ -162,7 +166,7 @@ impl Checker<'_> {
         for (name, span) in names {
             self.variable(&name, &span);
         }
-        self.shell(None);
+        self.take_common_shell();
         self.workdir(None);
         self.rebuild(None);
         self.pass(None);
@@ -194,7 +198,7 @@ impl Checker<'_> {
 
     /// Names are unique over all kinds; of two things of one name the first counts.
     fn without_duplicates(&mut self, entries: Vec<Named>) -> Vec<Named> {
-        let mut first: BTreeMap<String, Span> = BTreeMap::new();
+        let mut first: Names<Span> = Names::default();
         let mut kept = Vec::with_capacity(entries.len());
         for named in entries {
             if let Some(span) = first.get(&named.name) {

@@ -8,15 +8,15 @@ impl Checker<'_> {
     /// What is built lies apart from all else: no two outputs at one path, none inside another, none around a source.
     pub(super) fn overlaps(&mut self) {
         let nodes = &self.pipeline.nodes;
-        let mut by_path: Vec<(Vec<&str>, NodeId)> =
-            nodes.iter().filter_map(|(id, node)| Some((node.path.as_deref()?.split('/').collect(), id))).collect();
-        by_path.sort();
+        let mut by_path: Vec<(&str, NodeId)> =
+            nodes.iter().filter_map(|(id, node)| Some((node.path.as_deref()?, id))).collect();
+        by_path.sort_by(|a, b| a.0.split('/').cmp(b.0.split('/')).then(a.1.cmp(&b.1)));
         let mut problems = Vec::new();
         // What lies around the path, the innermost last: all of it, and what is built. One collision is told of each path.
-        let (mut around, mut built): (Vec<&(Vec<&str>, NodeId)>, Vec<_>) = (Vec::new(), Vec::new());
+        let (mut around, mut built): (Vec<&(&str, NodeId)>, Vec<_>) = (Vec::new(), Vec::new());
         for entry in &by_path {
             for outer in [&mut around, &mut built] {
-                while outer.last().is_some_and(|outer| !entry.0.starts_with(&outer.0)) {
+                while outer.last().is_some_and(|outer| !lies_in(entry.0, outer.0)) {
                     outer.pop();
                 }
             }
@@ -34,6 +34,9 @@ impl Checker<'_> {
 
     /// A file of `files` that a recipe makes would be read before it is made.
     fn files_in_outputs(&mut self) {
+        if self.pipeline.recipes.values().all(|recipe| recipe.files.is_empty()) {
+            return;
+        }
         let built: std::collections::HashMap<&str, &str> = self
             .pipeline
             .nodes
@@ -54,6 +57,11 @@ impl Checker<'_> {
         }
         self.problems.extend(problems);
     }
+}
+
+/// Whether a path is another one, or lies below it.
+fn lies_in(path: &str, outer: &str) -> bool {
+    path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The path and all folders above it.

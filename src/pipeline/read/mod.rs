@@ -4,7 +4,6 @@ mod faults;
 mod syntax;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -26,7 +25,7 @@ const SECTIONS: [&str; 9] =
 /// # Errors
 /// That it is too large or not UTF-8, with the line.
 pub fn source(name: &str, bytes: Vec<u8>) -> Result<Source, Box<(Source, Problem)>> {
-    let named = |text: String| Source { name: name.to_owned(), text: Arc::from(text) };
+    let named = |text: String| Source::new(name, text);
     if bytes.len() as u64 > MAX_BYTES {
         let problem = Problem::new("file-too-large", format!("the file is over {} MiB", MAX_BYTES >> 20))
             .help("a pipeline file declares data; it does not hold it");
