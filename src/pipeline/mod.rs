@@ -4,6 +4,7 @@
 pub mod check;
 pub mod dss_wire;
 mod paths;
+mod quick;
 pub mod raw;
 pub mod read;
 pub mod refs;

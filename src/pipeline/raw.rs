@@ -147,7 +147,7 @@ pub struct RawMake {
 
 macro_rules! raw_recipe {
     ($(#[$doc:meta])* $name:ident { $($extra:tt)* }) => {
-        #[derive(Debug, Deserialize, JsonSchema)]
+        #[derive(Debug, Default, Deserialize, JsonSchema)]
         $(#[$doc])*
         #[serde(deny_unknown_fields)]
         pub struct $name {

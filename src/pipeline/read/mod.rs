@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use crate::base::span::{Problem, Problems, Source};
 use crate::base::text::did_you_mean;
+use crate::pipeline::quick;
 use crate::pipeline::raw::{RawFile, RawPipeline, Scalar, Table};
 use crate::pipeline::read::faults::At;
 
@@ -49,6 +50,33 @@ pub fn source(name: &str, bytes: Vec<u8>) -> Result<Source, Box<(Source, Problem
 /// # Errors
 /// Every mistake of form: syntax, unknown keys, wrong types.
 pub fn read(text: &str) -> (Option<RawFile>, Problems) {
+    match quickly(text) {
+        Some(file) => (Some(file), Vec::new()),
+        None => thoroughly(text),
+    }
+}
+
+/// Reads a file without mistakes most of whose tables are plain in a quarter of the time; gives up on all else.
+fn quickly(text: &str) -> Option<RawFile> {
+    let plain = quick::split(text)?;
+    let (file, problems) = thoroughly(&plain.rest);
+    let mut file = file.filter(|_| problems.is_empty())?;
+    let sound = join(&mut file.dataset, plain.dataset)
+        && join(&mut file.folder, plain.folder)
+        && join(&mut file.model, plain.model)
+        && join(&mut file.recipe, plain.recipe)
+        && join(&mut file.task, plain.task);
+    sound.then_some(file)
+}
+
+/// Joins two tables; false if they share a name.
+fn join<T>(into: &mut Table<T>, mut from: Table<T>) -> bool {
+    let both = into.len() + from.len();
+    into.append(&mut from);
+    into.len() == both
+}
+
+fn thoroughly(text: &str) -> (Option<RawFile>, Problems) {
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         return (None, syntax::problems(text, document.get_ref(), &errors));
@@ -176,3 +204,6 @@ impl Reader<'_> {
 fn take<'i>(document: &mut DeTable<'i>, key: &str) -> Option<Spanned<DeValue<'i>>> {
     document.remove(&Spanned::new(0..0, key.to_owned().into()))
 }
+
+#[cfg(test)]
+mod tests;
