@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use petgraph::algo::tarjan_scc;
+use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::base::id::{DenseMap, Id, RecipeId};
@@ -32,13 +32,15 @@ impl Graph {
         let graph = petgraph_of(&needs);
         let mut backwards = Vec::with_capacity(needs.len());
         let mut problems = Vec::new();
-        for knot in tarjan_scc(&graph) {
+        // Tarjan's way calls itself as deep as the graph is.
+        for knot in kosaraju_scc(&graph) {
             if knot.len() > 1 {
                 problems.push(cycle(pipeline, &needs, &knot));
             }
             backwards.extend(knot.into_iter().map(|node| RecipeId::from_index(node.index())));
         }
         if !problems.is_empty() {
+            problems.sort_by_key(|problem| problem.labels.first().map(|label| label.span.start));
             return Err(problems);
         }
         Ok(Self::ordered(needs, backwards.into_iter().rev()))
@@ -84,13 +86,19 @@ fn petgraph_of(needs: &DenseMap<RecipeId, Vec<RecipeId>>) -> DiGraph<(), (), u32
     graph
 }
 
+/// Of longer cycles only so many edges are shown.
+const EDGES: usize = 10;
+
 /// The mistake for a tangle of steps: a shortest cycle through its first step, with every edge labelled.
 fn cycle(pipeline: &Pipeline, needs: &DenseMap<RecipeId, Vec<RecipeId>>, knot: &[NodeIndex<u32>]) -> Problem {
     let start = knot.iter().map(|node| RecipeId::from_index(node.index())).min();
     let way = start.map(|start| shortest_cycle(needs, start)).unwrap_or_default();
-    let names: Vec<_> = way.iter().map(|id| pipeline.recipes[*id].name.as_str()).collect();
+    let mut names: Vec<_> = way.iter().map(|id| pipeline.recipes[*id].name.as_str()).collect();
+    if names.len() > EDGES {
+        names.splice(EDGES / 2..names.len() - EDGES / 2, ["…"]);
+    }
     let mut problem = Problem::new("cycle", format!("cycle: {}", names.join(" → ")));
-    for pair in way.windows(2) {
+    for pair in way.windows(2).take(EDGES) {
         let (from, to) = (pair[0], &pipeline.recipes[pair[1]]);
         let input =
             to.inputs.iter().zip(&to.input_spans).find(|(input, _)| pipeline.nodes[**input].maker == Some(from));

@@ -126,6 +126,23 @@ fn each_beginning_of_a_file_is_read_to_its_end() {
     }
 }
 
+#[test]
+fn a_long_chain_is_no_trouble_and_a_long_cycle_is_told_in_short() {
+    const LENGTH: usize = 20_000;
+    let told = |of: &dyn Fn(usize) -> usize| {
+        let node = |i| format!("[dataset.d{i}]\nrun = \"x\"\ninputs = [\"d{}\"]\n", of(i));
+        let nodes: String = (0..LENGTH).map(node).collect();
+        let head = "[pipeline]\nformat = 1\nname = \"p\"\n";
+        problems(&Source::new("x", format!("{head}{nodes}[dataset.d{LENGTH}]\n")))
+    };
+    assert_eq!(told(&|i| i + 1), []);
+    assert_eq!(told(&|i| if i == 0 { LENGTH } else { i - 1 }), []);
+    let ring = told(&|i| (i + 1) % LENGTH);
+    let short = "cycle: d0 → d19999 → d19998 → d19997 → d19996 → … → d4 → d3 → d2 → d1 → d0";
+    assert_eq!(ring.iter().map(|problem| problem.message.as_str()).collect::<Vec<_>>(), [short]);
+    assert_eq!(ring[0].labels.len(), 10);
+}
+
 /// Scripts that print the value at `{{ v }}` where the reader takes the place for bare.
 const SCRIPTS: &[&str] = &[
     "printf '%s' {{ v }}",
