@@ -36,6 +36,8 @@ pub struct Stamped {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
+    /// A run was asked for and waits for its turn. Its steps are not known yet.
+    RunQueued(Box<RunStarted>),
     /// A run began.
     RunStarted(Box<RunStarted>),
     /// A step began.

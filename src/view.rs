@@ -8,8 +8,12 @@ use crate::event::{Counts, Event, Failure, Outcome, PlannedStep, RunEnded, RunSt
 /// A run, folded from its events.
 #[derive(Clone, Debug, Default)]
 pub struct RunView {
-    /// The run's id and beginning; none before its first event.
+    /// The run's id and beginning; none before its first event. For a run that waits for its turn, when it was asked for.
     pub head: Option<Head>,
+    /// When it was asked for.
+    pub asked: Option<jiff::Timestamp>,
+    /// Whether it waits for its turn, or ended without one.
+    pub queued: bool,
     /// The steps in the order of the plan.
     pub steps: Vec<StepView>,
     /// How many steps ended in which way so far.
@@ -122,13 +126,18 @@ impl RunView {
     /// Where the run stands, as far as its events tell.
     #[must_use]
     pub fn state(&self) -> JobState {
-        self.end.as_ref().map_or(JobState::Running, |end| end.state)
+        let now = if self.queued { JobState::Queued } else { JobState::Running };
+        self.end.as_ref().map_or(now, |end| end.state)
     }
 
     /// Takes one more event in. Events of steps that the run does not know change nothing.
     pub fn apply(&mut self, stamped: &Stamped) {
         self.elapsed_ms = stamped.elapsed_ms;
         match &stamped.event {
+            Event::RunQueued(started) => {
+                self.begin(stamped, started);
+                self.queued = true;
+            }
             Event::RunStarted(started) => self.begin(stamped, started),
             Event::StepStarted { step, attempt, command, log } => {
                 let began_ms = stamped.elapsed_ms;
@@ -163,6 +172,8 @@ impl RunView {
         self.index = started.steps.iter().enumerate().map(|(i, step)| (step.id.clone(), i)).collect();
         self.counts = Counts { current: started.up_to_date, ..Counts::default() };
         let started = RunStarted { steps: Vec::new(), ..started.clone() };
+        self.asked.get_or_insert(stamped.at);
+        self.queued = false;
         self.head = Some(Head { job: stamped.job.clone(), at: stamped.at, started });
     }
 

@@ -54,6 +54,15 @@ macro_rules! words {
         }
 
         impl $name {
+            /// The one with that word.
+            #[must_use]
+            pub fn of_word(word: &str) -> Option<Self> {
+                match word {
+                    $($word => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+
             /// The word for it, in files, on the command line and in output.
             #[must_use]
             pub fn word(self) -> &'static str {
@@ -74,6 +83,8 @@ macro_rules! words {
 words! {
     /// Where a run stands.
     JobState {
+        /// It waits for its turn.
+        Queued = "NOT_STARTED",
         /// It goes on.
         Running = "RUNNING",
         /// All that was asked for is built or up to date.
@@ -102,6 +113,17 @@ words! {
         Stages = "stages",
         /// When its own inputs are there, the longest remaining way first.
         Eager = "eager",
+    }
+}
+
+impl JobState {
+    /// Whether the run will not change any more.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        match self {
+            Self::Queued | Self::Running => false,
+            Self::Done | Self::Failed | Self::Aborted => true,
+        }
     }
 }
 

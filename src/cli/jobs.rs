@@ -14,7 +14,6 @@ use crate::event::Stamped;
 use crate::exit;
 use crate::report::job;
 use crate::report::jobs::{JobLine, list};
-use crate::run::recover::DIED;
 use crate::session::fail::Fail;
 use crate::session::load;
 use crate::session::state;
@@ -29,7 +28,11 @@ pub(crate) fn jobs(context: &Context, jobs: Jobs) -> Result<u8, Fail> {
         Jobs::List { state, since, until, limit, format, state_dir: _ } => {
             let since = since.map(|text| time("--since", &text)).transpose()?;
             let until = until.map(|text| time("--until", &text)).transpose()?;
-            history.list(context, &RunFilter { state, since, until, limit: Some(limit), pipeline: None }, format)
+            history.list(
+                context,
+                &RunFilter { state, since, until, limit: Some(limit), ..RunFilter::default() },
+                format,
+            )
         }
         Jobs::Show { id, format } => history.show(context, &id, format),
         Jobs::Log { id, step, follow } => history.log(&id, step.as_deref(), follow),
@@ -77,7 +80,7 @@ impl History {
             // A run that died may still stand as RUNNING: states are looked at here.
             Some(reader) => reader.runs(&RunFilter { state: None, limit: None, ..filter.clone() }).map_err(store)?,
         };
-        rows.iter_mut().for_each(|row| self.see_death(row));
+        rows.iter_mut().for_each(|row| row.see_death(&self.state));
         rows.retain(|row| filter.state.is_none_or(|state| row.state == state));
         rows.truncate(filter.limit.unwrap_or(u32::MAX) as usize);
         match format {
@@ -95,14 +98,6 @@ impl History {
         Ok(exit::OK)
     }
 
-    /// A run whose process died says so, although nothing has told the store yet.
-    fn see_death(&self, row: &mut RunRow) {
-        if row.state == JobState::Running && !is_held(&self.state, &row.pipeline) {
-            row.state = JobState::Aborted;
-            row.why = Some(DIED.to_owned());
-        }
-    }
-
     fn find(&self, id: &str) -> Result<(&Reader, RunRow), Fail> {
         let none =
             || Fail::Usage(format!("there is no run `{id}`"), Some("`kiln jobs list` shows the runs".to_owned()));
@@ -114,7 +109,7 @@ impl History {
             return Err(Fail::Usage(format!("`{id}` is part of the ids of {} runs", rows.len()), Some(help)));
         }
         let mut row = rows.pop().ok_or_else(none)?;
-        self.see_death(&mut row);
+        row.see_death(&self.state);
         Ok((reader, row))
     }
 

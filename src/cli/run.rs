@@ -32,9 +32,9 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     finish_the_dead(&session, &mut writer)?;
     let mut planned = session.plan(true)?;
     planned.seen.extend(early);
-    let (job, began) = new_job(&session)?;
+    let ticket = new_job(&session)?;
     let origin = Origin { by: context.surroundings.user(), again: again(context, args) };
-    let ready = Ready::make(&session, planned, (job, began), policy(args, &session), origin)?;
+    let ready = Ready::make(&session, planned, ticket, policy(args, &session), origin)?;
     let to_stdout = args.events.as_deref() == Some(Path::new("-"));
     let reporters = reporters(context, &session, args, events, to_stdout);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -70,7 +70,7 @@ fn code(view: &RunView) -> u8 {
     }
     match view.state() {
         JobState::Done => exit::OK,
-        JobState::Failed | JobState::Running => exit::FAILED,
+        JobState::Failed | JobState::Running | JobState::Queued => exit::FAILED,
         JobState::Aborted => {
             let why = view.end.as_ref().and_then(|end| end.why.as_deref()).unwrap_or_default();
             NAMES.iter().find(|(name, _)| *name == why).map_or(exit::INTERRUPTED, |(_, code)| *code)

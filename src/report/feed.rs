@@ -75,6 +75,7 @@ impl Feed {
     /// The lines for an event, with their line ends; empty where it has none.
     pub(crate) fn event(&mut self, view: &RunView, event: &Stamped) -> String {
         let line = match &event.event {
+            Event::RunQueued(_) => return String::new(),
             Event::RunStarted(started) => self.began(started, event),
             Event::StepStarted { step, .. } => return self.step_began(step),
             Event::StepPublishing { .. } => return String::new(),

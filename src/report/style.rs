@@ -112,7 +112,7 @@ pub(crate) fn ended_state(outcome: Outcome) -> StepState {
 /// The colour of the word for the state of a run.
 pub(crate) fn job_tint(state: JobState) -> Tint {
     match state {
-        JobState::Running => Tint::Plain,
+        JobState::Queued | JobState::Running => Tint::Plain,
         JobState::Done => Tint::Good,
         JobState::Failed => Tint::Bad,
         JobState::Aborted => Tint::Warn,

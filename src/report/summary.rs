@@ -73,7 +73,7 @@ fn counts(view: &RunView) -> Line {
     if parts[..5].iter().all(|(n, ..)| *n == 0) {
         let nothing = match view.state() {
             JobState::Done => "nothing to do",
-            JobState::Running | JobState::Failed | JobState::Aborted => "nothing built",
+            JobState::Queued | JobState::Running | JobState::Failed | JobState::Aborted => "nothing built",
         };
         line = line.text(nothing).text(" · ");
     }
@@ -150,7 +150,7 @@ fn last_words(view: &RunView) -> Option<Line> {
     let end = view.end.as_ref()?;
     let why = end.why.as_deref().map(squeeze);
     match end.state {
-        JobState::Running | JobState::Done => None,
+        JobState::Queued | JobState::Running | JobState::Done => None,
         JobState::Failed if view.counts.failed > 0 => None,
         JobState::Failed => {
             let why = why.unwrap_or_else(|| "it is not known why".to_owned());

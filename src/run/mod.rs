@@ -34,6 +34,8 @@ pub struct Drive<'a> {
     pub job: JobId,
     /// When it begins.
     pub began: jiff::Timestamp,
+    /// How many events it has already.
+    pub events: u64,
     /// Its first event.
     pub started: RunStarted,
     /// What carries steps out.
@@ -73,7 +75,7 @@ pub async fn drive(drive: Drive<'_>) -> Driven {
         tick_ms,
         tick: now,
         linger: None,
-        seq: 0,
+        seq: drive.events,
         jobs: JoinSet::new(),
         stop,
         output_to: wanted.then_some(output_to),

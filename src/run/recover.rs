@@ -5,11 +5,8 @@ use crate::base::job::JobState;
 use crate::engine::api::Engine;
 use crate::event::{Event, Failure, FailureCode, Outcome, RunEnded, Stamped, StepEnded, VERSION};
 use crate::report::api::Journal;
-use crate::store::read::Unfinished;
+use crate::store::read::{DIED, Unfinished};
 use crate::view::StepState;
-
-/// Why a run that died ended.
-pub const DIED: &str = "Kiln was killed";
 
 /// Ends each of the runs. Returns the steps whose outputs could not be put in place.
 pub fn recover(

@@ -160,6 +160,7 @@ impl Case {
         let drive = drive(Drive {
             run: Run::new(setup, started.up_to_date),
             job,
+            events: 0,
             began: jiff::Timestamp::UNIX_EPOCH,
             started,
             engine: Arc::clone(&engine) as Arc<dyn Engine>,
@@ -220,6 +221,7 @@ impl Ran {
     fn trace(&self) -> String {
         let line = |event: &Stamped| {
             let what = match &event.event {
+                Event::RunQueued(_) => "queued".to_owned(),
                 Event::RunStarted(started) => format!("begin {}", started.steps.len()),
                 Event::StepStarted { step, .. } => format!("start {step}"),
                 Event::StepPublishing { step, .. } => format!("publish {step}"),

@@ -1,6 +1,6 @@
 //! What ends a request early, with the exit code that it comes to. Does not know how it is shown.
 
-use crate::base::span::{Problems, Source};
+use crate::base::span::{Problem, Problems, Source};
 use crate::exit;
 
 /// Why a command ends early.
@@ -30,6 +30,22 @@ impl Fail {
             source = cause.source();
         }
         Self::Surroundings(text)
+    }
+
+    /// What is wrong, without a picture of its place: for programs.
+    pub(crate) fn plain(&self) -> String {
+        match self {
+            Self::Mistakes(source, problems) => {
+                let line = |problem: &Problem| match problem.labels.first() {
+                    Some(label) => format!("{}:{}: {}", source.name, source.line(label.span.start), problem.message),
+                    None => format!("{}: {}", source.name, problem.message),
+                };
+                let wrong = problems.iter().filter(|problem| !problem.warning);
+                wrong.map(line).collect::<Vec<_>>().join("\n")
+            }
+            Self::Usage(message, Some(help)) => format!("{message}; {help}"),
+            Self::Usage(message, None) | Self::Nothing(message) | Self::Surroundings(message) => message.clone(),
+        }
     }
 
     /// The exit code.

@@ -41,7 +41,11 @@ impl Loaded {
 
 /// Reads and checks a file.
 pub(crate) fn load(path: &Path, given: &Given<'_>) -> Result<Loaded, Fail> {
-    let source = text(path)?;
+    of(path, text(path)?, given)
+}
+
+/// Checks the text of a file.
+pub(crate) fn of(path: &Path, source: Source, given: &Given<'_>) -> Result<Loaded, Fail> {
     let (raw, mut problems) = read::read(&source.text);
     let Some(raw) = raw else { return Err(Fail::Mistakes(source, problems)) };
     let root = root(path, raw.pipeline.root.as_ref()).unwrap_or_else(|problem| {

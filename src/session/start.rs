@@ -35,7 +35,11 @@ pub(crate) struct Locks {
 
 /// Takes the lock of a pipeline in its state, and in its root where the state lies elsewhere: what is built is there.
 pub(crate) fn lock(session: &Session) -> Result<Locks, Fail> {
-    let name = &session.pipeline().name;
+    lock_of(&session.pipeline().name, &session.state, &session.loaded.root)
+}
+
+/// Takes the locks of the pipeline of that name.
+pub(crate) fn lock_of(name: &str, state: &Path, root: &Path) -> Result<Locks, Fail> {
     let holder =
         format!("process {} on {}, since {}", std::process::id(), host(), crate::clock::now().strftime("%F %T UTC"));
     let take = |state: &Path| {
@@ -44,13 +48,13 @@ pub(crate) fn lock(session: &Session) -> Result<Locks, Fail> {
             LockError::Io(error) => Fail::because(&format!("no state can be kept in {}", state.display()), &error),
         })
     };
-    let state = take(&session.state)?;
-    let own = session.loaded.root.join(".kiln");
-    if own.canonicalize().ok() == session.state.canonicalize().ok() {
-        return Ok(Locks { _state: state, _root: None });
+    let lock = take(state)?;
+    let own = root.join(".kiln");
+    if own.canonicalize().ok() == state.canonicalize().ok() {
+        return Ok(Locks { _state: lock, _root: None });
     }
     make_folder(&own).map_err(|error| Fail::because("nothing can be built in this root", &error))?;
-    Ok(Locks { _state: state, _root: Some(take(&own)?) })
+    Ok(Locks { _state: lock, _root: Some(take(&own)?) })
 }
 
 /// Opens the store for writing.
@@ -82,20 +86,25 @@ pub(crate) fn finish_the_dead(session: &Session, writer: &mut Writer) -> Result<
 }
 
 /// A new id. Runs of one millisecond get ids of the next ones.
-pub(crate) fn new_job(session: &Session) -> Result<(JobId, jiff::Timestamp), Fail> {
+pub(crate) fn new_job(session: &Session) -> Result<Ticket, Fail> {
     let store = |error: StoreError| Fail::because("the history cannot be read", &error);
     let reader = Reader::open(&session.state).map_err(store)?;
     let began = crate::clock::now();
     let mut stamp = began;
     loop {
-        let text = stamp.to_zoned_datetime(jiff::tz::TimeZone::UTC).strftime("%Y-%m-%dT%H-%M-%S.%3f").to_string();
-        let job = JobId::new(&session.pipeline().name, &text);
+        let job = job_at(&session.pipeline().name, stamp);
         let taken = reader.as_ref().map_or(Ok(false), |reader| reader.job_exists(&job)).map_err(store)?;
         if !taken {
-            return Ok((job, began));
+            return Ok(Ticket { job, began, events: 0 });
         }
         stamp += jiff::SignedDuration::from_millis(1);
     }
+}
+
+/// The id of a run that was asked for at that time.
+pub(crate) fn job_at(pipeline: &str, at: jiff::Timestamp) -> JobId {
+    let at = at.to_zoned_datetime(jiff::tz::TimeZone::UTC).strftime("%Y-%m-%dT%H-%M-%S.%3f");
+    JobId::new(pipeline, &at.to_string())
 }
 
 /// Who asked for a run, and how it can be asked for again.
@@ -106,10 +115,19 @@ pub(crate) struct Origin {
     pub(crate) again: String,
 }
 
+/// The place of a run in the history.
+pub(crate) struct Ticket {
+    /// Its id.
+    pub(crate) job: JobId,
+    /// When it begins.
+    pub(crate) began: jiff::Timestamp,
+    /// How many events it has already.
+    pub(crate) events: u64,
+}
+
 /// A run that only has to be driven.
 pub(crate) struct Ready {
-    job: JobId,
-    began: jiff::Timestamp,
+    ticket: Ticket,
     run: Run,
     started: RunStarted,
     engine: Arc<dyn Engine>,
@@ -122,7 +140,7 @@ impl Ready {
     pub(crate) fn make(
         session: &Session,
         planned: Planned,
-        (job, began): (JobId, jiff::Timestamp),
+        ticket: Ticket,
         policy: Policy,
         origin: Origin,
     ) -> Result<Self, Fail> {
@@ -131,9 +149,16 @@ impl Ready {
         let up_to_date = planned.plan.counts().skip as u64;
         let Planned { facts, seen, known, .. } = planned;
         let (pipeline, mode) = (Arc::clone(session.pipeline()), session.selection.mode);
-        let setup = Setup { job: job.clone(), pipeline, facts, history: known.history, mode, policy, steps };
+        let job = ticket.job.clone();
+        let setup = Setup { job, pipeline, facts, history: known.history, mode, policy, steps };
         let run = Run::new(setup, up_to_date);
-        Ok(Self { job, began, run, started, engine: Arc::clone(&session.engine), works, seen })
+        Ok(Self { ticket, run, started, engine: Arc::clone(&session.engine), works, seen })
+    }
+
+    /// With its work wrapped up in other work.
+    pub(crate) fn with(mut self, wrap: impl Fn(Arc<dyn Work>) -> Arc<dyn Work>) -> Self {
+        self.works = self.works.into_iter().map(wrap).collect();
+        self
     }
 
     /// Carries the run out, to its end.
@@ -144,9 +169,10 @@ impl Ready {
         reporters: Vec<Box<dyn Reporter>>,
         signals: mpsc::UnboundedReceiver<&'static str>,
     ) -> Driven {
-        let Self { job, began, run, started, engine, works, seen } = self;
+        let Self { ticket: Ticket { job, began, events }, run, started, engine, works, seen } = self;
         let journal = writer;
-        drive(Drive { run, job, began, started, engine, works, seen, journal, committed, reporters, signals }).await
+        drive(Drive { run, job, began, events, started, engine, works, seen, journal, committed, reporters, signals })
+            .await
     }
 }
 
@@ -212,6 +238,6 @@ fn started(session: &Session, planned: &Planned, origin: Origin, steps: Vec<Plan
 }
 
 /// The name of this machine.
-fn host() -> String {
+pub(crate) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

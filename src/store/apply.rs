@@ -3,6 +3,7 @@
 use rusqlite::{Connection, Result, params};
 use serde::Serialize;
 
+use crate::base::job::JobState;
 use crate::event::{Event, Outcome, RunEnded, RunStarted, Stamped, StepEnded};
 use crate::store::schema::DERIVED;
 
@@ -34,7 +35,7 @@ pub(super) fn remake(connection: &Connection) -> Result<()> {
         connection.execute(&format!("DELETE FROM {table}"), [])?;
     }
     // Runs of one pipeline do not overlap, so the order of their beginnings is the order of all events that matter.
-    let order = "SELECT body FROM events JOIN (SELECT job, min(at) AS began FROM events GROUP BY job) USING (job)
+    let order = "SELECT body FROM events JOIN (SELECT job, min(at) FILTER (WHERE type <> 'run_queued') AS began FROM events GROUP BY job) USING (job)
                  ORDER BY began, job, seq";
     let mut statement = connection.prepare(order)?;
     let mut rows = statement.query([])?;
@@ -58,7 +59,8 @@ fn json(value: &impl Serialize) -> Result<String> {
 fn apply(connection: &Connection, stamped: &Stamped) -> Result<()> {
     let job = stamped.job.as_str();
     match &stamped.event {
-        Event::RunStarted(started) => run_started(connection, stamped, started),
+        Event::RunQueued(started) => run_begun(connection, stamped, started, JobState::Queued),
+        Event::RunStarted(started) => run_begun(connection, stamped, started, JobState::Running),
         Event::StepStarted { step, attempt, log, .. } => {
             let sql = "UPDATE steps SET state = 'running', attempt = ?3, began_ms = ?4, log = ?5 WHERE job = ?1 AND step = ?2";
             run(connection, sql, params![job, step, attempt, integer(stamped.elapsed_ms), log])
@@ -99,10 +101,13 @@ fn count(connection: &Connection, job: &str, column: &str) -> Result<()> {
     run(connection, &format!("UPDATE runs SET {column} = {column} + 1 WHERE job = ?1"), params![job])
 }
 
-fn run_started(connection: &Connection, stamped: &Stamped, started: &RunStarted) -> Result<()> {
+/// A run that waited for its turn has its row already.
+fn run_begun(connection: &Connection, stamped: &Stamped, started: &RunStarted, state: JobState) -> Result<()> {
     let sql =
-        "INSERT INTO runs (job, pipeline, file, engine, mode, targets, state, started, planned, current, by, pid, host)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'RUNNING', ?7, ?8, ?9, ?10, ?11, ?12)";
+        "INSERT INTO runs (job, pipeline, file, engine, mode, targets, state, asked, started, planned, current, by, pid, host)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?13, ?7, iif(?13 = 'NOT_STARTED', NULL, ?7), ?8, ?9, ?10, ?11, ?12)
+               ON CONFLICT (job) DO UPDATE SET state = excluded.state, started = excluded.started,
+               planned = excluded.planned, current = excluded.current WHERE state = 'NOT_STARTED'";
     run(
         connection,
         sql,
@@ -118,7 +123,8 @@ fn run_started(connection: &Connection, stamped: &Stamped, started: &RunStarted)
             integer(started.up_to_date),
             started.by,
             started.pid,
-            started.host
+            started.host,
+            state.word()
         ],
     )?;
     let sql = "INSERT INTO steps (job, step, stage, action, state) VALUES (?1, ?2, ?3, ?4, 'waiting')";

@@ -20,6 +20,9 @@ pub enum LockError {
     Io(io::Error),
 }
 
+/// The lock of who has runs waiting for their turn. No pipeline has this name.
+pub const QUEUE: &str = "serve-queue";
+
 fn path(state: &Path, pipeline: &str) -> PathBuf {
     state.join("locks").join(format!("{pipeline}.lock"))
 }

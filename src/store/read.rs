@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,7 +13,7 @@ use crate::base::job::{JobId, JobState};
 use crate::event::{Staged, Stamped};
 use crate::plan::record::{History, LastGood, Parts, Record};
 use crate::store::apply::time;
-use crate::store::{StoreError, schema};
+use crate::store::{StoreError, lock, schema};
 use crate::view::RunView;
 
 /// A connection that only reads.
@@ -30,8 +31,12 @@ pub struct RunRow {
     pub pipeline: String,
     /// Where it stands.
     pub state: JobState,
-    /// When it began.
+    /// When it was asked for.
+    pub asked: jiff::Timestamp,
+    /// When it began; as long as it has not, when it was asked for.
     pub start: jiff::Timestamp,
+    /// Whether it has begun.
+    pub begun: bool,
     /// When it ended.
     pub end: Option<jiff::Timestamp>,
     /// How long it took, in milliseconds.
@@ -60,17 +65,52 @@ pub struct RunRow {
     pub why: Option<String>,
 }
 
+/// An attempt at a step that ended by itself.
+#[derive(Clone, Debug)]
+pub struct LastAttempt {
+    /// The run.
+    pub job: JobId,
+    /// When it began.
+    pub began: jiff::Timestamp,
+    /// When it ended.
+    pub ended: jiff::Timestamp,
+    /// Whether it went well.
+    pub good: bool,
+}
+
+/// Why a run ended whose process died.
+pub const DIED: &str = "Kiln was killed";
+
+impl RunRow {
+    /// A run whose process died says so, although nothing has told the store yet.
+    pub fn see_death(&mut self, state: &Path) {
+        let alive = match self.state {
+            JobState::Queued => lock::is_held(state, lock::QUEUE),
+            JobState::Running => lock::is_held(state, &self.pipeline),
+            JobState::Done | JobState::Failed | JobState::Aborted => return,
+        };
+        if !alive {
+            self.state = JobState::Aborted;
+            self.why = Some(DIED.to_owned());
+        }
+    }
+}
+
 /// Which runs are asked for.
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {
     /// Only those in this state.
     pub state: Option<JobState>,
-    /// Only those that began then or later.
+    /// Only those that were asked for then or later.
     pub since: Option<jiff::Timestamp>,
-    /// Only those that began before.
+    /// Only those that were asked for before.
     pub until: Option<jiff::Timestamp>,
     /// Only those of this pipeline.
     pub pipeline: Option<String>,
+    /// Only those with one of these steps; an empty list counts as none.
+    pub steps: Option<Vec<String>>,
+    /// Only those that come behind this one, given by when it was asked for and its id.
+    pub behind: Option<(jiff::Timestamp, JobId)>,
     /// At most so many.
     pub limit: Option<u32>,
 }
@@ -114,8 +154,47 @@ pub struct Publishing {
     pub staged: Vec<Staged>,
 }
 
+impl RunFilter {
+    /// The question with its values. It names only what is asked for, so that an index answers it.
+    fn question(&self) -> (String, Vec<Value>) {
+        let mut conditions = Vec::new();
+        let mut values: Vec<Value> = Vec::new();
+        let mut add = |condition: &str, value: String| {
+            conditions.push(condition.to_owned());
+            values.push(Value::Text(value));
+        };
+        if let Some(pipeline) = &self.pipeline {
+            add("pipeline = ?", pipeline.clone());
+        }
+        if let Some(state) = self.state {
+            add("state = ?", state.word().to_owned());
+        }
+        if let Some(since) = self.since {
+            add("asked >= ?", time(since));
+        }
+        if let Some(until) = self.until {
+            add("asked < ?", time(until));
+        }
+        if let Some((asked, job)) = &self.behind {
+            add("(asked, job) < (?, ", time(*asked));
+            values.push(Value::Text(job.to_string()));
+            if let Some(last) = conditions.last_mut() {
+                last.push_str("?)");
+            }
+        }
+        if let Some(steps) = &self.steps {
+            let marks = vec!["?"; steps.len()].join(", ");
+            conditions.push(format!("EXISTS (SELECT 1 FROM steps WHERE steps.job = runs.job AND step IN ({marks}))"));
+            values.extend(steps.iter().cloned().map(Value::Text));
+        }
+        let filter = if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
+        values.push(Value::Integer(self.limit.map_or(-1, i64::from)));
+        (format!("{RUN} {filter} ORDER BY asked DESC, job DESC LIMIT ?"), values)
+    }
+}
+
 const RUN: &str =
-    "SELECT job, pipeline, state, started, ended, took_ms, targets, engine, mode, by, built, same, failed,
+    "SELECT job, pipeline, state, asked, started, ended, took_ms, targets, engine, mode, by, built, same, failed,
                    stopped, skipped, current, why FROM runs";
 
 impl Reader {
@@ -196,13 +275,8 @@ impl Reader {
     /// # Errors
     /// Why the store cannot be read.
     pub fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError> {
-        let sql = format!(
-            "{RUN} WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR started >= ?2) AND (?3 IS NULL OR started < ?3)
-             AND (?4 IS NULL OR pipeline = ?4) ORDER BY started DESC, job DESC LIMIT ?5"
-        );
-        let limit = filter.limit.map_or(-1, i64::from);
-        let state = filter.state.map(JobState::word);
-        self.rows(&sql, params![state, filter.since.map(time), filter.until.map(time), filter.pipeline, limit], run_row)
+        let (sql, values) = filter.question();
+        self.rows(&sql, rusqlite::params_from_iter(values), run_row)
     }
 
     /// The runs that an id may mean: `last`, a whole id, or all that have it in theirs, the newest first.
@@ -218,7 +292,34 @@ impl Reader {
             return Ok(whole);
         }
         let id = id.trim_start_matches('…');
-        self.rows(&format!("{RUN} WHERE instr(job, ?1) > 0 ORDER BY started DESC, job DESC"), params![id], run_row)
+        self.rows(&format!("{RUN} WHERE instr(job, ?1) > 0 ORDER BY asked DESC, job DESC"), params![id], run_row)
+    }
+
+    /// The run of this id.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn run(&self, job: &JobId) -> Result<Option<RunRow>, StoreError> {
+        Ok(self.rows(&format!("{RUN} WHERE job = ?1"), params![job.as_str()], run_row)?.pop())
+    }
+
+    /// The last attempt at a step that ended by itself, among the last thousand runs.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn last_attempt(&self, pipeline: &str, step: &str) -> Result<Option<LastAttempt>, StoreError> {
+        let sql = "SELECT job, started, began_ms, took_ms, steps.state <> 'failed'
+                   FROM (SELECT job, asked, started FROM runs WHERE pipeline = ?1 ORDER BY asked DESC LIMIT 1000)
+                   JOIN steps USING (job) WHERE step = ?2 AND steps.state IN ('built', 'same', 'failed')
+                   AND began_ms IS NOT NULL ORDER BY asked DESC LIMIT 1";
+        let mut rows = self.rows(sql, params![pipeline, step], |row| {
+            let millis =
+                |column| row.get::<_, Option<i64>>(column).map(|ms| jiff::SignedDuration::from_millis(ms.unwrap_or(0)));
+            let began = text::<jiff::Timestamp>(row, 1)? + millis(2)?;
+            let job = JobId::from_text(&row.get::<_, String>(0)?);
+            Ok(LastAttempt { job, began, ended: began + millis(3)?, good: row.get(4)? })
+        })?;
+        Ok(rows.pop())
     }
 
     /// The last run of a pipeline.
@@ -310,26 +411,31 @@ impl History for StoredHistory {
 
 fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
     let state: String = row.get(2)?;
-    let states = [JobState::Running, JobState::Done, JobState::Failed];
-    let end: Option<String> = row.get(4)?;
+    let states = [JobState::Queued, JobState::Running, JobState::Done, JobState::Failed];
+    let end: Option<String> = row.get(5)?;
     Ok(RunRow {
         id: JobId::from_text(&row.get::<_, String>(0)?),
         pipeline: row.get(1)?,
         state: states.into_iter().find(|known| known.word() == state).unwrap_or(JobState::Aborted),
-        start: text(row, 3)?,
+        asked: text(row, 3)?,
+        start: match row.get::<_, Option<String>>(4)? {
+            Some(_) => text(row, 4)?,
+            None => text(row, 3)?,
+        },
+        begun: row.get::<_, Option<String>>(4)?.is_some(),
         end: end.and_then(|end| end.parse().ok()),
-        took_ms: row.get::<_, Option<i64>>(5)?.map(i64::cast_unsigned),
-        targets: json(row, 6)?,
-        engine: row.get(7)?,
-        mode: row.get(8)?,
-        by: row.get(9)?,
-        built: number(row, 10)?,
-        same: number(row, 11)?,
-        failed: number(row, 12)?,
-        stopped: number(row, 13)?,
-        skipped: number(row, 14)?,
-        current: number(row, 15)?,
-        why: row.get(16)?,
+        took_ms: row.get::<_, Option<i64>>(6)?.map(i64::cast_unsigned),
+        targets: json(row, 7)?,
+        engine: row.get(8)?,
+        mode: row.get(9)?,
+        by: row.get(10)?,
+        built: number(row, 11)?,
+        same: number(row, 12)?,
+        failed: number(row, 13)?,
+        stopped: number(row, 14)?,
+        skipped: number(row, 15)?,
+        current: number(row, 16)?,
+        why: row.get(17)?,
     })
 }
 

@@ -29,13 +29,14 @@ CREATE TABLE events (
 -- All that follows but `digests` is folded from the events, in the same transactions. Times are UTC.
 CREATE TABLE runs (
     job TEXT PRIMARY KEY, pipeline TEXT NOT NULL, file TEXT NOT NULL, engine TEXT NOT NULL, mode TEXT NOT NULL,
-    targets TEXT NOT NULL, state TEXT NOT NULL, started TEXT NOT NULL, ended TEXT, took_ms INTEGER,
+    targets TEXT NOT NULL, state TEXT NOT NULL, asked TEXT NOT NULL, started TEXT, ended TEXT, took_ms INTEGER,
     planned INTEGER NOT NULL, built INTEGER NOT NULL DEFAULT 0, same INTEGER NOT NULL DEFAULT 0,
     failed INTEGER NOT NULL DEFAULT 0, stopped INTEGER NOT NULL DEFAULT 0, skipped INTEGER NOT NULL DEFAULT 0,
     current INTEGER NOT NULL DEFAULT 0, by TEXT NOT NULL, pid INTEGER NOT NULL, host TEXT NOT NULL, why TEXT
 ) WITHOUT ROWID;
-CREATE INDEX runs_started ON runs (started);
-CREATE INDEX runs_state ON runs (state, started);
+CREATE INDEX runs_asked ON runs (asked);
+CREATE INDEX runs_pipeline ON runs (pipeline, asked);
+CREATE INDEX runs_state ON runs (state, asked);
 
 -- The steps of a run that were or might have been built; those that were up to date are counted in `runs`.
 CREATE TABLE steps (
@@ -132,10 +133,11 @@ fn begins_well(path: &Path) -> Result<(), StoreError> {
 
 /// The format of the file; 0 for a new one.
 fn format(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
-    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let sql = |error: rusqlite::Error| StoreError::sql(path, &error);
-    let (application, format) = (pragma("application_id").map_err(sql)?, pragma("user_version").map_err(sql)?);
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(sql)?;
+    // One question, so that another Kiln cannot make the tables in between.
+    let question = "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)
+                    FROM pragma_application_id, pragma_user_version";
+    let row = connection.query_row(question, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    let (application, format, tables): (i64, i64, i64) = row.map_err(|error| StoreError::sql(path, &error))?;
     if application != APPLICATION && (application, format, tables) != (0, 0, 0) {
         return Err(StoreError::Damaged { path: path.to_owned(), message: "another program's database".to_owned() });
     }

@@ -130,8 +130,8 @@ fn jobs_of_one_millisecond_have_ids_of_their_own() {
     };
     let ids: Vec<_> = (0..5_000).map(|ms| format!("('{}')", id(ms))).collect();
     let sql = format!(
-        "INSERT INTO runs (job, pipeline, file, engine, mode, targets, state, started, planned, by, pid, host)
-         SELECT column1, 'q', '', '', '', '[]', 'DONE', '2000', 0, '', 0, '' FROM (VALUES {})",
+        "INSERT INTO runs (job, pipeline, file, engine, mode, targets, state, asked, started, planned, by, pid, host)
+         SELECT column1, 'q', '', '', '', '[]', 'DONE', '2000', '2000', 0, '', 0, '' FROM (VALUES {})",
         ids.join(", ")
     );
     project.write("taken.sql", sql);
