@@ -12,6 +12,7 @@ pub mod plan;
 pub mod report;
 pub mod run;
 pub mod select;
+mod server;
 mod session;
 pub mod signal;
 pub mod store;

@@ -1,5 +1,6 @@
 //! The command line. Only what can be said; what it means is in the files of the commands.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -23,7 +24,7 @@ pub struct Cli {
     pub command: Command,
     /// The pipeline file [default: pipeline.toml, else the only file in pipelines/]
     #[arg(short, long, global = true, value_name = "FILE", help_heading = EVERYWHERE)]
-    pub file: Option<PathBuf>,
+    pub file: Vec<PathBuf>,
     /// Where history and logs are kept [default: .kiln in the root]
     #[arg(long, global = true, value_name = "DIR", env = "KILN_STATE", help_heading = EVERYWHERE)]
     pub state: Option<PathBuf>,
@@ -81,6 +82,11 @@ pub enum Command {
     /// Runs of the past and of now
     #[command(subcommand)]
     Jobs(Jobs),
+    /// Serve pipeline files over HTTP, with the jobs API of DSS
+    #[command(
+        after_help = "Examples:\n  kiln serve                               all pipeline files here, on 127.0.0.1:11200\n  kiln serve -f a.toml -f b.toml           two projects\n  kiln serve --listen 127.0.0.1:0          on a free port; the first line of the output says which\n  kiln serve --api-key-file keys.toml      with keys of its own for each user\n  echo $KEY | kiln serve --hash-key        what a key file holds of a key"
+    )]
+    Serve(ServeArgs),
     /// Print the JSON Schema of a format
     Schema {
         /// Which
@@ -185,6 +191,26 @@ pub enum FailFast {
     Wait,
     /// They are stopped.
     Kill,
+}
+
+/// `kiln serve`
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:11200")]
+    pub listen: SocketAddr,
+    /// The keys that may ask, and for what [default: one key, kept in .kiln/api-key]
+    #[arg(long, value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
+    /// How many jobs run at once; further ones wait [default: --max-activities]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_jobs: Option<u32>,
+    /// How many steps run at once, in all jobs together [default: the number of cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_activities: Option<u32>,
+    /// Read a key from standard input (on a terminal: make one) and print its hash for a key file
+    #[arg(long, conflicts_with_all = ["listen", "api_key_file", "max_jobs", "max_activities"])]
+    pub hash_key: bool,
 }
 
 /// `kiln plan`

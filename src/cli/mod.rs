@@ -10,6 +10,7 @@ mod list;
 mod plan;
 mod run;
 mod schema;
+mod serve;
 mod surroundings;
 
 use std::ffi::OsString;
@@ -29,6 +30,8 @@ use crate::session::fail::Fail;
 /// What every command is given.
 pub(crate) struct Context {
     pub(crate) file: Option<PathBuf>,
+    /// All files that were named; only the server takes more than one.
+    pub(crate) files: Vec<PathBuf>,
     pub(crate) state: Option<PathBuf>,
     pub(crate) color: Color,
     pub(crate) surroundings: Surroundings,
@@ -88,7 +91,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     };
     diagnostics(cli.verbose, &surroundings);
     let Cli { command, file, state, color, .. } = cli;
-    let context = Context { file, state, color, surroundings };
+    let context = Context { file: file.first().cloned(), files: file, state, color, surroundings };
     guarded(|| match dispatch(&context, command) {
         Ok(code) => code,
         Err(fail) => tell(&context.render(&fail), fail.code()),
@@ -102,6 +105,10 @@ fn guarded(command: impl FnOnce() -> u8) -> u8 {
 }
 
 fn dispatch(context: &Context, command: Command) -> Result<u8, Fail> {
+    if context.files.len() > 1 && !matches!(command, Command::Serve(_)) {
+        let help = "`kiln serve` and `kiln check` take several".to_owned();
+        return Err(Fail::Usage("--file: this command works on one file".to_owned(), Some(help)));
+    }
     match command {
         Command::Run(args) if args.dry_run => plan::dry_run(context, args),
         Command::Run(args) => run::run(context, &args),
@@ -110,6 +117,7 @@ fn dispatch(context: &Context, command: Command) -> Result<u8, Fail> {
         Command::List { format } => list::list(context, format),
         Command::Show { name } => list::show(context, &name),
         Command::Jobs(jobs) => jobs::jobs(context, jobs),
+        Command::Serve(args) => serve::serve(context, &args),
         Command::Schema { what } => schema::schema(what),
         Command::Init => init::init(context),
     }

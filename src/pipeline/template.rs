@@ -98,6 +98,12 @@ fn is_reference(inner: &str) -> bool {
 }
 
 impl Template {
+    /// The text as it was written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The names that it uses.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.pieces.iter().filter_map(|piece| match piece {

@@ -22,6 +22,7 @@ mod reading;
 mod run;
 mod running;
 mod schemas;
+mod serve;
 mod store;
 mod support;
 mod tidy;

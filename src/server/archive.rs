@@ -1,0 +1,142 @@
+//! The history of a state's folder, for many readers at once: connections that are lent, runs that are folded only as far as
+//! they have grown. Writes nothing.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::base::job::{JobId, JobState};
+use crate::session::fail::Fail;
+use crate::store::lock::{Lock, LockError, QUEUE};
+use crate::store::read::{Reader, RunRow};
+use crate::store::{StoreError, make_folder};
+use crate::view::RunView;
+
+/// So many runs are kept folded.
+const FOLDED: usize = 64;
+/// So many connections are kept open.
+const CONNECTIONS: usize = 8;
+
+/// The history of a state's folder.
+pub(crate) struct Archive {
+    /// The folder.
+    pub(crate) folder: PathBuf,
+    readers: Mutex<Vec<Reader>>,
+    folded: Mutex<HashMap<JobId, Folded>>,
+    more: watch::Sender<u64>,
+    _queue: Lock,
+}
+
+#[derive(Clone)]
+struct Folded {
+    next: u64,
+    view: Arc<RunView>,
+    used: u64,
+}
+
+/// A run as it stands.
+pub(crate) struct Standing {
+    /// Its row in the list.
+    pub(crate) row: RunRow,
+    /// What its events tell.
+    pub(crate) view: Arc<RunView>,
+}
+
+impl Archive {
+    /// Opens the history of a folder, as the one server that has runs waiting there.
+    pub(crate) fn open(folder: PathBuf) -> Result<Self, Fail> {
+        make_folder(&folder).map_err(|error| Fail::because("no state can be kept", &error))?;
+        let holder = format!("process {}", std::process::id());
+        let queue = Lock::take(&folder, QUEUE, &holder).map_err(|error| match error {
+            LockError::Held(holder) => {
+                Fail::Surroundings(format!("{}: another `kiln serve` is at work there: {holder}", folder.display()))
+            }
+            LockError::Io(error) => Fail::because(&folder.display().to_string(), &error),
+        })?;
+        let (more, _) = watch::channel(0);
+        Ok(Self { folder, readers: Mutex::default(), folded: Mutex::default(), more, _queue: queue })
+    }
+
+    /// Asks the history something; `none` where there is none yet.
+    pub(crate) fn ask<T>(
+        &self,
+        none: T,
+        question: impl FnOnce(&Reader) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let lent = guard(&self.readers).pop();
+        let reader = match lent {
+            Some(reader) => reader,
+            None => match Reader::open(&self.folder)? {
+                Some(reader) => reader,
+                None => return Ok(none),
+            },
+        };
+        let answer = question(&reader);
+        let mut readers = guard(&self.readers);
+        if readers.len() < CONNECTIONS {
+            readers.push(reader);
+        }
+        answer
+    }
+
+    /// A run of a pipeline by its whole id.
+    pub(crate) fn run(&self, pipeline: &str, job: &JobId) -> Result<Option<Standing>, StoreError> {
+        let row = self.ask(None, |reader| reader.run(job))?.filter(|row| row.pipeline == pipeline);
+        let Some(mut row) = row else { return Ok(None) };
+        row.see_death(&self.folder);
+        let view = self.view(job)?;
+        // It may have gone on between the two questions; what its events say is newer.
+        if view.state() != row.state && row.state != JobState::Aborted {
+            row.state = view.state();
+        }
+        Ok(Some(Standing { row, view }))
+    }
+
+    /// What the events of a run tell so far. Only those are read that are new.
+    pub(crate) fn view(&self, job: &JobId) -> Result<Arc<RunView>, StoreError> {
+        let known = guard(&self.folded).get(job).cloned();
+        let mut folded = known.unwrap_or(Folded { next: 0, view: Arc::default(), used: 0 });
+        let events = self.ask(Vec::new(), |reader| reader.events(job, folded.next))?;
+        if !events.is_empty() {
+            let view = Arc::make_mut(&mut folded.view);
+            events.iter().for_each(|event| view.apply(event));
+            folded.next = events.last().map_or(folded.next, |event| event.seq + 1);
+        }
+        let view = Arc::clone(&folded.view);
+        self.keep(job, folded);
+        Ok(view)
+    }
+
+    fn keep(&self, job: &JobId, mut folded: Folded) {
+        let mut all = guard(&self.folded);
+        folded.used = all.values().map(|other| other.used).max().unwrap_or(0) + 1;
+        if all.get(job).is_none_or(|other| other.next <= folded.next) {
+            all.insert(job.clone(), folded);
+        }
+        if all.len() > FOLDED {
+            let oldest = all.iter().min_by_key(|(_, folded)| folded.used).map(|(job, _)| job.clone());
+            oldest.and_then(|job| all.remove(&job));
+        }
+    }
+
+    /// Tells those who follow runs that there is more.
+    pub(crate) fn grown(&self) {
+        self.more.send_modify(|n| *n += 1);
+    }
+
+    /// Tells whenever there may be more. The news carry nothing: whoever hears them looks for himself.
+    pub(crate) fn follow(&self) -> watch::Receiver<u64> {
+        self.more.subscribe()
+    }
+
+    /// Whether someone follows runs.
+    pub(crate) fn followed(&self) -> bool {
+        self.more.receiver_count() > 0
+    }
+}
+
+fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

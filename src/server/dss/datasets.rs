@@ -1,0 +1,176 @@
+//! `/projects/K/datasets/…`: looks at datasets, and clears those that are built.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::base::id::NodeId;
+use crate::base::job::JobId;
+use crate::pipeline::types::{Kind, Pipeline, Rebuild};
+use crate::server::error::ApiError;
+use crate::server::project::{Names, Project};
+use crate::server::reply::{Reply, json};
+use crate::server::route::Call;
+use crate::session::load::Loaded;
+use crate::session::start::lock_of;
+
+/// `GET /projects/K/datasets/`
+pub(crate) async fn list(call: Call) -> Reply {
+    let loaded = call.project()?.loaded();
+    let foreign = call.query.flag("foreign")?.unwrap_or(false);
+    let tags: Vec<&str> = call.query.all("tags").flat_map(|tags| tags.split(',')).collect();
+    let pipeline = &loaded.pipeline;
+    let own = |id: NodeId| pipeline.nodes[id].project.as_ref().is_none_or(|project| *project == pipeline.project);
+    let tagged = |id: NodeId| tags.is_empty() || pipeline.nodes[id].tags.iter().any(|tag| tags.contains(&tag.as_str()));
+    let wanted = pipeline.nodes.ids().filter(|id| pipeline.nodes[*id].kind == Kind::Dataset);
+    let all: Vec<Value> =
+        wanted.filter(|id| (foreign || own(*id)) && tagged(*id)).map(|id| definition(pipeline, id)).collect();
+    json(&all)
+}
+
+/// The dataset that the path names.
+fn named(call: &Call, pipeline: &Pipeline) -> Result<NodeId, ApiError> {
+    super::folders::find(pipeline, Kind::Dataset, call.name("dataset")?)
+}
+
+/// `GET /projects/K/datasets/D`
+pub(crate) async fn get(call: Call) -> Reply {
+    let loaded = call.project()?.loaded();
+    json(&definition(&loaded.pipeline, named(&call, &loaded.pipeline)?))
+}
+
+/// A node as DSS defines a dataset or a managed folder.
+pub(super) fn definition(pipeline: &Pipeline, id: NodeId) -> Value {
+    let node = &pipeline.nodes[id];
+    let path = node.path.as_deref();
+    let recipe = node.maker.map(|maker| &pipeline.recipes[maker]);
+    let rebuild = match recipe.map(|recipe| recipe.rebuild) {
+        Some(Rebuild::Explicit) => "EXPLICIT_REBUILD",
+        Some(Rebuild::Never) => "WRITE_PROTECT",
+        Some(Rebuild::Changed | Rebuild::Always | Rebuild::Age(_)) | None => "NORMAL",
+    };
+    json!({
+        "projectKey": node.project.as_ref().unwrap_or(&pipeline.project),
+        "id": pipeline.id_of(id),
+        "name": if node.kind == Kind::Dataset { pipeline.id_of(id) } else { node.name.clone() },
+        "type": if path.is_some() { "Filesystem" } else { "Custom" },
+        "managed": node.maker.is_some(),
+        "tags": node.tags,
+        "description": node.description.as_deref().unwrap_or_default(),
+        "params": { "connection": "filesystem_root", "path": path.unwrap_or_default() },
+        "formatParams": {},
+        "partitioning": { "dimensions": [], "ignoreNonMatchingFile": false },
+        "flowOptions": {
+            "rebuildBehavior": rebuild,
+            "crossProjectBuildBehavior": "DEFAULT",
+            "virtualizable": false,
+            "ignoreErrorStatusOnBuild": false,
+        },
+        "schema": { "columns": [], "userModified": false },
+        "checklists": { "checklists": [] },
+        "customMeta": { "kv": {} },
+    })
+}
+
+/// `GET /projects/K/datasets/D/metadata`
+pub(crate) async fn metadata(call: Call) -> Reply {
+    let loaded = call.project()?.loaded();
+    let node = &loaded.pipeline.nodes[named(&call, &loaded.pipeline)?];
+    json(&json!({
+        "label": node.name,
+        "description": node.description.as_deref().unwrap_or_default(),
+        "tags": node.tags,
+        "checklists": { "checklists": [] },
+        "custom": { "kv": {} },
+    }))
+}
+
+/// `GET /projects/K/datasets/D/schema`: what columns there are is not known here.
+pub(crate) async fn schema(call: Call) -> Reply {
+    let loaded = call.project()?.loaded();
+    named(&call, &loaded.pipeline)?;
+    json(&json!({ "columns": [], "userModified": false }))
+}
+
+/// `GET /projects/K/datasets/D/partitions`
+pub(crate) async fn partitions(call: Call) -> Reply {
+    let loaded = call.project()?.loaded();
+    named(&call, &loaded.pipeline)?;
+    json(&json!(["NP"]))
+}
+
+/// `GET /projects/K/datasets/D/info`
+pub(crate) async fn info(call: Call) -> Reply {
+    let project = Arc::clone(call.project()?);
+    let loaded = project.loaded();
+    let id = named(&call, &loaded.pipeline)?;
+    super::blocking(move || json(&info_of(&project, &loaded, id)?)).await
+}
+
+fn info_of(project: &Project, loaded: &Loaded, id: NodeId) -> Result<Value, ApiError> {
+    let pipeline = &loaded.pipeline;
+    let maker = pipeline.nodes[id].maker;
+    let buildable = maker.is_some_and(|maker| pipeline.recipes[maker].run.is_some());
+    let read = pipeline.recipes.values().any(|recipe| recipe.inputs.contains(&id));
+    let recipes: Vec<Value> =
+        maker.iter().map(|maker| json!({ "name": pipeline.recipe_name(*maker), "type": "shell" })).collect();
+    let mut info = json!({
+        "buildable": buildable,
+        "upstreamBuildable": buildable,
+        "downstreamBuildable": read,
+        "partitioned": false,
+        "recipes": recipes,
+    });
+    let step = maker.map(|maker| &pipeline.recipes[maker].name);
+    let last = step.map(|step| project.archive.ask(None, |reader| reader.last_attempt(&pipeline.name, step)));
+    if let Some(last) = last.transpose()?.flatten() {
+        info["lastBuild"] = json!({
+            "id": pipeline.id_of(id),
+            "jobId": last.job,
+            "buildStartTime": last.began.as_millisecond(),
+            "buildEndTime": last.ended.as_millisecond(),
+            "buildSuccess": last.good,
+        });
+    }
+    Ok(info)
+}
+
+/// `DELETE /projects/K/datasets/D/data`: takes away what a recipe made. A source is not touched.
+pub(crate) async fn clear(call: Call) -> Reply {
+    let project = Arc::clone(call.project()?);
+    let loaded = project.loaded();
+    let id = named(&call, &loaded.pipeline)?;
+    if let Some(partitions) = call.query.get("partitions").filter(|partitions| *partitions != "NP") {
+        return Err(ApiError::wrong(format!("partitions={partitions}: this dataset is not partitioned")));
+    }
+    let (name, maker) = (loaded.pipeline.id_of(id), loaded.pipeline.nodes[id].maker);
+    if maker.is_none() {
+        return Err(ApiError::conflict(format!(
+            "dataset `{name}` is a source: only what a recipe makes can be cleared"
+        )));
+    }
+    let Some(path) = loaded.pipeline.nodes[id].path.clone() else {
+        return Err(ApiError::conflict(format!("dataset `{name}` has no path: clear it where it lies")));
+    };
+    call.note("clear", &JobId::from_text(""), &name);
+    super::blocking(move || {
+        let lock = lock_of(&loaded.pipeline.name, &project.archive.folder, &loaded.root);
+        let _lock = lock.map_err(|fail| ApiError::conflict(fail.plain()))?;
+        remove(&loaded.root.join(path)).map_err(|error| ApiError::broken(format!("{name}: {error}")))?;
+        json(&json!({ "msg": format!("dataset {name} is cleared") }))
+    })
+    .await
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    let removed = match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,83 @@
+//! `/projects/K/flow/…`: what is made from what.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::pipeline::types::{Kind, Pipeline};
+use crate::server::project::Names;
+use crate::server::reply::{Reply, json};
+use crate::server::route::Call;
+
+/// `GET /projects/K/flow/graph/`
+pub(crate) async fn graph(call: Call) -> Reply {
+    let loaded = call.project()?.loaded();
+    let nodes = nodes(&loaded.pipeline);
+    let of = |kind: &str| -> Vec<&String> {
+        nodes.iter().filter(|(_, node)| node["type"] == kind).map(|(key, _)| key).collect()
+    };
+    json(&json!({
+        "datasets": of("COMPUTABLE_DATASET"),
+        "folders": of("COMPUTABLE_FOLDER"),
+        "recipes": of("RUNNABLE_RECIPE"),
+        "nodes": nodes,
+    }))
+}
+
+/// Data and recipes by their keys. Clients look datasets and recipes up by their bare names, so these are the keys.
+fn nodes(pipeline: &Pipeline) -> Map<String, Value> {
+    let mut made: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    let mut read: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    let index = |id: crate::base::id::NodeId| crate::base::id::Id::index(id);
+    let mut nodes = Map::new();
+    for (id, recipe) in pipeline.recipes.iter() {
+        let name = pipeline.recipe_name(id);
+        for input in &recipe.inputs {
+            let readers = read.entry(index(*input)).or_default();
+            if !readers.contains(&name) {
+                readers.push(name.clone());
+            }
+        }
+        for output in &recipe.outputs {
+            made.entry(index(*output)).or_default().push(name.clone());
+        }
+        let mut inputs: Vec<String> = Vec::new();
+        for input in &recipe.inputs {
+            let key = pipeline.reference(*input);
+            if !inputs.contains(&key) {
+                inputs.push(key);
+            }
+        }
+        let outputs: Vec<_> = recipe.outputs.iter().map(|node| pipeline.reference(*node)).collect();
+        let node = node("RUNNABLE_RECIPE", "shell", &name, &name, &inputs, &outputs);
+        nodes.insert(name, node);
+    }
+    for (id, thing) in pipeline.nodes.iter() {
+        let (kind, sub) = match thing.kind {
+            Kind::Dataset => ("COMPUTABLE_DATASET", "Filesystem"),
+            Kind::Folder => ("COMPUTABLE_FOLDER", "Filesystem"),
+            Kind::Model => ("COMPUTABLE_SAVED_MODEL", "PREDICTION"),
+        };
+        let key = pipeline.reference(id);
+        let (made, read) = (made.remove(&index(id)).unwrap_or_default(), read.remove(&index(id)).unwrap_or_default());
+        let node = node(kind, sub, &key, &thing.name, &made, &read);
+        nodes.insert(key, node);
+    }
+    nodes
+}
+
+fn node(kind: &str, sub: &str, key: &str, name: &str, before: &[String], behind: &[String]) -> Value {
+    json!({
+        "type": kind,
+        "subType": sub,
+        "ref": key,
+        "name": name,
+        "predecessors": before,
+        "successors": behind,
+    })
+}
+
+/// `GET /projects/K/flow/zones`: the one zone that every project has.
+pub(crate) async fn zones(_: Call) -> Reply {
+    json(&json!([{ "id": "default", "name": "Default", "color": "#2ab1ac", "items": [], "shared": [] }]))
+}

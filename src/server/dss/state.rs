@@ -1,0 +1,329 @@
+//! A job as DSS writes it, from what the history tells. Knows no routes.
+
+use serde_json::{Map, Value, json};
+
+use crate::base::job::{BuildMode, JobState};
+use crate::pipeline::dss_wire::{NO_PARTITION, build};
+use crate::pipeline::types::{Item, Pipeline};
+use crate::report::job::settled;
+use crate::server::archive::Standing;
+use crate::server::desk::Wait;
+use crate::server::logs;
+use crate::server::project::{Names, Project, kind};
+use crate::session::load::Loaded;
+use crate::store::read::RunRow;
+use crate::view::{RunView, StepState, StepView};
+
+/// So many lines of a log are in a job's status.
+const TAIL: usize = 30;
+
+/// The build type of a mode.
+pub(crate) fn type_of(mode: BuildMode) -> &'static str {
+    match mode {
+        BuildMode::Smart => build::SMART,
+        BuildMode::Only => build::ONLY,
+        BuildMode::Forced => build::FORCED,
+        BuildMode::Missing => build::MISSING,
+    }
+}
+
+/// The mode of a build type.
+pub(crate) fn mode_of(kind: &str) -> Option<BuildMode> {
+    let modes = [BuildMode::Smart, BuildMode::Only, BuildMode::Forced, BuildMode::Missing];
+    modes.into_iter().find(|mode| type_of(*mode) == kind)
+}
+
+/// An element of a list of jobs.
+pub(crate) fn item(row: &RunRow, loaded: &Loaded, wait: Option<&Wait>) -> Value {
+    let def = def(row, &loaded.pipeline);
+    let mut item = json!({
+        "def": def,
+        "id": row.id,
+        "jobId": row.id,
+        "projectKey": loaded.pipeline.project,
+        "state": row.state.word(),
+        "stableState": row.state.is_over(),
+        "startTime": start(row),
+        "endTime": end(row),
+        "warningsCount": 0,
+    });
+    if let Some(wait) = wait {
+        item["waitingFor"] = waiting(wait, loaded);
+    }
+    item
+}
+
+/// What a job was asked for.
+pub(crate) fn def(row: &RunRow, pipeline: &Pipeline) -> Value {
+    let outputs: Vec<Value> = outputs(row, pipeline);
+    let names: Vec<&str> =
+        if row.targets.is_empty() { vec!["all"] } else { row.targets.iter().map(String::as_str).collect() };
+    let mode = BuildMode::of_word(&row.mode).unwrap_or(BuildMode::Smart);
+    json!({
+        "id": row.id,
+        "name": format!("Build {} ({NO_PARTITION})", names.join(", ")),
+        "type": type_of(mode),
+        "projectKey": pipeline.project,
+        "initiator": row.by,
+        "triggeredFrom": if row.by.starts_with("API (") { "API" } else { "MANUAL" },
+        "initiationTimestamp": row.asked.as_millisecond(),
+        "mailNotification": false,
+        "refreshHiveMetastore": false,
+        "refreshIntermediateMirrors": false,
+        "refreshTargetMirrors": false,
+        "outputs": outputs,
+    })
+}
+
+/// What a job was asked to build, in the form in which DSS echoes it. Where everything was asked for: what nothing reads.
+fn outputs(row: &RunRow, pipeline: &Pipeline) -> Vec<Value> {
+    let named = |name: &String| match pipeline.names.get(name.trim_matches('+')) {
+        Some(Item::Node(node)) => vec![*node],
+        Some(Item::Recipe(recipe)) => pipeline.recipes[*recipe].outputs.clone(),
+        None => Vec::new(),
+    };
+    let last = || {
+        let read = |id| pipeline.recipes.values().any(|recipe| recipe.inputs.contains(&id));
+        pipeline.nodes.iter().filter(|(id, node)| node.maker.is_some() && !read(*id)).map(|(id, _)| id).collect()
+    };
+    let nodes = if row.targets.is_empty() { last() } else { row.targets.iter().flat_map(named).collect::<Vec<_>>() };
+    nodes.into_iter().map(|id| echo(pipeline, id)).collect()
+}
+
+fn echo(pipeline: &Pipeline, id: crate::base::id::NodeId) -> Value {
+    use crate::pipeline::types::Kind;
+    let node = &pipeline.nodes[id];
+    let project = node.project.as_ref().unwrap_or(&pipeline.project);
+    let name = pipeline.id_of(id);
+    let mut echo =
+        json!({ "type": kind(node.kind), "id": name, "projectKey": project, "targetPartition": NO_PARTITION });
+    match node.kind {
+        Kind::Dataset => {
+            echo["targetDataset"] = json!(name);
+            echo["targetDatasetProjectKey"] = json!(project);
+        }
+        Kind::Folder => {
+            echo["targetManagedFolder"] = json!(name);
+            echo["targetManagedFolderProjectKey"] = json!(project);
+        }
+        Kind::Model => echo["savedModelId"] = json!(name),
+    }
+    echo
+}
+
+/// Why a job waits, for programs and for people.
+pub(crate) fn waiting(wait: &Wait, loaded: &Loaded) -> Value {
+    match wait {
+        Wait::Turn => json!({ "reason": "turn", "message": message(wait, loaded) }),
+        Wait::Job(job, _) => json!({ "reason": "job", "jobId": job, "message": message(wait, loaded) }),
+        Wait::Process(_) => json!({ "reason": "process", "message": message(wait, loaded) }),
+    }
+}
+
+/// Why a job waits, in words.
+pub(crate) fn message(wait: &Wait, loaded: &Loaded) -> String {
+    match wait {
+        Wait::Turn => "waits for its turn: as many jobs as may run at once do".to_owned(),
+        Wait::Job(job, what) => {
+            let root = format!("{}/", loaded.root.display());
+            format!("waits for {job}, which has `{}`", what.strip_prefix(&root).unwrap_or(what))
+        }
+        Wait::Process(who) => format!("waits: {who}"),
+    }
+}
+
+/// When a job started, in milliseconds since 1970; 0 where it did not.
+fn start(row: &RunRow) -> i64 {
+    if row.begun { row.start.as_millisecond() } else { 0 }
+}
+
+fn end(row: &RunRow) -> i64 {
+    if row.begun { row.end.map_or(0, jiff::Timestamp::as_millisecond) } else { 0 }
+}
+
+/// `GET /projects/K/jobs/J/`
+pub(crate) fn status(standing: &Standing, project: &Project, loaded: &Loaded, wait: Option<&Wait>) -> Value {
+    let Standing { row, view } = standing;
+    let view = settled(view, row.state);
+    let view = view.as_ref();
+    let pipeline = &loaded.pipeline;
+    let def = def(row, pipeline);
+    let shown: Vec<&StepView> = view.steps.iter().filter(|step| step.state != StepState::Current).collect();
+    let activities: Map<String, Value> =
+        shown.iter().map(|step| (activity_id(step, pipeline), activity(step, view, pipeline))).collect();
+    let times: Vec<Value> = shown.iter().map(|step| summary(step, pipeline)).collect();
+    let resolve = if row.begun { row.start.as_millisecond() - row.asked.as_millisecond() } else { 0 };
+    let mut status = json!({
+        "def": def,
+        "removed": false,
+        "initiator": { "login": row.by, "displayName": row.by },
+        "baseStatus": {
+            "def": def,
+            "state": row.state.word(),
+            "jobStartTime": start(row),
+            "jobEndTime": end(row),
+            "resolveDuration": resolve.max(0),
+            "execDuration": row.took_ms.unwrap_or(view.elapsed_ms),
+            "activities": activities,
+        },
+        "globalState": counts(&shown),
+        "logTail": tail(project, &shown, wait.map(|wait| message(wait, loaded))),
+        "runtimeSummary": {
+            "jobType": def["type"],
+            "triggerType": def["triggeredFrom"],
+            "state": row.state.word(),
+            "activities": times,
+        },
+    });
+    if let Some(error) = error(row, &shown) {
+        status["error"] = error.clone();
+        status["baseStatus"]["firstFailure"] = error.clone();
+        status["firstFailure"] = error;
+    }
+    if let Some(wait) = wait {
+        status["waitingFor"] = waiting(wait, loaded);
+    }
+    status
+}
+
+/// The id of an activity: the recipe and the partition.
+pub(crate) fn activity_id(step: &StepView, pipeline: &Pipeline) -> String {
+    format!("{}_{NO_PARTITION}", recipe_name(step, pipeline))
+}
+
+/// The recipe of a step, also of a step that the file does not have any more.
+fn recipe_name(step: &StepView, pipeline: &Pipeline) -> String {
+    let id = &step.plan.id;
+    match pipeline.recipe(id) {
+        Some(recipe) if pipeline.recipes[recipe].name == *id => pipeline.recipe_name(recipe),
+        _ if step.plan.outputs.contains(id) => format!("compute_{id}"),
+        _ => id.clone(),
+    }
+}
+
+fn activity(step: &StepView, view: &RunView, pipeline: &Pipeline) -> Value {
+    let things = |nodes: Vec<crate::base::id::NodeId>| -> Vec<Value> {
+        let thing = |id: crate::base::id::NodeId| json!({ "type": kind(pipeline.nodes[id].kind), "id": pipeline.reference(id) });
+        nodes.into_iter().map(thing).collect()
+    };
+    let recipe = pipeline.recipe(&step.plan.id);
+    let inputs = recipe.map(|id| pipeline.recipes[id].inputs.clone()).unwrap_or_default();
+    let outputs = step.plan.outputs.iter().filter_map(|name| pipeline.node(name)).collect();
+    let mut activity = json!({
+        "activityId": activity_id(step, pipeline),
+        "recipeName": recipe_name(step, pipeline),
+        "recipeType": "shell",
+        "state": state(step.state),
+        "totalTime": time(step, view),
+        "startTime": began(step, view),
+        "warnings": { "totalCount": 0, "warnings": {} },
+        "sources": things(inputs),
+        "targets": things(outputs),
+    });
+    if let Some(failure) = failure(step) {
+        activity["firstFailure"] = failure;
+    }
+    let message = match (step.state, &step.because) {
+        (StepState::Skipped, Some(because)) => Some(format!("not started because of `{because}`")),
+        (StepState::Publishing, _) => Some("its outputs are being put in place".to_owned()),
+        _ => None,
+    };
+    if let Some(message) = message {
+        activity["message"] = json!(message);
+    }
+    activity
+}
+
+fn summary(step: &StepView, pipeline: &Pipeline) -> Value {
+    json!({
+        "activityId": activity_id(step, pipeline),
+        "state": state(step.state),
+        "activityType": "RECIPE",
+        "engineType": "LOCAL",
+        "totalTime": step.took_ms,
+        "preparingTime": 0,
+        "waitingTime": step.began_ms,
+        "runningTime": step.took_ms,
+    })
+}
+
+/// How long a step has taken so far, as far as the events tell.
+fn time(step: &StepView, view: &RunView) -> u64 {
+    match step.state {
+        StepState::Running | StepState::Publishing => view.elapsed_ms.saturating_sub(step.began_ms),
+        StepState::Waiting
+        | StepState::Built
+        | StepState::Same
+        | StepState::Current
+        | StepState::Failed
+        | StepState::Stopped
+        | StepState::Skipped => step.took_ms,
+    }
+}
+
+fn began(step: &StepView, view: &RunView) -> i64 {
+    let began = i64::try_from(step.began_ms).unwrap_or(i64::MAX);
+    match &view.head {
+        Some(head) if step.attempt > 0 => head.at.as_millisecond().saturating_add(began),
+        _ => 0,
+    }
+}
+
+fn state(state: StepState) -> &'static str {
+    match state {
+        StepState::Waiting => "NOT_STARTED",
+        StepState::Running | StepState::Publishing => "RUNNING",
+        StepState::Built | StepState::Same | StepState::Current => "DONE",
+        StepState::Failed => "FAILED",
+        StepState::Stopped | StepState::Skipped => "ABORTED",
+    }
+}
+
+fn failure(step: &StepView) -> Option<Value> {
+    let failure = step.failure.as_ref().filter(|_| step.state == StepState::Failed)?;
+    let message = format!("{}: {}", step.plan.id, failure.message);
+    let detail =
+        if failure.tail.is_empty() { message.clone() } else { format!("{message}\n{}", failure.tail.join("\n")) };
+    let kind = serde_json::to_value(failure.code).ok()?;
+    Some(json!({
+        "errorType": format!("kiln.{}", kind.as_str().unwrap_or("failed")),
+        "message": message,
+        "detailedMessage": detail,
+        "stackTrace": [],
+    }))
+}
+
+/// Why a job failed: its first step that failed, or what stands in the list.
+fn error(row: &RunRow, steps: &[&StepView]) -> Option<Value> {
+    if row.state != JobState::Failed {
+        return None;
+    }
+    let why = row.why.as_deref().unwrap_or("it is not known why");
+    let named = steps.iter().find(|step| why.starts_with(&format!("{}: ", step.plan.id)));
+    let first = named.into_iter().chain(steps).find_map(|step| failure(step));
+    Some(first.unwrap_or_else(
+        || json!({ "errorType": "kiln.failed", "message": why, "detailedMessage": why, "stackTrace": [] }),
+    ))
+}
+
+fn counts(steps: &[&StepView]) -> Value {
+    let count = |word: &str| steps.iter().filter(|step| state(step.state) == word).count();
+    json!({
+        "notStarted": count("NOT_STARTED"),
+        "running": count("RUNNING"),
+        "done": count("DONE"),
+        "failed": count("FAILED"),
+        "aborted": count("ABORTED"),
+        "total": steps.len(),
+    })
+}
+
+/// The end of the log: of the step that failed, else of the one that began last; why a job waits.
+fn tail(project: &Project, steps: &[&StepView], wait: Option<String>) -> Value {
+    let failed = steps.iter().find(|step| step.state == StepState::Failed);
+    let last = || steps.iter().filter(|step| step.attempt > 0).max_by_key(|step| step.began_ms);
+    let file = failed.or_else(last).map(|step| project.archive.folder.join(&step.log));
+    let mut lines = file.map(|file| logs::tail(&file, TAIL)).unwrap_or_default();
+    lines.extend(wait);
+    json!({ "totalLines": lines.len(), "lines": lines })
+}

@@ -1,0 +1,444 @@
+//! The jobs of the server: one thread owns what waits and what runs, and everyone else sends it messages. It keeps what was
+//! asked for before it tells anyone, holds a pipeline's lock while a job of it is at work, and starts a thread for each job.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc as signals, oneshot};
+
+use crate::base::job::{JobId, JobState};
+use crate::base::span::Source;
+use crate::event::{Counts, Event, RunEnded, RunStarted, Stamped, VERSION};
+use crate::report::api::Journal;
+use crate::server::archive::Archive;
+use crate::server::desk::{Desk, Touch, Wait};
+use crate::server::project::Project;
+use crate::server::work;
+use crate::session::fail::Fail;
+use crate::session::start::{Locks, job_at, lock_of};
+use crate::session::{Request, Site};
+use crate::store::read::{DIED, RunFilter, RunRow};
+use crate::store::write::Writer;
+
+/// How often a pipeline is tried again that another process has.
+const TRY_EVERY: Duration = Duration::from_millis(100);
+
+/// So many jobs may wait.
+const MOST_WAITING: usize = 1_000;
+
+/// Something that was asked for.
+pub(crate) struct Order {
+    /// The number of the project.
+    pub(crate) number: usize,
+    pub(crate) project: Arc<Project>,
+    /// The file as it was when it was asked for.
+    pub(crate) source: Source,
+    /// What is asked for; nothing at all where nothing makes what was named.
+    pub(crate) request: Option<Request>,
+    /// All that it might touch.
+    pub(crate) wants: Touch,
+    /// The job as it is kept until it begins.
+    pub(crate) queued: RunStarted,
+}
+
+/// What the thread of the jobs is told.
+pub(crate) enum Message {
+    /// Someone asks for a job.
+    Start(Box<Order>, Answer),
+    /// Someone wants a job to end. The answer says whether it was here.
+    Abort(JobId, oneshot::Sender<bool>),
+    /// Someone wants to know why a job waits.
+    Why(JobId, Sender<Option<Wait>>),
+    /// What runs that died left in a project is finished.
+    Tidied(usize),
+    /// A job knows its steps, and asks whether it may run.
+    Planned(JobId, BTreeMap<String, Touch>, Sender<bool>),
+    /// A job may not run yet.
+    Back(JobId, Box<Order>),
+    /// A step has ended.
+    StepOver(JobId, String),
+    /// A job has ended.
+    Over(JobId),
+    /// Everything is to end; why.
+    End(&'static str),
+}
+
+/// The way to the thread of the jobs.
+pub(crate) struct Jobs {
+    to: Sender<Message>,
+    thread: std::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Jobs {
+    /// Starts the thread.
+    pub(crate) fn begin(
+        site: Site,
+        archives: &[Arc<Archive>],
+        max_jobs: usize,
+        max_activities: usize,
+    ) -> Result<Self, Fail> {
+        let (to, messages) = mpsc::channel();
+        let mut clerk = Clerk {
+            site,
+            desk: Desk::new(max_jobs),
+            orders: HashMap::new(),
+            at_work: HashMap::new(),
+            locks: HashMap::new(),
+            held: HashMap::new(),
+            journals: HashMap::new(),
+            permits: Arc::new(Semaphore::new(max_activities)),
+            answers: Vec::new(),
+            asked: HashMap::new(),
+            ending: None,
+            to: to.clone(),
+        };
+        for archive in archives {
+            clerk.finish_the_dead(archive)?;
+        }
+        let thread = std::thread::Builder::new().name("kiln-jobs".to_owned());
+        let thread = thread.spawn(move || clerk.work(&messages));
+        let thread = thread.map_err(|error| Fail::because("no jobs can be started", &error))?;
+        Ok(Self { to, thread: std::sync::Mutex::new(Some(thread)) })
+    }
+
+    /// Starts a job. It is kept when its id is known.
+    pub(crate) async fn start(&self, order: Order) -> Result<JobId, Fail> {
+        let (tell, told) = oneshot::channel();
+        self.send(Message::Start(Box::new(order), tell));
+        told.await.unwrap_or_else(|_| Err(ended()))
+    }
+
+    /// Asks a job to end. Whether it was one of ours that had not ended.
+    pub(crate) async fn abort(&self, job: JobId) -> bool {
+        let (tell, told) = oneshot::channel();
+        self.send(Message::Abort(job, tell));
+        told.await.unwrap_or(false)
+    }
+
+    /// Why a job waits; none if it does not. May block.
+    pub(crate) fn wait(&self, row: &RunRow) -> Option<Wait> {
+        if row.state != JobState::Queued {
+            return None;
+        }
+        let (tell, told) = mpsc::channel();
+        self.send(Message::Why(row.id.clone(), tell));
+        told.recv().ok().flatten()
+    }
+
+    /// Asks everything to end.
+    pub(crate) fn end(&self, why: &'static str) {
+        self.send(Message::End(why));
+    }
+
+    /// Waits until everything has ended. May block.
+    pub(crate) fn join(&self) {
+        let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread of the jobs crashed: this is a bug");
+        }
+    }
+
+    fn send(&self, message: Message) {
+        // If the thread has ended, whoever waits for an answer gets none and says so.
+        drop(self.to.send(message));
+    }
+}
+
+fn ended() -> Fail {
+    Fail::Surroundings("the server is ending".to_owned())
+}
+
+/// A job that is at work.
+struct AtWork {
+    number: usize,
+    signals: signals::UnboundedSender<&'static str>,
+    thread: JoinHandle<()>,
+}
+
+/// The lock of a pipeline, and whether what runs that died left is finished.
+struct Held {
+    _lock: Locks,
+    tidy: bool,
+}
+
+/// Who waits to hear that a job is kept.
+type Answer = oneshot::Sender<Result<JobId, Fail>>;
+
+struct Clerk {
+    site: Site,
+    desk: Desk,
+    /// The jobs that wait.
+    orders: HashMap<JobId, Box<Order>>,
+    at_work: HashMap<JobId, AtWork>,
+    locks: HashMap<usize, Held>,
+    /// Pipelines that other processes have, and who.
+    held: HashMap<usize, String>,
+    journals: HashMap<PathBuf, Writer>,
+    permits: Arc<Semaphore>,
+    /// Jobs that are kept as soon as all that was written is on disk.
+    answers: Vec<(Answer, JobId, PathBuf)>,
+    /// Jobs at work that were asked to end, and why: one that has to wait again ends instead.
+    asked: HashMap<JobId, &'static str>,
+    ending: Option<&'static str>,
+    to: Sender<Message>,
+}
+
+impl Clerk {
+    fn work(mut self, messages: &Receiver<Message>) {
+        while self.ending.is_none() || !self.at_work.is_empty() {
+            match messages.recv_timeout(if self.held.is_empty() { Duration::MAX } else { TRY_EVERY }) {
+                Ok(first) => std::iter::once(first).chain(messages.try_iter()).for_each(|message| self.take(message)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.answer();
+            self.call();
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Start(order, tell) => self.start(order, tell),
+            Message::Abort(job, tell) => {
+                let was_here = self.abort(&job, "aborted");
+                if tell.send(was_here).is_err() {
+                    tracing::debug!(%job, "whoever wanted a job to end has gone");
+                }
+            }
+            Message::Why(job, tell) => {
+                if tell.send(self.why(&job)).is_err() {
+                    tracing::debug!(%job, "whoever asked has gone");
+                }
+            }
+            Message::Tidied(number) => {
+                if let Some(held) = self.locks.get_mut(&number) {
+                    held.tidy = true;
+                }
+            }
+            Message::Planned(job, steps, tell) => {
+                let may = self.desk.planned(&job, steps);
+                if tell.send(may).is_err() {
+                    tracing::error!(%job, "a job asked and did not wait: this is a bug");
+                }
+            }
+            Message::Back(job, order) => {
+                self.gone(&job);
+                let asked = self.asked.remove(&job).or(self.ending);
+                self.orders.insert(job.clone(), order);
+                if let Some(why) = asked {
+                    self.abort(&job, why);
+                }
+            }
+            Message::StepOver(job, step) => self.desk.step_over(&job, &step),
+            Message::Over(job) => {
+                self.desk.over(&job);
+                self.asked.remove(&job);
+                self.gone(&job);
+            }
+            Message::End(why) => self.end(why),
+        }
+    }
+
+    fn start(&mut self, order: Box<Order>, tell: Answer) {
+        let kept = match self.ending {
+            Some(_) => Err(ended()),
+            None if self.desk.waiting() >= MOST_WAITING => {
+                Err(Fail::Surroundings(format!("{MOST_WAITING} jobs wait already")))
+            }
+            None => self.keep(&order),
+        };
+        match kept {
+            Ok(job) => {
+                self.desk.add(job.clone(), order.number, order.wants.clone());
+                self.answers.push((tell, job.clone(), order.project.archive.folder.clone()));
+                self.orders.insert(job, order);
+            }
+            Err(fail) => drop(tell.send(Err(fail))),
+        }
+    }
+
+    /// Puts a job into the history, under a new id.
+    fn keep(&mut self, order: &Order) -> Result<JobId, Fail> {
+        let archive = &order.project.archive;
+        let now = crate::clock::now();
+        let store = |error: crate::store::StoreError| Fail::because("the history cannot be read", &error);
+        let mut stamp = now;
+        let job = loop {
+            let job = job_at(&order.queued.pipeline, stamp);
+            let taken = self.orders.contains_key(&job)
+                || archive.ask(false, |reader| reader.job_exists(&job)).map_err(store)?;
+            if !taken {
+                break job;
+            }
+            stamp += jiff::SignedDuration::from_millis(1);
+        };
+        let event = Event::RunQueued(Box::new(order.queued.clone()));
+        self.append(&archive.folder, stamped(&job, 0, now, event))?;
+        Ok(job)
+    }
+
+    fn append(&mut self, folder: &Path, event: Stamped) -> Result<(), Fail> {
+        if !self.journals.contains_key(folder) {
+            let tell = Box::new(|result: Result<u64, crate::store::StoreError>| {
+                if let Err(error) = result {
+                    tracing::error!(%error, "a job could not be kept");
+                }
+            });
+            let writer = Writer::open(folder, tell).map_err(|error| Fail::because("no job can be kept", &error))?;
+            self.journals.insert(folder.to_owned(), writer);
+        }
+        if let Some(writer) = self.journals.get_mut(folder) {
+            writer.append(vec![event], Vec::new());
+        }
+        Ok(())
+    }
+
+    /// Tells those who asked for jobs, once these are on disk.
+    fn answer(&mut self) {
+        let mut lost: HashMap<PathBuf, Fail> = HashMap::new();
+        for (folder, writer) in &mut self.journals {
+            if let Err(error) = writer.flush() {
+                lost.insert(folder.clone(), Fail::because("no job can be kept", &error));
+            }
+        }
+        for folder in lost.keys() {
+            self.journals.remove(folder);
+        }
+        for (tell, job, folder) in std::mem::take(&mut self.answers) {
+            let answer = match lost.get(&folder) {
+                None => Ok(job),
+                Some(fail) => {
+                    self.desk.over(&job);
+                    self.orders.remove(&job);
+                    Err(Fail::Surroundings(fail.plain()))
+                }
+            };
+            drop(tell.send(answer));
+        }
+    }
+
+    /// Lets jobs begin.
+    fn call(&mut self) {
+        self.held.clear();
+        if self.ending.is_some() {
+            return;
+        }
+        let Self { desk, locks, held, orders, .. } = self;
+        let project = |number| orders.values().find(|order| order.number == number).map(|order| &order.project);
+        let called = desk.call(|number| match locks.get(&number) {
+            Some(lock) => lock.tidy,
+            None => match project(number).map(|project| lock(project)) {
+                Some(Ok(lock)) => {
+                    locks.insert(number, Held { _lock: lock, tidy: false });
+                    true
+                }
+                Some(Err(who)) => {
+                    held.insert(number, who);
+                    false
+                }
+                None => false,
+            },
+        });
+        for job in called {
+            self.begin(job);
+        }
+        // A lock that nobody came to need.
+        self.locks.retain(|number, _| self.desk.at_work(*number));
+    }
+
+    fn begin(&mut self, job: JobId) {
+        let Some(order) = self.orders.remove(&job) else { return };
+        let number = order.number;
+        let untidy = self.locks.get(&number).is_some_and(|held| !held.tidy);
+        let (signals, received) = signals::unbounded_channel();
+        let work = work::Job {
+            id: job.clone(),
+            order,
+            site: self.site.clone(),
+            untidy,
+            permits: Arc::clone(&self.permits),
+            to: self.to.clone(),
+        };
+        let thread = std::thread::Builder::new().name(format!("kiln-job-{number}"));
+        match thread.spawn(move || work.carry_out(received)) {
+            Ok(thread) => drop(self.at_work.insert(job, AtWork { number, signals, thread })),
+            Err(error) => {
+                tracing::error!(%error, %job, "no thread for a job");
+                self.desk.over(&job);
+            }
+        }
+    }
+
+    /// A job is at work no more.
+    fn gone(&mut self, job: &JobId) {
+        if let Some(at_work) = self.at_work.remove(job) {
+            if at_work.thread.join().is_err() {
+                tracing::error!(%job, "a job crashed: this is a bug");
+            }
+            if !self.desk.at_work(at_work.number) {
+                self.locks.remove(&at_work.number);
+            }
+        }
+    }
+
+    fn abort(&mut self, job: &JobId, why: &'static str) -> bool {
+        if let Some(order) = self.orders.remove(job) {
+            self.desk.over(job);
+            let event = stamped(job, 1, crate::clock::now(), aborted(why));
+            if let Err(fail) = self.append(&order.project.archive.folder, event) {
+                tracing::error!(%job, "the end of a job cannot be kept: {}", fail.plain());
+            }
+            order.project.archive.grown();
+            return true;
+        }
+        // A job that has just ended hears nothing.
+        let was_here = self.at_work.get(job).is_some_and(|at_work| at_work.signals.send(why).is_ok());
+        if was_here {
+            self.asked.insert(job.clone(), why);
+        }
+        was_here
+    }
+
+    fn end(&mut self, why: &'static str) {
+        self.ending = Some(why);
+        let all: Vec<JobId> = self.desk.jobs().cloned().collect();
+        for job in all {
+            self.abort(&job, why);
+        }
+    }
+
+    fn why(&self, job: &JobId) -> Option<Wait> {
+        let (number, why) = self.desk.waits(job)?;
+        let process = || self.held.get(&number).map_or(Wait::Turn, |who| Wait::Process(who.clone()));
+        Some(why.unwrap_or_else(process))
+    }
+
+    /// Tells the history that jobs ended which waited when a server died.
+    fn finish_the_dead(&mut self, archive: &Archive) -> Result<(), Fail> {
+        let store = |error: crate::store::StoreError| Fail::because("the history cannot be read", &error);
+        let queued = RunFilter { state: Some(JobState::Queued), ..RunFilter::default() };
+        for row in archive.ask(Vec::new(), |reader| reader.runs(&queued)).map_err(store)? {
+            self.append(&archive.folder, stamped(&row.id, 1, crate::clock::now(), aborted(DIED)))?;
+        }
+        Ok(())
+    }
+}
+
+fn aborted(why: &str) -> Event {
+    Event::RunEnded(RunEnded { state: JobState::Aborted, why: Some(why.to_owned()), counts: Counts::default() })
+}
+
+/// Takes the lock of a project's pipeline, or says who has it.
+fn lock(project: &Project) -> Result<Locks, String> {
+    let loaded = project.loaded();
+    lock_of(&loaded.pipeline.name, &project.archive.folder, &loaded.root).map_err(|fail| fail.plain())
+}
+
+/// An event of a job that is not driven.
+pub(crate) fn stamped(job: &JobId, seq: u64, at: jiff::Timestamp, event: Event) -> Stamped {
+    Stamped { version: VERSION, job: job.clone(), seq, at, elapsed_ms: 0, event }
+}

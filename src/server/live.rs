@@ -1,0 +1,157 @@
+//! Server-sent events: what happens in a job, and what is added to the log of an activity. The history and the log's file are
+//! the only queues: a stream that is told of news looks there for what is behind its place, so a slow reader costs nothing.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use futures::{Stream, StreamExt};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use crate::base::job::JobId;
+use crate::server::App;
+use crate::server::archive::Archive;
+use crate::server::error::ApiError;
+use crate::server::logs;
+use crate::server::reply::{Reply, stream};
+use crate::store::StoreError;
+use crate::view::StepState;
+
+/// How long a stream is silent before it says that it is still there.
+const STILL_THERE: Duration = Duration::from_secs(15);
+/// How often the history and the logs are looked at while someone follows them.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// The type of a stream.
+const KIND: &str = "text/event-stream;charset=utf-8";
+/// So many events are read at a time.
+const EVENTS: usize = 256;
+
+/// What a stream follows.
+pub(crate) struct Follow {
+    archive: Arc<Archive>,
+    pipeline: String,
+    job: JobId,
+    news: watch::Receiver<u64>,
+    what: What,
+    done: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+enum What {
+    /// The events from this number on.
+    Events(u64),
+    /// The log of a step from this byte on.
+    Log(String, u64),
+}
+
+impl Follow {
+    fn new(app: &App, archive: &Arc<Archive>, pipeline: &str, job: JobId, what: What) -> Result<Self, ApiError> {
+        let place = Arc::clone(&app.streams).try_acquire_owned();
+        let place = place.map_err(|_| ApiError::busy("as many streams as may be are open"))?;
+        let (archive, news) = (Arc::clone(archive), archive.follow());
+        Ok(Self { archive, pipeline: pipeline.to_owned(), job, news, what, done: false, _place: place })
+    }
+
+    /// The next piece of the stream; none when all has been told.
+    async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
+        loop {
+            if self.done {
+                return Ok(None);
+            }
+            self.news.mark_unchanged();
+            let (text, follow) = tokio::task::spawn_blocking(move || self.look()).await.map_err(io::Error::other)??;
+            self = follow;
+            if !text.is_empty() {
+                return Ok(Some((text.into(), self)));
+            }
+            if self.done {
+                return Ok(None);
+            }
+            if tokio::time::timeout(STILL_THERE, self.news.changed()).await.is_err() {
+                return Ok(Some((Bytes::from_static(b": still there\n\n"), self)));
+            }
+        }
+    }
+
+    fn look(mut self) -> io::Result<(String, Self)> {
+        let store = |error: StoreError| io::Error::other(error.to_string());
+        // Whether it is over is asked first: what is read afterwards is then all there is.
+        let standing = self.archive.run(&self.pipeline, &self.job).map_err(store)?;
+        let Some(standing) = standing else {
+            self.done = true;
+            return Ok((String::new(), self));
+        };
+        let over = standing.row.state.is_over();
+        let mut text = String::new();
+        match &mut self.what {
+            What::Events(next) => {
+                let events = self.archive.ask(Vec::new(), |reader| reader.events(&self.job, *next)).map_err(store)?;
+                self.done = over && events.len() <= EVENTS;
+                for event in events.iter().take(EVENTS) {
+                    *next = event.seq + 1;
+                    let json = serde_json::to_string(event).map_err(io::Error::other)?;
+                    text += &message(&event.seq.to_string(), "event", &json);
+                }
+            }
+            What::Log(step, offset) => {
+                let view = standing.view.step(step);
+                let ended = view.is_none_or(|step| {
+                    !matches!(step.state, StepState::Waiting | StepState::Running | StepState::Publishing)
+                });
+                let files = view.map(|step| logs::files(&self.archive.folder, step)).unwrap_or_default();
+                let part = logs::part(&files, *offset)?;
+                let part = part.slice(..whole_characters(&part));
+                if part.is_empty() {
+                    self.done = over || ended;
+                } else {
+                    *offset += part.len() as u64;
+                    let json = serde_json::to_string(&String::from_utf8_lossy(&part)).map_err(io::Error::other)?;
+                    text += &message(&offset.to_string(), "log", &json);
+                }
+            }
+        }
+        if self.done {
+            text += &message("", "end", &serde_json::json!({ "state": standing.row.state.word() }).to_string());
+        }
+        Ok((text, self))
+    }
+}
+
+/// A message. `data` has no line end: it is JSON on one line.
+fn message(id: &str, kind: &str, data: &str) -> String {
+    let id = if id.is_empty() { String::new() } else { format!("id: {id}\n") };
+    format!("{id}event: {kind}\ndata: {data}\n\n")
+}
+
+/// The events of a job from number `from` on.
+pub(crate) fn events(app: &App, archive: &Arc<Archive>, pipeline: &str, job: JobId, from: u64) -> Reply {
+    let follow = Follow::new(app, archive, pipeline, job, What::Events(from))?;
+    Ok(stream(KIND, pieces(follow)))
+}
+
+/// The log of a step of a job from byte `from` on.
+pub(crate) fn log(app: &App, archive: &Arc<Archive>, pipeline: &str, job: JobId, step: &str, from: u64) -> Reply {
+    let follow = Follow::new(app, archive, pipeline, job, What::Log(step.to_owned(), from))?;
+    Ok(stream(KIND, pieces(follow)))
+}
+
+fn pieces(follow: Follow) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    futures::stream::try_unfold(follow, Follow::next).boxed()
+}
+
+/// Looks after the history for those who follow it: runs of other processes are seen by looking only.
+pub(crate) async fn look(app: Arc<App>) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        app.archives.iter().filter(|archive| archive.followed()).for_each(|archive| archive.grown());
+    }
+}
+
+/// The bytes as far as they are whole characters: what is cut comes with the next part.
+fn whole_characters(part: &[u8]) -> usize {
+    match std::str::from_utf8(part) {
+        Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => error.valid_up_to(),
+        _ => part.len(),
+    }
+}

@@ -1,0 +1,159 @@
+//! The logs of a job as text: of one activity its files one behind the other, of the whole job what happened with what the
+//! steps printed below it. Read from the files in parts, no faster than the reader takes them.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use axum::body::Bytes;
+use futures::Stream;
+
+use crate::event::{Event, Stamped};
+use crate::view::{RunView, StepView};
+
+/// So much is read at a time.
+const PART: usize = 64 << 10;
+/// So much of a log is looked at for its last lines.
+const TAIL: u64 = 16 << 10;
+
+/// A piece of a log.
+#[derive(Clone, Debug)]
+pub(crate) enum Piece {
+    Text(String),
+    File(PathBuf),
+}
+
+/// The files of a step: one for each attempt so far.
+pub(crate) fn files(folder: &Path, step: &StepView) -> Vec<PathBuf> {
+    let Some(stem) = step.log.strip_suffix(&format!("{}.log", step.attempt)) else { return Vec::new() };
+    (1..=step.attempt).map(|attempt| folder.join(format!("{stem}{attempt}.log"))).collect()
+}
+
+/// The log of a whole job, from its events.
+pub(crate) fn whole(folder: &Path, events: &[Stamped], more: &str) -> Vec<Piece> {
+    let view = RunView::fold(events);
+    let mut pieces = Vec::new();
+    for event in events {
+        if let Event::StepEnded(ended) = &event.event
+            && let Some(step) = view.step(&ended.step)
+        {
+            pieces.extend(files(folder, step).into_iter().rev().take(1).map(Piece::File));
+        }
+        if let Some((level, line)) = line(event) {
+            pieces.push(Piece::Text(format!("{} {level} [kiln.run]  - {line}\n", head(event))));
+        }
+    }
+    for step in view.in_state(crate::view::StepState::Running) {
+        pieces.extend(files(folder, step).into_iter().rev().take(1).map(Piece::File));
+    }
+    if !more.is_empty() {
+        pieces.push(Piece::Text(format!("{more}\n")));
+    }
+    pieces
+}
+
+/// The beginning of a line, as DSS writes it.
+fn head(event: &Stamped) -> String {
+    let at = event.at.to_zoned_datetime(jiff::tz::TimeZone::UTC);
+    format!("[{}] [kiln]", at.strftime("%Y/%m/%d-%H:%M:%S.%3f"))
+}
+
+/// What an event says in a log.
+fn line(event: &Stamped) -> Option<(&'static str, String)> {
+    Some(match &event.event {
+        Event::RunQueued(queued) => ("[INFO]", format!("asked for by {}", queued.by)),
+        Event::RunStarted(run) => (
+            "[INFO]",
+            format!("{} of {}, {} steps, {} up to date", run.mode, run.pipeline, run.steps.len(), run.up_to_date),
+        ),
+        Event::StepStarted { step, attempt, command, .. } => {
+            ("[INFO]", format!("{step}: attempt {attempt}: {command}"))
+        }
+        Event::StepEnded(ended) => match &ended.failure {
+            Some(failure) => ("[ERROR]", format!("{}: {}", ended.step, failure.message)),
+            None => ("[INFO]", format!("{}: done in {} ms", ended.step, ended.took_ms)),
+        },
+        Event::StepCurrent { step } => ("[INFO]", format!("{step}: up to date")),
+        Event::StepSkipped { step, because } => (
+            "[WARN]",
+            format!("{step}: skipped{}", because.as_ref().map(|b| format!(" because of {b}")).unwrap_or_default()),
+        ),
+        Event::RunStopping { cause } => ("[WARN]", format!("nothing more starts: {cause}")),
+        Event::RunEnded(end) => {
+            ("[INFO]", format!("{}{}", end.state, end.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default()))
+        }
+        Event::StepPublishing { .. } => return None,
+    })
+}
+
+/// The pieces one behind the other from byte `offset` on. A file that is not there (yet) is empty.
+pub(crate) fn stream(pieces: Vec<Piece>, offset: u64) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    let state = Some((pieces.into_iter(), None::<File>, offset));
+    futures::stream::try_unfold(state, |state| async move {
+        let Some((mut pieces, mut file, mut skip)) = state else { return Ok(None) };
+        let read = tokio::task::spawn_blocking(move || {
+            let part = next(&mut pieces, &mut file, &mut skip)?;
+            io::Result::Ok(part.map(|part| (part, Some((pieces, file, skip)))))
+        });
+        read.await.map_err(io::Error::other)?
+    })
+}
+
+fn next(pieces: &mut std::vec::IntoIter<Piece>, open: &mut Option<File>, skip: &mut u64) -> io::Result<Option<Bytes>> {
+    loop {
+        if let Some(file) = open {
+            let mut part = vec![0; PART];
+            let n = file.read(&mut part)?;
+            if n > 0 {
+                part.truncate(n);
+                return Ok(Some(part.into()));
+            }
+            *open = None;
+        }
+        match pieces.next() {
+            None => return Ok(None),
+            Some(Piece::Text(text)) => {
+                let from = usize::try_from(*skip).unwrap_or(usize::MAX).min(text.len());
+                *skip -= from as u64;
+                if from < text.len() {
+                    return Ok(Some(Bytes::from(text.into_bytes().split_off(from))));
+                }
+            }
+            Some(Piece::File(path)) => match File::open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                opened => {
+                    let mut file = opened?;
+                    let length = file.metadata()?.len();
+                    let from = (*skip).min(length);
+                    *skip -= from;
+                    file.seek(SeekFrom::Start(from))?;
+                    *open = Some(file);
+                }
+            },
+        }
+    }
+}
+
+/// What of some files is behind byte `offset`, not more than one part. Returns the bytes, and where they end.
+pub(crate) fn part(files: &[PathBuf], offset: u64) -> io::Result<Bytes> {
+    let pieces: Vec<_> = files.iter().cloned().map(Piece::File).collect();
+    let mut skip = offset;
+    Ok(next(&mut pieces.into_iter(), &mut None, &mut skip)?.unwrap_or_default())
+}
+
+/// The last lines of a file.
+pub(crate) fn tail(path: &Path, lines: usize) -> Vec<String> {
+    let read = || {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL).read_to_end(&mut bytes)?;
+        io::Result::Ok(bytes)
+    };
+    let bytes = read().unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let mut last: Vec<String> = text.lines().rev().take(lines).map(str::to_owned).collect();
+    last.reverse();
+    last
+}

@@ -1,0 +1,236 @@
+//! The job server: the jobs API of DSS over HTTP, for pipeline files of this machine. Puts the parts together; the parts do
+//! not know one another but through [`App`].
+
+mod archive;
+mod audit;
+pub(crate) mod auth;
+mod desk;
+mod dss;
+mod error;
+mod http;
+mod jobs;
+mod live;
+mod logs;
+mod pages;
+mod project;
+mod query;
+mod reply;
+mod route;
+mod router;
+mod sign_in;
+#[cfg(test)]
+mod tests;
+mod touch;
+mod work;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::base::job::JobId;
+use crate::exit;
+use crate::server::archive::Archive;
+use crate::server::auth::door::Door;
+use crate::server::auth::keys::Keys;
+use crate::server::auth::session::Sessions;
+use crate::server::auth::slow::Slow;
+use crate::server::jobs::Jobs;
+use crate::server::project::Project;
+use crate::server::route::{Call, Route};
+use crate::session::Site;
+use crate::session::fail::Fail;
+use crate::signal::Os;
+
+/// The version of DSS whose API this speaks.
+pub(crate) const DSS_VERSION: &str = "14.0.0";
+/// So many streams of events are open at a time.
+const STREAMS: usize = 128;
+
+/// How long connections may take to end once everything else has.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What the server is started with.
+pub(crate) struct Options {
+    /// The pipeline files.
+    pub(crate) files: Vec<PathBuf>,
+    /// Where it listens.
+    pub(crate) listen: SocketAddr,
+    /// The keys that it knows.
+    pub(crate) key_file: Option<PathBuf>,
+    /// So many jobs run at once.
+    pub(crate) max_jobs: usize,
+    /// So many steps run at once, in all jobs together.
+    pub(crate) max_activities: usize,
+    /// Whether a link is told that signs a browser in.
+    pub(crate) link: bool,
+}
+
+/// Something that whoever started the server wants to know.
+pub(crate) enum Notice<'a> {
+    /// It listens here.
+    Listening(SocketAddr),
+    /// A browser that follows this is signed in, once.
+    Link(String),
+    /// The key that it made for itself is in this file.
+    Key(PathBuf),
+    /// A pipeline file has changed and was read again.
+    ReadAgain(&'a str),
+    /// A pipeline file has changed and has mistakes: what it said before counts.
+    Broken(&'a Fail),
+    /// It ends, and waits for what runs.
+    Ending(&'a str),
+}
+
+/// Tells whoever started the server.
+pub(crate) type Tell = Arc<dyn Fn(Notice<'_>) + Send + Sync>;
+
+/// All that requests are answered with.
+pub(crate) struct App {
+    pub(crate) site: Site,
+    pub(crate) projects: Vec<Arc<Project>>,
+    pub(crate) archives: Vec<Arc<Archive>>,
+    pub(crate) jobs: Jobs,
+    pub(crate) keys: Keys,
+    pub(crate) sessions: Sessions,
+    pub(crate) slow: Slow,
+    pub(crate) door: Door,
+    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) port: u16,
+}
+
+impl Call {
+    /// Notes in the audit log what someone does.
+    pub(crate) fn note(&self, what: &str, job: &JobId, about: &str) {
+        let (Some(who), Some(project)) = (&self.who, &self.project) else { return };
+        let line = audit::Line {
+            at: crate::clock::now().to_string(),
+            key: &who.key,
+            from: self.peer,
+            what,
+            project: &project.key(),
+            job: job.as_str(),
+            about,
+        };
+        audit::note(&project.archive.folder, &line);
+    }
+}
+
+/// All routes.
+pub(crate) fn routes() -> impl Iterator<Item = &'static Route> {
+    dss::ROUTES.iter().chain(sign_in::ROUTES).chain(pages::ROUTES)
+}
+
+/// Serves until a signal comes, and then until what runs has ended.
+pub(crate) fn serve(site: Site, options: Options, tell: &Tell) -> Result<u8, Fail> {
+    if !options.listen.ip().is_loopback() && options.key_file.is_none() {
+        let help = "give --api-key-file FILE, or listen on 127.0.0.1".to_owned();
+        return Err(Fail::Usage(format!("--listen {}: others can reach this address", options.listen), Some(help)));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Fail::because("the server cannot run", &error))?;
+    let (projects, archives) = open(&site, &options, tell)?;
+    let keys = keys(&options, &archives, tell)?;
+    runtime.block_on(async {
+        let signals = Os::catch().map_err(|error| Fail::because("signals", &error))?;
+        let listener = TcpListener::bind(options.listen).await;
+        let at = |error: io::Error| Fail::because(&format!("--listen {}", options.listen), &error);
+        let listener = listener.map_err(at)?;
+        let address = listener.local_addr().map_err(at)?;
+        let door = Door::new(address, keys.hosts.clone());
+        let jobs = Jobs::begin(site.clone(), &archives, options.max_jobs, options.max_activities)?;
+        let app = App {
+            site,
+            projects,
+            archives,
+            jobs,
+            keys,
+            sessions: Sessions::default(),
+            slow: Slow::default(),
+            door,
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            port: address.port(),
+        };
+        let app = Arc::new(app);
+        if let Some(who) = app.keys.own().filter(|_| options.link) {
+            let token = app.sessions.link(who.clone())?;
+            tell(Notice::Link(format!("http://{address}/sign-in/{token}")));
+        }
+        run(app, listener, signals, tell).await;
+        Ok(exit::OK)
+    })
+}
+
+type Opened = (Vec<Arc<Project>>, Vec<Arc<Archive>>);
+
+/// Opens the projects, and the histories that they are kept in.
+fn open(site: &Site, options: &Options, tell: &Tell) -> Result<Opened, Fail> {
+    let mut archives = Vec::new();
+    let mut projects: Vec<Arc<Project>> = Vec::new();
+    for file in &options.files {
+        let project = Project::open(file, site, Arc::clone(tell), &mut archives)?;
+        let key = project.key();
+        if let Some(other) = projects.iter().find(|other| other.key() == key) {
+            let message = format!("{} and {} are both project {key}", other.file().display(), file.display());
+            let help = "say `project = \"…\"` in one of them".to_owned();
+            return Err(Fail::Usage(message, Some(help)));
+        }
+        projects.push(Arc::new(project));
+    }
+    Ok((projects, archives))
+}
+
+fn keys(options: &Options, archives: &[Arc<Archive>], tell: &Tell) -> Result<Keys, Fail> {
+    match (&options.key_file, archives.first()) {
+        (Some(file), _) => Keys::read(file),
+        (None, Some(archive)) => {
+            let key = auth::keys::own(&archive.folder)?;
+            tell(Notice::Key(archive.folder.join("api-key")));
+            Ok(Keys::one(&key))
+        }
+        (None, None) => Err(Fail::Usage("there is no pipeline file to serve".to_owned(), None)),
+    }
+}
+
+async fn run(app: Arc<App>, listener: TcpListener, signals: Os, tell: &Tell) {
+    let (stop, stopped) = watch::channel(false);
+    let (signal, mut caught) = mpsc::unbounded_channel();
+    if let Ok(address) = listener.local_addr() {
+        tell(Notice::Listening(address));
+    }
+    let serving = http::accept(listener, Arc::clone(&app), stopped);
+    let ending = async {
+        let Some(name) = caught.recv().await else { return };
+        tell(Notice::Ending(name));
+        app.jobs.end(name);
+        let jobs = Arc::clone(&app);
+        let mut ended = tokio::task::spawn_blocking(move || jobs.jobs.join());
+        loop {
+            tokio::select! {
+                _ = &mut ended => break,
+                Some(name) = caught.recv() => app.jobs.end(name),
+            }
+        }
+        stop.send_replace(true);
+    };
+    let work = async {
+        let mut serving = std::pin::pin!(serving);
+        let ended = tokio::select! {
+            () = &mut serving => false,
+            () = ending => true,
+        };
+        // Whoever watched may hear of the end; then nobody is waited for.
+        if ended && tokio::time::timeout(LAST_WORDS, serving).await.is_err() {
+            tracing::debug!("connections were broken off");
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = signals.pump(signal) => {}
+        () = live::look(Arc::clone(&app)) => {}
+    }
+}

@@ -1,0 +1,174 @@
+//! The projects that are served: each a pipeline file, read again when it has changed. Does not know what is asked of them.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::base::file::FileStat;
+use crate::base::id::{NodeId, RecipeId};
+use crate::pipeline::dss_wire::Target;
+use crate::pipeline::types::{Kind, Node, Pipeline};
+use crate::server::archive::Archive;
+use crate::server::{Notice, Tell};
+use crate::session::fail::Fail;
+use crate::session::load::{self, Given, Loaded};
+use crate::session::{Site, state};
+
+/// A project.
+pub(crate) struct Project {
+    file: PathBuf,
+    tell: Tell,
+    now: Mutex<Now>,
+    /// Where its runs are kept.
+    pub(crate) archive: Arc<Archive>,
+}
+
+struct Now {
+    stat: Option<FileStat>,
+    loaded: Arc<Loaded>,
+}
+
+impl Project {
+    /// Opens a project. `archives` has what was opened for others.
+    pub(crate) fn open(file: &Path, site: &Site, tell: Tell, archives: &mut Vec<Arc<Archive>>) -> Result<Self, Fail> {
+        let stat = stat(file);
+        let loaded = Arc::new(load::load(file, &Given::default())?);
+        let folder = state(site, &loaded.root);
+        let archive = match archives.iter().find(|archive| archive.folder == folder) {
+            Some(archive) => Arc::clone(archive),
+            None => {
+                let archive = Arc::new(Archive::open(folder)?);
+                archives.push(Arc::clone(&archive));
+                archive
+            }
+        };
+        Ok(Self { file: file.to_owned(), tell, now: Mutex::new(Now { stat, loaded }), archive })
+    }
+
+    /// The pipeline as it is in the file. While the file has mistakes, as it last had none.
+    pub(crate) fn loaded(&self) -> Arc<Loaded> {
+        let mut now = self.lock();
+        let stat = stat(&self.file);
+        if stat != now.stat {
+            now.stat = stat;
+            match load::load(&self.file, &Given::default()) {
+                Ok(loaded) => self.replace(&mut now, loaded),
+                Err(fail) => (self.tell)(Notice::Broken(&fail)),
+            }
+        }
+        Arc::clone(&now.loaded)
+    }
+
+    /// The pipeline as it is in the file now, for a job of its own.
+    ///
+    /// # Errors
+    /// The mistakes in the file.
+    pub(crate) fn fresh(&self) -> Result<Loaded, Fail> {
+        let loaded = load::load(&self.file, &Given::default())?;
+        if loaded.source.text != self.lock().loaded.source.text {
+            drop(self.loaded());
+        }
+        Ok(loaded)
+    }
+
+    /// The key of the project.
+    pub(crate) fn key(&self) -> String {
+        self.loaded().pipeline.project.clone()
+    }
+
+    /// The file.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    fn replace(&self, now: &mut Now, loaded: Loaded) {
+        if loaded.source.text != now.loaded.source.text {
+            (self.tell)(Notice::ReadAgain(&loaded.source.name));
+            now.loaded = Arc::new(loaded);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn stat(file: &Path) -> Option<FileStat> {
+    let metadata = fs::metadata(file).ok()?;
+    let ns = |secs: i64, nsecs: i64| secs.saturating_mul(1_000_000_000).saturating_add(nsecs);
+    Some(FileStat {
+        size: metadata.size(),
+        mtime_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
+        ctime_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
+        inode: metadata.ino(),
+    })
+}
+
+/// The names of a pipeline as DSS has them.
+pub(crate) trait Names {
+    /// The name of a dataset, or the id of another node.
+    fn id_of(&self, node: NodeId) -> String;
+    /// The name of a recipe. One that is written in its node is called after it, as DSS does it.
+    fn recipe_name(&self, recipe: RecipeId) -> String;
+    /// The key of a node in references: with its project where that is another one.
+    fn reference(&self, node: NodeId) -> String;
+    /// The recipe of that name.
+    fn recipe_named(&self, name: &str) -> Option<RecipeId>;
+    /// What an output of a request names.
+    fn find(&self, target: &Target) -> Option<NodeId>;
+}
+
+impl Names for Pipeline {
+    fn id_of(&self, node: NodeId) -> String {
+        let node = &self.nodes[node];
+        node.id.clone().unwrap_or_else(|| node.name.clone())
+    }
+
+    fn recipe_name(&self, recipe: RecipeId) -> String {
+        let name = &self.recipes[recipe].name;
+        let inline = self.node(name).is_some();
+        if !inline {
+            return name.clone();
+        }
+        let mut called = format!("compute_{name}");
+        while self.names.contains_key(&called) {
+            called.push('_');
+        }
+        called
+    }
+
+    fn reference(&self, node: NodeId) -> String {
+        match self.nodes[node].project.as_ref().filter(|project| **project != self.project) {
+            Some(project) => format!("{project}.{}", self.id_of(node)),
+            None => self.id_of(node),
+        }
+    }
+
+    fn recipe_named(&self, name: &str) -> Option<RecipeId> {
+        self.recipes.ids().find(|id| self.recipe_name(*id) == name)
+    }
+
+    fn find(&self, target: &Target) -> Option<NodeId> {
+        let (project, name) = match target.id.split_once('.') {
+            Some((project, name)) if self.nodes.values().any(|node| node.project.as_deref() == Some(project)) => {
+                (project, name)
+            }
+            _ => (target.project.as_str(), target.id.as_str()),
+        };
+        let fits =
+            |node: &Node| kind(node.kind) == target.kind && node.project.as_ref().unwrap_or(&self.project) == project;
+        let by_id = self.nodes.iter().find(|(id, node)| fits(node) && self.id_of(*id) == name);
+        let found = by_id.or_else(|| self.nodes.iter().find(|(_, node)| fits(node) && node.name == name));
+        found.map(|(id, _)| id)
+    }
+}
+
+/// The type of a node in requests.
+pub(crate) fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Dataset => "DATASET",
+        Kind::Folder => "MANAGED_FOLDER",
+        Kind::Model => "SAVED_MODEL",
+    }
+}

@@ -1,0 +1,100 @@
+//! The table of routes: what may be asked, with which right, and who answers. Does not know what the answers are.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::http::{HeaderMap, Method};
+use futures::future::BoxFuture;
+
+use crate::server::App;
+use crate::server::auth::{Right, Who};
+use crate::server::error::ApiError;
+use crate::server::project::Project;
+use crate::server::query::Query;
+use crate::server::reply::Reply;
+
+/// Something that may be asked.
+pub(crate) struct Route {
+    /// How.
+    pub(crate) method: Method,
+    /// Where: below both prefixes of the API, or below the root for [`Below::Root`]. No slash at the end.
+    pub(crate) path: &'static str,
+    /// Below what.
+    pub(crate) below: Below,
+    /// What it takes.
+    pub(crate) needs: Needs,
+    /// Who answers.
+    pub(crate) answer: Answer,
+}
+
+/// Where a route lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Below {
+    /// Below `/public/api` and `/dip/publicapi`.
+    Api,
+    /// Below `/`.
+    Root,
+}
+
+/// What a request takes to be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// Nothing.
+    Nothing,
+    /// Any key.
+    Key,
+    /// Any key; a browser without one is sent to where it signs in.
+    Page,
+    /// A right on the project that the path names.
+    Right(Right),
+}
+
+/// Who answers a request.
+pub(crate) type Answer = fn(Call) -> BoxFuture<'static, Reply>;
+
+impl Route {
+    /// A route of the API.
+    pub(crate) const fn api(method: Method, path: &'static str, needs: Needs, answer: Answer) -> Self {
+        Self { method, path, below: Below::Api, needs, answer }
+    }
+
+    /// A route outside the API.
+    pub(crate) const fn root(method: Method, path: &'static str, needs: Needs, answer: Answer) -> Self {
+        Self { method, path, below: Below::Root, needs, answer }
+    }
+}
+
+/// A request that may be answered.
+pub(crate) struct Call {
+    pub(crate) app: Arc<App>,
+    /// Who asks; nobody where nothing is needed.
+    pub(crate) who: Option<Who>,
+    /// The address it comes from.
+    pub(crate) peer: IpAddr,
+    /// The project that the path names.
+    pub(crate) project: Option<Arc<Project>>,
+    /// What the path names, in order.
+    pub(crate) names: Vec<(String, String)>,
+    pub(crate) query: Query,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Call {
+    /// What the path says for a placeholder.
+    pub(crate) fn name(&self, placeholder: &str) -> Result<&str, ApiError> {
+        let found = self.names.iter().find(|(name, _)| name == placeholder);
+        found.map(|(_, value)| value.as_str()).ok_or_else(|| ApiError::broken(format!("no {placeholder} in the path")))
+    }
+
+    /// The project of the path.
+    pub(crate) fn project(&self) -> Result<&Arc<Project>, ApiError> {
+        self.project.as_ref().ok_or_else(|| ApiError::broken("no project in the path"))
+    }
+
+    /// Who asks.
+    pub(crate) fn who(&self) -> Result<&Who, ApiError> {
+        self.who.as_ref().ok_or_else(|| ApiError::unknown_key("this needs a key"))
+    }
+}

@@ -1,0 +1,195 @@
+//! From a request to the one who answers it: is it for us, what does it want, may it. Every answer, also to what is not known,
+//! leaves through here.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{RawPathParams, Request};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::response::Response;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use crate::server::auth::session::cookie;
+use crate::server::auth::{Who, shown, shows};
+use crate::server::error::ApiError;
+use crate::server::query::Query;
+use crate::server::reply::see_other;
+use crate::server::route::{Below, Call, Needs, Route};
+use crate::server::{App, DSS_VERSION, routes};
+
+/// No request has a longer body.
+const LONGEST_BODY: usize = 1 << 20;
+/// How long a body may take to come.
+const BODY_TAKES: Duration = Duration::from_secs(10);
+/// Where the API lies.
+pub(crate) const PREFIXES: [&str; 2] = ["/public/api", "/dip/publicapi"];
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
+/// The router with all routes.
+pub(crate) fn router(app: &Arc<App>) -> Router {
+    let mut paths: HashMap<String, MethodRouter> = HashMap::new();
+    for route in routes() {
+        let prefixes: &[&str] = match route.below {
+            Below::Api => &PREFIXES,
+            Below::Root => &[""],
+        };
+        for prefix in prefixes {
+            let router = paths.remove(&format!("{prefix}{}", route.path)).unwrap_or_default();
+            paths.insert(format!("{prefix}{}", route.path), router.merge(method(app, route)));
+        }
+    }
+    let router = paths.into_iter().fold(Router::new(), |router, (path, methods)| router.route(&path, methods));
+    router.method_not_allowed_fallback(wrong_method).fallback(unknown)
+}
+
+fn method(app: &Arc<App>, route: &'static Route) -> MethodRouter {
+    let app = Arc::clone(app);
+    let filter = MethodFilter::try_from(route.method.clone()).unwrap_or(MethodFilter::TRACE);
+    on(filter, move |params: RawPathParams, request: Request| {
+        let app = Arc::clone(&app);
+        async move {
+            let names = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            answer(app, route, names, request).await.unwrap_or_else(ApiError::response)
+        }
+    })
+}
+
+async fn wrong_method(request: Request) -> Response {
+    let (method, path) = (request.method(), shorten(request.uri().path()));
+    ApiError::method(format!("{path} cannot be asked with {method}")).response()
+}
+
+async fn unknown(request: Request) -> Response {
+    let (method, path) = (request.method(), shorten(request.uri().path()));
+    ApiError::none(format!("{method} {path} is not part of this API")).response()
+}
+
+fn shorten(path: &str) -> String {
+    path.chars().take(200).collect()
+}
+
+async fn answer(
+    app: Arc<App>,
+    route: &'static Route,
+    names: Vec<(String, String)>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    app.door.origin(&parts.method, &parts.headers)?;
+    let peer = parts.extensions.get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
+    let who = match route.needs {
+        Needs::Nothing => None,
+        Needs::Page if !shows(&parts.headers) && cookie(&parts.headers, app.port).is_none() => {
+            return Ok(see_other("/sign-in"));
+        }
+        Needs::Key | Needs::Page | Needs::Right(_) => Some(identify(&app, &parts.headers, peer).await?),
+    };
+    let project = names.iter().find(|(name, _)| name == "project").map(|(_, key)| key.as_str());
+    let project = match (project, &who, route.needs) {
+        (Some(key), Some(who), Needs::Right(right)) => Some(allowed(&app, who, right, key)?),
+        _ => None,
+    };
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    let body = read(&parts.headers, body).await?;
+    let call = Call { app, who, peer, project, names, query, headers: parts.headers, body };
+    (route.answer)(call).await
+}
+
+/// Who asks. Takes its time where the key is wrong.
+async fn identify(app: &App, headers: &HeaderMap, peer: IpAddr) -> Result<Who, ApiError> {
+    if let Some(who) = shown(headers).iter().find_map(|key| app.keys.who(key)) {
+        return Ok(who.clone());
+    }
+    if !shows(headers) {
+        let Some(token) = cookie(headers, app.port) else {
+            return Err(ApiError::unknown_key("this needs a key: none was given"));
+        };
+        if let Some(who) = app.sessions.who(&token, crate::clock::now()) {
+            return Ok(who);
+        }
+    }
+    if app.slow.wrong(peer).await {
+        Err(ApiError::unknown_key("this needs a key: the one that was given is not known"))
+    } else {
+        Err(ApiError::slow_down("too many wrong keys"))
+    }
+}
+
+/// The project of that key, if one may do this there. Whoever may not look at a project is not told whether there is one.
+fn allowed(
+    app: &App,
+    who: &Who,
+    right: crate::server::auth::Right,
+    key: &str,
+) -> Result<Arc<crate::server::project::Project>, ApiError> {
+    use crate::server::auth::Right;
+    if !who.may(Right::View, key) {
+        return Err(ApiError::forbidden(format!("key `{}` may not look at project `{key}`", who.key)));
+    }
+    let project = app.projects.iter().find(|project| project.key() == key);
+    let project = project.ok_or_else(|| {
+        let keys: Vec<_> = app.projects.iter().map(|p| p.key()).filter(|key| who.may(Right::View, key)).collect();
+        let near = crate::base::text::did_you_mean(key, keys.iter().map(String::as_str));
+        ApiError::none(format!("project `{key}` does not exist{}", near.map(|n| format!("; {n}")).unwrap_or_default()))
+    })?;
+    if !who.may(right, key) {
+        return Err(ApiError::forbidden(format!(
+            "key `{}` has no right `{}` on project `{key}`",
+            who.key,
+            right.word()
+        )));
+    }
+    Ok(Arc::clone(project))
+}
+
+/// The whole body, if it is not too long and comes in time.
+async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+    let too_long = || ApiError::too_large(format!("a request has {LONGEST_BODY} bytes at most"));
+    let said = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if said.is_some_and(|length| length > LONGEST_BODY as u64) {
+        return Err(too_long());
+    }
+    match tokio::time::timeout(BODY_TAKES, Limited::new(body, LONGEST_BODY).collect()).await {
+        Err(_) => Err(ApiError::too_slow("the rest of the request did not come")),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => Err(too_long()),
+        Ok(Err(error)) => Err(ApiError::wrong(format!("the request cannot be read: {error}"))),
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+    }
+}
+
+/// The request as the routes know it: one slash where there are several, none at the end.
+pub(crate) fn tidy(uri: &Uri) -> Option<Uri> {
+    let path = uri.path();
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let tidy = format!("/{}", parts.join("/"));
+    let whole = match uri.query() {
+        Some(query) => format!("{tidy}?{query}"),
+        None => tidy,
+    };
+    whole.parse().ok()
+}
+
+/// What every answer says.
+pub(crate) fn finish(response: &mut Response) {
+    let headers = response.headers_mut();
+    let mut say = |name: &'static str, value: &'static str| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    say("dss-version", DSS_VERSION);
+    say("dss-api-version", "1");
+    say("server", concat!("kiln/", env!("CARGO_PKG_VERSION")));
+    say("cache-control", "no-store");
+    say("content-security-policy", "default-src 'none'; frame-ancestors 'none'; sandbox");
+    say("cross-origin-resource-policy", "same-origin");
+    say("referrer-policy", "no-referrer");
+    say("x-content-type-options", "nosniff");
+    say("x-frame-options", "DENY");
+}

@@ -1,0 +1,200 @@
+//! One job of the server, on a thread of its own: looks at what is to be done, asks whether it may, and drives the run. Does
+//! not know what else goes on.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::{Semaphore, mpsc as signals, watch};
+
+use crate::base::job::{JobId, JobState};
+use crate::engine::api::{Attempt, Ended, Stop, Updates, Work};
+use crate::event::{Counts, Event, Failure, FailureCode, RunEnded, RunStarted, Stamped};
+use crate::report::api::{Journal, Reporter};
+use crate::run::setup::Policy;
+use crate::server::archive::Archive;
+use crate::server::jobs::{Message, Order, stamped};
+use crate::server::touch::steps;
+use crate::session::fail::Fail;
+use crate::session::load::{self, Given};
+use crate::session::start::{Origin, Ready, Ticket, finish_the_dead, open_journal};
+use crate::session::{Request, Session, Site};
+use crate::view::RunView;
+
+/// A job that is called.
+pub(crate) struct Job {
+    pub(crate) id: JobId,
+    pub(crate) order: Box<Order>,
+    pub(crate) site: Site,
+    /// Whether it has to finish first what runs that died left.
+    pub(crate) untidy: bool,
+    /// How many steps may run in all jobs together.
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) to: Sender<Message>,
+}
+
+/// What became of a job that was called.
+#[derive(PartialEq, Eq)]
+enum Came {
+    ToAnEnd,
+    /// It has to wait again.
+    Back,
+}
+
+/// The name of the signals that ask a job to end.
+pub(crate) type Signals = signals::UnboundedReceiver<&'static str>;
+
+impl Job {
+    /// Does it all, and tells when it is over, whatever happens.
+    pub(crate) fn carry_out(self, signals: Signals) {
+        let archive = Arc::clone(&self.order.project.archive);
+        let mut over = Over { id: self.id.clone(), to: self.to.clone(), archive, back: None };
+        match self.work(signals) {
+            Ok(Came::ToAnEnd) => {}
+            Ok(Came::Back) => over.back = Some(self.order),
+            Err(fail) => {
+                if let Err(lost) = self.end(JobState::Failed, None, Some(fail.plain())) {
+                    tracing::error!(job = %self.id, "the end of a job cannot be kept: {}", lost.plain());
+                }
+            }
+        }
+    }
+
+    fn work(&self, signals: Signals) -> Result<Came, Fail> {
+        let Some(request) = &self.order.request else {
+            let started = Some(self.order.queued.clone());
+            return self.end(JobState::Done, started, None).map(|()| Came::ToAnEnd);
+        };
+        let session = self.session(request)?;
+        let (mut writer, committed) = open_journal(&session.state)?;
+        if self.untidy {
+            finish_the_dead(&session, &mut writer)?;
+            self.tell(Message::Tidied(self.order.number));
+        }
+        let planned = session.plan(true)?;
+        let (tell, told) = mpsc::channel();
+        self.tell(Message::Planned(self.id.clone(), steps(&session, &planned), tell));
+        if !told.recv().unwrap_or(false) {
+            return Ok(Came::Back);
+        }
+        let ticket = Ticket { job: self.id.clone(), began: crate::clock::now(), events: 1 };
+        let policy = Policy { schedule: session.schedule, jobs: session.jobs as usize, max_fail: Some(1), kill: false };
+        let RunStarted { by, again, .. } = self.order.queued.clone();
+        let permits = &self.permits;
+        let ready = Ready::make(&session, planned, ticket, policy, Origin { by, again })?
+            .with(|work| Arc::new(Limited { work, permits: Arc::clone(permits) }));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Fail::because("no run can be driven", &error))?;
+        let driven = runtime.block_on(ready.drive(&mut writer, committed, vec![self.reporter()], signals));
+        if let Some(lost) = driven.lost {
+            tracing::error!(job = %self.id, %lost, "a run was stopped, its history cannot be kept");
+        }
+        writer.close().map_err(|error| Fail::because("the history could not be closed", &error))?;
+        Ok(Came::ToAnEnd)
+    }
+
+    /// The request, understood anew: what was read when it was asked for may have changed while it waited.
+    fn session(&self, request: &Request) -> Result<Session, Fail> {
+        let file = self.order.project.file();
+        let given = Given { vars: &request.vars, project: request.project.as_deref() };
+        let loaded = load::of(file, self.order.source.clone(), &given)?;
+        Session::of(&self.site, loaded, request)
+    }
+
+    fn reporter(&self) -> Box<dyn Reporter> {
+        let archive = Arc::clone(&self.order.project.archive);
+        Box::new(Teller { id: self.id.clone(), to: self.to.clone(), archive })
+    }
+
+    fn tell(&self, message: Message) {
+        // A server that is gone needs no news.
+        drop(self.to.send(message));
+    }
+
+    /// Keeps the end of a job that was not driven.
+    fn end(&self, state: JobState, started: Option<RunStarted>, why: Option<String>) -> Result<(), Fail> {
+        let now = crate::clock::now();
+        let begin = started.map(|started| Event::RunStarted(Box::new(started)));
+        let end = Event::RunEnded(RunEnded { state, why, counts: Counts::default() });
+        let events = begin.into_iter().chain([end]).zip(1..).map(|(event, seq)| stamped(&self.id, seq, now, event));
+        let (mut writer, _) = open_journal(&self.order.project.archive.folder)?;
+        writer.append(events.collect(), Vec::new());
+        writer.close().map_err(|error| Fail::because("the history could not be closed", &error))
+    }
+}
+
+/// Tells the end of a job when it is dropped.
+struct Over {
+    id: JobId,
+    to: Sender<Message>,
+    archive: Arc<Archive>,
+    back: Option<Box<Order>>,
+}
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        let message = match self.back.take() {
+            Some(order) => Message::Back(self.id.clone(), order),
+            None => Message::Over(self.id.clone()),
+        };
+        drop(self.to.send(message));
+        self.archive.grown();
+    }
+}
+
+/// Tells the desk which steps have ended, and those who follow the run that there is more.
+struct Teller {
+    id: JobId,
+    to: Sender<Message>,
+    archive: Arc<Archive>,
+}
+
+impl Reporter for Teller {
+    fn event(&mut self, _: &RunView, event: &Stamped) -> io::Result<()> {
+        let step = match &event.event {
+            Event::StepEnded(ended) => Some(&ended.step),
+            Event::StepCurrent { step } | Event::StepSkipped { step, .. } => Some(step),
+            Event::RunQueued(_)
+            | Event::RunStarted(_)
+            | Event::StepStarted { .. }
+            | Event::StepPublishing { .. }
+            | Event::RunStopping { .. }
+            | Event::RunEnded(_) => None,
+        };
+        if let Some(step) = step {
+            drop(self.to.send(Message::StepOver(self.id.clone(), step.clone())));
+        }
+        self.archive.grown();
+        Ok(())
+    }
+}
+
+/// A step that begins when one of the server's places is free.
+struct Limited {
+    work: Arc<dyn Work>,
+    permits: Arc<Semaphore>,
+}
+
+impl Work for Limited {
+    fn describe(&self) -> String {
+        self.work.describe()
+    }
+
+    fn run(&self, attempt: Attempt, updates: Updates, mut stop: watch::Receiver<Stop>) -> BoxFuture<'static, Ended> {
+        let (work, permits) = (Arc::clone(&self.work), Arc::clone(&self.permits));
+        async move {
+            let asked = stop.clone();
+            let place = tokio::select! {
+                place = permits.acquire_owned() => place.ok(),
+                _ = stop.wait_for(|stop| *stop != Stop::Go) => None,
+            };
+            let Some(_place) = place else {
+                return Ended::Stopped(Failure::new(FailureCode::Stopped, "stopped before it began"));
+            };
+            work.run(attempt, updates, asked).await
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,172 @@
+//! Requests that nobody means well.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use super::ask::{Answer, memory};
+use super::{Server, orders};
+
+/// Reads until the server closes.
+fn closed(mut stream: TcpStream) -> Vec<u8> {
+    let mut said = Vec::new();
+    // A connection that is reset is closed too.
+    drop(stream.read_to_end(&mut said));
+    said
+}
+
+#[test]
+fn silent_and_slow_connections_are_closed() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    let silent = server.connect();
+    let mut half = server.connect();
+    half.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Half").unwrap();
+    let mut idle = server.connect();
+    let port = server.port();
+    idle.write_all(format!("GET /healthz HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n").as_bytes()).unwrap();
+    let mut body = server.connect();
+    let head = server.head("POST", "/public/api/projects/ORDERS/jobs/", "Content-Length: 100\r\n");
+    body.write_all(format!("{head}{{\"out").as_bytes()).unwrap();
+    // Each of these ends because the server closes it.
+    closed(silent);
+    closed(half);
+    assert_eq!(Answer::of(&closed(idle)).status, 200);
+    let slow = Answer::of(&closed(body));
+    assert_eq!(slow.status, 408, "{slow:?}");
+    assert_eq!(server.get("/healthz").status, 200);
+}
+
+#[test]
+fn what_is_too_much_is_refused() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    let jobs = "/public/api/projects/ORDERS/jobs/";
+    let long = server.raw(server.head("POST", jobs, "Content-Length: 99999999\r\n").as_bytes());
+    assert_eq!(long.status, 413, "{long:?}");
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+    let head = server.head("POST", jobs, "Transfer-Encoding: chunked\r\nConnection: close\r\n");
+    let endless = server.raw(format!("{head}{}", chunk.repeat(40)).as_bytes());
+    // It may close before the answer is read, as it was sent more than it takes.
+    assert!([413, 0].contains(&endless.status), "{endless:?}");
+    let header = format!("X-Long: {}\r\n", "x".repeat(64 << 10));
+    assert_eq!(server.raw(server.head("GET", "/healthz", &header).as_bytes()).status, 431);
+    let many: String = (0..200).map(|i| format!("X-{i}: 1\r\n")).collect();
+    assert_eq!(server.raw(server.head("GET", "/healthz", &many).as_bytes()).status, 431);
+    let path = format!("/{}", "x".repeat(64 << 10));
+    assert!([414, 431].contains(&server.get(&path).status));
+    let deep = server.post(jobs, &"[".repeat(100_000));
+    assert_eq!(deep.status, 400, "{deep:?}");
+    for body in ["", "[]", "null", "\"x\"", "{", "\u{0}", "{\"outputs\": 7}", "{\"outputs\": [[]]}", "{\"type\": 7}"] {
+        let answer = server.post(jobs, body);
+        assert_eq!(answer.status, 400, "{body}: {answer:?}");
+        assert!(answer.json()["message"].is_string());
+    }
+    assert_eq!(server.get("/healthz").status, 200);
+}
+
+#[test]
+fn only_requests_to_this_server_from_its_own_pages_count() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    let (port, key) = (server.port(), &server.key);
+    let jobs = "/public/api/projects/ORDERS/jobs/";
+    let ask = |head: &str| server.raw(format!("{head}Connection: close\r\n\r\n").as_bytes());
+    for path in ["/healthz", "/", jobs, "/nothing"] {
+        for host in ["evil.example", "evil.example:80", "localhost.", &format!("localhost.:{port}"), "localhost:1", ""]
+        {
+            let answer = ask(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n"));
+            assert!([400, 421].contains(&answer.status), "{path} {host}: {answer:?}");
+        }
+    }
+    assert_eq!(ask("GET /healthz HTTP/1.1\r\n").status, 400);
+    assert_eq!(ask("GET /healthz HTTP/1.0\r\n").status, 400);
+    for host in ["127.0.0.1", "localhost", "LocalHost", "[::1]"] {
+        assert_eq!(ask(&format!("GET /healthz HTTP/1.1\r\nHost: {host}:{port}\r\n")).status, 200, "{host}");
+    }
+    assert_eq!(ask(&format!("GET http://evil.example/healthz HTTP/1.1\r\nHost: localhost:{port}\r\n")).status, 421);
+    let body = "{\"outputs\":[{\"id\":\"orders\"}]}";
+    for more in
+        ["Origin: http://evil.example", "Origin: null", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site"]
+    {
+        let head =
+            server.head("POST", jobs, &format!("{more}\r\nConnection: close\r\nContent-Length: {}\r\n", body.len()));
+        let answer = server.raw(format!("{head}{body}").as_bytes());
+        assert_eq!(answer.status, 403, "{more}: {answer:?}");
+    }
+    assert_eq!(server.get(jobs).json().as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn what_is_no_http_harms_nothing() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    for bytes in [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(),
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\r\n\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHo st: localhost\r\n\r\n",
+        &[0; 5000],
+    ] {
+        let answer = server.raw(bytes);
+        assert_ne!(answer.status, 200, "{answer:?}");
+    }
+    assert_eq!(server.get("/healthz").status, 200);
+}
+
+#[test]
+fn readers_that_do_not_read_cost_nothing() {
+    let project = orders();
+    let text = project.read("pipeline.toml");
+    project.write("pipeline.toml", text.replace("echo made orders", "head -c 30000000 /dev/zero | tr '\\\\0' x"));
+    let server = Server::start(&project, &[]);
+    let job = server.build("orders");
+    assert_eq!(server.wait(&job), "DONE");
+    let before = memory(server.pid());
+    let log = format!("/public/api/projects/ORDERS/jobs/{job}/log?activity=compute_orders_NP");
+    let readers: Vec<_> = (0..100)
+        .map(|i| {
+            let mut stream = server.connect();
+            let follow = if i % 2 == 0 { "&follow=true" } else { "" };
+            stream.write_all(server.head("GET", &format!("{log}{follow}"), "").as_bytes()).unwrap();
+            // It is being answered: the first bytes are there.
+            stream.read_exact(&mut [0; 9]).unwrap();
+            stream
+        })
+        .collect();
+    // A job is not kept waiting by them.
+    assert_eq!(server.wait(&server.build("report")), "DONE");
+    let after = memory(server.pid());
+    assert!(after < before + (64 << 10), "{before} KiB, then {after} KiB for {} readers", readers.len());
+}
+
+#[test]
+fn a_browser_signs_in_with_a_key() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    let (port, key) = (server.port(), &server.key);
+    let host = format!("Host: localhost:{port}\r\nConnection: close\r\n");
+    let sign_in = |key: &str| {
+        let body = format!("key={key}");
+        server.raw(format!("POST /sign-in HTTP/1.1\r\n{host}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes())
+    };
+    let sent_away = server.raw(format!("GET / HTTP/1.1\r\n{host}\r\n").as_bytes());
+    assert!(sent_away.status == 303 && sent_away.head.contains("location: /sign-in"), "{sent_away:?}");
+    assert_eq!(sign_in("wrong").status, 401);
+    let answer = sign_in(key);
+    assert_eq!(answer.status, 303, "{answer:?}");
+    let cookie = answer.head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+    assert!(cookie.contains("; HttpOnly; SameSite=Strict;"), "{cookie}");
+    let cookie = cookie.split(';').next().unwrap();
+    let ask = |method: &str, path: &str| {
+        server
+            .raw(format!("{method} {path} HTTP/1.1\r\n{host}Cookie: {cookie}\r\nContent-Length: 0\r\n\r\n").as_bytes())
+    };
+    let page = ask("GET", "/");
+    assert!(page.status == 200 && page.body.contains("<h2>ORDERS</h2>"), "{page:?}");
+    assert_eq!(ask("GET", "/public/api/projects/").status, 200);
+    assert_eq!(ask("POST", "/sign-out").status, 303);
+    assert_eq!(ask("GET", "/public/api/projects/").status, 401);
+}

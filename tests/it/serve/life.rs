@@ -1,0 +1,214 @@
+//! How the server begins, shares its store with `kiln run`, and ends.
+
+use super::ask::{go, kill, release, up};
+use super::{Server, orders};
+use crate::support::lines;
+
+fn states(server: &Server) -> Vec<(String, String)> {
+    let jobs = server.get("/public/api/projects/ORDERS/jobs/").json();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    jobs.as_array().unwrap().iter().map(|job| (text(&job["id"]), text(&job["state"]))).collect()
+}
+
+#[test]
+fn a_run_of_the_command_line_is_a_job_and_the_other_way_round() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    let mut run = project.start(&["run", "gated"]);
+    up(&project.path("gated.up"));
+    let running = server.until("/public/api/jobs/running/?allUsers=True", |jobs| jobs[0]["state"] == "RUNNING");
+    assert_eq!(running[0]["def"]["initiator"], "tester");
+    let job = running[0]["id"].as_str().unwrap();
+    // It has the pipeline: a job of the server waits for it, and says for whom.
+    let waits = server.build("orders");
+    let status = server.get(&format!("/public/api/projects/ORDERS/jobs/{waits}/")).json();
+    assert_eq!(status["baseStatus"]["state"], "NOT_STARTED");
+    let message = status["waitingFor"]["message"].as_str().unwrap();
+    assert!(message.contains(&format!("process {}", run.id())), "{message}");
+    let abort = server.post(&format!("/public/api/projects/ORDERS/jobs/{job}/abort"), "");
+    assert_eq!(abort.status, 409, "{abort:?}");
+    go(&project.path("gated.go"));
+    assert!(run.wait().unwrap().success());
+    assert_eq!(server.wait(job), "DONE");
+    assert_eq!(server.wait(&waits), "DONE");
+    let listed = project.expect(0, &["jobs", "list"]).out;
+    assert!(listed.contains("API (local)") && listed.contains("tester"), "{listed}");
+    // While a job of the server runs, the pipeline is taken.
+    let held = server.build("held");
+    up(&project.path("held.up"));
+    let said = project.expect(3, &["run", "orders"]);
+    assert!(said.err.contains(&format!("process {}", server.pid())), "{}", said.err);
+    go(&project.path("held.go"));
+    assert_eq!(server.wait(&held), "DONE");
+    project.expect(0, &["run", "orders"]);
+}
+
+#[test]
+fn term_ends_what_runs_and_what_waits() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    let running = server.build("gated");
+    up(&project.path("gated.up"));
+    let waits = server.build("gated");
+    assert_eq!(server.state(&waits), "NOT_STARTED");
+    server.signal("TERM");
+    let (code, said) = server.ended();
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("SIGTERM: nothing more starts"), "{said}");
+    let server = Server::start(&project, &[]);
+    let expected = [(waits, "ABORTED".to_owned()), (running, "ABORTED".to_owned())];
+    assert_eq!(states(&server), expected);
+    assert!(!project.exists("build/gated.txt"));
+}
+
+#[test]
+fn after_a_kill_nothing_is_lost() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    let running = server.build("gated");
+    up(&project.path("gated.up"));
+    let waits = server.build("gated");
+    kill(server.pid());
+    drop(server);
+    release(&project.path("gated.go"));
+    // Nobody has told the store: what is shown is what is.
+    let listed = project.expect(0, &["jobs", "list", "--format", "json"]).out;
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!((listed[0]["state"].as_str(), listed[1]["state"].as_str()), (Some("ABORTED"), Some("ABORTED")));
+    let server = Server::start(&project, &[]);
+    let expected = [(waits, "ABORTED".to_owned()), (running, "ABORTED".to_owned())];
+    assert_eq!(states(&server), expected);
+    let next = server.build("held");
+    up(&project.path("held.up"));
+    go(&project.path("held.go"));
+    assert_eq!(server.wait(&next), "DONE");
+    assert_eq!(project.read("build/held.txt"), "go\n");
+}
+
+#[test]
+fn one_server_at_a_time_has_jobs_waiting_in_a_state() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    let said = project.expect(3, &["serve", "--listen", "127.0.0.1:0"]);
+    assert!(said.err.contains("another `kiln serve` is at work there"), "{}", said.err);
+    drop(server);
+    Server::start(&project, &[]);
+}
+
+#[test]
+fn a_changed_file_counts_for_the_next_job() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    assert_eq!(server.wait(&server.build("orders")), "DONE");
+    let text = project.read("pipeline.toml");
+    project.write("pipeline.toml", text.replace("echo made orders", "echo made them anew"));
+    let job = server.build("orders");
+    assert_eq!(server.wait(&job), "DONE");
+    let log = server.get(&format!("/public/api/projects/ORDERS/jobs/{job}/log?activity=compute_orders_NP"));
+    assert_eq!(log.body, "made them anew\n");
+    // A file with mistakes: no job, and the rest goes by what it said before.
+    project.write("pipeline.toml", text.replace("inputs = [\"raw\"]", "inputs = [\"row\"]"));
+    let refused = server.post("/public/api/projects/ORDERS/jobs/", "{\"outputs\": [{\"id\": \"orders\"}]}");
+    assert_eq!(refused.status, 409, "{refused:?}");
+    let message = refused.json()["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("pipeline.toml:") && message.contains("`row`"), "{message}");
+    assert_eq!(server.get("/public/api/projects/ORDERS/datasets/orders/").status, 200);
+    project.write("pipeline.toml", &text);
+    assert_eq!(server.wait(&server.build("orders")), "DONE");
+    server.signal("TERM");
+    let (_, said) = server.ended();
+    assert!(said.contains("pipeline.toml has changed: the next job goes by what it says now"), "{said}");
+    assert!(said.contains("what the file said before counts until it is mended"), "{said}");
+}
+
+#[test]
+fn several_files_are_several_projects() {
+    let project = orders();
+    project.write(
+        "other.toml",
+        "[pipeline]\nformat = 1\nname = \"other\"\n[dataset.x]\npath = \"build/x\"\nrun = 'echo 1 >{{ output }}'\n",
+    );
+    let server = Server::start(&project, &["-f", "pipeline.toml", "-f", "other.toml"]);
+    let projects = server.get("/public/api/projects/").json();
+    let keys: Vec<_> = projects.as_array().unwrap().iter().map(|project| project["projectKey"].clone()).collect();
+    assert_eq!(keys, ["ORDERS", "OTHER"]);
+    let job = server.post("/public/api/projects/OTHER/jobs/", "{\"outputs\": [{\"id\": \"x\"}]}").json();
+    let events = server.get(&format!("/public/api/projects/OTHER/jobs/{}/events", job["id"].as_str().unwrap()));
+    assert!(events.body.contains("event: end\ndata: {\"state\":\"DONE\"}"), "{}", events.body);
+    // The job of one project is none of the other.
+    let job = job["id"].as_str().unwrap();
+    assert_eq!(server.get(&format!("/public/api/projects/ORDERS/jobs/{job}/")).status, 404);
+    drop(server);
+    project.write("other.toml", "[pipeline]\nformat = 1\nname = \"orders\"\n");
+    let said = project.expect(2, &["serve", "-f", "pipeline.toml", "-f", "other.toml"]);
+    assert!(said.err.contains("are both project ORDERS") || said.err.contains("empty"), "{}", said.err);
+}
+
+#[test]
+fn what_was_done_is_in_the_audit_log() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    let job = server.build("gated");
+    up(&project.path("gated.up"));
+    assert_eq!(server.post(&format!("/public/api/projects/ORDERS/jobs/{job}/abort"), "").status, 200);
+    assert_eq!(server.wait(&job), "ABORTED");
+    let clear = server.head("DELETE", "/public/api/projects/ORDERS/datasets/orders/data", "Connection: close\r\n");
+    assert_eq!(server.raw(clear.as_bytes()).status, 200);
+    let audit = lines(&project.read(".kiln/audit.jsonl"));
+    let what: Vec<_> =
+        audit.iter().map(|line| (line["what"].as_str().unwrap(), line["key"].as_str().unwrap())).collect();
+    assert_eq!(what, [("start", "local"), ("abort", "local"), ("clear", "local")]);
+    assert_eq!(audit[0]["job"], job);
+    assert_eq!(audit[2]["about"], "orders");
+    // Nothing that is asked for is anywhere to be read.
+    assert!(!project.read(".kiln/audit.jsonl").contains(&server.key));
+}
+
+#[test]
+fn lists_are_filtered_and_go_on_where_they_ended() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    let made: Vec<_> = ["orders", "report", "bad", "orders"]
+        .map(|output| {
+            let job = server.build(output);
+            (server.wait(&job), job)
+        })
+        .into();
+    let list = |query: &str| -> Vec<String> {
+        let jobs = server.get(&format!("/public/api/projects/ORDERS/jobs/?{query}")).json();
+        jobs.as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let ids: Vec<_> = made.iter().rev().map(|(_, job)| job.clone()).collect();
+    assert_eq!(list(""), ids);
+    assert_eq!(list("limit=2"), ids[..2]);
+    assert_eq!(list("state=FAILED"), [ids[1].clone()]);
+    assert_eq!(list("state=done"), [ids[0].clone(), ids[2].clone(), ids[3].clone()]);
+    assert_eq!(list("output=train"), [ids[2].clone()]);
+    let page = server.get("/public/api/projects/ORDERS/jobs/?limit=3").json();
+    let cursor = page[2]["cursor"].as_str().unwrap();
+    assert_eq!(list(&format!("cursor={cursor}")), [ids[3].clone()]);
+    let asked = page[1]["def"]["initiationTimestamp"].as_i64().unwrap();
+    assert_eq!(list(&format!("since={asked}")), ids[..2]);
+    assert_eq!(list(&format!("until={asked}")), ids[2..]);
+    assert_eq!(server.get("/public/api/projects/ORDERS/jobs/?output=nothing").status, 404);
+}
+
+#[test]
+fn logs_are_read_from_any_byte_and_followed() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    let job = server.build("report");
+    assert_eq!(server.wait(&job), "DONE");
+    let log = format!("/public/api/projects/ORDERS/jobs/{job}/log?activity=compute_orders_NP");
+    assert_eq!(server.get(&log).body, "made orders\n");
+    assert_eq!(server.get(&format!("{log}&offset=5")).body, "orders\n");
+    assert_eq!(server.get(&format!("{log}&offset=999")).body, "");
+    let followed = server.get(&format!("{log}&follow=True"));
+    assert!(followed.head.contains("content-type: text/event-stream"), "{followed:?}");
+    let expected = "id: 12\nevent: log\ndata: \"made orders\\n\"\n\nevent: end\ndata: {\"state\":\"DONE\"}\n\n";
+    assert_eq!(followed.body, expected);
+    // A browser that lost its connection goes on behind what it has seen.
+    let again = server.head("GET", &format!("{log}&follow=True"), "Last-Event-ID: 5\r\nConnection: close\r\n");
+    assert!(server.raw(again.as_bytes()).body.starts_with("id: 12\nevent: log\ndata: \"orders\\n\"\n\n"));
+    assert_eq!(server.get(&format!("/public/api/projects/ORDERS/jobs/{job}/log?follow=true")).status, 400);
+}
