@@ -1,7 +1,7 @@
 //! Rare circumstances in which a plan must not lie and nothing good may be lost.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::process::Command;
 
 use serde_json::Value;
@@ -210,9 +210,16 @@ fn one_run_at_a_time_wherever_its_state_lies() {
     let text = format!("[dataset.a]\npath = \"a\"\nrun = '''{WAIT}'''\n");
     let project = with_pipes(&text);
     let gate = File::options().read(true).write(true).open(project.path(".kiln/gate")).unwrap();
-    let mut kiln = project.start(&["run"]);
+    let mut kiln = project.start(&["run", "--events", "-"]);
     let mut up = String::new();
     File::open(project.path(".kiln/up")).unwrap().read_to_string(&mut up).unwrap();
+    // What is shown is on disk.
+    let mut events = BufReader::new(kiln.stdout.take().unwrap());
+    let mut event = String::new();
+    while !event.contains("step_started") {
+        event.clear();
+        assert_ne!(events.read_line(&mut event).unwrap(), 0, "the step was never shown");
+    }
     let plan = project.expect(0, &["plan"]);
     assert!(plan.out.contains("a run goes on since"), "{}", plan.out);
     let elsewhere = tempfile::tempdir().unwrap();
