@@ -51,6 +51,8 @@ pub enum Event {
         /// The file that its output goes to, relative to the state's folder.
         log: String,
     },
+    /// An attempt at a step failed, and there will be another one.
+    StepRetrying(Box<StepRetrying>),
     /// A step's new outputs are complete and flushed, and are about to be put in place. Should Kiln die now, the next run
     /// puts them in place.
     StepPublishing {
@@ -143,6 +145,33 @@ pub struct PlannedStep {
     pub expected_ms: Option<u64>,
     /// Where it stands in the pipeline's file: `orders.toml:41`.
     pub place: String,
+    /// How many attempts there are at most.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub attempts: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_one(n: &u32) -> bool {
+    *n == 1
+}
+
+/// An attempt at a step failed, and there will be another one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StepRetrying {
+    /// The step.
+    pub step: String,
+    /// The attempt that failed, counted from 1.
+    pub attempt: u32,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// Why it failed.
+    pub failure: Failure,
+    /// How long the next attempt is waited with, in milliseconds.
+    pub wait_ms: u64,
 }
 
 /// A new output on the way to its place.
@@ -170,6 +199,11 @@ pub enum Outcome {
     Stopped,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 /// A step ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepEnded {
@@ -181,6 +215,9 @@ pub struct StepEnded {
     pub outcome: Outcome,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
+    /// Whether it was built although an attempt before had failed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub flaky: bool,
     /// What it is recorded with, where it was built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<Record>,
@@ -196,6 +233,9 @@ pub struct Failure {
     pub code: FailureCode,
     /// What happened, in a few words: `exit 3`.
     pub message: String,
+    /// The code with which the command ended; 128 + n where signal n ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
     /// The last lines of its output.
     #[serde(default)]
     pub tail: Vec<String>,
@@ -205,11 +245,21 @@ pub struct Failure {
     pub kept: Option<jiff::Timestamp>,
 }
 
+/// How many of the last lines of a step's output an event holds.
+const TAIL_LINES: usize = 10;
+
 impl Failure {
     /// A failure without output.
     #[must_use]
     pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), tail: Vec::new(), kept: None }
+        Self { code, message: message.into(), exit_code: None, tail: Vec::new(), kept: None }
+    }
+
+    /// With so many last lines as are kept and shown.
+    #[must_use]
+    pub fn trimmed(mut self) -> Self {
+        self.tail.drain(..self.tail.len().saturating_sub(TAIL_LINES));
+        self
     }
 }
 
@@ -223,6 +273,10 @@ pub enum FailureCode {
     Signal,
     /// The command could not be started.
     Start,
+    /// It took longer than its `timeout`.
+    Timeout,
+    /// The engine does not know any more what became of it.
+    Lost,
     /// An output is missing or not of its kind.
     Output,
     /// An input changed while the command ran.
@@ -254,6 +308,9 @@ pub struct Counts {
     pub built: u64,
     /// Built, with the same content as before.
     pub same: u64,
+    /// Those of them where an attempt before had failed.
+    #[serde(default)]
+    pub flaky: u64,
     /// Failed.
     pub failed: u64,
     /// Stopped while they ran.

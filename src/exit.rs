@@ -12,6 +12,8 @@ pub const SURROUNDINGS: u8 = 3;
 pub const NOTHING: u8 = 4;
 /// A bug of ours.
 pub const BUG: u8 = 70;
+/// The run took longer than it may.
+pub const TIME_LIMIT: u8 = 124;
 /// Stopped by SIGHUP.
 pub const HANGUP: u8 = 129;
 /// Stopped by Ctrl-C.

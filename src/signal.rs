@@ -1,4 +1,9 @@
-//! Signals that ask a run to end. Does not know what is done about them.
+//! Signals that ask the process to end: caught on a thread of their own, so that they are seen whatever else goes on. The
+//! first two of a run are its own matter, the third ends the process at once. What a run does about them is not known here.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -9,38 +14,94 @@ use crate::exit;
 pub const NAMES: [(&str, u8); 3] =
     [("Ctrl-C", exit::INTERRUPTED), ("SIGTERM", exit::TERMINATED), ("SIGHUP", exit::HANGUP)];
 
-/// The signals of this process.
-pub struct Os {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
+/// So many signals are told to a run; the next one ends the process.
+const TOLD: u32 = 2;
+
+/// The signals of the process, caught. Until someone [listens](Signals::listen) they end it at once, as they would anyway;
+/// they are caught all the same, since the first process of a container would not see them otherwise.
+#[derive(Debug)]
+pub struct Signals {
+    signals: mpsc::UnboundedReceiver<&'static str>,
+    wanted: Arc<AtomicBool>,
 }
 
-impl Os {
-    /// Catches the signals from now on. Needs a runtime.
+impl Signals {
+    /// Catches signals from now on.
     ///
     /// # Errors
     /// What the system says.
     pub fn catch() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let os = {
+            let _inside = runtime.enter();
+            Os::catch()?
+        };
+        let (to, signals) = mpsc::unbounded_channel();
+        let wanted = Arc::new(AtomicBool::new(false));
+        let pump = os.pump(to, Arc::clone(&wanted));
+        std::thread::Builder::new().name("kiln-signals".to_owned()).spawn(move || runtime.block_on(pump))?;
+        Ok(Self { signals, wanted })
+    }
+
+    /// The next signals by their names, two at most.
+    #[must_use]
+    pub fn listen(self) -> mpsc::UnboundedReceiver<&'static str> {
+        self.wanted.store(true, Ordering::SeqCst);
+        self.signals
+    }
+}
+
+/// The signals of this process.
+struct Os {
+    interrupt: Signal,
+    terminate: Signal,
+    /// None where whoever started the process wants it to live on without its terminal (`nohup`).
+    hangup: Option<Signal>,
+}
+
+impl Os {
+    fn catch() -> std::io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup: if is_hangup_ignored() { None } else { Some(signal(SignalKind::hangup())?) },
         })
     }
 
-    /// Hands every signal on by its name, for as long as someone listens.
-    pub async fn pump(mut self, to: mpsc::UnboundedSender<&'static str>) {
+    async fn pump(mut self, to: mpsc::UnboundedSender<&'static str>, wanted: Arc<AtomicBool>) {
+        let mut told = 0;
         loop {
-            let name = tokio::select! {
-                Some(()) = self.interrupt.recv() => NAMES[0].0,
-                Some(()) = self.terminate.recv() => NAMES[1].0,
-                Some(()) = self.hangup.recv() => NAMES[2].0,
+            let (name, code) = tokio::select! {
+                Some(()) = self.interrupt.recv() => NAMES[0],
+                Some(()) = self.terminate.recv() => NAMES[1],
+                Some(()) = next(self.hangup.as_mut()) => NAMES[2],
                 else => return,
             };
-            if to.send(name).is_err() {
-                return;
+            if !wanted.load(Ordering::SeqCst) || told == TOLD || to.send(name).is_err() {
+                end(code);
             }
+            told += 1;
         }
     }
+}
+
+async fn next(signal: Option<&mut Signal>) -> Option<()> {
+    match signal {
+        Some(signal) => signal.recv().await,
+        None => None,
+    }
+}
+
+/// The store takes no harm: what is not committed has not happened.
+#[expect(clippy::disallowed_methods, reason = "there is nothing more to wait for")]
+fn end(code: u8) {
+    std::process::exit(i32::from(code));
+}
+
+/// Whether the process was started with SIGHUP ignored. Where that cannot be seen it was not.
+fn is_hangup_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 1 != 0) // SIGHUP is signal 1, the first bit
 }

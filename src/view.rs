@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use crate::base::job::{JobId, JobState};
-use crate::event::{Counts, Event, Failure, Outcome, PlannedStep, RunEnded, RunStarted, Stamped, StepEnded};
+use crate::event::{
+    Counts, Event, Failure, Outcome, PlannedStep, RunEnded, RunStarted, Stamped, StepEnded, StepRetrying,
+};
 
 /// A run, folded from its events.
 #[derive(Clone, Debug, Default)]
@@ -55,10 +57,27 @@ pub struct StepView {
     pub command: String,
     /// The file that its output goes to, relative to the state's folder.
     pub log: String,
-    /// Why it failed.
+    /// Why it failed, or why its last attempt did.
     pub failure: Option<Failure>,
+    /// The attempts before this one, each of which failed.
+    pub earlier: Vec<Earlier>,
+    /// When the next attempt begins at the earliest, in milliseconds since the run began, while it is waited for.
+    pub again_ms: u64,
     /// The step because of which it was skipped.
     pub because: Option<String>,
+}
+
+/// An attempt that failed and was followed by another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// Its number, counted from 1.
+    pub attempt: u32,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// The file that its output went to, relative to the state's folder.
+    pub log: String,
+    /// Why it failed.
+    pub failure: Failure,
 }
 
 /// Where a step stands.
@@ -68,6 +87,8 @@ pub enum StepState {
     Waiting,
     /// It runs.
     Running,
+    /// An attempt failed, and another one will be made.
+    Retrying,
     /// Its outputs are being put in place.
     Publishing,
     /// It was built.
@@ -91,6 +112,7 @@ impl StepState {
         match self {
             Self::Waiting => "waiting",
             Self::Running => "running",
+            Self::Retrying => "retrying",
             Self::Publishing => "publishing",
             Self::Built => "built",
             Self::Same => "same",
@@ -145,10 +167,12 @@ impl RunView {
                     view.state = StepState::Running;
                     view.attempt = *attempt;
                     view.began_ms = began_ms;
+                    view.failure = None;
                     view.command.clone_from(command);
                     view.log.clone_from(log);
                 });
             }
+            Event::StepRetrying(retrying) => self.retrying(stamped.elapsed_ms, retrying),
             Event::StepPublishing { step, .. } => self.with(step, |view| view.state = StepState::Publishing),
             Event::StepEnded(ended) => self.ended(ended),
             Event::StepCurrent { step } => {
@@ -185,11 +209,27 @@ impl RunView {
             Outcome::Stopped => (&mut self.counts.stopped, StepState::Stopped),
         };
         *count += 1;
+        self.counts.flaky += u64::from(ended.flaky);
         self.with(&ended.step, |view| {
             view.state = state;
             view.attempt = ended.attempt;
             view.took_ms = ended.took_ms;
             view.failure.clone_from(&ended.failure);
+        });
+    }
+
+    fn retrying(&mut self, now_ms: u64, retrying: &StepRetrying) {
+        self.with(&retrying.step, |view| {
+            view.state = StepState::Retrying;
+            view.took_ms = retrying.took_ms;
+            view.again_ms = now_ms.saturating_add(retrying.wait_ms);
+            view.failure = Some(retrying.failure.clone());
+            view.earlier.push(Earlier {
+                attempt: retrying.attempt,
+                took_ms: retrying.took_ms,
+                log: view.log.clone(),
+                failure: retrying.failure.clone(),
+            });
         });
     }
 
@@ -201,6 +241,12 @@ impl RunView {
 }
 
 impl StepView {
+    /// Whether it was built although an attempt before had failed.
+    #[must_use]
+    pub fn flaky(&self) -> bool {
+        self.attempt > 1 && matches!(self.state, StepState::Built | StepState::Same)
+    }
+
     fn new(plan: PlannedStep) -> Self {
         Self {
             plan,
@@ -211,6 +257,8 @@ impl StepView {
             command: String::new(),
             log: String::new(),
             failure: None,
+            earlier: Vec::new(),
+            again_ms: 0,
             because: None,
         }
     }

@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::base::job::{BuildMode, JobState, Schedule};
+use crate::base::text::parse_duration;
 use crate::report::style::OutputMode;
 use crate::session::Request;
 
@@ -17,7 +19,7 @@ const EVERYWHERE: &str = "Options of every command";
 #[command(name = "kiln", version, max_term_width = 100, disable_help_subcommand = true, arg_required_else_help = true)]
 #[command(after_help = "Exit codes: 0 all is built or up to date, 1 a step failed, 2 the command line or the file is \
 wrong, 3 the engine or the store could not be reached, 4 nothing was selected, 70 a bug of Kiln, \
-129/130/143 stopped by a signal.")]
+124 the time limit of the run, 129/130/143 stopped by a signal.")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -173,6 +175,9 @@ pub struct RunArgs {
     /// Go on until N steps have failed
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_fail: Option<u32>,
+    /// How long the run may take, such as 2h; then it is stopped, with exit code 124
+    #[arg(long, value_name = "TIME", value_parser = time_limit)]
+    pub timeout: Option<Duration>,
     /// What happens to running steps when that is enough failures
     #[arg(long, value_enum, value_name = "HOW")]
     pub fail_fast: Option<FailFast>,
@@ -273,6 +278,14 @@ pub enum Jobs {
         #[arg(long)]
         follow: bool,
     },
+}
+
+fn time_limit(text: &str) -> Result<Duration, String> {
+    match parse_duration(text) {
+        Ok(time) if time.is_zero() => Err("nothing is that fast".to_owned()),
+        Ok(time) => Ok(time),
+        Err(error) => Err(format!("{error}; write 30s, 30m or 1h 30m")),
+    }
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {

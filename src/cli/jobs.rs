@@ -1,5 +1,6 @@
 //! `kiln jobs`: the runs of the past and of now, read from the store and from the log files beside it.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -139,7 +140,7 @@ impl History {
             step,
             view: RunView::default(),
             next: 0,
-            shown: Vec::new(),
+            shown: HashMap::new(),
             last: None,
         };
         follower.read()?;
@@ -174,6 +175,7 @@ fn line(row: &RunRow, now: jiff::Timestamp) -> JobLine {
         counts: Counts {
             built: row.built,
             same: row.same,
+            flaky: row.flaky,
             failed: row.failed,
             stopped: row.stopped,
             skipped: row.skipped,
@@ -195,10 +197,10 @@ struct Follower<'a> {
     step: Option<&'a str>,
     view: RunView,
     next: u64,
-    /// How many bytes of each log were printed, by the position of its step.
-    shown: Vec<u64>,
-    /// The step whose log was printed last.
-    last: Option<usize>,
+    /// How many bytes of each log were printed.
+    shown: HashMap<String, u64>,
+    /// The log that was printed last.
+    last: Option<String>,
 }
 
 /// How often a run that goes on is looked at.
@@ -211,7 +213,6 @@ impl Follower<'_> {
             self.next = event.seq + 1;
             self.view.apply(event);
         }
-        self.shown.resize(self.view.steps.len(), 0);
         Ok(())
     }
 
@@ -229,21 +230,34 @@ impl Follower<'_> {
             if step.log.is_empty() || self.step.is_some_and(|wanted| wanted != step.plan.id) {
                 continue;
             }
-            let path = self.history.state.join(&step.log);
             let id = step.plan.id.clone();
-            self.copy(i, &id, &path)?;
+            let mut logs: Vec<_> = step.earlier.iter().map(|earlier| (earlier.attempt, earlier.log.clone())).collect();
+            if step.state != StepState::Retrying {
+                logs.push((step.attempt, step.log.clone()));
+            }
+            let several = logs.len() > 1;
+            for (attempt, log) in logs {
+                let heading = match several {
+                    true => format!("== {id}, attempt {attempt} ==\n"),
+                    false if self.step.is_none() => format!("== {id} ==\n"),
+                    false => String::new(),
+                };
+                self.copy(&heading, log)?;
+            }
         }
         Ok(())
     }
 
     /// Prints what a log has more than before.
-    fn copy(&mut self, i: usize, id: &str, path: &Path) -> Result<(), Fail> {
+    fn copy(&mut self, heading: &str, log: String) -> Result<(), Fail> {
+        let path = self.history.state.join(&log);
         let cannot = |error: std::io::Error| Fail::Surroundings(format!("{}: {error}", path.display()));
-        let mut file = match File::open(path) {
+        let mut file = match File::open(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             opened => opened.map_err(cannot)?,
         };
-        file.seek(SeekFrom::Start(self.shown[i])).map_err(cannot)?;
+        let shown = self.shown.entry(log.clone()).or_default();
+        file.seek(SeekFrom::Start(*shown)).map_err(cannot)?;
         let mut buffer = vec![0; 64 << 10];
         let mut out = std::io::stdout().lock();
         loop {
@@ -251,10 +265,9 @@ impl Follower<'_> {
             if n == 0 {
                 return Ok(());
             }
-            self.shown[i] += n as u64;
-            let heading =
-                if self.step.is_none() && self.last != Some(i) { format!("== {id} ==\n") } else { String::new() };
-            self.last = Some(i);
+            *shown += n as u64;
+            let heading = if self.last.as_ref() == Some(&log) { "" } else { heading };
+            self.last = Some(log.clone());
             let written =
                 out.write_all(heading.as_bytes()).and_then(|()| out.write_all(&buffer[..n])).and_then(|()| out.flush());
             if written.is_err() {
@@ -281,8 +294,10 @@ impl Follower<'_> {
 
     fn over(&self) -> bool {
         let step = self.step.and_then(|step| self.view.step(step));
-        let ended = step
-            .is_some_and(|step| !matches!(step.state, StepState::Waiting | StepState::Running | StepState::Publishing));
+        let ended = step.is_some_and(|step| {
+            use StepState::{Publishing, Retrying, Running, Waiting};
+            !matches!(step.state, Waiting | Running | Retrying | Publishing)
+        });
         self.view.end.is_some() || ended
     }
 }

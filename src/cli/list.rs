@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::base::id::RecipeId;
-use crate::base::text::{age, did_you_mean};
+use crate::base::text::{age, did_you_mean, duration};
 use crate::cli::args::Format;
 use crate::cli::{Context, find, print};
 use crate::exit;
 use crate::pipeline::raw::{EnvValue, SecretValue};
+use crate::pipeline::retry::{Retry, RetryOn};
 use crate::pipeline::template::command_line;
 use crate::pipeline::types::{Command, Item, Pipeline, Rebuild, Recipe};
 use crate::session::fail::Fail;
@@ -219,6 +220,8 @@ impl Lines {
             );
         }
         self.add("rebuild", &rebuild(recipe.rebuild));
+        self.add("timeout", &recipe.timeout.map(duration).unwrap_or_default());
+        self.add("retry", &retry(&recipe.retry));
         if recipe.in_place {
             self.add("in place", "it writes to the final paths itself");
         }
@@ -231,6 +234,24 @@ impl Lines {
 
 fn node_name(pipeline: &Pipeline, id: crate::base::id::NodeId) -> &str {
     &pipeline.nodes[id].name
+}
+
+fn retry(retry: &Retry) -> String {
+    if retry.max == 0 {
+        return String::new();
+    }
+    let on = retry.on.as_ref().map(|on| {
+        let words = on.iter().map(|on| match on {
+            RetryOn::Lost => "lost".to_owned(),
+            RetryOn::Timeout => "timeout".to_owned(),
+            RetryOn::Code(code) => format!("exit {code}"),
+            RetryOn::Text(regex) => format!("output like `{regex}`"),
+        });
+        words.collect::<Vec<_>>().join(", ")
+    });
+    let on = on.unwrap_or_else(|| "any exit code, timeout, lost".to_owned());
+    let then = if retry.factor > 1.0 { format!(", then {} times that", retry.factor) } else { String::new() };
+    format!("{} more after {}{then}; on {on}", retry.max, duration(retry.delay))
 }
 
 fn rebuild(rebuild: Rebuild) -> String {

@@ -4,8 +4,6 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tokio::sync::mpsc;
-
 use crate::base::job::JobState;
 use crate::cli::args::{FailFast, RunArgs};
 use crate::cli::{Context, find};
@@ -17,12 +15,13 @@ use crate::run::Driven;
 use crate::run::setup::Policy;
 use crate::session::Session;
 use crate::session::fail::Fail;
-use crate::session::start::{Origin, Ready, finish_the_dead, lock, new_job, open_journal};
-use crate::signal::{NAMES, Os};
+use crate::session::start::{Origin, Ready, finish_the_dead, lock, new_job, open_journal, seed};
+use crate::signal::{NAMES, Signals};
 use crate::store::StoreError;
 use crate::view::{RunView, StepState};
 
 pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
+    let signals = Signals::catch().map_err(|error| Fail::because("signals cannot be caught", &error))?;
     let file = find::find(context.file.as_deref(), &context.surroundings)?;
     let session = Session::open(&context.site(), &file, &args.wanted.request())?;
     let early = session.preflight()?;
@@ -39,25 +38,17 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     let reporters = reporters(context, &session, args, events, to_stdout);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Fail::because("no run can be driven", &error))?;
-    let driven = runtime.block_on(async {
-        let (signal, signals) = mpsc::unbounded_channel();
-        let os = Os::catch()?;
-        tokio::select! {
-            driven = ready.drive(&mut writer, committed, reporters, signals) => io::Result::Ok(driven),
-            () = os.pump(signal) => Err(io::Error::other("signals ended")),
-        }
-    });
-    let driven = driven.map_err(|error| Fail::because("the run could not be driven", &error))?;
+    let driven = runtime.block_on(ready.drive(&mut writer, committed, reporters, signals.listen()));
     let closed = writer.close();
     finish(driven, closed)
 }
 
 fn finish(driven: Driven, closed: Result<(), StoreError>) -> Result<u8, Fail> {
     if let Some(lost) = driven.lost {
-        return Err(Fail::Surroundings(format!("the run was stopped, its history cannot be kept: {lost}")));
+        return Err(Fail::Surroundings(format!("the run was stopped, what it did cannot be kept: {lost}")));
     }
     closed.map_err(|error| Fail::because("the history could not be closed", &error))?;
-    Ok(code(&driven.view))
+    Ok(if driven.over_time { exit::TIME_LIMIT } else { code(&driven.view) })
 }
 
 /// The exit code of a run.
@@ -81,7 +72,9 @@ fn code(view: &RunView) -> u8 {
 fn policy(args: &RunArgs, session: &Session) -> Policy {
     let max_fail = if args.keep_going { None } else { Some(args.max_fail.unwrap_or(1)) };
     let kill = args.fail_fast == Some(FailFast::Kill);
-    Policy { schedule: session.schedule, jobs: session.jobs as usize, max_fail, kill }
+    let time_limit_ms = args.timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+    let seed = seed();
+    Policy { schedule: session.schedule, jobs: session.jobs as usize, max_fail, kill, time_limit_ms, seed }
 }
 
 /// How this command would be given again for other targets.

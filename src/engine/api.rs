@@ -153,6 +153,8 @@ pub struct Updates {
     pub step: usize,
     /// The way to the run's loop; none where nobody wants to know.
     pub to: Option<mpsc::UnboundedSender<(usize, Vec<u8>)>>,
+    /// The way to say that the output cannot be kept.
+    pub trouble: mpsc::UnboundedSender<String>,
 }
 
 impl Updates {
@@ -162,5 +164,10 @@ impl Updates {
             // A run that does not listen any more has ended.
             drop(to.send((self.step, bytes.to_vec())));
         }
+    }
+
+    /// Says that the output cannot be kept: which file, and why. The attempt goes on; nothing more starts.
+    pub fn trouble(&self, what: String) {
+        drop(self.trouble.send(what));
     }
 }

@@ -35,6 +35,21 @@ pub enum Act {
     Deaf,
     /// Ends well after so many milliseconds; putting its outputs in place fails.
     Lose(u64),
+    /// Does one of these with each attempt, the last of them with all that follow.
+    Each(Vec<Act>),
+    /// Fails after so many milliseconds, in this way.
+    FailAs(u64, FailureCode, Option<i32>, &'static str),
+    /// Ends well after so many milliseconds; its log cannot be kept.
+    NoLog(u64),
+}
+
+impl Act {
+    /// What is done with an attempt.
+    fn of(&self, attempt: u32) -> Self {
+        let Self::Each(acts) = self else { return self.clone() };
+        let i = (attempt.saturating_sub(1) as usize).min(acts.len().saturating_sub(1));
+        acts.get(i).map_or(Self::Build(1, "built"), |act| act.of(1))
+    }
 }
 
 /// The engine. Steps without an act end well after 1 ms.
@@ -124,7 +139,7 @@ impl Work for ScriptedWork {
     }
 
     fn run(&self, attempt: Attempt, updates: Updates, mut stop: watch::Receiver<Stop>) -> BoxFuture<'static, Ended> {
-        let act = self.act.clone();
+        let act = self.act.of(attempt.number);
         let outputs = self.pipeline.recipes[self.id].outputs.clone();
         let staged = outputs.iter().map(|node| self.pipeline.nodes[*node].path.clone()).collect::<Vec<_>>();
         async move {
@@ -132,9 +147,23 @@ impl Work for ScriptedWork {
             let content = match act {
                 Act::Build(ms, content) => after(ms, content, &mut stop).await,
                 Act::Lose(ms) => after(ms, "lost", &mut stop).await,
+                Act::NoLog(ms) => {
+                    updates.trouble(format!("{}: no space left", attempt.log));
+                    after(ms, "built", &mut stop).await
+                }
                 Act::Fail(ms) => {
-                    sleep(Duration::from_millis(ms)).await;
-                    return Ended::Failed(Failure::new(FailureCode::Exit, "exit 1"));
+                    if after(ms, "", &mut stop).await.is_some() {
+                        let exit_code = Some(1);
+                        return Ended::Failed(Failure { exit_code, ..Failure::new(FailureCode::Exit, "exit 1") });
+                    }
+                    None
+                }
+                Act::FailAs(ms, code, exit_code, printed) => {
+                    if after(ms, "", &mut stop).await.is_some() {
+                        let tail = printed.lines().map(str::to_owned).collect();
+                        return Ended::Failed(Failure { exit_code, tail, ..Failure::new(code, format!("{code:?}")) });
+                    }
+                    None
                 }
                 Act::Panic(ms) => {
                     sleep(Duration::from_millis(ms)).await;
@@ -149,6 +178,7 @@ impl Work for ScriptedWork {
                     reached(&mut stop, Stop::Kill).await;
                     None
                 }
+                Act::Each(_) => unreachable!("an attempt has one act"),
             };
             let Some(content) = content else { return Ended::Stopped(Failure::new(FailureCode::Stopped, "stopped")) };
             let digest = Digest::of(content.as_bytes());

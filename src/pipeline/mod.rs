@@ -8,6 +8,7 @@ mod quick;
 pub mod raw;
 pub mod read;
 pub mod refs;
+pub mod retry;
 mod shell;
 pub mod template;
 pub mod types;

@@ -10,6 +10,7 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
 
 use crate::base::job::{BuildMode, Schedule};
+use crate::pipeline::retry::Retry;
 
 /// A named table of entries, with the place of each name.
 pub type Table<T> = BTreeMap<Spanned<String>, T>;
@@ -126,6 +127,14 @@ pub struct RawDefaults {
     #[serde(default)]
     #[schemars(with = "Option<String>", regex(pattern = REBUILD))]
     pub rebuild: Option<Spanned<String>>,
+    /// How long an attempt may take, such as `30m`. Default: no limit.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub timeout: Option<Spanned<String>>,
+    /// When a step that failed is tried again. Default: never.
+    #[serde(default)]
+    #[schemars(with = "Option<Retry>")]
+    pub retry: Option<Spanned<Retry>>,
 }
 
 /// The keys that every recipe has, wherever it stands. See [`RawNode`] for what they mean.
@@ -141,6 +150,8 @@ pub struct RawMake {
     pub(crate) pass: Option<Vec<Spanned<String>>>,
     pub(crate) secrets: Option<Table<SecretValue>>,
     pub(crate) rebuild: Option<Spanned<String>>,
+    pub(crate) timeout: Option<Spanned<String>>,
+    pub(crate) retry: Option<Spanned<Retry>>,
     pub(crate) tags: Vec<Spanned<String>>,
     pub(crate) description: Option<String>,
 }
@@ -192,6 +203,14 @@ macro_rules! raw_recipe {
             #[serde(default)]
             #[schemars(with = "Option<String>", regex(pattern = REBUILD))]
             pub rebuild: Option<Spanned<String>>,
+            /// How long an attempt may take, such as `30m`; then it is stopped and has failed.
+            #[serde(default)]
+            #[schemars(with = "Option<String>")]
+            pub timeout: Option<Spanned<String>>,
+            /// When it is tried again after it failed: how often, or `{ max = 2, delay = "5s", on = ["timeout", 75] }`.
+            #[serde(default)]
+            #[schemars(with = "Option<Retry>")]
+            pub retry: Option<Spanned<Retry>>,
             /// Words to select it by: `tag:daily`.
             #[serde(default)]
             #[schemars(with = "Vec<String>")]
@@ -215,6 +234,8 @@ macro_rules! raw_recipe {
                     pass: std::mem::take(&mut self.pass),
                     secrets: std::mem::take(&mut self.secrets),
                     rebuild: std::mem::take(&mut self.rebuild),
+                    timeout: std::mem::take(&mut self.timeout),
+                    retry: std::mem::take(&mut self.retry),
                     tags: std::mem::take(&mut self.tags),
                     description: std::mem::take(&mut self.description),
                 }

@@ -12,6 +12,7 @@ use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::job::{BuildMode, Schedule};
 use crate::base::span::Span;
 use crate::pipeline::raw::{EnvValue, SecretValue};
+use crate::pipeline::retry::Retry;
 use crate::pipeline::template::Template;
 
 /// A checked pipeline.
@@ -144,6 +145,10 @@ pub struct Recipe {
     pub default_shell: bool,
     /// When it runs again although nothing changed.
     pub rebuild: Rebuild,
+    /// How long an attempt may take.
+    pub timeout: Option<Duration>,
+    /// When it is tried again after it failed.
+    pub retry: Retry,
     /// Whether it writes to the final paths itself.
     pub in_place: bool,
     /// Words to select it by.

@@ -19,8 +19,8 @@ pub(crate) fn left(view: &RunView, elapsed_ms: u64) -> Option<u64> {
     let mut stages: BTreeMap<u32, Work> = BTreeMap::new();
     for step in &view.steps {
         let left = match step.state {
-            StepState::Waiting if view.stopping.is_some() => continue,
-            StepState::Waiting => step.plan.expected_ms?,
+            StepState::Waiting | StepState::Retrying if view.stopping.is_some() => continue,
+            StepState::Waiting | StepState::Retrying => step.plan.expected_ms?,
             StepState::Running => step_left(step, elapsed_ms)?,
             StepState::Publishing
             | StepState::Built

@@ -8,7 +8,7 @@ use super::output::{Block, Lines};
 use super::style::{OutputMode, Style, ended_state, step_word};
 use super::summary;
 use crate::base::text::{count, millis};
-use crate::event::{Event, RunStarted, Stamped, StepEnded};
+use crate::event::{Event, RunStarted, Stamped, StepEnded, StepRetrying};
 use crate::view::{RunView, StepState, StepView};
 
 /// How much of a step's output is kept until the step ends.
@@ -78,6 +78,7 @@ impl Feed {
             Event::RunQueued(_) => return String::new(),
             Event::RunStarted(started) => self.began(started, event),
             Event::StepStarted { step, .. } => return self.step_began(step),
+            Event::StepRetrying(retrying) => return self.retrying(view, retrying, event),
             Event::StepPublishing { .. } => return String::new(),
             Event::StepEnded(ended) => return self.ended(view, ended, event),
             Event::StepCurrent { step } => {
@@ -144,14 +145,35 @@ impl Feed {
         let state = ended_state(ended.outcome);
         let mut line = self.head(event, state, &ended.step);
         line = line.at(self.after_names(), Tint::Plain, &took);
+        let step = view.step(&ended.step);
         let note = match (&ended.failure, state) {
-            (Some(failure), _) => summary::message(failure, ended.attempt),
+            (Some(failure), _) => summary::message(failure, step),
             (None, StepState::Same) => "content unchanged".to_owned(),
             (None, _) => String::new(),
         };
-        line = line.at(self.after_took(), Tint::Plain, &note);
+        let flaky = step.filter(|_| ended.flaky).map(|step| format!("flaky: {}", summary::attempt(step)));
+        let notes: Vec<_> = [Some(note), flaky].into_iter().flatten().filter(|note| !note.is_empty()).collect();
+        let tint = if ended.flaky { Tint::Warn } else { Tint::Plain };
+        line = line.at(self.after_took(), tint, &notes.join("; "));
         let before = self.rest(&ended.step);
         before + &self.style.line(&line) + &self.block(view.step(&ended.step), &ended.step)
+    }
+
+    fn retrying(&mut self, view: &RunView, retrying: &StepRetrying, event: &Stamped) -> String {
+        let took = millis(retrying.took_ms);
+        self.took = self.took.max(columns(&took));
+        let line = self.head(event, StepState::Retrying, &retrying.step).at(self.after_names(), Tint::Plain, &took);
+        let step = view.step(&retrying.step);
+        let attempt = step.map(summary::attempt).unwrap_or_default();
+        let wait = match retrying.wait_ms {
+            0 => String::new(),
+            ms => format!(", again in {}", millis(ms)),
+        };
+        let note = format!("{}, {attempt}{wait}", summary::squeezed(&retrying.failure));
+        let line = line.at(self.after_took(), Tint::Plain, &note);
+        let before = self.rest(&retrying.step);
+        self.begun.remove(&retrying.step);
+        before + &self.style.line(&line) + &self.block(step, &retrying.step)
     }
 
     fn stopping(&self, view: &RunView, cause: &str, event: &Stamped) -> Line {

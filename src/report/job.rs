@@ -44,6 +44,10 @@ pub(crate) fn settled(view: &RunView, job_state: JobState) -> Cow<'_, RunView> {
                 step.state = StepState::Skipped;
                 view.counts.skipped += 1;
             }
+            StepState::Retrying => {
+                step.state = StepState::Failed;
+                view.counts.failed += 1;
+            }
             StepState::Running | StepState::Publishing => {
                 step.state = StepState::Stopped;
                 step.took_ms = view.elapsed_ms.saturating_sub(step.began_ms);
@@ -127,7 +131,9 @@ fn steps(view: &RunView, style: &Style) -> String {
 fn took(view: &RunView, step: &StepView) -> String {
     match step.state {
         StepState::Running | StepState::Publishing => millis(view.elapsed_ms.saturating_sub(step.began_ms)),
-        StepState::Built | StepState::Same | StepState::Failed | StepState::Stopped => millis(step.took_ms),
+        StepState::Retrying | StepState::Built | StepState::Same | StepState::Failed | StepState::Stopped => {
+            millis(step.took_ms)
+        }
         StepState::Waiting | StepState::Current | StepState::Skipped => String::new(),
     }
 }
@@ -137,9 +143,12 @@ fn why(view: &RunView, step: &StepView) -> String {
     let mut parts = Vec::new();
     match (step.state, &step.failure) {
         (StepState::Skipped, _) => parts.push(skipped_why(view, step.because.as_deref())),
-        (_, Some(failure)) => parts.push(summary::message(failure, step.attempt)),
+        (_, Some(failure)) => parts.push(summary::message(failure, Some(step))),
         (StepState::Current, None) => parts.push("up to date".to_owned()),
         (_, None) => {}
+    }
+    if let (Some(before), true) = (step.earlier.last(), step.flaky()) {
+        parts.push(format!("flaky: {}, before: {}", summary::attempt(step), summary::squeezed(&before.failure)));
     }
     parts.extend(step.plan.reasons.iter().map(ToString::to_string));
     one_line(&parts.join("; "), 400)

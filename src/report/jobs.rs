@@ -64,6 +64,7 @@ impl JobLine {
             (Some(why), _) => squeeze(why),
             (None, JobState::Done) if nothing => "up to date".to_owned(),
             (None, JobState::Aborted) => "its process died".to_owned(),
+            (None, JobState::Done) if counts.flaky > 0 => format!("{} flaky", counts.flaky),
             (None, _) => String::new(),
         }
     }

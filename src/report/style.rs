@@ -89,6 +89,7 @@ pub(crate) fn step_word(state: StepState) -> (&'static str, Tint) {
     match state {
         StepState::Waiting => ("wait", Tint::Dim),
         StepState::Running => ("run", Tint::Plain),
+        StepState::Retrying => ("retry", Tint::Warn),
         StepState::Publishing => ("save", Tint::Plain),
         StepState::Built => ("built", Tint::Good),
         StepState::Same => ("same", Tint::Calm),

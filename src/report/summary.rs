@@ -27,6 +27,9 @@ const OUTPUTS: usize = 6;
 #[must_use]
 pub fn text(view: &RunView, style: &Style, state: &str) -> String {
     let mut out = style.line(&counts(view));
+    for step in view.steps.iter().filter(|step| step.flaky()) {
+        out += &style.line(&flaky(step, state));
+    }
     for step in in_order_of_failing(view) {
         out.push('\n');
         out += &block(view, step, style, state);
@@ -39,9 +42,34 @@ pub fn text(view: &RunView, style: &Style, state: &str) -> String {
 }
 
 /// What happened to a step, in a few words.
-pub(crate) fn message(failure: &Failure, attempt: u32) -> String {
-    let message = squeeze(&failure.message);
-    if attempt > 1 { format!("{message}, attempt {attempt}") } else { message }
+pub(crate) fn message(failure: &Failure, step: Option<&StepView>) -> String {
+    let message = squeezed(failure);
+    match step {
+        Some(step) if step.attempt > 1 => format!("{message}, {}", attempt(step)),
+        _ => message,
+    }
+}
+
+/// What happened, without the attempt.
+pub(crate) fn squeezed(failure: &Failure) -> String {
+    squeeze(&failure.message)
+}
+
+/// `attempt 2/3`
+pub(crate) fn attempt(step: &StepView) -> String {
+    format!("attempt {}/{}", step.attempt, step.plan.attempts.max(step.attempt))
+}
+
+/// A step that was built at last, and why it was not at first.
+fn flaky(step: &StepView, state: &str) -> Line {
+    let line = Line::new().tint(Tint::Warn, "flaky").text(" ").tint(Tint::Strong, &step.plan.id);
+    let line = line.text("  ").text(&attempt(step));
+    let Some(before) = step.earlier.last() else { return line };
+    let line = line.text(", before: ").text(&squeezed(&before.failure));
+    match path_below(state, &before.log) {
+        Some(log) => line.text("  ").tint(Tint::Dim, &log),
+        None => line,
+    }
 }
 
 /// What stands before a line that a step printed.
@@ -51,8 +79,12 @@ pub(crate) fn quoted() -> Line {
 
 /// The file that the output of a step went to.
 pub(crate) fn log_path(step: &StepView, state: &str) -> Option<String> {
+    path_below(state, &step.log)
+}
+
+fn path_below(state: &str, log: &str) -> Option<String> {
     let dir = state.trim_end_matches('/');
-    match (step.log.as_str(), dir) {
+    match (log, dir) {
         ("", _) => None,
         (log, "") => Some(log.to_owned()),
         (log, dir) => Some(format!("{dir}/{log}")),
@@ -60,7 +92,7 @@ pub(crate) fn log_path(step: &StepView, state: &str) -> Option<String> {
 }
 
 fn counts(view: &RunView) -> Line {
-    let Counts { built, same, failed, stopped, skipped, current } = view.counts;
+    let Counts { built, same, flaky, failed, stopped, skipped, current } = view.counts;
     let parts = [
         (built, "built", Tint::Good),
         (same, "unchanged", Tint::Calm),
@@ -68,6 +100,7 @@ fn counts(view: &RunView) -> Line {
         (stopped, "stopped", Tint::Warn),
         (skipped, "skipped", Tint::Warn),
         (current, "up to date", Tint::Plain),
+        (flaky, "flaky", Tint::Warn),
     ];
     let mut line = Line::new();
     if parts[..5].iter().all(|(n, ..)| *n == 0) {
@@ -91,7 +124,7 @@ fn in_order_of_failing(view: &RunView) -> Vec<&StepView> {
 
 fn block(view: &RunView, step: &StepView, style: &Style, state: &str) -> String {
     let failure = step.failure.as_ref();
-    let message = failure.map(|failure| message(failure, step.attempt));
+    let message = failure.map(|failure| message(failure, Some(step)));
     let (word, tint) = step_word(StepState::Failed);
     let mut head = Line::new().tint(tint, word).text(" ").tint(Tint::Strong, &step.plan.id);
     for part in [Some(step.plan.place.clone()), message].into_iter().flatten() {

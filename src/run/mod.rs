@@ -1,11 +1,15 @@
 //! The loop of a run: it waits for what happens, asks [`state::Run`] what to do, and carries that out. It decides nothing.
 
+mod cancel;
+mod publish;
 pub mod recover;
+mod retry;
 mod schedule;
 pub mod setup;
 pub mod state;
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +26,7 @@ use crate::base::job::JobId;
 use crate::engine::api::{Attempt, Ended, Engine, Stop, Updates, Work};
 use crate::event::{Event, Failure, FailureCode, RunStarted, Staged, Stamped, VERSION};
 use crate::report::api::{Journal, Reporter};
-use crate::run::setup::{Effect, Input, LINGER_MS};
+use crate::run::setup::{Effect, Input, Timer};
 use crate::run::state::Run;
 use crate::view::RunView;
 
@@ -59,13 +63,15 @@ pub struct Drive<'a> {
 pub struct Driven {
     /// The run as its events tell it.
     pub view: RunView,
-    /// Why its events could not be kept.
+    /// Why its events or a log could not be kept.
     pub lost: Option<String>,
+    /// Whether its time limit ended it.
+    pub over_time: bool,
 }
 
 /// Carries a run out, to its end.
 pub async fn drive(drive: Drive<'_>) -> Driven {
-    let (stop, _) = watch::channel(Stop::Go);
+    let (trouble_to, trouble) = mpsc::unbounded_channel();
     let (output_to, output) = mpsc::unbounded_channel();
     let wanted = drive.reporters.iter().any(|reporter| reporter.wants_output());
     let tick_ms = drive.reporters.iter().map(|reporter| reporter.tick_ms()).filter(|ms| *ms > 0).min();
@@ -74,10 +80,14 @@ pub async fn drive(drive: Drive<'_>) -> Driven {
         begun: now,
         tick_ms,
         tick: now,
-        linger: None,
+        timers: BinaryHeap::new(),
+        wakes: 0,
         seq: drive.events,
         jobs: JoinSet::new(),
-        stop,
+        asked: Stop::Go,
+        stops: HashMap::new(),
+        trouble_to,
+        trouble,
         output_to: wanted.then_some(output_to),
         output,
         pending: VecDeque::new(),
@@ -90,7 +100,9 @@ pub async fn drive(drive: Drive<'_>) -> Driven {
     while !driver.done() {
         driver.wait().await;
     }
-    Driven { view: driver.view, lost: driver.lost }
+    let run = &driver.drive.run;
+    let lost = driver.lost.or_else(|| run.broken().map(str::to_owned));
+    Driven { view: driver.view, lost, over_time: run.is_over_time() }
 }
 
 /// What a task of the loop came to.
@@ -112,10 +124,17 @@ struct Driver<'a> {
     begun: Instant,
     tick_ms: Option<u64>,
     tick: Instant,
-    linger: Option<Instant>,
+    /// What is waited for, with a number that keeps the order of those of one instant.
+    timers: BinaryHeap<Reverse<(Instant, u64, Timer)>>,
+    wakes: u64,
     seq: u64,
     jobs: JoinSet<Done>,
-    stop: watch::Sender<Stop>,
+    /// What all work is told.
+    asked: Stop,
+    /// The way to tell each attempt that runs.
+    stops: HashMap<usize, watch::Sender<Stop>>,
+    trouble_to: mpsc::UnboundedSender<String>,
+    trouble: mpsc::UnboundedReceiver<String>,
     output_to: Option<mpsc::UnboundedSender<(usize, Vec<u8>)>>,
     output: mpsc::UnboundedReceiver<(usize, Vec<u8>)>,
     pending: VecDeque<Batch>,
@@ -138,17 +157,19 @@ impl Driver<'_> {
     }
 
     async fn wait(&mut self) {
-        let linger = self.linger.unwrap_or(self.begun);
+        let timer = self.timers.peek().map(|Reverse((at, ..))| *at);
         tokio::select! {
             biased;
             Some(signal) = self.drive.signals.recv() => self.input(Input::Signal(signal)),
             Some(result) = self.drive.committed.recv() => self.committed(result),
             Some(done) = self.jobs.join_next() => self.task(done),
-            Some((step, bytes)) = self.output.recv() => self.print(step, &bytes),
-            () = sleep_until(linger), if self.linger.is_some() => {
-                self.linger = None;
-                self.input(Input::LingerOver);
+            Some(why) = self.trouble.recv() => self.input(Input::Broken(why)),
+            () = sleep_until(timer.unwrap_or(self.begun)), if timer.is_some() => {
+                if let Some(Reverse((_, _, timer))) = self.timers.pop() {
+                    self.input(Input::Woken(timer));
+                }
             }
+            Some((step, bytes)) = self.output.recv() => self.print(step, &bytes),
             () = sleep_until(self.tick), if self.tick_ms.is_some() => self.ticked(),
         }
     }
@@ -164,13 +185,21 @@ impl Driver<'_> {
         for effect in effects {
             match effect {
                 Effect::Emit(event) => events.push(self.stamp(*event)),
-                Effect::Start(step, inputs) => self.start(step, inputs),
-                Effect::Linger => self.linger = Some(Instant::now() + Duration::from_millis(LINGER_MS)),
+                Effect::Start { step, attempt, inputs } => self.start(step, attempt, inputs),
+                Effect::Wake(timer, ms) => self.wake(timer, ms),
                 Effect::Flush(staged) => self.flush(staged),
                 Effect::Publish(step, staged) => {
                     publish.push((step, self.drive.run.name(step).to_owned(), staged));
                 }
-                Effect::Stop(stop) => self.stop.send_modify(|now| *now = (*now).max(stop)),
+                Effect::StopStep(step, stop) => {
+                    if let Some(to) = self.stops.get(&step) {
+                        tell(to, stop);
+                    }
+                }
+                Effect::Stop(stop) => {
+                    self.asked = self.asked.max(stop);
+                    self.stops.values().for_each(|to| tell(to, stop));
+                }
                 Effect::End => self.over = true,
             }
         }
@@ -193,14 +222,22 @@ impl Driver<'_> {
         Stamped { version: VERSION, job: self.drive.job.clone(), seq, at, elapsed_ms: self.elapsed_ms(), event }
     }
 
-    fn start(&mut self, step: usize, inputs: Vec<(NodeId, Digest)>) {
-        let log = self.drive.run.log(step, 1);
+    fn wake(&mut self, timer: Timer, ms: u64) {
+        // A time that cannot be told comes after all that can happen.
+        let Some(at) = Instant::now().checked_add(Duration::from_millis(ms)) else { return };
+        self.timers.push(Reverse((at, self.wakes, timer)));
+        self.wakes += 1;
+    }
+
+    fn start(&mut self, step: usize, attempt: u32, inputs: Vec<(NodeId, Digest)>) {
+        let log = self.drive.run.log(step, attempt);
         let files = self.drive.run.files(step);
-        let attempt = Attempt { job: self.drive.job.clone(), number: 1, log, inputs, files };
-        let updates = Updates { step, to: self.output_to.clone() };
+        let attempt = Attempt { job: self.drive.job.clone(), number: attempt, log, inputs, files };
+        let updates = Updates { step, to: self.output_to.clone(), trouble: self.trouble_to.clone() };
         tracing::debug!(step = self.drive.run.name(step), log = attempt.log, "a step starts");
         let work = Arc::clone(&self.drive.works[step]);
-        let stop = self.stop.subscribe();
+        let (to, stop) = watch::channel(self.asked);
+        self.stops.insert(step, to);
         let began = Instant::now();
         self.jobs.spawn(async move {
             let run = AssertUnwindSafe(async { work.run(attempt, updates, stop).await });
@@ -236,6 +273,7 @@ impl Driver<'_> {
                 while let Ok((step, bytes)) = self.output.try_recv() {
                     self.print(step, &bytes);
                 }
+                self.stops.remove(&step);
                 self.input(Input::Ended { step, ended, took_ms });
             }
             Ok(Done::Flushed(result)) => self.input(Input::Flushed(result)),
@@ -255,8 +293,8 @@ impl Driver<'_> {
             Ok(number) => number,
             Err(error) => {
                 tracing::error!(%error, "events could not be kept");
-                self.lost = Some(error);
-                self.stop.send_modify(|now| *now = (*now).max(Stop::Ask));
+                self.lost = Some(error.clone());
+                self.input(Input::Broken(error));
                 return;
             }
         };
@@ -292,6 +330,10 @@ impl Driver<'_> {
         let (view, elapsed_ms) = (&self.view, self.elapsed_ms());
         keep_sound(&mut self.drive.reporters, |reporter| reporter.tick(view, elapsed_ms));
     }
+}
+
+fn tell(work: &watch::Sender<Stop>, stop: Stop) {
+    work.send_modify(|now| *now = (*now).max(stop));
 }
 
 /// Calls each reporter; one that fails is not called again, and the run goes on.

@@ -6,7 +6,7 @@ use crate::engine::api::Engine;
 use crate::event::{Event, Failure, FailureCode, Outcome, RunEnded, Stamped, StepEnded, VERSION};
 use crate::report::api::Journal;
 use crate::store::read::{DIED, Unfinished};
-use crate::view::StepState;
+use crate::view::{StepState, StepView};
 
 /// Ends each of the runs. Returns the steps whose outputs could not be put in place.
 pub fn recover(
@@ -32,23 +32,11 @@ pub fn recover(
                 }
             };
             let (step, attempt, took_ms) = (row.step.clone(), row.attempt, row.took_ms);
-            ending.push(Event::StepEnded(Box::new(StepEnded { step, attempt, outcome, took_ms, record, failure })));
+            let flaky = outcome == Outcome::Built && attempt > 1;
+            ending.ended(StepEnded { step, attempt, outcome, took_ms, flaky, record, failure });
         }
-        for step in run.view.in_state(StepState::Running) {
-            let failure = Some(Failure::new(FailureCode::Stopped, DIED));
-            let took_ms = run.elapsed_ms.saturating_sub(step.began_ms);
-            let (id, attempt, outcome) = (step.plan.id.clone(), step.attempt, Outcome::Stopped);
-            ending.push(Event::StepEnded(Box::new(StepEnded {
-                step: id,
-                attempt,
-                outcome,
-                took_ms,
-                record: None,
-                failure,
-            })));
-        }
-        for step in run.view.in_state(StepState::Waiting) {
-            ending.push(Event::StepSkipped { step: step.plan.id.clone(), because: None });
+        for step in &run.view.steps {
+            ending.without_outputs(step);
         }
         ending.events.iter().for_each(|event| view.apply(event));
         ending.push(Event::RunEnded(RunEnded {
@@ -69,6 +57,33 @@ struct Ending<'a> {
 }
 
 impl Ending<'_> {
+    /// Ends a step that ran, or that would have run.
+    fn without_outputs(&mut self, step: &StepView) {
+        let (outcome, took_ms, failure) = match step.state {
+            StepState::Running => {
+                let took_ms = self.run.elapsed_ms.saturating_sub(step.began_ms);
+                (Outcome::Stopped, took_ms, Some(Failure::new(FailureCode::Stopped, DIED)))
+            }
+            StepState::Retrying => (Outcome::Failed, step.took_ms, step.failure.clone()),
+            StepState::Waiting => {
+                return self.push(Event::StepSkipped { step: step.plan.id.clone(), because: None });
+            }
+            StepState::Publishing
+            | StepState::Built
+            | StepState::Same
+            | StepState::Current
+            | StepState::Failed
+            | StepState::Stopped
+            | StepState::Skipped => return,
+        };
+        let (step, attempt) = (step.plan.id.clone(), step.attempt);
+        self.ended(StepEnded { step, attempt, outcome, took_ms, flaky: false, record: None, failure });
+    }
+
+    fn ended(&mut self, ended: StepEnded) {
+        self.push(Event::StepEnded(Box::new(ended)));
+    }
+
     fn push(&mut self, event: Event) {
         let (job, elapsed_ms) = (self.run.job.clone(), self.run.elapsed_ms);
         // Steps ended when Kiln did: what they built is as old as that.

@@ -26,8 +26,8 @@ pub enum Input {
         /// How long it took, in milliseconds.
         took_ms: u64,
     },
-    /// The time to wait for more staged outputs is over.
-    LingerOver,
+    /// The time that was asked for with [`Effect::Wake`] is over.
+    Woken(Timer),
     /// The staged outputs that were to be made durable are, or are not.
     Flushed(Result<(), String>),
     /// The outputs of a step are in place, or are not.
@@ -39,6 +39,21 @@ pub enum Input {
     },
     /// Someone asks the run to end; the name says how, such as `Ctrl-C`.
     Signal(&'static str),
+    /// The history or a log cannot be kept; the text says which and why.
+    Broken(String),
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    /// More staged outputs.
+    Linger,
+    /// The end of the time that an attempt at a step may take.
+    Deadline(usize, u32),
+    /// The next attempt at a step.
+    Retry(usize),
+    /// The end of the time that the run may take.
+    TimeLimit,
 }
 
 /// What is to be done, in this order.
@@ -46,14 +61,23 @@ pub enum Input {
 pub enum Effect {
     /// Tell the world.
     Emit(Box<Event>),
-    /// Start an attempt at a step, whose key says this about its inputs.
-    Start(usize, Vec<(NodeId, Digest)>),
-    /// Send [`Input::LingerOver`] after [`LINGER_MS`].
-    Linger,
+    /// Start an attempt at a step.
+    Start {
+        /// The step.
+        step: usize,
+        /// Which attempt, counted from 1.
+        attempt: u32,
+        /// What its key says about its inputs.
+        inputs: Vec<(NodeId, Digest)>,
+    },
+    /// Send [`Input::Woken`] after so many milliseconds.
+    Wake(Timer, u64),
     /// Make the staged outputs of these steps durable.
     Flush(Vec<Staged>),
     /// Put the outputs of a step in place, once all that was emitted before is committed.
     Publish(usize, Vec<Staged>),
+    /// Tell the work of one step.
+    StopStep(usize, Stop),
     /// Tell all running work.
     Stop(Stop),
     /// The run is over.
@@ -74,6 +98,10 @@ pub struct Policy {
     pub max_fail: Option<u32>,
     /// Whether such a failure also stops what runs.
     pub kill: bool,
+    /// How long the run may take, in milliseconds.
+    pub time_limit_ms: Option<u64>,
+    /// Where the chance in the waits between attempts comes from.
+    pub seed: u64,
 }
 
 /// What a run begins with.

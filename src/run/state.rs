@@ -4,81 +4,86 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::base::digest::{Digest, FieldHasher};
+use crate::base::digest::Digest;
 use crate::base::id::{DenseMap, NodeId, RecipeId};
-use crate::base::job::{BuildMode, JobId, JobState};
-use crate::engine::api::{Ended, StagedOutput, Stop};
-use crate::event::{Counts, Event, Failure, FailureCode, Outcome, RunEnded, Staged, StepEnded};
+use crate::base::job::{BuildMode, JobId};
+use crate::engine::api::Ended;
+use crate::event::{Counts, Event, Failure, Outcome, Staged, StepEnded};
 use crate::pipeline::types::Pipeline;
 use crate::plan::decide::{Basis, Input as NodeInput, Verdict};
 use crate::plan::facts::Facts;
 use crate::plan::key;
 use crate::plan::reason::Action;
-use crate::plan::record::{History, OutputRecord, Record};
+use crate::plan::record::{History, Record};
+use crate::run::cancel::Cause;
+use crate::run::publish::Linger;
 use crate::run::schedule::Ready;
-use crate::run::setup::{Effect, Input, Policy, Setup, SetupStep};
+use crate::run::setup::{Effect, Input, Policy, Setup, SetupStep, Timer};
 
+/// Where a step stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Waiting,
     Ready,
     Running,
+    /// An attempt failed, and the next one is waited with.
+    Retrying,
     Staged,
     Publishing,
     Over,
 }
 
-/// Whether staged outputs wait for more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Linger {
-    No,
-    Waiting,
-    Over,
-}
-
-/// So many steps with staged outputs do not wait for more.
-const LARGEST_BATCH: usize = 256;
-
-struct StepRun {
-    id: RecipeId,
-    action: Action,
-    command: String,
-    state: State,
+pub(super) struct StepRun {
+    pub(super) id: RecipeId,
+    pub(super) action: Action,
+    pub(super) command: String,
+    pub(super) state: State,
     /// How many of the run's steps that it needs have not ended.
-    waits: usize,
-    feeds: Vec<usize>,
-    took_ms: u64,
-    record: Option<Record>,
-    staged: Vec<Staged>,
+    pub(super) waits: usize,
+    pub(super) feeds: Vec<usize>,
+    /// Which attempt, counted from 1; 0 before the first.
+    pub(super) attempt: u32,
+    /// Whether its attempt takes longer than it may.
+    pub(super) overdue: bool,
+    /// Why its last attempt failed, as long as there may be another one.
+    pub(super) failure: Option<Failure>,
+    pub(super) took_ms: u64,
+    pub(super) record: Option<Record>,
+    pub(super) staged: Vec<Staged>,
 }
 
 /// A run.
 pub struct Run {
-    job: JobId,
-    pipeline: Arc<Pipeline>,
-    facts: Facts,
-    history: Box<dyn History>,
-    mode: BuildMode,
-    policy: Policy,
-    steps: Vec<StepRun>,
-    ready: Ready,
+    pub(super) job: JobId,
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) facts: Facts,
+    pub(super) history: Box<dyn History>,
+    pub(super) mode: BuildMode,
+    pub(super) policy: Policy,
+    pub(super) steps: Vec<StepRun>,
+    pub(super) ready: Ready,
     /// Steps whose inputs have arrived and that are not looked at yet.
-    arrived: VecDeque<usize>,
-    running: usize,
-    staged: Vec<usize>,
-    flushing: Vec<usize>,
-    publishing: usize,
-    linger: Linger,
-    stopping: bool,
-    signals: usize,
-    aborted: Option<&'static str>,
-    failed: Vec<(usize, String)>,
+    pub(super) arrived: VecDeque<usize>,
+    pub(super) running: usize,
+    pub(super) staged: Vec<usize>,
+    pub(super) flushing: Vec<usize>,
+    pub(super) publishing: usize,
+    pub(super) linger: Linger,
+    /// Whether nothing more starts.
+    pub(super) stopping: bool,
+    /// Whether all that runs was asked to end.
+    pub(super) asked: bool,
+    pub(super) signals: usize,
+    pub(super) aborted: Option<Cause>,
+    /// Why the run cannot be kept.
+    pub(super) broken: Option<String>,
+    pub(super) failed: Vec<(usize, String)>,
     /// Contents of nodes that this run built.
-    built: HashMap<NodeId, Digest>,
-    counts: Counts,
-    left: usize,
-    over: bool,
-    effects: Vec<Effect>,
+    pub(super) built: HashMap<NodeId, Digest>,
+    pub(super) counts: Counts,
+    pub(super) left: usize,
+    pub(super) over: bool,
+    pub(super) effects: Vec<Effect>,
 }
 
 impl Run {
@@ -106,8 +111,10 @@ impl Run {
             publishing: 0,
             linger: Linger::No,
             stopping: false,
+            asked: false,
             signals: 0,
             aborted: None,
+            broken: None,
             failed: Vec::new(),
             built: HashMap::new(),
             counts: Counts { current: up_to_date, ..Counts::default() },
@@ -122,19 +129,36 @@ impl Run {
             return Vec::new();
         }
         match input {
-            Input::Begin => self.arrived.extend((0..self.steps.len()).filter(|i| self.steps[*i].waits == 0)),
+            Input::Begin => self.begin(),
             Input::Ended { step, ended, took_ms } => self.ended(step, ended, took_ms),
-            Input::LingerOver if self.linger == Linger::Waiting => self.linger = Linger::Over,
-            Input::LingerOver => {}
+            Input::Woken(timer) => self.woken(timer),
             Input::Flushed(result) => self.flushed(result),
             Input::Published { step, result } => self.published(step, result),
             Input::Signal(name) => self.signal(name),
+            Input::Broken(why) => self.cannot_be_kept(why),
         }
         self.look_at_arrived();
         self.start();
         self.flush();
         self.finish();
         std::mem::take(&mut self.effects)
+    }
+
+    fn begin(&mut self) {
+        self.arrived.extend((0..self.steps.len()).filter(|i| self.steps[*i].waits == 0));
+        if let Some(ms) = self.policy.time_limit_ms {
+            self.effects.push(Effect::Wake(Timer::TimeLimit, ms));
+        }
+    }
+
+    fn woken(&mut self, timer: Timer) {
+        match timer {
+            Timer::Linger if self.linger == Linger::Waiting => self.linger = Linger::Over,
+            Timer::Linger => {}
+            Timer::Deadline(step, attempt) => self.deadline(step, attempt),
+            Timer::Retry(step) => self.again(step),
+            Timer::TimeLimit => self.time_is_over(),
+        }
     }
 
     /// The log of an attempt, relative to the state's folder.
@@ -155,7 +179,7 @@ impl Run {
         self.facts.recipes[self.steps[step].id].files.clone()
     }
 
-    fn emit(&mut self, event: Event) {
+    pub(super) fn emit(&mut self, event: Event) {
         self.effects.push(Effect::Emit(Box::new(event)));
     }
 
@@ -205,10 +229,14 @@ impl Run {
             let step = &mut self.steps[i];
             step.record = Some(record);
             step.state = State::Running;
+            step.attempt += 1;
+            step.failure = None;
+            let (attempt, command) = (step.attempt, step.command.clone());
             self.running += 1;
-            let (command, log) = (self.steps[i].command.clone(), self.log(i, 1));
-            self.emit(Event::StepStarted { step: self.name(i).to_owned(), attempt: 1, command, log });
-            self.effects.push(Effect::Start(i, inputs));
+            let log = self.log(i, attempt);
+            self.emit(Event::StepStarted { step: self.name(i).to_owned(), attempt, command, log });
+            self.effects.push(Effect::Start { step: i, attempt, inputs });
+            self.set_deadline(i);
         }
     }
 
@@ -216,107 +244,22 @@ impl Run {
         self.running -= 1;
         self.steps[i].took_ms = took_ms;
         match ended {
-            Ended::Failed(failure) => self.fail(i, failure),
-            Ended::Stopped(failure) => {
-                self.counts.stopped += 1;
-                self.end_step(i, Outcome::Stopped, None, Some(failure));
-                self.skip_below(i);
-                self.settle(i, false);
-            }
+            Ended::Failed(failure) => self.attempt_failed(i, failure),
+            Ended::Stopped(failure) => match self.timed_out(i, &failure) {
+                Some(failure) => self.attempt_failed(i, failure),
+                None => {
+                    self.counts.stopped += 1;
+                    self.end_step(i, Outcome::Stopped, None, Some(failure.trimmed()));
+                    self.skip_below(i);
+                    self.settle(i, false);
+                }
+            },
             Ended::Staged(outputs) => self.complete(i, outputs),
         }
     }
 
-    /// All outputs of a step are complete.
-    fn complete(&mut self, i: usize, outputs: Vec<StagedOutput>) {
-        let mut staged = Vec::new();
-        let mut records = Vec::with_capacity(outputs.len());
-        for output in outputs {
-            let node = &self.pipeline.nodes[output.node];
-            let digest = output.digest.unwrap_or_else(|| self.unseen(i, &node.name));
-            records.push(OutputRecord { node: node.name.clone(), path: node.path.clone(), digest });
-            staged.extend(output.staged);
-        }
-        let step = &mut self.steps[i];
-        if let Some(record) = &mut step.record {
-            record.outputs = records;
-        }
-        if staged.is_empty() {
-            self.built(i);
-        } else {
-            step.staged = staged;
-            step.state = State::Staged;
-            self.staged.push(i);
-        }
-    }
-
-    /// What stands for a content that cannot be seen: another one with each build.
-    fn unseen(&self, i: usize, node: &str) -> Digest {
-        let key = self.steps[i].record.as_ref().map(|record| record.key.to_string()).unwrap_or_default();
-        FieldHasher::default().field(key.as_bytes()).field(node.as_bytes()).field(self.job.as_str().as_bytes()).finish()
-    }
-
-    /// Staged outputs are flushed together: at once when nothing could start anyway, else after a short wait for more.
-    fn flush(&mut self) {
-        if self.staged.is_empty() || !self.flushing.is_empty() {
-            return;
-        }
-        let busy = self.running >= self.policy.jobs && !self.stopping;
-        if busy && self.linger != Linger::Over && self.staged.len() < LARGEST_BATCH {
-            if self.linger == Linger::No {
-                self.linger = Linger::Waiting;
-                self.effects.push(Effect::Linger);
-            }
-            return;
-        }
-        self.linger = Linger::No;
-        self.flushing = std::mem::take(&mut self.staged);
-        let staged = self.flushing.iter().flat_map(|i| self.steps[*i].staged.clone()).collect();
-        self.effects.push(Effect::Flush(staged));
-    }
-
-    fn flushed(&mut self, result: Result<(), String>) {
-        for i in std::mem::take(&mut self.flushing) {
-            if let Err(error) = &result {
-                self.fail(i, Failure::new(FailureCode::Publish, format!("outputs could not be flushed: {error}")));
-                continue;
-            }
-            let step = &mut self.steps[i];
-            step.state = State::Publishing;
-            let (took_ms, staged) = (step.took_ms, step.staged.clone());
-            let Some(record) = step.record.clone() else {
-                continue;
-            };
-            self.publishing += 1;
-            self.emit(Event::StepPublishing { step: self.name(i).to_owned(), took_ms, record, staged: staged.clone() });
-            self.effects.push(Effect::Publish(i, staged));
-        }
-    }
-
-    fn published(&mut self, i: usize, result: Result<(), Failure>) {
-        self.publishing -= 1;
-        match result {
-            Ok(()) => self.built(i),
-            Err(failure) => self.fail(i, failure),
-        }
-    }
-
-    fn built(&mut self, i: usize) {
-        let record = self.steps[i].record.take();
-        let last = self.history.last(self.name(i)).map(|last| &last.outputs);
-        let outputs = record.as_ref().map(|record| &record.outputs);
-        let same = outputs.is_some_and(|outputs| !outputs.is_empty() && last == Some(outputs));
-        for (node, output) in self.pipeline.recipes[self.steps[i].id].outputs.iter().zip(outputs.into_iter().flatten())
-        {
-            self.built.insert(*node, output.digest);
-        }
-        let outcome = if same { Outcome::Same } else { Outcome::Built };
-        *(if same { &mut self.counts.same } else { &mut self.counts.built }) += 1;
-        self.end_step(i, outcome, record, None);
-        self.settle(i, true);
-    }
-
-    fn fail(&mut self, i: usize, mut failure: Failure) {
+    pub(super) fn fail(&mut self, i: usize, failure: Failure) {
+        let mut failure = failure.trimmed();
         let last =
             self.history.last(self.name(i)).filter(|last| last.outputs.iter().any(|output| output.path.is_some()));
         failure.kept = last.map(|last| last.built_at);
@@ -326,25 +269,18 @@ impl Run {
         self.end_step(i, Outcome::Failed, None, Some(failure));
         self.skip_below(i);
         self.settle(i, false);
-        let enough = self.policy.max_fail.is_some_and(|max| self.failed.len() as u64 >= u64::from(max));
-        if enough && !self.stopping {
-            self.stopping = true;
-            if self.left > 0 {
-                self.emit(Event::RunStopping { cause: format!("{name} failed") });
-            }
-            if self.policy.kill {
-                self.effects.push(Effect::Stop(Stop::Ask));
-            }
-        }
+        self.count_failure(&name);
     }
 
-    fn end_step(&mut self, i: usize, outcome: Outcome, record: Option<Record>, failure: Option<Failure>) {
-        let (step, took_ms) = (self.name(i).to_owned(), self.steps[i].took_ms);
-        self.emit(Event::StepEnded(Box::new(StepEnded { step, attempt: 1, outcome, took_ms, record, failure })));
+    pub(super) fn end_step(&mut self, i: usize, outcome: Outcome, record: Option<Record>, failure: Option<Failure>) {
+        let (step, took_ms, attempt) = (self.name(i).to_owned(), self.steps[i].took_ms, self.steps[i].attempt);
+        let flaky = attempt > 1 && matches!(outcome, Outcome::Built | Outcome::Same);
+        self.counts.flaky += u64::from(flaky);
+        self.emit(Event::StepEnded(Box::new(StepEnded { step, attempt, outcome, took_ms, flaky, record, failure })));
     }
 
     /// A step is over. If its outputs are there, the steps that wait for it come nearer.
-    fn settle(&mut self, i: usize, there: bool) {
+    pub(super) fn settle(&mut self, i: usize, there: bool) {
         self.steps[i].state = State::Over;
         self.left -= 1;
         self.ready.ended(i);
@@ -359,7 +295,7 @@ impl Run {
     }
 
     /// Skips all that waits for the outputs of a step, and names it as the cause.
-    fn skip_below(&mut self, cause: usize) {
+    pub(super) fn skip_below(&mut self, cause: usize) {
         let mut queue = VecDeque::from([cause]);
         while let Some(i) = queue.pop_front() {
             for next in self.steps[i].feeds.clone() {
@@ -371,42 +307,11 @@ impl Run {
         }
     }
 
-    fn skip(&mut self, i: usize, because: Option<usize>) {
+    pub(super) fn skip(&mut self, i: usize, because: Option<usize>) {
         self.counts.skipped += 1;
         let because = because.map(|cause| self.name(cause).to_owned());
         self.emit(Event::StepSkipped { step: self.name(i).to_owned(), because });
         self.settle(i, false);
-    }
-
-    fn signal(&mut self, name: &'static str) {
-        self.signals += 1;
-        if self.signals == 1 {
-            self.aborted = Some(name);
-            self.stopping = true;
-            self.emit(Event::RunStopping { cause: name.to_owned() });
-        }
-        self.effects.push(Effect::Stop(if self.signals == 1 { Stop::Ask } else { Stop::Kill }));
-    }
-
-    fn finish(&mut self) {
-        let busy = self.running + self.staged.len() + self.flushing.len() + self.publishing > 0;
-        if busy || !(self.stopping || self.left == 0) {
-            return;
-        }
-        let cause = self.failed.first().map(|(i, _)| *i).filter(|_| self.aborted.is_none());
-        for i in 0..self.steps.len() {
-            if matches!(self.steps[i].state, State::Waiting | State::Ready) {
-                self.skip(i, cause);
-            }
-        }
-        let (state, why) = match (self.aborted, self.failed.first()) {
-            (Some(signal), _) => (JobState::Aborted, Some(signal.to_owned())),
-            (None, Some((_, why))) => (JobState::Failed, Some(why.clone())),
-            (None, None) => (JobState::Done, None),
-        };
-        self.emit(Event::RunEnded(RunEnded { state, why, counts: self.counts }));
-        self.effects.push(Effect::End);
-        self.over = true;
     }
 }
 
@@ -425,6 +330,9 @@ fn link(pipeline: &Pipeline, steps: Vec<SetupStep>) -> Vec<StepRun> {
             state: State::Waiting,
             waits: 0,
             feeds: Vec::new(),
+            attempt: 0,
+            overdue: false,
+            failure: None,
             took_ms: 0,
             record: None,
             staged: Vec::new(),

@@ -69,6 +69,10 @@ fn line(event: &Stamped) -> Option<(&'static str, String)> {
         Event::StepStarted { step, attempt, command, .. } => {
             ("[INFO]", format!("{step}: attempt {attempt}: {command}"))
         }
+        Event::StepRetrying(retrying) => {
+            let (step, attempt, message) = (&retrying.step, retrying.attempt, &retrying.failure.message);
+            ("[WARN]", format!("{step}: attempt {attempt}: {message}: again in {} ms", retrying.wait_ms))
+        }
         Event::StepEnded(ended) => match &ended.failure {
             Some(failure) => ("[ERROR]", format!("{}: {}", ended.step, failure.message)),
             None => ("[INFO]", format!("{}: done in {} ms", ended.step, ended.took_ms)),

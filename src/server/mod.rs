@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, watch};
 
 use crate::base::job::JobId;
 use crate::exit;
@@ -44,7 +44,7 @@ use crate::server::project::Project;
 use crate::server::route::{Call, Route};
 use crate::session::Site;
 use crate::session::fail::Fail;
-use crate::signal::Os;
+use crate::signal::Signals;
 
 /// The version of DSS whose API this speaks.
 pub(crate) const DSS_VERSION: &str = "14.0.0";
@@ -136,7 +136,7 @@ pub(crate) fn serve(site: Site, options: Options, tell: &Tell) -> Result<u8, Fai
     let (projects, archives) = open(&site, &options, tell)?;
     let keys = keys(&options, &archives, tell)?;
     runtime.block_on(async {
-        let signals = Os::catch().map_err(|error| Fail::because("signals", &error))?;
+        let signals = Signals::catch().map_err(|error| Fail::because("signals cannot be caught", &error))?;
         let listener = TcpListener::bind(options.listen).await;
         let at = |error: io::Error| Fail::because(&format!("--listen {}", options.listen), &error);
         let listener = listener.map_err(at)?;
@@ -196,9 +196,9 @@ fn keys(options: &Options, archives: &[Arc<Archive>], tell: &Tell) -> Result<Key
     }
 }
 
-async fn run(app: Arc<App>, listener: TcpListener, signals: Os, tell: &Tell) {
+async fn run(app: Arc<App>, listener: TcpListener, signals: Signals, tell: &Tell) {
     let (stop, stopped) = watch::channel(false);
-    let (signal, mut caught) = mpsc::unbounded_channel();
+    let mut caught = signals.listen();
     if let Ok(address) = listener.local_addr() {
         tell(Notice::Listening(address));
     }
@@ -230,7 +230,6 @@ async fn run(app: Arc<App>, listener: TcpListener, signals: Os, tell: &Tell) {
     };
     tokio::select! {
         () = work => {}
-        () = signals.pump(signal) => {}
         () = live::look(Arc::clone(&app)) => {}
     }
 }

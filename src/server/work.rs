@@ -19,7 +19,7 @@ use crate::server::jobs::{Message, Order, stamped};
 use crate::server::touch::steps;
 use crate::session::fail::Fail;
 use crate::session::load::{self, Given};
-use crate::session::start::{Origin, Ready, Ticket, finish_the_dead, open_journal};
+use crate::session::start::{Origin, Ready, Ticket, finish_the_dead, open_journal, seed};
 use crate::session::{Request, Session, Site};
 use crate::view::RunView;
 
@@ -80,7 +80,14 @@ impl Job {
             return Ok(Came::Back);
         }
         let ticket = Ticket { job: self.id.clone(), began: crate::clock::now(), events: 1 };
-        let policy = Policy { schedule: session.schedule, jobs: session.jobs as usize, max_fail: Some(1), kill: false };
+        let policy = Policy {
+            schedule: session.schedule,
+            jobs: session.jobs as usize,
+            max_fail: Some(1),
+            kill: false,
+            time_limit_ms: None,
+            seed: seed(),
+        };
         let RunStarted { by, again, .. } = self.order.queued.clone();
         let permits = &self.permits;
         let ready = Ready::make(&session, planned, ticket, policy, Origin { by, again })?
@@ -159,6 +166,7 @@ impl Reporter for Teller {
             Event::RunQueued(_)
             | Event::RunStarted(_)
             | Event::StepStarted { .. }
+            | Event::StepRetrying(_)
             | Event::StepPublishing { .. }
             | Event::RunStopping { .. }
             | Event::RunEnded(_) => None,

@@ -107,6 +107,11 @@ pub(crate) fn job_at(pipeline: &str, at: jiff::Timestamp) -> JobId {
     JobId::new(pipeline, &at.to_string())
 }
 
+/// Where the chance in a run's waits comes from: two runs that fail together are not to come back together.
+pub(crate) fn seed() -> u64 {
+    crate::clock::now_ns().cast_unsigned() ^ u64::from(std::process::id())
+}
+
 /// Who asked for a run, and how it can be asked for again.
 pub(crate) struct Origin {
     /// Who started it.
@@ -207,6 +212,7 @@ impl Steps {
                 reasons: step.reasons.clone(),
                 expected_ms: step.expected_ms,
                 place: session.loaded.place(recipe.span.start),
+                attempts: recipe.retry.attempts(),
             });
         }
         if problems.is_empty() { Ok(steps) } else { Err(Fail::Mistakes(session.loaded.source.clone(), problems)) }

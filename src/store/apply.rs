@@ -65,6 +65,9 @@ fn apply(connection: &Connection, stamped: &Stamped) -> Result<()> {
             let sql = "UPDATE steps SET state = 'running', attempt = ?3, began_ms = ?4, log = ?5 WHERE job = ?1 AND step = ?2";
             run(connection, sql, params![job, step, attempt, integer(stamped.elapsed_ms), log])
         }
+        Event::StepRetrying(retrying) => {
+            set_state(connection, job, &retrying.step, "retrying", Some(&retrying.failure.message))
+        }
         Event::StepPublishing { step, took_ms, record, staged } => {
             set_state(connection, job, step, "publishing", None)?;
             let sql = "INSERT OR REPLACE INTO publishing (pipeline, step, job, attempt, took_ms, record, staged)
@@ -144,6 +147,9 @@ fn step_ended(connection: &Connection, stamped: &Stamped, ended: &StepEnded) -> 
         Outcome::Stopped => "stopped",
     };
     count(connection, job, word)?;
+    if ended.flaky {
+        count(connection, job, "flaky")?;
+    }
     let why = ended.failure.as_ref().map(|failure| failure.message.as_str());
     let sql = "UPDATE steps SET state = ?3, attempt = ?4, took_ms = ?5, why = ?6 WHERE job = ?1 AND step = ?2";
     run(connection, sql, params![job, ended.step, word, ended.attempt, integer(ended.took_ms), why])?;
@@ -162,7 +168,7 @@ fn step_ended(connection: &Connection, stamped: &Stamped, ended: &StepEnded) -> 
 fn run_ended(connection: &Connection, stamped: &Stamped, end: &RunEnded) -> Result<()> {
     let c = &end.counts;
     let sql = "UPDATE runs SET state = ?2, ended = ?3, took_ms = ?4, why = ?5, built = ?6, same = ?7, failed = ?8,
-               stopped = ?9, skipped = ?10, current = ?11 WHERE job = ?1";
+               stopped = ?9, skipped = ?10, current = ?11, flaky = ?12 WHERE job = ?1";
     run(
         connection,
         sql,
@@ -177,7 +183,8 @@ fn run_ended(connection: &Connection, stamped: &Stamped, end: &RunEnded) -> Resu
             integer(c.failed),
             integer(c.stopped),
             integer(c.skipped),
-            integer(c.current)
+            integer(c.current),
+            integer(c.flaky)
         ],
     )
 }

@@ -61,6 +61,8 @@ pub struct RunRow {
     pub skipped: u64,
     /// Steps that were up to date.
     pub current: u64,
+    /// Steps that were built although an attempt before had failed.
+    pub flaky: u64,
     /// Why it ended as it did, or is ending.
     pub why: Option<String>,
 }
@@ -195,7 +197,7 @@ impl RunFilter {
 
 const RUN: &str =
     "SELECT job, pipeline, state, asked, started, ended, took_ms, targets, engine, mode, by, built, same, failed,
-                   stopped, skipped, current, why FROM runs";
+                   stopped, skipped, current, why, flaky FROM runs";
 
 impl Reader {
     /// Opens the store; none where there is none. Creates nothing but the two files that SQLite needs beside it.
@@ -436,6 +438,7 @@ fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         skipped: number(row, 15)?,
         current: number(row, 16)?,
         why: row.get(17)?,
+        flaky: number(row, 18)?,
     })
 }
 

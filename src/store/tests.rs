@@ -35,6 +35,7 @@ impl Tale {
             reasons: vec![Reason::new(ReasonCode::NeverBuilt)],
             expected_ms: None,
             place: "p.toml:1".to_owned(),
+            attempts: 1,
         };
         let started = RunStarted {
             pipeline: "p".to_owned(),
@@ -85,7 +86,15 @@ impl Tale {
         let record = content.map(|content| record(step, content));
         let took_ms = 100 + content.map_or(0, |content| content.len() as u64);
         let step = step.to_owned();
-        self.tell(Event::StepEnded(Box::new(StepEnded { step, attempt: 1, outcome, took_ms, record, failure })))
+        self.tell(Event::StepEnded(Box::new(StepEnded {
+            step,
+            attempt: 1,
+            outcome,
+            took_ms,
+            flaky: false,
+            record,
+            failure,
+        })))
     }
 
     fn build(self, step: &str, content: &str) -> Self {

@@ -19,6 +19,7 @@ mod mistakes_text;
 mod oracle;
 mod pipelines;
 mod reading;
+mod retry;
 mod run;
 mod running;
 mod schemas;

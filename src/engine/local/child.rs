@@ -154,21 +154,23 @@ enum Taken {
 
 /// The log of an attempt, and the end of it.
 struct Log {
+    path: PathBuf,
     file: File,
+    /// Whether the file cannot be written any more.
+    broken: bool,
     updates: Updates,
     last: Vec<u8>,
 }
 
 /// So many bytes of the end are kept for people.
 const TAIL_BYTES: usize = 16 << 10;
-const TAIL_LINES: usize = 10;
 
 impl Log {
     fn create(path: &std::path::Path, updates: Updates) -> io::Result<Self> {
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        Ok(Self { file: File::create(path)?, updates, last: Vec::new() })
+        Ok(Self { path: path.to_owned(), file: File::create(path)?, broken: false, updates, last: Vec::new() })
     }
 
     /// Takes what `read` gives.
@@ -177,7 +179,7 @@ impl Log {
         match read(&mut buffer) {
             Ok(0) => Ok(Taken::End),
             Ok(n) => {
-                self.file.write_all(&buffer[..n])?;
+                self.keep(&buffer[..n]);
                 self.updates.output(&buffer[..n]);
                 self.last.extend_from_slice(&buffer[..n]);
                 if self.last.len() > 2 * TAIL_BYTES {
@@ -190,13 +192,24 @@ impl Log {
         }
     }
 
+    /// Writes to the file. If that fails the child goes on all the same; the run is told.
+    fn keep(&mut self, bytes: &[u8]) {
+        if self.broken {
+            return;
+        }
+        if let Err(error) = self.file.write_all(bytes) {
+            self.broken = true;
+            self.updates.trouble(format!("{}: {error}", self.path.display()));
+        }
+    }
+
     fn tail(&self) -> Vec<String> {
         let start = self.last.len().saturating_sub(TAIL_BYTES);
         let text = String::from_utf8_lossy(&self.last[start..]);
         let lines: Vec<&str> = text.split(['\n', '\r']).map(str::trim_end).filter(|line| !line.is_empty()).collect();
         let clean =
             |line: &str| line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
-        lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|line| clean(line)).collect()
+        lines.iter().map(|line| clean(line)).collect()
     }
 }
 

@@ -130,7 +130,8 @@ impl Step {
             return Ok(tail);
         }
         let code = if status.signal().is_some() { FailureCode::Signal } else { FailureCode::Exit };
-        Err(Ended::Failed(Failure { tail, ..Failure::new(code, child::words(status)) }))
+        let exit_code = status.code().or(status.signal().map(|signal| 128 + signal));
+        Err(Ended::Failed(Failure { tail, exit_code, ..Failure::new(code, child::words(status)) }))
     }
 
     /// The outputs of a recipe that ended well.

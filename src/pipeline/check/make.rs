@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use toml::Spanned;
 
@@ -83,7 +84,7 @@ impl Checker<'_> {
     }
 
     fn keys_without_run(&mut self, name: &str, make: &RawMake, in_place: Option<&Spanned<bool>>) {
-        let keys: [(&str, Option<Span>); 9] = [
+        let keys: [(&str, Option<Span>); 11] = [
             ("shell", make.shell.as_ref().map(Spanned::span)),
             ("workdir", make.workdir.as_ref().map(Spanned::span)),
             ("files", make.files.as_ref().and_then(|files| files.first()).map(Spanned::span)),
@@ -92,6 +93,8 @@ impl Checker<'_> {
             ("pass", make.pass.as_ref().and_then(|pass| pass.first()).map(Spanned::span)),
             ("secrets", first_key(make.secrets.as_ref())),
             ("rebuild", make.rebuild.as_ref().map(Spanned::span)),
+            ("timeout", make.timeout.as_ref().map(Spanned::span)),
+            ("retry", make.retry.as_ref().map(Spanned::span)),
             ("in_place", in_place.map(Spanned::span)),
         ];
         for (key, span) in keys {
@@ -127,6 +130,13 @@ impl Checker<'_> {
             pass: self.pass(make.pass.take()),
             secrets: make.secrets.take().into_iter().flatten().map(|(k, v)| (k.into_inner(), v)).collect(),
             rebuild: self.rebuild(make.rebuild.take()),
+            timeout: self.timeout(make.timeout.take()),
+            retry: make
+                .retry
+                .take()
+                .or_else(|| self.defaults.retry.clone())
+                .map(Spanned::into_inner)
+                .unwrap_or_default(),
             in_place: in_place.is_some_and(Spanned::into_inner),
             tags: make.tags.into_iter().map(Spanned::into_inner).collect(),
             description: make.description,
@@ -335,6 +345,19 @@ impl Checker<'_> {
             self.problem(problem.at(&name.span(), "this name").help("a variable's name is not empty and holds no `=`"));
         }
         all.into_iter().map(Spanned::into_inner).collect()
+    }
+
+    pub(super) fn timeout(&mut self, own: Option<Spanned<String>>) -> Option<Duration> {
+        let timeout = own.or_else(|| self.defaults.timeout.clone())?;
+        let text = timeout.get_ref();
+        let wrong = match parse_duration(text) {
+            Ok(time) if !time.is_zero() => return Some(time),
+            Ok(_) => "nothing is that fast".to_owned(),
+            Err(error) => error,
+        };
+        let problem = Problem::new("bad-duration", format!("`timeout = \"{text}\"` is no time limit: {wrong}"));
+        self.problem(problem.at(&timeout.span(), "here").help("write a time such as \"30s\", \"30m\" or \"1h 30m\""));
+        None
     }
 
     pub(super) fn rebuild(&mut self, own: Option<Spanned<String>>) -> Rebuild {

@@ -4,9 +4,9 @@ use std::io;
 
 use insta::assert_snapshot;
 
-use super::sample::{Sample, Shared, every_ending, failure, morning, planned, started, style};
+use super::sample::{Sample, Shared, every_ending, failure, morning, planned, retries, started, style};
 use crate::base::job::JobState;
-use crate::event::{Event, Outcome};
+use crate::event::Outcome;
 use crate::report::jsonl::JsonLines;
 use crate::report::live::Size;
 use crate::report::plain::Plain;
@@ -181,12 +181,17 @@ fn failures_are_told_in_the_order_in_which_they_came() {
 }
 
 #[test]
-fn a_later_attempt_is_named() {
-    let mut run = Sample::new(started(vec![planned("a", None)], 0));
-    let (step, command, log) = ("a".to_owned(), "x".to_owned(), "logs/a.2.log".to_owned());
-    run.push(0, Event::StepStarted { step, attempt: 2, command, log });
-    run.end(900, "a", Outcome::Failed, Some(failure("exit 3", &[], false)));
-    assert!(plainly(&run).ends_with("FAILED a  0.9s  exit 3, attempt 2\n"), "{}", plainly(&run));
+fn attempts_are_counted_and_flaky_steps_named() {
+    assert_snapshot!(plainly(&retries()), @"
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 3 of 3 steps · -j4
+    02:00:00 retry  rates   0.4s  exit 7, attempt 1/3
+    02:00:00 retry  rates   0.4s  timed out after 0.4s, attempt 2/3, again in 5.1s
+    02:00:00 retry  orders  0.9s  exit 1, attempt 1/3, again in 1s
+    02:00:03 built  orders  1.1s  flaky: attempt 2/3
+    02:00:06 FAILED rates   0.1s  exit 7, attempt 3/3
+    02:00:06 stop   rates failed: nothing more starts, waiting for 1 step
+    02:00:07 retry  split   7s    exit 2, attempt 1/3, again in 1s
+    ");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use crate::base::digest::Digest;
 use crate::base::job::{BuildMode, JobId, JobState, Schedule};
 use crate::event::{
-    Counts, Event, Failure, FailureCode, Outcome, PlannedStep, RunEnded, RunStarted, Stamped, StepEnded,
+    Counts, Event, Failure, FailureCode, Outcome, PlannedStep, RunEnded, RunStarted, Stamped, StepEnded, StepRetrying,
 };
 use crate::plan::reason::{Action, Reason, ReasonCode};
 use crate::plan::record::{Parts, Record};
@@ -42,6 +42,7 @@ pub(super) fn planned(id: &str, expected_ms: Option<u64>) -> PlannedStep {
         reasons: vec![Reason::new(ReasonCode::NeverBuilt)],
         expected_ms,
         place: "pipelines/orders.toml:41".to_owned(),
+        attempts: 1,
     }
 }
 
@@ -70,6 +71,7 @@ pub(super) fn failure(message: &str, tail: &[&str], kept: bool) -> Failure {
     Failure {
         code: FailureCode::Exit,
         message: message.to_owned(),
+        exit_code: None,
         tail: tail.iter().map(|line| (*line).to_owned()).collect(),
         kept: kept.then(|| "2026-11-22T02:01:09Z".parse().unwrap()),
     }
@@ -95,15 +97,23 @@ impl Sample {
     }
 
     pub(super) fn start(&mut self, ms: u64, step: &str, command: &str) {
+        let attempt = self.view().step(step).map_or(1, |step| step.attempt + 1);
         self.push(
             ms,
             Event::StepStarted {
                 step: step.to_owned(),
-                attempt: 1,
+                attempt,
                 command: command.to_owned(),
-                log: format!("logs/build_orders_2026-11-23T02-00-00.123/{step}.1.log"),
+                log: format!("logs/build_orders_2026-11-23T02-00-00.123/{step}.{attempt}.log"),
             },
         );
+    }
+
+    pub(super) fn retry(&mut self, ms: u64, step: &str, failure: Failure, wait_ms: u64) {
+        let view = self.view();
+        let (attempt, began_ms) = view.step(step).map_or((1, 0), |step| (step.attempt, step.began_ms));
+        let (step, took_ms) = (step.to_owned(), ms - began_ms);
+        self.push(ms, Event::StepRetrying(Box::new(StepRetrying { step, attempt, took_ms, failure, wait_ms })));
     }
 
     pub(super) fn publish(&mut self, ms: u64, step: &str) {
@@ -117,7 +127,8 @@ impl Sample {
         let attempt = view.step(step).map_or(1, |step| step.attempt);
         let took_ms = ms - view.step(step).map_or(ms, |step| step.began_ms);
         let step = step.to_owned();
-        let ended = StepEnded { step, attempt, outcome, took_ms, record: None, failure };
+        let flaky = attempt > 1 && matches!(outcome, Outcome::Built | Outcome::Same);
+        let ended = StepEnded { step, attempt, outcome, took_ms, flaky, record: None, failure };
         self.push(ms, Event::StepEnded(Box::new(ended)));
     }
 
@@ -185,6 +196,28 @@ pub(super) fn morning() -> Sample {
     run.end(71_100, "split", Outcome::Failed, Some(failure("exit 3", &tail, true)));
     run.skip(71_100, "report", Some("split"));
     run.finish(71_200, JobState::Failed, Some("split: exit 3"));
+    run
+}
+
+/// A run in which steps are tried again: one is built at last, one never, one waits when the run is stopped.
+pub(super) fn retries() -> Sample {
+    let again = |id: &str| PlannedStep { attempts: 3, ..planned(id, None) };
+    let mut run = Sample::new(started(vec![again("orders"), again("rates"), again("split")], 0));
+    run.start(0, "orders", "make orders");
+    run.start(0, "rates", "make rates");
+    run.start(0, "split", "make split");
+    run.retry(400, "rates", failure("exit 7", &["no route to host"], false), 0);
+    run.start(400, "rates", "make rates");
+    run.retry(800, "rates", failure("timed out after 0.4s", &[], false), 5_100);
+    run.retry(900, "orders", failure("exit 1", &[], false), 1_000);
+    run.start(1_900, "orders", "make orders");
+    run.end(3_000, "orders", Outcome::Built, None);
+    run.start(5_900, "rates", "make rates");
+    run.end(6_000, "rates", Outcome::Failed, Some(failure("exit 7", &["no route to host"], true)));
+    run.stopping(6_000, "rates failed");
+    run.retry(7_000, "split", failure("exit 2", &[], false), 1_000);
+    run.end(7_000, "split", Outcome::Failed, Some(failure("exit 2", &[], false)));
+    run.finish(7_000, JobState::Failed, Some("rates: exit 7"));
     run
 }
 

@@ -252,6 +252,7 @@ fn time(step: &StepView, view: &RunView) -> u64 {
     match step.state {
         StepState::Running | StepState::Publishing => view.elapsed_ms.saturating_sub(step.began_ms),
         StepState::Waiting
+        | StepState::Retrying
         | StepState::Built
         | StepState::Same
         | StepState::Current
@@ -272,7 +273,7 @@ fn began(step: &StepView, view: &RunView) -> i64 {
 fn state(state: StepState) -> &'static str {
     match state {
         StepState::Waiting => "NOT_STARTED",
-        StepState::Running | StepState::Publishing => "RUNNING",
+        StepState::Running | StepState::Retrying | StepState::Publishing => "RUNNING",
         StepState::Built | StepState::Same | StepState::Current => "DONE",
         StepState::Failed => "FAILED",
         StepState::Stopped | StepState::Skipped => "ABORTED",

@@ -1,4 +1,7 @@
-//! The run on virtual time, with scripted steps: traces of what happens when.
+//! The run on virtual time, with scripted steps: what the tests share.
+
+mod retries;
+mod traces;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -55,14 +58,20 @@ struct Ran {
     published: Vec<String>,
 }
 
-/// Steps as `name < input input`.
+/// Steps as `name < input input | key = value; key = value`.
 fn case(steps: &[&str], jobs: usize, schedule: Schedule) -> Case {
     let mut text = "[pipeline]\nformat = 1\nname = \"p\"\n[dataset.src]\npath = \"src\"\n".to_owned();
     for step in steps {
+        let (step, keys) = step.split_once('|').unwrap_or((step, ""));
         let (name, inputs) = step.split_once('<').unwrap_or((step, "src"));
         let inputs: Vec<_> = inputs.split_whitespace().map(|input| format!("{input:?}")).collect();
         let (name, inputs) = (name.trim(), inputs.join(", "));
-        writeln!(text, "[dataset.{name}]\npath = \"{name}\"\ninputs = [{inputs}]\nrun = \"x\"").unwrap();
+        writeln!(
+            text,
+            "[dataset.{name}]\npath = \"{name}\"\ninputs = [{inputs}]\nrun = \"x\"\n{}",
+            keys.replace(';', "\n")
+        )
+        .unwrap();
     }
     let (raw, problems) = read::read(&text);
     assert_eq!(problems, []);
@@ -73,7 +82,7 @@ fn case(steps: &[&str], jobs: usize, schedule: Schedule) -> Case {
         pipeline: Arc::new(pipeline),
         acts: HashMap::new(),
         history: MemoryHistory::default(),
-        policy: Policy { schedule, jobs, max_fail: Some(1), kill: false },
+        policy: Policy { schedule, jobs, max_fail: Some(1), kill: false, time_limit_ms: None, seed: 1 },
         signals: Vec::new(),
         broken: None,
     }
@@ -195,6 +204,7 @@ fn started(pipeline: &Pipeline, plan: &Plan, policy: &Policy) -> RunStarted {
         reasons: step.reasons.clone(),
         expected_ms: None,
         place: String::new(),
+        attempts: pipeline.recipes[step.id].retry.attempts(),
     });
     RunStarted {
         pipeline: pipeline.name.clone(),
@@ -224,7 +234,11 @@ impl Ran {
                 Event::RunQueued(_) => "queued".to_owned(),
                 Event::RunStarted(started) => format!("begin {}", started.steps.len()),
                 Event::StepStarted { step, .. } => format!("start {step}"),
+                Event::StepRetrying(retrying) => {
+                    format!("retry {} in {}ms ({})", retrying.step, retrying.wait_ms, retrying.failure.message)
+                }
                 Event::StepPublishing { step, .. } => format!("publish {step}"),
+                Event::StepEnded(ended) if ended.flaky => format!("{} {} (flaky)", word(ended.outcome), ended.step),
                 Event::StepEnded(ended) => format!("{} {}", word(ended.outcome), ended.step),
                 Event::StepCurrent { step } => format!("current {step}"),
                 Event::StepSkipped { step, because } => format!("skip {step} ({})", because.as_deref().unwrap_or("-")),
@@ -244,234 +258,4 @@ fn word(outcome: Outcome) -> &'static str {
         Outcome::Failed => "failed",
         Outcome::Stopped => "stopped",
     }
-}
-
-const DIAMOND: [&str; 4] = ["a", "b", "c < a", "d < c b"];
-
-#[test]
-fn a_stage_waits_for_the_one_before() {
-    let case = case(&DIAMOND, 2, Schedule::Stages).act("a", Act::Build(10, "a")).act("b", Act::Build(50, "b"));
-    let ran = case.act("c", Act::Build(10, "c")).act("d", Act::Build(10, "d")).run();
-    insta::assert_snapshot!(ran.trace(), @"
-    0 begin 4
-    0 start a
-    0 start b
-    10 publish a
-    10 built a
-    50 publish b
-    50 built b
-    50 start c
-    60 publish c
-    60 built c
-    60 start d
-    70 publish d
-    70 built d
-    70 end DONE -
-    ");
-    assert_eq!(ran.published, ["a", "b", "c", "d"]);
-}
-
-#[test]
-fn eager_starts_what_has_its_inputs() {
-    let case = case(&DIAMOND, 2, Schedule::Eager).act("a", Act::Build(10, "a")).act("b", Act::Build(50, "b"));
-    let ran = case.act("c", Act::Build(10, "c")).run();
-    assert!(ran.trace().contains("10 start c"), "{}", ran.trace());
-    assert!(ran.trace().contains("50 start d"), "{}", ran.trace());
-}
-
-#[test]
-fn one_slot_is_one_step_at_a_time() {
-    let case = case(&["a", "b", "c"], 1, Schedule::Stages).act("a", Act::Build(5, "a"));
-    insta::assert_snapshot!(case.run().trace(), @"
-    0 begin 3
-    0 start a
-    5 start b
-    6 start c
-    7 publish a
-    7 publish b
-    7 publish c
-    7 built a
-    7 built b
-    7 built c
-    7 end DONE -
-    ");
-}
-
-#[test]
-fn a_failure_lets_running_steps_end_and_skips_the_rest() {
-    let case = case(&["a", "b", "c", "d < a", "e < d", "f < b"], 2, Schedule::Eager);
-    let ran = case.act("a", Act::Fail(5)).act("b", Act::Build(20, "b")).run();
-    insta::assert_snapshot!(ran.trace(), @"
-    0 begin 6
-    0 start a
-    0 start b
-    5 failed a
-    5 skip d (a)
-    5 skip e (a)
-    5 stopping: a failed
-    20 publish b
-    20 built b
-    20 skip c (a)
-    20 skip f (a)
-    20 end FAILED a: exit 1
-    ");
-}
-
-#[test]
-fn keep_going_builds_what_it_can() {
-    let case = case(&["a", "b", "d < a", "e < d", "f < b"], 2, Schedule::Stages).max_fail(None);
-    let ran = case.act("a", Act::Fail(5)).act("b", Act::Build(20, "b")).run();
-    insta::assert_snapshot!(ran.trace(), @"
-    0 begin 5
-    0 start a
-    0 start b
-    5 failed a
-    5 skip d (a)
-    5 skip e (a)
-    20 publish b
-    20 built b
-    20 start f
-    21 publish f
-    21 built f
-    21 end FAILED a: exit 1
-    ");
-}
-
-#[test]
-fn fail_fast_kill_stops_what_runs() {
-    let case = case(&["a", "b", "f < b"], 2, Schedule::Stages).kill();
-    let ran = case.act("a", Act::Fail(5)).act("b", Act::Hang(3)).run();
-    insta::assert_snapshot!(ran.trace(), @"
-    0 begin 3
-    0 start a
-    0 start b
-    5 failed a
-    5 stopping: a failed
-    8 stopped b
-    8 skip f (b)
-    8 end FAILED a: exit 1
-    ");
-}
-
-#[test]
-fn the_second_failure_is_enough() {
-    let case = case(&["a", "b", "c", "d"], 1, Schedule::Stages).max_fail(Some(2));
-    let ran = case.act("a", Act::Fail(5)).act("c", Act::Fail(5)).run();
-    assert_eq!(ran.driven.view.counts.failed, 2);
-    assert_eq!(ran.driven.view.counts.skipped, 1, "{}", ran.trace());
-}
-
-#[test]
-fn the_first_signal_asks_and_the_second_kills() {
-    let case = case(&["a", "b", "c"], 2, Schedule::Stages).signal(10).signal(90);
-    let ran = case.act("a", Act::Hang(30)).act("b", Act::Deaf).run();
-    insta::assert_snapshot!(ran.trace(), @"
-    0 begin 3
-    0 start a
-    0 start b
-    10 stopping: Ctrl-C
-    40 stopped a
-    100 stopped b
-    100 skip c (-)
-    100 end ABORTED Ctrl-C
-    ");
-}
-
-#[test]
-fn a_panic_is_a_failure_that_says_so() {
-    let ran = case(&["a", "b < a"], 2, Schedule::Stages).act("a", Act::Panic(5)).run();
-    let failure = ran.driven.view.step("a").unwrap().failure.clone().unwrap();
-    assert_eq!(failure.code, FailureCode::Crashed);
-    assert_eq!(failure.message, "this is a bug in Kiln: the script says so");
-    assert_eq!(ran.driven.view.state(), JobState::Failed);
-}
-
-#[test]
-fn outputs_that_cannot_be_put_in_place_fail_their_step() {
-    let ran = case(&["a", "b < a"], 2, Schedule::Stages).act("a", Act::Lose(5)).run();
-    assert_eq!(ran.driven.view.state(), JobState::Failed);
-    assert_eq!(ran.driven.view.counts.skipped, 1);
-}
-
-#[test]
-fn a_store_that_fails_stops_the_run_and_shows_nothing_more() {
-    for broken in 1..8 {
-        let mut case = case(&["a", "b < a", "c < b"], 2, Schedule::Stages);
-        case.broken = Some(broken);
-        let ran = case.run();
-        assert_eq!(ran.driven.lost.as_deref(), Some("the disk is full"), "batch {broken}");
-        assert_eq!(ran.driven.view.end, None, "batch {broken}: nothing is shown that is not kept");
-    }
-}
-
-#[test]
-fn nothing_is_shown_or_put_in_place_that_is_not_kept() {
-    for broken in 1.. {
-        let steps = ["a", "b", "c < a", "d < a b", "e < c", "f < d", "g < e"];
-        let mut case =
-            case(&steps, 2, Schedule::Eager).max_fail(None).act("b", Act::Fail(3)).act("c", Act::Build(7, "c"));
-        case.broken = Some(broken);
-        let ran = case.run();
-        let (shown, kept) = (&ran.driven.view, RunView::fold(&ran.events));
-        assert_eq!(format!("{:?}", shown.steps), format!("{:?}", kept.steps), "batch {broken}");
-        assert_eq!(shown.end, kept.end, "batch {broken}");
-        let intended = |name: &String| {
-            let publishes =
-                |event: &Stamped| matches!(&event.event, Event::StepPublishing { step, .. } if step == name);
-            ran.events.iter().any(publishes)
-        };
-        assert!(ran.published.iter().all(intended), "batch {broken}: {:?}", ran.published);
-        if ran.driven.lost.is_none() {
-            assert!(broken > 10, "there are more batches than that");
-            assert_eq!(ran.published, ["a", "c", "e", "g"]);
-            return;
-        }
-    }
-}
-
-#[test]
-fn what_comes_out_the_same_builds_nothing_below() {
-    let first = case(&["a", "b < a", "c < b"], 2, Schedule::Stages).run();
-    // The record of `a` is lost: it is built again, comes out the same, and nothing below it runs.
-    let mut again = case(&["a", "b < a", "c < b"], 2, Schedule::Stages).after(&first);
-    again.history.steps.remove("a");
-    let ran = again.run();
-    insta::assert_snapshot!(ran.trace(), @"
-    0 begin 3
-    0 start a
-    1 publish a
-    1 built a
-    1 current b
-    1 current c
-    1 end DONE -
-    ");
-    let changed = case(&["a", "b < a", "c < b"], 2, Schedule::Stages).after(&first).act("a", Act::Build(1, "other"));
-    let mut changed = changed;
-    changed.history.steps.remove("a");
-    let ran = changed.run();
-    assert!(ran.trace().contains("same b"), "{}", ran.trace());
-    assert!(ran.trace().contains("current c"), "{}", ran.trace());
-}
-
-#[test]
-fn nothing_to_do_is_done() {
-    let first = case(&DIAMOND, 2, Schedule::Stages).run();
-    let ran = case(&DIAMOND, 2, Schedule::Stages).after(&first).run();
-    assert_eq!(ran.trace(), "0 begin 0\n0 end DONE -");
-    assert_eq!(ran.driven.view.counts.current, 4);
-}
-
-#[test]
-fn every_beginning_of_the_events_folds() {
-    let case = case(&["a", "b", "c < a", "d < c"], 2, Schedule::Stages).max_fail(None).act("c", Act::Fail(3));
-    let ran = case.run();
-    for n in 0..=ran.events.len() {
-        let view = RunView::fold(&ran.events[..n]);
-        let text: Vec<_> = ran.events[..n].iter().map(|event| serde_json::to_string(event).unwrap()).collect();
-        let read: Vec<Stamped> = text.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(read, ran.events[..n]);
-        assert_eq!(format!("{:?}", RunView::fold(&read).steps), format!("{:?}", view.steps));
-    }
-    let seqs: Vec<_> = ran.events.iter().map(|event| event.seq).collect();
-    assert_eq!(seqs, (0..ran.events.len() as u64).collect::<Vec<_>>());
 }

@@ -1,0 +1,116 @@
+//! How a run ends: by itself, because someone asks it to, because its time is over, because it cannot be kept any more.
+
+use crate::base::job::JobState;
+use crate::base::text::millis;
+use crate::engine::api::Stop;
+use crate::event::{Event, RunEnded};
+use crate::run::setup::Effect;
+use crate::run::state::{Run, State};
+
+/// Why a run ends early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// A signal, by its name.
+    Signal(&'static str),
+    /// Its time limit, in milliseconds.
+    TimeLimit(u64),
+}
+
+impl Cause {
+    fn words(&self) -> String {
+        match self {
+            Self::Signal(name) => (*name).to_owned(),
+            Self::TimeLimit(ms) => format!("time limit of {}", millis(*ms)),
+        }
+    }
+}
+
+impl Run {
+    /// Whether its time limit has ended it.
+    #[must_use]
+    pub fn is_over_time(&self) -> bool {
+        matches!(self.aborted, Some(Cause::TimeLimit(_)))
+    }
+
+    /// Why it could not be kept, if so.
+    #[must_use]
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    /// Someone asks the run to end: the first time all work is asked to, then it is killed.
+    pub(super) fn signal(&mut self, name: &'static str) {
+        self.signals += 1;
+        let stop = if self.signals == 1 && !self.is_over_time() { Stop::Ask } else { Stop::Kill };
+        self.abort(Cause::Signal(name), stop);
+    }
+
+    /// The time of the run is over.
+    pub(super) fn time_is_over(&mut self) {
+        if self.aborted.is_none()
+            && let Some(ms) = self.policy.time_limit_ms
+        {
+            self.abort(Cause::TimeLimit(ms), Stop::Ask);
+        }
+    }
+
+    fn abort(&mut self, cause: Cause, stop: Stop) {
+        if self.aborted.is_none() {
+            self.emit(Event::RunStopping { cause: cause.words() });
+            self.aborted = Some(cause);
+        }
+        self.stopping = true;
+        self.asked = true;
+        self.effects.push(Effect::Stop(stop));
+    }
+
+    /// The history or a log cannot be kept: nothing more starts, what runs goes on to its end.
+    pub(super) fn cannot_be_kept(&mut self, why: String) {
+        if self.broken.is_some() {
+            return;
+        }
+        self.stopping = true;
+        self.emit(Event::RunStopping { cause: why.clone() });
+        self.broken = Some(why);
+    }
+
+    /// A step has failed; that may have been enough.
+    pub(super) fn count_failure(&mut self, name: &str) {
+        let enough = self.policy.max_fail.is_some_and(|max| self.failed.len() as u64 >= u64::from(max));
+        if !enough || self.stopping {
+            return;
+        }
+        self.stopping = true;
+        if self.left > 0 {
+            self.emit(Event::RunStopping { cause: format!("{name} failed") });
+        }
+        if self.policy.kill {
+            self.asked = true;
+            self.effects.push(Effect::Stop(Stop::Ask));
+        }
+    }
+
+    /// Ends the run when nothing goes on and nothing may start.
+    pub(super) fn finish(&mut self) {
+        let busy = self.running + self.staged.len() + self.flushing.len() + self.publishing > 0;
+        if busy || !(self.stopping || self.left == 0) {
+            return;
+        }
+        self.give_up_retries();
+        let cause = self.failed.first().map(|(i, _)| *i).filter(|_| self.aborted.is_none() && self.broken.is_none());
+        for i in 0..self.steps.len() {
+            if matches!(self.steps[i].state, State::Waiting | State::Ready) {
+                self.skip(i, cause);
+            }
+        }
+        let (state, why) = match (&self.aborted, &self.broken, self.failed.first()) {
+            (Some(cause), ..) => (JobState::Aborted, Some(cause.words())),
+            (None, Some(why), _) => (JobState::Failed, Some(why.clone())),
+            (None, None, Some((_, why))) => (JobState::Failed, Some(why.clone())),
+            (None, None, None) => (JobState::Done, None),
+        };
+        self.emit(Event::RunEnded(RunEnded { state, why, counts: self.counts }));
+        self.effects.push(Effect::End);
+        self.over = true;
+    }
+}
