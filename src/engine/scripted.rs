@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::base::digest::Digest;
 use crate::base::file::FileDigest;
@@ -58,13 +58,29 @@ pub struct Scripted {
     acts: HashMap<String, Act>,
     contents: HashMap<String, Content>,
     published: Mutex<Vec<String>>,
+    began: Instant,
+    log: Arc<Mutex<Vec<Entry>>>,
+}
+
+/// That an attempt began or ended, as it really was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The step.
+    pub step: String,
+    /// Which attempt.
+    pub attempt: u32,
+    /// Whether it began; else it ended.
+    pub began: bool,
+    /// When, in milliseconds since the engine was made.
+    pub ms: u64,
 }
 
 impl Scripted {
     /// An engine for a pipeline in which nothing is there but the sources.
     #[must_use]
     pub fn new(pipeline: Arc<Pipeline>, acts: HashMap<String, Act>) -> Self {
-        Self { pipeline, acts, contents: HashMap::new(), published: Mutex::default() }
+        let began = Instant::now();
+        Self { pipeline, acts, contents: HashMap::new(), published: Mutex::default(), began, log: Arc::default() }
     }
 
     /// Says what is there of a node.
@@ -72,6 +88,12 @@ impl Scripted {
     pub fn with(mut self, node: &str, content: Content) -> Self {
         self.contents.insert(node.to_owned(), content);
         self
+    }
+
+    /// What really went on, in order.
+    #[must_use]
+    pub fn log(&self) -> Vec<Entry> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The paths that were put in place, in order.
@@ -106,7 +128,8 @@ impl Engine for Scripted {
     fn prepare(&self, id: RecipeId) -> Result<Arc<dyn Work>, Problems> {
         let recipe = &self.pipeline.recipes[id];
         let act = self.acts.get(&recipe.name).cloned().unwrap_or(Act::Build(1, "built"));
-        Ok(Arc::new(ScriptedWork { pipeline: Arc::clone(&self.pipeline), id, act }))
+        let (pipeline, log) = (Arc::clone(&self.pipeline), Arc::clone(&self.log));
+        Ok(Arc::new(ScriptedWork { pipeline, id, act, began: self.began, log }))
     }
 
     fn flush(&self, _staged: &[Staged]) -> std::io::Result<()> {
@@ -131,6 +154,37 @@ struct ScriptedWork {
     pipeline: Arc<Pipeline>,
     id: RecipeId,
     act: Act,
+    began: Instant,
+    log: Arc<Mutex<Vec<Entry>>>,
+}
+
+/// Tells the end of an attempt, in whatever way it ends.
+struct Told {
+    log: Arc<Mutex<Vec<Entry>>>,
+    entry: Entry,
+    clock: Instant,
+}
+
+impl Told {
+    fn began(work: &ScriptedWork, attempt: u32) -> Self {
+        let step = work.pipeline.recipes[work.id].name.clone();
+        let entry = Entry { step, attempt, began: true, ms: 0 };
+        let told = Self { log: Arc::clone(&work.log), entry, clock: work.began };
+        told.tell(true);
+        told
+    }
+
+    fn tell(&self, began: bool) {
+        let ms = u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let entry = Entry { began, ms, ..self.entry.clone() };
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.tell(false);
+    }
 }
 
 impl Work for ScriptedWork {
@@ -140,9 +194,11 @@ impl Work for ScriptedWork {
 
     fn run(&self, attempt: Attempt, updates: Updates, mut stop: watch::Receiver<Stop>) -> BoxFuture<'static, Ended> {
         let act = self.act.of(attempt.number);
+        let told = Told::began(self, attempt.number);
         let outputs = self.pipeline.recipes[self.id].outputs.clone();
         let staged = outputs.iter().map(|node| self.pipeline.nodes[*node].path.clone()).collect::<Vec<_>>();
         async move {
+            let _told = told;
             updates.output(format!("attempt {}\n", attempt.number).as_bytes());
             let content = match act {
                 Act::Build(ms, content) => after(ms, content, &mut stop).await,

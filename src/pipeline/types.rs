@@ -113,7 +113,7 @@ pub struct Node {
 }
 
 /// What makes nodes from nodes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Recipe {
     /// Its name: its own, or that of the node that it is written in.
     pub name: String,

@@ -9,7 +9,7 @@ pub mod setup;
 pub mod state;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +56,8 @@ pub struct Drive<'a> {
     pub reporters: Vec<Box<dyn Reporter>>,
     /// Requests to end.
     pub signals: mpsc::UnboundedReceiver<&'static str>,
+    /// Whether what may block is done on threads of its own. Not on virtual time, where all has to come in order.
+    pub threads: bool,
 }
 
 /// What became of a run.
@@ -85,7 +87,7 @@ pub async fn drive(drive: Drive<'_>) -> Driven {
         seq: drive.events,
         jobs: JoinSet::new(),
         asked: Stop::Go,
-        stops: HashMap::new(),
+        stops: BTreeMap::new(),
         trouble_to,
         trouble,
         output_to: wanted.then_some(output_to),
@@ -131,8 +133,8 @@ struct Driver<'a> {
     jobs: JoinSet<Done>,
     /// What all work is told.
     asked: Stop,
-    /// The way to tell each attempt that runs.
-    stops: HashMap<usize, watch::Sender<Stop>>,
+    /// The way to tell each attempt that runs, in an order that is always the same.
+    stops: BTreeMap<usize, watch::Sender<Stop>>,
     trouble_to: mpsc::UnboundedSender<String>,
     trouble: mpsc::UnboundedReceiver<String>,
     output_to: Option<mpsc::UnboundedSender<(usize, Vec<u8>)>>,
@@ -247,16 +249,24 @@ impl Driver<'_> {
         });
     }
 
+    fn blocking(&mut self, work: impl FnOnce() -> Done + Send + 'static) {
+        if self.drive.threads {
+            self.jobs.spawn_blocking(work);
+        } else {
+            self.jobs.spawn(async { work() });
+        }
+    }
+
     fn flush(&mut self, staged: Vec<Staged>) {
         tracing::debug!(outputs = staged.len(), "new outputs are flushed");
         let engine = Arc::clone(&self.drive.engine);
-        self.jobs.spawn_blocking(move || Done::Flushed(engine.flush(&staged).map_err(|error| error.to_string())));
+        self.blocking(move || Done::Flushed(engine.flush(&staged).map_err(|error| error.to_string())));
     }
 
     fn publish(&mut self, steps: Vec<(usize, String, Vec<Staged>)>) {
         let engine = Arc::clone(&self.drive.engine);
         let job = self.drive.job.clone();
-        self.jobs.spawn_blocking(move || {
+        self.blocking(move || {
             let publish = |(step, name, staged): (usize, String, Vec<Staged>)| {
                 let publish = AssertUnwindSafe(|| engine.publish(&job, &name, &staged));
                 let result = std::panic::catch_unwind(publish).unwrap_or_else(|panic| Err(crashed(panic.as_ref())));

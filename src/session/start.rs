@@ -176,8 +176,22 @@ impl Ready {
     ) -> Driven {
         let Self { ticket: Ticket { job, began, events }, run, started, engine, works, seen } = self;
         let journal = writer;
-        drive(Drive { run, job, began, events, started, engine, works, seen, journal, committed, reporters, signals })
-            .await
+        drive(Drive {
+            run,
+            job,
+            began,
+            events,
+            started,
+            engine,
+            works,
+            seen,
+            journal,
+            committed,
+            reporters,
+            signals,
+            threads: true,
+        })
+        .await
     }
 }
 

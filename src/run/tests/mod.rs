@@ -1,6 +1,10 @@
 //! The run on virtual time, with scripted steps: what the tests share.
 
+mod large;
+mod pairs;
+mod properties;
 mod retries;
+mod sound;
 mod traces;
 
 use std::collections::HashMap;
@@ -8,7 +12,7 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::base::job::{BuildMode, JobState, Schedule};
-use crate::engine::scripted::{Act, Scripted};
+use crate::engine::scripted::{Act, Entry, Scripted};
 use crate::event::Outcome;
 use crate::graph::Graph;
 use crate::pipeline::types::Pipeline;
@@ -26,13 +30,16 @@ struct Memory {
     batches: u64,
     /// The batch that cannot be kept.
     broken: Option<u64>,
+    /// From then on nothing can be kept.
+    full: Option<Instant>,
     events: Vec<Stamped>,
 }
 
 impl Journal for Memory {
     fn append(&mut self, events: Vec<Stamped>, _digests: Vec<FileDigest>) -> u64 {
         self.batches += 1;
-        let broken = self.broken.is_some_and(|broken| self.batches >= broken);
+        let full = self.full.is_some_and(|full| Instant::now() >= full);
+        let broken = full || self.broken.is_some_and(|broken| self.batches >= broken);
         if !broken {
             self.events.extend(events);
         }
@@ -47,15 +54,42 @@ struct Case {
     acts: HashMap<String, Act>,
     history: MemoryHistory,
     policy: Policy,
-    /// Signals by the millisecond at which they come.
-    signals: Vec<u64>,
+    /// Signals with the millisecond at which they come.
+    signals: Vec<(u64, &'static str)>,
     broken: Option<u64>,
+    /// The millisecond from which on nothing can be kept.
+    full: Option<u64>,
+    /// The event that cannot be shown.
+    unseen: Option<u64>,
 }
 
 struct Ran {
     driven: Driven,
     events: Vec<Stamped>,
     published: Vec<String>,
+    /// What the engine really did.
+    log: Vec<Entry>,
+    /// The steps of the run, in its order.
+    steps: Vec<Planned>,
+}
+
+/// A step as the run was given it.
+#[derive(Debug)]
+struct Planned {
+    name: String,
+    stage: u32,
+    remaining_ms: u64,
+    /// The steps of the run that it needs.
+    needs: Vec<usize>,
+}
+
+/// Fails to show one event.
+struct Blind(u64);
+
+impl Reporter for Blind {
+    fn event(&mut self, _view: &RunView, event: &Stamped) -> std::io::Result<()> {
+        if event.seq == self.0 { Err(std::io::Error::other("nobody looks")) } else { Ok(()) }
+    }
 }
 
 /// Steps as `name < input input | key = value; key = value`.
@@ -85,6 +119,8 @@ fn case(steps: &[&str], jobs: usize, schedule: Schedule) -> Case {
         policy: Policy { schedule, jobs, max_fail: Some(1), kill: false, time_limit_ms: None, seed: 1 },
         signals: Vec::new(),
         broken: None,
+        full: None,
+        unseen: None,
     }
 }
 
@@ -105,7 +141,7 @@ impl Case {
     }
 
     fn signal(mut self, ms: u64) -> Self {
-        self.signals.push(ms);
+        self.signals.push((ms, "Ctrl-C"));
         self
     }
 
@@ -143,16 +179,14 @@ impl Case {
         let basis = Basis { pipeline: &self.pipeline, facts: &facts, history: &self.history, mode: BuildMode::Smart };
         let plan = Plan::make(&basis, &graph, &selection, &HashMap::new()).unwrap();
         let ways = remaining(&plan, &graph);
-        let steps = plan.active().map(|step| SetupStep {
-            id: step.id,
-            stage: step.stage,
-            action: step.action,
-            command: String::new(),
-            remaining_ms: ways[step.id],
-        });
-        let steps: Vec<_> = steps.collect();
+        let step = |step: &crate::plan::Step| {
+            let (id, stage, action) = (step.id, step.stage, step.action);
+            SetupStep { id, stage, action, command: String::new(), remaining_ms: ways[id] }
+        };
+        let steps: Vec<_> = plan.active().map(step).collect();
         let started = started(&self.pipeline, &plan, &self.policy);
         let works = steps.iter().map(|step| engine.prepare(step.id).unwrap()).collect();
+        let planned = planned(&self.pipeline, &graph, &steps);
         let job = JobId::from_text("build_p_1");
         let setup = Setup {
             job: job.clone(),
@@ -164,7 +198,9 @@ impl Case {
             steps,
         };
         let (told, committed) = mpsc::unbounded_channel();
-        let mut journal = Memory { told, batches: 0, broken: self.broken, events: Vec::new() };
+        let mut journal = Memory { told, batches: 0, broken: self.broken, full: None, events: Vec::new() };
+        journal.full = self.full.map(|ms| Instant::now() + Duration::from_millis(ms));
+        let blind = self.unseen.map(|seq| Box::new(Blind(seq)) as Box<dyn Reporter>);
         let (signal, signals) = mpsc::unbounded_channel();
         let drive = drive(Drive {
             run: Run::new(setup, started.up_to_date),
@@ -177,22 +213,40 @@ impl Case {
             seen: Vec::new(),
             journal: &mut journal,
             committed,
-            reporters: Vec::new(),
+            reporters: blind.into_iter().collect(),
             signals,
+            threads: false,
         });
-        let driven = tokio::select! { driven = drive => driven, () = send(self.signals, signal) => unreachable!() };
-        let published = engine.published();
-        Ran { driven, events: journal.events, published }
+        // What comes at one instant comes in this order, each time.
+        let driven = tokio::select! {
+            biased;
+            () = send(self.signals, signal) => unreachable!(),
+            driven = drive => driven,
+        };
+        let (published, log) = (engine.published(), engine.log());
+        Ran { driven, events: journal.events, published, log, steps: planned }
     }
 }
 
-/// Sends a signal at each of these milliseconds.
-async fn send(at: Vec<u64>, signal: mpsc::UnboundedSender<&'static str>) {
-    for ms in at {
-        sleep_until(Instant::now() + Duration::from_millis(ms)).await;
-        signal.send("Ctrl-C").unwrap();
+/// Sends the signals, each at its time.
+async fn send(signals: Vec<(u64, &'static str)>, to: mpsc::UnboundedSender<&'static str>) {
+    let begun = Instant::now();
+    for (ms, name) in signals {
+        sleep_until(begun + Duration::from_millis(ms)).await;
+        to.send(name).unwrap();
     }
     std::future::pending::<()>().await;
+}
+
+fn planned(pipeline: &Pipeline, graph: &Graph, steps: &[SetupStep]) -> Vec<Planned> {
+    let position = |id| steps.iter().position(|step| step.id == id);
+    let planned = |step: &SetupStep| Planned {
+        name: pipeline.recipes[step.id].name.clone(),
+        stage: step.stage,
+        remaining_ms: step.remaining_ms,
+        needs: graph.needs[step.id].iter().filter_map(|id| position(*id)).collect(),
+    };
+    steps.iter().map(planned).collect()
 }
 
 fn started(pipeline: &Pipeline, plan: &Plan, policy: &Policy) -> RunStarted {

@@ -119,7 +119,7 @@ fn the_second_failure_is_enough() {
 
 #[test]
 fn the_first_signal_asks_and_the_second_kills() {
-    let case = case(&["a", "b", "c"], 2, Schedule::Stages).signal(10).signal(90);
+    let case = case(&["a", "b", "c"], 2, Schedule::Stages).signal(10).signal(100);
     let ran = case.act("a", Act::Hang(30)).act("b", Act::Deaf).run();
     insta::assert_snapshot!(ran.trace(), @"
     0 begin 3
