@@ -191,6 +191,21 @@ fn attempts_are_counted_and_flaky_steps_named() {
     02:00:06 FAILED rates   0.1s  exit 7, attempt 3/3
     02:00:06 stop   rates failed: nothing more starts, waiting for 1 step
     02:00:07 retry  split   7s    exit 2, attempt 1/3, again in 1s
+    02:00:07 FAILED split   7s    exit 2
+    1 built · 2 failed · 1 flaky · 7s
+    flaky orders  attempt 2/3, before: exit 1  .kiln/logs/build_orders_2026-11-23T02-00-00.123/orders.1.log
+
+    FAILED rates  pipelines/orders.toml:41  exit 7, attempt 3/3
+      $ make rates
+      | no route to host
+      kept   rates of 22 Nov 02:01
+      log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/rates.3.log
+      again  kiln run rates
+
+    FAILED split  pipelines/orders.toml:41  exit 2
+      $ make split
+      log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
+      again  kiln run split
     ");
 }
 
