@@ -169,6 +169,7 @@ impl Checker<'_> {
         self.take_common_shell();
         self.workdir(None);
         self.rebuild(None);
+        self.timeout(None);
         self.pass(None);
     }
 
