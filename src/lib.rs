@@ -9,6 +9,7 @@ pub mod exit;
 pub mod graph;
 pub mod pipeline;
 pub mod plan;
+pub mod process;
 pub mod report;
 pub mod run;
 pub mod select;

@@ -175,6 +175,9 @@ pub struct RunArgs {
     /// Go on until N steps have failed
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_fail: Option<u32>,
+    /// Wait for a run that is in the way instead of giving up
+    #[arg(long)]
+    pub wait: bool,
     /// How long the run may take, such as 2h; then it is stopped, with exit code 124
     #[arg(long, value_name = "TIME", value_parser = time_limit)]
     pub timeout: Option<Duration>,
@@ -277,6 +280,15 @@ pub enum Jobs {
         /// Go on until the run has ended
         #[arg(long)]
         follow: bool,
+    },
+    /// End a run that goes on elsewhere, and wait until its processes are gone
+    Abort {
+        /// Its id: in full, a part that only it has, or `last`
+        #[arg(required_unless_present = "all")]
+        id: Option<String>,
+        /// All runs that go on
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
     },
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::job::JobState;
+use crate::cli::abort::abort;
 use crate::cli::args::{Format, Jobs};
 use crate::cli::{Context, find, print};
 use crate::clock;
@@ -36,6 +37,7 @@ pub(crate) fn jobs(context: &Context, jobs: Jobs) -> Result<u8, Fail> {
             )
         }
         Jobs::Show { id, format } => history.show(context, &id, format),
+        Jobs::Abort { id, all: _ } => history.abort(context, id.as_deref()),
         Jobs::Log { id, step, follow } => history.log(&id, step.as_deref(), follow),
     }
 }
@@ -129,6 +131,25 @@ impl History {
             }
         }
         Ok(exit::OK)
+    }
+
+    /// Ends one run, or all that go on.
+    fn abort(&self, context: &Context, id: Option<&str>) -> Result<u8, Fail> {
+        let runs = match (id, &self.reader) {
+            (Some(id), _) => vec![self.find(id)?.1],
+            (None, None) => Vec::new(),
+            (None, Some(reader)) => {
+                let filter = RunFilter { state: Some(JobState::Running), ..RunFilter::default() };
+                let mut runs = reader.runs(&filter).map_err(store)?;
+                runs.iter_mut().for_each(|run| self.see_death(run));
+                runs.retain(|run| run.state == JobState::Running);
+                runs
+            }
+        };
+        if runs.is_empty() {
+            print("no run goes on\n")?;
+        }
+        abort(&self.state, &runs, context.site().grace)
     }
 
     fn log(&self, id: &str, step: Option<&str>, follow: bool) -> Result<u8, Fail> {

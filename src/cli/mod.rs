@@ -1,5 +1,6 @@
 //! The command line: one file for each command. Only here is the environment read and are mistakes rendered.
 
+mod abort;
 pub mod args;
 mod check;
 mod fail;

@@ -1,7 +1,7 @@
 //! `kiln run`: takes the pipeline's lock, finishes what a run that died left, plans, and drives the run to its end.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::base::job::JobState;
@@ -26,7 +26,8 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     let session = Session::open(&context.site(), &file, &args.wanted.request())?;
     let early = session.preflight()?;
     let events = args.events.as_deref().map(events_file).transpose()?;
-    let _lock = lock(&session)?;
+    let told = |why: &str| drop(writeln!(io::stderr(), "waiting: {why}"));
+    let _lock = lock(&session, args.wait, told)?;
     let (mut writer, committed) = open_journal(&session.state)?;
     finish_the_dead(&session, &mut writer)?;
     let mut planned = session.plan(true)?;

@@ -1,6 +1,6 @@
 //! From a plan to a run that is driven: the lock, what a run that died left, the id, the steps. Does not know who watches.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -12,14 +12,17 @@ use crate::engine::api::{Engine, Work};
 use crate::event::{PlannedStep, RunStarted};
 use crate::plan::estimate::{estimate, remaining};
 use crate::plan::reason::Action;
+use crate::process::Process;
 use crate::report::api::Reporter;
 use crate::run::recover::recover;
 use crate::run::setup::{Policy, Setup, SetupStep};
 use crate::run::state::Run;
 use crate::run::{Drive, Driven, drive};
+use crate::select::Want;
 use crate::session::fail::Fail;
 use crate::session::{Planned, Session};
-use crate::store::lock::{Lock, LockError};
+use crate::store::claim::{Claim, ClaimError};
+use crate::store::lock::{Lock, LockError, holder, wait_for};
 use crate::store::read::Reader;
 use crate::store::write::Writer;
 use crate::store::{StoreError, make_folder};
@@ -30,31 +33,94 @@ pub(crate) type Committed = mpsc::UnboundedReceiver<Result<u64, String>>;
 /// The locks of a pipeline that a run holds.
 pub(crate) struct Locks {
     _state: Lock,
-    _root: Option<Lock>,
+    /// That of the root, where the state lies elsewhere.
+    root: Option<Lock>,
 }
 
-/// Takes the lock of a pipeline in its state, and in its root where the state lies elsewhere: what is built is there.
-pub(crate) fn lock(session: &Session) -> Result<Locks, Fail> {
-    lock_of(&session.pipeline().name, &session.state, &session.loaded.root)
+/// Why a run cannot begin now.
+enum Busy {
+    /// Someone holds the lock of this pipeline in this folder; the text says why that is in the way.
+    Held(PathBuf, String, String),
+    Fail(Fail),
 }
 
-/// Takes the locks of the pipeline of that name.
+/// Takes the lock of a pipeline in its state, and in its root where the state lies elsewhere: what is built is there. Claims
+/// there what is to be written. With `wait`, waits for runs that are in the way, and tells of them once.
+pub(crate) fn lock(session: &Session, wait: bool, mut tell: impl FnMut(&str)) -> Result<Locks, Fail> {
+    let mut told = None;
+    loop {
+        let (state, pipeline, why) = match seize(session) {
+            Ok(locks) => return Ok(locks),
+            Err(Busy::Fail(fail)) => return Err(fail),
+            Err(Busy::Held(_, _, why)) if !wait => {
+                return Err(Fail::Surroundings(format!("{why}; --wait waits for it, `kiln jobs abort` ends it")));
+            }
+            Err(Busy::Held(state, pipeline, why)) => (state, pipeline, why),
+        };
+        if told.as_ref() != Some(&why) {
+            tell(&why);
+            told = Some(why);
+        }
+        wait_for(&state, &pipeline).map_err(|error| Fail::because("the run cannot be waited for", &error))?;
+    }
+}
+
+/// Takes the locks of the pipeline of that name. Claims nothing.
 pub(crate) fn lock_of(name: &str, state: &Path, root: &Path) -> Result<Locks, Fail> {
-    let holder =
-        format!("process {} on {}, since {}", std::process::id(), host(), crate::clock::now().strftime("%F %T UTC"));
-    let take = |state: &Path| {
-        Lock::take(state, name, &holder).map_err(|error| match error {
-            LockError::Held(holder) => Fail::Surroundings(format!("a run of `{name}` goes on: {holder}")),
-            LockError::Io(error) => Fail::because(&format!("no state can be kept in {}", state.display()), &error),
-        })
-    };
-    let lock = take(state)?;
+    locks(name, state, root).map_err(|busy| match busy {
+        Busy::Held(_, _, why) => Fail::Surroundings(why),
+        Busy::Fail(fail) => fail,
+    })
+}
+
+fn locks(name: &str, state: &Path, root: &Path) -> Result<Locks, Busy> {
+    let lock = take(state, name)?;
     let own = root.join(".kiln");
     if own.canonicalize().ok() == state.canonicalize().ok() {
-        return Ok(Locks { _state: lock, _root: None });
+        return Ok(Locks { _state: lock, root: None });
     }
-    make_folder(&own).map_err(|error| Fail::because("nothing can be built in this root", &error))?;
-    Ok(Locks { _state: lock, _root: Some(take(&own)?) })
+    make_folder(&own).map_err(|error| Busy::Fail(Fail::because("nothing can be built in this root", &error)))?;
+    Ok(Locks { _state: lock, root: Some(take(&own, name)?) })
+}
+
+fn seize(session: &Session) -> Result<Locks, Busy> {
+    let name = &session.pipeline().name;
+    let locks = locks(name, &session.state, &session.loaded.root)?;
+    let wanted = session.selection.want.iter().filter(|(_, want)| **want != Want::No);
+    let outputs = wanted.flat_map(|(id, _)| &session.pipeline().recipes[id].outputs);
+    let paths = outputs.filter_map(|node| session.pipeline().nodes[*node].path.clone()).collect();
+    if locks.root.is_none() {
+        claim(&session.state, name, paths)?;
+    } else {
+        claim(&session.loaded.root.join(".kiln"), name, paths)?;
+        claim(&session.state, name, Vec::new())?;
+    }
+    Ok(locks)
+}
+
+fn take(state: &Path, name: &str) -> Result<Lock, Busy> {
+    let holder =
+        format!("process {} on {}, since {}", std::process::id(), host(), crate::clock::now().strftime("%F %T UTC"));
+    Lock::take(state, name, &holder).map_err(|error| match error {
+        LockError::Held(holder) => {
+            Busy::Held(state.to_owned(), name.to_owned(), format!("a run of `{name}` goes on: {holder}"))
+        }
+        LockError::Io(error) => {
+            Busy::Fail(Fail::because(&format!("no state can be kept in {}", state.display()), &error))
+        }
+    })
+}
+
+fn claim(state: &Path, name: &str, paths: Vec<String>) -> Result<(), Busy> {
+    let claim = Claim { process: Process::this(), host: host(), paths };
+    claim.make(state, name).map_err(|error| match error {
+        ClaimError::Taken { pipeline, path } => {
+            let holder = holder(state, &pipeline).unwrap_or_default();
+            let why = format!("a run of `{pipeline}` writes {path} too: {holder}");
+            Busy::Held(state.to_owned(), pipeline, why)
+        }
+        ClaimError::Io(path, error) => Busy::Fail(Fail::because(&path.display().to_string(), &error)),
+    })
 }
 
 /// Opens the store for writing.

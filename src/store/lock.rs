@@ -63,6 +63,20 @@ impl Lock {
     }
 }
 
+/// Waits until nobody holds the lock of a pipeline.
+///
+/// # Errors
+/// What the system says.
+pub fn wait_for(state: &Path, pipeline: &str) -> io::Result<()> {
+    File::options().read(true).open(path(state, pipeline))?.lock_shared()
+}
+
+/// Who holds the lock of a pipeline, or held it last, for people.
+#[must_use]
+pub fn holder(state: &Path, pipeline: &str) -> Option<String> {
+    Some(std::fs::read_to_string(path(state, pipeline)).ok()?.trim().to_owned())
+}
+
 /// Whether a run of the pipeline goes on.
 #[must_use]
 pub fn is_held(state: &Path, pipeline: &str) -> bool {

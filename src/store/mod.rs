@@ -2,6 +2,7 @@
 //! can ask them with `sqlite3`. Log bytes are files beside it. Knows no engines.
 
 mod apply;
+pub mod claim;
 pub mod lock;
 pub mod read;
 mod schema;

@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, and is no part of Kiln"
 )]
 
+mod abort;
 mod crash;
 mod edges;
 mod environment;

@@ -1,0 +1,109 @@
+//! `kiln jobs abort`: asks a run that goes on in another process to end, and waits until that process and all that it had
+//! started are gone.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::time::{Instant, sleep};
+
+use crate::base::job::JobState;
+use crate::base::text::count;
+use crate::cli::print;
+use crate::exit;
+use crate::process::Process;
+use crate::session::fail::Fail;
+use crate::session::start::host;
+use crate::store::claim::Claim;
+use crate::store::lock::{holder, is_held};
+use crate::store::read::RunRow;
+
+/// How often is looked whether the processes are gone.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// So much longer than its grace a run may take to end when it is asked to; then it is told to kill.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// So long processes that were killed may take to vanish.
+const LAST: Duration = Duration::from_secs(5);
+
+/// Ends runs. The exit code says whether all of them are gone.
+pub(crate) fn abort(state: &Path, runs: &[RunRow], grace: Duration) -> Result<u8, Fail> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Fail::because("nothing can be waited for", &error))?;
+    let mut wrong = Vec::new();
+    for run in runs {
+        match runtime.block_on(end(state, run, grace)) {
+            Ok(text) => print(&format!("{}: {text}\n", run.id))?,
+            Err(text) => wrong.push(format!("{}: {text}", run.id)),
+        }
+    }
+    if wrong.is_empty() { Ok(exit::OK) } else { Err(Fail::Surroundings(wrong.join("\nerror: "))) }
+}
+
+/// Ends one run: what became of it, or why it goes on.
+async fn end(state: &Path, run: &RunRow, grace: Duration) -> Result<String, String> {
+    if run.state != JobState::Running {
+        return Ok(format!("it has ended already: {}", run.state));
+    }
+    let process = process(state, run)?;
+    let mut left = Left { state, run, process: process.clone(), known: BTreeSet::new() };
+    for patience in [grace + PATIENCE, LAST] {
+        left.look();
+        if let Err(error) = process.signal(Signal::TERM) {
+            return Err(format!("process {} cannot be signalled: {error}", process.describe()));
+        }
+        if left.wait(patience).await {
+            return Ok("ended".to_owned());
+        }
+    }
+    let names: Vec<_> = left.alive().iter().map(Process::describe).collect();
+    Err(format!("{} did not end: {}", count(names.len(), "process").replace("processs", "processes"), names.join(", ")))
+}
+
+/// The process that a run goes on in, if it is one that can be asked to end.
+fn process(state: &Path, run: &RunRow) -> Result<Process, String> {
+    let holder = holder(state, &run.pipeline).unwrap_or_default();
+    let claim = Claim::of(state, &run.pipeline);
+    let here = host();
+    match claim {
+        Some(claim) if claim.host != here => Err(format!("it goes on on another machine, {}: {holder}", claim.host)),
+        Some(claim) if claim.process.lives() => Ok(claim.process),
+        _ => Err(format!("it is no `kiln run` of this machine ({holder}): end it there")),
+    }
+}
+
+/// What is left of a run.
+struct Left<'a> {
+    state: &'a Path,
+    run: &'a RunRow,
+    process: Process,
+    /// All that descended from it at some time: what is adopted by another process is still its own.
+    known: BTreeSet<Process>,
+}
+
+impl Left<'_> {
+    fn look(&mut self) {
+        let descendants = self.process.descendants();
+        self.known.extend(descendants);
+    }
+
+    fn alive(&self) -> Vec<Process> {
+        let all = std::iter::once(&self.process).chain(&self.known);
+        all.filter(|process| process.lives()).cloned().collect()
+    }
+
+    /// Waits until nothing is left, for so long. Whether nothing is.
+    async fn wait(&mut self, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        loop {
+            self.look();
+            if self.alive().is_empty() && !is_held(self.state, &self.run.pipeline) {
+                return true;
+            }
+            if Instant::now() >= until {
+                return false;
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+}

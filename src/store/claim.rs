@@ -1,0 +1,137 @@
+//! What runs say about themselves while they go on: which process they are and which paths they write, so that two
+//! pipelines do not write to one path at a time, and a run can be asked to end from elsewhere. What stands in the file of a
+//! run that does not hold its pipeline's lock means nothing.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::process::Process;
+use crate::store::lock;
+
+/// What a run says about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The process that it goes on in.
+    pub process: Process,
+    /// The machine of that process.
+    pub host: String,
+    /// What it writes, relative to the root.
+    pub paths: Vec<String>,
+}
+
+/// Why nothing was claimed.
+#[derive(Debug)]
+pub enum ClaimError {
+    /// A run of another pipeline writes there.
+    Taken {
+        /// The other pipeline.
+        pipeline: String,
+        /// The path that both would write.
+        path: String,
+    },
+    /// The file cannot be used.
+    Io(PathBuf, io::Error),
+}
+
+/// One claim is made at a time.
+const GATE: &str = ".claims.lock";
+
+fn path(state: &Path, pipeline: &str) -> PathBuf {
+    state.join("locks").join(format!("{pipeline}.claim"))
+}
+
+impl Claim {
+    /// Claims the paths for a run that holds the lock of its pipeline in this state.
+    ///
+    /// # Errors
+    /// Who writes there already, or why that cannot be told.
+    pub fn make(&self, state: &Path, pipeline: &str) -> Result<(), ClaimError> {
+        let own = path(state, pipeline);
+        let failed = |error| ClaimError::Io(own.clone(), error);
+        let gate = File::options().write(true).create(true).truncate(false).open(state.join("locks").join(GATE));
+        let gate = gate.map_err(failed)?;
+        gate.lock().map_err(failed)?;
+        // What a run before this one claimed is over.
+        forget(&own).map_err(failed)?;
+        for (other, claim) in others(state, pipeline).map_err(failed)? {
+            if let Some(path) = self.paths.iter().find(|path| claim.paths.iter().any(|theirs| overlap(path, theirs))) {
+                return Err(ClaimError::Taken { pipeline: other, path: path.clone() });
+            }
+        }
+        let text = serde_json::to_string(self).map_err(io::Error::other).map_err(failed)?;
+        fs::write(&own, text).map_err(failed)
+    }
+
+    /// What the run of a pipeline says about itself, if one goes on and says something.
+    #[must_use]
+    pub fn of(state: &Path, pipeline: &str) -> Option<Self> {
+        if !lock::is_held(state, pipeline) {
+            return None;
+        }
+        serde_json::from_slice(&fs::read(path(state, pipeline)).ok()?).ok()
+    }
+}
+
+fn forget(own: &Path) -> io::Result<()> {
+    match fs::remove_file(own) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The claims of the runs of other pipelines that go on.
+fn others(state: &Path, pipeline: &str) -> io::Result<Vec<(String, Claim)>> {
+    let mut claims = Vec::new();
+    for entry in fs::read_dir(state.join("locks"))? {
+        let name = entry?.file_name();
+        let Some(other) = name.to_str().and_then(|name| name.strip_suffix(".claim")) else { continue };
+        if other != pipeline
+            && let Some(claim) = Claim::of(state, other)
+        {
+            claims.push((other.to_owned(), claim));
+        }
+    }
+    Ok(claims)
+}
+
+/// Whether two paths are the same or one lies in the other.
+fn overlap(a: &str, b: &str) -> bool {
+    let inside = |outer: &str, inner: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'));
+    a == b || inside(a, b) || inside(b, a)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::lock::Lock;
+
+    fn claim(paths: &[&str]) -> Claim {
+        let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+        Claim { process: Process::this(), host: "here".to_owned(), paths }
+    }
+
+    #[test]
+    fn two_runs_do_not_write_to_one_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path();
+        let first = Lock::take(state, "a", "process 1").unwrap();
+        let _second = Lock::take(state, "b", "process 2").unwrap();
+        claim(&["build/x", "build/charts"]).make(state, "a").unwrap();
+        assert_eq!(Claim::of(state, "a"), Some(claim(&["build/x", "build/charts"])));
+        for taken in ["build/x", "build/charts/one", "build"] {
+            match claim(&["other", taken]).make(state, "b") {
+                Err(ClaimError::Taken { pipeline, path }) => {
+                    assert_eq!((pipeline.as_str(), path.as_str()), ("a", taken));
+                }
+                made => panic!("{taken}: {made:?}"),
+            }
+        }
+        claim(&["build/y", "build/xx", "build/charts2"]).make(state, "b").unwrap();
+        drop(first);
+        assert_eq!(Claim::of(state, "a"), None);
+        claim(&["build/x"]).make(state, "b").unwrap();
+    }
+}

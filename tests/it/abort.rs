@@ -1,0 +1,116 @@
+//! Two Kilns at once: who may run, who waits, and how one ends the other's run.
+
+use std::io::{BufRead, BufReader};
+
+use crate::running::{Running, hear, pipe, tell};
+use crate::support::Project;
+
+/// A step that says that it is up and waits, and one that needs it.
+const WAITS: &str = "[dataset.a]\npath = \"build/a\"\nrun = 'echo up >up; read -r go <gate; echo a >{{ output }}'\n\
+                     [dataset.b]\npath = \"build/b\"\ninputs = [\"a\"]\nrun = 'echo b >{{ output }}'\n";
+
+fn waiting() -> (Project, Running) {
+    let project = Project::new(WAITS);
+    pipe(&project, "up");
+    pipe(&project, "gate");
+    let run = Running::start(&project, &[]);
+    hear(&project, "up");
+    (project, run)
+}
+
+/// Another pipeline in the same root.
+fn other(project: &Project, path: &str) {
+    let head = "[pipeline]\nformat = 1\nname = \"q\"\n[defaults]\nshell = [\"sh\", \"-euc\"]\n";
+    let text = format!("{head}[dataset.c]\npath = \"{path}\"\nrun = 'mkdir -p {{{{ output }}}}'\n");
+    project.write("other.toml", text);
+}
+
+#[test]
+fn the_second_run_says_who_is_in_the_way() {
+    let (project, mut run) = waiting();
+    let said = project.expect(3, &["run"]);
+    assert!(said.err.contains(&format!("a run of `p` goes on: process {} on ", run.id())), "{}", said.err);
+    assert!(said.err.contains(", since 20") && said.err.contains("--wait"), "{}", said.err);
+    tell(&project, "gate");
+    run.end(0);
+    project.expect(0, &["run"]);
+}
+
+#[test]
+fn a_run_waits_for_another_when_it_is_told_to() {
+    let (project, mut run) = waiting();
+    let mut second = project.start(&["run", "--wait"]);
+    let mut line = String::new();
+    BufReader::new(second.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with(&format!("waiting: a run of `p` goes on: process {}", run.id())), "{line}");
+    tell(&project, "gate");
+    run.end(0);
+    let output = second.wait_with_output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("nothing to do · 2 up to date"), "{output:?}");
+}
+
+#[test]
+fn two_pipelines_of_one_root_run_side_by_side_unless_they_write_to_one_path() {
+    let (project, mut run) = waiting();
+    other(&project, "build/c");
+    project.expect(0, &["run", "-f", "other.toml"]);
+    for path in ["build", "build/a", "build/b/below"] {
+        other(&project, path);
+        let said = project.expect(3, &["run", "-f", "other.toml"]);
+        let why = format!("a run of `p` writes {path} too: process {}", run.id());
+        assert!(said.err.contains(&why), "{}", said.err);
+    }
+    // What the run does not want is not in the way.
+    tell(&project, "gate");
+    run.end(0);
+    other(&project, "build/a/below");
+    let said = project.kiln(&["run", "-f", "other.toml"]);
+    assert_ne!(said.code, 3, "{}", said.err);
+}
+
+#[test]
+fn a_run_is_aborted_from_elsewhere() {
+    let (project, mut run) = waiting();
+    let said = project.expect(0, &["jobs", "abort", "last"]);
+    assert!(said.out.ends_with(": ended\n"), "{}", said.out);
+    // It returns when nothing is left of the run: the next one begins at once.
+    run.end(143);
+    assert_eq!(run.story(), ["started a", "stopping: SIGTERM", "stopped a", "skipped b (a)", "ended ABORTED"]);
+    let said = project.expect(0, &["jobs", "abort", "last"]);
+    assert!(said.out.contains("it has ended already: ABORTED"), "{}", said.out);
+    assert_eq!(project.expect(0, &["jobs", "abort", "--all"]).out, "no run goes on\n");
+    project.expect(2, &["jobs", "abort", "nothing"]);
+    project.expect(2, &["jobs", "abort"]);
+}
+
+#[test]
+fn all_runs_are_aborted() {
+    let (project, mut run) = waiting();
+    let head = "[pipeline]\nformat = 1\nname = \"q\"\n[defaults]\nshell = [\"sh\", \"-euc\"]\n";
+    project.write("other.toml", format!("{head}[task.c]\nrun = 'echo up >up2; read -r go <gate2'\n"));
+    pipe(&project, "up2");
+    pipe(&project, "gate2");
+    let mut second = Running::start(&project, &["-f", "other.toml"]);
+    hear(&project, "up2");
+    let said = project.expect(0, &["jobs", "abort", "--all"]);
+    assert_eq!(said.out.matches(": ended\n").count(), 2, "{}", said.out);
+    run.end(143);
+    second.end(143);
+}
+
+#[test]
+fn a_stranger_that_has_the_number_of_a_run_is_left_alone() {
+    let (project, mut run) = waiting();
+    let mut stranger = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let claim = project.read(".kiln/locks/p.claim");
+    let mut claim: serde_json::Value = serde_json::from_str(&claim).unwrap();
+    claim["process"]["pid"] = stranger.id().into();
+    project.write(".kiln/locks/p.claim", claim.to_string());
+    let said = project.expect(3, &["jobs", "abort", "last"]);
+    assert!(said.err.contains(&format!("process {} on", run.id())), "{}", said.err);
+    assert_eq!(stranger.try_wait().unwrap(), None);
+    drop(stranger.stdin.take());
+    assert!(stranger.wait().unwrap().success());
+    tell(&project, "gate");
+    run.end(0);
+}
