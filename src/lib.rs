@@ -6,6 +6,7 @@ pub mod clock;
 pub mod engine;
 pub mod event;
 pub mod exit;
+pub mod fault;
 pub mod graph;
 pub mod pipeline;
 pub mod plan;

@@ -4,6 +4,7 @@
 use crate::base::job::JobState;
 use crate::engine::api::Engine;
 use crate::event::{Event, Failure, FailureCode, Outcome, RunEnded, Stamped, StepEnded, VERSION};
+use crate::fault::fault;
 use crate::report::api::Journal;
 use crate::store::read::{DIED, Unfinished};
 use crate::view::{StepState, StepView};
@@ -45,6 +46,9 @@ pub fn recover(
             counts: view.counts,
         }));
         journal.append(ending.events, digests);
+        if let Err(error) = fault("recover.told") {
+            tracing::debug!(%error, "only a test can make this fail");
+        }
     }
     lost
 }

@@ -10,6 +10,7 @@ use crate::base::job::JobId;
 use crate::base::text::count;
 use crate::engine::api::{Engine, Work};
 use crate::event::{PlannedStep, RunStarted};
+use crate::fault::fault;
 use crate::plan::estimate::{estimate, remaining};
 use crate::plan::reason::Action;
 use crate::process::Process;
@@ -139,6 +140,7 @@ pub(crate) fn finish_the_dead(session: &Session, writer: &mut Writer) -> Result<
     let store = |error: StoreError| Fail::because("the history cannot be read", &error);
     let Some(reader) = Reader::open(&session.state).map_err(store)? else { return Ok(()) };
     let dead = reader.unfinished(&session.pipeline().name).map_err(store)?;
+    fault("recover.begin").map_err(|error| Fail::because("a run that died cannot be ended", &error))?;
     let unsettled = recover(&dead, session.engine.as_ref(), writer, crate::clock::now());
     for run in &dead {
         let done = count(run.publishing.len(), "step");

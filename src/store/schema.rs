@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::fault::fault;
 use crate::store::StoreError;
 
 /// The name of the database in the state's folder.
@@ -102,6 +103,7 @@ pub(super) fn open_write(state: &Path) -> Result<(Connection, PathBuf), StoreErr
     connection.pragma_update(None, "synchronous", "FULL").map_err(sql)?;
     connection.set_prepared_statement_cache_capacity(64);
     if found == 0 {
+        fault("store.make").map_err(|error| StoreError::io(&path, &error))?;
         let transaction =
             connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(sql)?;
         // Another Kiln may have made them since.

@@ -8,6 +8,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use crate::base::file::FileDigest;
 use crate::event::Stamped;
+use crate::fault::fault;
 use crate::report::api::Journal;
 use crate::store::{StoreError, apply, schema};
 
@@ -134,6 +135,9 @@ impl Thread {
                 }
             }
         }
+        if let Err(error) = fault("store.close") {
+            return Err(StoreError::io(&self.path, &error));
+        }
         // Not needed for the data: it keeps the log of writes short for the next reader.
         drop(self.connection.pragma_query(None, "wal_checkpoint(TRUNCATE)", |_| Ok(())));
         Ok(())
@@ -150,8 +154,15 @@ impl Thread {
             }
             keep_digests(&transaction, &batch.digests)?;
         }
-        transaction.commit()
+        fault("store.commit").map_err(full)?;
+        transaction.commit()?;
+        fault("store.committed").map_err(full)
     }
+}
+
+/// What SQLite says when the disk is full, in words of ours.
+fn full(error: std::io::Error) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), Some(error.to_string()))
 }
 
 fn keep_digests(connection: &Connection, digests: &[FileDigest]) -> rusqlite::Result<()> {

@@ -6,10 +6,14 @@
 )]
 
 mod abort;
+mod checker;
 mod crash;
 mod edges;
 mod environment;
+#[cfg(feature = "failpoints")]
+mod faults;
 mod jobs;
+mod kills;
 mod listing;
 mod mistakes;
 mod mistakes_around;

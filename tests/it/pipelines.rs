@@ -2,26 +2,13 @@
 
 use std::path::Path;
 
-use crate::support::{Project, started};
+use crate::support::{Project, copy, started};
 
 /// A project with the pipelines and what they need.
 fn shipped() -> Project {
     let project = Project::empty();
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines"), &project.path("pipelines"));
     project
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let from = entry.unwrap().path();
-        let to = to.join(from.file_name().unwrap());
-        if from.is_dir() {
-            copy(&from, &to);
-        } else {
-            std::fs::copy(&from, &to).unwrap();
-        }
-    }
 }
 
 #[track_caller]

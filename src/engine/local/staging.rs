@@ -15,6 +15,7 @@ use crate::base::job::JobId;
 use crate::engine::local::across::{beside, copy, elsewhere};
 use crate::engine::local::digest::Digester;
 use crate::event::{Failure, FailureCode, Staged};
+use crate::fault::fault;
 
 /// The staging folders of one pipeline below `.kiln/staging/` of the root, on the file system that outputs are on.
 #[derive(Clone, Debug)]
@@ -90,8 +91,10 @@ impl Staging {
         fs::create_dir_all(self.root.join(&folder).join("aside"))?;
         let list = File::create(self.root.join(&folder).join(ASIDE))?;
         serde_json::to_writer(&list, &asides)?;
+        fault("aside.listed")?;
         list.sync_all()?;
         for aside in &asides {
+            fault("aside.move")?;
             if let Some(kept) = &aside.kept {
                 fs::rename(self.root.join(&aside.path), self.root.join(kept))?;
             }
@@ -135,7 +138,9 @@ impl Staging {
             let path = self.root.join(&aside.path);
             match aside.kept.map(|kept| self.root.join(kept)) {
                 Some(kept) if kept.symlink_metadata().is_ok() => {
+                    fault("put_back.remove")?;
                     remove(&path)?;
+                    fault("put_back.removed")?;
                     fs::rename(kept, path)?;
                 }
                 Some(_) => {} // it was not moved yet
@@ -153,11 +158,13 @@ impl Staging {
                 self.put_back_in(&step)?;
             }
         }
+        fault("tidy.remove")?;
         remove(&folder)
     }
 
     /// Makes staged outputs durable: few of them one by one, many with the whole file system at once.
     pub(crate) fn flush(&self, staged: &[Staged]) -> io::Result<()> {
+        fault("flush")?;
         if staged.len() > FLUSH_ONE_BY_ONE {
             return Ok(rustix::fs::syncfs(File::open(&self.root)?)?);
         }
@@ -182,6 +189,7 @@ impl Staging {
                 // After a crash the exchange may have happened, and then the old content is the staged one.
                 if !placed()? {
                     exchange(new, &to)?;
+                    fault("publish.exchanged")?;
                 }
             }
             Some(_) | None => fs::rename(new, &to)?,
@@ -207,12 +215,14 @@ impl Staging {
             parent.map_err(|error| wrong(&output.to, &error))?;
         }
         for output in staged {
-            self.place(output, digester).map_err(|error| wrong(&output.to, &error))?;
+            let placed = fault("publish.place").and_then(|()| self.place(output, digester));
+            placed.map_err(|error| wrong(&output.to, &error))?;
         }
+        fault("publish.placed").map_err(|error| wrong(step, &error))?;
         // From here on the new outputs are the good ones, whatever happens to what was set aside.
         let aside = self.step(job, step);
         self.forget_aside(&self.root.join(&aside)).map_err(|error| wrong(&aside, &error))?;
-        if let Err(error) = self.remove(job, step) {
+        if let Err(error) = fault("publish.remove").and_then(|()| self.remove(job, step)) {
             tracing::warn!(%error, step, "what was staged could not be removed; the next run will");
         }
         Ok(digester.take_fresh())
