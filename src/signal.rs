@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::exit;
+use crate::process::Process;
 
 /// The names under which signals are told, each with the exit code of a run that it stopped.
 pub const NAMES: [(&str, u8); 3] =
@@ -77,7 +78,11 @@ impl Os {
                 Some(()) = next(self.hangup.as_mut()) => NAMES[2],
                 else => return,
             };
-            if !wanted.load(Ordering::SeqCst) || told == TOLD || to.send(name).is_err() {
+            if !wanted.load(Ordering::SeqCst) {
+                end_children();
+                end(code);
+            }
+            if told == TOLD || to.send(name).is_err() {
                 end(code);
             }
             told += 1;
@@ -89,6 +94,15 @@ async fn next(signal: Option<&mut Signal>) -> Option<()> {
     match signal {
         Some(signal) => signal.recv().await,
         None => None,
+    }
+}
+
+/// Before a run only commands that look at things were started; none of them is to outlive us.
+fn end_children() {
+    for child in Process::this().descendants() {
+        if let Err(error) = child.signal(rustix::process::Signal::KILL) {
+            tracing::warn!(%error, pid = child.pid, "a process could not be ended");
+        }
     }
 }
 

@@ -9,7 +9,6 @@ use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
 use crate::base::job::JobState;
-use crate::base::text::count;
 use crate::cli::print;
 use crate::exit;
 use crate::process::Process;
@@ -17,7 +16,6 @@ use crate::session::fail::Fail;
 use crate::session::start::host;
 use crate::store::claim::Claim;
 use crate::store::lock::{holder, is_held};
-use crate::store::read::RunRow;
 
 /// How often is looked whether the processes are gone.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -26,27 +24,37 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// So long processes that were killed may take to vanish.
 const LAST: Duration = Duration::from_secs(5);
 
+/// A run that is to end.
+pub(crate) struct Target {
+    /// Its name, for people.
+    pub(crate) name: String,
+    /// Its pipeline.
+    pub(crate) pipeline: String,
+    /// Where it stands.
+    pub(crate) state: JobState,
+}
+
 /// Ends runs. The exit code says whether all of them are gone.
-pub(crate) fn abort(state: &Path, runs: &[RunRow], grace: Duration) -> Result<u8, Fail> {
+pub(crate) fn abort(state: &Path, runs: &[Target], grace: Duration) -> Result<u8, Fail> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Fail::because("nothing can be waited for", &error))?;
     let mut wrong = Vec::new();
     for run in runs {
         match runtime.block_on(end(state, run, grace)) {
-            Ok(text) => print(&format!("{}: {text}\n", run.id))?,
-            Err(text) => wrong.push(format!("{}: {text}", run.id)),
+            Ok(text) => print(&format!("{}: {text}\n", run.name))?,
+            Err(text) => wrong.push(format!("{}: {text}", run.name)),
         }
     }
     if wrong.is_empty() { Ok(exit::OK) } else { Err(Fail::Surroundings(wrong.join("\nerror: "))) }
 }
 
 /// Ends one run: what became of it, or why it goes on.
-async fn end(state: &Path, run: &RunRow, grace: Duration) -> Result<String, String> {
+async fn end(state: &Path, run: &Target, grace: Duration) -> Result<String, String> {
     if run.state != JobState::Running {
         return Ok(format!("it has ended already: {}", run.state));
     }
-    let process = process(state, run)?;
-    let mut left = Left { state, run, process: process.clone(), known: BTreeSet::new() };
+    let process = process(state, &run.pipeline)?;
+    let mut left = Left { state, pipeline: &run.pipeline, process: process.clone(), known: BTreeSet::new() };
     for patience in [grace + PATIENCE, LAST] {
         left.look();
         if let Err(error) = process.signal(Signal::TERM) {
@@ -57,16 +65,14 @@ async fn end(state: &Path, run: &RunRow, grace: Duration) -> Result<String, Stri
         }
     }
     let names: Vec<_> = left.alive().iter().map(Process::describe).collect();
-    Err(format!("{} did not end: {}", count(names.len(), "process").replace("processs", "processes"), names.join(", ")))
+    Err(format!("these processes did not end: {}", names.join(", ")))
 }
 
 /// The process that a run goes on in, if it is one that can be asked to end.
-fn process(state: &Path, run: &RunRow) -> Result<Process, String> {
-    let holder = holder(state, &run.pipeline).unwrap_or_default();
-    let claim = Claim::of(state, &run.pipeline);
-    let here = host();
-    match claim {
-        Some(claim) if claim.host != here => Err(format!("it goes on on another machine, {}: {holder}", claim.host)),
+fn process(state: &Path, pipeline: &str) -> Result<Process, String> {
+    let holder = holder(state, pipeline).unwrap_or_default();
+    match Claim::of(state, pipeline) {
+        Some(claim) if claim.host != host() => Err(format!("it goes on on another machine, {}: {holder}", claim.host)),
         Some(claim) if claim.process.lives() => Ok(claim.process),
         _ => Err(format!("it is no `kiln run` of this machine ({holder}): end it there")),
     }
@@ -75,7 +81,7 @@ fn process(state: &Path, run: &RunRow) -> Result<Process, String> {
 /// What is left of a run.
 struct Left<'a> {
     state: &'a Path,
-    run: &'a RunRow,
+    pipeline: &'a str,
     process: Process,
     /// All that descended from it at some time: what is adopted by another process is still its own.
     known: BTreeSet<Process>,
@@ -97,7 +103,7 @@ impl Left<'_> {
         let until = Instant::now() + patience;
         loop {
             self.look();
-            if self.alive().is_empty() && !is_held(self.state, &self.run.pipeline) {
+            if self.alive().is_empty() && !is_held(self.state, self.pipeline) {
                 return true;
             }
             if Instant::now() >= until {

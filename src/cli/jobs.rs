@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::job::JobState;
-use crate::cli::abort::abort;
+use crate::cli::abort::{Target, abort};
 use crate::cli::args::{Format, Jobs};
 use crate::cli::{Context, find, print};
 use crate::clock;
@@ -20,6 +20,7 @@ use crate::session::fail::Fail;
 use crate::session::load;
 use crate::session::state;
 use crate::store::StoreError;
+use crate::store::claim::Claim;
 use crate::store::lock::is_held;
 use crate::store::read::{Reader, RunFilter, RunRow};
 use crate::view::{RunView, StepState};
@@ -40,6 +41,10 @@ pub(crate) fn jobs(context: &Context, jobs: Jobs) -> Result<u8, Fail> {
         Jobs::Abort { id, all: _ } => history.abort(context, id.as_deref()),
         Jobs::Log { id, step, follow } => history.log(&id, step.as_deref(), follow),
     }
+}
+
+fn target(row: RunRow) -> Target {
+    Target { name: row.id.to_string(), pipeline: row.pipeline, state: row.state }
 }
 
 /// A point in time as people write it: a day, or a day and a time, in the local zone unless it says otherwise.
@@ -135,21 +140,34 @@ impl History {
 
     /// Ends one run, or all that go on.
     fn abort(&self, context: &Context, id: Option<&str>) -> Result<u8, Fail> {
-        let runs = match (id, &self.reader) {
-            (Some(id), _) => vec![self.find(id)?.1],
-            (None, None) => Vec::new(),
-            (None, Some(reader)) => {
-                let filter = RunFilter { state: Some(JobState::Running), ..RunFilter::default() };
-                let mut runs = reader.runs(&filter).map_err(store)?;
-                runs.iter_mut().for_each(|run| self.see_death(run));
-                runs.retain(|run| run.state == JobState::Running);
-                runs
-            }
+        let runs = match id {
+            Some(id) => vec![target(self.find(id)?.1)],
+            None => self.going_on()?,
         };
         if runs.is_empty() {
             print("no run goes on\n")?;
         }
         abort(&self.state, &runs, context.site().grace)
+    }
+
+    /// The runs that go on, also those that are not in the history yet.
+    fn going_on(&self) -> Result<Vec<Target>, Fail> {
+        let filter = RunFilter { state: Some(JobState::Running), ..RunFilter::default() };
+        let mut rows = match &self.reader {
+            None => Vec::new(),
+            Some(reader) => reader.runs(&filter).map_err(store)?,
+        };
+        rows.iter_mut().for_each(|row| self.see_death(row));
+        rows.retain(|row| row.state == JobState::Running);
+        let mut runs: Vec<_> = rows.into_iter().map(target).collect();
+        let claims = Claim::all(&self.state).map_err(|error| Fail::because("what goes on", &error))?;
+        for (pipeline, _) in claims {
+            if runs.iter().all(|run| run.pipeline != pipeline) {
+                let name = format!("a run of {pipeline} that had not begun");
+                runs.push(Target { name, pipeline, state: JobState::Running });
+            }
+        }
+        Ok(runs)
     }
 
     fn log(&self, id: &str, step: Option<&str>, follow: bool) -> Result<u8, Fail> {

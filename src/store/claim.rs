@@ -56,7 +56,7 @@ impl Claim {
         gate.lock().map_err(failed)?;
         // What a run before this one claimed is over.
         forget(&own).map_err(failed)?;
-        for (other, claim) in others(state, pipeline).map_err(failed)? {
+        for (other, claim) in Self::all(state).map_err(failed)?.into_iter().filter(|(other, _)| other != pipeline) {
             if let Some(path) = self.paths.iter().find(|path| claim.paths.iter().any(|theirs| overlap(path, theirs))) {
                 return Err(ClaimError::Taken { pipeline: other, path: path.clone() });
             }
@@ -73,6 +73,25 @@ impl Claim {
         }
         serde_json::from_slice(&fs::read(path(state, pipeline)).ok()?).ok()
     }
+
+    /// What all runs that go on say about themselves, with the names of their pipelines.
+    ///
+    /// # Errors
+    /// Why that cannot be told.
+    pub fn all(state: &Path) -> io::Result<Vec<(String, Self)>> {
+        let entries = match fs::read_dir(state.join("locks")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut claims = Vec::new();
+        for entry in entries {
+            let name = entry?.file_name();
+            let Some(pipeline) = name.to_str().and_then(|name| name.strip_suffix(".claim")) else { continue };
+            claims.extend(Self::of(state, pipeline).map(|claim| (pipeline.to_owned(), claim)));
+        }
+        claims.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(claims)
+    }
 }
 
 fn forget(own: &Path) -> io::Result<()> {
@@ -80,21 +99,6 @@ fn forget(own: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
-}
-
-/// The claims of the runs of other pipelines that go on.
-fn others(state: &Path, pipeline: &str) -> io::Result<Vec<(String, Claim)>> {
-    let mut claims = Vec::new();
-    for entry in fs::read_dir(state.join("locks"))? {
-        let name = entry?.file_name();
-        let Some(other) = name.to_str().and_then(|name| name.strip_suffix(".claim")) else { continue };
-        if other != pipeline
-            && let Some(claim) = Claim::of(state, other)
-        {
-            claims.push((other.to_owned(), claim));
-        }
-    }
-    Ok(claims)
 }
 
 /// Whether two paths are the same or one lies in the other.

@@ -13,8 +13,9 @@ fn waiting() -> (Project, Running) {
     let project = Project::new(WAITS);
     pipe(&project, "up");
     pipe(&project, "gate");
-    let run = Running::start(&project, &[]);
+    let mut run = Running::start(&project, &[]);
     hear(&project, "up");
+    run.until("step_started", Some("a"));
     (project, run)
 }
 
@@ -92,10 +93,25 @@ fn all_runs_are_aborted() {
     pipe(&project, "gate2");
     let mut second = Running::start(&project, &["-f", "other.toml"]);
     hear(&project, "up2");
+    second.until("step_started", Some("c"));
     let said = project.expect(0, &["jobs", "abort", "--all"]);
     assert_eq!(said.out.matches(": ended\n").count(), 2, "{}", said.out);
     run.end(143);
     second.end(143);
+}
+
+#[test]
+fn a_run_that_is_not_in_the_history_yet_is_aborted_with_all() {
+    let text =
+        "[dataset.a]\npath = \"a\"\nrun = 'echo a >{{ output }}'\ntools = { t = 'echo up >up; read -r go <gate' }\n";
+    let project = Project::new(text);
+    pipe(&project, "up");
+    pipe(&project, "gate");
+    let mut run = project.start(&["run"]);
+    hear(&project, "up");
+    assert_eq!(project.expect(0, &["jobs", "abort", "--all"]).out, "a run of p that had not begun: ended\n");
+    assert_eq!(run.wait().unwrap().code(), Some(143));
+    assert_eq!(project.expect(0, &["jobs", "list"]).out, "no runs\n");
 }
 
 #[test]
