@@ -50,8 +50,12 @@ pub(crate) fn abort(state: &Path, runs: &[Target], grace: Duration) -> Result<u8
 
 /// Ends one run: what became of it, or why it goes on.
 async fn end(state: &Path, run: &Target, grace: Duration) -> Result<String, String> {
-    if run.state != JobState::Running {
-        return Ok(format!("it has ended already: {}", run.state));
+    match run.state {
+        JobState::Running => {}
+        JobState::Queued => return Err("it waits in a `kiln serve`: abort it there".to_owned()),
+        JobState::Done | JobState::Failed | JobState::Aborted => {
+            return Ok(format!("it has ended already: {}", run.state));
+        }
     }
     let process = process(state, &run.pipeline)?;
     let mut left = Left { state, pipeline: &run.pipeline, process: process.clone(), known: BTreeSet::new() };

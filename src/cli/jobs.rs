@@ -157,7 +157,7 @@ impl History {
             None => Vec::new(),
             Some(reader) => reader.runs(&filter).map_err(store)?,
         };
-        rows.iter_mut().for_each(|row| self.see_death(row));
+        rows.iter_mut().for_each(|row| row.see_death(&self.state));
         rows.retain(|row| row.state == JobState::Running);
         let mut runs: Vec<_> = rows.into_iter().map(target).collect();
         let claims = Claim::all(&self.state).map_err(|error| Fail::because("what goes on", &error))?;

@@ -223,8 +223,7 @@ impl Case {
             () = send(self.signals, signal) => unreachable!(),
             driven = drive => driven,
         };
-        let (published, log) = (engine.published(), engine.log());
-        Ran { driven, events: journal.events, published, log, steps: planned }
+        Ran { driven, events: journal.events, published: engine.published(), log: engine.log(), steps: planned }
     }
 }
 

@@ -94,7 +94,7 @@ impl Replay<'_> {
     fn apply(&mut self, event: &Stamped) -> Result<(), String> {
         let now = event.elapsed_ms;
         match &event.event {
-            Event::RunStarted(_) => {}
+            Event::RunQueued(_) | Event::RunStarted(_) => {}
             Event::StepStarted { step, .. } => {
                 let i = self.index[step.as_str()];
                 ensure(!self.stopping, || format!("{step} starts although nothing more is to"))?;
