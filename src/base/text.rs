@@ -38,8 +38,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 pub fn duration(value: Duration) -> String {
     let tenths = (value.as_millis() + 50) / 100;
     let secs = (value.as_millis() + 500) / 1000;
-    if tenths == 0 {
+    if value.as_millis() == 0 {
         "0s".to_owned()
+    } else if value.as_millis() < 100 {
+        format!("{}ms", value.as_millis())
     } else if tenths < 100 && !tenths.is_multiple_of(10) {
         format!("{}.{}s", tenths / 10, tenths % 10)
     } else if secs < 60 {
@@ -133,7 +135,7 @@ mod tests {
     #[test]
     fn durations_are_written() {
         let shown: Vec<_> = [0, 40, 400, 1_000, 9_960, 31_000, 71_000, 7_500_000, 273_600_000].map(millis).to_vec();
-        assert_eq!(shown, ["0s", "0s", "0.4s", "1s", "10s", "31s", "1m11s", "2h05m", "3d04h"]);
+        assert_eq!(shown, ["0s", "40ms", "0.4s", "1s", "10s", "31s", "1m11s", "2h05m", "3d04h"]);
     }
 
     #[test]

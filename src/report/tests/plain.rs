@@ -137,7 +137,7 @@ fn a_run_that_only_looked_is_no_empty_line() {
     assert_snapshot!(plainly(&run), @r#"
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 1 of 1 step · -j4
     02:00:00 fresh  charts       up to date
-    nothing to do · 1 up to date · 0.1s
+    nothing to do · 1 up to date · 50ms
     "#);
 }
 
@@ -151,7 +151,7 @@ fn a_run_that_fails_by_itself_says_why() {
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 1 of 1 step · -j4
     02:00:00 stop   the disk is full: nothing more starts
     02:00:00 skip   charts       the disk is full
-    1 skipped · 0.1s
+    1 skipped · 50ms
 
     FAILED the disk is full
     "#);
