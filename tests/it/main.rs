@@ -25,6 +25,7 @@ mod oracle;
 mod pipelines;
 mod reading;
 mod retry;
+mod readme;
 mod run;
 mod running;
 mod schemas;
