@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use serde_json::Value;
 
-use crate::running::{Running, hear, pipe, tell};
+use crate::running::{Gate, Running, hear, pipe};
 use crate::support::{Project, Said};
 
 const TWO: &str = "[dataset.a]\npath = \"a\"\nrun = 'echo from a; echo a >{{ output }}'\n\
@@ -181,7 +181,7 @@ fn a_run_that_goes_on_is_followed() {
         "[dataset.a]\npath = \"a\"\nrun = 'echo one; echo up >up; read -r go <gate; echo two; echo a >{{ output }}'\n",
     );
     pipe(&project, "up");
-    pipe(&project, "gate");
+    let gate = Gate::new(&project, "gate");
     let mut run = Running::start(&project, &[]);
     hear(&project, "up");
     run.until("step_started", Some("a"));
@@ -196,7 +196,7 @@ fn a_run_that_goes_on_is_followed() {
             assert!(out.read_line(&mut text).unwrap() > 0, "{text}");
         }
         if arguments.len() == 4 {
-            tell(&project, "gate");
+            gate.open();
             run.end(0);
         }
         out.read_to_string(&mut text).unwrap();
@@ -211,8 +211,7 @@ fn a_run_whose_process_was_killed_says_so() {
         "[dataset.a]\npath = \"a\"\nrun = 'exec 3<gate; echo up >up; read -r go <&3; echo a >{{ output }}'\n",
     );
     pipe(&project, "up");
-    pipe(&project, "gate");
-    let gate = std::fs::File::options().read(true).write(true).open(project.path("gate")).unwrap();
+    let gate = Gate::new(&project, "gate");
     let mut run = Running::start(&project, &[]);
     hear(&project, "up");
     run.until("step_started", Some("a"));

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use insta::assert_snapshot;
 
-use crate::running::{Running, hear, pipe, story, tell};
+use crate::running::{Gate, Running, hear, pipe, story};
 use crate::support::Project;
 
 /// A dataset with a recipe. `{{ output }}` is written by `run` unless it does not.
@@ -75,21 +75,21 @@ fn as_many_steps_run_at_once_as_asked_for() {
 }
 
 /// `slow` ends only when the test says so, `above` at once; `below` needs only `above`.
-fn uneven(extra: &str) -> Project {
+fn uneven(extra: &str) -> (Project, Gate) {
     let slow = dataset("slow", &[], "read -r go <gate; echo s >{{ output }}");
     let rest = dataset("above", &[], "echo a >{{ output }}")
         + &dataset("below", &["above"], &format!("{extra}echo b >{{{{ output }}}}"));
     let project = Project::new(&(slow + &rest));
-    pipe(&project, "gate");
-    project
+    let gate = Gate::new(&project, "gate");
+    (project, gate)
 }
 
 #[test]
 fn a_stage_waits_for_the_end_of_the_one_before() {
-    let project = uneven("");
+    let (project, gate) = uneven("");
     let mut run = Running::start(&project, &["-j", "4"]);
     run.until("step_ended", Some("above"));
-    tell(&project, "gate");
+    gate.open();
     run.end(0);
     let expect =
         ["started slow", "started above", "built above", "built slow", "started below", "built below", "ended DONE"];
@@ -99,7 +99,7 @@ fn a_stage_waits_for_the_end_of_the_one_before() {
 #[test]
 fn an_eager_step_waits_only_for_its_inputs() {
     // `slow` is let go by `below` itself.
-    let project = uneven("echo go >gate; ");
+    let (project, _gate) = uneven("echo go >gate; ");
     let mut run = Running::start(&project, &["-j", "2", "--schedule", "eager"]);
     run.end(0);
     let order = run.story();
@@ -112,10 +112,10 @@ fn after_a_failure_running_steps_end_and_no_more_start() {
     let bad = dataset("bad", &[], "exit 3");
     let good = dataset("good", &[], "read -r go <gate; echo g >{{ output }}");
     let project = Project::new(&(bad + &good + &dataset("later", &[], "echo l >{{ output }}")));
-    pipe(&project, "gate");
+    let gate = Gate::new(&project, "gate");
     let mut run = Running::start(&project, &["-j", "2"]);
     run.until("run_stopping", None);
-    tell(&project, "gate");
+    gate.open();
     run.end(1);
     assert_eq!(
         run.story(),
@@ -138,7 +138,7 @@ fn fail_fast_kill_stops_running_steps() {
     let good = dataset("good", &[], "echo half >{{ output }}; echo up >up; read -r never <never");
     let project = Project::new(&(bad + &good));
     pipe(&project, "up");
-    pipe(&project, "never");
+    let _never = Gate::new(&project, "never");
     let mut run = Running::start(&project, &["-j", "2", "--fail-fast=kill"]);
     let text = run.end(1);
     let expect = ["started bad", "started good", "failed bad", "stopping: bad failed", "stopped good", "ended FAILED"];
@@ -336,7 +336,7 @@ fn a_run_below_a_failure_goes_on_from_there() {
 fn two_runs_of_a_pipeline_do_not_meet() {
     let project = Project::new(&dataset("a", &[], "echo up >up; read -r go <gate; echo a >{{ output }}"));
     pipe(&project, "up");
-    pipe(&project, "gate");
+    let gate = Gate::new(&project, "gate");
     let mut first = Running::start(&project, &[]);
     hear(&project, "up");
     let second = project.expect(3, &["run"]);
@@ -344,7 +344,7 @@ fn two_runs_of_a_pipeline_do_not_meet() {
     assert!(second.err.contains(&who), "{}", second.err);
     assert!(project.expect(0, &["jobs", "list", "--state", "running"]).out.contains("RUNNING"));
     assert!(project.expect(0, &["plan"]).out.contains("a run goes on since"));
-    tell(&project, "gate");
+    gate.open();
     first.end(0);
     assert_eq!(project.read("build/a"), "a\n");
     project.expect(0, &["run"]);

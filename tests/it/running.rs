@@ -1,7 +1,7 @@
 //! A run that goes on while a test looks at it, and the named pipes through which tests and recipes wait for each other.
 
-use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -101,7 +101,24 @@ pub(crate) fn story(events: &str) -> Vec<String> {
     crate::support::lines(events).iter().filter_map(words).collect()
 }
 
-/// Makes a named pipe in the root.
+/// A named pipe in the root through which a recipe is told to go on: `read -r go <gate`. Once it is dropped, such a recipe
+/// reads the end of the pipe, and fails: none outlives its test, whatever became of its Kiln.
+pub(crate) struct Gate(File);
+
+impl Gate {
+    pub(crate) fn new(project: &Project, name: &str) -> Self {
+        pipe(project, name);
+        // Open for both, so that neither side waits for the other to open it.
+        Self(File::options().read(true).write(true).open(project.path(name)).unwrap())
+    }
+
+    /// Lets one recipe go on that reads from it.
+    pub(crate) fn open(&self) {
+        (&self.0).write_all(b"go\n").unwrap();
+    }
+}
+
+/// Makes a named pipe in the root, through which recipes meet one another and [tell](hear) a test that they are there.
 pub(crate) fn pipe(project: &Project, name: &str) {
     mknodat(CWD, project.path(name), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
 }
@@ -109,9 +126,4 @@ pub(crate) fn pipe(project: &Project, name: &str) {
 /// Waits for a recipe that writes into a pipe, and gives what it writes.
 pub(crate) fn hear(project: &Project, name: &str) -> String {
     fs::read_to_string(project.path(name)).unwrap()
-}
-
-/// Lets a recipe go on that reads from a pipe.
-pub(crate) fn tell(project: &Project, name: &str) {
-    fs::write(project.path(name), "go\n").unwrap();
 }

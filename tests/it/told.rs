@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::running::{Running, hear, pipe, tell};
+use crate::running::{Gate, Running, hear, pipe};
 use crate::support::{Project, lines};
 
 const TALKS: &str = "[dataset.a]\npath = \"a\"\nrun = 'echo one; echo two >&2; echo a >{{ output }}'\n\
@@ -107,14 +107,14 @@ fn exit_codes_are_as_documented() {
 }
 
 /// A step that is up and waits; one below it.
-fn waiting(before: &str) -> Project {
+fn waiting(before: &str) -> (Project, Gate) {
     let up = format!(
         "[dataset.a]\npath = \"a\"\nrun = '''{before}echo half >{{{{ output }}}}; echo up >up; read -r go <gate'''\n"
     );
     let project = Project::new(&(up + "[dataset.b]\npath = \"b\"\ninputs = [\"a\"]\nrun = 'echo b >{{ output }}'\n"));
     pipe(&project, "up");
-    pipe(&project, "gate");
-    project
+    let gate = Gate::new(&project, "gate");
+    (project, gate)
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn signals_stop_a_run_and_have_exit_codes() {
     for (signal, name, code) in
         [(Signal::INT, "Ctrl-C", 130), (Signal::TERM, "SIGTERM", 143), (Signal::HUP, "SIGHUP", 129)]
     {
-        let project = waiting("");
+        let (project, _gate) = waiting("");
         let mut run = Running::start(&project, &[]);
         hear(&project, "up");
         run.signal(signal);
@@ -139,7 +139,7 @@ fn signals_stop_a_run_and_have_exit_codes() {
 
 #[test]
 fn a_second_signal_ends_what_does_not_listen() {
-    let project = waiting("trap \"\" TERM INT HUP; ");
+    let (project, _gate) = waiting("trap \"\" TERM INT HUP; ");
     let mut run = Running::start(&project, &[]);
     hear(&project, "up");
     run.signal(Signal::INT);
@@ -151,7 +151,7 @@ fn a_second_signal_ends_what_does_not_listen() {
 
 #[test]
 fn a_recipe_that_ends_well_although_it_was_asked_to_stop_is_built_or_stopped_but_never_half() {
-    let project = waiting("trap \"echo whole >{{ output }}; exit 0\" TERM; ");
+    let (project, _gate) = waiting("trap \"echo whole >{{ output }}; exit 0\" TERM; ");
     let mut run = Running::start(&project, &[]);
     hear(&project, "up");
     run.signal(Signal::TERM);
@@ -162,11 +162,11 @@ fn a_recipe_that_ends_well_although_it_was_asked_to_stop_is_built_or_stopped_but
 
 #[test]
 fn a_reader_that_goes_away_stops_no_run() {
-    let project = waiting("");
+    let (project, gate) = waiting("");
     let mut child = project.start(&["run"]);
     drop(child.stdout.take());
     hear(&project, "up");
-    tell(&project, "gate");
+    gate.open();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(project.exists("b"));
 }
