@@ -243,7 +243,7 @@ pub struct PlanArgs {
 pub enum Jobs {
     /// List runs, the newest first
     List {
-        /// Only those in this state: RUNNING, DONE, FAILED, ABORTED
+        /// Only those in this state
         #[arg(id = "job_state", long = "state", value_name = "STATE", value_enum, ignore_case = true)]
         state: Option<JobState>,
         /// What --state is for other commands: where history and logs are kept

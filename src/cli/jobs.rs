@@ -260,6 +260,7 @@ impl Follower<'_> {
             return Ok(());
         }
         let help = crate::base::text::did_you_mean(step, self.view.steps.iter().map(|step| step.plan.id.as_str()));
+        let help = help.or_else(|| Some(format!("`kiln jobs show {}` shows its steps", self.row.id)));
         Err(Fail::Usage(format!("{} has no step `{step}` that was built", self.row.id), help))
     }
 
