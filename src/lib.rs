@@ -3,6 +3,7 @@
 pub mod base;
 pub mod cli;
 pub mod clock;
+pub mod draw;
 pub mod engine;
 pub mod event;
 pub mod exit;

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::base::job::{BuildMode, JobState, Schedule};
 use crate::base::text::parse_duration;
+use crate::draw::collapse::Collapse;
 use crate::report::style::OutputMode;
 use crate::session::Request;
 
@@ -59,7 +60,7 @@ pub enum Command {
     Run(RunArgs),
     /// Show what would be built, in which order and why; changes nothing
     #[command(
-        after_help = "Examples:\n  kiln plan                    what `kiln run` would do\n  kiln plan --check            exit code 1 when something would be built\n  kiln plan --format json      for programs"
+        after_help = "Examples:\n  kiln plan                    what `kiln run` would do\n  kiln plan --check            exit code 1 when something would be built\n  kiln plan --format json      for programs\n  kiln plan --format svg > plan.svg   a picture: what is made from what, coloured by what would happen"
     )]
     Plan(PlanArgs),
     /// Find all mistakes in pipeline files; runs nothing
@@ -227,15 +228,33 @@ pub struct PlanArgs {
     /// What is wanted.
     #[command(flatten)]
     pub wanted: Wanted,
-    /// How
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
+    /// How: as text or JSON, or as a picture
+    #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
+    pub format: PlanFormat,
+    /// How a picture is made smaller [default: by stage where it has more than 150 items]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub collapse: Option<Collapse>,
     /// Exit with 1 when something would be built
     #[arg(long)]
     pub check: bool,
     /// Run no `tools` and `digest` commands; what depends on them is `maybe`
     #[arg(long)]
     pub no_probes: bool,
+}
+
+/// How a plan is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PlanFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// A picture, for light and dark pages
+    Svg,
+    /// For Graphviz
+    Dot,
+    /// For Markdown on GitHub and GitLab
+    Mermaid,
 }
 
 /// `kiln jobs`

@@ -1,17 +1,25 @@
 //! `kiln plan`, and `kiln run --dry-run`.
 
 use crate::base::job::JobState;
-use crate::cli::args::{Format, PlanArgs, RunArgs};
+use crate::cli::args::{PlanArgs, PlanFormat, RunArgs};
 use crate::cli::{Context, find, print};
+use crate::draw::collapse::collapse;
+use crate::draw::picture::{Picture, picture};
+use crate::draw::{svg, text as diagram};
 use crate::exit;
 use crate::plan::estimate::estimate;
 use crate::plan::json::PlanJson;
 use crate::plan::reason::Action;
 use crate::plan::text::{Heading, text};
 use crate::session::fail::Fail;
-use crate::session::{Known, Session};
+use crate::session::{Known, Planned, Session};
 
 pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<u8, Fail> {
+    let is_picture = matches!(args.format, PlanFormat::Svg | PlanFormat::Dot | PlanFormat::Mermaid);
+    if args.collapse.is_some() && !is_picture {
+        let help = "say --format svg, dot or mermaid".to_owned();
+        return Err(Fail::Usage("--collapse is for pictures".to_owned(), Some(help)));
+    }
     let file = find::find(context.file.as_deref(), &context.surroundings)?;
     let session = Session::open(&context.site(), &file, &args.wanted.request())?;
     let planned = session.plan(!args.no_probes)?;
@@ -20,24 +28,37 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<u8, Fail> {
     let (pipeline, selection) = (session.pipeline(), &session.selection);
     let engine = session.engine.name();
     match args.format {
-        Format::Text => {
+        PlanFormat::Text => {
             let state = state(context, &planned.known);
             let heading = Heading { engine, state: &state, jobs: session.jobs, now: planned.facts.now };
             print(&text(pipeline, selection, &planned.plan, &estimate, &heading))?;
         }
-        Format::Json => {
+        PlanFormat::Json => {
             let json = PlanJson::new(pipeline, selection, &planned.plan, &estimate, engine);
             let json = serde_json::to_string_pretty(&json).map_err(|error| Fail::because("the plan", &error))?;
             print(&format!("{json}\n"))?;
         }
+        PlanFormat::Svg => print(&svg::svg(&drawn(&session, &planned, args)))?,
+        PlanFormat::Dot => print(&diagram::dot(&drawn(&session, &planned, args)))?,
+        PlanFormat::Mermaid => print(&diagram::mermaid(&drawn(&session, &planned, args)))?,
     }
     let something = planned.plan.steps.iter().any(|step| step.action != Action::Skip);
     Ok(if args.check && something { exit::FAILED } else { exit::OK })
 }
 
+/// The picture of a plan.
+fn drawn(session: &Session, planned: &Planned, args: &PlanArgs) -> Picture {
+    let pipeline = session.pipeline();
+    let title = format!("{} · {}", pipeline.name, planned.plan.counts());
+    collapse(picture(pipeline, &session.loaded.graph, Some(&planned.plan), &title), args.collapse)
+}
+
 /// `kiln run -n`
 pub(crate) fn dry_run(context: &Context, args: RunArgs) -> Result<u8, Fail> {
-    plan(context, &PlanArgs { wanted: args.wanted, format: Format::Text, check: false, no_probes: false })
+    plan(
+        context,
+        &PlanArgs { wanted: args.wanted, format: PlanFormat::Text, collapse: None, check: false, no_probes: false },
+    )
 }
 
 /// The state that a plan rests on: when the last run ended.

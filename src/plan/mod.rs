@@ -10,6 +10,7 @@ pub mod record;
 pub mod text;
 
 use std::collections::HashMap;
+use std::fmt;
 
 use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::span::{Problem, Problems};
@@ -52,6 +53,15 @@ pub struct PlanCounts {
     pub ask: usize,
     /// Up to date.
     pub skip: usize,
+}
+
+/// `2 build, 1 maybe, 55 up to date`
+impl fmt::Display for PlanCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [(self.build, "build"), (self.maybe, "maybe"), (self.ask, "ask"), (self.skip, "up to date")];
+        let parts: Vec<_> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
+        f.write_str(&parts.join(", "))
+    }
 }
 
 impl Plan {

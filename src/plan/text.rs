@@ -62,9 +62,6 @@ fn line(out: &mut String, text: &str) {
 }
 
 fn head(pipeline: &Pipeline, selection: &Selection, plan: &Plan, heading: &Heading<'_>) -> String {
-    let counts = plan.counts();
-    let parts = [(counts.build, "build"), (counts.maybe, "maybe"), (counts.ask, "ask"), (counts.skip, "up to date")];
-    let parts: Vec<_> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
     let steps = count(plan.steps.len(), "step");
     format!(
         "{} · {} · {} · {} · {steps}: {}\n",
@@ -72,7 +69,7 @@ fn head(pipeline: &Pipeline, selection: &Selection, plan: &Plan, heading: &Headi
         heading.engine,
         selection.mode,
         heading.state,
-        parts.join(", ")
+        plan.counts()
     )
 }
 

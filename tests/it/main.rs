@@ -8,6 +8,7 @@
 mod abort;
 mod checker;
 mod crash;
+mod draw;
 mod edges;
 mod environment;
 #[cfg(feature = "failpoints")]

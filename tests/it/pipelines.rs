@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::support::{Project, copy, started};
 
 /// A project with the pipelines and what they need.
-fn shipped() -> Project {
+pub(crate) fn shipped() -> Project {
     let project = Project::empty();
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines"), &project.path("pipelines"));
     project

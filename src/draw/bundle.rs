@@ -1,0 +1,64 @@
+//! Puts items that are made from the same and lead to the same into one box, where they stand in rows: a star becomes a
+//! box, not a wall. All of them stay to be seen. Does not know how large they are.
+
+use std::collections::BTreeMap;
+
+use crate::base::text::count;
+use crate::draw::picture::{Edge, Item, Part, Picture, Shape};
+
+/// Fewer are not worth a box.
+const LEAST: usize = 6;
+
+/// What is bundled: a layer, whether steps, what leads there (with its part), where it leads.
+type Key = (usize, bool, Vec<(usize, usize)>, Vec<usize>);
+
+/// Bundles the items that only their names tell apart.
+pub(super) fn bundle(picture: &Picture) -> Picture {
+    let mut keys: Vec<Key> = picture.items.iter().map(|item| (item.layer, item.step, Vec::new(), Vec::new())).collect();
+    for edge in &picture.edges {
+        keys[edge.from].3.push(edge.to);
+        keys[edge.to].2.push((edge.from, edge.part));
+    }
+    let mut alike: BTreeMap<&Key, Vec<usize>> = BTreeMap::new();
+    for (i, key) in keys.iter().enumerate() {
+        let can = picture.items[i].parts.len() == 1 && picture.items[i].parts[0].shape != Shape::Group;
+        let linked = !key.2.is_empty() || !key.3.is_empty();
+        if can && linked {
+            alike.entry(key).or_default().push(i);
+        }
+    }
+    let bundles: Vec<Vec<usize>> = alike.into_values().filter(|members| members.len() >= LEAST).collect();
+    let mut place: Vec<Option<usize>> = vec![None; picture.items.len()];
+    let mut items = Vec::new();
+    for members in &bundles {
+        members.iter().for_each(|i| place[*i] = Some(items.len()));
+        items.push(bundled(members.iter().map(|i| picture.items[*i].clone()).collect()));
+    }
+    for (item, place) in picture.items.iter().zip(&mut place) {
+        if place.is_none() {
+            *place = Some(items.len());
+            items.push(item.clone());
+        }
+    }
+    let at = |i: usize| place[i].unwrap_or_default();
+    let mut edges: Vec<Edge> =
+        picture.edges.iter().map(|edge| Edge { from: at(edge.from), part: edge.part, to: at(edge.to) }).collect();
+    edges.sort_unstable();
+    edges.dedup();
+    Picture { items, edges, ..picture.clone() }
+}
+
+fn bundled(members: Vec<Item>) -> Item {
+    let first = &members[0];
+    let name = count(members.len(), if first.step { "step" } else { "source" });
+    let same = members.iter().all(|item| item.action == first.action);
+    Item {
+        id: format!("{}-bundle", first.id),
+        step: false,
+        action: first.action.filter(|_| same),
+        parts: vec![Part { name, shape: Shape::Group }],
+        layer: first.layer,
+        members,
+        ..Item::default()
+    }
+}

@@ -1,0 +1,218 @@
+//! Makes a large picture small: steps of one stage or one tag become a group. What is to be done stays apart as long as
+//! there is room. Does not know how groups are drawn.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clap::ValueEnum;
+
+use crate::base::text::count;
+use crate::draw::picture::{Edge, Item, Part, Picture, Shape, word};
+use crate::plan::reason::Action;
+
+/// How items are grouped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Collapse {
+    /// The steps of a stage that have the same action; what is built stays apart while there is room
+    Stage,
+    /// The steps of a stage that have the same first tag
+    Tag,
+    /// Not at all
+    None,
+}
+
+/// A picture with more items is collapsed unless it is said how.
+pub const LIMIT: usize = 150;
+/// So many items that are built may stand apart in a picture that is collapsed by stage.
+const APART: usize = 40;
+/// So many names of a group are told.
+const NAMES: usize = 20;
+
+/// A picture with more stages has groups of several stages, where that is needed: so many.
+const MANY: usize = 30;
+/// As for [`MANY`].
+const FEW: usize = 20;
+/// The rows of such a group of stages.
+const ROWS: usize = 5;
+
+/// What is grouped: layer, action and tag. Items that stand alone have a number of their own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key(usize, usize, String, Option<usize>);
+
+/// Collapses a picture as it is said, or by stage where it has more than [`LIMIT`] items.
+#[must_use]
+pub fn collapse(picture: Picture, how: Option<Collapse>) -> Picture {
+    let how = how.unwrap_or(if picture.items.len() > LIMIT { Collapse::Stage } else { Collapse::None });
+    let (mut keys, tagged): (Vec<Key>, bool) = match how {
+        Collapse::None => return picture,
+        Collapse::Stage => (by_stage(&picture.items), false),
+        Collapse::Tag => (picture.items.iter().map(by_tag).collect(), true),
+    };
+    let mut stages = picture.stages.clone();
+    if stages.len() > MANY && keys.iter().collect::<BTreeSet<_>>().len() > LIMIT {
+        (keys, stages) = several_stages(&picture, tagged);
+    }
+    let mut groups: BTreeMap<&Key, Vec<usize>> = BTreeMap::new();
+    for (i, key) in keys.iter().enumerate() {
+        groups.entry(key).or_default().push(i);
+    }
+    let mut place = vec![0; picture.items.len()];
+    let mut items = Vec::new();
+    for (key, members) in &groups {
+        members.iter().for_each(|i| place[*i] = items.len());
+        items.push(match members.as_slice() {
+            [only] => Item { layer: key.0, ..picture.items[*only].clone() },
+            _ => group(key, members, &picture.items),
+        });
+    }
+    let edge = |edge: &Edge| {
+        let (from, to) = (place[edge.from], place[edge.to]);
+        let part = if items[from].parts.len() > 1 { edge.part } else { 0 };
+        Edge { from, part, to }
+    };
+    let mut edges: Vec<Edge> = picture.edges.iter().map(edge).collect();
+    edges.sort_unstable();
+    edges.dedup();
+    // Within several stages both ways may be there; one is shown.
+    edges.retain(|edge| items[edge.from].layer < items[edge.to].layer);
+    let edges = without_shortcuts(&items, edges);
+    let title = format!("{} · {} shown as {}", picture.title, picture.items.len(), items.len());
+    Picture { title, items, edges, stages }
+}
+
+/// The groups of a picture with very many stages: each has the steps of several, and a row for each action. With them
+/// the names of these rows.
+fn several_stages(picture: &Picture, tagged: bool) -> (Vec<Key>, BTreeMap<usize, String>) {
+    let last = picture.items.iter().map(|item| item.layer).max().unwrap_or_default();
+    let each = last.div_ceil(FEW).max(1);
+    // What is up to date stands before what is built, for it is never made from that.
+    let row = |item: &Item| [2, 3, 4, 1, 1, 0][if tagged && item.step { 4 } else { rank(item) }];
+    let bucket = |item: &Item| item.layer.saturating_sub(1) / each;
+    let key = |item: &Item| {
+        let tag = if tagged { by_tag(item).2 } else { String::new() };
+        Key(bucket(item) * ROWS + row(item), if tagged { 0 } else { rank(item) }, tag, None)
+    };
+    let mut first: BTreeMap<usize, usize> = BTreeMap::new();
+    for item in picture.items.iter().filter(|item| item.step) {
+        let row = bucket(item) * ROWS + row(item);
+        first.entry(bucket(item)).and_modify(|known| *known = row.min(*known)).or_insert(row);
+    }
+    let name = |(bucket, row): (usize, usize)| {
+        let (from, to) = (bucket * each + 1, (bucket * each + each).min(last));
+        (row, if from == to { format!("stage {from}") } else { format!("stages {from}–{to}") })
+    };
+    (picture.items.iter().map(key).collect(), first.into_iter().map(name).collect())
+}
+
+/// The edges less those of groups that only say what a longer way says too.
+fn without_shortcuts(items: &[Item], edges: Vec<Edge>) -> Vec<Edge> {
+    let mut next: Vec<Vec<usize>> = vec![Vec::new(); items.len()];
+    for edge in &edges {
+        next[edge.from].push(edge.to);
+    }
+    let mut order: Vec<usize> = (0..items.len()).collect();
+    order.sort_by_key(|i| std::cmp::Reverse(items[*i].layer));
+    // For each item what can be reached from it in two steps or more, and at all.
+    let words = items.len().div_ceil(64);
+    let mut far = vec![vec![0u64; words]; items.len()];
+    let mut all = vec![vec![0u64; words]; items.len()];
+    for i in order {
+        for to in &next[i] {
+            let beyond = all[*to].clone();
+            far[i].iter_mut().zip(&beyond).for_each(|(far, beyond)| *far |= beyond);
+            all[i].iter_mut().zip(&beyond).for_each(|(all, beyond)| *all |= beyond);
+            all[i][to / 64] |= 1 << (to % 64);
+        }
+    }
+    let grouped = |i: usize| items[i].parts[0].shape == Shape::Group;
+    let is_shortcut = |edge: &Edge| far[edge.from][edge.to / 64] >> (edge.to % 64) & 1 == 1;
+    edges.into_iter().filter(|edge| !(is_shortcut(edge) && (grouped(edge.from) || grouped(edge.to)))).collect()
+}
+
+/// The groups of a stage, less those that are small enough to stand apart: what is to be done, and what it is made from.
+fn by_stage(items: &[Item]) -> Vec<Key> {
+    let key = |item: &Item| Key(item.layer, rank(item), String::new(), None);
+    let mut sizes: BTreeMap<Key, usize> = BTreeMap::new();
+    for item in items.iter().filter(|item| is_active(item)) {
+        *sizes.entry(key(item)).or_default() += 1;
+    }
+    let mut by_size: Vec<_> = sizes.into_iter().collect();
+    by_size.sort_by_key(|(_, size)| *size);
+    let mut room = APART;
+    let mut apart = Vec::new();
+    for (key, size) in by_size {
+        if size > room {
+            break;
+        }
+        room -= size;
+        apart.push(key);
+    }
+    let key = |(i, item): (usize, &Item)| {
+        let mut key = key(item);
+        if apart.contains(&key) {
+            key.3 = Some(i);
+        }
+        key
+    };
+    items.iter().enumerate().map(key).collect()
+}
+
+fn by_tag(item: &Item) -> Key {
+    let tag = item.tags.first().cloned().unwrap_or_default();
+    Key(item.layer, usize::from(!item.step), tag, None)
+}
+
+fn is_active(item: &Item) -> bool {
+    match item.action {
+        Some(Action::Build | Action::Maybe | Action::Ask) => true,
+        Some(Action::Skip) | None => false,
+    }
+}
+
+/// What stands first: the position in [`Item::counts`], and sources behind all steps.
+fn rank(item: &Item) -> usize {
+    match item.action {
+        Some(Action::Build) => 0,
+        Some(Action::Maybe) => 1,
+        Some(Action::Ask) => 2,
+        Some(Action::Skip) => 3,
+        None if item.step => 4,
+        None => 5,
+    }
+}
+
+fn group(key: &Key, members: &[usize], items: &[Item]) -> Item {
+    let members: Vec<&Item> = members.iter().map(|i| &items[*i]).collect();
+    let mut counts = [0; 4];
+    for rank in members.iter().map(|item| rank(item)).filter(|rank| *rank < 4) {
+        counts[rank] += 1;
+    }
+    let action = [Action::Build, Action::Maybe, Action::Ask, Action::Skip].into_iter();
+    let action = action.zip(counts).find(|(_, n)| *n > 0).map(|(action, _)| action);
+    let thing = if members[0].step { "step" } else { "source" };
+    let mut name = count(members.len(), thing);
+    if !key.2.is_empty() {
+        name = format!("{} · {name}", key.2);
+    }
+    let words = [Action::Build, Action::Maybe, Action::Ask, Action::Skip].map(word);
+    let note: Vec<_> =
+        counts.iter().zip(words).filter(|(n, _)| **n > 0).map(|(n, word)| format!("{n} {word}")).collect();
+    let mut names: Vec<&str> = members.iter().take(NAMES).map(|item| item.id.as_str()).collect();
+    if members.len() > NAMES {
+        names.push("…");
+    }
+    Item {
+        id: format!("{}-{}-{}", key.0, key.1, key.2),
+        step: false,
+        action,
+        parts: vec![Part { name: name.clone(), shape: Shape::Group }],
+        note: if note.len() == 1 && counts.iter().sum::<usize>() == members.len() {
+            action.map(word).unwrap_or_default().to_owned()
+        } else {
+            note.join(", ")
+        },
+        tip: format!("{name}\n{}", names.join(", ")),
+        layer: key.0,
+        counts,
+        ..Item::default()
+    }
+}

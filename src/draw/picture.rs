@@ -1,0 +1,238 @@
+//! What a picture shows: items in layers, and what leads from one to the other. Does not know where things stand.
+
+use std::collections::BTreeMap;
+
+use crate::base::id::{DenseMap, NodeId, RecipeId};
+use crate::base::text::millis;
+use crate::graph::Graph;
+use crate::pipeline::types::{Kind, Pipeline};
+use crate::plan::reason::Action;
+use crate::plan::{Plan, Step};
+
+/// A graph that can be drawn. It has no cycle: each edge leads to an item of a higher layer.
+#[derive(Clone, Debug, Default)]
+pub struct Picture {
+    /// What stands above it.
+    pub title: String,
+    /// What it is a picture of, in the order of the file.
+    pub items: Vec<Item>,
+    /// What leads where, each once.
+    pub edges: Vec<Edge>,
+    /// The names of layers.
+    pub stages: BTreeMap<usize, String>,
+}
+
+/// A step, a source, or a group of them.
+#[derive(Clone, Debug, Default)]
+pub struct Item {
+    /// Its name; a letter more for a group, so that no step has it.
+    pub id: String,
+    /// Whether it is a step, and not a source or a group.
+    pub step: bool,
+    /// What happens to it; none for a source, or where nothing was planned.
+    pub action: Option<Action>,
+    /// What it makes; itself for a source, a task or a group.
+    pub parts: Vec<Part>,
+    /// What stands below its name.
+    pub note: String,
+    /// What is said when one points at it.
+    pub tip: String,
+    /// Its place in the order: the stage of a step, less for a source.
+    pub layer: usize,
+    /// Words to group it by.
+    pub tags: Vec<String>,
+    /// How many steps of a group are built, perhaps built, decided by the engine, up to date; nothing but for a group.
+    pub counts: [usize; 4],
+    /// Items that stand in it, all of the same size.
+    pub members: Vec<Item>,
+}
+
+/// A thing that has a shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Shape,
+}
+
+/// What a thing is, told by its outline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shape {
+    /// A node that no recipe makes.
+    Source,
+    /// A file, or a table somewhere else.
+    Dataset,
+    /// A directory.
+    Folder,
+    /// A saved model.
+    Model,
+    /// A recipe without an output.
+    Task,
+    /// Several steps.
+    Group,
+}
+
+impl Shape {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Dataset => "dataset",
+            Self::Folder => "folder",
+            Self::Model => "model",
+            Self::Task => "task",
+            Self::Group => "group",
+        }
+    }
+}
+
+impl From<Kind> for Shape {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Dataset => Self::Dataset,
+            Kind::Folder => Self::Folder,
+            Kind::Model => Self::Model,
+        }
+    }
+}
+
+/// A way from a part of one item to another item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Edge {
+    /// Where it begins.
+    pub from: usize,
+    /// At which of its parts.
+    pub part: usize,
+    /// Where it ends.
+    pub to: usize,
+}
+
+/// The word for what happens to a step, as the picture shows it.
+#[must_use]
+pub fn word(action: Action) -> &'static str {
+    match action {
+        Action::Skip => "up to date",
+        Action::Build | Action::Maybe | Action::Ask => action.word(),
+    }
+}
+
+/// The steps of a plan with all that they are made from; without a plan, all steps.
+#[must_use]
+pub fn picture(pipeline: &Pipeline, graph: &Graph, plan: Option<&Plan>, title: &str) -> Picture {
+    let mut maker = Maker {
+        pipeline,
+        picture: Picture { title: title.to_owned(), ..Picture::default() },
+        item_of: DenseMap::filled(pipeline.nodes.len(), None),
+    };
+    match plan {
+        None => graph.order.iter().for_each(|id| maker.step(*id, graph.stage[*id], None)),
+        Some(plan) => plan.steps.iter().for_each(|step| maker.step(step.id, step.stage, Some(step))),
+    }
+    let steps: Vec<RecipeId> = match plan {
+        None => graph.order.clone(),
+        Some(plan) => plan.steps.iter().map(|step| step.id).collect(),
+    };
+    maker.edges(&steps);
+    maker.picture
+}
+
+struct Maker<'a> {
+    pipeline: &'a Pipeline,
+    picture: Picture,
+    /// Where each node is shown, so far: the item and the part.
+    item_of: DenseMap<NodeId, Option<(usize, usize)>>,
+}
+
+impl Maker<'_> {
+    fn step(&mut self, id: RecipeId, stage: u32, step: Option<&Step>) {
+        let recipe = &self.pipeline.recipes[id];
+        let part = |node: &NodeId| {
+            let node = &self.pipeline.nodes[*node];
+            Part { name: node.name.clone(), shape: node.kind.into() }
+        };
+        let mut parts: Vec<Part> = recipe.outputs.iter().map(part).collect();
+        if parts.is_empty() {
+            parts.push(Part { name: recipe.name.clone(), shape: Shape::Task });
+        }
+        for (i, node) in recipe.outputs.iter().enumerate() {
+            self.item_of[*node] = Some((self.picture.items.len(), i));
+        }
+        let mut tags = recipe.tags.clone();
+        tags.extend(recipe.outputs.iter().flat_map(|node| self.pipeline.nodes[*node].tags.iter().cloned()));
+        let description = recipe
+            .description
+            .as_ref()
+            .or_else(|| recipe.outputs.iter().find_map(|node| self.pipeline.nodes[*node].description.as_ref()));
+        self.picture.stages.entry(stage as usize).or_insert_with(|| format!("stage {stage}"));
+        self.picture.items.push(Item {
+            id: recipe.name.clone(),
+            step: true,
+            action: step.map(|step| step.action),
+            parts,
+            note: step.map(note).unwrap_or_default(),
+            tip: tip(&recipe.name, description.map(String::as_str), step),
+            layer: stage as usize,
+            tags,
+            ..Item::default()
+        });
+    }
+
+    /// Leads the inputs of each step to it. What no step of the picture makes becomes a source, one layer before the
+    /// first that reads it.
+    fn edges(&mut self, steps: &[RecipeId]) {
+        for (to, id) in steps.iter().enumerate() {
+            for node in &self.pipeline.recipes[*id].inputs {
+                let layer = self.picture.items[to].layer - 1;
+                let (from, part) = self.item_of[*node].unwrap_or_else(|| self.source(*node, layer));
+                self.picture.edges.push(Edge { from, part, to });
+                if !self.picture.items[from].step {
+                    self.picture.items[from].layer = self.picture.items[from].layer.min(layer);
+                }
+            }
+        }
+        self.picture.edges.sort_unstable();
+        self.picture.edges.dedup();
+    }
+
+    fn source(&mut self, id: NodeId, layer: usize) -> (usize, usize) {
+        let node = &self.pipeline.nodes[id];
+        let (shape, note) = match node.maker {
+            None => (Shape::Source, format!("source {}", node.kind.word())),
+            Some(_) => (node.kind.into(), "not asked for".to_owned()),
+        };
+        let at = (self.picture.items.len(), 0);
+        self.item_of[id] = Some(at);
+        self.picture.items.push(Item {
+            id: node.name.clone(),
+            step: false,
+            action: None,
+            parts: vec![Part { name: node.name.clone(), shape }],
+            note,
+            tip: tip(&node.name, node.description.as_deref(), None),
+            layer,
+            tags: node.tags.clone(),
+            ..Item::default()
+        });
+        at
+    }
+}
+
+/// `build · ~40s`
+fn note(step: &Step) -> String {
+    match step.expected_ms {
+        Some(ms) if step.action != Action::Skip => format!("{} · ~{}", word(step.action), millis(ms)),
+        _ => word(step.action).to_owned(),
+    }
+}
+
+fn tip(name: &str, description: Option<&str>, step: Option<&Step>) -> String {
+    let mut lines = vec![name.to_owned()];
+    lines.extend(description.map(str::to_owned));
+    if let Some(step) = step {
+        lines.push(word(step.action).to_owned());
+        lines.extend(step.reasons.iter().map(ToString::to_string));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,88 @@
+//! The outlines of things as SVG paths. Does not know their colours.
+
+use std::fmt::Write as _;
+
+use crate::draw::layout::{Point, Rect};
+use crate::draw::picture::Shape;
+
+/// A number as it is written: a tenth is exact enough.
+pub(super) fn num(value: f64) -> String {
+    let tenths = (value * 10.0).round() as i64;
+    if tenths % 10 == 0 { (tenths / 10).to_string() } else { format!("{:.1}", tenths as f64 / 10.0) }
+}
+
+/// How flat the ends of a cylinder are.
+pub(super) const LID: f64 = 4.0;
+
+/// The outline of a shape that fills `rect`.
+pub(super) fn outline(shape: Shape, rect: Rect) -> String {
+    let Rect { x, y, w, h } = rect;
+    let n = num;
+    match shape {
+        Shape::Dataset => {
+            let (rx, side) = (n(w / 2.0), n(h - 2.0 * LID));
+            let (top, w) = (n(y + LID), n(w));
+            format!(
+                "M{x} {top}a{rx} {LID} 0 0 1 {w} 0v{side}a{rx} {LID} 0 0 1-{w} 0zM{x} {top}a{rx} {LID} 0 0 0 {w} 0",
+                x = n(x)
+            )
+        }
+        Shape::Folder => {
+            let tab = (w * 0.4).min(30.0);
+            let (right, bottom) = (n(x + w), n(y + h));
+            format!("M{x} {bottom}V{y}h{tab}l5 5H{right}V{bottom}z", x = n(x), y = n(y), tab = n(tab))
+        }
+        Shape::Model => {
+            let cut = (w / 4.0).min(12.0);
+            let (left, right, middle) = (n(x + cut), n(x + w - cut), n(y + h / 2.0));
+            let (top, bottom) = (n(y), n(y + h));
+            format!("M{left} {top}H{right}L{} {middle}L{right} {bottom}H{left}L{} {middle}z", n(x + w), n(x))
+        }
+        Shape::Source => {
+            let cut = (w / 4.0).min(10.0);
+            let (right, y, bottom) = (n(x + w), n(y), n(y + h));
+            format!("M{} {y}H{right}L{} {bottom}H{}z", n(x + cut), n(x + w - cut), n(x))
+        }
+        Shape::Task => rounded(rect, h / 2.0),
+        Shape::Group => format!("{}M{} {}v-4H{}v{}h-4", rounded(rect, 3.0), n(x + 4.0), n(y), n(x + w + 4.0), n(h)),
+    }
+}
+
+/// A rectangle with round corners.
+pub(super) fn rounded(rect: Rect, r: f64) -> String {
+    let Rect { x, y, w, h } = rect;
+    let (dx, dy, r, n) = (num(w - 2.0 * r), num(h - 2.0 * r), num(r), num);
+    format!(
+        "M{} {}h{dx}a{r} {r} 0 0 1 {r} {r}v{dy}a{r} {r} 0 0 1-{r} {r}h-{dx}a{r} {r} 0 0 1-{r}-{r}v-{dy}a{r} {r} 0 0 1 {r}-{r}z",
+        n(x + r.parse::<f64>().unwrap_or(0.0)),
+        n(y)
+    )
+}
+
+/// A line through points: straight from each even one to the next, curved from there.
+pub(super) fn line(points: &[Point], down: bool) -> String {
+    let at = |(x, y): Point| format!("{} {}", num(x), num(y));
+    let mut d = String::new();
+    let mut last: Option<Point> = None;
+    for pair in points.chunks(2) {
+        match last {
+            None => write!(d, "M{}", at(pair[0])),
+            Some(a) => {
+                let b = pair[0];
+                let (c1, c2) = if down {
+                    ((a.0, a.1.midpoint(b.1)), (b.0, a.1.midpoint(b.1)))
+                } else {
+                    ((a.0.midpoint(b.0), a.1), (a.0.midpoint(b.0), b.1))
+                };
+                write!(d, "C{} {} {}", at(c1), at(c2), at(b))
+            }
+        }
+        .expect("a String takes everything");
+        let end = pair.last().copied().unwrap_or(pair[0]);
+        if end != pair[0] {
+            write!(d, "L{}", at(end)).expect("a String takes everything");
+        }
+        last = Some(end);
+    }
+    d
+}

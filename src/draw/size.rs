@@ -1,0 +1,90 @@
+//! How large things are drawn. No font is asked: widths of letters are those of a usual sans-serif, with some room.
+
+use crate::draw::picture::{Item, Shape};
+
+/// The height of a letter of a name, and of a note.
+pub(super) const NAME: f64 = 13.0;
+/// As for [`NAME`].
+pub(super) const NOTE: f64 = 11.0;
+/// The height of a simple item, and of a part of another.
+pub(super) const HEIGHT: f64 = 42.0;
+/// As for [`HEIGHT`].
+pub(super) const PART: f64 = 26.0;
+/// The height of what stands above the parts of an item.
+pub(super) const HEAD: f64 = 22.0;
+/// The space around the parts of an item.
+pub(super) const PAD: f64 = 8.0;
+/// A longer name is cut, in characters.
+const LONGEST: usize = 32;
+
+/// Width and height.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Size {
+    pub(super) w: f64,
+    pub(super) h: f64,
+}
+
+/// A name as it is shown: a long one lacks its middle, since names that are alike differ at their ends.
+pub(super) fn label(name: &str) -> String {
+    let chars: Vec<char> = name.chars().collect();
+    if chars.len() <= LONGEST {
+        return name.to_owned();
+    }
+    let half = (LONGEST - 1) / 2;
+    let (head, tail) = (&chars[..half], &chars[chars.len() - half..]);
+    format!("{}…{}", head.iter().collect::<String>(), tail.iter().collect::<String>())
+}
+
+/// How wide a text is at a size of letters.
+pub(super) fn width(text: &str, size: f64) -> f64 {
+    let letter = |c: char| match c {
+        'i' | 'j' | 'l' | '.' | ',' | ':' | '\'' | '|' | ' ' | 'f' | 't' | 'r' | '(' | ')' => 0.38,
+        'm' | 'w' | 'M' | 'W' | '@' | '~' | '…' => 0.92,
+        c if c.is_uppercase() || c == '_' => 0.68,
+        c if c.is_ascii() => 0.58,
+        c => 0.6 * unicode_width::UnicodeWidthChar::width(c).unwrap_or(0).max(1) as f64,
+    };
+    text.chars().map(letter).sum::<f64>() * size
+}
+
+/// How wide a part with this name is, for its outline takes some room.
+pub(super) fn part_width(name: &str, shape: Shape) -> f64 {
+    let outline = match shape {
+        Shape::Dataset | Shape::Folder | Shape::Group => 20.0,
+        Shape::Model | Shape::Source | Shape::Task => 34.0,
+    };
+    width(&label(name), NAME) + outline
+}
+
+/// How large an item is. Several parts stand side by side, or, with `stacked`, one below the other.
+pub(super) fn size(item: &Item, stacked: bool) -> Size {
+    if !item.members.is_empty() {
+        let Grid { columns, cell } = grid(&item.members);
+        let rows = item.members.len().div_ceil(columns);
+        let (w, h) = (columns as f64 * (cell.w + PAD) + PAD, rows as f64 * (cell.h + PAD) + HEAD);
+        return Size { w, h };
+    }
+    let note = width(&item.note, NOTE);
+    let widest = item.parts.iter().map(|part| part_width(&part.name, part.shape)).fold(0.0, f64::max);
+    if let [part] = item.parts.as_slice() {
+        return Size { w: widest.max(note + part_width("", part.shape)).max(64.0), h: HEIGHT };
+    }
+    let n = item.parts.len() as f64;
+    let head = width(&label(&item.id), NAME) + note + 30.0;
+    let (columns, rows) = if stacked { (1.0, n) } else { (n, 1.0) };
+    Size { w: (columns * (widest + PAD) + PAD).max(head), h: HEAD + rows * (PART + PAD) }
+}
+
+/// How the members of an item stand in rows.
+pub(super) struct Grid {
+    pub(super) columns: usize,
+    pub(super) cell: Size,
+}
+
+/// Rows and columns that make a box about twice as wide as it is high.
+pub(super) fn grid(members: &[Item]) -> Grid {
+    let sizes = members.iter().map(|item| size(item, false));
+    let cell = sizes.fold(Size { w: 0.0, h: 0.0 }, |a, b| Size { w: a.w.max(b.w), h: a.h.max(b.h) });
+    let columns = (2.2 * members.len() as f64 * (cell.h + PAD) / (cell.w + PAD)).sqrt().round();
+    Grid { columns: (columns as usize).clamp(1, members.len()), cell }
+}

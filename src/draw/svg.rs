@@ -1,0 +1,253 @@
+//! A picture as SVG: for light and dark, with nothing from elsewhere. Steps have ids and classes, so that a script can
+//! repaint them. Does not know where things stand until it is told.
+
+use crate::draw::bundle::bundle;
+use crate::draw::layout::{Layout, Rect, layout};
+use crate::draw::picture::{Item, Picture, Shape, word};
+use crate::draw::shapes::{LID, line, num, outline, rounded};
+use crate::draw::size::{HEAD, NAME, NOTE, PAD, label, width};
+use crate::plan::reason::Action;
+
+/// The style sheet of every picture.
+pub const STYLE: &str = include_str!("style.css");
+
+/// The space around everything.
+const MARGIN: f64 = 16.0;
+/// The room of the title.
+const TITLE: f64 = 30.0;
+/// The room for the names of stages above a picture that goes to the right.
+const ABOVE: f64 = 22.0;
+/// The height of a row of the legend.
+const KEY: f64 = 24.0;
+/// A picture is not narrower, so that its legend has room.
+const NARROWEST: f64 = 500.0;
+
+/// Writes a picture.
+#[must_use]
+pub fn svg(picture: &Picture) -> String {
+    let picture = &bundle(picture);
+    let layout = layout(picture);
+    let names = picture.stages.values().map(|name| width(name, NOTE));
+    let (dx, dy) = match layout.down {
+        true => (MARGIN + names.fold(0.0, f64::max) + 12.0, MARGIN + TITLE),
+        false => (MARGIN, MARGIN + TITLE + ABOVE),
+    };
+    let title = width(&picture.title, 15.0) + 2.0 * MARGIN;
+    let full = (layout.size.w + dx + MARGIN + 4.0).max(NARROWEST).max(title.min(1_200.0)).ceil();
+    let legend = legend(picture, full, dy + layout.size.h + 18.0);
+    let height = (legend.bottom + MARGIN / 2.0).ceil();
+    let mut out = String::new();
+    let (w, h) = (num(full), num(height));
+    put(
+        &mut out,
+        &format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"kiln\" role=\"img\" aria-label=\"{}\" \
+             width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {w} {h}\">",
+            escape(&picture.title)
+        ),
+    );
+    put(&mut out, &format!("<style>\n{STYLE}</style>"));
+    put(&mut out, &format!("<defs>{}{}</defs>", tip("tip", ""), tip("tip-on", " on")));
+    put(&mut out, &format!("<rect class=\"bg\" width=\"{w}\" height=\"{h}\" rx=\"6\"/>"));
+    put(&mut out, &text("title", MARGIN, MARGIN + 12.0, &picture.title));
+    stages(&mut out, picture, &layout, (dx, dy));
+    put(&mut out, &format!("<g transform=\"translate({} {})\">", num(dx), num(dy)));
+    lines(&mut out, picture, &layout);
+    for i in 0..picture.items.len() {
+        item(&mut out, &picture.items[i], layout.items[i], &layout.parts[i]);
+    }
+    put(&mut out, "</g>");
+    out.push_str(&legend.text);
+    put(&mut out, "</svg>");
+    out
+}
+
+/// Text as it may stand in SVG: letters that mean something are spelled, letters that XML does not allow are left out.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            '\n' | '\t' => out.push(c),
+            '\u{fffe}' | '\u{ffff}' => {}
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn put(out: &mut String, line: &str) {
+    out.push_str(line);
+    out.push('\n');
+}
+
+fn text(class: &str, x: f64, y: f64, text: &str) -> String {
+    let class = if class.is_empty() { String::new() } else { format!(" class=\"{class}\"") };
+    format!("<text{class} x=\"{}\" y=\"{}\">{}</text>", num(x), num(y), escape(text))
+}
+
+/// The head of an arrow.
+fn tip(id: &str, class: &str) -> String {
+    format!(
+        "<marker id=\"kiln-{id}\" viewBox=\"0 0 8 8\" refX=\"7.5\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" \
+         markerUnits=\"userSpaceOnUse\" orient=\"auto\"><path class=\"tip{class}\" d=\"M0 0.5L8 4L0 7.5z\"/></marker>"
+    )
+}
+
+fn stages(out: &mut String, picture: &Picture, layout: &Layout, (dx, dy): (f64, f64)) {
+    for (number, begin, end) in &layout.bands {
+        let Some(name) = picture.stages.get(number) else { continue };
+        let (x, y) = match layout.down {
+            true => (MARGIN, dy + begin.midpoint(*end) + 4.0),
+            false => (dx + begin, dy - 8.0),
+        };
+        put(out, &text("stage", x, y, name));
+    }
+}
+
+fn lines(out: &mut String, picture: &Picture, layout: &Layout) {
+    for (edge, points) in picture.edges.iter().zip(&layout.lines) {
+        let (from, to) = (&picture.items[edge.from], &picture.items[edge.to]);
+        let on = [from, to].iter().all(|item| matches!(item.action, Some(Action::Build | Action::Maybe | Action::Ask)));
+        let (class, tip) = if on { ("line on", "tip-on") } else { ("line", "tip") };
+        let (from, to) = (escape(&from.parts[edge.part].name), escape(&to.id));
+        let d = line(points, layout.down);
+        put(
+            out,
+            &format!(
+                "<path class=\"{class}\" data-from=\"{from}\" data-to=\"{to}\" marker-end=\"url(#kiln-{tip})\" d=\"{d}\"/>"
+            ),
+        );
+    }
+}
+
+/// The class of an item: what it is, and what happens to it.
+fn class(item: &Item) -> String {
+    let what = match (item.step, item.parts[0].shape) {
+        (true, _) => "step",
+        (false, Shape::Group) => "group",
+        (false, _) => "source",
+    };
+    match item.action {
+        None => what.to_owned(),
+        Some(action) => format!("{what} {}", action.word()),
+    }
+}
+
+fn item(out: &mut String, item: &Item, rect: Rect, parts: &[Rect]) {
+    let id = escape(&item.id);
+    let (head, data) = match (item.step, item.parts[0].shape) {
+        (true, _) => ("step", format!(" data-step=\"{id}\"")),
+        (false, Shape::Group) => ("group", String::new()),
+        (false, _) => ("node", format!(" data-node=\"{id}\"")),
+    };
+    let class = class(item);
+    put(out, &format!("<g id=\"{head}-{id}\" class=\"{class}\"{data}><title>{}</title>", escape(&item.tip)));
+    let middle = rect.x + rect.w / 2.0;
+    if !item.members.is_empty() {
+        put(out, &format!("<path class=\"shape frame\" d=\"{}\"/>", rounded(rect, 5.0)));
+        put(out, &text("note", middle, rect.y + HEAD - 8.0, &item.parts[0].name));
+        for (member, cell) in item.members.iter().zip(parts) {
+            self::item(out, member, *cell, &[*cell]);
+        }
+    } else if let [part] = item.parts.as_slice() {
+        let lid = if part.shape == Shape::Dataset { LID / 2.0 } else { 0.0 };
+        let y = rect.y + rect.h / 2.0 + lid;
+        let lift = if item.note.is_empty() { 5.0 } else { -2.0 };
+        put(out, &format!("<path class=\"shape\" d=\"{}\"/>", outline(part.shape, rect)));
+        put(out, &text("", middle, y + lift, &label(&part.name)));
+        if !item.note.is_empty() {
+            put(out, &text("note", middle, y + 12.0, &item.note));
+        }
+        bar(out, item, rect);
+    } else {
+        put(out, &format!("<path class=\"shape frame\" d=\"{}\"/>", rounded(rect, 5.0)));
+        frame_head(out, item, rect);
+        for (part, rect) in item.parts.iter().zip(parts) {
+            let name = escape(&part.name);
+            put(out, &format!("<path class=\"shape\" data-node=\"{name}\" d=\"{}\"/>", outline(part.shape, *rect)));
+            let lid = if part.shape == Shape::Dataset { LID / 2.0 } else { 0.0 };
+            put(out, &text("", rect.x + rect.w / 2.0, rect.y + rect.h / 2.0 + 4.5 + lid, &label(&part.name)));
+        }
+    }
+    put(out, "</g>");
+}
+
+/// The name of a recipe above what it makes, and what happens to it.
+fn frame_head(out: &mut String, item: &Item, rect: Rect) {
+    let y = rect.y + HEAD - 7.0;
+    let name = label(&item.id);
+    let wide = width(&name, NAME) + width(&item.note, NOTE) + 12.0;
+    let x = rect.x + ((rect.w - wide) / 2.0).max(PAD);
+    let note = x + width(&name, NAME) + 10.0;
+    put(
+        out,
+        &format!(
+            "<text style=\"text-anchor:start\" x=\"{}\" y=\"{}\">{}</text><text class=\"note\" style=\"text-anchor:start\" x=\"{}\" y=\"{1}\">{}</text>",
+            num(x),
+            num(y),
+            escape(&name),
+            num(note),
+            escape(&item.note)
+        ),
+    );
+}
+
+/// How much of a group has which action.
+fn bar(out: &mut String, item: &Item, rect: Rect) {
+    let all: usize = item.counts.iter().sum();
+    let kinds = item.counts.iter().filter(|n| **n > 0).count();
+    if kinds < 2 {
+        return;
+    }
+    let mut x = rect.x;
+    for (n, action) in item.counts.iter().zip([Action::Build, Action::Maybe, Action::Ask, Action::Skip]) {
+        let w = rect.w * *n as f64 / all as f64;
+        if *n > 0 {
+            let (x, y, w) = (num(x), num(rect.y + rect.h), num(w));
+            put(out, &format!("<rect class=\"{}\" x=\"{x}\" y=\"{y}\" width=\"{w}\" height=\"6\"/>", action.word()));
+        }
+        x += w;
+    }
+}
+
+struct Legend {
+    text: String,
+    bottom: f64,
+}
+
+/// The shapes and colours that the picture has.
+fn legend(picture: &Picture, full: f64, top: f64) -> Legend {
+    let mut out = String::new();
+    let (mut x, mut y) = (MARGIN, top);
+    let mut entry = |class: &str, shape: Shape, text_: &str| {
+        let wide = 28.0 + width(text_, NOTE) + 18.0;
+        if x + wide > full - MARGIN && x > MARGIN {
+            (x, y) = (MARGIN, y + KEY);
+        }
+        let d = outline(shape, Rect { x, y, w: 22.0, h: 14.0 });
+        put(&mut out, &format!("<g class=\"{class}\"><path class=\"shape\" d=\"{d}\"/></g>"));
+        put(&mut out, &text("key", x + 28.0, y + 11.0, text_));
+        x += wide;
+    };
+    let single = picture.items.iter().filter(|item| item.members.is_empty());
+    let all: Vec<&Item> = single.chain(picture.items.iter().flat_map(|item| &item.members)).collect();
+    let mut shapes: Vec<Shape> = all.iter().flat_map(|item| &item.parts).map(|part| part.shape).collect();
+    shapes.sort_unstable();
+    shapes.dedup();
+    for shape in shapes {
+        entry("source", shape, shape.word());
+    }
+    for action in [Action::Build, Action::Maybe, Action::Ask, Action::Skip] {
+        if all.iter().any(|item| item.action == Some(action)) {
+            entry(action.word(), Shape::Task, word(action));
+        }
+    }
+    Legend { text: out, bottom: y + KEY }
+}

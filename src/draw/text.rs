@@ -1,0 +1,137 @@
+//! A picture as text that other programs draw: Graphviz's dot, and Mermaid. They find the places themselves.
+
+use std::fmt::Write as _;
+
+use crate::draw::picture::{Item, Picture, Shape};
+use crate::plan::reason::Action;
+
+/// The colours of what happens to a step: inside and around it. They go with dark letters, on light and dark pages.
+const COLORS: [(Action, &str, &str); 4] = [
+    (Action::Build, "#ffe3c7", "#c4540a"),
+    (Action::Maybe, "#fff6bf", "#9a6700"),
+    (Action::Ask, "#f1e5ff", "#8250df"),
+    (Action::Skip, "#eaf3ec", "#6b9c79"),
+];
+
+/// Writes a picture as dot.
+#[must_use]
+pub fn dot(picture: &Picture) -> String {
+    let mut out = String::from("digraph pipeline {\n");
+    let mut line = |text: &str| {
+        out.push_str(text);
+        out.push('\n');
+    };
+    line(&format!("  label={}; labelloc=t; rankdir=TB;", quoted(&picture.title)));
+    line("  node [fontname=\"sans-serif\", fontsize=12, style=filled, fillcolor=\"#ffffff\", color=\"#6e7781\"];");
+    line("  edge [color=\"#8c959f\", arrowsize=0.7];");
+    picture.items.iter().enumerate().for_each(|(i, item)| dot_item(i, item, &mut line));
+    for edge in &picture.edges {
+        let cluster = if picture.items[edge.to].parts.len() > 1 {
+            format!(" [lhead=cluster_{}]", edge.to)
+        } else {
+            String::new()
+        };
+        line(&format!("  n{}_{} -> n{}_0{cluster};", edge.from, edge.part, edge.to));
+    }
+    line("  compound=true;");
+    line("}");
+    out
+}
+
+fn dot_item(i: usize, item: &Item, line: &mut dyn FnMut(&str)) {
+    let many = item.parts.len() > 1;
+    if many {
+        line(&format!("  subgraph cluster_{i} {{ label={}; color=\"#8c959f\";", quoted(&heading(item))));
+    }
+    for (k, part) in item.parts.iter().enumerate() {
+        let text =
+            if many || item.note.is_empty() { part.name.clone() } else { format!("{}\n{}", part.name, item.note) };
+        let (shape, style) = match part.shape {
+            Shape::Source => ("parallelogram", "filled"),
+            Shape::Dataset => ("cylinder", "filled"),
+            Shape::Folder => ("folder", "filled"),
+            Shape::Model => ("hexagon", "filled"),
+            Shape::Task => ("box", "filled,rounded"),
+            Shape::Group => ("box3d", "filled"),
+        };
+        let dash = if item.action == Some(Action::Maybe) { ",dashed" } else { "" };
+        let color = color(item).map(|(fill, edge)| format!(", fillcolor=\"{fill}\", color=\"{edge}\""));
+        let (text, tip, color) = (quoted(&text), quoted(&item.tip), color.unwrap_or_default());
+        line(&format!("  n{i}_{k} [label={text}, tooltip={tip}, shape={shape}, style=\"{style}{dash}\"{color}];"));
+    }
+    if many {
+        line("  }");
+    }
+}
+
+/// Writes a picture as Mermaid, as GitHub and GitLab show it.
+#[must_use]
+pub fn mermaid(picture: &Picture) -> String {
+    let mut out = String::from("flowchart TB\n");
+    for (i, item) in picture.items.iter().enumerate() {
+        let many = item.parts.len() > 1;
+        if many {
+            writeln!(out, "  subgraph s{i} [\"{}\"]", entities(&heading(item))).expect("a String takes everything");
+        }
+        for (k, part) in item.parts.iter().enumerate() {
+            let mut text = entities(&part.name);
+            if !many && !item.note.is_empty() {
+                write!(text, "<br/><small>{}</small>", entities(&item.note)).expect("a String takes everything");
+            }
+            let (open, close) = match part.shape {
+                Shape::Source => ("[/", "/]"),
+                Shape::Dataset => ("[(", ")]"),
+                Shape::Folder => ("[[", "]]"),
+                Shape::Model => ("{{", "}}"),
+                Shape::Task => ("([", "])"),
+                Shape::Group => ("[", "]"),
+            };
+            let class = item.action.map_or("source", Action::word);
+            writeln!(out, "  n{i}_{k}{open}\"{text}\"{close}:::{class}").expect("a String takes everything");
+        }
+        if many {
+            out.push_str("  end\n");
+        }
+    }
+    for edge in &picture.edges {
+        let to =
+            if picture.items[edge.to].parts.len() > 1 { format!("s{}", edge.to) } else { format!("n{}_0", edge.to) };
+        writeln!(out, "  n{}_{} --> {to}", edge.from, edge.part).expect("a String takes everything");
+    }
+    out.push_str("  classDef source fill:#ffffff,stroke:#6e7781,color:#1f2328\n");
+    for (action, fill, edge) in COLORS {
+        let dash = if action == Action::Maybe { ",stroke-dasharray:5 3" } else { "" };
+        writeln!(out, "  classDef {} fill:{fill},stroke:{edge},color:#1f2328{dash}", action.word())
+            .expect("a String takes everything");
+    }
+    out
+}
+
+fn heading(item: &Item) -> String {
+    if item.note.is_empty() { item.id.clone() } else { format!("{} · {}", item.id, item.note) }
+}
+
+fn color(item: &Item) -> Option<(&'static str, &'static str)> {
+    let action = item.action?;
+    COLORS.iter().find(|(of, ..)| *of == action).map(|(_, fill, edge)| (*fill, *edge))
+}
+
+/// A text in quotes, as dot reads it.
+fn quoted(text: &str) -> String {
+    let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    format!("\"{}\"", text.chars().filter(|c| !c.is_control()).collect::<String>())
+}
+
+/// A text as it may stand between quotes in Mermaid: what means something there is spelled by its number.
+fn entities(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars().filter(|c| !c.is_control()) {
+        match c {
+            '"' | '#' | '<' | '>' | '&' | '`' | ';' => {
+                write!(out, "#{};", c as u32).expect("a String takes everything");
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
