@@ -82,6 +82,11 @@ pub enum Command {
         /// Its name
         name: String,
     },
+    /// Say why a node would be built or not: its inputs, the parts of its key, its last runs
+    #[command(
+        after_help = "Examples:\n  kiln why orders                what it is made from, and what differs from its last good build\n  kiln why orders --var x=2      the same, if a variable were another one\n  kiln why orders --format json  for programs\n\nParts of a key: `~` changed, `+` new, `-` gone, `?` not known yet."
+    )]
+    Why(WhyArgs),
     /// Runs of the past and of now
     #[command(subcommand)]
     Jobs(Jobs),
@@ -240,6 +245,31 @@ pub struct PlanArgs {
     /// Run no `tools` and `digest` commands; what depends on them is `maybe`
     #[arg(long)]
     pub no_probes: bool,
+}
+
+/// `kiln why`
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// The name of a node, a recipe or a task
+    pub name: String,
+    /// What would be built [default: that of the file, else smart]
+    #[arg(long, value_enum)]
+    pub mode: Option<BuildMode>,
+    /// The engine [default: that of the file, else local]
+    #[arg(long, value_name = "NAME")]
+    pub engine: Option<String>,
+    /// Replace a variable of the file
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    pub var: Vec<(String, String)>,
+    /// Replace the project key of the file
+    #[arg(long, value_name = "KEY")]
+    pub project: Option<String>,
+    /// Run no `tools` and `digest` commands; what depends on them is not known then
+    #[arg(long)]
+    pub no_probes: bool,
+    /// How
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
 }
 
 /// How a plan is shown.

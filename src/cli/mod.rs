@@ -13,6 +13,7 @@ mod run;
 mod schema;
 mod serve;
 mod surroundings;
+mod why;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -117,6 +118,7 @@ fn dispatch(context: &Context, command: Command) -> Result<u8, Fail> {
         Command::Check { files, var } => check::check(context, files, &var),
         Command::List { format } => list::list(context, format),
         Command::Show { name } => list::show(context, &name),
+        Command::Why(args) => why::why(context, &args),
         Command::Jobs(jobs) => jobs::jobs(context, jobs),
         Command::Serve(args) => serve::serve(context, &args),
         Command::Schema { what } => schema::schema(what),

@@ -160,7 +160,7 @@ impl Basis<'_> {
     }
 
     /// The parts whose value is not known yet.
-    fn open_parts(&self, id: RecipeId, known: &dyn Fn(NodeId) -> Option<Digest>) -> BTreeSet<String> {
+    pub(super) fn open_parts(&self, id: RecipeId, known: &dyn Fn(NodeId) -> Option<Digest>) -> BTreeSet<String> {
         let recipe = &self.pipeline.recipes[id];
         let inputs = recipe.inputs.iter().filter(|node| known(**node).is_none());
         let inputs = inputs.map(|node| format!("input:{}", self.pipeline.nodes[*node].name));

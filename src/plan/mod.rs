@@ -8,6 +8,7 @@ pub mod key;
 pub mod reason;
 pub mod record;
 pub mod text;
+pub mod why;
 
 use std::collections::HashMap;
 use std::fmt;

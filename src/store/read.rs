@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::base::file::{FileStat, Memory, Seen};
 use crate::base::job::{JobId, JobState};
 use crate::event::{Staged, Stamped};
+use crate::plan::reason::Reason;
 use crate::plan::record::{History, LastGood, Parts, Record};
 use crate::store::apply::time;
 use crate::store::{StoreError, lock, schema};
@@ -115,6 +116,25 @@ pub struct RunFilter {
     pub behind: Option<(jiff::Timestamp, JobId)>,
     /// At most so many.
     pub limit: Option<u32>,
+}
+
+/// What became of a step in a run in which it was, or might have been, built.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepRun {
+    /// The run.
+    pub job: JobId,
+    /// When the run began.
+    pub began: jiff::Timestamp,
+    /// Where the step stands, or how it ended.
+    pub state: String,
+    /// Which attempt it was, counted from 1; 0 where there was none.
+    pub attempt: u32,
+    /// How long it took, in milliseconds.
+    pub took_ms: Option<u64>,
+    /// Why it failed or was not started.
+    pub why: Option<String>,
+    /// Why it was to be built.
+    pub reasons: Vec<Reason>,
 }
 
 /// A run that has no end in the store.
@@ -322,6 +342,31 @@ impl Reader {
             Ok(LastAttempt { job, began, ended: began + millis(3)?, good: row.get(4)? })
         })?;
         Ok(rows.pop())
+    }
+
+    /// The last runs in which a step of a pipeline was, or might have been, built, the newest first.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn step_runs(&self, pipeline: &str, step: &str, limit: u32) -> Result<Vec<StepRun>, StoreError> {
+        // From run to step, not the other way: runs are in order, and few of them are looked at.
+        let sql = "SELECT job, started, steps.state, attempt, steps.took_ms, steps.why,
+                   (SELECT json_extract(value, '$.reasons') FROM events, json_each(body, '$.steps')
+                    WHERE events.job = runs.job AND seq = 0 AND json_extract(value, '$.id') = ?2)
+                   FROM runs CROSS JOIN steps USING (job) WHERE pipeline = ?1 AND step = ?2
+                   ORDER BY started DESC LIMIT ?3";
+        self.rows(sql, params![pipeline, step, limit], |row| {
+            let reasons: Option<String> = row.get(6)?;
+            Ok(StepRun {
+                job: JobId::from_text(&row.get::<_, String>(0)?),
+                began: text(row, 1)?,
+                state: row.get(2)?,
+                attempt: row.get(3)?,
+                took_ms: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
+                why: row.get(5)?,
+                reasons: reasons.and_then(|reasons| serde_json::from_str(&reasons).ok()).unwrap_or_default(),
+            })
+        })
     }
 
     /// The last run of a pipeline.

@@ -35,3 +35,4 @@ mod store;
 mod support;
 mod tidy;
 mod told;
+mod why;

@@ -1,0 +1,255 @@
+//! `kiln why`: why a step would be built or not, from what it is made, and what became of it in its last runs.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::base::digest::Digest;
+use crate::base::id::RecipeId;
+use crate::base::job::JobId;
+use crate::base::text::{did_you_mean, millis, one_line};
+use crate::cli::args::{Format, WhyArgs};
+use crate::cli::{Context, find, print};
+use crate::exit;
+use crate::pipeline::types::{Item, Pipeline};
+use crate::plan::Step;
+use crate::plan::decide::Basis;
+use crate::plan::reason::{Action, Reason};
+use crate::plan::why::{InputNow, PartNow, PartState, Why, why as parts_of};
+use crate::session::fail::Fail;
+use crate::session::load::{Given, Loaded, load};
+use crate::session::{Request, Session};
+use crate::store::read::{Reader, StepRun};
+
+/// So many runs are told.
+const RUNS: u32 = 5;
+/// A longer value is cut, in characters.
+const VALUE: usize = 60;
+
+/// The answer.
+#[derive(Serialize)]
+struct Answer {
+    version: u32,
+    step: String,
+    outputs: Vec<String>,
+    place: String,
+    stage: u32,
+    action: Action,
+    reasons: Vec<Reason>,
+    last_good: Option<LastGood>,
+    #[serde(flatten)]
+    why: Why,
+    runs: Vec<StepRun>,
+}
+
+/// The last good build.
+#[derive(Serialize)]
+struct LastGood {
+    job: JobId,
+    built_at: jiff::Timestamp,
+    key: Digest,
+}
+
+pub(crate) fn why(context: &Context, args: &WhyArgs) -> Result<u8, Fail> {
+    let path = find::find(context.file.as_deref(), &context.surroundings)?;
+    let loaded = load(&path, &Given { vars: &args.var, project: args.project.as_deref() })?;
+    let Some(id) = step_of(&loaded, &args.name)? else {
+        return source(&loaded, args);
+    };
+    let recipe = loaded.pipeline.recipes[id].name.clone();
+    let request = Request {
+        targets: vec![recipe.clone()],
+        mode: args.mode,
+        engine: args.engine.clone(),
+        vars: args.var.clone(),
+        project: args.project.clone(),
+        ..Request::default()
+    };
+    let session = Session::of(&context.site(), loaded, &request)?;
+    let planned = session.plan(!args.no_probes)?;
+    let pipeline = session.pipeline();
+    let (facts, history) = (&planned.facts, planned.known.history.as_ref());
+    let basis = Basis { pipeline, facts, history, mode: session.selection.mode };
+    let why = parts_of(&basis, &planned.plan, id);
+    let found = planned.plan.steps.iter().find(|step| step.id == id);
+    let Some(Step { stage, action, reasons, .. }) = found.cloned() else {
+        return Err(Fail::Nothing(format!("nothing was selected: {recipe} is not wanted")));
+    };
+    let last = history.last(&recipe);
+    let answer = Answer {
+        version: 1,
+        outputs: pipeline.output_names(id).map(str::to_owned).collect(),
+        place: session.loaded.place(pipeline.recipes[id].span.start),
+        stage,
+        action,
+        reasons,
+        last_good: last.map(|last| LastGood { job: last.job.clone(), built_at: last.built_at, key: last.key }),
+        why,
+        runs: runs(&session, &recipe)?,
+        step: recipe,
+    };
+    match args.format {
+        Format::Json => {
+            let json = serde_json::to_string_pretty(&answer).map_err(|error| Fail::because("the answer", &error))?;
+            print(&format!("{json}\n"))?;
+        }
+        Format::Text => print(&text(context, pipeline, id, &answer, facts.now))?,
+    }
+    Ok(exit::OK)
+}
+
+/// The step that a name stands for; none for a source.
+fn step_of(loaded: &Loaded, name: &str) -> Result<Option<RecipeId>, Fail> {
+    let pipeline = &loaded.pipeline;
+    match pipeline.names.get(name) {
+        Some(Item::Recipe(id)) => Ok(Some(*id)),
+        Some(Item::Node(id)) => Ok(pipeline.nodes[*id].maker),
+        None => {
+            let help = did_you_mean(name, pipeline.names.keys().map(String::as_str))
+                .unwrap_or_else(|| "`kiln list` shows what there is".to_owned());
+            Err(Fail::Usage(format!("there is nothing called `{name}`"), Some(help)))
+        }
+    }
+}
+
+/// A source is not built: who reads it is all that can be told.
+fn source(loaded: &Loaded, args: &WhyArgs) -> Result<u8, Fail> {
+    let pipeline = &loaded.pipeline;
+    let readers = pipeline.node(&args.name).into_iter().flat_map(|node| {
+        pipeline.recipes.values().filter(move |recipe| recipe.inputs.contains(&node)).map(|recipe| recipe.name.clone())
+    });
+    let readers: Vec<String> = readers.collect();
+    match args.format {
+        Format::Json => {
+            let json = serde_json::json!({ "version": 1, "source": args.name, "readers": readers });
+            print(&format!("{json:#}\n"))?;
+        }
+        Format::Text => {
+            let readers = if readers.is_empty() { "nothing".to_owned() } else { readers.join(", ") };
+            print(&format!("{}: a source, no recipe makes it; read by {readers}\n", args.name))?;
+        }
+    }
+    Ok(exit::OK)
+}
+
+fn runs(session: &Session, step: &str) -> Result<Vec<StepRun>, Fail> {
+    let store = |error: crate::store::StoreError| Fail::because("the history cannot be read", &error);
+    match Reader::open(&session.state).map_err(store)? {
+        None => Ok(Vec::new()),
+        Some(reader) => reader.step_runs(&session.pipeline().name, step, RUNS).map_err(store),
+    }
+}
+
+fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, now: jiff::Timestamp) -> String {
+    let style = context.style();
+    let mut out = String::new();
+    let mut line = |text: &str| {
+        out.push_str(text.trim_end());
+        out.push('\n');
+    };
+    let kind = match (pipeline.recipes[id].task, pipeline.node(&answer.step)) {
+        (true, _) => "task",
+        (false, Some(node)) => pipeline.nodes[node].kind.word(),
+        (false, None) => "recipe",
+    };
+    line(&format!("{} · {kind} · {} · stage {}", answer.step, answer.place, answer.stage));
+    line(&format!("  {}", verdict(answer.action)));
+    for reason in &answer.reasons {
+        line(&format!("    {}", reason.as_of(now)));
+    }
+    match &answer.last_good {
+        None => line("  no good build is known"),
+        Some(last) => line(&format!("  last good build {} by {}", style.date(last.built_at, now), last.job.short())),
+    }
+    if !answer.why.inputs.is_empty() {
+        line("inputs");
+        table(&mut line, answer.why.inputs.iter().map(input_row));
+    }
+    line(&heading(answer));
+    table(&mut line, answer.why.parts.iter().map(part_row));
+    if !answer.runs.is_empty() {
+        line("last runs");
+        table(&mut line, answer.runs.iter().map(|run| run_row(run, &style.date(run.began, now))));
+    }
+    out
+}
+
+fn verdict(action: Action) -> &'static str {
+    match action {
+        Action::Build => "would be built",
+        Action::Maybe => "might be built: that is open until something else is built or probed",
+        Action::Ask => "the engine decides",
+        Action::Skip => "would not be built: nothing that it is made from has changed",
+    }
+}
+
+/// `key 77ab3c01, built with 5c01aa10`
+fn heading(answer: &Answer) -> String {
+    let short = |digest: Digest| digest.to_string()[..8].to_owned();
+    let now = answer.why.key.map_or_else(|| "not known yet".to_owned(), short);
+    match answer.last_good.as_ref().map(|last| short(last.key)) {
+        None => format!("key {now}"),
+        Some(last) if last == now => format!("key {now}, as it was built with"),
+        Some(last) => format!("key {now}, last built with {last}"),
+    }
+}
+
+/// Rows of cells, in columns.
+fn table(line: &mut dyn FnMut(&str), rows: impl Iterator<Item = Vec<String>>) {
+    let rows: Vec<Vec<String>> = rows.collect();
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let width = |column: usize| rows.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for row in &rows {
+        let mut text = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            write!(text, "{cell:<width$}  ").expect("a String takes everything");
+        }
+        line(&format!("  {text}"));
+    }
+}
+
+fn input_row(input: &InputNow) -> Vec<String> {
+    let path = input.path.clone().unwrap_or_default();
+    vec![input.node.clone(), path, change(input.state, input.old.as_deref(), input.new.as_deref())]
+}
+
+fn part_row(part: &PartNow) -> Vec<String> {
+    let mark = match part.state {
+        PartState::Same => " ",
+        PartState::Changed => "~",
+        PartState::New => "+",
+        PartState::Gone => "-",
+        PartState::Open | PartState::Missing => "?",
+    };
+    vec![format!("{mark} {}", part.name), change(part.state, part.old.as_deref(), part.new.as_deref())]
+}
+
+fn change(state: PartState, old: Option<&str>, new: Option<&str>) -> String {
+    let known = old.is_some();
+    let old = || value(old.unwrap_or_default());
+    let new = value(new.unwrap_or_default());
+    match state {
+        PartState::Same => new,
+        PartState::Changed => format!("{} → {new}", old()),
+        PartState::New => format!("{new}, is new"),
+        PartState::Gone => format!("{}, is gone", old()),
+        PartState::Open if known => format!("{} → not known yet", old()),
+        PartState::Open => "not known yet".to_owned(),
+        PartState::Missing => "not there".to_owned(),
+    }
+}
+
+/// A value as it is shown: digests are cut, other values stand on one line.
+fn value(text: &str) -> String {
+    if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return text[..8].to_owned();
+    }
+    one_line(text, VALUE)
+}
+
+fn run_row(run: &StepRun, began: &str) -> Vec<String> {
+    let why = run.why.clone().or_else(|| run.reasons.first().map(ToString::to_string)).unwrap_or_default();
+    let took = run.took_ms.map(millis).unwrap_or_default();
+    vec![run.job.short(), began.to_owned(), run.state.clone(), format!("{took:>6}"), one_line(&why, 80)]
+}

@@ -1,0 +1,100 @@
+//! `kiln why`: the parts of a key that differ, inputs, runs of the past.
+
+use crate::support::Project;
+
+const CHAIN: &str = r#"
+[vars]
+least = "1"
+[dataset.raw]
+path = "raw"
+[dataset.a]
+path = "a"
+inputs = ["raw"]
+run = "echo {{ vars.least }} > {{ output }}"
+env = { STAGE = "dev" }
+[dataset.b]
+path = "b"
+inputs = ["a", "raw"]
+run = "cat {{ inputs }} > {{ output }}"
+"#;
+
+fn chain() -> Project {
+    let project = Project::new(CHAIN);
+    project.write("raw", "1\n");
+    project
+}
+
+fn json(project: &Project, arguments: &[&str]) -> serde_json::Value {
+    let arguments: Vec<_> = ["why"].iter().chain(arguments).chain(&["--format", "json"]).copied().collect();
+    serde_json::from_str(&project.expect(0, &arguments).out).unwrap()
+}
+
+fn part<'a>(why: &'a serde_json::Value, name: &str) -> &'a serde_json::Value {
+    why["parts"].as_array().unwrap().iter().find(|part| part["name"] == name).unwrap()
+}
+
+#[test]
+fn what_differs_is_told_by_name_with_both_values() {
+    let project = chain();
+    project.expect(0, &["run"]);
+    let text = project.read("pipeline.toml").replace("\"dev\"", "\"prod\"");
+    project.write("pipeline.toml", text);
+    let said = project.expect(0, &["why", "a", "--var", "least=2"]);
+    for line in [
+        "  would be built\n",
+        "    var changed: least \"1\"→\"2\"\n",
+        "    env changed: STAGE \"dev\"→\"prod\"\n",
+        "  ~ env:STAGE       dev → prod\n",
+        "  ~ var:least       1 → 2\n",
+        "    input_path:raw  raw\n",
+    ] {
+        assert!(said.out.contains(line), "{line}\n{}", said.out);
+    }
+    let why = json(&project, &["a"]);
+    assert_eq!((&why["action"], &why["runs"][0]["state"]), (&"build".into(), &"built".into()));
+    let stage = part(&why, "env:STAGE");
+    assert_eq!((&stage["state"], &stage["old"], &stage["new"]), (&"changed".into(), &"dev".into(), &"prod".into()));
+    assert_eq!(part(&why, "var:least")["state"], "same");
+    assert_ne!(why["key"], why["last_good"]["key"]);
+    let below = json(&project, &["b"]);
+    assert_eq!((&below["action"], &below["key"]), (&"maybe".into(), &serde_json::Value::Null));
+    assert_eq!(below["inputs"][0]["state"], "open");
+    assert_eq!(below["inputs"][1]["state"], "same");
+}
+
+#[test]
+fn what_is_up_to_date_says_so_and_has_the_key_it_was_built_with() {
+    let project = chain();
+    project.expect(0, &["run"]);
+    let why = json(&project, &["b"]);
+    assert_eq!((&why["action"], &why["key"]), (&"skip".into(), &why["last_good"]["key"]));
+    let said = project.expect(0, &["why", "b"]);
+    assert!(said.out.contains("would not be built: nothing that it is made from has changed"), "{}", said.out);
+    assert!(said.out.contains("as it was built with"), "{}", said.out);
+}
+
+#[test]
+fn the_last_five_runs_are_told_the_newest_first() {
+    let project = chain();
+    for least in 1..=6 {
+        project.expect(0, &["run", "a", "--var", &format!("least={least}")]);
+    }
+    project.write("pipeline.toml", project.read("pipeline.toml").replace("echo {{", "exit 3; echo {{"));
+    project.expect(1, &["run", "a"]);
+    let why = json(&project, &["a"]);
+    let runs = why["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 5);
+    assert_eq!((&runs[0]["state"], &runs[0]["why"]), (&"failed".into(), &"exit 3".into()));
+    assert_eq!((&runs[1]["state"], &runs[1]["reasons"][0]["new"]), (&"built".into(), &"6".into()));
+}
+
+#[test]
+fn a_step_that_was_never_built_a_source_and_a_typo() {
+    let project = chain();
+    let said = project.expect(0, &["why", "a"]);
+    assert!(said.out.contains("never built") && said.out.contains("no good build is known"), "{}", said.out);
+    let said = project.expect(0, &["why", "raw"]);
+    assert_eq!(said.out, "raw: a source, no recipe makes it; read by a, b\n");
+    let said = project.expect(2, &["why", "raww"]);
+    assert!(said.err.contains("did you mean `raw`?"), "{}", said.err);
+}
