@@ -72,6 +72,47 @@ pub fn millis(value: u64) -> String {
     duration(Duration::from_millis(value))
 }
 
+/// Reads a number of bytes such as `500MB`, `1.5GiB`, `4096`. Units: B, kB, MB, GB, TB by 1000; KiB, MiB, GiB, TiB by 1024.
+///
+/// # Errors
+/// What is wrong with the text, as a fragment.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let number: f64 = text[..digits].parse().map_err(|_| format!("`{text}` does not begin with a number"))?;
+    let unit = text[digits..].trim_start();
+    let by = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kb" => 1e3,
+        "m" | "mb" => 1e6,
+        "g" | "gb" => 1e9,
+        "t" | "tb" => 1e12,
+        "kib" => 1024.0,
+        "mib" => 1_048_576.0,
+        "gib" => 1_073_741_824.0,
+        "tib" => 1_099_511_627_776.0,
+        _ => return Err(format!("`{unit}` is not a unit")),
+    };
+    Ok((number * by) as u64)
+}
+
+/// Writes a number of bytes for people: `0 B`, `3.4 MB`.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 999.5 {
+            return if unit == "B" || value >= 9.95 {
+                format!("{value:.0} {unit}")
+            } else {
+                format!("{value:.1} {unit}")
+            };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}
+
 /// `1 step`, `2 steps`.
 #[must_use]
 pub fn count(n: usize, word: &str) -> String {
@@ -136,6 +177,18 @@ mod tests {
     fn durations_are_written() {
         let shown: Vec<_> = [0, 40, 400, 1_000, 9_960, 31_000, 71_000, 7_500_000, 273_600_000].map(millis).to_vec();
         assert_eq!(shown, ["0s", "40ms", "0.4s", "1s", "10s", "31s", "1m11s", "2h05m", "3d04h"]);
+    }
+
+    #[test]
+    fn sizes_are_read_and_written() {
+        for (text, bytes) in [("4096", 4096), ("1.5 kB", 1_500), ("2GiB", 2 << 30), ("10m", 10_000_000), ("0", 0)] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "GB", "5 parsecs", "-1"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+        let shown = [0, 999, 1_000, 9_960, 3_400_000, 2_000_000_000, 7_000_000_000_000].map(size);
+        assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "10 kB", "3.4 MB", "2.0 GB", "7.0 TB"]);
     }
 
     #[test]

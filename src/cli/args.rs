@@ -7,10 +7,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::base::job::{BuildMode, JobState, Schedule};
-use crate::base::text::parse_duration;
+use crate::base::text::{parse_duration, parse_size};
 use crate::draw::collapse::Collapse;
 use crate::report::style::OutputMode;
 use crate::session::Request;
+use crate::store::gc::KEEP;
 
 /// The heading of the options that every command has.
 const EVERYWHERE: &str = "Options of every command";
@@ -95,6 +96,14 @@ pub enum Command {
         after_help = "Examples:\n  kiln serve                               all pipeline files here, on 127.0.0.1:11200\n  kiln serve -f a.toml -f b.toml           two projects\n  kiln serve --listen 127.0.0.1:0          on a free port; the first line of the output says which\n  kiln serve --api-key-file keys.toml      with keys of its own for each user\n  echo $KEY | kiln serve --hash-key        what a key file holds of a key"
     )]
     Serve(ServeArgs),
+    /// Take old runs out of the history, with their logs
+    #[command(
+        after_help = "A run is removed when it is older than --keep-days and not among the newest --keep-runs of its pipeline. What is \
+left and still larger than --max-bytes loses its oldest runs too. A run that goes on is never removed, nor the newest of a pipeline, \
+nor one that holds the last good build of a step. `kiln run` does the same by itself, with the defaults, at its end when the last \
+time is a day ago.\n\nExamples:\n  kiln gc --dry-run                    only say what would go\n  kiln gc --keep-days 7 --keep-runs 20\n  kiln gc --max-bytes 500MB            before `.kiln/` goes into a CI cache"
+    )]
+    Gc(GcArgs),
     /// Print the JSON Schema of a format
     Schema {
         /// Which
@@ -270,6 +279,23 @@ pub struct WhyArgs {
     /// How
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+}
+
+/// `kiln gc`
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// Keep the runs of the last N days
+    #[arg(long, value_name = "N", default_value_t = KEEP.days)]
+    pub keep_days: u32,
+    /// Keep the newest N runs of each pipeline, however old they are
+    #[arg(long, value_name = "N", default_value_t = KEEP.runs)]
+    pub keep_runs: u32,
+    /// Remove the oldest of the runs that would be kept, too, until history and logs are not larger than SIZE
+    #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = parse_size)]
+    pub max_bytes: u64,
+    /// Only say what would be removed
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
 }
 
 /// How a plan is shown.

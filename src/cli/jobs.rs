@@ -74,23 +74,13 @@ fn store(error: StoreError) -> Fail {
 impl History {
     /// The history beside the pipeline file, or in `--state`.
     fn open(context: &Context) -> Result<Self, Fail> {
-        let state = match &context.state {
-            Some(_) => state(&context.site(), Path::new("")),
-            None => root(context)?.join(".kiln"),
-        };
+        let state = state_folder(context)?;
         let reader = Reader::open(&state).map_err(store)?;
         Ok(Self { state, reader })
     }
 
     fn list(&self, context: &Context, filter: &RunFilter, format: Format) -> Result<u8, Fail> {
-        let mut rows = match &self.reader {
-            None => Vec::new(),
-            // A run that died may still stand as RUNNING: states are looked at here.
-            Some(reader) => reader.runs(&RunFilter { state: None, limit: None, ..filter.clone() }).map_err(store)?,
-        };
-        rows.iter_mut().for_each(|row| row.see_death(&self.state));
-        rows.retain(|row| filter.state.is_none_or(|state| row.state == state));
-        rows.truncate(filter.limit.unwrap_or(u32::MAX) as usize);
+        let rows = self.rows(filter)?;
         match format {
             Format::Json => {
                 let json = serde_json::to_string_pretty(&rows).map_err(|error| Fail::because("the list", &error))?;
@@ -104,6 +94,23 @@ impl History {
             }
         }
         Ok(exit::OK)
+    }
+
+    /// The runs of a list. One that died may still stand as one that goes on in the store: it is ABORTED here.
+    fn rows(&self, filter: &RunFilter) -> Result<Vec<RunRow>, Fail> {
+        let Some(reader) = &self.reader else { return Ok(Vec::new()) };
+        let in_state = |state, limit| reader.runs(&RunFilter { state, limit, ..filter.clone() }).map_err(store);
+        let open = |state| matches!(state, JobState::Running | JobState::Queued);
+        let mut rows = in_state(filter.state, filter.limit.filter(|_| !filter.state.is_some_and(open)))?;
+        if filter.state == Some(JobState::Aborted) {
+            rows.extend(in_state(Some(JobState::Running), None)?);
+            rows.extend(in_state(Some(JobState::Queued), None)?);
+        }
+        rows.iter_mut().for_each(|row| row.see_death(&self.state));
+        rows.retain(|row| filter.state.is_none_or(|state| row.state == state));
+        rows.sort_by(|a, b| (b.asked, &b.id).cmp(&(a.asked, &a.id)));
+        rows.truncate(filter.limit.unwrap_or(u32::MAX) as usize);
+        Ok(rows)
     }
 
     fn find(&self, id: &str) -> Result<(&Reader, RunRow), Fail> {
@@ -191,6 +198,14 @@ impl History {
             follower.follow()?;
         }
         Ok(exit::OK)
+    }
+}
+
+/// The folder of the state: beside the pipeline file, or `--state`.
+pub(crate) fn state_folder(context: &Context) -> Result<PathBuf, Fail> {
+    match &context.state {
+        Some(_) => Ok(state(&context.site(), Path::new(""))),
+        None => Ok(root(context)?.join(".kiln")),
     }
 }
 

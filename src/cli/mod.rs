@@ -5,6 +5,7 @@ pub mod args;
 mod check;
 mod fail;
 mod find;
+mod gc;
 mod init;
 mod jobs;
 mod list;
@@ -121,6 +122,7 @@ fn dispatch(context: &Context, command: Command) -> Result<u8, Fail> {
         Command::Why(args) => why::why(context, &args),
         Command::Jobs(jobs) => jobs::jobs(context, jobs),
         Command::Serve(args) => serve::serve(context, &args),
+        Command::Gc(args) => gc::gc(context, &args),
         Command::Schema { what } => schema::schema(what),
         Command::Init => init::init(context),
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::job::JobState;
 use crate::cli::args::{FailFast, RunArgs};
-use crate::cli::{Context, find};
+use crate::cli::{Context, find, gc};
 use crate::event::FailureCode;
 use crate::exit;
 use crate::report::api::Reporter;
@@ -41,6 +41,7 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     let runtime = runtime.map_err(|error| Fail::because("no run can be driven", &error))?;
     let driven = runtime.block_on(ready.drive(&mut writer, committed, reporters, signals.listen()));
     let closed = writer.close();
+    gc::keep_house(&session.state);
     finish(driven, closed)
 }
 

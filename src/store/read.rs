@@ -1,9 +1,10 @@
 //! Questions to the store. Read-only: asking changes nothing.
 
+mod filter;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,9 +14,11 @@ use crate::base::job::{JobId, JobState};
 use crate::event::{Staged, Stamped};
 use crate::plan::reason::Reason;
 use crate::plan::record::{History, LastGood, Parts, Record};
-use crate::store::apply::time;
 use crate::store::{StoreError, lock, schema};
 use crate::view::RunView;
+
+use filter::RUN;
+pub use filter::RunFilter;
 
 /// A connection that only reads.
 pub struct Reader {
@@ -99,25 +102,6 @@ impl RunRow {
     }
 }
 
-/// Which runs are asked for.
-#[derive(Clone, Debug, Default)]
-pub struct RunFilter {
-    /// Only those in this state.
-    pub state: Option<JobState>,
-    /// Only those that were asked for then or later.
-    pub since: Option<jiff::Timestamp>,
-    /// Only those that were asked for before.
-    pub until: Option<jiff::Timestamp>,
-    /// Only those of this pipeline.
-    pub pipeline: Option<String>,
-    /// Only those with one of these steps; an empty list counts as none.
-    pub steps: Option<Vec<String>>,
-    /// Only those that come behind this one, given by when it was asked for and its id.
-    pub behind: Option<(jiff::Timestamp, JobId)>,
-    /// At most so many.
-    pub limit: Option<u32>,
-}
-
 /// What became of a step in a run in which it was, or might have been, built.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepRun {
@@ -175,49 +159,6 @@ pub struct Publishing {
     /// Its outputs.
     pub staged: Vec<Staged>,
 }
-
-impl RunFilter {
-    /// The question with its values. It names only what is asked for, so that an index answers it.
-    fn question(&self) -> (String, Vec<Value>) {
-        let mut conditions = Vec::new();
-        let mut values: Vec<Value> = Vec::new();
-        let mut add = |condition: &str, value: String| {
-            conditions.push(condition.to_owned());
-            values.push(Value::Text(value));
-        };
-        if let Some(pipeline) = &self.pipeline {
-            add("pipeline = ?", pipeline.clone());
-        }
-        if let Some(state) = self.state {
-            add("state = ?", state.word().to_owned());
-        }
-        if let Some(since) = self.since {
-            add("asked >= ?", time(since));
-        }
-        if let Some(until) = self.until {
-            add("asked < ?", time(until));
-        }
-        if let Some((asked, job)) = &self.behind {
-            add("(asked, job) < (?, ", time(*asked));
-            values.push(Value::Text(job.to_string()));
-            if let Some(last) = conditions.last_mut() {
-                last.push_str("?)");
-            }
-        }
-        if let Some(steps) = &self.steps {
-            let marks = vec!["?"; steps.len()].join(", ");
-            conditions.push(format!("EXISTS (SELECT 1 FROM steps WHERE steps.job = runs.job AND step IN ({marks}))"));
-            values.extend(steps.iter().cloned().map(Value::Text));
-        }
-        let filter = if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
-        values.push(Value::Integer(self.limit.map_or(-1, i64::from)));
-        (format!("{RUN} {filter} ORDER BY asked DESC, job DESC LIMIT ?"), values)
-    }
-}
-
-const RUN: &str =
-    "SELECT job, pipeline, state, asked, started, ended, took_ms, targets, engine, mode, by, built, same, failed,
-                   stopped, skipped, current, why, flaky FROM runs";
 
 impl Reader {
     /// Opens the store; none where there is none. Creates nothing but the two files that SQLite needs beside it.
@@ -314,7 +255,9 @@ impl Reader {
             return Ok(whole);
         }
         let id = id.trim_start_matches('…');
-        self.rows(&format!("{RUN} WHERE instr(job, ?1) > 0 ORDER BY asked DESC, job DESC"), params![id], run_row)
+        // An index holds the ids: the rows themselves need not be read.
+        let matching = "job IN (SELECT job FROM runs WHERE instr(job, ?1) > 0)";
+        self.rows(&format!("{RUN} WHERE {matching} ORDER BY asked DESC, job DESC"), params![id], run_row)
     }
 
     /// The run of this id.
@@ -505,3 +448,6 @@ where
 fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| wrong(column, error))
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,6 +70,14 @@ CREATE TABLE digests (
 ) WITHOUT ROWID;
 ";
 
+/// What came later and older versions need not know: made where it is missing, without a new format.
+const LATER: &str = "
+CREATE INDEX IF NOT EXISTS runs_pipeline ON runs (pipeline, started);
+
+-- What Kiln itself remembers, such as when it last kept house.
+CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+";
+
 /// How long a connection waits for another one to finish writing, in milliseconds.
 const BUSY_MS: u64 = 10_000;
 
@@ -114,6 +122,7 @@ pub(super) fn open_write(state: &Path) -> Result<(Connection, PathBuf), StoreErr
         }
         transaction.commit().map_err(sql)?;
     }
+    connection.execute_batch(LATER).map_err(sql)?;
     Ok((connection, path))
 }
 

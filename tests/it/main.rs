@@ -13,6 +13,7 @@ mod edges;
 mod environment;
 #[cfg(feature = "failpoints")]
 mod faults;
+mod gc;
 mod jobs;
 mod kills;
 mod listing;
@@ -25,8 +26,8 @@ mod mistakes_text;
 mod oracle;
 mod pipelines;
 mod reading;
-mod retry;
 mod readme;
+mod retry;
 mod run;
 mod running;
 mod schemas;

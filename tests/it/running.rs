@@ -127,3 +127,8 @@ pub(crate) fn pipe(project: &Project, name: &str) {
 pub(crate) fn hear(project: &Project, name: &str) -> String {
     fs::read_to_string(project.path(name)).unwrap()
 }
+
+/// Lets a recipe go on that reads from a pipe.
+pub(crate) fn tell(project: &Project, name: &str) {
+    fs::write(project.path(name), "go\n").unwrap();
+}

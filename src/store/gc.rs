@@ -1,0 +1,230 @@
+//! Keeps house: takes old runs out of the history, with their logs. Never a run that goes on, never the newest of a
+//! pipeline, never one that holds the last good build of a step.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+use crate::base::job::JobId;
+use crate::store::{StoreError, schema};
+
+/// What is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Runs that began in the last so many days.
+    pub days: u32,
+    /// So many of the newest runs of each pipeline, however old.
+    pub runs: u32,
+    /// If history and logs are larger than this, the oldest runs go even if they would be kept.
+    pub bytes: u64,
+}
+
+/// What is kept unless it is said otherwise.
+pub const KEEP: Keep = Keep { days: 30, runs: 100, bytes: 2 << 30 };
+
+/// What was taken out, or would be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// The runs, the oldest first.
+    pub jobs: Vec<JobId>,
+    /// When the newest of them began.
+    pub newest: Option<jiff::Timestamp>,
+    /// How many bytes their logs and events took.
+    pub bytes: u64,
+    /// Logs of runs that are in no history.
+    pub strays: usize,
+    /// How many runs are left.
+    pub left: u64,
+    /// How many of those are left because they hold a last good build.
+    pub held: u64,
+}
+
+/// How long after the last time house is kept again without being asked.
+const EVERY: Duration = Duration::from_hours(24);
+/// So many runs are taken out unasked, for that is to be quick.
+const UNASKED: usize = 200;
+/// So many runs are taken out in one transaction, for others may wait for it.
+const AT_ONCE: usize = 500;
+/// Logs of a run that is in no history are left for so long: it may just begin.
+const STRAY: Duration = Duration::from_hours(24);
+
+/// Takes out what need not be kept; only says so with `dry`.
+///
+/// # Errors
+/// Why the store cannot be read or written.
+pub fn gc(state: &Path, keep: Keep, now: jiff::Timestamp, dry: bool) -> Result<Swept, StoreError> {
+    sweep(state, keep, now, dry, usize::MAX)
+}
+
+/// Does the same with [`KEEP`] if the last time is a day ago. It takes little at a time, so that nobody waits for it.
+///
+/// # Errors
+/// Why the store cannot be read or written.
+pub fn now_and_then(state: &Path, now: jiff::Timestamp) -> Result<Option<Swept>, StoreError> {
+    let Some((connection, path)) = schema::open_read(state)? else { return Ok(None) };
+    let last = connection.query_row("SELECT value FROM notes WHERE name = 'gc'", [], |row| row.get::<_, String>(0));
+    let last = last.optional().map_err(|error| StoreError::sql(&path, &error))?;
+    let last = last.and_then(|last| last.parse::<jiff::Timestamp>().ok());
+    let age = last.map(|last| Duration::try_from(now.duration_since(last)).unwrap_or_default());
+    if age.is_some_and(|age| age < EVERY) {
+        return Ok(None);
+    }
+    sweep(state, KEEP, now, false, UNASKED).map(Some)
+}
+
+/// A run that might be taken out.
+struct Candidate {
+    job: String,
+    began: jiff::Timestamp,
+    /// Its place among the runs of its pipeline, the newest being 1.
+    place: u32,
+    bytes: u64,
+}
+
+fn sweep(state: &Path, keep: Keep, now: jiff::Timestamp, dry: bool, most: usize) -> Result<Swept, StoreError> {
+    let opened = if dry { schema::open_read(state)? } else { open(state)? };
+    let Some((mut connection, path)) = opened else { return Ok(Swept::default()) };
+    let sql = |error: rusqlite::Error| StoreError::sql(&path, &error);
+    let logs = state.join("logs");
+    let strays = strays(&logs, &connection, now).map_err(sql)?;
+    let candidates = candidates(&connection, &logs).map_err(sql)?;
+    let total = size_of(&logs) + used(&connection).map_err(sql)?;
+    let mut doomed = choose(candidates, keep, now, total);
+    doomed.truncate(most);
+    if !dry {
+        for jobs in doomed.chunks(AT_ONCE) {
+            remove(&mut connection, jobs).map_err(sql)?;
+        }
+        let note = "INSERT OR REPLACE INTO notes (name, value) VALUES ('gc', ?1)";
+        connection.execute(note, [now.to_string()]).map_err(sql)?;
+        let dead = doomed.iter().map(|run| run.job.as_str()).chain(strays.iter().map(String::as_str));
+        for job in dead {
+            remove_logs(&logs.join(job))?;
+        }
+        if most == usize::MAX
+            && let Err(error) = shrink(&connection)
+        {
+            tracing::debug!(%error, "the history keeps its size");
+        }
+    }
+    let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned);
+    let gone = if dry { doomed.len() as u64 } else { 0 };
+    Ok(Swept {
+        newest: doomed.last().map(|run| run.began),
+        bytes: doomed.iter().map(|run| run.bytes).sum(),
+        jobs: doomed.into_iter().map(|run| JobId::from_text(&run.job)).collect(),
+        strays: strays.len(),
+        left: count("SELECT count(*) FROM runs").map_err(sql)? - gone,
+        held: count("SELECT count(DISTINCT job) FROM keys").map_err(sql)?,
+    })
+}
+
+/// Opens the store for writing where there is one.
+fn open(state: &Path) -> Result<Option<(Connection, std::path::PathBuf)>, StoreError> {
+    if state.join(schema::FILE).exists() { schema::open_write(state).map(Some) } else { Ok(None) }
+}
+
+/// The runs that may go at all, the oldest first.
+fn candidates(connection: &Connection, logs: &Path) -> rusqlite::Result<Vec<Candidate>> {
+    let sql = "SELECT job, started, place, (SELECT sum(length(body)) FROM events WHERE events.job = ranked.job)
+               FROM (SELECT job, started, state, row_number() OVER
+                     (PARTITION BY pipeline ORDER BY started DESC, job DESC) AS place FROM runs) AS ranked
+               WHERE state <> 'RUNNING' AND place > 1 AND job NOT IN (SELECT job FROM keys)
+               ORDER BY started, job";
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([], |row| {
+        let job: String = row.get(0)?;
+        let began: String = row.get(1)?;
+        let events = row.get::<_, Option<i64>>(3)?.unwrap_or_default().cast_unsigned();
+        let bytes = events + size_of(&logs.join(&job));
+        Ok(Candidate { job, began: began.parse().unwrap_or_default(), place: row.get(2)?, bytes })
+    })?;
+    rows.collect()
+}
+
+/// Those that go: too old and not among the newest, then the oldest until it all is small enough.
+fn choose(candidates: Vec<Candidate>, keep: Keep, now: jiff::Timestamp, mut total: u64) -> Vec<Candidate> {
+    let oldest = now.checked_sub(Duration::from_hours(24 * u64::from(keep.days))).unwrap_or(jiff::Timestamp::MIN);
+    let (mut doomed, spared): (Vec<_>, Vec<_>) =
+        candidates.into_iter().partition(|run| run.began < oldest && run.place > keep.runs);
+    total = total.saturating_sub(doomed.iter().map(|run| run.bytes).sum());
+    for run in spared {
+        if total <= keep.bytes {
+            break;
+        }
+        total = total.saturating_sub(run.bytes);
+        doomed.push(run);
+    }
+    doomed.sort_by(|a, b| (a.began, &a.job).cmp(&(b.began, &b.job)));
+    doomed
+}
+
+fn remove(connection: &mut Connection, runs: &[Candidate]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for run in runs {
+        // A run may have become the last good one of a step since it was chosen: then it stays.
+        let held = "SELECT 1 FROM keys WHERE job = ?1";
+        if transaction.prepare_cached(held)?.query_row([&run.job], |_| Ok(())).optional()?.is_some() {
+            continue;
+        }
+        for table in ["events", "steps", "runs"] {
+            transaction.prepare_cached(&format!("DELETE FROM {table} WHERE job = ?1"))?.execute(params![run.job])?;
+        }
+    }
+    transaction.commit()
+}
+
+/// Folders of logs whose run is in no history, and that are old enough for it not to be about to begin.
+fn strays(logs: &Path, connection: &Connection, now: jiff::Timestamp) -> rusqlite::Result<Vec<String>> {
+    let names = std::fs::read_dir(logs).into_iter().flatten().flatten().filter_map(|entry| {
+        let changed = jiff::Timestamp::try_from(entry.metadata().ok()?.modified().ok()?).ok()?;
+        let age = Duration::try_from(now.duration_since(changed)).ok()?;
+        (age > STRAY).then(|| entry.file_name().into_string().ok())?
+    });
+    let names: Vec<String> = names.collect();
+    let mut statement = connection.prepare("SELECT job FROM runs")?;
+    let known: HashSet<String> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let mut strays: Vec<String> = names.into_iter().filter(|name| !known.contains(name)).collect();
+    strays.sort();
+    Ok(strays)
+}
+
+fn remove_logs(folder: &Path) -> Result<(), StoreError> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StoreError::io(folder, &error)),
+        _ => Ok(()),
+    }
+}
+
+/// How many bytes the files below a folder have.
+fn size_of(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let size = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => size_of(&entry.path()),
+        Ok(meta) => meta.len(),
+        Err(_) => 0,
+    };
+    entries.map(size).sum()
+}
+
+/// How many bytes of the database are in use.
+fn used(connection: &Connection) -> rusqlite::Result<u64> {
+    let sql = "SELECT (page_count - freelist_count) * page_size
+               FROM pragma_page_count, pragma_freelist_count, pragma_page_size";
+    connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
+}
+
+/// Gives what is not in use any more back to the system, if that is much and no run waits for it.
+fn shrink(connection: &Connection) -> rusqlite::Result<()> {
+    let much = "SELECT freelist_count * 4 > page_count AND NOT EXISTS (SELECT 1 FROM runs WHERE state = 'RUNNING')
+                FROM pragma_freelist_count, pragma_page_count";
+    if connection.query_row(much, [], |row| row.get(0))? {
+        connection.execute_batch("VACUUM")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
