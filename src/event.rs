@@ -193,6 +193,8 @@ pub enum Outcome {
     Built,
     /// It was built, and came out as it was.
     Same,
+    /// It was not built: its outputs were there, and count as built from now on.
+    Adopted,
     /// It failed.
     Failed,
     /// It was stopped.

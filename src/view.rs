@@ -205,6 +205,7 @@ impl RunView {
         let (count, state) = match ended.outcome {
             Outcome::Built => (&mut self.counts.built, StepState::Built),
             Outcome::Same => (&mut self.counts.same, StepState::Same),
+            Outcome::Adopted => (&mut self.counts.current, StepState::Current),
             Outcome::Failed => (&mut self.counts.failed, StepState::Failed),
             Outcome::Stopped => (&mut self.counts.stopped, StepState::Stopped),
         };

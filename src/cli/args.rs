@@ -96,6 +96,13 @@ pub enum Command {
         after_help = "Examples:\n  kiln serve                               all pipeline files here, on 127.0.0.1:11200\n  kiln serve -f a.toml -f b.toml           two projects\n  kiln serve --listen 127.0.0.1:0          on a free port; the first line of the output says which\n  kiln serve --api-key-file keys.toml      with keys of its own for each user\n  echo $KEY | kiln serve --hash-key        what a key file holds of a key"
     )]
     Serve(ServeArgs),
+    /// Take outputs that are already there as built, so that moving to Kiln rebuilds nothing
+    #[command(
+        after_help = "Outputs that are there count as built from their inputs, code and settings as they are now. Without targets this takes \
+what Kiln has never built; with targets also what is out of date, and tasks. Nothing is run, no output is changed. It stands in \
+`kiln jobs list` as a run of its own.\n\nExamples:\n  kiln adopt --dry-run    only say what would be taken\n  kiln adopt              all outputs that are there and that Kiln has not built\n  kiln adopt orders       `orders` as it is, although its code was changed (a comment, say)"
+    )]
+    Adopt(AdoptArgs),
     /// Take old runs out of the history, with their logs
     #[command(
         after_help = "A run is removed when it is older than --keep-days and not among the newest --keep-runs of its pipeline. What is \
@@ -279,6 +286,26 @@ pub struct WhyArgs {
     /// How
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+}
+
+/// `kiln adopt`
+#[derive(Debug, Args)]
+pub struct AdoptArgs {
+    /// What to take: NAME, +NAME (with all above it), NAME+ (with all below it), tag:TAG [default: all never built]
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<String>,
+    /// The engine [default: that of the file, else local]
+    #[arg(long, value_name = "NAME")]
+    pub engine: Option<String>,
+    /// Replace a variable of the file
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    pub var: Vec<(String, String)>,
+    /// Replace the project key of the file
+    #[arg(long, value_name = "KEY")]
+    pub project: Option<String>,
+    /// Only say what would be taken
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
 }
 
 /// `kiln gc`

@@ -1,6 +1,7 @@
 //! The command line: one file for each command. Only here is the environment read and are mistakes rendered.
 
 mod abort;
+mod adopt;
 pub mod args;
 mod check;
 mod fail;
@@ -122,6 +123,7 @@ fn dispatch(context: &Context, command: Command) -> Result<u8, Fail> {
         Command::Why(args) => why::why(context, &args),
         Command::Jobs(jobs) => jobs::jobs(context, jobs),
         Command::Serve(args) => serve::serve(context, &args),
+        Command::Adopt(args) => adopt::adopt(context, &args),
         Command::Gc(args) => gc::gc(context, &args),
         Command::Schema { what } => schema::schema(what),
         Command::Init => init::init(context),

@@ -33,7 +33,7 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     let mut planned = session.plan(true)?;
     planned.seen.extend(early);
     let ticket = new_job(&session)?;
-    let origin = Origin { by: context.surroundings.user(), again: again(context, args) };
+    let origin = Origin { by: context.surroundings.user(), again: command(context, &args.wanted.var) };
     let ready = Ready::make(&session, planned, ticket, policy(args, &session), origin)?;
     let to_stdout = args.events.as_deref() == Some(Path::new("-"));
     let reporters = reporters(context, &session, args, events, to_stdout);
@@ -80,7 +80,7 @@ fn policy(args: &RunArgs, session: &Session) -> Policy {
 }
 
 /// How this command would be given again for other targets.
-fn again(context: &Context, args: &RunArgs) -> String {
+pub(crate) fn command(context: &Context, vars: &[(String, String)]) -> String {
     let mut words = vec!["kiln".to_owned(), "run".to_owned()];
     let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
     if let Some(file) = &context.file {
@@ -89,7 +89,7 @@ fn again(context: &Context, args: &RunArgs) -> String {
     if let Some(state) = &context.state {
         option("--state", state.display().to_string());
     }
-    for (name, value) in &args.wanted.var {
+    for (name, value) in vars {
         option("--var", format!("{name}={value}"));
     }
     crate::pipeline::template::command_line(&words)

@@ -1,5 +1,6 @@
 //! What would be built, in which order and why. Pure: what is on disk and what was built before comes in as data.
 
+pub mod adopt;
 pub mod decide;
 pub mod estimate;
 pub mod facts;

@@ -105,6 +105,7 @@ pub(crate) fn ended_state(outcome: Outcome) -> StepState {
     match outcome {
         Outcome::Built => StepState::Built,
         Outcome::Same => StepState::Same,
+        Outcome::Adopted => StepState::Current,
         Outcome::Failed => StepState::Failed,
         Outcome::Stopped => StepState::Stopped,
     }

@@ -1,5 +1,6 @@
 //! From a file and a request to a plan: what the command line and the server share. Reads no environment and no arguments.
 
+pub(crate) mod adopt;
 mod dead;
 pub(crate) mod fail;
 pub(crate) mod load;
@@ -122,12 +123,19 @@ impl Session {
         &self.loaded.pipeline
     }
 
-    /// Looks at what is there and at what was built before, and decides.
-    pub(crate) fn plan(&self, probes: bool) -> Result<Planned, Fail> {
+    /// Looks at what was built before, and at what is there.
+    pub(crate) fn look(&self, probes: bool) -> Result<(Known, Observed), Fail> {
         let mut known = known(&self.state, &self.pipeline().name)?;
+        let looked = self.engine.observe(&self.wanted(), probes);
+        let mut observed = looked.map_err(|problems| self.mistakes(problems))?;
+        known.history = dead::settle(&known.dead, self.pipeline(), &mut observed.facts, known.history);
+        Ok((known, observed))
+    }
+
+    /// Looks, and decides.
+    pub(crate) fn plan(&self, probes: bool) -> Result<Planned, Fail> {
+        let (known, Observed { facts, seen }) = self.look(probes)?;
         let mistakes = |problems| self.mistakes(problems);
-        let Observed { mut facts, seen } = self.engine.observe(&self.wanted(), probes).map_err(mistakes)?;
-        known.history = dead::settle(&known.dead, self.pipeline(), &mut facts, known.history);
         let history = known.history.as_ref();
         let basis = Basis { pipeline: self.pipeline(), facts: &facts, history, mode: self.selection.mode };
         let plan = Plan::make(&basis, &self.loaded.graph, &self.selection, &known.durations).map_err(mistakes)?;

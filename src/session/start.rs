@@ -11,6 +11,7 @@ use crate::base::text::count;
 use crate::engine::api::{Engine, Work};
 use crate::event::{PlannedStep, RunStarted};
 use crate::fault::fault;
+use crate::plan::Step;
 use crate::plan::estimate::{estimate, remaining};
 use crate::plan::reason::Action;
 use crate::process::Process;
@@ -276,7 +277,6 @@ impl Steps {
         let mut steps = Self { works: Vec::new(), setup: Vec::new(), events: Vec::new() };
         let mut problems = Vec::new();
         for step in planned.plan.active() {
-            let recipe = &session.pipeline().recipes[step.id];
             match session.engine.prepare(step.id) {
                 Err(found) => problems.extend(found),
                 Ok(work) => {
@@ -286,23 +286,29 @@ impl Steps {
                     steps.works.push(work);
                 }
             }
-            steps.events.push(PlannedStep {
-                id: recipe.name.clone(),
-                outputs: session.pipeline().output_names(step.id).map(str::to_owned).collect(),
-                stage: step.stage,
-                action: step.action,
-                reasons: step.reasons.clone(),
-                expected_ms: step.expected_ms,
-                place: session.loaded.place(recipe.span.start),
-                attempts: recipe.retry.attempts(),
-            });
+            steps.events.push(planned_step(session, step));
         }
         if problems.is_empty() { Ok(steps) } else { Err(Fail::Mistakes(session.loaded.source.clone(), problems)) }
     }
 }
 
+/// A step as the first event tells it.
+pub(super) fn planned_step(session: &Session, step: &Step) -> PlannedStep {
+    let recipe = &session.pipeline().recipes[step.id];
+    PlannedStep {
+        id: recipe.name.clone(),
+        outputs: session.pipeline().output_names(step.id).map(str::to_owned).collect(),
+        stage: step.stage,
+        action: step.action,
+        reasons: step.reasons.clone(),
+        expected_ms: step.expected_ms,
+        place: session.loaded.place(recipe.span.start),
+        attempts: recipe.retry.attempts(),
+    }
+}
+
 /// The first event.
-fn started(session: &Session, planned: &Planned, origin: Origin, steps: Vec<PlannedStep>) -> RunStarted {
+pub(super) fn started(session: &Session, planned: &Planned, origin: Origin, steps: Vec<PlannedStep>) -> RunStarted {
     let pipeline = session.pipeline();
     let estimate = estimate(&planned.plan, &session.loaded.graph, session.schedule, session.jobs);
     RunStarted {

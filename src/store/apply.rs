@@ -140,13 +140,14 @@ fn run_begun(connection: &Connection, stamped: &Stamped, started: &RunStarted, s
 
 fn step_ended(connection: &Connection, stamped: &Stamped, ended: &StepEnded) -> Result<()> {
     let job = stamped.job.as_str();
-    let word = match ended.outcome {
-        Outcome::Built => "built",
-        Outcome::Same => "same",
-        Outcome::Failed => "failed",
-        Outcome::Stopped => "stopped",
+    let (word, column) = match ended.outcome {
+        Outcome::Built => ("built", "built"),
+        Outcome::Same => ("same", "same"),
+        Outcome::Adopted => ("adopted", "current"),
+        Outcome::Failed => ("failed", "failed"),
+        Outcome::Stopped => ("stopped", "stopped"),
     };
-    count(connection, job, word)?;
+    count(connection, job, column)?;
     if ended.flaky {
         count(connection, job, "flaky")?;
     }
@@ -160,6 +161,9 @@ fn step_ended(connection: &Connection, stamped: &Stamped, ended: &StepEnded) -> 
                SELECT pipeline, ?2, ?3, ?4, job, ?5, ?6 FROM runs WHERE job = ?1";
     let (outputs, parts) = (json(&record.outputs)?, json(&record.parts)?);
     run(connection, sql, params![job, ended.step, record.key.to_string(), time(stamped.at), outputs, parts])?;
+    if ended.outcome == Outcome::Adopted {
+        return Ok(()); // it took no time, and says nothing about how long a build takes
+    }
     let sql = "INSERT INTO durations (pipeline, step, ms) SELECT pipeline, ?2, ?3 FROM runs WHERE job = ?1
                ON CONFLICT (pipeline, step) DO UPDATE SET ms = (ms + excluded.ms + 1) / 2";
     run(connection, sql, params![job, ended.step, integer(ended.took_ms)])

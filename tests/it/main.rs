@@ -6,6 +6,7 @@
 )]
 
 mod abort;
+mod adopt;
 mod checker;
 mod crash;
 mod draw;

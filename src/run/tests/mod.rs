@@ -310,5 +310,6 @@ fn word(outcome: Outcome) -> &'static str {
         Outcome::Same => "same",
         Outcome::Failed => "failed",
         Outcome::Stopped => "stopped",
+        Outcome::Adopted => "adopted",
     }
 }

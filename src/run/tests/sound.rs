@@ -137,6 +137,7 @@ impl Replay<'_> {
         let fits = match ended.outcome {
             Outcome::Built | Outcome::Same | Outcome::Stopped => self.seen[i] == Seen::Begun,
             Outcome::Failed => matches!(self.seen[i], Seen::Begun | Seen::Again(_)),
+            Outcome::Adopted => false,
         };
         ensure(fits, || format!("{} is {:?} although it is {:?}", ended.step, ended.outcome, self.seen[i]))?;
         let there = matches!(ended.outcome, Outcome::Built | Outcome::Same);

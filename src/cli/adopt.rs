@@ -1,0 +1,53 @@
+//! `kiln adopt`: takes outputs that are already there as built, and says which.
+
+use crate::base::id::RecipeId;
+use crate::base::text::count;
+use crate::cli::args::AdoptArgs;
+use crate::cli::{Context, find, print, run};
+use crate::exit;
+use crate::plan::adopt::Adoption;
+use crate::session::adopt::{look, take};
+use crate::session::fail::Fail;
+use crate::session::start::Origin;
+use crate::session::{Request, Session};
+
+pub(crate) fn adopt(context: &Context, args: &AdoptArgs) -> Result<u8, Fail> {
+    let file = find::find(context.file.as_deref(), &context.surroundings)?;
+    let request = Request {
+        targets: args.targets.clone(),
+        vars: args.var.clone(),
+        project: args.project.clone(),
+        engine: args.engine.clone(),
+        mode: Some(crate::base::job::BuildMode::Smart),
+        ..Request::default()
+    };
+    let session = Session::open(&context.site(), &file, &request)?;
+    let (job, adoption) = if args.dry_run {
+        (None, look(&session)?)
+    } else {
+        let again = run::command(context, &args.var);
+        take(&session, Origin { by: context.surroundings.user(), again })?
+    };
+    let kept = job.map(|job| format!("kept as {job}\n")).unwrap_or_default();
+    print(&(told(&session, &adoption, args.dry_run) + &kept))?;
+    Ok(exit::OK)
+}
+
+fn told(session: &Session, adoption: &Adoption, dry: bool) -> String {
+    let name = |id: RecipeId| session.pipeline().recipes[id].name.as_str();
+    let ids = adoption.taken.iter().map(|(step, _)| step.id).chain(adoption.left.iter().map(|(id, _)| *id));
+    let width = ids.map(|id| name(id).chars().count()).max().unwrap_or_default();
+    let taken = adoption.taken.iter().map(|(step, record)| {
+        let paths: Vec<_> = record.outputs.iter().filter_map(|output| output.path.as_deref()).collect();
+        format!("  took  {:<width$}  {}", name(step.id), paths.join(", "))
+    });
+    let left = adoption.left.iter().map(|(id, why)| format!("  left  {:<width$}  {why}", name(*id)));
+    let lines: String = taken.chain(left).map(|line| format!("{}\n", line.trim_end())).collect();
+    let verb = if dry { "would take" } else { "took" };
+    format!(
+        "{lines}{verb} {}, left {}, {} up to date\n",
+        count(adoption.taken.len(), "step"),
+        adoption.left.len(),
+        adoption.current.len()
+    )
+}

@@ -1,0 +1,112 @@
+//! Which outputs that are already there may count as built, and with which records. Pure; changes nothing.
+
+use std::fmt;
+
+use crate::base::id::RecipeId;
+use crate::graph::Graph;
+use crate::plan::Step;
+use crate::plan::decide::{Basis, Input, Verdict};
+use crate::plan::facts::Content;
+use crate::plan::key;
+use crate::plan::reason::{Action, Reason};
+use crate::plan::record::{OutputRecord, Record};
+use crate::select::{Selection, Want};
+
+/// What comes of the wanted steps, in run order.
+#[derive(Clone, Debug, Default)]
+pub struct Adoption {
+    /// Those whose outputs count as built, with their records.
+    pub taken: Vec<(Step, Record)>,
+    /// Those that are up to date anyway.
+    pub current: Vec<Step>,
+    /// Those that could not be taken.
+    pub left: Vec<(RecipeId, Refusal)>,
+}
+
+/// Why the outputs of a step do not count as built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// This output is not there.
+    NoOutput(String),
+    /// This input is not there.
+    NoInput(String),
+    /// Nothing can be seen of this node.
+    Unseen(String),
+    /// Whether a task was done cannot be seen; it was not named.
+    Task,
+    /// It was built before and is out of date; it was not named.
+    Stale(Vec<Reason>),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoOutput(node) => write!(f, "{node} is not there"),
+            Self::NoInput(node) => write!(f, "its input {node} is not there"),
+            Self::Unseen(node) => write!(f, "the content of {node} cannot be seen: it has neither a path nor a digest"),
+            Self::Task => f.write_str("a task leaves nothing to see: name it if it was done"),
+            Self::Stale(reasons) => {
+                let reasons: Vec<_> = reasons.iter().take(2).map(ToString::to_string).collect();
+                write!(f, "it was built before; name it to take it all the same: {}", reasons.join("; "))
+            }
+        }
+    }
+}
+
+/// Decides about every wanted step. Only what is named is taken although it was built before, or is a task.
+#[must_use]
+pub fn adopt(basis: &Basis<'_>, graph: &Graph, selection: &Selection) -> Adoption {
+    let mut adoption = Adoption::default();
+    for id in graph.order.iter().copied().filter(|id| selection.want[*id] != Want::No) {
+        let named = selection.want[id] == Want::Target && !selection.targets.is_empty();
+        let step = |action, reasons| Step { id, stage: graph.stage[id], action, reasons, expected_ms: None };
+        let reasons = match basis.decide(id, &|node| basis.seen(node)) {
+            Verdict::Skip => {
+                adoption.current.push(step(Action::Skip, Vec::new()));
+                continue;
+            }
+            Verdict::Lacks(node) => {
+                let node = basis.pipeline.nodes[node].name.clone();
+                adoption.left.push((id, Refusal::NoInput(node)));
+                continue;
+            }
+            Verdict::Build(reasons) | Verdict::Maybe(reasons) => reasons,
+        };
+        match record(basis, id, named, &reasons) {
+            Ok(record) => adoption.taken.push((step(Action::Build, reasons), record)),
+            Err(refusal) => adoption.left.push((id, refusal)),
+        }
+    }
+    adoption
+}
+
+fn record(basis: &Basis<'_>, id: RecipeId, named: bool, reasons: &[Reason]) -> Result<Record, Refusal> {
+    let recipe = &basis.pipeline.recipes[id];
+    let mut outputs = Vec::new();
+    for node in &recipe.outputs {
+        let named = &basis.pipeline.nodes[*node];
+        match basis.facts.nodes[*node] {
+            Content::Missing => return Err(Refusal::NoOutput(named.name.clone())),
+            Content::AsRecorded | Content::NotProbed => return Err(Refusal::Unseen(named.name.clone())),
+            Content::Is(digest) => {
+                outputs.push(OutputRecord { node: named.name.clone(), path: named.path.clone(), digest });
+            }
+        }
+    }
+    if !named && basis.history.last(&recipe.name).is_some() {
+        return Err(Refusal::Stale(reasons.to_vec()));
+    }
+    if !named && outputs.is_empty() {
+        return Err(Refusal::Task);
+    }
+    let known = |node| match basis.seen(node) {
+        Input::Is(digest) => Some(digest),
+        Input::Pending | Input::NotProbed | Input::Missing => None,
+    };
+    if let Some(unknown) = recipe.inputs.iter().find(|node| known(**node).is_none()) {
+        return Err(Refusal::Unseen(basis.pipeline.nodes[*unknown].name.clone()));
+    }
+    let own = &basis.facts.recipes[id];
+    let (key, parts) = (key::key(basis.pipeline, id, own, &known), key::parts(basis.pipeline, id, own, &known));
+    Ok(Record { key, parts, outputs })
+}

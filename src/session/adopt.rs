@@ -1,0 +1,67 @@
+//! Takes outputs that are there as built: a run of its own in the history, in which nothing is started. Does not know how
+//! that is told.
+
+use crate::base::job::{JobId, JobState};
+use crate::engine::api::Observed;
+use crate::event::{Counts, Event, Outcome, RunEnded, Stamped, StepEnded, VERSION};
+use crate::plan::Plan;
+use crate::plan::adopt::{Adoption, adopt as decide};
+use crate::plan::decide::Basis;
+use crate::report::api::Journal;
+use crate::session::fail::Fail;
+use crate::session::start::{Origin, Ticket, finish_the_dead, lock, new_job, open_journal, planned_step, started};
+use crate::session::{Planned, Session};
+
+/// Why such a run ended as it did.
+pub(crate) const ADOPTED: &str = "adopted";
+
+/// What can be taken. Reads only.
+pub(crate) fn look(session: &Session) -> Result<Adoption, Fail> {
+    Ok(look_closely(session)?.1)
+}
+
+fn look_closely(session: &Session) -> Result<(Planned, Adoption), Fail> {
+    let (known, Observed { facts, seen }) = session.look(true)?;
+    let (pipeline, history) = (session.pipeline(), known.history.as_ref());
+    let basis = Basis { pipeline, facts: &facts, history, mode: session.selection.mode };
+    let adoption = decide(&basis, &session.loaded.graph, &session.selection);
+    let steps = adoption.current.iter().chain(adoption.taken.iter().map(|(step, _)| step)).cloned().collect();
+    Ok((Planned { plan: Plan { steps }, facts, seen, known }, adoption))
+}
+
+/// Takes what can be taken, and says under which id; none where there was nothing to take.
+pub(crate) fn take(session: &Session, origin: Origin) -> Result<(Option<JobId>, Adoption), Fail> {
+    let _lock = lock(session, false, |_| {})?;
+    let (mut writer, _committed) = open_journal(&session.state)?;
+    finish_the_dead(session, &mut writer)?;
+    let (planned, adoption) = look_closely(session)?;
+    if adoption.taken.is_empty() {
+        writer.close().map_err(|error| Fail::because("the history could not be closed", &error))?;
+        return Ok((None, adoption));
+    }
+    let Ticket { job, began: at, .. } = new_job(session)?;
+    let steps = adoption.taken.iter().map(|(step, _)| planned_step(session, step)).collect();
+    let first = Event::RunStarted(Box::new(started(session, &planned, origin, steps)));
+    let ended = adoption.taken.iter().map(|(step, record)| {
+        let step = session.pipeline().recipes[step.id].name.clone();
+        let (outcome, record) = (Outcome::Adopted, Some(record.clone()));
+        Event::StepEnded(Box::new(StepEnded {
+            step,
+            attempt: 0,
+            outcome,
+            took_ms: 0,
+            record,
+            failure: None,
+            flaky: false,
+        }))
+    });
+    let current = (adoption.taken.len() + adoption.current.len()) as u64;
+    let counts = Counts { current, ..Counts::default() };
+    let last = Event::RunEnded(RunEnded { state: JobState::Done, why: Some(ADOPTED.to_owned()), counts });
+    let events = std::iter::once(first).chain(ended).chain([last]).zip(0..);
+    let stamp = |(event, seq)| Stamped { version: VERSION, job: job.clone(), seq, at, elapsed_ms: 0, event };
+    let stamped = events.map(stamp).collect();
+    writer.append(stamped, planned.seen);
+    writer.close().map_err(|error| Fail::because("what was adopted could not be kept", &error))?;
+    Ok((Some(job), adoption))
+}

@@ -1,0 +1,122 @@
+//! `kiln adopt`: what is there counts as built, what is not is left, and the history tells it.
+
+use crate::support::{Project, lines, started};
+
+const PIPELINE: &str = r#"
+[dataset.raw]
+path = "raw"
+[dataset.a]
+path = "a"
+inputs = ["raw"]
+run = "echo built by kiln > {{ output }}"
+[folder.b]
+path = "b"
+inputs = ["a"]
+run = "echo built by kiln > {{ output }}/x"
+[dataset.c]
+path = "c"
+inputs = ["a"]
+run = "echo built by kiln > {{ output }}"
+[dataset.d]
+path = "d"
+inputs = ["c"]
+run = "echo built by kiln > {{ output }}"
+[task.tell]
+inputs = ["a"]
+run = "true"
+"#;
+
+/// A project whose outputs another tool has made, but for `c`.
+fn moved() -> Project {
+    let project = Project::new(PIPELINE);
+    for path in ["raw", "a", "b/x", "d"] {
+        project.write(path, format!("{path} of another tool\n"));
+    }
+    project
+}
+
+#[test]
+fn what_is_there_is_taken_and_not_built() {
+    let project = moved();
+    let before = project.tree();
+    let dry = project.expect(0, &["adopt", "--dry-run"]).out;
+    assert!(dry.ends_with("would take 2 steps, left 3, 0 up to date\n"), "{dry}");
+    assert!(!project.exists(".kiln"), "a dry run keeps nothing");
+    let said = project.expect(0, &["adopt"]).out;
+    for line in [
+        "  took  a     a\n",
+        "  took  b     b\n",
+        "  left  c     c is not there\n",
+        "  left  d     its input c is not there\n",
+        "  left  tell  a task leaves nothing to see: name it if it was done\n",
+        "took 2 steps, left 3, 0 up to date\nkept as build_p_",
+    ] {
+        assert!(said.contains(line), "{line}\n{said}");
+    }
+    assert_eq!(project.tree(), before, "no output is touched");
+    let run = project.expect(0, &["run", "--events", "-"]);
+    assert_eq!(started(&run.out), ["c", "d", "tell"]);
+    assert_eq!(project.read("a"), "a of another tool\n");
+}
+
+#[test]
+fn it_stands_in_the_history_as_a_run_of_its_own() {
+    let project = moved();
+    project.expect(0, &["adopt"]);
+    let list = project.expect(0, &["jobs", "list", "--format", "json"]).out;
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    assert_eq!(
+        (&list[0]["state"], &list[0]["why"], &list[0]["current"]),
+        (&"DONE".into(), &"adopted".into(), &2.into())
+    );
+    let events = lines(&project.expect(0, &["jobs", "show", "last", "--format", "json"]).out);
+    let ended: Vec<_> = events.iter().filter(|event| event["type"] == "step_ended").collect();
+    assert_eq!(ended.len(), 2);
+    assert!(ended.iter().all(|event| event["outcome"] == "adopted" && event["record"]["key"].is_string()));
+    // It says nothing about how long a build takes.
+    let plan = project.expect(0, &["plan", "a", "--mode", "forced", "--format", "json"]).out;
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    assert_eq!(plan["steps"][0]["expected_ms"], serde_json::Value::Null);
+    // A change is noticed as after a build.
+    project.write("raw", "another\n");
+    let why = project.expect(0, &["why", "a"]).out;
+    assert!(why.contains("input changed: raw") && why.contains("adopted"), "{why}");
+}
+
+#[test]
+fn what_was_built_before_is_taken_only_by_name() {
+    let project = moved();
+    project.expect(0, &["run"]);
+    project.write("pipeline.toml", project.read("pipeline.toml").replace("> {{ output }}\"", "| tee {{ output }}\""));
+    let said = project.expect(0, &["adopt"]).out;
+    assert!(said.contains("it was built before; name it to take it all the same: command changed"), "{said}");
+    assert!(said.ends_with("took 0 steps, left 3, 2 up to date\n"), "{said}");
+    let said = project.expect(0, &["adopt", "a", "tell"]).out;
+    assert!(said.contains("took 1 step, left 0, 1 up to date\n"), "{said}");
+    let run = project.expect(0, &["run", "--events", "-"]);
+    assert_eq!(started(&run.out), ["c", "d"]);
+}
+
+#[test]
+fn a_task_that_was_done_is_taken_by_name() {
+    let project = moved();
+    project.expect(0, &["adopt", "tell"]);
+    let run = project.expect(0, &["run", "tell", "--events", "-"]);
+    assert_eq!(started(&run.out), [] as [&str; 0]);
+}
+
+#[test]
+fn it_waits_for_no_run_that_goes_on_and_mends_one_that_died() {
+    let project = moved();
+    let said = project.expect(2, &["adopt", "nothing"]);
+    assert!(said.err.contains("unknown target `nothing`"), "{}", said.err);
+    project.expect(0, &["run"]);
+    let store = rusqlite::Connection::open(project.path(".kiln/kiln.db")).unwrap();
+    store
+        .execute_batch("UPDATE runs SET state = 'RUNNING', ended = NULL; DELETE FROM events WHERE type = 'run_ended'")
+        .unwrap();
+    drop(store);
+    project.expect(0, &["adopt", "tell"]);
+    let list = project.expect(0, &["jobs", "list", "--format", "json"]).out;
+    assert!(list.contains("ABORTED") && !list.contains("RUNNING"), "{list}");
+}
