@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::base::job::{BuildMode, JobState, Schedule};
 use crate::base::text::{parse_duration, parse_size};
@@ -56,7 +57,7 @@ pub enum Color {
 pub enum Command {
     /// Build what is out of date, stage by stage, and wait for it
     #[command(
-        after_help = "Examples:\n  kiln run                     all that is out of date\n  kiln run orders              `orders` and what it is made from\n  kiln run orders+             `orders` and all that is made from it\n  kiln run tag:daily -j 8 -k   all nodes with a tag, 8 at once, going on after failures\n  kiln run --mode forced       everything, whatever its state\n  kiln run -n                  only say what would be built (the same as `kiln plan`)"
+        after_help = "Examples:\n  kiln run                     all that is out of date\n  kiln run orders              `orders` and what it is made from\n  kiln run orders+             `orders` and all that is made from it\n  kiln run tag:daily -j 8 -k   all nodes with a tag, 8 at once, going on after failures\n  kiln run --mode forced       everything, whatever its state\n  kiln run --failed            what the last run did not get done\n  kiln run -n                  only say what would be built (the same as `kiln plan`)"
     )]
     Run(RunArgs),
     /// Show what would be built, in which order and why; changes nothing
@@ -111,6 +112,26 @@ nor one that holds the last good build of a step. `kiln run` does the same by it
 time is a day ago.\n\nExamples:\n  kiln gc --dry-run                    only say what would go\n  kiln gc --keep-days 7 --keep-runs 20\n  kiln gc --max-bytes 500MB            before `.kiln/` goes into a CI cache"
     )]
     Gc(GcArgs),
+    /// Print what makes a shell complete the commands and options of Kiln
+    #[command(
+        after_help = "Examples:\n  kiln completions bash > ~/.local/share/bash-completion/completions/kiln\n  kiln completions zsh > ~/.zfunc/_kiln        with `fpath+=~/.zfunc` before `compinit`\n  kiln completions fish > ~/.config/fish/completions/kiln.fish"
+    )]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Print the manual page of Kiln or of a command, or write all of them
+    #[command(
+        after_help = "Examples:\n  kiln man run | man -l -                      read one\n  kiln man --into ~/.local/share/man/man1      from then on `man kiln` and `man kiln-run` work"
+    )]
+    Man {
+        /// The command, such as `run` or `jobs list` [default: Kiln itself]
+        #[arg(conflicts_with = "into")]
+        command: Vec<String>,
+        /// Write all pages into this folder
+        #[arg(long, value_name = "DIR")]
+        into: Option<PathBuf>,
+    },
     /// Print the JSON Schema of a format
     Schema {
         /// Which
@@ -191,6 +212,9 @@ pub struct RunArgs {
     /// Only say what would be built; the same as `kiln plan`
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+    /// Build what run ID did not get done: the steps that failed, were stopped or were not started [default: the last run]
+    #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "last", conflicts_with = "targets")]
+    pub failed: Option<String>,
     /// Go on with what does not need a failed step
     #[arg(short, long, conflicts_with_all = ["max_fail", "fail_fast"])]
     pub keep_going: bool,

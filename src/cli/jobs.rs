@@ -62,7 +62,8 @@ fn time(option: &str, text: &str) -> Result<jiff::Timestamp, Fail> {
     })
 }
 
-struct History {
+/// The history in a state's folder.
+pub(crate) struct History {
     state: PathBuf,
     reader: Option<Reader>,
 }
@@ -74,9 +75,22 @@ fn store(error: StoreError) -> Fail {
 impl History {
     /// The history beside the pipeline file, or in `--state`.
     fn open(context: &Context) -> Result<Self, Fail> {
-        let state = state_folder(context)?;
+        Self::at(state_folder(context)?)
+    }
+
+    pub(crate) fn at(state: PathBuf) -> Result<Self, Fail> {
         let reader = Reader::open(&state).map_err(store)?;
         Ok(Self { state, reader })
+    }
+
+    /// What the events of a run tell. `last` is the last one of a pipeline, where one is named.
+    pub(crate) fn view(&self, id: &str, pipeline: Option<&str>) -> Result<RunView, Fail> {
+        let (reader, mut row) = self.find(id)?;
+        if let Some(pipeline) = pipeline.filter(|_| id == "last") {
+            let last = reader.last_run(pipeline).map_err(store)?;
+            row = last.ok_or_else(|| Fail::Usage(format!("`{pipeline}` has no run yet"), None))?;
+        }
+        Ok(RunView::fold(&reader.events(&row.id, 0).map_err(store)?))
     }
 
     fn list(&self, context: &Context, filter: &RunFilter, format: Format) -> Result<u8, Fail> {

@@ -5,11 +5,13 @@ mod adopt;
 pub mod args;
 mod check;
 mod fail;
+mod failed;
 mod find;
 mod gc;
 mod init;
 mod jobs;
 mod list;
+mod manual;
 mod plan;
 mod run;
 mod schema;
@@ -125,6 +127,8 @@ fn dispatch(context: &Context, command: Command) -> Result<u8, Fail> {
         Command::Serve(args) => serve::serve(context, &args),
         Command::Adopt(args) => adopt::adopt(context, &args),
         Command::Gc(args) => gc::gc(context, &args),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { command, into } => manual::man(&command, into.as_deref()),
         Command::Schema { what } => schema::schema(what),
         Command::Init => init::init(context),
     }

@@ -2,7 +2,7 @@
 
 use crate::base::job::JobState;
 use crate::cli::args::{PlanArgs, PlanFormat, RunArgs};
-use crate::cli::{Context, find, print};
+use crate::cli::{Context, failed, find, print};
 use crate::draw::collapse::collapse;
 use crate::draw::picture::{Picture, picture};
 use crate::draw::{svg, text as diagram};
@@ -21,7 +21,10 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<u8, Fail> {
         return Err(Fail::Usage("--collapse is for pictures".to_owned(), Some(help)));
     }
     let file = find::find(context.file.as_deref(), &context.surroundings)?;
-    let session = Session::open(&context.site(), &file, &args.wanted.request())?;
+    show(context, &Session::open(&context.site(), &file, &args.wanted.request())?, args)
+}
+
+fn show(context: &Context, session: &Session, args: &PlanArgs) -> Result<u8, Fail> {
     let planned = session.plan(!args.no_probes)?;
     let graph = &session.loaded.graph;
     let estimate = estimate(&planned.plan, graph, session.schedule, session.jobs);
@@ -38,9 +41,9 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<u8, Fail> {
             let json = serde_json::to_string_pretty(&json).map_err(|error| Fail::because("the plan", &error))?;
             print(&format!("{json}\n"))?;
         }
-        PlanFormat::Svg => print(&svg::svg(&drawn(&session, &planned, args)))?,
-        PlanFormat::Dot => print(&diagram::dot(&drawn(&session, &planned, args)))?,
-        PlanFormat::Mermaid => print(&diagram::mermaid(&drawn(&session, &planned, args)))?,
+        PlanFormat::Svg => print(&svg::svg(&drawn(session, &planned, args)))?,
+        PlanFormat::Dot => print(&diagram::dot(&drawn(session, &planned, args)))?,
+        PlanFormat::Mermaid => print(&diagram::mermaid(&drawn(session, &planned, args)))?,
     }
     let something = planned.plan.steps.iter().any(|step| step.action != Action::Skip);
     Ok(if args.check && something { exit::FAILED } else { exit::OK })
@@ -55,8 +58,10 @@ fn drawn(session: &Session, planned: &Planned, args: &PlanArgs) -> Picture {
 
 /// `kiln run -n`
 pub(crate) fn dry_run(context: &Context, args: RunArgs) -> Result<u8, Fail> {
-    plan(
+    let session = failed::session(context, &args)?;
+    show(
         context,
+        &session,
         &PlanArgs { wanted: args.wanted, format: PlanFormat::Text, collapse: None, check: false, no_probes: false },
     )
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::job::JobState;
 use crate::cli::args::{FailFast, RunArgs};
-use crate::cli::{Context, find, gc};
+use crate::cli::{Context, failed, gc};
 use crate::event::FailureCode;
 use crate::exit;
 use crate::report::api::Reporter;
@@ -22,8 +22,7 @@ use crate::view::{RunView, StepState};
 
 pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     let signals = Signals::catch().map_err(|error| Fail::because("signals cannot be caught", &error))?;
-    let file = find::find(context.file.as_deref(), &context.surroundings)?;
-    let session = Session::open(&context.site(), &file, &args.wanted.request())?;
+    let session = failed::session(context, args)?;
     let early = session.preflight()?;
     let events = args.events.as_deref().map(events_file).transpose()?;
     let told = |why: &str| drop(writeln!(io::stderr(), "waiting: {why}"));

@@ -12,6 +12,7 @@ mod crash;
 mod draw;
 mod edges;
 mod environment;
+mod failed;
 #[cfg(feature = "failpoints")]
 mod faults;
 mod gc;

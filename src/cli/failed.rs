@@ -1,0 +1,86 @@
+//! `kiln run --failed`: what an earlier run did not get done, as the targets of a new one.
+
+use std::collections::HashSet;
+
+use crate::base::job::BuildMode;
+use crate::base::text::count;
+use crate::cli::args::RunArgs;
+use crate::cli::jobs::History;
+use crate::cli::{Context, find, run, tell};
+use crate::exit;
+use crate::pipeline::types::Pipeline;
+use crate::session::fail::Fail;
+use crate::session::load::{Given, load};
+use crate::session::{Request, Session, state};
+use crate::view::{Head, RunView, StepState};
+
+/// What `kiln run` was asked for: targets, or with `--failed` the steps that a run did not get done.
+pub(crate) fn session(context: &Context, args: &RunArgs) -> Result<Session, Fail> {
+    let path = find::find(context.file.as_deref(), &context.surroundings)?;
+    let (site, request) = (context.site(), args.wanted.request());
+    let Some(id) = &args.failed else { return Session::open(&site, &path, &request) };
+    let loaded = load(&path, &Given { vars: &request.vars, project: request.project.as_deref() })?;
+    let history = History::at(state(&site, &loaded.root))?;
+    let view = history.view(id, Some(&loaded.pipeline.name))?;
+    let request = again(context, &loaded.pipeline, &view, request)?;
+    Session::of(&site, loaded, &request)
+}
+
+fn again(context: &Context, pipeline: &Pipeline, view: &RunView, request: Request) -> Result<Request, Fail> {
+    let Some(head) = &view.head else { return Err(Fail::Nothing("that run never began".to_owned())) };
+    if head.started.pipeline != pipeline.name {
+        let help = format!("name its file with --file; this one is `{}`", pipeline.name);
+        return Err(Fail::Usage(format!("{} is a run of `{}`", head.job, head.started.pipeline), Some(help)));
+    }
+    let (here, gone) = undone(pipeline, view);
+    if here.is_empty() {
+        let but = if gone.is_empty() { "got everything done" } else { "left nothing undone that the file still has" };
+        return Err(Fail::Nothing(format!("nothing was selected: {} {but}", head.job)));
+    }
+    if !gone.is_empty() {
+        note(&format!(
+            "{} left out, the file has no such steps any more: {}",
+            count(gone.len(), "step"),
+            gone.join(", ")
+        ));
+    }
+    warn_of_variables(context, head, &request);
+    let mode = request.mode.or(Some(mode(head.started.mode)));
+    Ok(Request { targets: here, mode, ..request })
+}
+
+/// The steps that have no good end, by whether the file still has them.
+fn undone(pipeline: &Pipeline, view: &RunView) -> (Vec<String>, Vec<String>) {
+    let names: HashSet<_> = pipeline.recipes.values().map(|recipe| recipe.name.as_str()).collect();
+    let open = view.steps.iter().filter(|step| match step.state {
+        StepState::Built | StepState::Same | StepState::Current => false,
+        StepState::Waiting
+        | StepState::Running
+        | StepState::Publishing
+        | StepState::Failed
+        | StepState::Stopped
+        | StepState::Skipped => true,
+    });
+    open.map(|step| step.plan.id.clone()).partition(|name| names.contains(name.as_str()))
+}
+
+/// A run that built whatever the state tries the same again, but not what is above: that it has built.
+fn mode(then: BuildMode) -> BuildMode {
+    match then {
+        BuildMode::Forced | BuildMode::Only => BuildMode::Only,
+        BuildMode::Smart | BuildMode::Missing => then,
+    }
+}
+
+/// Variables are not taken over: the command line says all that there is to know about a run.
+fn warn_of_variables(context: &Context, head: &Head, request: &Request) {
+    let vars = |command: &str| command.find(" --var ").map(|at| command[at..].to_owned());
+    let (then, now) = (&head.started.again, run::command(context, &request.vars));
+    if vars(then) != vars(&now) {
+        note(&format!("the variables are others than those of that run, which was `{then}`"));
+    }
+}
+
+fn note(text: &str) {
+    tell(&format!("note: {text}\n"), exit::OK);
+}

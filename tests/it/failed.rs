@@ -1,0 +1,110 @@
+//! `kiln run --failed`: builds what an earlier run did not get done. And what is made from the command line: completions,
+//! manual pages.
+
+use crate::support::{Project, started};
+
+const FOUR: &str = r#"
+[vars]
+ok = "no"
+[dataset.good]
+path = "good"
+run = "echo 1 > {{ output }}"
+[dataset.bad]
+path = "bad"
+run = "test -e fixed; echo {{ vars.ok }} > {{ output }}"
+[dataset.below]
+path = "below"
+inputs = ["bad"]
+run = "cat {{ inputs.bad }} > {{ output }}"
+[dataset.other]
+path = "other"
+run = "echo 2 > {{ output }}"
+"#;
+
+/// A project whose last run built `good` and left `bad` and `below` undone.
+fn broken() -> Project {
+    let project = Project::new(FOUR);
+    project.expect(1, &["run", "good", "below", "-k"]);
+    project
+}
+
+fn built(project: &Project, arguments: &[&str]) -> Vec<String> {
+    let arguments: Vec<_> = ["run", "--events", "-"].iter().chain(arguments).copied().collect();
+    started(&project.expect(0, &arguments).out)
+}
+
+#[test]
+fn what_failed_and_what_was_skipped_is_built_and_nothing_else() {
+    let project = broken();
+    let plan = project.expect(0, &["run", "-n", "--failed"]).out;
+    assert!(plan.contains("bad") && plan.contains("below") && !plan.contains("other"), "{plan}");
+    project.write("fixed", "");
+    assert_eq!(built(&project, &["--failed"]), ["bad", "below"]);
+    assert!(!project.exists("other"));
+    let said = project.expect(4, &["run", "--failed"]);
+    assert!(said.err.contains("got everything done"), "{}", said.err);
+}
+
+#[test]
+fn an_older_run_is_named_by_its_id() {
+    let project = broken();
+    let list = project.expect(0, &["jobs", "list", "--format", "json"]).out;
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    let id = list[0]["id"].as_str().unwrap().to_owned();
+    project.expect(0, &["run", "other"]);
+    project.expect(4, &["run", "--failed"]);
+    project.write("fixed", "");
+    assert_eq!(built(&project, &["--failed", &id]), ["bad", "below"]);
+    let said = project.expect(2, &["run", "--failed", "nonsense"]);
+    assert!(said.err.contains("there is no run `nonsense`"), "{}", said.err);
+    project.expect(2, &["run", "other", "--failed"]);
+}
+
+#[test]
+fn a_forced_run_is_tried_again_whatever_the_state_and_without_what_it_built() {
+    let project = Project::new(FOUR);
+    project.write("fixed", "");
+    project.expect(0, &["run"]);
+    std::fs::remove_file(project.path("fixed")).unwrap();
+    project.expect(1, &["run", "--mode", "forced", "-k"]);
+    project.write("fixed", "");
+    assert_eq!(built(&project, &["--failed"]), ["bad", "below"]);
+}
+
+#[test]
+fn steps_that_are_gone_and_other_variables_are_told() {
+    let project = Project::new(FOUR);
+    project.expect(1, &["run", "-k", "--var", "ok=yes"]);
+    project.write("pipeline.toml", project.read("pipeline.toml").replace("dataset.below", "dataset.renamed"));
+    project.write("fixed", "");
+    let said = project.expect(0, &["run", "--failed"]);
+    assert!(said.err.contains("1 step left out, the file has no such steps any more: below"), "{}", said.err);
+    assert!(said.err.contains("which was `kiln run --var ok=yes`"), "{}", said.err);
+    project.write("pipeline.toml", project.read("pipeline.toml").replace("name = \"p\"", "name = \"q\""));
+    let said = project.expect(2, &["run", "--failed", "p_"]);
+    assert!(said.err.contains("ids of 2 runs"), "{}", said.err);
+    let said = project.expect(2, &["run", "--failed"]);
+    assert!(said.err.contains("`q` has no run yet"), "{}", said.err);
+}
+
+#[test]
+fn shells_and_manuals_are_told_every_command() {
+    let project = Project::empty();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = project.expect(0, &["completions", shell]).out;
+        assert!(script.contains("adopt") && script.contains("keep-going"), "{shell}\n{script}");
+    }
+    let bash = project.expect(0, &["completions", "bash"]).out;
+    project.write(
+        "kiln.bash",
+        format!("{bash}\nCOMP_WORDS=(kiln run --fa); COMP_CWORD=2\n_kiln kiln --fa run\necho \"${{COMPREPLY[*]}}\"\n"),
+    );
+    let completed = std::process::Command::new("bash").arg(project.path("kiln.bash")).output().unwrap();
+    assert_eq!(String::from_utf8(completed.stdout).unwrap(), "--failed --fail-fast\n");
+    project.expect(0, &["man", "--into", "man1"]);
+    for page in ["kiln.1", "kiln-run.1", "kiln-jobs-list.1"] {
+        assert!(project.read(&format!("man1/{page}")).contains(".SH SYNOPSIS"), "{page}");
+    }
+    assert!(project.expect(0, &["man", "run"]).out.contains("keep\\-going"));
+    assert!(project.expect(2, &["man", "rum"]).err.contains("did you mean `run`?"));
+}
