@@ -9,6 +9,7 @@ mod abort;
 mod adopt;
 mod checker;
 mod crash;
+mod docs;
 mod draw;
 mod edges;
 mod environment;
