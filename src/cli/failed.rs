@@ -56,6 +56,7 @@ fn undone(pipeline: &Pipeline, view: &RunView) -> (Vec<String>, Vec<String>) {
         StepState::Built | StepState::Same | StepState::Current => false,
         StepState::Waiting
         | StepState::Running
+        | StepState::Retrying
         | StepState::Publishing
         | StepState::Failed
         | StepState::Stopped
