@@ -66,13 +66,9 @@ fn section(text: &mut String, command: &Command, name: &str) {
 
 /// An argument as an item of a list.
 fn option(text: &mut String, arg: &Arg) {
-    let value = match arg.get_action() {
-        ArgAction::Set | ArgAction::Append => {
-            let names = arg.get_value_names().map(|names| names.iter().map(ToString::to_string).collect::<Vec<_>>());
-            names.map(|names| names.join(" ")).unwrap_or_default()
-        }
-        _ => String::new(),
-    };
+    let takes_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
+    let names = arg.get_value_names().filter(|_| takes_value).unwrap_or_default();
+    let value = names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let optional = arg.get_num_args().is_some_and(|range| range.min_values() == 0) && !arg.is_positional();
     let value = if optional && !value.is_empty() { format!("[{value}]") } else { value };
     let names = [arg.get_short().map(|c| format!("-{c}")), arg.get_long().map(|long| format!("--{long}"))];
@@ -145,10 +141,9 @@ fn kind(schema: &Value, value: &Value) -> String {
         let kinds: Vec<_> = either.iter().map(|one| kind(schema, one)).filter(|kind| kind != "nothing").collect();
         return kinds.join(" or ");
     }
-    let types = match &value["type"] {
-        Value::Array(all) => all.iter().filter_map(Value::as_str).collect(),
-        one => one.as_str().into_iter().collect::<Vec<_>>(),
-    };
+    let said = &value["type"];
+    let several = said.as_array().map(Vec::as_slice).unwrap_or(std::slice::from_ref(said));
+    let types: Vec<_> = several.iter().filter_map(Value::as_str).collect();
     let word = |kind: &&str| match *kind {
         "null" => String::new(),
         "array" => format!("list of {}s", self::kind(schema, &value["items"])),
