@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use crate::base::job::JobState;
 use crate::cli::args::{FailFast, RunArgs};
-use crate::cli::{Context, failed, gc};
+use crate::cli::{Context, failed, gc, print, tell};
 use crate::event::FailureCode;
 use crate::exit;
+use crate::plan::estimate::{Spans, spans};
 use crate::report::api::Reporter;
-use crate::report::{Setup as Screen, jsonl, reporter};
+use crate::report::{Setup as Screen, jsonl, reporter, slow};
 use crate::run::Driven;
 use crate::run::setup::Policy;
 use crate::session::Session;
@@ -40,8 +41,20 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     let runtime = runtime.map_err(|error| Fail::because("no run can be driven", &error))?;
     let driven = runtime.block_on(ready.drive(&mut writer, committed, reporters, signals.listen()));
     let closed = writer.close();
+    let slow = slow::text(&driven.view, || spans_of(&session, &driven.view), &context.style());
+    if to_stdout {
+        tell(&slow, exit::OK);
+    } else {
+        print(&slow)?;
+    }
     gc::keep_house(&session.state);
     finish(driven, closed)
+}
+
+/// What the schedules come to with the durations of a run.
+fn spans_of(session: &Session, view: &RunView) -> Spans {
+    let took = |id| view.step(&session.pipeline().recipes[id].name).map(|step| step.took_ms);
+    spans(&session.loaded.graph, &took, session.jobs)
 }
 
 fn finish(driven: Driven, closed: Result<(), StoreError>) -> Result<u8, Fail> {

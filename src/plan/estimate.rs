@@ -42,6 +42,21 @@ pub fn estimate(plan: &Plan, graph: &Graph, schedule: Schedule, jobs: u32) -> Es
     }
 }
 
+/// What both schedules come to, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spans {
+    /// Stage by stage.
+    pub stages_ms: u64,
+    /// Each step as soon as its own inputs are there.
+    pub eager_ms: u64,
+}
+
+/// What both schedules come to, with `jobs` at once, for steps that took so long; none for one that did not run.
+#[must_use]
+pub fn spans(graph: &Graph, took: &dyn Fn(RecipeId) -> Option<u64>, jobs: u32) -> Spans {
+    Spans { stages_ms: by_stages(graph, took, jobs), eager_ms: eager(graph, took, jobs) }
+}
+
 #[derive(Clone, Copy)]
 struct Weight {
     ms: u64,
@@ -141,4 +156,27 @@ fn take_slot(slots: &mut BinaryHeap<Reverse<u64>>, jobs: u32, start: u64, ms: u6
     let free = if slots.len() < jobs.max(1) as usize { start } else { slots.pop().map_or(start, |Reverse(end)| end) };
     slots.push(Reverse(free + ms));
     free + ms
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::id::Id;
+
+    /// Two ways of two steps, slow then quick and quick then slow: stages wait for the slow ones twice.
+    #[test]
+    fn both_schedules_are_simulated_with_what_the_steps_took() {
+        let id = RecipeId::from_index;
+        let graph = Graph {
+            order: (0..4).map(id).collect(),
+            stage: [1, 1, 2, 2].into_iter().collect(),
+            needs: [vec![], vec![], vec![id(0)], vec![id(1)]].into_iter().collect(),
+            feeds: [vec![id(2)], vec![id(3)], vec![], vec![]].into_iter().collect(),
+        };
+        let took = |ran: [Option<u64>; 4]| spans(&graph, &|id| ran[id.index()], 2);
+        let slow = took([Some(10), Some(1), Some(1), Some(10)]);
+        assert_eq!(slow, Spans { stages_ms: 20, eager_ms: 11 });
+        let part = took([None, Some(1), None, Some(10)]);
+        assert_eq!(part, Spans { stages_ms: 11, eager_ms: 11 });
+    }
 }

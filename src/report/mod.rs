@@ -7,6 +7,7 @@ pub mod jobs;
 pub mod jsonl;
 pub mod live;
 pub mod plain;
+pub mod slow;
 pub mod style;
 pub mod summary;
 

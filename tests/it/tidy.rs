@@ -36,6 +36,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("report/output.rs", 6),
     ("report/plain.rs", 6),
     ("report/screen.rs", 6),
+    ("report/slow.rs", 6),
     ("report/style.rs", 6),
     ("report/summary.rs", 6),
     ("report/tests/", 6),

@@ -5,4 +5,5 @@ mod jobs;
 mod live;
 mod plain;
 mod sample;
+mod slow;
 mod terminal;

@@ -1,0 +1,48 @@
+//! What is told about the time that a longer run took.
+
+use super::sample::{Sample, planned, started, style};
+use crate::base::job::{JobState, Schedule};
+use crate::event::Outcome;
+use crate::plan::estimate::Spans;
+use crate::report::slow::text;
+
+/// Six steps, one after the other, of one to six times `ms`.
+fn six(ms: u64, schedule: Schedule, state: JobState) -> Sample {
+    let ids = ["a", "b", "c", "d", "e", "f"];
+    let mut started = started(ids.iter().map(|id| planned(id, None)).collect(), 0);
+    started.schedule = schedule;
+    let mut run = Sample::new(started);
+    let mut now = 0;
+    for (n, id) in (1..).zip(ids) {
+        run.start(now, id, "true");
+        now += n * ms;
+        run.end(now, id, Outcome::Built, None);
+    }
+    run.finish(now, state, None);
+    run
+}
+
+fn told(run: &Sample, stages_ms: u64, eager_ms: u64) -> String {
+    text(&run.view(), || Spans { stages_ms, eager_ms }, &style(false, None))
+}
+
+#[test]
+fn the_slowest_five_and_what_eager_would_save() {
+    let run = six(1_000, Schedule::Stages, JobState::Done);
+    insta::assert_snapshot!(told(&run, 21_000, 15_000), @"
+    slowest  f 6s · e 5s · d 4s · c 3s · b 2s
+    stages   waiting for whole stages cost about 6s: `--schedule eager` would take about 15s
+    ");
+}
+
+#[test]
+fn what_is_not_worth_saying_is_not_said() {
+    let run = six(1_000, Schedule::Stages, JobState::Done);
+    assert_eq!(told(&run, 21_000, 19_000).lines().count(), 1, "less than a tenth");
+    assert_eq!(told(&run, 10_000, 19_000).lines().count(), 1, "eager can be worse");
+    assert_eq!(told(&six(1_000, Schedule::Eager, JobState::Done), 21_000, 15_000).lines().count(), 1);
+    assert_eq!(told(&six(1_000, Schedule::Stages, JobState::Failed), 21_000, 15_000), "");
+    let unasked = || -> Spans { panic!("a short run is not simulated") };
+    let short = six(400, Schedule::Stages, JobState::Done);
+    assert_eq!(text(&short.view(), unasked, &style(false, None)), "");
+}
