@@ -89,10 +89,10 @@ fn the_time_of_an_attempt_is_limited() {
     insta::assert_snapshot!(ran.trace(), @"
     0 begin 1
     0 start a
-    57 retry a in 10ms (timed out after 0.1s)
+    57 retry a in 10ms (timed out after 50ms)
     67 start a
     124 failed a
-    124 end FAILED a: timed out after 0.1s
+    124 end FAILED a: timed out after 50ms
     ");
     assert_eq!(ran.driven.view.step("a").unwrap().failure.as_ref().unwrap().code, FailureCode::Timeout);
 }
@@ -125,10 +125,10 @@ fn the_time_of_the_run_is_limited() {
     5 start c
     6 publish c
     6 built c
-    50 stopping: time limit of 0.1s
+    50 stopping: time limit of 50ms
     57 stopped a
     57 failed b
-    57 end ABORTED time limit of 0.1s
+    57 end ABORTED time limit of 50ms
     ");
     assert!(ran.driven.over_time);
 }
