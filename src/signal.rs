@@ -22,8 +22,10 @@ const TOLD: u32 = 2;
 /// they are caught all the same, since the first process of a container would not see them otherwise.
 #[derive(Debug)]
 pub struct Signals {
-    signals: mpsc::UnboundedReceiver<&'static str>,
+    signals: Option<mpsc::UnboundedReceiver<&'static str>>,
     wanted: Arc<AtomicBool>,
+    /// A signal ends the process.
+    ending: Arc<AtomicBool>,
 }
 
 impl Signals {
@@ -39,16 +41,26 @@ impl Signals {
         };
         let (to, signals) = mpsc::unbounded_channel();
         let wanted = Arc::new(AtomicBool::new(false));
-        let pump = os.pump(to, Arc::clone(&wanted));
+        let ending = Arc::new(AtomicBool::new(false));
+        let pump = os.pump(to, Arc::clone(&wanted), Arc::clone(&ending));
         std::thread::Builder::new().name("kiln-signals".to_owned()).spawn(move || runtime.block_on(pump))?;
-        Ok(Self { signals, wanted })
+        Ok(Self { signals: Some(signals), wanted, ending })
     }
 
     /// The next signals by their names, two at most.
     #[must_use]
-    pub fn listen(self) -> mpsc::UnboundedReceiver<&'static str> {
+    pub fn listen(mut self) -> mpsc::UnboundedReceiver<&'static str> {
         self.wanted.store(true, Ordering::SeqCst);
-        self.signals
+        self.signals.take().unwrap_or_else(|| mpsc::unbounded_channel().1)
+    }
+}
+
+/// What goes wrong because a signal ends the process is not told.
+impl Drop for Signals {
+    fn drop(&mut self) {
+        while self.ending.load(Ordering::SeqCst) {
+            std::thread::park();
+        }
     }
 }
 
@@ -69,7 +81,7 @@ impl Os {
         })
     }
 
-    async fn pump(mut self, to: mpsc::UnboundedSender<&'static str>, wanted: Arc<AtomicBool>) {
+    async fn pump(mut self, to: mpsc::UnboundedSender<&'static str>, wanted: Arc<AtomicBool>, ending: Arc<AtomicBool>) {
         let mut told = 0;
         loop {
             let (name, code) = tokio::select! {
@@ -79,6 +91,7 @@ impl Os {
                 else => return,
             };
             if !wanted.load(Ordering::SeqCst) {
+                ending.store(true, Ordering::SeqCst);
                 end_children();
                 end(code);
             }
