@@ -21,15 +21,10 @@ fn shown(project: &Project, text: &str) -> String {
     let job = project.expect(0, &["jobs", "list", "--format", "json"]).out;
     let job: serde_json::Value = serde_json::from_str(&job).unwrap();
     let text = text.replace(job[0]["id"].as_str().unwrap(), "JOB");
-<<<<<<< HEAD
     let is_time = |word: &str| {
         let number = word.strip_suffix("ms").or_else(|| word.strip_suffix('s'));
         number.is_some_and(|number| number.parse::<f64>().is_ok())
     };
-=======
-    let is_time =
-        |word: &str| word.trim_end_matches('s').trim_end_matches('m').parse::<f64>().is_ok() && word.ends_with('s');
->>>>>>> c06b005 (tests: know milliseconds as a time in what is told of retries)
     let is_clock = |word: &str| word.matches(':').count() == 2;
     let words = |line: &str| {
         let words = line.split_whitespace().filter(|word| !is_clock(word));
