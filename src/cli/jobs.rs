@@ -21,8 +21,9 @@ use crate::session::load;
 use crate::session::state;
 use crate::store::StoreError;
 use crate::store::claim::Claim;
+use crate::store::filter::RunFilter;
 use crate::store::lock::is_held;
-use crate::store::read::{Reader, RunFilter, RunRow};
+use crate::store::read::{Reader, RunRow};
 use crate::view::{RunView, StepState};
 
 pub(crate) fn jobs(context: &Context, jobs: Jobs) -> Result<u8, Fail> {

@@ -21,7 +21,8 @@ use crate::server::work;
 use crate::session::fail::Fail;
 use crate::session::start::{Locks, job_at, lock_of};
 use crate::session::{Request, Site};
-use crate::store::read::{DIED, RunFilter, RunRow};
+use crate::store::filter::RunFilter;
+use crate::store::read::{DIED, RunRow};
 use crate::store::write::Writer;
 
 /// How often a pipeline is tried again that another process has.

@@ -12,7 +12,7 @@ use crate::server::error::ApiError;
 use crate::server::project::Project;
 use crate::server::reply::{Reply, of};
 use crate::server::route::{Call, Needs, Route};
-use crate::store::read::RunFilter;
+use crate::store::filter::RunFilter;
 
 /// The routes of the pages.
 pub(crate) const ROUTES: &[Route] = &[

@@ -3,6 +3,7 @@
 
 mod apply;
 pub mod claim;
+pub mod filter;
 pub mod gc;
 pub mod lock;
 pub mod read;

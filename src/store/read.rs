@@ -1,7 +1,5 @@
 //! Questions to the store. Read-only: asking changes nothing.
 
-mod filter;
-
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -14,11 +12,9 @@ use crate::base::job::{JobId, JobState};
 use crate::event::{Staged, Stamped};
 use crate::plan::reason::Reason;
 use crate::plan::record::{History, LastGood, Parts, Record};
+use crate::store::filter::{RUN, RunFilter};
 use crate::store::{StoreError, lock, schema};
 use crate::view::RunView;
-
-use filter::RUN;
-pub use filter::RunFilter;
 
 /// A connection that only reads.
 pub struct Reader {

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::mpsc::channel;
 
-use super::read::{Reader, RunFilter};
+use super::filter::RunFilter;
+use super::read::Reader;
 use super::write::{Writer, remake};
 use super::*;
 use crate::base::digest::Digest;

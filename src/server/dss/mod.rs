@@ -5,9 +5,12 @@ mod datasets;
 mod flow;
 mod folders;
 mod jobs;
+mod list;
+mod logs;
 mod misc;
 mod projects;
 mod recipes;
+mod start;
 pub(crate) mod state;
 
 use axum::http::Method;
@@ -27,16 +30,16 @@ pub(crate) const ROUTES: &[Route] = &[
     get("/projects/{project}", |call| projects::get(call).boxed()),
     get("/projects/{project}/metadata", |call| projects::metadata(call).boxed()),
     get("/projects/{project}/variables", |call| projects::variables(call).boxed()),
-    get("/projects/{project}/jobs", |call| jobs::list(call).boxed()),
-    Route::api(Method::POST, "/projects/{project}/jobs", Needs::Right(Run), |call| jobs::start(call).boxed()),
-    get("/projects/{project}/jobs/running", |call| jobs::running(call).boxed()),
+    get("/projects/{project}/jobs", |call| list::list(call).boxed()),
+    Route::api(Method::POST, "/projects/{project}/jobs", Needs::Right(Run), |call| start::start(call).boxed()),
+    get("/projects/{project}/jobs/running", |call| list::running(call).boxed()),
     get("/projects/{project}/jobs/{job}", |call| jobs::status(call).boxed()),
-    get("/projects/{project}/jobs/{job}/log", |call| jobs::log(call).boxed()),
-    get("/projects/{project}/jobs/{job}/events", |call| jobs::events(call).boxed()),
+    get("/projects/{project}/jobs/{job}/log", |call| logs::log(call).boxed()),
+    get("/projects/{project}/jobs/{job}/events", |call| logs::events(call).boxed()),
     Route::api(Method::POST, "/projects/{project}/jobs/{job}/abort", Needs::Right(Abort), |call| {
         jobs::abort(call).boxed()
     }),
-    Route::api(Method::GET, "/jobs/running", Needs::Key, |call| jobs::running_everywhere(call).boxed()),
+    Route::api(Method::GET, "/jobs/running", Needs::Key, |call| list::running_everywhere(call).boxed()),
     get("/projects/{project}/flow/graph", |call| flow::graph(call).boxed()),
     get("/projects/{project}/flow/zones", |call| flow::zones(call).boxed()),
     get("/projects/{project}/datasets", |call| datasets::list(call).boxed()),

@@ -6,7 +6,8 @@ use crate::base::job::{BuildMode, JobState, Schedule};
 use crate::event::{Counts, Event, Outcome, RunEnded, RunStarted, Stamped, StepEnded, VERSION};
 use crate::plan::record::{Parts, Record};
 use crate::report::api::Journal;
-use crate::store::read::{Reader, RunFilter};
+use crate::store::filter::RunFilter;
+use crate::store::read::Reader;
 use crate::store::write::{Writer, remake};
 
 struct Store {

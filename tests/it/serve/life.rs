@@ -1,5 +1,7 @@
 //! How the server begins, shares its store with `kiln run`, and ends.
 
+use std::io::{Read, Write};
+
 use super::ask::{go, kill, release, up};
 use super::{Server, orders};
 use crate::support::lines;
@@ -211,4 +213,54 @@ fn logs_are_read_from_any_byte_and_followed() {
     let again = server.head("GET", &format!("{log}&follow=True"), "Last-Event-ID: 5\r\nConnection: close\r\n");
     assert!(server.raw(again.as_bytes()).body.starts_with("id: 12\nevent: log\ndata: \"orders\\n\"\n\n"));
     assert_eq!(server.get(&format!("/public/api/projects/ORDERS/jobs/{job}/log?follow=true")).status, 400);
+}
+
+#[test]
+fn a_log_is_followed_while_it_grows() {
+    let project = orders();
+    let text = project.read("pipeline.toml");
+    project.write("pipeline.toml", text.replace("echo up >gated.up; cat", "echo one; echo up >gated.up; echo é; cat"));
+    let server = Server::start(&project, &[]);
+    let job = server.build("gated");
+    up(&project.path("gated.up"));
+    let path = format!("/public/api/projects/ORDERS/jobs/{job}/");
+    server.until(&path, |status| status["baseStatus"]["activities"]["compute_gated_NP"]["state"] == "RUNNING");
+    let mut stream = server.connect();
+    let log = format!("{path}log?activity=compute_gated_NP&follow=true");
+    stream.write_all(server.head("GET", &log, "Connection: close\r\n").as_bytes()).unwrap();
+    let mut said = Vec::new();
+    let mut read = |until: &str, said: &mut Vec<u8>| {
+        let mut part = [0; 1024];
+        while !String::from_utf8_lossy(said).contains(until) {
+            let n = stream.read(&mut part).unwrap();
+            assert!(n > 0, "{}", String::from_utf8_lossy(said));
+            said.extend(&part[..n]);
+        }
+    };
+    // What it has printed is there while it still runs.
+    read("é", &mut said);
+    assert!(!String::from_utf8_lossy(&said).contains("event: end"));
+    go(&project.path("gated.go"));
+    read("event: end\ndata: {\"state\":", &mut said);
+    assert_eq!(server.wait(&job), "DONE");
+}
+
+#[test]
+fn a_run_of_another_process_is_followed() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    let mut run = project.start(&["run", "gated"]);
+    up(&project.path("gated.up"));
+    let running = server.until("/public/api/projects/ORDERS/jobs/running/", |jobs| jobs[0]["state"] == "RUNNING");
+    let events = format!("/public/api/projects/ORDERS/jobs/{}/events", running[0]["id"].as_str().unwrap());
+    let mut stream = server.connect();
+    stream.write_all(server.head("GET", &events, "Connection: close\r\n").as_bytes()).unwrap();
+    stream.read_exact(&mut [0; 12]).unwrap();
+    go(&project.path("gated.go"));
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    for part in ["\"type\":\"step_started\"", "\"type\":\"run_ended\"", "event: end\ndata: {\"state\":\"DONE\"}"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(run.wait().unwrap().success());
 }

@@ -1,0 +1,130 @@
+//! Which runs of the history are asked for, and the question in SQL that finds them. Asks nothing itself.
+
+use rusqlite::types::Value;
+
+use crate::base::job::{JobId, JobState};
+use crate::store::apply::time;
+
+/// Which runs are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct RunFilter {
+    /// Only those in this state.
+    pub state: Option<JobState>,
+    /// Only those that were asked for then or later.
+    pub since: Option<jiff::Timestamp>,
+    /// Only those that were asked for before.
+    pub until: Option<jiff::Timestamp>,
+    /// Only those of this pipeline.
+    pub pipeline: Option<String>,
+    /// Only those with one of these steps; an empty list counts as none.
+    pub steps: Option<Vec<String>>,
+    /// Only those that come behind this one, given by when it was asked for and its id.
+    pub behind: Option<(jiff::Timestamp, JobId)>,
+    /// At most so many.
+    pub limit: Option<u32>,
+}
+
+impl RunFilter {
+    /// The question with its values. It names only what is asked for, so that an index answers it.
+    pub(super) fn question(&self) -> (String, Vec<Value>) {
+        let mut conditions = Vec::new();
+        let mut values: Vec<Value> = Vec::new();
+        let mut add = |condition: &str, value: String| {
+            conditions.push(condition.to_owned());
+            values.push(Value::Text(value));
+        };
+        if let Some(pipeline) = &self.pipeline {
+            add("pipeline = ?", pipeline.clone());
+        }
+        if let Some(state) = self.state {
+            add("state = ?", state.word().to_owned());
+        }
+        if let Some(since) = self.since {
+            add("asked >= ?", time(since));
+        }
+        if let Some(until) = self.until {
+            add("asked < ?", time(until));
+        }
+        if let Some((asked, job)) = &self.behind {
+            add("(asked, job) < (?, ", time(*asked));
+            values.push(Value::Text(job.to_string()));
+            if let Some(last) = conditions.last_mut() {
+                last.push_str("?)");
+            }
+        }
+        if let Some(steps) = &self.steps {
+            let marks = vec!["?"; steps.len()].join(", ");
+            conditions.push(format!("EXISTS (SELECT 1 FROM steps WHERE steps.job = runs.job AND step IN ({marks}))"));
+            values.extend(steps.iter().cloned().map(Value::Text));
+        }
+        let filter = if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
+        values.push(Value::Integer(self.limit.map_or(-1, i64::from)));
+        (format!("{RUN} {filter} ORDER BY asked DESC, job DESC LIMIT ?"), values)
+    }
+}
+
+pub(super) const RUN: &str =
+    "SELECT job, pipeline, state, asked, started, ended, took_ms, targets, engine, mode, by, built, same, failed,
+                   stopped, skipped, current, why, flaky FROM runs";
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+    use crate::store::schema::open_write;
+
+    /// A store with so many runs that have ended, of two pipelines, and the events of none.
+    fn store(runs: u32) -> (tempfile::TempDir, rusqlite::Connection) {
+        let dir = tempfile::tempdir().unwrap();
+        let (connection, _) = open_write(dir.path()).unwrap();
+        let sql = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?1)
+                   INSERT INTO runs (job, pipeline, file, engine, mode, targets, state, asked, started, ended, took_ms, planned, by, pid, host)
+                   SELECT printf('build_%06d', i), iif(i % 1000 = 0, 'rare', 'p'), '', 'local', 'smart', '[]', iif(i % 5000 = 0, 'FAILED', 'DONE'),
+                   strftime('%Y-%m-%dT%H:%M:%fZ', 1700000000 + i, 'unixepoch'), strftime('%Y-%m-%dT%H:%M:%fZ', 1700000000 + i, 'unixepoch'),
+                   NULL, 1, 1, '', 0, '' FROM n";
+        connection.execute(sql, [runs]).unwrap();
+        let steps =
+            "INSERT INTO steps (job, step, stage, action, state) SELECT job, 'orders', 1, 'build', 'built' FROM runs";
+        connection.execute(steps, []).unwrap();
+        (dir, connection)
+    }
+
+    /// The runs that are found, and how many instructions of SQLite's machine that took.
+    fn ask(connection: &rusqlite::Connection, filter: &RunFilter) -> (Vec<String>, i32) {
+        let (sql, values) = filter.question();
+        let mut statement = connection.prepare(&sql).unwrap();
+        let rows = statement.query_map(rusqlite::params_from_iter(values), |row| row.get(0)).unwrap();
+        let found = rows.collect::<Result<Vec<String>, _>>().unwrap();
+        assert_eq!(statement.get_status(StatementStatus::Sort), 0, "{sql} sorts");
+        assert!(statement.get_status(StatementStatus::FullscanStep) < 50, "{sql} looks at every run");
+        (found, statement.get_status(StatementStatus::VmStep))
+    }
+
+    #[test]
+    fn a_page_of_a_long_list_costs_what_a_page_of_a_short_one_does() {
+        let (_short, few) = store(1_000);
+        let (_long, many) = store(100_000);
+        let at = |secs: i64| Some(jiff::Timestamp::from_second(1_700_000_000 + secs).unwrap());
+        let page = RunFilter { limit: Some(50), pipeline: Some("p".to_owned()), ..RunFilter::default() };
+        for filter in [
+            page.clone(),
+            RunFilter { pipeline: None, ..page.clone() },
+            RunFilter { since: at(100), until: at(900), ..page.clone() },
+            RunFilter { behind: at(500).map(|at| (at, JobId::from_text("build_000500"))), ..page.clone() },
+            RunFilter { steps: Some(vec!["orders".to_owned()]), ..page.clone() },
+            RunFilter { state: Some(JobState::Done), ..page.clone() },
+        ] {
+            let ((short, little), (long, much)) = (ask(&few, &filter), ask(&many, &filter));
+            assert_eq!((short.len(), long.len()), (50, 50), "{filter:?}");
+            assert!(much <= little + little / 10, "{filter:?}: {little} steps, then {much}");
+        }
+        // What is rare is not looked for among what is frequent.
+        for filter in [
+            RunFilter { state: Some(JobState::Running), ..page.clone() },
+            RunFilter { pipeline: Some("rare".to_owned()), ..page },
+        ] {
+            assert!(ask(&many, &filter).1 < 5_000, "{filter:?}");
+        }
+    }
+}
