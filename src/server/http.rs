@@ -28,7 +28,7 @@ use crate::server::App;
 use crate::server::error::ApiError;
 use crate::server::router::{Peer, finish, router, tidy};
 
-/// How long the head of a request may take to come, also the first and that of a connection that is kept.
+/// How long the head of a request may take to come.
 const HEAD_TAKES: Duration = Duration::from_secs(5);
 /// How long a reader may take none of what there is for it.
 const READER_SLEEPS: Duration = Duration::from_secs(30);
@@ -84,6 +84,9 @@ async fn talk(stream: TcpStream, peer: SocketAddr, app: Arc<App>, router: Router
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TAKES)
+        // A kept connection is closed by the server at some time, and a client that asks just then loses its request:
+        // DSS's own would give a job up for that.
+        .keep_alive(false)
         .max_buf_size(LONGEST_HEAD)
         .max_headers(MOST_HEADERS)
         .serve_connection(io, service);
