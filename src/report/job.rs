@@ -34,7 +34,7 @@ pub fn show(view: &RunView, job_state: JobState, style: &Style, state: &str) -> 
 /// The run as it stands if it is in a state in which its own events do not show it: its process died. What ran then was
 /// stopped, what waited was not started.
 pub(crate) fn settled(view: &RunView, job_state: JobState) -> Cow<'_, RunView> {
-    if view.end.is_some() || job_state == JobState::Running {
+    if view.end.is_some() || !job_state.is_over() {
         return Cow::Borrowed(view);
     }
     let mut view = view.clone();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::base::job::{JobId, JobState};
+use crate::base::job::JobId;
 use crate::session::fail::Fail;
 use crate::store::lock::{Lock, LockError, QUEUE};
 use crate::store::read::{Reader, RunRow};
@@ -83,14 +83,14 @@ impl Archive {
 
     /// A run of a pipeline by its whole id.
     pub(crate) fn run(&self, pipeline: &str, job: &JobId) -> Result<Option<Standing>, StoreError> {
+        let mut view = self.view(job)?;
         let row = self.ask(None, |reader| reader.run(job))?.filter(|row| row.pipeline == pipeline);
         let Some(mut row) = row else { return Ok(None) };
-        row.see_death(&self.folder);
-        let view = self.view(job)?;
-        // It may have gone on between the two questions; what its events say is newer.
-        if view.state() != row.state && row.state != JobState::Aborted {
-            row.state = view.state();
+        // It may have gone on between the two questions.
+        if row.state != view.state() {
+            view = self.view(job)?;
         }
+        row.see_death(&self.folder);
         Ok(Some(Standing { row, view }))
     }
 
@@ -105,7 +105,10 @@ impl Archive {
             folded.next = events.last().map_or(folded.next, |event| event.seq + 1);
         }
         let view = Arc::clone(&folded.view);
-        self.keep(job, folded);
+        // Whatever is asked for, only what there is gets a place.
+        if folded.next > 0 {
+            self.keep(job, folded);
+        }
         Ok(view)
     }
 

@@ -425,7 +425,8 @@ impl Clerk {
         for row in archive.ask(Vec::new(), |reader| reader.runs(&queued)).map_err(store)? {
             self.append(&archive.folder, stamped(&row.id, 1, crate::clock::now(), aborted(DIED)))?;
         }
-        Ok(())
+        let journal = self.journals.get_mut(&archive.folder);
+        journal.map_or(Ok(()), Writer::flush).map_err(|error| Fail::because("the history cannot be kept", &error))
     }
 }
 

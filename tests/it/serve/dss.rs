@@ -5,9 +5,9 @@ use std::process::Command;
 
 use super::{Server, orders};
 
-/// Runs a scenario of `client.py` with a version of the client.
+/// The Python of a version of the client.
 #[track_caller]
-fn client(version: &str, scenario: &str) {
+fn python(version: &str) -> Command {
     let target = Path::new(env!("CARGO_BIN_EXE_kiln")).ancestors().nth(2).unwrap();
     let python = target.join("dataiku").join(version).join("bin/python");
     assert!(
@@ -15,10 +15,16 @@ fn client(version: &str, scenario: &str) {
         "dataiku-api-client {version} is not installed in {}: run `tests/run --install` once",
         python.display()
     );
+    Command::new(python)
+}
+
+/// Runs a scenario of `client.py` with a version of the client.
+#[track_caller]
+fn client(version: &str, scenario: &str) {
+    let mut command = python(version);
     let project = orders();
     let server = Server::start(&project, &["--max-jobs", "4"]);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/serve/client.py");
-    let mut command = Command::new(python);
     command.arg(script).args([&server.url, &server.key, scenario]).current_dir(project.path(""));
     command.env_clear().env("HOME", project.path("")).env("PATH", std::env::var_os("PATH").unwrap_or_default());
     let output = command.output().unwrap();
@@ -27,6 +33,24 @@ fn client(version: &str, scenario: &str) {
     let (code, told) = server.ended();
     assert!(output.status.success() && said == "ok\n", "{scenario} with {version}:\n{said}\nthe server: {told}");
     assert_eq!(code, 0, "{told}");
+}
+
+/// What the manual shows works as it stands there, but for the port.
+#[test]
+fn the_manual_is_right() {
+    let manual = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/serve.md")).unwrap();
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    let block = manual.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
+    let script = block.replace("http://127.0.0.1:11200", &server.url);
+    let output = python("15.2.0").arg("-c").arg(script).current_dir(project.path("")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("made orders\n"), "{output:?}");
+    let block = manual.split("```console\n$ curl").nth(1).unwrap().split("```").next().unwrap();
+    let script = format!("curl -sS{}", block.replace("http://127.0.0.1:11200", &server.url));
+    let output = Command::new("sh").arg("-c").arg(script).current_dir(project.path("")).output().unwrap();
+    let jobs: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(jobs[0]["state"], "DONE", "{output:?}");
 }
 
 macro_rules! scenarios {
