@@ -16,6 +16,7 @@ use crate::server::error::ApiError;
 use crate::server::logs;
 use crate::server::reply::{Reply, stream};
 use crate::store::StoreError;
+use crate::store::read::Reader;
 use crate::view::StepState;
 
 /// How long a stream is silent before it says that it is still there.
@@ -25,7 +26,7 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// The type of a stream.
 const KIND: &str = "text/event-stream;charset=utf-8";
 /// So many events are read at a time.
-const EVENTS: usize = 256;
+const EVENTS: i64 = 256;
 
 /// What a stream follows.
 pub(crate) struct Follow {
@@ -86,9 +87,10 @@ impl Follow {
         let mut text = String::new();
         match &mut self.what {
             What::Events(next) => {
-                let events = self.archive.ask(Vec::new(), |reader| reader.events(&self.job, *next)).map_err(store)?;
-                self.done = over && events.len() <= EVENTS;
-                for event in events.iter().take(EVENTS) {
+                let some = |reader: &Reader| reader.some_events(&self.job, *next, EVENTS);
+                let events = self.archive.ask(Vec::new(), some).map_err(store)?;
+                self.done = over && (events.len() as i64) < EVENTS;
+                for event in &events {
                     *next = event.seq + 1;
                     let json = serde_json::to_string(event).map_err(io::Error::other)?;
                     text += &message(&event.seq.to_string(), "event", &json);

@@ -331,9 +331,17 @@ impl Reader {
     /// # Errors
     /// Why the store cannot be read.
     pub fn events(&self, job: &JobId, from: u64) -> Result<Vec<Stamped>, StoreError> {
-        let sql = "SELECT body FROM events WHERE job = ?1 AND seq >= ?2 ORDER BY seq";
+        self.some_events(job, from, -1)
+    }
+
+    /// The events of a run from number `from` on, at most `limit`; all if that is negative.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn some_events(&self, job: &JobId, from: u64, limit: i64) -> Result<Vec<Stamped>, StoreError> {
+        let sql = "SELECT body FROM events WHERE job = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3";
         let from = i64::try_from(from).unwrap_or(i64::MAX);
-        let bodies = self.rows(sql, params![job.as_str(), from], |row| row.get::<_, String>(0))?;
+        let bodies = self.rows(sql, params![job.as_str(), from, limit], |row| row.get::<_, String>(0))?;
         let read = |body: &String| serde_json::from_str(body).map_err(|error| StoreError::body(&self.path, &error));
         bodies.iter().map(read).collect()
     }
