@@ -17,7 +17,7 @@ use crate::server::logs;
 use crate::server::reply::{Reply, stream};
 use crate::store::StoreError;
 use crate::store::read::Reader;
-use crate::view::StepState;
+use crate::view::{StepState, StepView};
 
 /// How long a stream is silent before it says that it is still there.
 const STILL_THERE: Duration = Duration::from_secs(15);
@@ -98,9 +98,10 @@ impl Follow {
             }
             What::Log(step, offset) => {
                 let view = standing.view.step(step);
-                let ended = view.is_none_or(|step| {
-                    !matches!(step.state, StepState::Waiting | StepState::Running | StepState::Publishing)
-                });
+                use StepState::{Built, Current, Failed, Same, Skipped, Stopped};
+                let over_now =
+                    |step: &StepView| matches!(step.state, Built | Same | Current | Failed | Stopped | Skipped);
+                let ended = view.is_none_or(over_now);
                 let files = view.map(|step| logs::files(&self.archive.folder, step)).unwrap_or_default();
                 let part = logs::part(&files, *offset)?;
                 let part = part.slice(..whole_characters(&part));
