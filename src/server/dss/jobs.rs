@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::base::job::JobId;
@@ -11,6 +12,8 @@ use crate::server::error::ApiError;
 use crate::server::project::Project;
 use crate::server::reply::{Reply, json};
 use crate::server::route::Call;
+use crate::session::start::host;
+use crate::store::claim::Claim;
 
 /// The job that the path names.
 pub(super) fn standing(project: &Project, job: &str) -> Result<Standing, ApiError> {
@@ -42,10 +45,21 @@ pub(crate) async fn abort(call: Call) -> Reply {
         return json(&json!({ "msg": format!("job {} is asked to end", row.id) }));
     }
     let (project, id) = (Arc::clone(call.project()?), row.id.clone());
-    let row = super::blocking(move || Ok(standing(&project, id.as_str())?.row)).await?;
+    super::blocking(move || abort_elsewhere(&project, id.as_str())).await
+}
+
+/// Asks a run of another process to end.
+fn abort_elsewhere(project: &Project, job: &str) -> Reply {
+    let row = standing(project, job)?.row;
     if row.state.is_over() {
         return json(&json!({ "msg": format!("job {} is {} already", row.id, row.state) }));
     }
-    let message = format!("job {} is a run of another process, started by {}: stop it there", row.id, row.by);
-    Err(ApiError::conflict(message))
+    let claim = Claim::of(&project.archive.folder, &row.pipeline).filter(|claim| claim.host == host());
+    match claim.map(|claim| claim.process.signal(Signal::TERM)) {
+        Some(Ok(true)) => json(&json!({ "msg": format!("job {} is asked to end", row.id) })),
+        _ => {
+            let message = format!("job {} is no run of this machine, started by {}: end it there", row.id, row.by);
+            Err(ApiError::conflict(message))
+        }
+    }
 }
