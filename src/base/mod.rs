@@ -4,5 +4,6 @@ pub mod digest;
 pub mod file;
 pub mod id;
 pub mod job;
+pub mod mask;
 pub mod span;
 pub mod text;
