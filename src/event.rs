@@ -226,6 +226,9 @@ pub struct StepEnded {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Processes that it had left behind and that were ended then, for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaked: Vec<String>,
 }
 
 /// Why a step failed.

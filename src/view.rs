@@ -63,6 +63,8 @@ pub struct StepView {
     pub earlier: Vec<Earlier>,
     /// When the next attempt begins at the earliest, in milliseconds since the run began, while it is waited for.
     pub again_ms: u64,
+    /// Processes that it had left behind and that were ended then.
+    pub leaked: Vec<String>,
     /// The step because of which it was skipped.
     pub because: Option<String>,
 }
@@ -216,6 +218,7 @@ impl RunView {
             view.attempt = ended.attempt;
             view.took_ms = ended.took_ms;
             view.failure.clone_from(&ended.failure);
+            view.leaked.clone_from(&ended.leaked);
         });
     }
 
@@ -260,6 +263,7 @@ impl StepView {
             failure: None,
             earlier: Vec::new(),
             again_ms: 0,
+            leaked: Vec::new(),
             because: None,
         }
     }

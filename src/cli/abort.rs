@@ -13,8 +13,8 @@ use crate::cli::print;
 use crate::exit;
 use crate::process::Process;
 use crate::session::fail::Fail;
-use crate::session::start::host;
 use crate::store::claim::Claim;
+use crate::store::lock::host;
 use crate::store::lock::{holder, is_held};
 
 /// How often is looked whether the processes are gone.

@@ -140,6 +140,13 @@ time is a day ago.\n\nExamples:\n  kiln gc --dry-run                    only say
     },
     /// Write a first pipeline.toml here
     Init,
+    /// What Kiln starts to watch over the processes of a run
+    #[command(hide = true, name = crate::engine::local::guardian::COMMAND)]
+    Guardian {
+        /// How many files a process may open
+        #[arg(long)]
+        files: u64,
+    },
 }
 
 /// How something is printed.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::base::id::RecipeId;
-use crate::base::text::{age, did_you_mean, duration};
+use crate::base::text::{age, did_you_mean, duration, size};
 use crate::cli::args::Format;
 use crate::cli::{Context, find, print};
 use crate::exit;
@@ -222,6 +222,16 @@ impl Lines {
         self.add("rebuild", &rebuild(recipe.rebuild));
         self.add("timeout", &recipe.timeout.map(duration).unwrap_or_default());
         self.add("retry", &retry(&recipe.retry));
+        self.add("grace", &recipe.grace.map(duration).unwrap_or_default());
+        self.add("log", &recipe.log_limit.map(|limit| format!("up to {}", size(limit))).unwrap_or_default());
+        match &recipe.on_stop {
+            None => {}
+            Some(Command::Shell(template)) => self.add("on stop", &template.text),
+            Some(Command::Words(words)) => {
+                let words: Vec<_> = words.iter().map(|word| word.text.clone()).collect();
+                self.add("on stop", &format!("{words:?}"));
+            }
+        }
         if recipe.in_place {
             self.add("in place", "it writes to the final paths itself");
         }

@@ -131,6 +131,10 @@ fn dispatch(context: &Context, command: Command) -> Result<u8, Fail> {
         Command::Man { command, into } => manual::man(&command, into.as_deref()),
         Command::Schema { what } => schema::schema(what),
         Command::Init => init::init(context),
+        Command::Guardian { files } => {
+            let guarded = crate::engine::local::guardian::guard(files);
+            guarded.map(|()| exit::OK).map_err(|error| Fail::because("no guardian", &error))
+        }
     }
 }
 

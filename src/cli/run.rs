@@ -61,6 +61,9 @@ fn finish(driven: Driven, closed: Result<(), StoreError>) -> Result<u8, Fail> {
     if let Some(lost) = driven.lost {
         return Err(Fail::Surroundings(format!("the run was stopped, what it did cannot be kept: {lost}")));
     }
+    for process in &driven.left {
+        tracing::warn!("{process} had left its step, and was ended with the run");
+    }
     closed.map_err(|error| Fail::because("the history could not be closed", &error))?;
     Ok(if driven.over_time { exit::TIME_LIMIT } else { code(&driven.view) })
 }

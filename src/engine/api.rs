@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
@@ -60,6 +63,15 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// What the system says.
     fn tidy(&self) -> std::io::Result<()>;
+
+    /// A run begins: `lock` is the pipeline's, to be held for as long as anything of the run lives, whatever becomes of
+    /// Kiln itself.
+    fn hold(&self, _lock: OwnedFd) {}
+
+    /// The run is over: ends what is left of it and lets go of the lock. Tells what that was, for people.
+    fn end(&self) -> BoxFuture<'static, Vec<String>> {
+        std::future::ready(Vec::new()).boxed()
+    }
 }
 
 /// What an engine is opened with.
@@ -122,6 +134,8 @@ pub enum Ended {
     Failed(Failure),
     /// It was stopped.
     Stopped(Failure),
+    /// It ended so and left processes behind, which were ended then; they are named for people.
+    Leaked(Box<Ended>, Vec<String>),
 }
 
 /// An output that is complete.
@@ -146,28 +160,91 @@ pub enum Stop {
     Kill,
 }
 
-/// Where an attempt sends what its step prints. Sending never blocks.
+/// Where an attempt sends what its step prints. Sending never blocks: what is not fetched in time is counted and left out.
 #[derive(Clone, Debug)]
 pub struct Updates {
-    /// The step.
-    pub step: usize,
-    /// The way to the run's loop; none where nobody wants to know.
-    pub to: Option<mpsc::UnboundedSender<(usize, Vec<u8>)>>,
-    /// The way to say that the output cannot be kept.
-    pub trouble: mpsc::UnboundedSender<String>,
+    step: usize,
+    to: Option<mpsc::Sender<Printed>>,
+    dropped: Arc<AtomicU64>,
+    trouble: mpsc::UnboundedSender<String>,
 }
 
+/// What a step printed.
+#[derive(Debug)]
+pub struct Printed {
+    /// The step.
+    pub step: usize,
+    /// So many bytes before these were left out.
+    pub dropped: u64,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// So many pieces of output wait to be shown.
+pub const PRINTED_WAITING: usize = 64;
+
 impl Updates {
+    /// The way to the run's loop, none where nobody wants to know; and the way to say that output cannot be kept.
+    #[must_use]
+    pub fn new(step: usize, to: Option<mpsc::Sender<Printed>>, trouble: mpsc::UnboundedSender<String>) -> Self {
+        Self { step, to, dropped: Arc::default(), trouble }
+    }
+
     /// Hands on what the step printed.
     pub fn output(&self, bytes: &[u8]) {
-        if let Some(to) = &self.to {
+        let Some(to) = &self.to else { return };
+        match to.try_reserve() {
+            Ok(place) => place.send(self.printed(bytes)),
+            Err(mpsc::error::TrySendError::Full(())) => {
+                self.dropped.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            }
             // A run that does not listen any more has ended.
-            drop(to.send((self.step, bytes.to_vec())));
+            Err(mpsc::error::TrySendError::Closed(())) => {}
         }
     }
 
     /// Says that the output cannot be kept: which file, and why. The attempt goes on; nothing more starts.
     pub fn trouble(&self, what: String) {
         drop(self.trouble.send(what));
+    }
+
+    /// The step prints nothing more: tells what was left out at the end. Waits for a place.
+    pub async fn end(&self) {
+        if let Some(to) = &self.to
+            && self.dropped.load(Ordering::Relaxed) > 0
+            && let Ok(place) = to.reserve().await
+        {
+            place.send(self.printed(b""));
+        }
+    }
+
+    fn printed(&self, bytes: &[u8]) -> Printed {
+        Printed { step: self.step, dropped: self.dropped.swap(0, Ordering::Relaxed), bytes: bytes.to_vec() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_nobody_fetches_is_counted_and_told() {
+        let (to, mut from) = mpsc::channel(1);
+        let (trouble, _troubles) = mpsc::unbounded_channel();
+        let updates = Updates::new(7, Some(to), trouble);
+        updates.output(b"one");
+        updates.output(b"four");
+        updates.output(b"five!");
+        let told = |printed: Printed| (printed.step, printed.dropped, printed.bytes);
+        assert_eq!(told(from.recv().await.unwrap()), (7, 0, b"one".to_vec()));
+        updates.output(b"six");
+        assert_eq!(told(from.recv().await.unwrap()), (7, 9, b"six".to_vec()));
+        updates.output(b"");
+        updates.output(b"last");
+        let (_, told_at_the_end) = tokio::join!(updates.end(), async {
+            assert_eq!(told(from.recv().await.unwrap()), (7, 0, Vec::new()));
+            told(from.recv().await.unwrap())
+        });
+        assert_eq!(told_at_the_end, (7, 4, Vec::new()));
     }
 }

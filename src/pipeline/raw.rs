@@ -135,6 +135,14 @@ pub struct RawDefaults {
     #[serde(default)]
     #[schemars(with = "Option<Retry>")]
     pub retry: Option<Spanned<Retry>>,
+    /// How long a step may take to end when it is asked to; then it is killed. Default: `10s`, and `5s` where `CI` is set.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub grace: Option<Spanned<String>>,
+    /// How large a log may get; of more, the beginning and the end are kept. Default: `1 GiB`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub log_limit: Option<Spanned<String>>,
 }
 
 /// The keys that every recipe has, wherever it stands. See [`RawNode`] for what they mean.
@@ -152,6 +160,9 @@ pub struct RawMake {
     pub(crate) rebuild: Option<Spanned<String>>,
     pub(crate) timeout: Option<Spanned<String>>,
     pub(crate) retry: Option<Spanned<Retry>>,
+    pub(crate) grace: Option<Spanned<String>>,
+    pub(crate) log_limit: Option<Spanned<String>>,
+    pub(crate) on_stop: Option<Spanned<Run>>,
     pub(crate) tags: Vec<Spanned<String>>,
     pub(crate) description: Option<String>,
 }
@@ -211,6 +222,18 @@ macro_rules! raw_recipe {
             #[serde(default)]
             #[schemars(with = "Option<Retry>")]
             pub retry: Option<Spanned<Retry>>,
+            /// How long it may take to end when it is asked to, such as `30s`; then it is killed.
+            #[serde(default)]
+            #[schemars(with = "Option<String>")]
+            pub grace: Option<Spanned<String>>,
+            /// How large its log may get, such as `10 MiB`; of more, the beginning and the end are kept.
+            #[serde(default)]
+            #[schemars(with = "Option<String>")]
+            pub log_limit: Option<Spanned<String>>,
+            /// What is run besides when it is asked to end, for what it has running elsewhere: `docker kill …`.
+            #[serde(default)]
+            #[schemars(with = "Option<Run>")]
+            pub on_stop: Option<Spanned<Run>>,
             /// Words to select it by: `tag:daily`.
             #[serde(default)]
             #[schemars(with = "Vec<String>")]
@@ -236,6 +259,9 @@ macro_rules! raw_recipe {
                     rebuild: std::mem::take(&mut self.rebuild),
                     timeout: std::mem::take(&mut self.timeout),
                     retry: std::mem::take(&mut self.retry),
+                    grace: std::mem::take(&mut self.grace),
+                    log_limit: std::mem::take(&mut self.log_limit),
+                    on_stop: std::mem::take(&mut self.on_stop),
                     tags: std::mem::take(&mut self.tags),
                     description: std::mem::take(&mut self.description),
                 }

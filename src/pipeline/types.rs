@@ -149,6 +149,12 @@ pub struct Recipe {
     pub timeout: Option<Duration>,
     /// When it is tried again after it failed.
     pub retry: Retry,
+    /// How long it may take to end when it is asked to; `None` for what the surroundings say.
+    pub grace: Option<Duration>,
+    /// How large its log may get, in bytes; `None` for [`LOG_LIMIT`].
+    pub log_limit: Option<u64>,
+    /// What is run besides when it is asked to end.
+    pub on_stop: Option<Command>,
     /// Whether it writes to the final paths itself.
     pub in_place: bool,
     /// Words to select it by.
@@ -196,6 +202,9 @@ pub enum Rebuild {
     /// Not as long as there is an output.
     Never,
 }
+
+/// How large a log may get, in bytes.
+pub const LOG_LIMIT: u64 = 1 << 30;
 
 /// Kiln's default shell.
 pub const DEFAULT_SHELL: [&str; 4] = ["bash", "-euo", "pipefail", "-c"];

@@ -152,7 +152,8 @@ impl Feed {
             (None, _) => String::new(),
         };
         let flaky = step.filter(|_| ended.flaky).map(|step| format!("flaky: {}", summary::attempt(step)));
-        let notes: Vec<_> = [Some(note), flaky].into_iter().flatten().filter(|note| !note.is_empty()).collect();
+        let leaked = (!ended.leaked.is_empty()).then(|| format!("leaked {}", ended.leaked.join(", ")));
+        let notes: Vec<_> = [Some(note), flaky, leaked].into_iter().flatten().filter(|note| !note.is_empty()).collect();
         let tint = if ended.flaky { Tint::Warn } else { Tint::Plain };
         line = line.at(self.after_took(), tint, &notes.join("; "));
         let before = self.rest(&ended.step);

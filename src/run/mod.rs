@@ -23,7 +23,8 @@ use crate::base::digest::Digest;
 use crate::base::file::FileDigest;
 use crate::base::id::NodeId;
 use crate::base::job::JobId;
-use crate::engine::api::{Attempt, Ended, Engine, Stop, Updates, Work};
+use crate::base::text::size;
+use crate::engine::api::{Attempt, Ended, Engine, PRINTED_WAITING, Printed, Stop, Updates, Work};
 use crate::event::{Event, Failure, FailureCode, RunStarted, Staged, Stamped, VERSION};
 use crate::report::api::{Journal, Reporter};
 use crate::run::setup::{Effect, Input, Timer};
@@ -69,12 +70,14 @@ pub struct Driven {
     pub lost: Option<String>,
     /// Whether its time limit ended it.
     pub over_time: bool,
+    /// What was left of it at its end and was ended then, for people.
+    pub left: Vec<String>,
 }
 
 /// Carries a run out, to its end.
 pub async fn drive(drive: Drive<'_>) -> Driven {
     let (trouble_to, trouble) = mpsc::unbounded_channel();
-    let (output_to, output) = mpsc::unbounded_channel();
+    let (output_to, output) = mpsc::channel(PRINTED_WAITING);
     let wanted = drive.reporters.iter().any(|reporter| reporter.wants_output());
     let tick_ms = drive.reporters.iter().map(|reporter| reporter.tick_ms()).filter(|ms| *ms > 0).min();
     let now = Instant::now();
@@ -102,9 +105,10 @@ pub async fn drive(drive: Drive<'_>) -> Driven {
     while !driver.done() {
         driver.wait().await;
     }
+    let left = driver.drive.engine.end().await;
     let run = &driver.drive.run;
     let lost = driver.lost.or_else(|| run.broken().map(str::to_owned));
-    Driven { view: driver.view, lost, over_time: run.is_over_time() }
+    Driven { view: driver.view, lost, over_time: run.is_over_time(), left }
 }
 
 /// What a task of the loop came to.
@@ -137,8 +141,8 @@ struct Driver<'a> {
     stops: BTreeMap<usize, watch::Sender<Stop>>,
     trouble_to: mpsc::UnboundedSender<String>,
     trouble: mpsc::UnboundedReceiver<String>,
-    output_to: Option<mpsc::UnboundedSender<(usize, Vec<u8>)>>,
-    output: mpsc::UnboundedReceiver<(usize, Vec<u8>)>,
+    output_to: Option<mpsc::Sender<Printed>>,
+    output: mpsc::Receiver<Printed>,
     pending: VecDeque<Batch>,
     view: RunView,
     over: bool,
@@ -171,7 +175,7 @@ impl Driver<'_> {
                     self.input(Input::Woken(timer));
                 }
             }
-            Some((step, bytes)) = self.output.recv() => self.print(step, &bytes),
+            Some(printed) = self.output.recv() => self.print(&printed),
             () = sleep_until(self.tick), if self.tick_ms.is_some() => self.ticked(),
         }
     }
@@ -235,7 +239,7 @@ impl Driver<'_> {
         let log = self.drive.run.log(step, attempt);
         let files = self.drive.run.files(step);
         let attempt = Attempt { job: self.drive.job.clone(), number: attempt, log, inputs, files };
-        let updates = Updates { step, to: self.output_to.clone(), trouble: self.trouble_to.clone() };
+        let updates = Updates::new(step, self.output_to.clone(), self.trouble_to.clone());
         tracing::debug!(step = self.drive.run.name(step), log = attempt.log, "a step starts");
         let work = Arc::clone(&self.drive.works[step]);
         let (to, stop) = watch::channel(self.asked);
@@ -279,10 +283,7 @@ impl Driver<'_> {
     fn task(&mut self, done: Result<Done, tokio::task::JoinError>) {
         match done {
             Ok(Done::Ended(step, ended, took_ms)) => {
-                // All that it printed is there by now, and is shown before its end.
-                while let Ok((step, bytes)) = self.output.try_recv() {
-                    self.print(step, &bytes);
-                }
+                self.print_waiting();
                 self.stops.remove(&step);
                 self.input(Input::Ended { step, ended, took_ms });
             }
@@ -330,9 +331,20 @@ impl Driver<'_> {
         keep_sound(&mut self.drive.reporters, |reporter| reporter.event(view, event));
     }
 
-    fn print(&mut self, step: usize, bytes: &[u8]) {
-        let name = self.drive.run.name(step);
-        keep_sound(&mut self.drive.reporters, |reporter| reporter.output(name, bytes));
+    fn print(&mut self, printed: &Printed) {
+        let name = self.drive.run.name(printed.step);
+        if printed.dropped > 0 {
+            let text = format!("\n… {} left out here, the log has all of it\n", size(printed.dropped));
+            keep_sound(&mut self.drive.reporters, |reporter| reporter.output(name, text.as_bytes()));
+        }
+        keep_sound(&mut self.drive.reporters, |reporter| reporter.output(name, &printed.bytes));
+    }
+
+    /// A step has ended: what it printed comes before that is told.
+    fn print_waiting(&mut self) {
+        while let Ok(printed) = self.output.try_recv() {
+            self.print(&printed);
+        }
     }
 
     fn ticked(&mut self) {

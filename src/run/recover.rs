@@ -34,7 +34,7 @@ pub fn recover(
             };
             let (step, attempt, took_ms) = (row.step.clone(), row.attempt, row.took_ms);
             let flaky = outcome == Outcome::Built && attempt > 1;
-            ending.ended(StepEnded { step, attempt, outcome, took_ms, flaky, record, failure });
+            ending.ended(StepEnded { step, attempt, outcome, took_ms, flaky, record, failure, leaked: Vec::new() });
         }
         for step in &run.view.steps {
             ending.without_outputs(step);
@@ -81,7 +81,16 @@ impl Ending<'_> {
             | StepState::Skipped => return,
         };
         let (step, attempt) = (step.plan.id.clone(), step.attempt);
-        self.ended(StepEnded { step, attempt, outcome, took_ms, flaky: false, record: None, failure });
+        self.ended(StepEnded {
+            step,
+            attempt,
+            outcome,
+            took_ms,
+            flaky: false,
+            record: None,
+            failure,
+            leaked: Vec::new(),
+        });
     }
 
     fn ended(&mut self, ended: StepEnded) {

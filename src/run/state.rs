@@ -50,6 +50,7 @@ pub(super) struct StepRun {
     pub(super) took_ms: u64,
     pub(super) record: Option<Record>,
     pub(super) staged: Vec<Staged>,
+    pub(super) leaked: Vec<String>,
 }
 
 /// A run.
@@ -244,6 +245,11 @@ impl Run {
         self.running -= 1;
         self.steps[i].took_ms = took_ms;
         match ended {
+            Ended::Leaked(ended, leaked) => {
+                self.steps[i].leaked = leaked;
+                self.running += 1;
+                self.ended(i, *ended, took_ms);
+            }
             Ended::Failed(failure) => self.attempt_failed(i, failure),
             Ended::Stopped(failure) => match self.timed_out(i, &failure) {
                 Some(failure) => self.attempt_failed(i, failure),
@@ -275,8 +281,18 @@ impl Run {
     pub(super) fn end_step(&mut self, i: usize, outcome: Outcome, record: Option<Record>, failure: Option<Failure>) {
         let (step, took_ms, attempt) = (self.name(i).to_owned(), self.steps[i].took_ms, self.steps[i].attempt);
         let flaky = attempt > 1 && matches!(outcome, Outcome::Built | Outcome::Same);
+        let leaked = std::mem::take(&mut self.steps[i].leaked);
         self.counts.flaky += u64::from(flaky);
-        self.emit(Event::StepEnded(Box::new(StepEnded { step, attempt, outcome, took_ms, flaky, record, failure })));
+        self.emit(Event::StepEnded(Box::new(StepEnded {
+            step,
+            attempt,
+            outcome,
+            took_ms,
+            flaky,
+            record,
+            failure,
+            leaked,
+        })));
     }
 
     /// A step is over. If its outputs are there, the steps that wait for it come nearer.
@@ -336,6 +352,7 @@ fn link(pipeline: &Pipeline, steps: Vec<SetupStep>) -> Vec<StepRun> {
             took_ms: 0,
             record: None,
             staged: Vec::new(),
+            leaked: Vec::new(),
         });
     }
     for i in 0..runs.len() {

@@ -162,7 +162,7 @@ struct AtWork {
 
 /// The lock of a pipeline, and whether what runs that died left is finished.
 struct Held {
-    _lock: Locks,
+    locks: Arc<Locks>,
     tidy: bool,
 }
 
@@ -334,7 +334,7 @@ impl Clerk {
             Some(lock) => lock.tidy,
             None => match project(number).map(|project| lock(project)) {
                 Some(Ok(lock)) => {
-                    locks.insert(number, Held { _lock: lock, tidy: false });
+                    locks.insert(number, Held { locks: Arc::new(lock), tidy: false });
                     true
                 }
                 Some(Err(who)) => {
@@ -354,13 +354,16 @@ impl Clerk {
     fn begin(&mut self, job: JobId) {
         let Some(order) = self.orders.remove(&job) else { return };
         let number = order.number;
-        let untidy = self.locks.get(&number).is_some_and(|held| !held.tidy);
+        let held = self.locks.get(&number);
+        let untidy = held.is_some_and(|held| !held.tidy);
+        let locks = held.map(|held| Arc::clone(&held.locks));
         let (signals, received) = signals::unbounded_channel();
         let work = work::Job {
             id: job.clone(),
             order,
             site: self.site.clone(),
             untidy,
+            locks,
             permits: Arc::clone(&self.permits),
             to: self.to.clone(),
         };

@@ -19,7 +19,7 @@ use crate::server::jobs::{Message, Order, stamped};
 use crate::server::touch::steps;
 use crate::session::fail::Fail;
 use crate::session::load::{self, Given};
-use crate::session::start::{Origin, Ready, Ticket, finish_the_dead, open_journal, seed};
+use crate::session::start::{Locks, Origin, Ready, Ticket, finish_the_dead, open_journal, seed};
 use crate::session::{Request, Session, Site};
 use crate::view::RunView;
 
@@ -30,6 +30,8 @@ pub(crate) struct Job {
     pub(crate) site: Site,
     /// Whether it has to finish first what runs that died left.
     pub(crate) untidy: bool,
+    /// The locks of its pipeline, which whatever it starts holds too.
+    pub(crate) locks: Option<Arc<Locks>>,
     /// How many steps may run in all jobs together.
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) to: Sender<Message>,
@@ -68,6 +70,7 @@ impl Job {
             return self.end(JobState::Done, started, None).map(|()| Came::ToAnEnd);
         };
         let session = self.session(request)?;
+        self.locks.iter().try_for_each(|locks| locks.lend(&session))?;
         let (mut writer, committed) = open_journal(&session.state)?;
         if self.untidy {
             finish_the_dead(&session, &mut writer)?;

@@ -53,6 +53,7 @@ pub(crate) fn take(session: &Session, origin: Origin) -> Result<(Option<JobId>, 
             record,
             failure: None,
             flaky: false,
+            leaked: Vec::new(),
         }))
     });
     let current = (adoption.taken.len() + adoption.current.len()) as u64;

@@ -24,7 +24,7 @@ use crate::select::Want;
 use crate::session::fail::Fail;
 use crate::session::{Planned, Session};
 use crate::store::claim::{Claim, ClaimError};
-use crate::store::lock::{Lock, LockError, holder, wait_for};
+use crate::store::lock::{Lock, LockError, here, holder, host, wait_for};
 use crate::store::read::Reader;
 use crate::store::write::Writer;
 use crate::store::{StoreError, make_folder};
@@ -34,9 +34,20 @@ pub(crate) type Committed = mpsc::UnboundedReceiver<Result<u64, String>>;
 
 /// The locks of a pipeline that a run holds.
 pub(crate) struct Locks {
-    _state: Lock,
+    state: Lock,
     /// That of the root, where the state lies elsewhere.
     root: Option<Lock>,
+}
+
+impl Locks {
+    /// Has the engine of a run hold them too, for as long as anything of the run lives.
+    pub(crate) fn lend(&self, session: &Session) -> Result<(), Fail> {
+        for lock in std::iter::once(&self.state).chain(&self.root) {
+            let share = lock.share().map_err(|error| Fail::because("the lock of the pipeline", &error))?;
+            session.engine.hold(share);
+        }
+        Ok(())
+    }
 }
 
 /// Why a run cannot begin now.
@@ -47,12 +58,15 @@ enum Busy {
 }
 
 /// Takes the lock of a pipeline in its state, and in its root where the state lies elsewhere: what is built is there. Claims
-/// there what is to be written. With `wait`, waits for runs that are in the way, and tells of them once.
+/// there what is to be written. The engine holds the locks too from then on. With `wait`, waits for runs that are in the way, and tells of them once.
 pub(crate) fn lock(session: &Session, wait: bool, mut tell: impl FnMut(&str)) -> Result<Locks, Fail> {
     let mut told = None;
     loop {
         let (state, pipeline, why) = match seize(session) {
-            Ok(locks) => return Ok(locks),
+            Ok(locks) => {
+                locks.lend(session)?;
+                return Ok(locks);
+            }
             Err(Busy::Fail(fail)) => return Err(fail),
             Err(Busy::Held(_, _, why)) if !wait => {
                 return Err(Fail::Surroundings(format!("{why}; --wait waits for it, `kiln jobs abort` ends it")));
@@ -79,10 +93,10 @@ fn locks(name: &str, state: &Path, root: &Path) -> Result<Locks, Busy> {
     let lock = take(state, name)?;
     let own = root.join(".kiln");
     if own.canonicalize().ok() == state.canonicalize().ok() {
-        return Ok(Locks { _state: lock, root: None });
+        return Ok(Locks { state: lock, root: None });
     }
     make_folder(&own).map_err(|error| Busy::Fail(Fail::because("nothing can be built in this root", &error)))?;
-    Ok(Locks { _state: lock, root: Some(take(&own, name)?) })
+    Ok(Locks { state: lock, root: Some(take(&own, name)?) })
 }
 
 fn seize(session: &Session) -> Result<Locks, Busy> {
@@ -101,8 +115,7 @@ fn seize(session: &Session) -> Result<Locks, Busy> {
 }
 
 fn take(state: &Path, name: &str) -> Result<Lock, Busy> {
-    let holder =
-        format!("process {} on {}, since {}", std::process::id(), host(), crate::clock::now().strftime("%F %T UTC"));
+    let holder = here(&crate::clock::now().strftime("%F %T UTC").to_string());
     Lock::take(state, name, &holder).map_err(|error| match error {
         LockError::Held(holder) => {
             Busy::Held(state.to_owned(), name.to_owned(), format!("a run of `{name}` goes on: {holder}"))
@@ -329,9 +342,4 @@ pub(super) fn started(session: &Session, planned: &Planned, origin: Origin, step
         expected_ms: (estimate.unknown == 0).then_some(estimate.most_ms),
         steps,
     }
-}
-
-/// The name of this machine.
-pub(crate) fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -3,12 +3,16 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 /// The lock of one pipeline. Dropping it frees it.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 /// Why a lock was not taken.
@@ -46,7 +50,13 @@ impl Lock {
                 (TryLockError::WouldBlock, Err(TryLockError::WouldBlock)) => {
                     let mut text = String::new();
                     file.read_to_string(&mut text).map_err(LockError::Io)?;
-                    return Err(LockError::Held(text.trim().to_owned()));
+                    if !is_gone(text.trim()) {
+                        return Err(LockError::Held(text.trim().to_owned()));
+                    }
+                    // Its guardian still ends what it had started: that takes a moment.
+                    tracing::info!(holder = text.trim(), "waiting until nothing is left of a run that died");
+                    file.lock().map_err(LockError::Io)?;
+                    break;
                 }
                 (TryLockError::Error(error), _) | (_, Err(TryLockError::Error(error))) => {
                     return Err(LockError::Io(error));
@@ -59,8 +69,36 @@ impl Lock {
             writeln!(file, "{holder}")
         };
         tell(&mut file).map_err(LockError::Io)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
+
+    /// Another hold on the same lock, for another process: the lock is free once all of them are gone.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn share(&self) -> io::Result<OwnedFd> {
+        Ok(self.file.try_clone()?.into())
+    }
+}
+
+/// What names this process to people, and to whoever wants a lock that it has.
+#[must_use]
+pub fn here(since: &str) -> String {
+    format!("process {} on {}, since {since}", std::process::id(), host())
+}
+
+/// The name of this machine.
+#[must_use]
+pub fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Whether a holder was a process of this machine that is not there any more.
+fn is_gone(holder: &str) -> bool {
+    let here = format!(" on {}, ", host());
+    let pid = holder.strip_prefix("process ").and_then(|rest| rest.split_once(here.as_str()));
+    let pid = pid.and_then(|(pid, _)| Pid::from_raw(pid.parse().ok()?));
+    pid.is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))
 }
 
 /// Waits until nobody holds the lock of a pipeline.
@@ -87,6 +125,17 @@ pub fn is_held(state: &Path, pipeline: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn holders_that_are_gone_are_known() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let holder = |pid: u32, host: &str| format!("process {pid} on {host}, since then");
+        assert!(is_gone(&holder(child.id(), &host())));
+        assert!(!is_gone(&holder(std::process::id(), &host())));
+        assert!(!is_gone(&holder(child.id(), "elsewhere")));
+        assert!(!is_gone("someone"));
+    }
 
     #[test]
     fn one_holds_it_and_the_next_is_told_who() {

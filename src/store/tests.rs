@@ -93,6 +93,7 @@ impl Tale {
             outcome,
             took_ms,
             flaky: false,
+            leaked: Vec::new(),
             record,
             failure,
         })))

@@ -38,6 +38,7 @@ fn kill_when_waiting(project: &Project, arguments: &[&str], done: &[&str]) {
     see_built(&mut kiln, done);
     kiln.kill().unwrap();
     kiln.wait().unwrap();
+    project.settled();
     drop(gate); // should the recipe have outlived Kiln, it ends now
 }
 

@@ -166,13 +166,13 @@ fn a_recipe_that_fails_half_way_in_place_leaves_what_was_there() {
 }
 
 #[test]
-fn outputs_may_lie_on_another_file_system() {
+fn the_root_may_lie_on_another_file_system_than_kilns_own_folder() {
     let text = "[dataset.a]\npath = \"out/a\"\n[folder.f]\npath = \"out/f\"\n\
         [recipe.r]\ninputs = [\"src\"]\noutputs = [\"a\", \"f\"]\nrun = 'cp src {{ outputs.a }}; cp src {{ outputs.f }}/x'\n\
         [dataset.p]\npath = \"out/p\"\ninputs = [\"src\"]\nin_place = true\nrun = 'cp src {{ output }}; test ! -e bad'\n";
     let project = project(text);
     let there = tempfile::Builder::new().tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-    std::os::unix::fs::symlink(there.path(), project.path("out")).unwrap();
+    std::os::unix::fs::symlink(there.path(), project.path(".kiln")).unwrap();
     assert_eq!(run(&project, &[]), ["p", "r"]);
     assert_eq!(run(&project, &[]), NONE);
     project.write("src", "2");
@@ -182,7 +182,7 @@ fn outputs_may_lie_on_another_file_system() {
     fs::remove_file(project.path("bad")).unwrap();
     project.expect(0, &["run"]);
     assert_eq!(["out/a", "out/f/x", "out/p"].map(|path| project.read(path)), ["2", "2", "2"]);
-    let mut left: Vec<_> = fs::read_dir(there.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut left: Vec<_> = fs::read_dir(project.path("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["a", "f", "p"], "nothing else is left there");
 }

@@ -217,6 +217,7 @@ fn a_run_whose_process_was_killed_says_so() {
     run.until("step_started", Some("a"));
     let id = list(&project, &[])[0]["id"].as_str().unwrap().to_owned();
     drop(run);
+    project.settled();
     drop(gate); // should the recipe have outlived Kiln, it ends now
     assert_eq!(ids(&list(&project, &["--state", "ABORTED"])), [id.as_str()]);
     assert!(project.expect(0, &["jobs", "show", &id]).out.contains("state    ABORTED · "));

@@ -23,6 +23,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("engine/api.rs", 5),
     ("report/api.rs", 5),
     ("store/", 6),
+    ("engine/local/guardian/", 5),
     ("engine/local/", 6),
     ("engine/scripted.rs", 6),
     ("report/choose.rs", 6),

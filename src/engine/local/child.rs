@@ -1,34 +1,40 @@
-//! One child process: started in a group of its own, its output kept in a file as it comes, stopped when asked. Knows no
-//! recipes.
+//! One child process of the guardian: its output is kept as it comes, it is asked to end when that is wanted, and what it
+//! leaves behind is ended. Knows no recipes.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::io::Errno;
 use tokio::net::unix::pipe::Receiver;
-use tokio::process::{Child, Command};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::engine::api::Environment;
-use crate::engine::api::{Stop, Updates};
+use crate::engine::api::{Environment, Stop};
+use crate::engine::local::guardian::orders::{Command, Order, Report};
+use crate::engine::local::guardian::{Guardian, Way};
+use crate::engine::local::log::{Log, Taken};
+use crate::engine::local::program;
 
 /// What is started.
 pub(crate) struct Start {
     /// The program and its arguments.
     pub(crate) words: Vec<String>,
-    /// Its whole environment.
+    /// What is run besides when it is asked to end.
+    pub(crate) on_stop: Option<Vec<String>>,
+    /// Their whole environment.
     pub(crate) env: Environment,
-    /// The folder that it runs in.
+    /// The variables in it that mark processes as this step's.
+    pub(crate) marks: Vec<&'static str>,
+    /// The folder that they run in.
     pub(crate) workdir: PathBuf,
-    /// The file for its output.
-    pub(crate) log: PathBuf,
     /// How long it may take to end when it is asked to.
     pub(crate) grace: Duration,
+    /// Whether its standard output is an answer, and no part of the log.
+    pub(crate) asks: bool,
 }
 
 /// How a child ended.
@@ -37,179 +43,382 @@ pub(crate) struct Exit {
     pub(crate) status: ExitStatus,
     /// Whether it had been asked to end.
     pub(crate) stopped: bool,
-    /// The last lines that it printed.
-    pub(crate) tail: Vec<String>,
+    /// Processes that it had left behind and that were ended, for people.
+    pub(crate) leaked: Vec<String>,
+    /// Its standard output, where that is an answer.
+    pub(crate) answer: Vec<u8>,
 }
 
-/// Why a child did not start.
-pub(crate) type StartError = String;
+/// Why there is no status.
+pub(crate) enum NotRun {
+    /// It did not start.
+    Start(String),
+    /// It was not started, because it was to end already.
+    Stopped,
+    /// Its guardian died, and it was ended with it.
+    Lost,
+}
+
+/// Output is waited for this long after the main process ended and left others behind.
+const QUIET: Duration = Duration::from_millis(200);
+/// The same, however much is printed.
+const QUIET_AT_MOST: Duration = Duration::from_secs(2);
+/// What was left behind may take this long to end when it is asked to.
+const LEFT_GRACE: Duration = Duration::from_secs(1);
+/// A start that may succeed later is tried again so often, first soon and then every quarter of a second.
+const TRIES: u32 = 120;
+/// The same for a program that is being written to.
+const TRIES_BUSY: u32 = 6;
 
 /// Starts a child and waits for its end.
-pub(crate) async fn run(start: Start, updates: Updates, stop: watch::Receiver<Stop>) -> Result<Exit, StartError> {
-    let mut log = Log::create(&start.log, updates).map_err(|error| format!("{}: {error}", start.log.display()))?;
-    let (reader, child) = spawn(&start)?;
-    let mut reader = Receiver::from_owned_fd(reader.into()).map_err(|error| format!("no pipe: {error}"))?;
-    let mut follow = Follow { child, stop, asked: Stop::Go, kill_at: None, grace: start.grace };
-    let status =
-        follow.until_end(&mut reader, &mut log).await.map_err(|error| format!("could not be followed: {error}"))?;
-    drain(&reader, &mut log).map_err(|error| format!("its output could not be kept: {error}"))?;
-    Ok(Exit { status, stopped: follow.asked > Stop::Go, tail: log.tail() })
-}
-
-fn spawn(start: &Start) -> Result<(io::PipeReader, Child), StartError> {
-    let (program, arguments) = start.words.split_first().ok_or("there is no command")?;
-    if !start.workdir.is_dir() {
-        return Err(format!("the working directory {} is not there", start.workdir.display()));
-    }
-    let pipe = || -> io::Result<_> {
-        let (reader, writer) = io::pipe()?;
-        let second = writer.try_clone()?;
-        Ok((reader, writer, second))
-    };
-    let (reader, out, err) = pipe().map_err(|error| format!("no pipe: {error}"))?;
-    let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(&start.env).current_dir(&start.workdir);
-    command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
-    let child = command.spawn().map_err(|error| {
-        if error.kind() == io::ErrorKind::NotFound {
-            format!("command not found: {program}")
-        } else if error.kind() == io::ErrorKind::PermissionDenied {
-            format!("not executable: {program}")
-        } else {
-            format!("{program} could not be started: {error}")
+pub(crate) async fn run(
+    start: &Start,
+    guardian: &Guardian,
+    log: &mut Log,
+    mut stop: watch::Receiver<Stop>,
+) -> Result<Exit, NotRun> {
+    let path = start.env.get("PATH");
+    let mut tries = 0;
+    loop {
+        if *stop.borrow() > Stop::Go {
+            return Err(NotRun::Stopped);
         }
-    })?;
-    Ok((reader, child))
+        let name = start.words.first().ok_or_else(|| NotRun::Start("there is no command".to_owned()))?;
+        let program = program::locate(name, path, &start.workdir).map_err(NotRun::Start)?;
+        let error = match Part::begin(start, &start.words, program.clone(), guardian).await {
+            Ok(main) => match Follow::new(start, guardian, log, stop.clone(), main).until_end().await? {
+                Ended::With(exit) => return Ok(exit),
+                Ended::NotStarted(error) => error,
+            },
+            Err(error) => error.raw_os_error(),
+        };
+        tries += 1;
+        let passing = error.map(Errno::from_raw_os_error).filter(|error| program::is_passing(*error));
+        let most = if passing == Some(Errno::TXTBSY) { TRIES_BUSY } else { TRIES };
+        if passing.is_none() || tries > most {
+            return Err(NotRun::Start(program::explain(name, &program, &start.workdir, error)));
+        }
+        tokio::select! {
+            () = sleep(Duration::from_millis(250.min(5 << tries.min(6)))) => {}
+            _ = stop.wait_for(|stop| *stop > Stop::Go) => {}
+        }
+    }
 }
 
-struct Follow {
-    child: Child,
-    stop: watch::Receiver<Stop>,
-    asked: Stop,
-    kill_at: Option<Instant>,
-    grace: Duration,
+/// A process of the guardian, with what it prints.
+struct Part {
+    way: Way,
+    reader: Receiver,
+    open: bool,
+    answer: Option<Answer>,
+    status: Option<ExitStatus>,
+    over: bool,
+    leaked: Vec<String>,
 }
 
-impl Follow {
-    async fn until_end(&mut self, reader: &mut Receiver, log: &mut Log) -> io::Result<ExitStatus> {
-        let mut open = true;
-        let mut watched = true;
-        self.obey();
-        loop {
-            let kill_at = self.kill_at.unwrap_or_else(Instant::now);
-            tokio::select! {
-                status = self.child.wait() => return status,
-                ready = reader.readable(), if open => {
-                    ready?;
-                    open = log.take(|buffer| reader.try_read(buffer))? != Taken::End;
-                }
-                changed = self.stop.changed(), if watched => {
-                    watched = changed.is_ok();
-                    self.obey();
-                }
-                () = sleep_until(kill_at), if self.kill_at.is_some() => {
-                    self.kill_at = None;
-                    self.signal(Signal::KILL);
-                }
+/// What is printed as an answer.
+struct Answer {
+    reader: Receiver,
+    open: bool,
+    bytes: Vec<u8>,
+}
+
+/// A longer answer is cut.
+const LONGEST_ANSWER: usize = 16 << 20;
+
+impl Answer {
+    async fn more(&mut self) {
+        if self.reader.readable().await.is_err() {
+            self.open = false;
+        }
+        self.read(|reader, buffer| reader.try_read(buffer));
+    }
+
+    /// Takes what is there. Only `try_read` tells the runtime when that is nothing.
+    fn read(&mut self, read: impl Fn(&Receiver, &mut [u8]) -> io::Result<usize>) {
+        let mut buffer = [0; 64 << 10];
+        while self.open {
+            match read(&self.reader, &mut buffer) {
+                Ok(0) => self.open = false,
+                Ok(n) => self.bytes.extend_from_slice(&buffer[..n.min(LONGEST_ANSWER - self.bytes.len())]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => self.open = false,
             }
         }
     }
+}
 
-    fn obey(&mut self) {
+enum Next {
+    Report(io::Result<Option<Report>>),
+    Output(io::Result<()>),
+    Answer,
+}
+
+impl Part {
+    async fn begin(start: &Start, words: &[String], program: PathBuf, guardian: &Guardian) -> io::Result<Self> {
+        let (reader, err) = io::pipe()?;
+        let reader = Receiver::from_owned_fd(reader.into())?;
+        let (answer, out) = if start.asks {
+            let (reader, out) = io::pipe()?;
+            let reader = Receiver::from_owned_fd(reader.into())?;
+            (Some(Answer { reader, open: true, bytes: Vec::new() }), out)
+        } else {
+            (None, err.try_clone()?)
+        };
+        let way = guardian.open().await?;
+        let env: Vec<_> = start.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let mark = |name: &&str| Some(format!("{name}={}", start.env.get(*name)?.to_str()?));
+        let marks = start.marks.iter().filter_map(mark).collect();
+        let command = Command { program, words: words.to_vec(), env, workdir: start.workdir.clone(), marks };
+        // A guardian that goes now is noticed where its reports are waited for.
+        drop(way.wire.send(&Order::Start(Box::new(command)), &[out.as_fd(), err.as_fd()]).await);
+        Ok(Self { way, reader, open: true, answer, status: None, over: false, leaked: Vec::new() })
+    }
+
+    /// What comes next. Whoever stops waiting loses nothing. Only where it is not over.
+    async fn next(&mut self) -> Next {
+        tokio::select! {
+            report = self.way.wire.receive(), if !self.over => Next::Report(report),
+            ready = self.reader.readable(), if self.open => Next::Output(ready),
+            () = more(&mut self.answer), if self.answer.as_ref().is_some_and(|answer| answer.open) => Next::Answer,
+        }
+    }
+
+    async fn order(&self, order: &Order) {
+        if !self.over {
+            // A guardian that has gone is noticed where its reports are waited for.
+            drop(self.way.wire.send(order, &[]).await);
+        }
+    }
+
+    async fn end(&self) {
+        let left = self.status.is_some();
+        self.order(if left { &Order::Finish { grace_ms: 0 } } else { &Order::Kill }).await;
+    }
+
+    fn read(&mut self, log: &mut Log) -> io::Result<()> {
+        let reader = &self.reader;
+        self.open = log.take(|buffer| reader.try_read(buffer))? != Taken::End;
+        Ok(())
+    }
+
+    /// Takes what is in the pipe and does not wait for more. The pipe is asked itself, since the runtime may not have
+    /// noticed yet that there is something in it.
+    fn drain(&self, log: &mut Log) -> io::Result<()> {
+        while log.take(|buffer| Ok(rustix::io::read(&self.reader, buffer)?))? == Taken::Some {}
+        Ok(())
+    }
+}
+
+enum Ended {
+    With(Exit),
+    NotStarted(Option<i32>),
+}
+
+struct Follow<'a> {
+    start: &'a Start,
+    guardian: &'a Guardian,
+    log: &'a mut Log,
+    stop: watch::Receiver<Stop>,
+    /// Whether anybody can still ask for an end.
+    watched: bool,
+    asked: Stop,
+    main: Part,
+    /// What runs because an end was asked for.
+    helper: Option<Part>,
+    /// When all of it is ended.
+    kill_at: Option<Instant>,
+    /// When what the main process left behind is ended, and when at the latest.
+    quiet: Option<(Instant, Instant)>,
+}
+
+impl<'a> Follow<'a> {
+    fn new(
+        start: &'a Start,
+        guardian: &'a Guardian,
+        log: &'a mut Log,
+        stop: watch::Receiver<Stop>,
+        main: Part,
+    ) -> Self {
+        let (watched, asked, helper, kill_at, quiet) = (true, Stop::Go, None, None, None);
+        Self { start, guardian, log, stop, watched, asked, main, helper, kill_at, quiet }
+    }
+
+    async fn until_end(mut self) -> Result<Ended, NotRun> {
+        while !self.main.over || self.helper.as_ref().is_some_and(|helper| !helper.over) {
+            let until = [self.kill_at, self.quiet.map(|(at, _)| at)].into_iter().flatten().min();
+            let is_helped = self.helper.as_ref().is_some_and(|helper| !helper.over);
+            let helper = async {
+                match &mut self.helper {
+                    Some(helper) => helper.next().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = self.stop.changed(), if self.watched => {
+                    self.watched = changed.is_ok();
+                    self.obey().await;
+                }
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => self.woke().await,
+                next = self.main.next(), if !self.main.over => {
+                    if let Some(error) = self.main_next(next).await? {
+                        return Ok(Ended::NotStarted(error));
+                    }
+                }
+                next = helper, if is_helped => self.helper_next(next).await?,
+            }
+        }
+        let parts = [Some(&self.main), self.helper.as_ref()].into_iter().flatten();
+        for part in parts {
+            if let Err(error) = part.drain(self.log) {
+                self.log.note(&format!("the end of the output cannot be read: {error}"));
+            }
+        }
+        let status = self.main.status.ok_or(NotRun::Lost)?;
+        let (leaked, answer) = (
+            self.main.leaked,
+            self.main.answer.map(|mut answer| {
+                answer.read(|reader, buffer| Ok(rustix::io::read(reader, buffer)?));
+                answer.bytes
+            }),
+        );
+        let (stopped, answer) = (self.asked > Stop::Go, answer.unwrap_or_default());
+        Ok(Ended::With(Exit { status, stopped, leaked, answer }))
+    }
+
+    /// Does what is asked for now, if that is more than before.
+    async fn obey(&mut self) {
         let now = *self.stop.borrow_and_update();
         if now <= self.asked {
             return;
         }
-        self.asked = now;
         if now == Stop::Kill {
-            self.signal(Signal::KILL);
-        } else {
-            self.kill_at = Some(Instant::now() + self.grace);
-            self.signal(Signal::TERM);
-        }
-    }
-
-    /// Signals the child's whole group. The child is not reaped yet, so the number is still its own.
-    fn signal(&self, signal: Signal) {
-        let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        if let Some(Err(error)) = pid.map(|pid| kill_process_group(pid, signal)) {
-            tracing::debug!(%error, "the group has ended already");
-        }
-    }
-}
-
-/// Takes what is in the pipe and does not wait for more: a grandchild may hold it open. The pipe is asked itself, since
-/// the runtime may not have noticed yet that there is something in it.
-fn drain(reader: &Receiver, log: &mut Log) -> io::Result<()> {
-    while log.take(|buffer| Ok(rustix::io::read(reader, buffer)?))? == Taken::Some {}
-    Ok(())
-}
-
-#[derive(PartialEq, Eq)]
-enum Taken {
-    Some,
-    Nothing,
-    End,
-}
-
-/// The log of an attempt, and the end of it.
-struct Log {
-    path: PathBuf,
-    file: File,
-    /// Whether the file cannot be written any more.
-    broken: bool,
-    updates: Updates,
-    last: Vec<u8>,
-}
-
-/// So many bytes of the end are kept for people.
-const TAIL_BYTES: usize = 16 << 10;
-
-impl Log {
-    fn create(path: &std::path::Path, updates: Updates) -> io::Result<Self> {
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        Ok(Self { path: path.to_owned(), file: File::create(path)?, broken: false, updates, last: Vec::new() })
-    }
-
-    /// Takes what `read` gives.
-    fn take(&mut self, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<Taken> {
-        let mut buffer = [0; 64 << 10];
-        match read(&mut buffer) {
-            Ok(0) => Ok(Taken::End),
-            Ok(n) => {
-                self.keep(&buffer[..n]);
-                self.updates.output(&buffer[..n]);
-                self.last.extend_from_slice(&buffer[..n]);
-                if self.last.len() > 2 * TAIL_BYTES {
-                    self.last.drain(..self.last.len() - TAIL_BYTES);
-                }
-                Ok(Taken::Some)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Taken::Nothing),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Writes to the file. If that fails the child goes on all the same; the run is told.
-    fn keep(&mut self, bytes: &[u8]) {
-        if self.broken {
+            self.kill().await;
             return;
         }
-        if let Err(error) = self.file.write_all(bytes) {
-            self.broken = true;
-            self.updates.trouble(format!("{}: {error}", self.path.display()));
+        self.asked = now;
+        self.quiet = None;
+        self.kill_at = Some(Instant::now() + self.start.grace);
+        self.main.order(&Order::Ask).await;
+        if let Some(words) = &self.start.on_stop {
+            self.help(words).await;
         }
     }
 
-    fn tail(&self) -> Vec<String> {
-        let start = self.last.len().saturating_sub(TAIL_BYTES);
-        let text = String::from_utf8_lossy(&self.last[start..]);
-        let lines: Vec<&str> = text.split(['\n', '\r']).map(str::trim_end).filter(|line| !line.is_empty()).collect();
-        let clean =
-            |line: &str| line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
-        lines.iter().map(|line| clean(line)).collect()
+    async fn kill(&mut self) {
+        self.asked = Stop::Kill;
+        (self.kill_at, self.quiet) = (None, None);
+        self.main.end().await;
+        if let Some(helper) = self.helper.as_ref().filter(|helper| !helper.over) {
+            helper.end().await;
+            self.log.note("`on_stop` was ended before it was done");
+        }
+    }
+
+    async fn help(&mut self, words: &[String]) {
+        let program = words.first().map_or("", String::as_str);
+        let program = program::locate(program, self.start.env.get("PATH"), &self.start.workdir);
+        let begun = match program {
+            Ok(program) => Part::begin(self.start, words, program, self.guardian).await.map_err(|e| e.to_string()),
+            Err(error) => Err(error),
+        };
+        match begun {
+            Ok(helper) => self.helper = Some(helper),
+            Err(error) => self.log.note(&format!("`on_stop` did not start: {error}")),
+        }
+    }
+
+    /// A time has come.
+    async fn woke(&mut self) {
+        let now = Instant::now();
+        if self.kill_at.is_some_and(|at| at <= now) {
+            self.kill().await;
+        }
+        if self.quiet.is_some_and(|(at, _)| at <= now) {
+            self.quiet = None;
+            let grace = self.start.grace.min(LEFT_GRACE);
+            let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+            self.main.order(&Order::Finish { grace_ms }).await;
+        }
+    }
+
+    /// Takes in what the main process did; why it did not start.
+    async fn main_next(&mut self, next: Next) -> Result<Option<Option<i32>>, NotRun> {
+        match next {
+            Next::Output(ready) => {
+                if ready.and_then(|()| self.main.read(self.log)).is_err() {
+                    self.main.open = false;
+                }
+                if let Some((at, latest)) = &mut self.quiet {
+                    *at = (Instant::now() + QUIET).min(*latest);
+                }
+            }
+            Next::Answer => {}
+            Next::Report(Ok(Some(Report::NotStarted(error)))) => return Ok(Some(error)),
+            Next::Report(Ok(Some(Report::Ended { status, left }))) => {
+                self.main.status = Some(ExitStatus::from_raw(status));
+                self.main.over = !left;
+                match self.asked {
+                    _ if !left => {}
+                    Stop::Go => self.quiet = Some((Instant::now() + QUIET, Instant::now() + QUIET_AT_MOST)),
+                    Stop::Ask => {} // the others have their time too
+                    Stop::Kill => self.main.end().await,
+                }
+            }
+            Next::Report(Ok(Some(Report::Finished(leaked)))) => {
+                self.quiet = None;
+                self.main.over = true;
+                self.main.leaked = leaked;
+            }
+            Next::Report(Ok(None) | Err(_)) => {
+                self.guardian.lost(&self.main.way).await;
+                return Err(if self.asked > Stop::Go { NotRun::Stopped } else { NotRun::Lost });
+            }
+        }
+        Ok(None)
+    }
+
+    async fn helper_next(&mut self, next: Next) -> Result<(), NotRun> {
+        let Some(helper) = &mut self.helper else { return Ok(()) };
+        match next {
+            Next::Output(ready) => {
+                if ready.and_then(|()| helper.read(self.log)).is_err() {
+                    helper.open = false;
+                }
+            }
+            Next::Answer => {}
+            Next::Report(Ok(Some(Report::NotStarted(error)))) => {
+                helper.over = true;
+                let name = self.start.on_stop.iter().flatten().next().map_or("", String::as_str);
+                let why = program::explain(name, Path::new(name), &self.start.workdir, error);
+                self.log.note(&format!("`on_stop` did not start: {why}"));
+            }
+            Next::Report(Ok(Some(Report::Ended { status, left }))) => {
+                let status = ExitStatus::from_raw(status);
+                helper.status = Some(status);
+                helper.over = !left;
+                if left {
+                    helper.end().await;
+                }
+                if !status.success() && self.asked < Stop::Kill {
+                    self.log.note(&format!("`on_stop`: {}", words(status)));
+                }
+            }
+            Next::Report(Ok(Some(Report::Finished(_)))) => helper.over = true,
+            Next::Report(Ok(None) | Err(_)) => {
+                helper.over = true;
+                self.guardian.lost(&helper.way).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn more(answer: &mut Option<Answer>) {
+    match answer {
+        Some(answer) => answer.more().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -217,18 +426,27 @@ impl Log {
 pub(crate) fn words(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit {code}"),
-        (None, Some(signal)) => format!("killed by signal {signal}{}", signal_name(signal)),
+        (None, Some(signal)) => match signal_name(signal) {
+            "" => format!("killed by signal {signal}"),
+            name => format!("killed by {name}"),
+        },
         (None, None) => status.to_string(),
     }
 }
 
 fn signal_name(signal: i32) -> &'static str {
     match signal {
-        6 => " (SIGABRT)",
-        9 => " (SIGKILL)",
-        11 => " (SIGSEGV)",
-        13 => " (SIGPIPE)",
-        15 => " (SIGTERM)",
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
         _ => "",
     }
 }

@@ -1,12 +1,10 @@
 //! What a recipe is given on this machine: its command line and its environment. Starts nothing.
 
-use std::fs;
-use std::path::Path;
-
 use crate::base::id::{NodeId, RecipeId};
 use crate::base::span::Problem;
-use crate::engine::api::Environment;
-use crate::pipeline::raw::{EnvValue, SecretValue};
+use crate::engine::api::{Attempt, Environment};
+use crate::engine::local::secrets;
+use crate::pipeline::raw::EnvValue;
 use crate::pipeline::refs::values;
 use crate::pipeline::template::Template;
 use crate::pipeline::types::{Command, Pipeline, Recipe};
@@ -16,9 +14,28 @@ const HANDED_ON: [&str; 4] = ["PATH", "HOME", "USER", "TMPDIR"];
 
 /// The program of a recipe and its arguments, with paths from `path`.
 pub(crate) fn command_line(pipeline: &Pipeline, id: RecipeId, path: &impl Fn(NodeId) -> Option<String>) -> Vec<String> {
+    words(pipeline, id, pipeline.recipes[id].run.as_ref(), path)
+}
+
+/// What is run besides when a recipe is stopped.
+pub(crate) fn on_stop(
+    pipeline: &Pipeline,
+    id: RecipeId,
+    path: &impl Fn(NodeId) -> Option<String>,
+) -> Option<Vec<String>> {
+    let command = pipeline.recipes[id].on_stop.as_ref()?;
+    Some(words(pipeline, id, Some(command), path))
+}
+
+fn words(
+    pipeline: &Pipeline,
+    id: RecipeId,
+    command: Option<&Command>,
+    path: &impl Fn(NodeId) -> Option<String>,
+) -> Vec<String> {
     let recipe = &pipeline.recipes[id];
     let value = |name: &str| values(pipeline, id, name, path);
-    match &recipe.run {
+    match command {
         Some(Command::Shell(template)) => {
             let script = template.for_shell(&value);
             recipe.shell.iter().cloned().chain([script]).collect()
@@ -46,17 +63,11 @@ pub(crate) fn env(recipe: &Recipe, own: &Environment) -> Result<Vec<(String, Str
             EnvValue::From(from) => own
                 .get(from)
                 .map(|value| value.to_string_lossy().into_owned())
-                .ok_or_else(|| unset(recipe, &format!("`env.{name}` takes"), from))?,
+                .ok_or_else(|| secrets::unset(recipe, &format!("`env.{name}` takes"), from))?,
         };
         values.push((name.clone(), value));
     }
     Ok(values)
-}
-
-fn unset(recipe: &Recipe, what: &str, variable: &str) -> Problem {
-    Problem::new("unset-variable", format!("{what} the variable {variable}, which is not set"))
-        .at(&recipe.span, format!("for `{}`", recipe.name))
-        .help(format!("set it: {variable}=… kiln run"))
 }
 
 /// What every recipe is given, and `env`.
@@ -75,12 +86,12 @@ pub(crate) fn base(env: &[(String, String)], own: &Environment) -> Environment {
 
 /// The environment of commands that look at what a recipe makes or reads: that of the recipe, less the paths.
 pub(crate) fn looking(recipe: &Recipe, own: &Environment) -> Result<Environment, Problem> {
-    if let Some(problem) = missing_secrets(recipe, own).into_iter().next() {
+    if let Some(problem) = secrets::missing(recipe, own).into_iter().next() {
         return Err(problem);
     }
     let mut all = base(&env(recipe, own)?, own);
     pass(&mut all, recipe, own);
-    secrets(&mut all, recipe, own).map_err(|message| {
+    secrets::add(&mut all, recipe, own).map_err(|message| {
         Problem::new("missing-secret", message).at(&recipe.span, format!("for `{}`", recipe.name))
     })?;
     Ok(all)
@@ -109,36 +120,13 @@ fn matches(pattern: &str, name: &str) -> bool {
     name.ends_with(rest)
 }
 
-/// The mistakes of a recipe's secrets: variables that are not set, files that are not there.
-pub(crate) fn missing_secrets(recipe: &Recipe, own: &Environment) -> Vec<Problem> {
-    let missing = recipe.secrets.iter().filter_map(|(name, secret)| match secret {
-        SecretValue::Env(from) if own.contains_key(from) => None,
-        SecretValue::Env(from) => Some(unset(recipe, &format!("secret `{name}` takes"), from)),
-        SecretValue::File(path) if Path::new(path).is_file() => None,
-        SecretValue::File(path) => Some(
-            Problem::new("missing-secret", format!("secret `{name}`: there is no file {path}"))
-                .at(&recipe.span, format!("for `{}`", recipe.name))
-                .help("put the file there"),
-        ),
-    });
-    missing.collect()
-}
+/// The variables that mark the processes of an attempt.
+pub(crate) const MARKS: [&str; 3] = ["KILN_JOB", "KILN_STEP", "KILN_ATTEMPT"];
 
-/// Adds the secrets of a recipe.
-pub(crate) fn secrets(all: &mut Environment, recipe: &Recipe, own: &Environment) -> Result<(), String> {
-    for (name, secret) in &recipe.secrets {
-        let value = match secret {
-            SecretValue::Env(from) => {
-                own.get(from).cloned().ok_or_else(|| format!("secret `{name}`: {from} is not set"))?
-            }
-            SecretValue::File(path) => {
-                let text = fs::read_to_string(path).map_err(|error| format!("secret `{name}`: {path}: {error}"))?;
-                text.strip_suffix('\n').map(str::to_owned).unwrap_or(text).into()
-            }
-        };
-        all.insert(name.clone(), value);
-    }
-    Ok(())
+/// Adds what marks the processes of an attempt.
+pub(crate) fn marks(all: &mut Environment, attempt: &Attempt, step: &str) {
+    let values = [attempt.job.as_str(), step, &attempt.number.to_string()];
+    all.extend(MARKS.into_iter().zip(values).map(|(name, value)| (name.to_owned(), value.into())));
 }
 
 /// Adds the paths of inputs and outputs.

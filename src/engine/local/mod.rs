@@ -5,21 +5,35 @@ mod child;
 mod digest;
 mod environ;
 mod files;
+pub mod guardian;
+mod log;
+mod memory;
 mod observe;
+mod places;
 mod probe;
+mod program;
+mod secrets;
 mod staging;
 mod work;
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
 use crate::base::file::FileDigest;
 use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::JobId;
-use crate::base::span::Problems;
+use crate::base::mask::Secrets;
+use crate::base::span::{Problem, Problems};
 use crate::engine::api::{Engine, Environment, Observed, Opening, Work};
 use crate::engine::local::digest::Digester;
+use crate::engine::local::guardian::Guardian;
+use crate::engine::local::memory::Kills;
+use crate::engine::local::secrets::Masking;
 use crate::engine::local::staging::Staging;
 use crate::event::{Failure, Staged};
 use crate::pipeline::types::{Pipeline, Recipe};
@@ -39,7 +53,22 @@ pub(crate) struct Local {
     environment: Environment,
     digester: Digester,
     staging: Staging,
+    guardian: Guardian,
+    masking: Masking,
+    kills: Kills,
     grace: Duration,
+}
+
+impl Local {
+    /// What is masked wherever Kiln writes.
+    fn secrets(&self) -> Option<Arc<Secrets>> {
+        self.masking.secrets(&self.pipeline, &self.environment)
+    }
+
+    /// A text without secrets.
+    fn masked(&self, text: String) -> String {
+        self.secrets().map_or_else(|| text.clone(), |secrets| secrets.mask(&text))
+    }
 }
 
 impl LocalEngine {
@@ -49,7 +78,21 @@ impl LocalEngine {
         let Opening { pipeline, root, state, environment, digests, grace } = opening;
         let digester = Digester::new(&root, digests);
         let staging = Staging::new(&root, &pipeline.name);
-        Self { local: Arc::new(Local { pipeline, root, state, environment, digester, staging, grace }) }
+        let (guardian, masking, kills) = (Guardian::default(), Masking::default(), Kills::new());
+        Self {
+            local: Arc::new(Local {
+                pipeline,
+                root,
+                state,
+                environment,
+                digester,
+                staging,
+                guardian,
+                masking,
+                kills,
+                grace,
+            }),
+        }
     }
 }
 
@@ -67,14 +110,23 @@ impl Engine for LocalEngine {
     }
 
     fn observe(&self, wanted: &DenseMap<RecipeId, bool>, probes: bool) -> Result<Observed, Problems> {
-        let facts = observe::observe(&self.local, wanted, probes)?;
+        let facts = observe::observe(&self.local, wanted, probes).map_err(|problems| {
+            // They quote what commands said.
+            let mask = |problem: Problem| Problem { message: self.local.masked(problem.message), ..problem };
+            problems.into_iter().map(mask).collect::<Problems>()
+        })?;
         Ok(Observed { facts, seen: self.local.digester.take_fresh() })
     }
 
     fn prepare(&self, id: RecipeId) -> Result<Arc<dyn Work>, Problems> {
-        let problems = environ::missing_secrets(&self.local.pipeline.recipes[id], &self.local.environment);
+        let recipe = &self.local.pipeline.recipes[id];
+        let mut problems = secrets::missing(recipe, &self.local.environment);
+        problems.extend(places::check(&self.local.root, &self.local.pipeline, recipe));
         if !problems.is_empty() {
             return Err(problems);
+        }
+        for problem in secrets::short(recipe, &self.local.environment) {
+            tracing::warn!("{}", problem.message);
         }
         Ok(Arc::new(work::LocalWork { local: Arc::clone(&self.local), id }))
     }
@@ -89,5 +141,14 @@ impl Engine for LocalEngine {
 
     fn tidy(&self) -> std::io::Result<()> {
         self.local.staging.tidy()
+    }
+
+    fn hold(&self, lock: OwnedFd) {
+        self.local.guardian.hold(lock);
+    }
+
+    fn end(&self) -> BoxFuture<'static, Vec<String>> {
+        let local = Arc::clone(&self.local);
+        async move { local.guardian.end().await }.boxed()
     }
 }

@@ -13,6 +13,7 @@ use crate::engine::local::Local;
 use crate::engine::local::environ;
 use crate::engine::local::files;
 use crate::engine::local::probe::{Probes, find};
+use crate::engine::local::secrets;
 use crate::pipeline::types::{Command, Node, Recipe};
 use crate::plan::facts::{Content, Facts, OwnFacts};
 
@@ -244,6 +245,7 @@ pub(crate) fn check(local: &Local) -> Problems {
         problems.extend(source(local, node));
     }
     for recipe in local.pipeline.recipes.values() {
+        problems.extend(secrets::short(recipe, &local.environment));
         problems.extend(no_bash(local, recipe, &has_bash));
         for (pattern, span) in &recipe.files {
             let found = files::resolve(&local.root, pattern, &built).unwrap_or_default();

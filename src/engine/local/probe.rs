@@ -1,10 +1,15 @@
 //! Commands that only look: versions of tools, digests of tables. Each is run once for all who ask the same.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::engine::api::Environment;
+
+/// A longer answer is cut.
+const LONGEST: u64 = 16 << 20;
 
 /// What a probe printed, or why it did not.
 pub(crate) type Printed = Result<String, String>;
@@ -23,19 +28,46 @@ impl Probes {
     }
 }
 
-/// Runs one probe.
-pub(crate) fn run(root: &Path, shell: &[String], command: &str, env: &Environment) -> Printed {
+fn run(root: &Path, shell: &[String], command: &str, env: &Environment) -> Printed {
     let Some((program, options)) = shell.split_first() else { return Err("there is no shell".to_owned()) };
     let path = env.get("PATH").cloned().unwrap_or_default();
     let mut child = Command::new(find(program, &path).unwrap_or_else(|| program.into()));
     child.args(options).arg(command).current_dir(root).env_clear().envs(env).stdin(Stdio::null());
-    let output = child.output().map_err(|error| format!("{program} could not be started: {error}"))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    let printed = scratch().and_then(|out| Ok((out.try_clone()?, out, scratch()?)));
+    let (out, to_out, err) = printed.map_err(|error| format!("nowhere to print to: {error}"))?;
+    let to_err = err.try_clone().map_err(|error| format!("nowhere to print to: {error}"))?;
+    let status = child.stdout(to_out).stderr(to_err).status();
+    let status = status.map_err(|error| format!("{program} could not be started: {error}"))?;
+    if status.success() {
+        return Ok(read(out).trim().to_owned());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
+    let said = read(err);
     let said = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
-    Err(format!("{}: {said}", output.status))
+    Err(format!("{status}: {said}"))
+}
+
+/// A file without a name. A pipe would have to be read to its end, and something left behind may hold it open.
+#[cfg(target_os = "linux")]
+fn scratch() -> io::Result<File> {
+    Ok(rustix::fs::memfd_create("kiln-probe", rustix::fs::MemfdFlags::CLOEXEC)?.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn scratch() -> io::Result<File> {
+    let path = std::env::temp_dir().join(format!("kiln-probe-{}-{}", std::process::id(), crate::clock::now_ns()));
+    let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+    std::fs::remove_file(path)?;
+    Ok(file)
+}
+
+/// What was printed, as far as it is sensible.
+fn read(mut file: File) -> String {
+    let mut bytes = Vec::new();
+    let read = file.rewind().and_then(|()| file.take(LONGEST).read_to_end(&mut bytes));
+    if let Err(error) = read {
+        tracing::warn!(%error, "what a command printed cannot be read");
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Where a program is, searched along `path` as a shell would.

@@ -14,6 +14,7 @@ use crate::base::file::FileDigest;
 use crate::base::job::JobId;
 use crate::engine::local::across::{beside, copy, elsewhere};
 use crate::engine::local::digest::Digester;
+use crate::engine::local::places::inside;
 use crate::event::{Failure, FailureCode, Staged};
 use crate::fault::fault;
 
@@ -77,18 +78,19 @@ impl Staging {
     /// Sets the last good outputs of a step aside, which will write to these paths itself.
     pub(crate) fn set_aside(&self, job: &JobId, step: &str, paths: &[String]) -> io::Result<()> {
         let folder = self.step(job, step);
+        let own = self.root.join(&folder).join("aside");
+        fs::create_dir_all(&own)?;
         let mut asides = Vec::with_capacity(paths.len());
         for (i, path) in paths.iter().enumerate() {
             let full = self.root.join(path);
             let there = full.symlink_metadata().is_ok();
-            let kept = if there && elsewhere(&self.root, &full)? {
+            let kept = if there && elsewhere(&own, &full)? {
                 beside(Path::new(path), KEPT).to_string_lossy().into_owned()
             } else {
                 format!("{folder}/aside/{i}")
             };
             asides.push(Aside { path: path.clone(), kept: there.then_some(kept) });
         }
-        fs::create_dir_all(self.root.join(&folder).join("aside"))?;
         let list = File::create(self.root.join(&folder).join(ASIDE))?;
         serde_json::to_writer(&list, &asides)?;
         fault("aside.listed")?;
@@ -181,7 +183,7 @@ impl Staging {
         let Ok(staged_metadata) = from.symlink_metadata() else {
             return if placed()? { Ok(()) } else { Err(io::Error::other("the staged output is gone")) };
         };
-        let copied = if elsewhere(&self.root, &to)? { Some(copy_beside(&from, &to)?) } else { None };
+        let copied = if elsewhere(&self.root.join(&self.folder), &to)? { Some(copy_beside(&from, &to)?) } else { None };
         let new = copied.as_ref().unwrap_or(&from);
         let standing = to.symlink_metadata().ok();
         match standing {
@@ -198,6 +200,22 @@ impl Staging {
         digester.moved(&staged.from, &staged.to, staged.digest)
     }
 
+    /// A link that the recipe made leads nothing in or out of the root.
+    fn stays_inside(&self, output: &Staged) -> io::Result<()> {
+        let (own, from, to) = (self.root.join(&self.folder), self.root.join(&output.from), self.root.join(&output.to));
+        let is_inside = |folder: &Path, path: &Path| match path.parent() {
+            Some(parent) if parent.exists() => inside(folder, parent),
+            Some(_) | None => Ok(true), // it was moved already
+        };
+        if !is_inside(&self.root, &to)? {
+            return Err(io::Error::other("a link leads out of the root"));
+        }
+        if output.from != output.to && !is_inside(&own, &from)? {
+            return Err(io::Error::other("what was staged lies somewhere else, behind a link"));
+        }
+        Ok(())
+    }
+
     /// Puts the outputs of a step in place and forgets what was staged for it.
     pub(crate) fn publish(
         &self,
@@ -212,7 +230,7 @@ impl Staging {
         // What is in the way of one is found before another is moved.
         for output in staged {
             let parent = self.root.join(&output.to).parent().map_or(Ok(()), fs::create_dir_all);
-            parent.map_err(|error| wrong(&output.to, &error))?;
+            parent.and_then(|()| self.stays_inside(output)).map_err(|error| wrong(&output.to, &error))?;
         }
         for output in staged {
             let placed = fault("publish.place").and_then(|()| self.place(output, digester));

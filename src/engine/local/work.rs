@@ -2,6 +2,7 @@
 //! leaves everything as it was.
 
 use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -11,10 +12,18 @@ use tokio::sync::watch;
 use crate::base::digest::Digest;
 use crate::base::id::{NodeId, RecipeId};
 use crate::engine::api::{Attempt, Ended, StagedOutput, Stop, Updates, Work};
-use crate::engine::local::child::{self, Exit, Start};
-use crate::engine::local::{Local, environ, probe};
+use crate::engine::local::child::{self, Exit, NotRun, Start};
+use crate::engine::local::log::Log;
+use crate::engine::local::{Local, environ, program, secrets};
 use crate::event::{Failure, FailureCode, Staged};
-use crate::pipeline::types::{Kind, Recipe};
+use crate::pipeline::types::{Kind, LOG_LIMIT, Recipe};
+
+/// Ends that have more to them: a shell did not find a command; something killed it.
+const NOT_FOUND: &str = "exit 127";
+const KILLED: &str = "killed by SIGKILL";
+
+/// The last lines of what went well, and the digests of outputs that cannot be seen.
+type Good = (Vec<String>, Vec<(NodeId, Digest)>);
 
 /// The work of a recipe.
 pub(crate) struct LocalWork {
@@ -24,13 +33,42 @@ pub(crate) struct LocalWork {
 
 impl Work for LocalWork {
     fn describe(&self) -> String {
-        environ::describe(&self.local.pipeline, self.id)
+        self.local.masked(environ::describe(&self.local.pipeline, self.id))
     }
 
     fn run(&self, attempt: Attempt, updates: Updates, stop: watch::Receiver<Stop>) -> BoxFuture<'static, Ended> {
         let step = Step { local: Arc::clone(&self.local), id: self.id, attempt };
         async move { step.run(updates, stop).await }.boxed()
     }
+}
+
+/// What the end of a child means.
+fn judge(status: ExitStatus, was_stopped: bool) -> Result<(), Ended> {
+    if was_stopped {
+        return Err(stopped());
+    }
+    if status.success() {
+        return Ok(());
+    }
+    let code = if status.signal().is_some() { FailureCode::Signal } else { FailureCode::Exit };
+    let exit_code = status.code().or(status.signal().map(|signal| 128 + signal));
+    Err(Ended::Failed(Failure { exit_code, ..Failure::new(code, child::words(status)) }))
+}
+
+fn without_status(not_run: NotRun) -> Ended {
+    match not_run {
+        NotRun::Start(message) => failed(FailureCode::Start, message),
+        NotRun::Stopped => stopped(),
+        NotRun::Lost => failed(FailureCode::Lost, "its guardian was killed".to_owned()),
+    }
+}
+
+fn failed(code: FailureCode, message: String) -> Ended {
+    Ended::Failed(Failure::new(code, message))
+}
+
+fn stopped() -> Ended {
+    Ended::Stopped(Failure::new(FailureCode::Stopped, "stopped"))
 }
 
 struct Step {
@@ -45,25 +83,111 @@ impl Step {
     }
 
     async fn run(self, updates: Updates, stop: watch::Receiver<Stop>) -> Ended {
-        let result = match self.start() {
-            Ok(start) => match child::run(start, updates, stop).await {
-                Ok(exit) => self.judge(exit),
-                Err(message) => Err(Ended::Failed(Failure::new(FailureCode::Start, message))),
-            },
-            Err(failure) => Err(Ended::Failed(failure)),
+        let _place = self.local.guardian.place().await;
+        let (leaked, result) = match self.start() {
+            Ok(start) => self.follow(&start, updates, stop).await,
+            Err(failure) => (Vec::new(), Err(Ended::Failed(failure))),
         };
         // Digesting may take long: not on the loop's thread.
         let end = tokio::task::spawn_blocking(move || {
-            let ended =
-                result.and_then(|tail| self.outputs().map_err(|failure| Ended::Failed(Failure { tail, ..failure })));
-            match ended {
+            let ended = result.and_then(|(tail, digests)| {
+                self.outputs(&digests).map_err(|failure| Ended::Failed(Failure { tail, ..failure }))
+            });
+            let ended = match ended {
                 Ok(outputs) => Ended::Staged(outputs),
-                Err(ended) => self.undo(ended),
-            }
+                Err(ended) => self.undo(self.without_secrets(ended)),
+            };
+            if leaked.is_empty() { ended } else { Ended::Leaked(Box::new(ended), leaked) }
         });
         end.await.unwrap_or_else(|error| {
             Ended::Failed(Failure::new(FailureCode::Crashed, format!("this is a bug in Kiln: {error}")))
         })
+    }
+
+    /// Runs the command, and asks for the digests of what cannot be seen. What was left behind, and how it went.
+    async fn follow(
+        &self,
+        start: &Start,
+        updates: Updates,
+        stop: watch::Receiver<Stop>,
+    ) -> (Vec<String>, Result<Good, Ended>) {
+        let path = self.local.state.join(&self.attempt.log);
+        let limit = self.recipe().log_limit.unwrap_or(LOG_LIMIT);
+        let mut log = match Log::create(&path, updates.clone(), limit, self.local.secrets().as_ref()) {
+            Ok(log) => log,
+            Err(error) => {
+                let message = format!("{}: {error}", path.display());
+                updates.trouble(message.clone());
+                return (Vec::new(), Err(failed(FailureCode::Start, message)));
+            }
+        };
+        let ran = child::run(start, &self.local.guardian, &mut log, stop.clone()).await;
+        let (leaked, judged) = match ran {
+            Ok(Exit { status, stopped, leaked, .. }) => (leaked, judge(status, stopped)),
+            Err(not_run) => (Vec::new(), Err(without_status(not_run))),
+        };
+        let digests = match judged {
+            Ok(()) => self.ask(&mut log, stop).await,
+            Err(ended) => Err(ended),
+        };
+        let tail = log.finish().await;
+        let result = match digests {
+            Ok(digests) => Ok((tail, digests)),
+            Err(ended) => Err(self.told(ended, tail)),
+        };
+        (leaked, result)
+    }
+
+    /// An end with the last lines, and with what they explain.
+    fn told(&self, ended: Ended, tail: Vec<String>) -> Ended {
+        match ended {
+            Ended::Stopped(failure) => Ended::Stopped(Failure { tail, ..failure }),
+            Ended::Failed(mut failure) => {
+                if failure.message == NOT_FOUND {
+                    let path = self.local.environment.get("PATH").cloned().unwrap_or_default();
+                    let unknown = program::unknown_to_shell(&tail, &path).map(|unknown| format!(": {unknown}"));
+                    failure.message += &unknown.unwrap_or_default();
+                } else if failure.message == KILLED {
+                    let sure = self.local.kills.happened();
+                    failure.message += if sure { ": out of memory" } else { ", possibly out of memory" };
+                }
+                Ended::Failed(Failure { tail, ..failure })
+            }
+            Ended::Staged(_) | Ended::Leaked(..) => ended,
+        }
+    }
+
+    /// What the `digest` commands of outputs print stands for their contents.
+    async fn ask(&self, log: &mut Log, stop: watch::Receiver<Stop>) -> Result<Vec<(NodeId, Digest)>, Ended> {
+        let recipe = self.recipe();
+        let mut digests = Vec::new();
+        for id in &recipe.outputs {
+            let node = &self.local.pipeline.nodes[*id];
+            let Some(command) = node.digest.as_ref().filter(|_| node.path.is_none()) else { continue };
+            let env = environ::looking(recipe, &self.local.environment);
+            let mut env = env.map_err(|problem| failed(FailureCode::Output, problem.message))?;
+            environ::marks(&mut env, &self.attempt, &recipe.name);
+            let start = Start {
+                words: recipe.shell.iter().cloned().chain([command.clone()]).collect(),
+                on_stop: None,
+                env,
+                marks: environ::MARKS.to_vec(),
+                workdir: self.local.root.clone(),
+                grace: recipe.grace.unwrap_or(self.local.grace),
+                asks: true,
+            };
+            let wrong = |why: &str| failed(FailureCode::Output, format!("`digest` of `{}` failed: {why}", node.name));
+            match child::run(&start, &self.local.guardian, log, stop.clone()).await {
+                Ok(Exit { stopped: true, .. }) => return Err(stopped()),
+                Ok(Exit { status, answer, .. }) if status.success() => {
+                    digests.push((*id, Digest::of(String::from_utf8_lossy(&answer).trim().as_bytes())));
+                }
+                Ok(Exit { status, .. }) => return Err(wrong(&child::words(status))),
+                Err(NotRun::Start(why)) => return Err(wrong(&why)),
+                Err(not_run @ (NotRun::Stopped | NotRun::Lost)) => return Err(without_status(not_run)),
+            }
+        }
+        Ok(digests)
     }
 
     /// Where an output is written, relative to the root.
@@ -94,14 +218,17 @@ impl Step {
         let env = environ::env(recipe, own).map_err(|problem| Failure::new(FailureCode::Start, problem.message))?;
         let mut env = environ::base(&env, own);
         environ::pass(&mut env, recipe, own);
-        environ::secrets(&mut env, recipe, own).map_err(|message| Failure::new(FailureCode::Start, message))?;
+        secrets::add(&mut env, recipe, own).map_err(|message| Failure::new(FailureCode::Start, message))?;
         environ::paths(&mut env, pipeline, recipe, &given);
+        environ::marks(&mut env, &self.attempt, &recipe.name);
         Ok(Start {
             words: environ::command_line(pipeline, self.id, &given),
             env,
             workdir: self.local.root.join(&recipe.workdir),
-            log: self.local.state.join(&self.attempt.log),
-            grace: self.local.grace,
+            grace: recipe.grace.unwrap_or(self.local.grace),
+            marks: environ::MARKS.to_vec(),
+            on_stop: environ::on_stop(pipeline, self.id, &given),
+            asks: false,
         })
     }
 
@@ -120,30 +247,17 @@ impl Step {
         Ok(())
     }
 
-    /// What the end of the child means; its last lines where it went well.
-    fn judge(&self, exit: Exit) -> Result<Vec<String>, Ended> {
-        let Exit { status, stopped, tail } = exit;
-        if stopped {
-            return Err(Ended::Stopped(Failure { tail, ..Failure::new(FailureCode::Stopped, "stopped") }));
-        }
-        if status.success() {
-            return Ok(tail);
-        }
-        let code = if status.signal().is_some() { FailureCode::Signal } else { FailureCode::Exit };
-        let exit_code = status.code().or(status.signal().map(|signal| 128 + signal));
-        Err(Ended::Failed(Failure { tail, exit_code, ..Failure::new(code, child::words(status)) }))
-    }
-
     /// The outputs of a recipe that ended well.
-    fn outputs(&self) -> Result<Vec<StagedOutput>, Failure> {
+    fn outputs(&self, digests: &[(NodeId, Digest)]) -> Result<Vec<StagedOutput>, Failure> {
         self.inputs_unchanged()?;
-        self.recipe().outputs.iter().map(|node| self.output(*node)).collect()
+        self.recipe().outputs.iter().map(|node| self.output(*node, digests)).collect()
     }
 
-    fn output(&self, id: NodeId) -> Result<StagedOutput, Failure> {
+    fn output(&self, id: NodeId, digests: &[(NodeId, Digest)]) -> Result<StagedOutput, Failure> {
         let node = &self.local.pipeline.nodes[id];
         let (Some(from), Some(to)) = (self.staged(id), &node.path) else {
-            return Ok(StagedOutput { node: id, digest: self.probed(id)?, staged: None });
+            let digest = digests.iter().find(|(node, _)| *node == id).map(|(_, digest)| *digest);
+            return Ok(StagedOutput { node: id, digest, staged: None });
         };
         let wrong = |what: String| Failure::new(FailureCode::Output, format!("output `{}` {what}", node.name));
         let full = self.local.root.join(&from);
@@ -152,7 +266,8 @@ impl Step {
             return Err(wrong("is a managed folder, and the recipe made something else of it".to_owned()));
         }
         if !metadata.is_dir() && !metadata.is_file() {
-            return Err(wrong("is neither a file nor a folder".to_owned()));
+            let link = if metadata.is_symlink() { "is a symbolic link" } else { "is neither a file nor a folder" };
+            return Err(wrong(format!("{link}: write the content itself")));
         }
         let digest = self.local.digester.path(&from).map_err(|error| wrong(format!("cannot be read: {error}")))?;
         let digest = digest.ok_or_else(|| wrong("vanished".to_owned()))?;
@@ -166,18 +281,6 @@ impl Step {
         format!(
             "was not written: the recipe has to write to {{{{ output }}}} (or $KILN_OUTPUT), not to {to} itself; or say `in_place = true`"
         )
-    }
-
-    /// What the `digest` command prints stands for the content.
-    fn probed(&self, id: NodeId) -> Result<Option<Digest>, Failure> {
-        let recipe = self.recipe();
-        let Some(command) = &self.local.pipeline.nodes[id].digest else { return Ok(None) };
-        let env = environ::looking(recipe, &self.local.environment);
-        let env = env.map_err(|problem| Failure::new(FailureCode::Output, problem.message))?;
-        let printed = probe::run(&self.local.root, &recipe.shell, command, &env);
-        let printed =
-            printed.map_err(|error| Failure::new(FailureCode::Output, format!("`digest` failed: {error}")))?;
-        Ok(Some(Digest::of(printed.as_bytes())))
     }
 
     /// What the step read is what its key says.
@@ -199,6 +302,16 @@ impl Step {
         }
     }
 
+    /// What Kiln says about a failure may quote what a command said.
+    fn without_secrets(&self, ended: Ended) -> Ended {
+        let mask = |failure: Failure| Failure { message: self.local.masked(failure.message), ..failure };
+        match ended {
+            Ended::Failed(failure) => Ended::Failed(mask(failure)),
+            Ended::Stopped(failure) => Ended::Stopped(mask(failure)),
+            Ended::Staged(_) | Ended::Leaked(..) => ended,
+        }
+    }
+
     /// Leaves everything as it was before the attempt.
     fn undo(&self, ended: Ended) -> Ended {
         let staging = &self.local.staging;
@@ -210,7 +323,7 @@ impl Step {
                 let message = format!("{}; and the next run has to tidy up: {error}", failure.message);
                 Ended::Failed(Failure { message, ..failure })
             }
-            (Err(_), ended @ Ended::Staged(_)) => ended,
+            (Err(_), ended @ (Ended::Staged(_) | Ended::Leaked(..))) => ended,
         }
     }
 }

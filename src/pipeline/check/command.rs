@@ -8,21 +8,22 @@ use crate::pipeline::refs::{Reference, values};
 use crate::pipeline::template::{Piece, Place, is_plain};
 use crate::pipeline::types::{Command, Node, Pipeline, Recipe};
 
-/// Checks the command of a recipe. `text` is the file, `root` the absolute root, `spans` the places of its templates.
-pub(super) fn check(pipeline: &Pipeline, id: RecipeId, text: &str, root: &str, spans: &[Span]) -> Problems {
+/// Checks the commands of a recipe. `text` is the file, `root` the absolute root, `spans` the places of the templates of `run`
+/// and of `on_stop`.
+pub(super) fn check(pipeline: &Pipeline, id: RecipeId, text: &str, root: &str, spans: [&[Span]; 2]) -> Problems {
     let recipe = &pipeline.recipes[id];
     let mut problems = collisions(pipeline, recipe);
-    let Some(command) = &recipe.run else {
-        return problems;
-    };
-    let shell = matches!(command, Command::Shell(_));
-    let names = Names { pipeline, recipe, id, root, shell };
-    for (template, outer) in command.templates().iter().zip(spans) {
-        for piece in &template.pieces {
-            let Piece::Name { name, span, place } = piece else {
-                continue;
-            };
-            problems.extend(names.check(name, *place, &|| locate(text, outer, span)));
+    for (command, spans) in [&recipe.run, &recipe.on_stop].into_iter().zip(spans) {
+        let Some(command) = command else { continue };
+        let shell = matches!(command, Command::Shell(_));
+        let names = Names { pipeline, recipe, id, root, shell };
+        for (template, outer) in command.templates().iter().zip(spans) {
+            for piece in &template.pieces {
+                let Piece::Name { name, span, place } = piece else {
+                    continue;
+                };
+                problems.extend(names.check(name, *place, &|| locate(text, outer, span)));
+            }
         }
     }
     problems

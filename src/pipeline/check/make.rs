@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use crate::base::id::{Id as _, NodeId, RecipeId};
 use crate::base::span::{Problem, Span};
-use crate::base::text::{did_you_mean, parse_duration};
+use crate::base::text::{did_you_mean, parse_duration, parse_size};
 use crate::pipeline::check::command;
 use crate::pipeline::check::locate::locate;
 use crate::pipeline::check::{Checker, Entry, Named};
@@ -84,7 +84,7 @@ impl Checker<'_> {
     }
 
     fn keys_without_run(&mut self, name: &str, make: &RawMake, in_place: Option<&Spanned<bool>>) {
-        let keys: [(&str, Option<Span>); 11] = [
+        let keys: [(&str, Option<Span>); 14] = [
             ("shell", make.shell.as_ref().map(Spanned::span)),
             ("workdir", make.workdir.as_ref().map(Spanned::span)),
             ("files", make.files.as_ref().and_then(|files| files.first()).map(Spanned::span)),
@@ -95,6 +95,9 @@ impl Checker<'_> {
             ("rebuild", make.rebuild.as_ref().map(Spanned::span)),
             ("timeout", make.timeout.as_ref().map(Spanned::span)),
             ("retry", make.retry.as_ref().map(Spanned::span)),
+            ("grace", make.grace.as_ref().map(Spanned::span)),
+            ("log_limit", make.log_limit.as_ref().map(Spanned::span)),
+            ("on_stop", make.on_stop.as_ref().map(Spanned::span)),
             ("in_place", in_place.map(Spanned::span)),
         ];
         for (key, span) in keys {
@@ -113,7 +116,9 @@ impl Checker<'_> {
         let inputs = self.inputs(&name, &raw_inputs, &outputs);
         self.claim(id, &name, &span, &outputs);
         let run_span = make.run.as_ref().map_or_else(|| span.clone(), Spanned::span);
-        let (run, spans) = make.run.take().and_then(|run| self.command(&name, run)).unzip();
+        let (run, spans) = make.run.take().and_then(|run| self.command(&name, "run", run)).unzip();
+        let on_stop = make.on_stop.take().and_then(|run| self.command(&name, "on_stop", run));
+        let (on_stop, on_stop_spans) = on_stop.unzip();
         let (shell, default_shell) = match make.shell.take() {
             Some(shell) => (self.shell(shell), false),
             None => self.common_shell.clone(),
@@ -137,6 +142,9 @@ impl Checker<'_> {
                 .or_else(|| self.defaults.retry.clone())
                 .map(Spanned::into_inner)
                 .unwrap_or_default(),
+            grace: self.grace(make.grace.take()),
+            log_limit: self.log_limit(make.log_limit.take()),
+            on_stop,
             in_place: in_place.is_some_and(Spanned::into_inner),
             tags: make.tags.into_iter().map(Spanned::into_inner).collect(),
             description: make.description,
@@ -151,7 +159,8 @@ impl Checker<'_> {
         if own_item {
             self.pipeline.names.insert(name, Item::Recipe(id));
         }
-        let problems = command::check(&self.pipeline, id, self.text, self.root, &spans.unwrap_or_default());
+        let (spans, on_stop_spans) = (spans.unwrap_or_default(), on_stop_spans.unwrap_or_default());
+        let problems = command::check(&self.pipeline, id, self.text, self.root, [&spans, &on_stop_spans]);
         self.problems.extend(problems);
     }
 
@@ -194,12 +203,12 @@ impl Checker<'_> {
     }
 
     /// The command, and the place of each of its templates.
-    fn command(&mut self, name: &str, run: Spanned<Run>) -> Option<(Command, Vec<Span>)> {
+    fn command(&mut self, name: &str, key: &str, run: Spanned<Run>) -> Option<(Command, Vec<Span>)> {
         let span = run.span();
         let (command, spans) = match run.into_inner() {
-            Run::Shell(text) if text.trim().is_empty() => return self.empty_run(name, &span),
+            Run::Shell(text) if text.trim().is_empty() => return self.empty_run(name, key, &span),
             Run::Words(words) if words.first().is_none_or(|word| word.get_ref().is_empty()) => {
-                return self.empty_run(name, &span);
+                return self.empty_run(name, key, &span);
             }
             Run::Shell(text) => (self.template(&text, &span).map(Command::Shell), vec![span]),
             Run::Words(words) => {
@@ -211,9 +220,11 @@ impl Checker<'_> {
         Some((command?, spans))
     }
 
-    fn empty_run<T>(&mut self, name: &str, span: &Span) -> Option<T> {
+    fn empty_run<T>(&mut self, name: &str, key: &str, span: &Span) -> Option<T> {
         self.problem(
-            Problem::new("bad-value", format!("`run` of `{name}` is empty")).at(span, "here").help("say what it runs"),
+            Problem::new("bad-value", format!("`{key}` of `{name}` is empty"))
+                .at(span, "here")
+                .help("say what it runs"),
         );
         None
     }
@@ -358,6 +369,30 @@ impl Checker<'_> {
         let problem = Problem::new("bad-duration", format!("`timeout = \"{text}\"` is no time limit: {wrong}"));
         self.problem(problem.at(&timeout.span(), "here").help("write a time such as \"30s\", \"30m\" or \"1h 30m\""));
         None
+    }
+
+    pub(super) fn grace(&mut self, own: Option<Spanned<String>>) -> Option<Duration> {
+        let grace = own.or_else(|| self.defaults.grace.clone())?;
+        let text = grace.get_ref();
+        let read = parse_duration(text);
+        if let Err(error) = &read {
+            let problem = Problem::new("bad-duration", format!("`grace = \"{text}\"` is not a time: {error}"));
+            self.problem(problem.at(&grace.span(), "here").help("write a time such as \"30s\" or \"2m\""));
+        }
+        read.ok()
+    }
+
+    pub(super) fn log_limit(&mut self, own: Option<Spanned<String>>) -> Option<u64> {
+        let limit = own.or_else(|| self.defaults.log_limit.clone())?;
+        let text = limit.get_ref();
+        let read = parse_size(text);
+        if let Err(error) = &read {
+            let problem = Problem::new("bad-size", format!("`log_limit = \"{text}\"` is not a size: {error}"));
+            self.problem(
+                problem.at(&limit.span(), "here").help("write a size such as \"64 KiB\", \"10 MiB\" or \"1 GiB\""),
+            );
+        }
+        read.ok()
     }
 
     pub(super) fn rebuild(&mut self, own: Option<Spanned<String>>) -> Rebuild {

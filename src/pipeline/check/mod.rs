@@ -170,6 +170,8 @@ impl Checker<'_> {
         self.workdir(None);
         self.rebuild(None);
         self.timeout(None);
+        self.grace(None);
+        self.log_limit(None);
         self.pass(None);
     }
 

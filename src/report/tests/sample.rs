@@ -128,7 +128,7 @@ impl Sample {
         let took_ms = ms - view.step(step).map_or(ms, |step| step.began_ms);
         let step = step.to_owned();
         let flaky = attempt > 1 && matches!(outcome, Outcome::Built | Outcome::Same);
-        let ended = StepEnded { step, attempt, outcome, took_ms, flaky, record: None, failure };
+        let ended = StepEnded { step, attempt, outcome, took_ms, flaky, record: None, failure, leaked: Vec::new() };
         self.push(ms, Event::StepEnded(Box::new(ended)));
     }
 

@@ -12,8 +12,9 @@ use crate::server::error::ApiError;
 use crate::server::project::Project;
 use crate::server::reply::{Reply, json};
 use crate::server::route::Call;
-use crate::session::start::host;
+
 use crate::store::claim::Claim;
+use crate::store::lock::host;
 
 /// The job that the path names.
 pub(super) fn standing(project: &Project, job: &str) -> Result<Standing, ApiError> {

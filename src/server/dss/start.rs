@@ -147,7 +147,7 @@ fn queued(app: &App, loaded: &Loaded, request: &Request, engine: &str, by: Strin
         max_parallel: settings.max_parallel.unwrap_or(app.site.cores),
         by,
         pid: std::process::id(),
-        host: crate::session::start::host(),
+        host: crate::store::lock::host(),
         kiln: env!("CARGO_PKG_VERSION").to_owned(),
         again: crate::pipeline::template::command_line(&[
             "kiln".to_owned(),

@@ -61,6 +61,7 @@ impl Store {
                 record: Some(record),
                 failure: None,
                 flaky: false,
+                leaked: Vec::new(),
             })));
         }
         if !goes_on {

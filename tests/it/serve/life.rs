@@ -71,6 +71,7 @@ fn after_a_kill_nothing_is_lost() {
     let waits = server.build("gated");
     kill(server.pid());
     drop(server);
+    project.settled();
     release(&project.path("gated.go"));
     // Nobody has told the store: what is shown is what is.
     let listed = project.expect(0, &["jobs", "list", "--format", "json"]).out;
@@ -153,6 +154,7 @@ fn what_was_done_is_in_the_audit_log() {
     up(&project.path("gated.up"));
     assert_eq!(server.post(&format!("/public/api/projects/ORDERS/jobs/{job}/abort"), "").status, 200);
     assert_eq!(server.wait(&job), "ABORTED");
+    project.free("orders");
     let clear = server.head("DELETE", "/public/api/projects/ORDERS/datasets/orders/data", "Connection: close\r\n");
     assert_eq!(server.raw(clear.as_bytes()).status, 200);
     let audit = lines(&project.read(".kiln/audit.jsonl"));

@@ -1,0 +1,262 @@
+//! The guardian of a run: the same program, started again as the parent of all that the run starts, so that nothing of it
+//! outlives Kiln, nor gets away. This is Kiln's side: it starts the guardian, hands steps over to it, and takes its place
+//! when it is killed. Knows no recipes.
+
+pub(crate) mod orders;
+mod serve;
+mod step;
+mod tree;
+mod wire;
+
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit, setrlimit, waitpid};
+use tokio::signal::unix::SignalKind;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep};
+
+pub(crate) use serve::guard;
+
+use crate::engine::local::guardian::orders::{Farewell, HandOver};
+use crate::engine::local::guardian::tree::Process;
+use crate::engine::local::guardian::wire::Wire;
+
+/// The hidden command that makes Kiln a guardian.
+pub const COMMAND: &str = "guardian";
+/// The variable that tells a guardian from what it starts.
+const VARIABLE: &str = "KILN_GUARDIAN";
+/// Processes of a guardian that died are ended for so long.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The guardian of a run, started with its first step.
+#[derive(Debug, Default)]
+pub(crate) struct Guardian {
+    held: Mutex<Held>,
+    /// One caller at a time takes the place of a guardian that died.
+    mending: tokio::sync::Mutex<()>,
+    files: OnceLock<Files>,
+}
+
+/// What the number of files that may be open comes to.
+#[derive(Debug)]
+struct Files {
+    /// The number as Kiln found it: steps get this.
+    found: u64,
+    /// So many steps can be open at once.
+    places: Arc<Semaphore>,
+}
+
+/// So many files Kiln needs for itself, and so many for a step.
+const OWN_FILES: u64 = 24;
+const STEP_FILES: u64 = 6;
+
+#[derive(Debug, Default)]
+struct Held {
+    locks: Vec<OwnedFd>,
+    alive: Option<Alive>,
+}
+
+#[derive(Debug)]
+struct Alive {
+    link: Arc<Wire>,
+    process: Child,
+}
+
+/// The way to a step of the guardian. When it is dropped, all of the step is ended.
+#[derive(Debug)]
+pub(crate) struct Way {
+    /// Where orders go to and reports come from.
+    pub(crate) wire: Wire,
+    link: Arc<Wire>,
+}
+
+impl Guardian {
+    /// Holds a lock until the run is over, and has guardians hold it.
+    pub(crate) fn hold(&self, lock: OwnedFd) {
+        self.held().locks.push(lock);
+    }
+
+    /// Waits until there are files for one more step. It has them until it lets go of this.
+    pub(crate) async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        Arc::clone(&self.files().places).acquire_owned().await.ok()
+    }
+
+    fn files(&self) -> &Files {
+        self.files.get_or_init(|| {
+            survive_large_files();
+            raise_limit()
+        })
+    }
+
+    /// A way to a new step. A guardian that died is replaced, once.
+    pub(crate) async fn open(&self) -> io::Result<Way> {
+        let mut tried = false;
+        loop {
+            let (wire, other) = Wire::pair()?;
+            let link = self.link()?;
+            match link.send(&HandOver::Step, &[other.as_fd()]).await {
+                Ok(()) => return Ok(Way { wire, link }),
+                Err(error) if tried || !is_gone(&error) => return Err(error),
+                Err(_) => self.mend(&link).await,
+            }
+            tried = true;
+        }
+    }
+
+    /// The guardian of this way died: ends what is left of its steps.
+    pub(crate) async fn lost(&self, way: &Way) {
+        self.mend(&way.link).await;
+    }
+
+    async fn mend(&self, link: &Arc<Wire>) {
+        let _alone = self.mending.lock().await;
+        let dead = self.held().alive.take_if(|alive| Arc::ptr_eq(&alive.link, link));
+        if let Some(mut dead) = dead {
+            tracing::warn!("the guardian of the run was killed; what it had started is ended");
+            bury(&mut dead.process);
+            end_orphans().await;
+        }
+    }
+
+    /// The run is over: lets go of the locks, ends the guardian and what is left, and tells what that was.
+    pub(crate) async fn end(&self) -> Vec<String> {
+        let (locks, alive) = {
+            let mut held = self.held();
+            (std::mem::take(&mut held.locks), held.alive.take())
+        };
+        drop(locks);
+        let Some(Alive { link, mut process }) = alive else { return Vec::new() };
+        let farewell = match Arc::into_inner(link) {
+            Some(mut link) => farewell(&mut link).await,
+            None => None, // a step still holds on to it: it was given up
+        };
+        match farewell {
+            Some(Farewell { ended, alive }) if alive.is_empty() => {
+                bury(&mut process);
+                ended
+            }
+            // It stays with what does not end, and has the locks.
+            Some(Farewell { alive, .. }) => {
+                alive.into_iter().map(|name| format!("{name}, which does not end,")).collect()
+            }
+            None => {
+                bury(&mut process);
+                end_orphans().await
+            }
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        // Nothing is half done where this could panic.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The way to the guardian, which is started if need be.
+    fn link(&self) -> io::Result<Arc<Wire>> {
+        let mut held = self.held();
+        if let Some(alive) = &held.alive {
+            return Ok(Arc::clone(&alive.link));
+        }
+        let alive = start(&held.locks, self.files().found)?;
+        Ok(Arc::clone(&held.alive.insert(alive).link))
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+async fn farewell(link: &mut Wire) -> Option<Farewell> {
+    link.close().ok()?;
+    link.receive().await.ok().flatten()
+}
+
+/// Ends a guardian that has nothing to do any more, and asks how it ended.
+fn bury(process: &mut Child) {
+    // Both fail only where it has ended already and nobody needs to ask.
+    drop(process.kill());
+    drop(process.wait());
+}
+
+fn start(locks: &[OwnedFd], files: u64) -> io::Result<Alive> {
+    // What loses its guardian comes to Kiln, not to the system.
+    #[cfg(target_os = "linux")]
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    let (link, other) = Wire::pair()?;
+    let mut command = Command::new(own_program()?);
+    command.arg0("kiln").args([COMMAND, "--files", &files.to_string()]);
+    command.env_clear().env(VARIABLE, "1").current_dir("/").stdin(other).stdout(Stdio::null());
+    let process = command.spawn()?;
+    for lock in locks {
+        link.send_short(&HandOver::Lock, lock.as_fd())?;
+    }
+    Ok(Alive { link: Arc::new(link), process })
+}
+
+/// This very program, even if its file was replaced meanwhile.
+fn own_program() -> io::Result<PathBuf> {
+    let this = Path::new("/proc/self/exe");
+    if this.exists() { Ok(this.to_owned()) } else { std::env::current_exe() }
+}
+
+/// A log that becomes larger than a process may write is an error of that log, and does not end Kiln. The signal is caught,
+/// not ignored, so that steps get it as ever.
+fn survive_large_files() {
+    let kind = SignalKind::from_raw(Signal::XFSZ.as_raw());
+    if let Err(error) = tokio::signal::unix::signal(kind) {
+        tracing::warn!(%error, "a file that becomes too large will end Kiln");
+    }
+}
+
+/// Raises the number of files that may be open as far as the system allows.
+fn raise_limit() -> Files {
+    let found = getrlimit(Resource::Nofile);
+    // A limit that stays as it was is not worth a word: what needs files waits for them.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: found.maximum, maximum: found.maximum });
+    let now = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let places = usize::try_from(now.saturating_sub(OWN_FILES) / STEP_FILES).unwrap_or(usize::MAX);
+    let places = Arc::new(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS)));
+    Files { found: found.current.unwrap_or(u64::MAX), places }
+}
+
+/// What a guardian is about to start has its environment for a moment, but not a session of its own.
+fn is_guardian(process: &Process) -> bool {
+    process.session == process.pid && tree::has_variable(process.pid, VARIABLE)
+}
+
+/// Ends what guardians that died have left to Kiln. Kiln starts nothing else in another session than its own, so whatever
+/// is its child, in another session, and no guardian, was left by one.
+async fn end_orphans() -> Vec<String> {
+    let me = rustix::process::getpid().as_raw_nonzero().get();
+    let begun = Instant::now();
+    let mut seen = std::collections::BTreeMap::new();
+    while begun.elapsed() < PATIENCE {
+        let all = tree::all();
+        let Some(session) = all.iter().find(|process| process.pid == me).map(|process| process.session) else { break };
+        let orphans = all.iter().filter(|process| process.parent == me && process.session != session);
+        let orphans = orphans.filter(|process| process.zombie || !is_guardian(process));
+        let orphans: HashSet<i32> = orphans.map(|process| process.pid).collect();
+        if orphans.is_empty() {
+            break;
+        }
+        for process in tree::below(&all, &orphans) {
+            if !process.zombie {
+                seen.insert(process.pid, process.label());
+                tree::signal(process, Signal::KILL);
+            } else if process.parent == me {
+                // Its end is all that is asked for; it is a child and stays one until now.
+                let _ = waitpid(Pid::from_raw(process.pid), WaitOptions::NOHANG);
+            }
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    seen.into_values().collect()
+}

@@ -1,0 +1,204 @@
+//! The process that is the guardian: it is the parent of all that a run starts and takes in what lost its parent, so that
+//! nothing gets away. When Kiln goes, it ends everything. It holds the pipeline's locks, which are free once it has gone. It
+//! knows no recipes.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use rustix::process::{
+    Resource, Rlimit, Signal as Number, WaitOptions, WaitStatus, getrlimit, setrlimit, wait as wait_for_any,
+};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, timeout};
+
+use crate::engine::local::guardian::orders::{Farewell, HandOver};
+use crate::engine::local::guardian::step;
+use crate::engine::local::guardian::tree::{self, Process};
+use crate::engine::local::guardian::wire::Wire;
+
+/// How often is looked for what nobody tells of.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// After this time Kiln is told what does not end, and need not wait for it.
+const HOPELESS: Duration = Duration::from_secs(2);
+
+/// What all steps of the guardian share.
+pub(super) struct House {
+    /// The guardian's own number.
+    pub(super) me: i32,
+    /// Where is waited for the end of main processes.
+    mains: RefCell<HashMap<i32, oneshot::Sender<WaitStatus>>>,
+    /// A child has ended.
+    pub(super) changed: Notify,
+    /// What steps read.
+    pub(super) nothing: File,
+    /// How many files may be open: by steps, as Kiln found it, and by the guardian, as many as can be.
+    limits: (Rlimit, Rlimit),
+}
+
+/// Runs the guardian until Kiln has gone and nothing is left. Steps may open so many files.
+///
+/// # Errors
+/// What the system says before anything was started.
+pub(crate) fn guard(files: u64) -> io::Result<()> {
+    // Refused only to the leader of a group: then this is a session of its own already.
+    let _ = rustix::process::setsid();
+    let me = rustix::process::getpid();
+    #[cfg(target_os = "linux")]
+    {
+        rustix::process::set_child_subreaper(Some(me))?;
+        rustix::thread::set_name(c"kiln-guardian")?;
+    }
+    let nothing = File::open("/dev/null")?;
+    let limits = limits(files);
+    let mains = RefCell::default();
+    let house = House { me: me.as_raw_nonzero().get(), mains, changed: Notify::new(), nothing, limits };
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(Rc::new(house)))
+}
+
+async fn serve(house: Rc<House>) -> io::Result<()> {
+    let _deaf = deafen()?;
+    let mut ends = signal(SignalKind::child())?;
+    let mut link = Wire::new(io::stdin().as_fd().try_clone_to_owned()?)?;
+    let mut steps = FuturesUnordered::new();
+    let mut locks = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(()) = ends.recv() => house.reap(),
+            Some(()) = steps.next(), if !steps.is_empty() => {}
+            handed = link.receive::<HandOver>() => {
+                match handed.ok().flatten().and_then(|what| Some((what, link.take_fd().ok()?))) {
+                    Some((HandOver::Lock, lock)) => locks.push(lock),
+                    Some((HandOver::Step, way)) => steps.push(step::serve(way, Rc::clone(&house))),
+                    None => break, // Kiln has gone, or has had enough
+                }
+            }
+        }
+    }
+    drop(steps);
+    house.end_all(&link).await;
+    Ok(())
+}
+
+/// Signals that end others do nothing here. They are caught, not ignored, so that children get them as ever.
+fn deafen() -> io::Result<Vec<Signal>> {
+    let kinds = [
+        SignalKind::hangup(),
+        SignalKind::interrupt(),
+        SignalKind::quit(),
+        SignalKind::terminate(),
+        SignalKind::alarm(),
+        SignalKind::user_defined1(),
+        SignalKind::user_defined2(),
+    ];
+    kinds.into_iter().map(signal).collect()
+}
+
+/// How many files steps may open, and how many the guardian may.
+fn limits(files: u64) -> (Rlimit, Rlimit) {
+    let own = getrlimit(Resource::Nofile);
+    (Rlimit { current: (files < u64::MAX).then_some(files), maximum: own.maximum }, own)
+}
+
+impl House {
+    /// Starts a process with the limits that were found.
+    pub(super) fn spawn(&self, command: &mut std::process::Command) -> io::Result<std::process::Child> {
+        let (steps, own) = &self.limits;
+        if steps == own {
+            return command.spawn();
+        }
+        setrlimit(Resource::Nofile, *steps)?;
+        let child = command.spawn();
+        setrlimit(Resource::Nofile, *own)?;
+        child
+    }
+
+    /// Waits for the end of a main process, from now on.
+    pub(super) fn watch(&self, pid: i32) -> oneshot::Receiver<WaitStatus> {
+        let (ended, watch) = oneshot::channel();
+        self.mains.borrow_mut().insert(pid, ended);
+        watch
+    }
+
+    /// Asks all children that have ended how. False when there are no children any more.
+    fn reap_some(&self) -> bool {
+        loop {
+            match wait_for_any(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => {
+                    let main = self.mains.borrow_mut().remove(&pid.as_raw_nonzero().get());
+                    if let Some(ended) = main {
+                        // A step that does not wait any more is being ended.
+                        let _ = ended.send(status);
+                    }
+                }
+                Ok(None) => return true,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn reap(&self) {
+        self.reap_some();
+        self.changed.notify_waiters();
+    }
+
+    /// Whether the guardian has children that are no main processes. Cheap where the system tells children.
+    pub(super) fn has_orphans(&self) -> bool {
+        match tree::children(self.me) {
+            Some(children) => {
+                let mains = self.mains.borrow();
+                children.iter().any(|child| !mains.contains_key(child))
+            }
+            None => true,
+        }
+    }
+
+    /// Whether a process is the main one of a step.
+    pub(super) fn is_main(&self, pid: i32) -> bool {
+        self.mains.borrow().contains_key(&pid)
+    }
+
+    /// Ends all that is there, and tells Kiln, if it still listens.
+    async fn end_all(&self, link: &Wire) {
+        let (mut seen, mut told, begun) = (BTreeMap::new(), false, Instant::now());
+        while self.reap_some() {
+            let all = tree::all();
+            let living: Vec<&Process> = self.below(&all).into_iter().filter(|process| !process.zombie).collect();
+            for process in &living {
+                seen.insert(process.pid, process.label());
+                tree::signal(process, Number::KILL);
+            }
+            self.mains.borrow().keys().for_each(|main| tree::signal_group(*main, Number::KILL));
+            if !told && begun.elapsed() > HOPELESS {
+                told = true;
+                let alive = living.iter().map(|process| process.label()).collect();
+                self.tell(link, &Farewell { ended: Vec::new(), alive }).await;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        if !told {
+            self.tell(link, &Farewell { ended: seen.into_values().collect(), alive: Vec::new() }).await;
+        }
+    }
+
+    async fn tell(&self, link: &Wire, farewell: &Farewell) {
+        // Kiln may have gone, or may not read: neither matters here.
+        drop(timeout(HOPELESS, link.send(farewell, &[])).await);
+    }
+
+    /// All that descends from the guardian, less itself.
+    pub(super) fn below<'a>(&self, all: &'a [Process]) -> Vec<&'a Process> {
+        let mut below = tree::below(all, &HashSet::from([self.me]));
+        below.retain(|process| process.pid != self.me);
+        below
+    }
+}

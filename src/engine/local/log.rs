@@ -1,0 +1,215 @@
+//! The log of an attempt: any bytes, as they come, up to a limit; of more, the beginning and the end are kept. Does not
+//! know what prints.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::base::mask::{Masker, Secrets};
+use crate::base::text::size;
+use crate::engine::api::Updates;
+
+/// So many bytes of the end are kept for people.
+const TAIL_BYTES: usize = 16 << 10;
+/// So much of the end of a log that is too long is kept, at most.
+const LARGEST_END: u64 = 1 << 20;
+
+/// The log of an attempt.
+pub(crate) struct Log {
+    file: File,
+    path: PathBuf,
+    updates: Updates,
+    limit: u64,
+    /// How much more goes straight to the file.
+    room: u64,
+    /// What comes after that, as much of it as is kept.
+    end: Vec<u8>,
+    dropped: u64,
+    /// The last bytes, for people.
+    last: Vec<u8>,
+    masker: Option<Masker>,
+    /// Whether nothing more can be kept.
+    broken: bool,
+}
+
+/// What was taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Some bytes.
+    Some,
+    /// Nothing for now.
+    Nothing,
+    /// The end: nobody can print any more.
+    End,
+}
+
+impl Log {
+    /// A new log of at most `limit` bytes, without the secrets.
+    pub(crate) fn create(
+        path: &Path,
+        updates: Updates,
+        limit: u64,
+        secrets: Option<&Arc<Secrets>>,
+    ) -> io::Result<Self> {
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        let file = File::create(path)?;
+        let (end, last) = (Vec::new(), Vec::new());
+        let room = limit - end_of(limit);
+        let (path, masker) = (path.to_owned(), secrets.map(Masker::new));
+        Ok(Self { file, path, updates, limit, room, end, dropped: 0, last, masker, broken: false })
+    }
+
+    /// Takes what `read` gives. What cannot be kept any more is thrown away.
+    pub(crate) fn take(&mut self, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<Taken> {
+        let mut buffer = [0; 64 << 10];
+        match read(&mut buffer) {
+            Ok(0) => Ok(Taken::End),
+            Ok(n) => {
+                self.print(&buffer[..n]);
+                Ok(Taken::Some)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Taken::Nothing),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Adds a line of Kiln's own.
+    pub(crate) fn note(&mut self, text: &str) {
+        let begin = if self.last.last().is_none_or(|byte| *byte == b'\n') { "" } else { "\n" };
+        self.print(format!("{begin}[kiln] {text}\n").as_bytes());
+    }
+
+    /// Nothing more is printed. Returns the last lines.
+    pub(crate) async fn finish(&mut self) -> Vec<String> {
+        if let Some(masker) = &mut self.masker {
+            let mut out = Vec::new();
+            masker.finish(&mut out);
+            self.masked(&out);
+        }
+        self.trim();
+        if self.dropped > 0 {
+            let text = format!("\n[kiln] {} bytes are left out here: ", self.dropped);
+            let text = format!("{text}`log_limit` is {}\n", size(self.limit));
+            self.write(text.as_bytes());
+        }
+        let end = std::mem::take(&mut self.end);
+        self.write(&end);
+        self.updates.end().await;
+        self.tail()
+    }
+
+    fn print(&mut self, bytes: &[u8]) {
+        match &mut self.masker {
+            None => self.masked(bytes),
+            Some(masker) => {
+                let mut out = Vec::with_capacity(bytes.len());
+                masker.push(bytes, &mut out);
+                self.masked(&out);
+            }
+        }
+    }
+
+    fn masked(&mut self, bytes: &[u8]) {
+        self.keep(bytes);
+        self.updates.output(bytes);
+        self.last.extend_from_slice(bytes);
+        if self.last.len() > 2 * TAIL_BYTES {
+            self.last.drain(..self.last.len() - TAIL_BYTES);
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let (now, later) = bytes.split_at(bytes.len().min(usize::try_from(self.room).unwrap_or(usize::MAX)));
+        self.room -= now.len() as u64;
+        self.write(now);
+        if later.is_empty() {
+            return;
+        }
+        self.end.extend_from_slice(later);
+        if self.end.len() as u64 > 2 * end_of(self.limit) {
+            self.trim();
+        }
+    }
+
+    /// Forgets what comes before the part of the end that is kept.
+    fn trim(&mut self) {
+        let most = usize::try_from(end_of(self.limit)).unwrap_or(usize::MAX);
+        let over = self.end.len().saturating_sub(most);
+        self.end.drain(..over);
+        self.dropped += over as u64;
+    }
+
+    /// Writes to the file. If that fails the child goes on all the same; the run is told.
+    fn write(&mut self, bytes: &[u8]) {
+        if !self.broken
+            && let Err(error) = self.file.write_all(bytes)
+        {
+            self.broken = true;
+            self.updates.trouble(format!("{}: {error}", self.path.display()));
+        }
+    }
+
+    fn tail(&self) -> Vec<String> {
+        let start = self.last.len().saturating_sub(TAIL_BYTES);
+        let text = String::from_utf8_lossy(&self.last[start..]);
+        let lines: Vec<&str> = text.split(['\n', '\r']).map(str::trim_end).filter(|line| !line.is_empty()).collect();
+        let clean =
+            |line: &str| line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
+        lines.iter().map(|line| clean(line)).collect()
+    }
+}
+
+/// How much of the end of a log is kept if it is too long.
+fn end_of(limit: u64) -> u64 {
+    (limit / 2).min(LARGEST_END)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// What a log of `limit` holds after pieces of `piece` bytes were printed.
+    async fn kept(limit: u64, all: &[u8], piece: usize) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("logs/a.log");
+        let (trouble, _) = mpsc::unbounded_channel();
+        let mut log = Log::create(&path, Updates::new(0, None, trouble), limit, None).unwrap();
+        for piece in all.chunks(piece) {
+            let taken = log.take(|buffer| {
+                buffer[..piece.len()].copy_from_slice(piece);
+                Ok(piece.len())
+            });
+            assert_eq!(taken.unwrap(), Taken::Some);
+        }
+        log.finish().await;
+        assert!(!log.broken);
+        String::from_utf8(std::fs::read(path).unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn of_too_long_a_log_both_ends_are_kept_and_the_rest_is_counted() {
+        let all: Vec<u8> = (b'a'..=b'z').collect();
+        for piece in [1, 2, 3, 7, 26] {
+            assert_eq!(kept(26, &all, piece).await, "abcdefghijklmnopqrstuvwxyz");
+            let short = "abcde\n[kiln] 16 bytes are left out here: `log_limit` is 10 B\nvwxyz";
+            assert_eq!(kept(10, &all, piece).await, short, "in pieces of {piece}");
+        }
+        assert_eq!(kept(0, b"x", 1).await, "\n[kiln] 1 bytes are left out here: `log_limit` is 0 B\n");
+    }
+
+    #[tokio::test]
+    async fn a_log_that_cannot_be_written_says_so_and_takes_on() {
+        let (trouble, mut troubles) = mpsc::unbounded_channel();
+        let mut log = Log::create(Path::new("/dev/full"), Updates::new(0, None, trouble), 100, None).unwrap();
+        log.note("one");
+        assert!(troubles.try_recv().unwrap().starts_with("/dev/full: "));
+        log.note("two");
+        assert_eq!(log.finish().await, ["[kiln] one", "[kiln] two"]);
+        assert!(troubles.try_recv().is_err(), "it is told once");
+    }
+}

@@ -1,0 +1,47 @@
+//! Whether the system has killed something here because memory ran out. Knows no processes.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Remembers how often that has happened.
+#[derive(Debug)]
+pub(crate) struct Kills {
+    seen: AtomicU64,
+}
+
+impl Kills {
+    /// As it is now.
+    pub(crate) fn new() -> Self {
+        Self { seen: AtomicU64::new(count().unwrap_or(0)) }
+    }
+
+    /// Whether it has happened since the last time this was asked. Where the system does not tell, it has not.
+    pub(crate) fn happened(&self) -> bool {
+        let now = count().unwrap_or(0);
+        now > self.seen.swap(now, Ordering::Relaxed)
+    }
+}
+
+/// How many processes of Kiln's control group the system has killed for want of memory.
+fn count() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    kills(&fs::read_to_string(Path::new("/sys/fs/cgroup").join(own).join("memory.events")).ok()?)
+}
+
+fn kills(events: &str) -> Option<u64> {
+    events.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kills_are_counted() {
+        assert_eq!(kills("low 0\nhigh 0\nmax 7\noom 3\noom_kill 2\noom_group_kill 0\n"), Some(2));
+        assert_eq!(kills("low 0\n"), None);
+        assert!(!Kills::new().happened());
+    }
+}

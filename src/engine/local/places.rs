@@ -1,0 +1,80 @@
+//! Whether outputs can be put where they belong: inside the root, in folders, with leave to write. Changes nothing.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+
+use crate::base::span::Problem;
+use crate::pipeline::types::{Node, Pipeline, Recipe};
+
+/// What is in the way of a recipe's outputs.
+pub(crate) fn check(root: &Path, pipeline: &Pipeline, recipe: &Recipe) -> Vec<Problem> {
+    let outputs = recipe.outputs.iter().map(|id| &pipeline.nodes[*id]);
+    outputs.filter_map(|node| obstacle(root, node)).collect()
+}
+
+fn obstacle(root: &Path, node: &Node) -> Option<Problem> {
+    let path = node.path.as_deref()?;
+    let problem = |why: String, help: &str| {
+        let problem = Problem::new("blocked-output", format!("`{}` cannot be put in place", node.name));
+        Some(problem.at(&node.path_span, why).help(help))
+    };
+    if root.join(path).is_symlink() {
+        let help = "give it the path that the link leads to, or remove the link";
+        return problem(format!("{path} is a symbolic link, which would be replaced"), help);
+    }
+    let (shown, folder) = nearest_folder(root, path);
+    match inside(root, &folder) {
+        Ok(true) => {}
+        Ok(false) => {
+            let help = "Kiln writes nothing outside the root: move the root with `[pipeline] root`, or remove the link";
+            return problem(format!("{shown} leads out of the root"), help);
+        }
+        Err(error) => return problem(format!("{shown} cannot be looked at: {error}"), "make it readable"),
+    }
+    match access(&folder, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => None,
+        Err(error) => problem(format!("{shown} cannot be written to: {error}"), "give leave to write there"),
+    }
+}
+
+/// The nearest thing above `path` that is there: relative to the root for people, and in full.
+fn nearest_folder<'a>(root: &Path, path: &'a str) -> (&'a str, PathBuf) {
+    let mut above = path;
+    while let Some((parent, _)) = above.rsplit_once('/') {
+        above = parent;
+        if root.join(above).symlink_metadata().is_ok() {
+            return (above, root.join(above));
+        }
+    }
+    ("the root", root.to_owned())
+}
+
+/// Whether a path that is there lies inside `root` with all links followed.
+pub(crate) fn inside(root: &Path, path: &Path) -> io::Result<bool> {
+    Ok(fs::canonicalize(path)?.starts_with(fs::canonicalize(root)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn links_are_followed_to_where_they_lead() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let at = |path: &str| dir.path().join(path);
+        fs::create_dir_all(at("a/b")).unwrap();
+        symlink("a/b", at("in")).unwrap();
+        symlink(other.path(), at("out")).unwrap();
+        symlink("../out", at("a/chain")).unwrap();
+        for (path, expect) in [("a/b", true), ("in", true), ("out", false), ("a/chain", false), ("", true)] {
+            assert_eq!(inside(dir.path(), &at(path)).unwrap(), expect, "{path}");
+        }
+        assert_eq!(nearest_folder(dir.path(), "a/b/c/d"), ("a/b", at("a/b")));
+        assert_eq!(nearest_folder(dir.path(), "x/y").0, "the root");
+    }
+}

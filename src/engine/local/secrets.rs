@@ -1,0 +1,106 @@
+//! The secrets of a pipeline on this machine: read where they are named, given to recipes, and masked wherever Kiln writes.
+//! Does not know who writes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::base::mask::{SHORTEST, Secrets};
+use crate::base::span::Problem;
+use crate::engine::api::Environment;
+use crate::pipeline::raw::SecretValue;
+use crate::pipeline::types::{Pipeline, Recipe};
+
+/// What is masked, as it was read last.
+#[derive(Debug, Default)]
+pub(crate) struct Masking {
+    last: Mutex<Option<Last>>,
+}
+
+/// The values, and how they are masked.
+type Last = (Vec<Vec<u8>>, Arc<Secrets>);
+
+impl Masking {
+    /// All secrets of the pipeline that can be read now: a recipe may print any of them.
+    pub(crate) fn secrets(&self, pipeline: &Pipeline, own: &Environment) -> Option<Arc<Secrets>> {
+        let named = pipeline.recipes.values().flat_map(|recipe| recipe.secrets.values());
+        let distinct: BTreeMap<String, &SecretValue> = named.map(|secret| (format!("{secret:?}"), secret)).collect();
+        let values: Vec<Vec<u8>> = distinct.values().filter_map(|secret| read(secret, own).ok()).collect();
+        if values.is_empty() {
+            return None;
+        }
+        // Nothing is half done where this could panic.
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, secrets)) = last.as_ref().filter(|(known, _)| *known == values) {
+            return Some(Arc::clone(secrets));
+        }
+        let secrets = Secrets::new(&values)?;
+        *last = Some((values, Arc::clone(&secrets)));
+        Some(secrets)
+    }
+}
+
+/// The value of a secret: what its file holds less a newline at the end, or a variable.
+fn read(secret: &SecretValue, own: &Environment) -> Result<Vec<u8>, String> {
+    match secret {
+        SecretValue::Env(from) => {
+            own.get(from).map(|value| value.as_bytes().to_owned()).ok_or_else(|| format!("{from} is not set"))
+        }
+        SecretValue::File(path) => {
+            let mut value = fs::read(path).map_err(|error| format!("{path}: {error}"))?;
+            if value.last() == Some(&b'\n') {
+                value.pop();
+            }
+            if value.contains(&0) {
+                return Err(format!("{path} holds a NUL, which no variable can"));
+            }
+            Ok(value)
+        }
+    }
+}
+
+/// That a variable is not set.
+pub(crate) fn unset(recipe: &Recipe, what: &str, variable: &str) -> Problem {
+    Problem::new("unset-variable", format!("{what} the variable {variable}, which is not set"))
+        .at(&recipe.span, format!("for `{}`", recipe.name))
+        .help(format!("set it: {variable}=… kiln run"))
+}
+
+/// The mistakes of a recipe's secrets: variables that are not set, files that are not there.
+pub(crate) fn missing(recipe: &Recipe, own: &Environment) -> Vec<Problem> {
+    let missing = recipe.secrets.iter().filter_map(|(name, secret)| match secret {
+        SecretValue::Env(from) if own.contains_key(from) => None,
+        SecretValue::Env(from) => Some(unset(recipe, &format!("secret `{name}` takes"), from)),
+        SecretValue::File(path) if Path::new(path).is_file() => None,
+        SecretValue::File(path) => Some(
+            Problem::new("missing-secret", format!("secret `{name}`: there is no file {path}"))
+                .at(&recipe.span, format!("for `{}`", recipe.name))
+                .help("put the file there"),
+        ),
+    });
+    missing.collect()
+}
+
+/// Warnings about secrets of a recipe that are too short to be masked.
+pub(crate) fn short(recipe: &Recipe, own: &Environment) -> Vec<Problem> {
+    let short = recipe.secrets.iter().filter(|(_, secret)| read(secret, own).is_ok_and(|value| value.len() < SHORTEST));
+    let warn = |(name, _): (&String, _)| {
+        let message = format!("secret `{name}` of `{}` is not masked: it is too short", recipe.name);
+        Problem::new("short-secret", message)
+            .at(&recipe.span, format!("it has fewer than {SHORTEST} bytes, which turn up everywhere"))
+            .help("take a longer one")
+            .warn()
+    };
+    short.map(warn).collect()
+}
+
+/// Adds the secrets of a recipe.
+pub(crate) fn add(all: &mut Environment, recipe: &Recipe, own: &Environment) -> Result<(), String> {
+    for (name, secret) in &recipe.secrets {
+        let value = read(secret, own).map_err(|error| format!("secret `{name}`: {error}"))?;
+        all.insert(name.clone(), std::ffi::OsStr::from_bytes(&value).to_owned());
+    }
+    Ok(())
+}

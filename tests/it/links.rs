@@ -1,0 +1,87 @@
+//! Symbolic links where outputs belong, and other things in their way: nothing outside the root is touched.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::support::Project;
+
+const STEP: &str = "[dataset.a]\npath = \"build/a\"\nrun = 'echo new >\"$KILN_OUTPUT\"'\n";
+
+/// What is said of a step that is not even started.
+#[track_caller]
+fn refused(project: &Project) -> String {
+    let said = project.expect(2, &["run"]);
+    assert!(!project.exists(".kiln/logs"), "nothing was started");
+    assert!(said.err.contains("`a` cannot be put in place"), "{}", said.err);
+    said.err
+}
+
+#[test]
+fn an_output_behind_a_link_that_leaves_the_root_is_refused() {
+    let victim = tempfile::tempdir().unwrap();
+    fs::write(victim.path().join("a"), "old").unwrap();
+    for chained in [false, true] {
+        let project = Project::new(STEP);
+        match chained {
+            false => symlink(victim.path(), project.path("build")).unwrap(),
+            true => {
+                symlink(victim.path(), project.path("far")).unwrap();
+                symlink("far", project.path("build")).unwrap();
+            }
+        }
+        assert!(refused(&project).contains("── build leads out of the root\n"));
+    }
+    assert_eq!(fs::read_to_string(victim.path().join("a")).unwrap(), "old");
+    assert_eq!(fs::read_dir(victim.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_link_to_a_folder_inside_the_root_is_followed() {
+    let project = Project::new(STEP);
+    project.write("data/b", "");
+    symlink("data", project.path("build")).unwrap();
+    project.expect(0, &["run"]);
+    assert_eq!(project.read("data/a"), "new\n");
+    assert!(project.path("build").is_symlink());
+}
+
+#[test]
+fn a_link_in_the_place_of_an_output_is_not_replaced() {
+    let project = Project::new(STEP);
+    project.write("data", "old");
+    project.write("build/b", "");
+    symlink("../data", project.path("build/a")).unwrap();
+    assert!(refused(&project).contains("── build/a is a symbolic link, which would be replaced\n"));
+    assert_eq!(project.read("data"), "old");
+    assert!(project.path("build/a").is_symlink());
+}
+
+#[test]
+fn a_recipe_that_makes_a_link_has_made_nothing() {
+    let victim = tempfile::tempdir().unwrap();
+    fs::write(victim.path().join("a"), "secret").unwrap();
+    let there = victim.path().display();
+    for (run, why) in [
+        (format!("ln -s {there}/a \"$KILN_OUTPUT\""), "is a symbolic link: write the content itself"),
+        (
+            format!("cd \"$(dirname \"$KILN_OUTPUT\")\"; cd ..; rmdir 0; ln -s {there} 0"),
+            "lies somewhere else, behind a link",
+        ),
+        (format!("echo new >\"$KILN_OUTPUT\"; ln -s {there} build"), "a link leads out of the root"),
+    ] {
+        let project = Project::new(&format!("[dataset.a]\npath = \"build/a\"\nrun = '''{run}'''\n"));
+        let said = project.expect(1, &["run"]);
+        assert!(said.out.contains(why), "{run}: {}", said.out);
+        assert!(!project.path("build/a").is_file() || project.path("build").is_symlink());
+        assert_eq!(fs::read_to_string(victim.path().join("a")).unwrap(), "secret");
+        assert_eq!(fs::read_dir(victim.path()).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn what_is_no_folder_is_in_the_way() {
+    let project = Project::new(STEP);
+    project.write("build", "a file");
+    assert!(refused(&project).contains("── build is a file, not a folder\n"));
+    assert_eq!(project.read("build"), "a file");
+}

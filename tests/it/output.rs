@@ -1,0 +1,125 @@
+//! What steps print: any bytes, any amount, kept as it comes or told why not.
+
+use std::process::{Command, Stdio};
+
+use crate::processes::fx;
+use crate::support::{Project, Said};
+
+/// Kiln in a shell that does something first.
+fn in_shell(project: &Project, script: &str) -> Said {
+    let mut shell = Command::new("bash");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_kiln")]).current_dir(project.path("")).env_clear();
+    shell.envs(project.command(&[]).get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = shell.stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+}
+
+#[test]
+fn any_bytes_are_kept_as_they_are() {
+    let project = Project::empty();
+    let words = ["bytes=fffe00c3", "err=and on standard error", "bytes=0d0d0a1b5b33316d", "print=no end"];
+    project.pipeline(&format!("[task.t]\n{}", project.fx(&words)));
+    for mode in ["failed", "grouped", "stream"] {
+        project.expect(0, &["run", "--output", mode]);
+        assert_eq!(project.log("t"), b"\xff\xfe\0\xc3and on standard error\r\r\n\x1b[31mno end");
+    }
+}
+
+#[test]
+fn standard_input_is_empty_and_both_outputs_are_read() {
+    let project =
+        Project::new("[task.t]\nrun = 'cat; head -c 1000000 /dev/zero >&2; head -c 1000000 /dev/zero; echo ok'\n");
+    project.expect(0, &["run"]);
+    let log = project.log("t");
+    assert_eq!((log.len(), &log[2_000_000..]), (2_000_003, b"ok\n".as_slice()));
+}
+
+#[test]
+fn of_too_long_a_log_the_ends_are_kept() {
+    let project = Project::empty();
+    let words = ["line=the beginning", "flood=1000000", "line=the end"];
+    project.pipeline(&format!("[task.t]\n{}log_limit = \"10 KiB\"\n", project.fx(&words)));
+    project.expect(0, &["run", "--output", "stream"]);
+    let log = String::from_utf8(project.log("t")).unwrap();
+    assert!(log.starts_with("the beginning\n0123") && log.ends_with("the end\n"), "{log}");
+    assert!(log.contains("\n[kiln] 989782 bytes are left out here: `log_limit` is 10 kB\n"), "{log}");
+    assert!(log.len() < 11_000);
+}
+
+/// The most memory that Kiln itself had, in KiB, while a step printed so many bytes.
+fn memory(project: &Project, bytes: &str, mode: &str) -> u64 {
+    let words = [format!("flood={bytes}"), "pid=up".to_owned(), "wait=go".to_owned()];
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    project.pipeline(&format!("[task.t]\n{}log_limit = \"1 MiB\"\nrebuild = \"always\"\n", project.fx(&words)));
+    for file in ["up", "go"] {
+        drop(std::fs::remove_file(project.path(file)));
+    }
+    let mut command = project.command(&["run", "--output", mode]);
+    let mut kiln = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    project.wait_for("up");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", kiln.id())).unwrap();
+    project.write("go", "");
+    assert!(kiln.wait().unwrap().success());
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    most.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn memory_does_not_grow_with_what_is_printed() {
+    let project = Project::empty();
+    for mode in ["failed", "stream", "grouped"] {
+        let little = memory(&project, "1000", mode);
+        let much = memory(&project, "60000000", mode);
+        assert!(much < little + 30_000, "{mode}: {little} KiB, then {much} KiB");
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_written_stops_the_run() {
+    let project = Project::empty();
+    let flood = project.fx(&["wait=other", "flood=3000000", "up=flooded"]);
+    let other = project.fx(&["up=other", "wait=flooded"]);
+    project.pipeline(&format!("[task.flood]\n{flood}[task.other]\n{other}[task.never]\n{flood}"));
+    // 1 KiB blocks: no file may become longer than 2 MB.
+    let said = in_shell(&project, "ulimit -f 2000; exec \"$0\" run -j 2 --keep-going");
+    assert_eq!(said.code, 3, "{said:?}");
+    assert!(
+        said.err.contains("what it did cannot be kept: ") && said.err.contains("/flood.1.log: File too large"),
+        "{said:?}"
+    );
+    assert!(said.out.contains("skip   never"), "{said:?}");
+    assert!(said.out.contains("built  other"), "{said:?}");
+}
+
+#[test]
+fn a_step_that_cannot_start_says_why() {
+    let project = Project::empty();
+    let script = |name: &str, text: &str| {
+        project.write(name, text);
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(project.path(name), mode).unwrap();
+    };
+    script("shebang", "#!/no/such/interpreter\n");
+    script("bare", "echo hi\n");
+    project.write("plain", "");
+    let fx = fx().display().to_string();
+    project.pipeline(&format!(
+        "[task.a]\nrun = [\"pyhton3\"]\n[task.b]\nrun = [\"./plain\"]\n[task.c]\nrun = [\"./shebang\"]\n[task.d]\nrun = [\"./bare\"]\n\
+         [task.e]\nrun = [{fx:?}]\nworkdir = \"nowhere\"\n[task.f]\nrun = \"pyhton3 x\"\n"
+    ));
+    let said = project.expect(1, &["run", "-j1", "--keep-going"]);
+    let root = project.path("").canonicalize().unwrap().display().to_string();
+    let failed = said.out.lines().filter(|line| line.contains(" FAILED "));
+    // 12:00:00 FAILED a 0.1s why: how long it took depends on the machine.
+    let words = |line: &str| line.split_whitespace().skip(4).collect::<Vec<_>>().join(" ").replace(&root, "ROOT");
+    let why: Vec<String> = failed.map(words).collect();
+    insta::assert_snapshot!(why.join("\n"), @"
+    command not found: pyhton3; did you mean `python3`?
+    not executable: ./plain; chmod +x makes it so
+    the interpreter of ./shebang is not there: /no/such/interpreter
+    ./bare is no program that this machine can run: it has no `#!` line that names its interpreter
+    the working directory ROOT/nowhere is not there
+    exit 127: command not found: pyhton3; did you mean `python3`?
+    ");
+}

@@ -1,0 +1,122 @@
+//! Secrets get into a step and out of nothing that Kiln writes.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::Project;
+
+const TOKEN: &str = "tok/en+0123 \"456\" äöü-abcdefghijklmnopqrstuvwxyz-the-end-of-a-long-one";
+const KEY: &str = "-----BEGIN KEY-----\nMIIEvQIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END KEY-----";
+
+/// Prints both secrets in all the ways that a recipe might.
+const PRINT: &str = r#"
+import base64, json, os, sys, urllib.parse
+for name in ["TOKEN", "KEY"]:
+    value = os.environ[name]
+    raw = value.encode()
+    out = [value, json.dumps(value), json.dumps(value, ensure_ascii=False), repr(value), ascii(raw)]
+    out += [urllib.parse.quote(value), urllib.parse.quote(value, safe=""), urllib.parse.quote_plus(value)]
+    out += ["".join("%%%02x" % b for b in raw), raw.hex(), raw.hex().upper()]
+    for n in range(3):
+        for encode in [base64.b64encode, base64.urlsafe_b64encode, base64.encodebytes]:
+            out.append(encode(b"u:p"[:n] + raw + b":x"[:n]).decode())
+    for line in value.splitlines():
+        out.append("line: " + line)
+    for text in out:
+        for c in text.encode() + b"\n":
+            sys.stdout.buffer.write(bytes([c]))
+            sys.stdout.flush()
+    sys.stderr.write("to standard error: " + value + "\n")
+sys.exit(3)
+"#;
+
+/// All files below a folder.
+fn files(folder: &Path, all: &mut Vec<(String, Vec<u8>)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, all);
+        } else {
+            all.push((path.display().to_string(), fs::read(&path).unwrap()));
+        }
+    }
+}
+
+/// What a secret looks like in a file that leaks it.
+fn forms(secret: &str) -> Vec<Vec<u8>> {
+    let mut forms: Vec<Vec<u8>> = secret.lines().map(|line| line.as_bytes().to_vec()).collect();
+    let hex: Vec<String> = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    for lines in hex.chunks_exact(8) {
+        forms.push(lines.concat().into_bytes());
+        forms.push(lines.concat().to_uppercase().into_bytes());
+    }
+    forms
+}
+
+#[test]
+fn no_secret_is_written_in_any_form() {
+    let mut project = Project::empty();
+    project.variable("GIVEN", TOKEN);
+    project.write("key", format!("{KEY}\n"));
+    project.write("print.py", PRINT);
+    let key = project.path("key");
+    project.pipeline(&format!(
+        "[dataset.a]\npath = \"a\"\nrun = 'python3 print.py'\nsecrets = {{ TOKEN = {{ env = \"GIVEN\" }}, KEY = {{ file = {key:?} }} }}\n"
+    ));
+    let said = project.expect(1, &["run", "--events", "events", "--output", "stream"]);
+    let mut all =
+        vec![("stdout".to_owned(), said.out.clone().into_bytes()), ("stderr".to_owned(), said.err.into_bytes())];
+    files(&project.path(".kiln"), &mut all);
+    all.push(("events".to_owned(), fs::read(project.path("events")).unwrap()));
+    assert!(all.len() >= 5, "there is something to look at");
+    for secret in [TOKEN, KEY] {
+        for form in forms(secret) {
+            for (name, content) in &all {
+                let found = content.windows(form.len()).any(|window| window == form);
+                assert!(!found, "{name} holds {:?}", String::from_utf8_lossy(&form));
+            }
+        }
+    }
+    let log = String::from_utf8(project.log("a")).unwrap();
+    assert!(log.contains("to standard error: ***\n"), "{log}");
+    // Nothing readable is left where a secret was encoded.
+    for word in ["tok", "0123", "abcdef", "MIIE", "hkiG", "BEGIN", "dG9rL2", "TUlJR", "LS0tLS1CR"] {
+        assert!(!log.contains(word), "{word} in\n{log}");
+    }
+    assert!(said.out.contains("***"), "{}", said.out);
+}
+
+#[test]
+fn what_a_failing_digest_says_is_masked() {
+    let mut project = Project::empty();
+    project.variable("GIVEN", "hunter2-hunter2");
+    project.pipeline(
+        "[dataset.a]\nrun = 'true'\ndigest = 'echo \"no entry for $PASSWORD\" >&2; exit 1'\nsecrets = { PASSWORD = { env = \"GIVEN\" } }\n",
+    );
+    let said = project.expect(1, &["run", "--events", "events"]);
+    assert!(said.out.contains("no entry for ***"), "{}", said.out);
+    assert!(!format!("{said:?}{}", project.read("events")).contains("hunter2"));
+}
+
+#[test]
+fn a_command_that_holds_a_secret_by_mistake_is_shown_without_it() {
+    let mut project = Project::empty();
+    project.variable("GIVEN", "hunter2-hunter2");
+    project.pipeline("[task.a]\nrun = 'false hunter2-hunter2'\nsecrets = { PASSWORD = { env = \"GIVEN\" } }\n");
+    let said = project.expect(1, &["run", "--events", "events"]);
+    assert!(said.out.contains("$ false ***"), "{}", said.out);
+    assert!(!format!("{said:?}{}", project.read("events")).contains("hunter2"));
+}
+
+#[test]
+fn short_secrets_are_warned_of() {
+    let mut project = Project::empty();
+    project.variable("GIVEN", "abc");
+    project.pipeline("[task.a]\nrun = 'echo $PIN'\nsecrets = { PIN = { env = \"GIVEN\" } }\n");
+    let checked = project.expect(0, &["check"]);
+    assert!(checked.out.contains("secret `PIN` of `a` is not masked: it is too short"), "{}", checked.out);
+    assert!(!format!("{checked:?}").contains("abc"));
+    let said = project.expect(0, &["run"]);
+    assert!(said.err.contains("secret `PIN` of `a` is not masked: it is too short"), "{}", said.err);
+    assert_eq!(project.log("a"), b"abc\n");
+}

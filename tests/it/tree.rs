@@ -1,0 +1,221 @@
+//! Trees of processes: asked to end, ended, found wherever they hide, and never left behind.
+
+use rustix::process::{Signal, kill_process};
+
+use crate::processes::{Mark, guardian, signal, until};
+use crate::support::{Project, lines};
+
+/// A step that is up, with processes that hide in four ways; none of them ends by itself or when it is asked to.
+fn hiding(project: &Project, mark: &Mark) -> String {
+    let mark = mark.word();
+    let words = [
+        ["fork", mark, "deaf", "up=forked", "forever", "then"],
+        ["daemon", mark, "deaf", "up=daemon", "forever", "then"],
+        ["ghost", mark, "deaf", "up=ghost", "forever", "then"],
+    ];
+    let mut words = words.concat();
+    words.extend([mark, "deaf", "wait=forked", "wait=daemon", "wait=ghost", "up=all", "forever"]);
+    format!("[task.hide]\n{}", project.fx(&words))
+}
+
+#[test]
+fn nothing_outlives_kiln_when_it_is_killed() {
+    let mark = Mark::new();
+    let project = Project::empty();
+    project.pipeline(&format!("{}\n[task.ok]\nrun = 'true'\n", hiding(&project, &mark)));
+    let mut kiln = project.start(&["run", "hide"]);
+    project.wait_for("all");
+    assert_eq!(mark.pids().len(), 4);
+    kiln.kill().unwrap();
+    kiln.wait().unwrap();
+    // The lock is free only when nothing is left, so the next run needs no patience.
+    until("the lock is free", || project.kiln(&["run", "ok"]).code == 0);
+    mark.none();
+}
+
+#[test]
+fn a_guardian_that_is_killed_takes_its_steps_with_it_and_the_run_ends_in_order() {
+    let mark = Mark::new();
+    let project = Project::empty();
+    project.pipeline(&format!("{}\n[task.after]\ninputs = [\"x\"]\nrun = 'true'\n[dataset.x]\npath = \"x\"\nrun = 'echo 1 >\"$KILN_OUTPUT\"'\n", hiding(&project, &mark)));
+    let kiln = project.start(&["run", "-j1", "--keep-going"]);
+    project.wait_for("all");
+    kill_process(guardian(&kiln), Signal::KILL).unwrap();
+    let said = kiln.wait_with_output().unwrap();
+    mark.none();
+    let out = String::from_utf8(said.stdout).unwrap();
+    assert!(out.contains("its guardian was killed"), "{out}");
+    // What comes after it runs under a new one.
+    assert!(out.contains("built  after"), "{out}");
+    assert_eq!(project.expect(0, &["jobs", "list"]).out.matches("FAILED").count(), 1);
+}
+
+#[test]
+fn what_does_not_end_when_it_is_asked_to_is_killed_after_its_grace() {
+    let mark = Mark::new();
+    let project = Project::empty();
+    project.pipeline(&format!("{}grace = \"50ms\"\n", hiding(&project, &mark)));
+    let kiln = project.start(&["run"]);
+    project.wait_for("all");
+    signal(&kiln, Signal::INT);
+    let said = kiln.wait_with_output().unwrap();
+    assert_eq!(said.status.code(), Some(130));
+    mark.none();
+}
+
+#[test]
+fn a_second_signal_kills_at_once() {
+    let mark = Mark::new();
+    let project = Project::empty();
+    project.pipeline(&format!("{}grace = \"10h\"\n", hiding(&project, &mark)));
+    let kiln = project.start(&["run", "--events", "events"]);
+    project.wait_for("all");
+    signal(&kiln, Signal::INT);
+    until("the run is stopping", || project.read("events").contains("run_stopping"));
+    signal(&kiln, Signal::TERM);
+    let said = kiln.wait_with_output().unwrap();
+    assert_eq!(said.status.code(), Some(130));
+    mark.none();
+}
+
+#[test]
+fn every_process_of_a_step_is_asked_to_end() {
+    let mark = Mark::new();
+    let project = Project::empty();
+    // None is deaf: all of them end by being asked, the daemon too, although they have ten hours.
+    let words =
+        ["daemon", mark.word(), "up=daemon", "forever", "then", mark.word(), "wait=daemon", "up=all", "forever"];
+    project.pipeline(&format!("[task.t]\n{}grace = \"10h\"\n", project.fx(&words)));
+    let kiln = project.start(&["run"]);
+    project.wait_for("all");
+    signal(&kiln, Signal::TERM);
+    assert_eq!(kiln.wait_with_output().unwrap().status.code(), Some(143));
+    mark.none();
+}
+
+#[test]
+fn what_a_step_leaves_behind_is_told_and_ended() {
+    for how in ["fork", "daemon"] {
+        let mark = Mark::new();
+        let project = Project::empty();
+        let words = [how, mark.word(), "up=left", "forever", "then", "wait=left", "print=done", "write={{ output }}:x"];
+        project.pipeline(&format!("[dataset.a]\npath = \"a\"\n{}", project.fx(&words)));
+        let said = project.expect(0, &["run", "--events", "-"]);
+        mark.none();
+        let ended = lines(&said.out).into_iter().find(|event| event["type"] == "step_ended").unwrap();
+        assert_eq!(ended["outcome"], "built");
+        let leaked = ended["leaked"][0].as_str().unwrap();
+        assert!(leaked.starts_with("fx (pid "), "{leaked}");
+        assert!(said.err.contains(&format!("leaked {leaked}")), "{}", said.err);
+        assert_eq!(project.log("a"), b"done");
+        assert_eq!(project.read("a"), "x");
+    }
+}
+
+#[test]
+fn what_ends_by_itself_soon_after_its_step_is_no_leak() {
+    let project = Project::empty();
+    // The child ends as soon as its parent has.
+    let words = ["pid=parent", "fork", "wait=parent", "up=child", "print=late", "then", "wait=child", "exit=0"];
+    project.pipeline(&format!("[task.t]\n{}", project.fx(&words)));
+    let said = project.expect(0, &["run", "--events", "-"]);
+    assert!(!said.out.contains("leaked"), "{}", said.out);
+    assert_eq!(project.log("t"), b"late");
+}
+
+#[test]
+fn a_process_that_nothing_ties_to_its_step_ends_with_the_run_and_is_told() {
+    let mark = Mark::new();
+    let project = Project::empty();
+    let words = ["ghost", mark.word(), "up=ghost", "forever", "then", "wait=ghost"];
+    project.pipeline(&format!("[task.t]\n{}", project.fx(&words)));
+    let said = project.expect(0, &["run"]);
+    mark.none();
+    assert!(said.err.contains("had left its step, and was ended with the run"), "{}", said.err);
+}
+
+#[test]
+fn on_stop_runs_when_a_step_is_stopped_and_only_then() {
+    let mark = Mark::new();
+    let project = Project::empty();
+    let deaf = project.fx(&[mark.word(), "deaf", "up=up", "wait=helped"]);
+    let helper = "on_stop = 'echo \"stop $KILN_STEP\"; echo {{ vars.what }} >helped'\n";
+    project.pipeline(&format!("[vars]\nwhat = \"it\"\n[task.t]\n{deaf}{helper}"));
+    let kiln = project.start(&["run"]);
+    project.wait_for("up");
+    signal(&kiln, Signal::INT);
+    assert_eq!(kiln.wait_with_output().unwrap().status.code(), Some(130));
+    mark.none();
+    assert_eq!(project.read("helped"), "it\n");
+    assert_eq!(project.log("t"), b"stop t\n");
+    project.write("helped", "");
+    project.expect(0, &["run"]);
+    assert_eq!(project.read("helped"), "", "it ended by itself");
+}
+
+#[test]
+fn an_on_stop_that_hangs_has_the_grace_of_its_step() {
+    let mark = Mark::new();
+    let project = Project::empty();
+    let step = project.fx(&[mark.word(), "up=up", "forever"]);
+    let helper = project.fx(&[mark.word(), "deaf", "forever"]).replace("run", "on_stop");
+    project.pipeline(&format!("[task.t]\n{step}{helper}grace = \"50ms\"\n"));
+    let kiln = project.start(&["run"]);
+    project.wait_for("up");
+    signal(&kiln, Signal::INT);
+    assert_eq!(kiln.wait_with_output().unwrap().status.code(), Some(130));
+    mark.none();
+    assert_eq!(String::from_utf8(project.log("t")).unwrap(), "[kiln] `on_stop` was ended before it was done\n");
+}
+
+#[test]
+fn steps_have_the_limits_that_kiln_was_given() {
+    let project = Project::new("[task.t]\nrun = 'ulimit -n'\n");
+    let limited = |script: &str| {
+        let kiln = env!("CARGO_BIN_EXE_kiln");
+        let mut command = project.command(&[]);
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", script, kiln]).current_dir(project.path("")).env_clear();
+        shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command = shell;
+        command.output().unwrap()
+    };
+    assert!(limited("ulimit -Sn 64 && exec \"$0\" run").status.success());
+    assert_eq!(project.log("t"), b"64\n");
+}
+
+#[test]
+fn many_steps_at_once_wait_for_what_is_scarce() {
+    let text: Vec<_> = (0..60).map(|i| format!("[task.t{i}]\nrun = 'true'\n")).collect();
+    let project = Project::new(&text.concat());
+    let mut shell = std::process::Command::new("sh");
+    let script = "ulimit -n 48 && exec \"$0\" run -j 60";
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_kiln")]).current_dir(project.path("")).env_clear();
+    shell.envs(project.command(&[]).get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let said = shell.output().unwrap();
+    let out = String::from_utf8(said.stdout).unwrap();
+    assert!(said.status.success(), "{out}{}", String::from_utf8_lossy(&said.stderr));
+    assert!(out.contains("60 built"), "{out}");
+}
+
+#[test]
+fn a_digest_command_is_watched_over_like_its_step() {
+    let mark = Mark::new();
+    let project = Project::empty();
+    // It says what it has to say, and leaves something behind that holds its output.
+    let fx = crate::processes::fx();
+    let leaves = format!("{} fork {} up=left forever then wait=left print=v1 err=quietly", fx.display(), mark.word());
+    project.pipeline(&format!("[dataset.a]\nrun = \"touch built\"\ndigest = \"test ! -e built || exec {leaves}\"\n"));
+    project.expect(0, &["run"]);
+    mark.none();
+    assert_eq!(project.log("a"), b"quietly");
+    // It hangs, but not where a plan asks it.
+    let hangs = format!("test ! -e built || exec {} {} deaf up=up forever", fx.display(), mark.word());
+    project.pipeline(&format!("[dataset.a]\nrun = \"touch built\"\ndigest = \"{hangs}\"\ngrace = \"50ms\"\n"));
+    std::fs::remove_file(project.path("built")).unwrap();
+    let kiln = project.start(&["run"]);
+    project.wait_for("up");
+    signal(&kiln, Signal::INT);
+    assert_eq!(kiln.wait_with_output().unwrap().status.code(), Some(130));
+    mark.none();
+}
