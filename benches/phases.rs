@@ -100,6 +100,12 @@ impl Phases {
         let reader = Reader::open(&state).expect("it can be read");
         let digests = reader.map(|reader| reader.digests().expect("they can be read")).unwrap_or_default();
         LocalEngine::new(Opening {
+            name: "local".to_owned(),
+            mode: BuildMode::Smart,
+            project: None,
+            partition: None,
+            abort_joined: false,
+            vars: false,
             pipeline: Arc::clone(pipeline),
             root: self.root.clone(),
             state,

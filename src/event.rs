@@ -32,6 +32,9 @@ pub struct Stamped {
     pub event: Event,
 }
 
+/// Why a run ended whose process died.
+pub const DIED: &str = "Kiln was killed";
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -53,6 +56,20 @@ pub enum Event {
     },
     /// An attempt at a step failed, and there will be another one.
     StepRetrying(Box<StepRetrying>),
+    /// A job for a step is about to be asked for elsewhere. Should Kiln die now, the next run looks for it.
+    StepSubmitting {
+        /// The step.
+        step: String,
+        /// What is asked for.
+        intent: Intent,
+    },
+    /// There is a job for a step elsewhere. Should Kiln die now, the next run goes on with it.
+    StepAccepted {
+        /// The step.
+        step: String,
+        /// The job.
+        remote: RemoteJob,
+    },
     /// A step's new outputs are complete and flushed, and are about to be put in place. Should Kiln die now, the next run
     /// puts them in place.
     StepPublishing {
@@ -71,6 +88,9 @@ pub enum Event {
     StepCurrent {
         /// The step.
         step: String,
+        /// What the engine built all the same.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        also_built: Vec<String>,
     },
     /// A step will not be built because of another.
     StepSkipped {
@@ -185,6 +205,29 @@ pub struct Staged {
     pub digest: Digest,
 }
 
+/// What an engine is about to be asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Intent {
+    /// The request, in the engine's own words; the same request is the same text.
+    pub request: String,
+    /// The jobs for the same that there were before.
+    #[serde(default)]
+    pub known: Vec<String>,
+}
+
+/// A job elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RemoteJob {
+    /// Its id there.
+    pub id: String,
+    /// Its page for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
+    /// Whether someone else started it, and this run only waits for it.
+    #[serde(default)]
+    pub joined: bool,
+}
+
 /// How a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -223,6 +266,9 @@ pub struct StepEnded {
     /// What it is recorded with, where it was built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<Record>,
+    /// What the engine built besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_built: Vec<String>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -248,6 +294,9 @@ pub struct Failure {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub kept: Option<jiff::Timestamp>,
+    /// The page of the job that failed, where it ran elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
 }
 
 /// How many of the last lines of a step's output an event holds.
@@ -257,7 +306,7 @@ impl Failure {
     /// A failure without output.
     #[must_use]
     pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), exit_code: None, tail: Vec::new(), kept: None }
+        Self { code, message: message.into(), exit_code: None, tail: Vec::new(), kept: None, page: None }
     }
 
     /// With so many last lines as are kept and shown.
@@ -280,8 +329,14 @@ pub enum FailureCode {
     Start,
     /// It took longer than its `timeout`.
     Timeout,
-    /// The engine does not know any more what became of it.
+    /// The job that an engine elsewhere made of it failed.
+    Remote,
+    /// The engine would not have it.
+    Refused,
+    /// The engine no longer knows what became of it, or cannot be asked.
     Lost,
+    /// It is not known whether there is a job for it.
+    SubmissionUnknown,
     /// An output is missing or not of its kind.
     Output,
     /// An input changed while the command ran.
@@ -290,6 +345,8 @@ pub enum FailureCode {
     Publish,
     /// It was stopped.
     Stopped,
+    /// Kiln was killed while it ran.
+    Died,
     /// Kiln itself failed.
     Crashed,
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::base::job::{JobId, JobState};
 use crate::event::{
-    Counts, Event, Failure, Outcome, PlannedStep, RunEnded, RunStarted, Stamped, StepEnded, StepRetrying,
+    Counts, Event, Failure, Outcome, PlannedStep, RemoteJob, RunEnded, RunStarted, Stamped, StepEnded, StepRetrying,
 };
 
 /// A run, folded from its events.
@@ -57,6 +57,8 @@ pub struct StepView {
     pub command: String,
     /// The file that its output goes to, relative to the state's folder.
     pub log: String,
+    /// The job that it is elsewhere.
+    pub remote: Option<RemoteJob>,
     /// Why it failed, or why its last attempt did.
     pub failure: Option<Failure>,
     /// The attempts before this one, each of which failed.
@@ -175,9 +177,12 @@ impl RunView {
                 });
             }
             Event::StepRetrying(retrying) => self.retrying(stamped.elapsed_ms, retrying),
+            // They tell where a running step is.
+            Event::StepSubmitting { .. } => {}
+            Event::StepAccepted { step, remote } => self.with(step, |view| view.remote = Some(remote.clone())),
             Event::StepPublishing { step, .. } => self.with(step, |view| view.state = StepState::Publishing),
             Event::StepEnded(ended) => self.ended(ended),
-            Event::StepCurrent { step } => {
+            Event::StepCurrent { step, .. } => {
                 self.counts.current += 1;
                 self.with(step, |view| view.state = StepState::Current);
             }
@@ -260,6 +265,7 @@ impl StepView {
             took_ms: 0,
             command: String::new(),
             log: String::new(),
+            remote: None,
             failure: None,
             earlier: Vec::new(),
             again_ms: 0,

@@ -1,13 +1,16 @@
 //! The command line. Only what can be said; what it means is in the files of the commands.
 
 use std::net::SocketAddr;
+mod jobs;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::base::job::{BuildMode, JobState, Schedule};
+pub use self::jobs::{Import, Jobs, JobsArgs, StartArgs};
+use crate::base::job::{BuildMode, Schedule};
 use crate::base::text::{parse_duration, parse_size};
 use crate::draw::collapse::Collapse;
 use crate::report::style::OutputMode;
@@ -72,6 +75,9 @@ pub enum Command {
         /// Variables to check with, instead of those of the file
         #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
         var: Vec<(String, String)>,
+        /// Compare with what is on this engine, too
+        #[arg(long, value_name = "NAME")]
+        engine: Option<String>,
     },
     /// List the nodes and tasks of the pipeline
     List {
@@ -89,9 +95,14 @@ pub enum Command {
         after_help = "Examples:\n  kiln why orders                what it is made from, and what differs from its last good build\n  kiln why orders --var x=2      the same, if a variable were another one\n  kiln why orders --format json  for programs\n\nParts of a key: `~` changed, `+` new, `-` gone, `?` not known yet."
     )]
     Why(WhyArgs),
-    /// Runs of the past and of now
+    /// Runs of the past and of now; with --engine, the jobs of a server
+    #[command(
+        after_help = "Examples:\n  kiln jobs list --state FAILED --since 2026-11-01\n  kiln jobs show last\n  kiln jobs list --engine prod --output orders\n  kiln jobs start --engine prod --type RECURSIVE_FORCED_BUILD --output orders --wait\n  kiln jobs abort --engine prod --all --dry-run"
+    )]
+    Jobs(JobsArgs),
+    /// Write a pipeline file from what another tool has
     #[command(subcommand)]
-    Jobs(Jobs),
+    Import(Import),
     /// Serve pipeline files over HTTP, with the jobs API of DSS
     #[command(
         after_help = "Examples:\n  kiln serve                               all pipeline files here, on 127.0.0.1:11200\n  kiln serve -f a.toml -f b.toml           two projects\n  kiln serve --listen 127.0.0.1:0          on a free port; the first line of the output says which\n  kiln serve --api-key-file keys.toml      with keys of its own for each user\n  echo $KEY | kiln serve --hash-key        what a key file holds of a key"
@@ -187,6 +198,9 @@ pub struct Wanted {
     /// Replace the project key of the file
     #[arg(long, value_name = "KEY")]
     pub project: Option<String>,
+    /// Build these partitions, as the engine reads them (DSS: 2026-11-01/2026-11-30|FR)
+    #[arg(long, value_name = "SPEC")]
+    pub partition: Option<String>,
     /// How many steps run at once [default: that of the file, else the number of cores]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: Option<u32>,
@@ -204,6 +218,8 @@ impl Wanted {
             engine: self.engine.clone(),
             vars: self.var.clone(),
             project: self.project.clone(),
+            partition: self.partition.clone(),
+            abort_joined: false,
             jobs: self.jobs,
             schedule: self.schedule,
         }
@@ -237,12 +253,22 @@ pub struct RunArgs {
     /// What happens to running steps when that is enough failures
     #[arg(long, value_enum, value_name = "HOW")]
     pub fail_fast: Option<FailFast>,
+    /// When the run is stopped, also end jobs on the engine that it only joined
+    #[arg(long)]
+    pub abort_joined: bool,
     /// Write each event as a line of JSON to FILE; `-` is standard output
     #[arg(long, value_name = "FILE|-")]
     pub events: Option<PathBuf>,
     /// What is shown of the output of steps
     #[arg(long, value_enum, default_value_t = OutputMode::Failed)]
     pub output: OutputMode,
+}
+
+impl RunArgs {
+    /// What is asked for.
+    pub(crate) fn request(&self) -> Request {
+        Request { abort_joined: self.abort_joined, ..self.wanted.request() }
+    }
 }
 
 /// What happens to running steps after a failure.
@@ -369,60 +395,6 @@ pub enum PlanFormat {
     Dot,
     /// For Markdown on GitHub and GitLab
     Mermaid,
-}
-
-/// `kiln jobs`
-#[derive(Debug, Subcommand)]
-pub enum Jobs {
-    /// List runs, the newest first
-    List {
-        /// Only those in this state
-        #[arg(id = "job_state", long = "state", value_name = "STATE", value_enum, ignore_case = true)]
-        state: Option<JobState>,
-        /// What --state is for other commands: where history and logs are kept
-        // The id is that of the option of every command, whose place this one takes.
-        #[arg(id = "state", long = "state-dir", value_name = "DIR", help_heading = EVERYWHERE)]
-        state_dir: Option<PathBuf>,
-        /// Only those that began at or after this: 2026-11-01, 2026-11-01T02:00
-        #[arg(long, value_name = "TIME")]
-        since: Option<String>,
-        /// Only those that began before this
-        #[arg(long, value_name = "TIME")]
-        until: Option<String>,
-        /// At most so many
-        #[arg(long, value_name = "N", default_value_t = 20)]
-        limit: u32,
-        /// How
-        #[arg(long, value_enum, default_value_t = Format::Text)]
-        format: Format,
-    },
-    /// Show a run with its steps
-    Show {
-        /// Its id: in full, a part that only it has, or `last`
-        id: String,
-        /// How; json prints its events
-        #[arg(long, value_enum, default_value_t = Format::Text)]
-        format: Format,
-    },
-    /// Print what a run's steps printed
-    Log {
-        /// Its id: in full, a part that only it has, or `last`
-        id: String,
-        /// Only this step
-        step: Option<String>,
-        /// Go on until the run has ended
-        #[arg(long)]
-        follow: bool,
-    },
-    /// End a run that goes on elsewhere, and wait until its processes are gone
-    Abort {
-        /// Its id: in full, a part that only it has, or `last`
-        #[arg(required_unless_present = "all")]
-        id: Option<String>,
-        /// All runs that go on
-        #[arg(long, conflicts_with = "id")]
-        all: bool,
-    },
 }
 
 fn time_limit(text: &str) -> Result<Duration, String> {

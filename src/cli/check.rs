@@ -1,20 +1,29 @@
 //! `kiln check`: all mistakes of all files. Runs nothing.
 
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
+use crate::base::span::Problems;
 use crate::base::text::count;
+use crate::cli::dss::Server;
 use crate::cli::fail::mistakes;
 use crate::cli::{Context, find, print};
+use crate::engine::dss::compare::compare;
 use crate::exit;
 use crate::session::fail::Fail;
 use crate::session::load::{self, Given};
-use crate::session::{open_engine, state};
+use crate::session::{Request, open_engine, state};
 
-pub(crate) fn check(context: &Context, files: Vec<PathBuf>, vars: &[(String, String)]) -> Result<u8, Fail> {
+pub(crate) fn check(
+    context: &Context,
+    files: Vec<PathBuf>,
+    vars: &[(String, String)],
+    engine: Option<&str>,
+) -> Result<u8, Fail> {
     let files = if files.is_empty() { default(context)? } else { files };
     let mut code = exit::OK;
     for file in &files {
-        match check_one(context, file, vars) {
+        match check_one(context, file, vars, engine) {
             Ok(text) => print(&text)?,
             Err(fail) => {
                 code = code.max(fail.code());
@@ -33,12 +42,42 @@ fn default(context: &Context) -> Result<Vec<PathBuf>, Fail> {
     Ok(all)
 }
 
+/// What the file says and the server knows otherwise.
+fn on_engine(context: &Context, file: &Path, name: &str) -> Result<Problems, Fail> {
+    if name == crate::engine::local::NAME {
+        return Ok(Vec::new());
+    }
+    let server = Server::open(context, file, name, None)?;
+    let nodes = server.pipeline.nodes.values();
+    let keys: BTreeSet<String> =
+        nodes.map(|node| node.project.clone().unwrap_or_else(|| server.project.clone())).collect();
+    let mut projects = BTreeMap::new();
+    for key in keys {
+        let contents = server.ask(server.remote.contents(&key)).map_err(|fail| match fail {
+            Fail::Surroundings(message) => Fail::Surroundings(format!("project {key}: {message}")),
+            other @ (Fail::Mistakes(..) | Fail::Usage(..) | Fail::Nothing(_)) => other,
+        })?;
+        projects.insert(key, contents);
+    }
+    Ok(compare(&server.pipeline, &server.project, &projects))
+}
+
 /// The line about a sound file, with what its engine warns of.
-fn check_one(context: &Context, file: &std::path::Path, vars: &[(String, String)]) -> Result<String, Fail> {
+fn check_one(context: &Context, file: &Path, vars: &[(String, String)], remote: Option<&str>) -> Result<String, Fail> {
     let loaded = load::load(file, &Given { vars, project: None })?;
     let site = context.site();
-    let engine = open_engine(&site, &loaded, &state(&site, &loaded.root), None)?;
-    let problems = engine.check();
+    let state = state(&site, &loaded.root);
+    let asked = Request { engine: remote.map(str::to_owned), ..Request::default() };
+    let mut problems = open_engine(&site, &loaded, &state, &asked)?.check();
+    for name in loaded.pipeline.engines.keys() {
+        let request = Request { engine: Some(name.clone()), ..Request::default() };
+        open_engine(&site, &loaded, &state, &request)?;
+    }
+    if let Some(name) = remote {
+        // What the engine finds on the server counts more than what it supposes.
+        problems.retain(|problem| problem.code != "no-id");
+        problems.extend(on_engine(context, file, name)?);
+    }
     if problems.iter().any(|problem| !problem.warning) {
         return Err(Fail::Mistakes(loaded.source, problems));
     }

@@ -6,6 +6,7 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use crate::base::span::{Located, Problem, Source};
 use crate::base::text::count;
+use crate::pipeline::raw_engine::without_secrets;
 use crate::session::fail::Fail;
 
 impl Fail {
@@ -42,6 +43,7 @@ fn printable(source: &Source) -> Source {
 pub(crate) fn mistakes(source: &Source, problems: &[Problem], color: bool, width: usize) -> String {
     let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false);
+    let source = &Source::new(source.name.as_str(), without_secrets(&source.text));
     let mut text = String::new();
     let source = &printable(source);
     for (i, problem) in problems.iter().take(SHOWN).enumerate() {

@@ -17,7 +17,7 @@ use crate::view::{Head, RunView, StepState};
 /// What `kiln run` was asked for: targets, or with `--failed` the steps that a run did not get done.
 pub(crate) fn session(context: &Context, args: &RunArgs) -> Result<Session, Fail> {
     let path = find::find(context.file.as_deref(), &context.surroundings)?;
-    let (site, request) = (context.site(), args.wanted.request());
+    let (site, request) = (context.site(), args.request());
     let Some(id) = &args.failed else { return Session::open(&site, &path, &request) };
     let loaded = load(&path, &Given { vars: &request.vars, project: request.project.as_deref() })?;
     let history = History::at(state(&site, &loaded.root))?;
@@ -76,7 +76,7 @@ fn mode(then: BuildMode) -> BuildMode {
 /// Variables are not taken over: the command line says all that there is to know about a run.
 fn warn_of_variables(context: &Context, head: &Head, request: &Request) {
     let vars = |command: &str| command.find(" --var ").map(|at| command[at..].to_owned());
-    let (then, now) = (&head.started.again, run::command(context, &request.vars));
+    let (then, now) = (&head.started.again, run::command(context, request));
     if vars(then) != vars(&now) {
         note(&format!("the variables are others than those of that run, which was `{then}`"));
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::base::job::JobState;
 use crate::cli::abort::{Target, abort};
 use crate::cli::args::{Format, Jobs};
-use crate::cli::{Context, find, print};
+use crate::cli::{Context, find, jobs_wait, print};
 use crate::clock;
 use crate::event::Counts;
 use crate::event::Stamped;
@@ -29,18 +29,28 @@ use crate::view::{RunView, StepState};
 pub(crate) fn jobs(context: &Context, jobs: Jobs) -> Result<u8, Fail> {
     let history = History::open(context)?;
     match jobs {
-        Jobs::List { state, since, until, limit, format, state_dir: _ } => {
+        Jobs::List { state, since, until, initiator, limit, format, output: _, state_dir: _ } => {
             let since = since.map(|text| time("--since", &text)).transpose()?;
             let until = until.map(|text| time("--until", &text)).transpose()?;
-            history.list(
-                context,
-                &RunFilter { state, since, until, limit: Some(limit), ..RunFilter::default() },
-                format,
-            )
+            let filter = RunFilter { state, since, until, limit: Some(limit), ..RunFilter::default() };
+            history.list(context, &filter, initiator.as_deref(), format)
         }
         Jobs::Show { id, format } => history.show(context, &id, format),
-        Jobs::Abort { id, all: _ } => history.abort(context, id.as_deref()),
-        Jobs::Log { id, step, follow } => history.log(&id, step.as_deref(), follow),
+        Jobs::Running { format, everywhere: _ } => {
+            let filter = RunFilter { state: Some(JobState::Running), ..RunFilter::default() };
+            history.list(context, &filter, None, format)
+        }
+        Jobs::Log { id, step, follow, activity: _, tail: _ } => history.log(&id, step.as_deref(), follow),
+        Jobs::Wait { ids, timeout } => jobs_wait::wait(&history, &ids, timeout.as_deref()),
+        Jobs::Abort { ids, .. } if ids.is_empty() => history.abort(context, None),
+        Jobs::Abort { ids, .. } => {
+            let codes: Result<Vec<u8>, Fail> = ids.iter().map(|id| history.abort(context, Some(id))).collect();
+            Ok(codes?.into_iter().max().unwrap_or(exit::OK))
+        }
+        Jobs::Start(_) => {
+            let help = "`kiln run` builds here; --engine NAME starts a job on a server".to_owned();
+            Err(Fail::Usage("jobs start: on which engine?".to_owned(), Some(help)))
+        }
     }
 }
 
@@ -49,7 +59,7 @@ fn target(row: RunRow) -> Target {
 }
 
 /// A point in time as people write it: a day, or a day and a time, in the local zone unless it says otherwise.
-fn time(option: &str, text: &str) -> Result<jiff::Timestamp, Fail> {
+pub(crate) fn time(option: &str, text: &str) -> Result<jiff::Timestamp, Fail> {
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Ok(time);
     }
@@ -66,10 +76,10 @@ fn time(option: &str, text: &str) -> Result<jiff::Timestamp, Fail> {
 /// The history in a state's folder.
 pub(crate) struct History {
     state: PathBuf,
-    reader: Option<Reader>,
+    pub(super) reader: Option<Reader>,
 }
 
-fn store(error: StoreError) -> Fail {
+pub(super) fn store(error: StoreError) -> Fail {
     Fail::because("the history cannot be read", &error)
 }
 
@@ -94,8 +104,12 @@ impl History {
         Ok(RunView::fold(&reader.events(&row.id, 0).map_err(store)?))
     }
 
-    fn list(&self, context: &Context, filter: &RunFilter, format: Format) -> Result<u8, Fail> {
-        let rows = self.rows(filter)?;
+    fn list(&self, context: &Context, filter: &RunFilter, by: Option<&str>, format: Format) -> Result<u8, Fail> {
+        let limit = filter.limit.unwrap_or(u32::MAX) as usize;
+        let whole = RunFilter { limit: if by.is_some() { None } else { filter.limit }, ..filter.clone() };
+        let mut rows = self.rows(&whole)?;
+        rows.retain(|row| by.is_none_or(|by| row.by.contains(by)));
+        rows.truncate(limit);
         match format {
             Format::Json => {
                 let json = serde_json::to_string_pretty(&rows).map_err(|error| Fail::because("the list", &error))?;
@@ -128,7 +142,7 @@ impl History {
         Ok(rows)
     }
 
-    fn find(&self, id: &str) -> Result<(&Reader, RunRow), Fail> {
+    pub(super) fn find(&self, id: &str) -> Result<(&Reader, RunRow), Fail> {
         let none =
             || Fail::Usage(format!("there is no run `{id}`"), Some("`kiln jobs list` shows the runs".to_owned()));
         let reader = self.reader.as_ref().ok_or_else(none)?;
@@ -273,7 +287,7 @@ struct Follower<'a> {
 }
 
 /// How often a run that goes on is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 impl Follower<'_> {
     fn read(&mut self) -> Result<(), Fail> {

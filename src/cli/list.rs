@@ -107,7 +107,7 @@ fn table(rows: &[Row<'_>]) -> String {
 }
 
 /// Lines with their columns aligned.
-fn columns<const N: usize>(lines: &[[String; N]]) -> String {
+pub(crate) fn columns<const N: usize>(lines: &[[String; N]]) -> String {
     let mut widths = [0; N];
     for line in lines {
         for (width, cell) in widths.iter_mut().zip(line) {

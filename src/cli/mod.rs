@@ -4,15 +4,19 @@ mod abort;
 mod adopt;
 pub mod args;
 mod check;
+mod dss;
 mod fail;
 mod failed;
 mod find;
 mod gc;
+mod import;
 mod init;
 mod jobs;
+mod jobs_wait;
 mod list;
 mod manual;
 mod plan;
+mod remote;
 mod run;
 mod schema;
 mod serve;
@@ -119,11 +123,15 @@ fn dispatch(context: &Context, command: Command) -> Result<u8, Fail> {
         Command::Run(args) if args.dry_run => plan::dry_run(context, args),
         Command::Run(args) => run::run(context, &args),
         Command::Plan(args) => plan::plan(context, &args),
-        Command::Check { files, var } => check::check(context, files, &var),
+        Command::Check { files, var, engine } => check::check(context, files, &var, engine.as_deref()),
         Command::List { format } => list::list(context, format),
         Command::Show { name } => list::show(context, &name),
         Command::Why(args) => why::why(context, &args),
-        Command::Jobs(jobs) => jobs::jobs(context, jobs),
+        Command::Jobs(mut args) => match args.engine.take() {
+            Some(engine) if engine != crate::engine::local::NAME => remote::jobs(context, &engine, args),
+            _ => jobs::jobs(context, args.command),
+        },
+        Command::Import(import) => import::import(context, import),
         Command::Serve(args) => serve::serve(context, &args),
         Command::Adopt(args) => adopt::adopt(context, &args),
         Command::Gc(args) => gc::gc(context, &args),

@@ -14,9 +14,9 @@ use crate::report::api::Reporter;
 use crate::report::{Setup as Screen, jsonl, reporter, slow};
 use crate::run::Driven;
 use crate::run::setup::Policy;
-use crate::session::Session;
 use crate::session::fail::Fail;
 use crate::session::start::{Origin, Ready, finish_the_dead, lock, new_job, open_journal, seed};
+use crate::session::{Request, Session};
 use crate::signal::{NAMES, Signals};
 use crate::store::StoreError;
 use crate::view::{RunView, StepState};
@@ -33,7 +33,7 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     let mut planned = session.plan(true)?;
     planned.seen.extend(early);
     let ticket = new_job(&session)?;
-    let origin = Origin { by: context.surroundings.user(), again: command(context, &args.wanted.var) };
+    let origin = Origin { by: context.surroundings.user(), again: command(context, &args.request()) };
     let ready = Ready::make(&session, planned, ticket, policy(args, &session), origin)?;
     let to_stdout = args.events.as_deref() == Some(Path::new("-"));
     let reporters = reporters(context, &session, args, events, to_stdout);
@@ -95,7 +95,7 @@ fn policy(args: &RunArgs, session: &Session) -> Policy {
 }
 
 /// How this command would be given again for other targets.
-pub(crate) fn command(context: &Context, vars: &[(String, String)]) -> String {
+pub(crate) fn command(context: &Context, request: &Request) -> String {
     let mut words = vec!["kiln".to_owned(), "run".to_owned()];
     let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
     if let Some(file) = &context.file {
@@ -104,7 +104,13 @@ pub(crate) fn command(context: &Context, vars: &[(String, String)]) -> String {
     if let Some(state) = &context.state {
         option("--state", state.display().to_string());
     }
-    for (name, value) in vars {
+    let said = [("--engine", &request.engine), ("--project", &request.project), ("--partition", &request.partition)];
+    for (name, value) in said {
+        if let Some(value) = value {
+            option(name, value.clone());
+        }
+    }
+    for (name, value) in &request.vars {
         option("--var", format!("{name}={value}"));
     }
     crate::pipeline::template::command_line(&words)

@@ -10,24 +10,37 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::base::digest::Digest;
 use crate::base::file::{FileDigest, Memory};
 use crate::base::id::{DenseMap, NodeId, RecipeId};
-use crate::base::job::JobId;
+use crate::base::job::{BuildMode, JobId};
 use crate::base::span::Problems;
-use crate::event::{Failure, Staged};
+use crate::event::{Failure, Intent, RemoteJob, Staged};
 use crate::pipeline::types::{Pipeline, Recipe};
 use crate::plan::facts::Facts;
 
 /// Something that carries steps of one pipeline out.
 pub trait Engine: Send + Sync {
-    /// Its name.
-    fn name(&self) -> &'static str;
+    /// Its name: that of its table in the file, or of its kind.
+    fn name(&self) -> &str;
 
     /// Whether it can build what the recipe makes, were its inputs there.
     fn can_build(&self, recipe: &Recipe) -> bool;
+
+    /// How many steps run at once unless the request says otherwise, where the engine has a word on that.
+    fn max_parallel(&self) -> Option<u32> {
+        None
+    }
+
+    /// Takes note of what runs that died left with it. Called before a run begins.
+    fn resume(&self, _left: Vec<LeftBehind>) {}
+
+    /// What has to go on all the time while its work runs.
+    fn background(&self) -> Option<BoxFuture<'static, ()>> {
+        None
+    }
 
     /// Mistakes and warnings about the file that only this engine can see. Runs nothing.
     fn check(&self) -> Problems;
@@ -76,6 +89,18 @@ pub trait Engine: Send + Sync {
 
 /// What an engine is opened with.
 pub struct Opening {
+    /// The name that it was asked for by.
+    pub name: String,
+    /// What is built.
+    pub mode: BuildMode,
+    /// The project key, where the request says one.
+    pub project: Option<String>,
+    /// The partitions, where the request says some, as the engine reads them.
+    pub partition: Option<String>,
+    /// Whether a stopped run also ends jobs that it only joined.
+    pub abort_joined: bool,
+    /// Whether the request replaces variables of the file.
+    pub vars: bool,
     /// The pipeline.
     pub pipeline: Arc<Pipeline>,
     /// The root, absolute.
@@ -130,6 +155,10 @@ pub struct Attempt {
 pub enum Ended {
     /// Its outputs are complete, in the order of the recipe.
     Staged(Vec<StagedOutput>),
+    /// The engine has built its outputs, and these besides, and keeps them itself.
+    Built(Vec<String>),
+    /// The engine found its outputs up to date; it may have built these.
+    Current(Vec<String>),
     /// It failed.
     Failed(Failure),
     /// It was stopped.
@@ -160,6 +189,33 @@ pub enum Stop {
     Kill,
 }
 
+/// What a run that died left with an engine: a job that was, or may have been, asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftBehind {
+    /// The step.
+    pub step: String,
+    /// The run.
+    pub run: JobId,
+    /// What was to be asked for.
+    pub intent: Intent,
+    /// The job, where its id is known.
+    pub job: Option<RemoteJob>,
+    /// When that was written down.
+    pub at: jiff::Timestamp,
+}
+
+/// What an engine tells about a job elsewhere. It counts once it is on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A job is about to be asked for.
+    Submitting(Intent),
+    /// There is a job.
+    Accepted(RemoteJob),
+}
+
+/// A notice on its way, and what is told once it is on disk.
+pub type Noticed = (usize, Notice, oneshot::Sender<()>);
+
 /// Where an attempt sends what its step prints. Sending never blocks: what is not fetched in time is counted and left out.
 #[derive(Clone, Debug)]
 pub struct Updates {
@@ -167,6 +223,7 @@ pub struct Updates {
     to: Option<mpsc::Sender<Printed>>,
     dropped: Arc<AtomicU64>,
     trouble: mpsc::UnboundedSender<String>,
+    notices: Option<mpsc::UnboundedSender<Noticed>>,
 }
 
 /// What a step printed.
@@ -183,11 +240,21 @@ pub struct Printed {
 /// So many pieces of output wait to be shown.
 pub const PRINTED_WAITING: usize = 64;
 
+/// The run's events can be kept no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotKept;
+
 impl Updates {
     /// The way to the run's loop, none where nobody wants to know; and the way to say that output cannot be kept.
     #[must_use]
     pub fn new(step: usize, to: Option<mpsc::Sender<Printed>>, trouble: mpsc::UnboundedSender<String>) -> Self {
-        Self { step, to, dropped: Arc::default(), trouble }
+        Self { step, to, dropped: Arc::default(), trouble, notices: None }
+    }
+
+    /// With the way to the run's loop for notices.
+    #[must_use]
+    pub fn with_notices(self, notices: mpsc::UnboundedSender<Noticed>) -> Self {
+        Self { notices: Some(notices), ..self }
     }
 
     /// Hands on what the step printed.
@@ -206,6 +273,17 @@ impl Updates {
     /// Says that the output cannot be kept: which file, and why. The attempt goes on; nothing more starts.
     pub fn trouble(&self, what: String) {
         drop(self.trouble.send(what));
+    }
+
+    /// Hands on a notice, and waits until it is on disk.
+    ///
+    /// # Errors
+    /// That it never will be.
+    pub async fn notice(&self, notice: Notice) -> Result<(), NotKept> {
+        let (kept, wait) = oneshot::channel();
+        let notices = self.notices.as_ref().ok_or(NotKept)?;
+        notices.send((self.step, notice, kept)).map_err(|_| NotKept)?;
+        wait.await.map_err(|_| NotKept)
     }
 
     /// The step prints nothing more: tells what was left out at the end. Waits for a place.

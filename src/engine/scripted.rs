@@ -103,7 +103,7 @@ impl Scripted {
 }
 
 impl Engine for Scripted {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "scripted"
     }
 

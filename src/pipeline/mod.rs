@@ -6,6 +6,7 @@ pub mod dss_wire;
 mod paths;
 mod quick;
 pub mod raw;
+pub mod raw_engine;
 pub mod read;
 pub mod refs;
 pub mod retry;

@@ -10,6 +10,7 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
 
 use crate::base::job::{BuildMode, Schedule};
+use crate::pipeline::raw_engine::RawEngine;
 use crate::pipeline::retry::Retry;
 
 /// A named table of entries, with the place of each name.
@@ -38,6 +39,9 @@ pub struct RawFile {
     /// Defaults of `kiln run`; each has a flag.
     #[schemars(default)]
     pub settings: RawSettings,
+    /// Engines besides `local`: servers that build.
+    #[schemars(default, with = "BTreeMap<String, RawEngine>")]
+    pub engine: Table<RawEngine>,
     /// Variables for the templates; `kiln run --var NAME=VALUE` replaces one.
     #[schemars(default, with = "BTreeMap<String, Scalar>", extend("propertyNames" = names()))]
     pub vars: Table<Spanned<Scalar>>,
@@ -163,6 +167,8 @@ pub struct RawMake {
     pub(crate) grace: Option<Spanned<String>>,
     pub(crate) log_limit: Option<Spanned<String>>,
     pub(crate) on_stop: Option<Spanned<Run>>,
+    pub(crate) auto_update_schema: Option<Spanned<bool>>,
+    pub(crate) refresh_hive_metastore: Option<Spanned<bool>>,
     pub(crate) tags: Vec<Spanned<String>>,
     pub(crate) description: Option<String>,
 }
@@ -234,6 +240,14 @@ macro_rules! raw_recipe {
             #[serde(default)]
             #[schemars(with = "Option<Run>")]
             pub on_stop: Option<Spanned<Run>>,
+            /// On DSS: whether the schema of its outputs is updated before it runs.
+            #[serde(default)]
+            #[schemars(with = "Option<bool>")]
+            pub auto_update_schema: Option<Spanned<bool>>,
+            /// On DSS: whether the Hive metastore is brought up to date behind it.
+            #[serde(default)]
+            #[schemars(with = "Option<bool>")]
+            pub refresh_hive_metastore: Option<Spanned<bool>>,
             /// Words to select it by: `tag:daily`.
             #[serde(default)]
             #[schemars(with = "Vec<String>")]
@@ -262,6 +276,8 @@ macro_rules! raw_recipe {
                     grace: std::mem::take(&mut self.grace),
                     log_limit: std::mem::take(&mut self.log_limit),
                     on_stop: std::mem::take(&mut self.on_stop),
+                    auto_update_schema: std::mem::take(&mut self.auto_update_schema),
+                    refresh_hive_metastore: std::mem::take(&mut self.refresh_hive_metastore),
                     tags: std::mem::take(&mut self.tags),
                     description: std::mem::take(&mut self.description),
                 }

@@ -12,6 +12,7 @@ use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::job::{BuildMode, Schedule};
 use crate::base::span::Span;
 use crate::pipeline::raw::{EnvValue, SecretValue};
+use crate::pipeline::raw_engine::RawEngine;
 use crate::pipeline::retry::Retry;
 use crate::pipeline::template::Template;
 
@@ -26,6 +27,8 @@ pub struct Pipeline {
     pub description: Option<String>,
     /// Defaults of `kiln run`.
     pub settings: Settings,
+    /// Engines that the file declares, by name, each with the place of that.
+    pub engines: BTreeMap<String, (RawEngine, Span)>,
     /// The variables, with what `--var` replaced.
     pub vars: BTreeMap<String, String>,
     /// Datasets, folders and models in the order of the file.
@@ -62,7 +65,7 @@ pub struct Settings {
 }
 
 /// The kind of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A file, or a table somewhere else.
@@ -155,6 +158,10 @@ pub struct Recipe {
     pub log_limit: Option<u64>,
     /// What is run besides when it is asked to end.
     pub on_stop: Option<Command>,
+    /// On DSS: whether the schema of its outputs is updated before it runs.
+    pub auto_update_schema: Option<bool>,
+    /// On DSS: whether the Hive metastore is brought up to date behind it.
+    pub refresh_hive_metastore: Option<bool>,
     /// Whether it writes to the final paths itself.
     pub in_place: bool,
     /// Words to select it by.

@@ -70,6 +70,12 @@ pub fn adopt(basis: &Basis<'_>, graph: &Graph, selection: &Selection) -> Adoptio
                 adoption.left.push((id, Refusal::NoInput(node)));
                 continue;
             }
+            Verdict::Ask(_) => {
+                let outputs = &basis.pipeline.recipes[id].outputs;
+                let node = outputs.first().map(|node| basis.pipeline.nodes[*node].name.clone());
+                adoption.left.push((id, Refusal::Unseen(node.unwrap_or_default())));
+                continue;
+            }
             Verdict::Build(reasons) | Verdict::Maybe(reasons) => reasons,
         };
         match record(basis, id, named, &reasons) {

@@ -19,6 +19,8 @@ pub enum Verdict {
     Build(Vec<Reason>),
     /// It depends on how something above it comes out, or on a probe.
     Maybe(Vec<Reason>),
+    /// The engine decides.
+    Ask(Vec<Reason>),
     /// It is up to date.
     Skip,
     /// It would have to be built, and this input is not there.
@@ -55,6 +57,9 @@ impl Basis<'_> {
     #[must_use]
     pub fn decide(&self, id: RecipeId, input: &dyn Fn(NodeId) -> Input) -> Verdict {
         let recipe = &self.pipeline.recipes[id];
+        if self.facts.asks {
+            return self.leave_to_engine(recipe.rebuild);
+        }
         let last = self.history.last(&recipe.name);
         if self.mode == BuildMode::Missing || recipe.rebuild == Rebuild::Never {
             match self.missing(id, last) {
@@ -69,7 +74,7 @@ impl Basis<'_> {
             return lacks;
         }
         if self.asked() {
-            return Verdict::Build(vec![Reason::new(ReasonCode::Asked).what(format!("--mode {}", self.mode))]);
+            return Verdict::Build(vec![self.was_asked()]);
         }
         let Some(last) = last else {
             return Verdict::Build(vec![Reason::new(ReasonCode::NeverBuilt)]);
@@ -82,6 +87,24 @@ impl Basis<'_> {
         }
         let open = self.open(id, input);
         if open.is_empty() { Verdict::Skip } else { Verdict::Maybe(open) }
+    }
+
+    /// What is known beforehand where the engine decides.
+    fn leave_to_engine(&self, rebuild: Rebuild) -> Verdict {
+        match rebuild {
+            _ if self.asked() => Verdict::Build(vec![self.was_asked()]),
+            Rebuild::Never => Verdict::Skip,
+            Rebuild::Always if self.mode == BuildMode::Smart => {
+                Verdict::Build(vec![Reason::new(ReasonCode::RebuildAlways)])
+            }
+            Rebuild::Always | Rebuild::Changed | Rebuild::Age(_) | Rebuild::Explicit => {
+                Verdict::Ask(vec![Reason::new(ReasonCode::EngineDecides)])
+            }
+        }
+    }
+
+    fn was_asked(&self) -> Reason {
+        Reason::new(ReasonCode::Asked).what(format!("--mode {}", self.mode))
     }
 
     fn asked(&self) -> bool {

@@ -8,6 +8,8 @@ use crate::base::id::{DenseMap, NodeId, RecipeId};
 pub struct Facts {
     /// When it looked.
     pub now: jiff::Timestamp,
+    /// Whether the engine decides by itself what is out of date, when it is asked to build.
+    pub asks: bool,
     /// The content of each node.
     pub nodes: DenseMap<NodeId, Content>,
     /// What each recipe is made from besides its inputs.
@@ -44,6 +46,7 @@ impl Facts {
     pub fn unseen(now: jiff::Timestamp, nodes: usize, recipes: usize) -> Self {
         Self {
             now,
+            asks: false,
             nodes: DenseMap::filled(nodes, Content::Missing),
             recipes: DenseMap::filled(recipes, OwnFacts::default()),
         }

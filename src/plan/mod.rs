@@ -88,6 +88,7 @@ impl Plan {
             let (action, reasons) = match basis.decide(id, &input) {
                 Verdict::Build(reasons) => (Action::Build, reasons),
                 Verdict::Maybe(reasons) => (Action::Maybe, reasons),
+                Verdict::Ask(reasons) => (Action::Ask, reasons),
                 Verdict::Skip => (Action::Skip, Vec::new()),
                 Verdict::Lacks(node) => {
                     problems.push(lacks(basis.pipeline, selection, id, node));

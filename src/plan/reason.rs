@@ -72,6 +72,8 @@ pub enum ReasonCode {
     Asked,
     /// What a probe would print is not known.
     NotProbed,
+    /// The engine is asked to build it, and decides whether it has to.
+    EngineDecides,
     /// Something above it is built and may come out different.
     MayChange,
 }
@@ -133,6 +135,7 @@ impl Reason {
             ReasonCode::RebuildAlways => "always rebuilt",
             ReasonCode::Asked => "asked for",
             ReasonCode::NotProbed => "not probed",
+            ReasonCode::EngineDecides => "the engine decides",
             ReasonCode::MayChange => "may change upstream",
         }
     }

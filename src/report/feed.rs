@@ -15,6 +15,8 @@ use crate::view::{RunView, StepState, StepView};
 const BLOCK: usize = 8 << 20;
 /// How wide the column of step names gets at most.
 const NAMES: usize = 40;
+/// How many names of what was also built are told.
+const ALSO: usize = 8;
 /// Where the word of a line stands, and where the name of its step.
 pub(crate) const WORD: usize = 9;
 /// As for [`WORD`].
@@ -79,11 +81,17 @@ impl Feed {
             Event::RunStarted(started) => self.began(started, event),
             Event::StepStarted { step, .. } => return self.step_began(step),
             Event::StepRetrying(retrying) => return self.retrying(view, retrying, event),
-            Event::StepPublishing { .. } => return String::new(),
+            Event::StepPublishing { .. } | Event::StepSubmitting { .. } => return String::new(),
+            Event::StepAccepted { remote, .. } if !remote.joined => return String::new(),
+            Event::StepAccepted { step, remote } => {
+                let line = self.clock(event).at(WORD, Tint::Calm, "join").at(NAME, Tint::Plain, step);
+                line.at(self.after_took(), Tint::Plain, &format!("{} was already building it", remote.id))
+            }
             Event::StepEnded(ended) => return self.ended(view, ended, event),
-            Event::StepCurrent { step } => {
+            Event::StepCurrent { step, also_built } => {
                 let line = self.head(event, StepState::Current, step);
-                line.at(self.after_took(), Tint::Plain, "up to date")
+                let also = if also_built.is_empty() { String::new() } else { format!("; {}", also(also_built)) };
+                line.at(self.after_took(), Tint::Plain, &format!("up to date{also}"))
             }
             Event::StepSkipped { step, because } => {
                 let why = skipped_why(view, because.as_deref());
@@ -149,6 +157,7 @@ impl Feed {
         let note = match (&ended.failure, state) {
             (Some(failure), _) => summary::message(failure, step),
             (None, StepState::Same) => "content unchanged".to_owned(),
+            (None, _) if !ended.also_built.is_empty() => also(&ended.also_built),
             (None, _) => String::new(),
         };
         let flaky = step.filter(|_| ended.flaky).map(|step| format!("flaky: {}", summary::attempt(step)));
@@ -251,6 +260,16 @@ impl Feed {
         }
         out
     }
+}
+
+/// What an engine built besides what was asked for.
+fn also(names: &[String]) -> String {
+    let mut shown: Vec<&str> = names.iter().take(ALSO).map(String::as_str).collect();
+    let more = format!("and {} more", names.len() - shown.len());
+    if names.len() > ALSO {
+        shown.push(&more);
+    }
+    format!("also built: {}", shown.join(", "))
 }
 
 /// Why a step was not started.

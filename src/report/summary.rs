@@ -160,6 +160,9 @@ fn facts(view: &RunView, step: &StepView, style: &Style, state: &str) -> Vec<(&'
         let now = head.map_or(kept, |head| head.at);
         facts.push(("kept", kept_outputs(&step.plan.outputs, kept, now, style)));
     }
+    if let Some(page) = step.failure.as_ref().and_then(|failure| failure.page.clone()) {
+        facts.push(("page", page));
+    }
     if let Some(log) = log_path(step, state) {
         facts.push(("log", log));
     }

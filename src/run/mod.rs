@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use tokio::sync::{mpsc, watch};
+use futures::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -24,7 +25,7 @@ use crate::base::file::FileDigest;
 use crate::base::id::NodeId;
 use crate::base::job::JobId;
 use crate::base::text::size;
-use crate::engine::api::{Attempt, Ended, Engine, PRINTED_WAITING, Printed, Stop, Updates, Work};
+use crate::engine::api::{Attempt, Ended, Engine, Noticed, PRINTED_WAITING, Printed, Stop, Updates, Work};
 use crate::event::{Event, Failure, FailureCode, RunStarted, Staged, Stamped, VERSION};
 use crate::report::api::{Journal, Reporter};
 use crate::run::setup::{Effect, Input, Timer};
@@ -78,6 +79,8 @@ pub struct Driven {
 pub async fn drive(drive: Drive<'_>) -> Driven {
     let (trouble_to, trouble) = mpsc::unbounded_channel();
     let (output_to, output) = mpsc::channel(PRINTED_WAITING);
+    let (notices_to, notices) = mpsc::unbounded_channel();
+    let background = drive.engine.background();
     let wanted = drive.reporters.iter().any(|reporter| reporter.wants_output());
     let tick_ms = drive.reporters.iter().map(|reporter| reporter.tick_ms()).filter(|ms| *ms > 0).min();
     let now = Instant::now();
@@ -95,6 +98,9 @@ pub async fn drive(drive: Drive<'_>) -> Driven {
         trouble,
         output_to: wanted.then_some(output_to),
         output,
+        notices_to,
+        notices,
+        background,
         pending: VecDeque::new(),
         view: RunView::default(),
         over: false,
@@ -123,6 +129,8 @@ struct Batch {
     number: u64,
     events: Vec<Stamped>,
     publish: Vec<(usize, String, Vec<Staged>)>,
+    /// Who waits for it to be on disk.
+    told: Vec<oneshot::Sender<()>>,
 }
 
 struct Driver<'a> {
@@ -143,6 +151,10 @@ struct Driver<'a> {
     trouble: mpsc::UnboundedReceiver<String>,
     output_to: Option<mpsc::Sender<Printed>>,
     output: mpsc::Receiver<Printed>,
+    notices_to: mpsc::UnboundedSender<Noticed>,
+    notices: mpsc::UnboundedReceiver<Noticed>,
+    /// What the engine does all the time.
+    background: Option<BoxFuture<'static, ()>>,
     pending: VecDeque<Batch>,
     view: RunView,
     over: bool,
@@ -168,7 +180,9 @@ impl Driver<'_> {
             biased;
             Some(signal) = self.drive.signals.recv() => self.input(Input::Signal(signal)),
             Some(result) = self.drive.committed.recv() => self.committed(result),
+            Some(notice) = self.notices.recv() => self.noticed(notice),
             Some(done) = self.jobs.join_next() => self.task(done),
+            () = in_background(&mut self.background) => self.background = None,
             Some(why) = self.trouble.recv() => self.input(Input::Broken(why)),
             () = sleep_until(timer.unwrap_or(self.begun)), if timer.is_some() => {
                 if let Some(Reverse((_, _, timer))) = self.timers.pop() {
@@ -183,6 +197,17 @@ impl Driver<'_> {
     fn input(&mut self, input: Input) {
         let effects = self.drive.run.handle(input);
         self.carry_out(effects);
+    }
+
+    /// Keeps what an engine tells, and tells it when that is on disk; that never comes where events are kept no longer.
+    fn noticed(&mut self, (step, notice, kept): Noticed) {
+        if self.lost.is_some() {
+            return;
+        }
+        self.input(Input::Noticed { step, notice });
+        if let Some(batch) = self.pending.back_mut() {
+            batch.told.push(kept);
+        }
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {
@@ -212,7 +237,7 @@ impl Driver<'_> {
         if !events.is_empty() {
             let digests = std::mem::take(&mut self.drive.seen);
             let number = self.drive.journal.append(events.clone(), digests);
-            self.pending.push_back(Batch { number, events, publish });
+            self.pending.push_back(Batch { number, events, publish, told: Vec::new() });
         }
     }
 
@@ -240,6 +265,7 @@ impl Driver<'_> {
         let files = self.drive.run.files(step);
         let attempt = Attempt { job: self.drive.job.clone(), number: attempt, log, inputs, files };
         let updates = Updates::new(step, self.output_to.clone(), self.trouble_to.clone());
+        let updates = updates.with_notices(self.notices_to.clone());
         tracing::debug!(step = self.drive.run.name(step), log = attempt.log, "a step starts");
         let work = Arc::clone(&self.drive.works[step]);
         let (to, stop) = watch::channel(self.asked);
@@ -305,6 +331,7 @@ impl Driver<'_> {
             Err(error) => {
                 tracing::error!(%error, "events could not be kept");
                 self.lost = Some(error.clone());
+                self.pending.iter_mut().for_each(|batch| batch.told.clear());
                 self.input(Input::Broken(error));
                 return;
             }
@@ -319,6 +346,11 @@ impl Driver<'_> {
                 self.show(event);
             }
             publish.extend(batch.publish);
+            for waiting in batch.told {
+                if waiting.send(()).is_err() {
+                    tracing::debug!("who waited for the disk was stopped");
+                }
+            }
         }
         if !publish.is_empty() {
             self.publish(publish);
@@ -367,6 +399,14 @@ fn keep_sound(reporters: &mut Vec<Box<dyn Reporter>>, mut call: impl FnMut(&mut 
             false
         }
     });
+}
+
+/// Goes on with what the engine does all the time, where there is something.
+async fn in_background(background: &mut Option<BoxFuture<'static, ()>>) {
+    match background {
+        Some(background) => background.await,
+        None => std::future::pending().await,
+    }
 }
 
 fn crashed(panic: &(dyn std::any::Any + Send)) -> Failure {

@@ -34,7 +34,17 @@ pub fn recover(
             };
             let (step, attempt, took_ms) = (row.step.clone(), row.attempt, row.took_ms);
             let flaky = outcome == Outcome::Built && attempt > 1;
-            ending.ended(StepEnded { step, attempt, outcome, took_ms, flaky, record, failure, leaked: Vec::new() });
+            ending.ended(StepEnded {
+                step,
+                attempt,
+                outcome,
+                took_ms,
+                flaky,
+                record,
+                also_built: Vec::new(),
+                failure,
+                leaked: Vec::new(),
+            });
         }
         for step in &run.view.steps {
             ending.without_outputs(step);
@@ -66,7 +76,7 @@ impl Ending<'_> {
         let (outcome, took_ms, failure) = match step.state {
             StepState::Running => {
                 let took_ms = self.run.elapsed_ms.saturating_sub(step.began_ms);
-                (Outcome::Stopped, took_ms, Some(Failure::new(FailureCode::Stopped, DIED)))
+                (Outcome::Stopped, took_ms, Some(Failure::new(FailureCode::Died, DIED)))
             }
             StepState::Retrying => (Outcome::Failed, step.took_ms, step.failure.clone()),
             StepState::Waiting => {
@@ -88,6 +98,7 @@ impl Ending<'_> {
             took_ms,
             flaky: false,
             record: None,
+            also_built: Vec::new(),
             failure,
             leaked: Vec::new(),
         });

@@ -13,8 +13,15 @@ use crate::run::state::{Run, State};
 fn is_wanted(retry: &Retry, failure: &Failure) -> bool {
     let Some(on) = &retry.on else {
         return match failure.code {
-            FailureCode::Exit | FailureCode::Signal | FailureCode::Timeout | FailureCode::Lost => true,
+            FailureCode::Exit
+            | FailureCode::Signal
+            | FailureCode::Timeout
+            | FailureCode::Lost
+            | FailureCode::Remote => true,
             FailureCode::Start
+            | FailureCode::Refused
+            | FailureCode::SubmissionUnknown
+            | FailureCode::Died
             | FailureCode::Output
             | FailureCode::InputChanged
             | FailureCode::Publish

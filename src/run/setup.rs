@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::base::digest::Digest;
 use crate::base::id::{NodeId, RecipeId};
 use crate::base::job::{BuildMode, JobId, Schedule};
-use crate::engine::api::{Ended, Stop};
+use crate::engine::api::{Ended, Notice, Stop};
 use crate::event::{Event, Failure, Staged};
 use crate::pipeline::types::Pipeline;
 use crate::plan::facts::Facts;
@@ -28,6 +28,13 @@ pub enum Input {
     },
     /// The time that was asked for with [`Effect::Wake`] is over.
     Woken(Timer),
+    /// An engine tells about a job for a step.
+    Noticed {
+        /// The step.
+        step: usize,
+        /// What it tells.
+        notice: Notice,
+    },
     /// The staged outputs that were to be made durable are, or are not.
     Flushed(Result<(), String>),
     /// The outputs of a step are in place, or are not.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::base::digest::Digest;
 use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::job::{BuildMode, JobId};
-use crate::engine::api::Ended;
+use crate::engine::api::{Ended, Notice};
 use crate::event::{Counts, Event, Failure, Outcome, Staged, StepEnded};
 use crate::pipeline::types::Pipeline;
 use crate::plan::decide::{Basis, Input as NodeInput, Verdict};
@@ -133,6 +133,7 @@ impl Run {
             Input::Begin => self.begin(),
             Input::Ended { step, ended, took_ms } => self.ended(step, ended, took_ms),
             Input::Woken(timer) => self.woken(timer),
+            Input::Noticed { step, notice } => self.noticed(step, notice),
             Input::Flushed(result) => self.flushed(result),
             Input::Published { step, result } => self.published(step, result),
             Input::Signal(name) => self.signal(name),
@@ -202,7 +203,7 @@ impl Run {
             let open = self.steps[i].action != Action::Build;
             if open && self.basis().decide(id, &|node| self.input(node)) == Verdict::Skip {
                 self.counts.current += 1;
-                self.emit(Event::StepCurrent { step: self.name(i).to_owned() });
+                self.emit(Event::StepCurrent { step: self.name(i).to_owned(), also_built: Vec::new() });
                 self.settle(i, true);
             } else {
                 self.steps[i].state = State::Ready;
@@ -241,6 +242,28 @@ impl Run {
         }
     }
 
+    /// Keeps what an engine tells about a job for a running step.
+    fn noticed(&mut self, i: usize, notice: Notice) {
+        let step = self.name(i).to_owned();
+        self.emit(match notice {
+            Notice::Submitting(intent) => Event::StepSubmitting { step, intent },
+            Notice::Accepted(remote) => Event::StepAccepted { step, remote },
+        });
+    }
+
+    /// The engine keeps the outputs itself: there is no key to record.
+    fn built_elsewhere(&mut self, i: usize, also_built: Vec<String>) {
+        self.counts.built += 1;
+        let (step, took_ms) = (self.name(i).to_owned(), self.steps[i].took_ms);
+        let (attempt, outcome) = (self.steps[i].attempt, Outcome::Built);
+        let flaky = attempt > 1;
+        self.counts.flaky += u64::from(flaky);
+        let (record, failure, leaked) = (None, None, Vec::new());
+        let ended = StepEnded { step, attempt, outcome, took_ms, flaky, record, also_built, failure, leaked };
+        self.emit(Event::StepEnded(Box::new(ended)));
+        self.settle(i, true);
+    }
+
     fn ended(&mut self, i: usize, ended: Ended, took_ms: u64) {
         self.running -= 1;
         self.steps[i].took_ms = took_ms;
@@ -261,6 +284,12 @@ impl Run {
                 }
             },
             Ended::Staged(outputs) => self.complete(i, outputs),
+            Ended::Built(also) => self.built_elsewhere(i, also),
+            Ended::Current(also_built) => {
+                self.counts.current += 1;
+                self.emit(Event::StepCurrent { step: self.name(i).to_owned(), also_built });
+                self.settle(i, true);
+            }
         }
     }
 
@@ -268,7 +297,7 @@ impl Run {
         let mut failure = failure.trimmed();
         let last =
             self.history.last(self.name(i)).filter(|last| last.outputs.iter().any(|output| output.path.is_some()));
-        failure.kept = last.map(|last| last.built_at);
+        failure.kept = last.filter(|_| !self.facts.asks).map(|last| last.built_at);
         let name = self.name(i).to_owned();
         self.counts.failed += 1;
         self.failed.push((i, format!("{name}: {}", failure.message)));
@@ -290,6 +319,7 @@ impl Run {
             took_ms,
             flaky,
             record,
+            also_built: Vec::new(),
             failure,
             leaked,
         })));

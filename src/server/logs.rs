@@ -77,7 +77,9 @@ fn line(event: &Stamped) -> Option<(&'static str, String)> {
             Some(failure) => ("[ERROR]", format!("{}: {}", ended.step, failure.message)),
             None => ("[INFO]", format!("{}: done in {} ms", ended.step, ended.took_ms)),
         },
-        Event::StepCurrent { step } => ("[INFO]", format!("{step}: up to date")),
+        Event::StepSubmitting { step, .. } => ("[INFO]", format!("{step}: asking for a job")),
+        Event::StepAccepted { step, remote } => ("[INFO]", format!("{step}: is job {}", remote.id)),
+        Event::StepCurrent { step, .. } => ("[INFO]", format!("{step}: up to date")),
         Event::StepSkipped { step, because } => (
             "[WARN]",
             format!("{step}: skipped{}", because.as_ref().map(|b| format!(" because of {b}")).unwrap_or_default()),

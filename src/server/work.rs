@@ -165,11 +165,13 @@ impl Reporter for Teller {
     fn event(&mut self, _: &RunView, event: &Stamped) -> io::Result<()> {
         let step = match &event.event {
             Event::StepEnded(ended) => Some(&ended.step),
-            Event::StepCurrent { step } | Event::StepSkipped { step, .. } => Some(step),
+            Event::StepCurrent { step, .. } | Event::StepSkipped { step, .. } => Some(step),
             Event::RunQueued(_)
             | Event::RunStarted(_)
             | Event::StepStarted { .. }
             | Event::StepRetrying(_)
+            | Event::StepSubmitting { .. }
+            | Event::StepAccepted { .. }
             | Event::StepPublishing { .. }
             | Event::RunStopping { .. }
             | Event::RunEnded(_) => None,

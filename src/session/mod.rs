@@ -58,6 +58,10 @@ pub(crate) struct Request {
     pub(crate) vars: Vec<(String, String)>,
     /// The project key, where it is not that of the file.
     pub(crate) project: Option<String>,
+    /// The partitions, as the engine reads them.
+    pub(crate) partition: Option<String>,
+    /// Whether a stopped run also ends jobs that it only joined.
+    pub(crate) abort_joined: bool,
     /// How many steps run at once, where it is not what the file says.
     pub(crate) jobs: Option<u32>,
     /// When a step may start, where it is not what the file says.
@@ -104,8 +108,9 @@ impl Session {
         let settings = &loaded.pipeline.settings;
         let mode = request.mode.or(settings.mode).unwrap_or(BuildMode::Smart);
         let schedule = request.schedule.or(settings.schedule).unwrap_or(Schedule::Stages);
-        let jobs = request.jobs.or(settings.max_parallel).unwrap_or(site.cores);
-        let engine = open_engine(site, &loaded, &state, request.engine.as_deref())?;
+        let engine = open_engine(site, &loaded, &state, request)?;
+        let said = engine.max_parallel().or(settings.max_parallel);
+        let jobs = request.jobs.or(said).unwrap_or(site.cores);
         let can_build = |id: RecipeId| engine.can_build(&loaded.pipeline.recipes[id]);
         let selection = select(&loaded.pipeline, &loaded.graph, &request.targets, mode, &can_build);
         let selection = selection.map_err(|error| match error {
@@ -207,15 +212,19 @@ pub(crate) fn open_engine(
     site: &Site,
     loaded: &Loaded,
     state: &Path,
-    asked: Option<&str>,
+    request: &Request,
 ) -> Result<Arc<dyn Engine>, Fail> {
+    let asked = request.engine.as_deref();
     let said = loaded.pipeline.settings.engine.as_ref();
     let name = asked.or(said.map(|(name, _)| name.as_str())).unwrap_or(crate::engine::local::NAME);
-    let Some(kind) = engine(name) else {
+    let Some(kind) = engine(name, &loaded.pipeline) else {
         let message = format!("unknown engine `{name}`");
-        let known = crate::engine::ENGINES.iter().map(|kind| kind.name);
-        let help = did_you_mean(name, known.clone())
-            .unwrap_or_else(|| format!("known are: {}", known.collect::<Vec<_>>().join(", ")));
+        let declared = loaded.pipeline.engines.keys().map(String::as_str);
+        let known = std::iter::once(crate::engine::local::NAME).chain(declared);
+        let help = did_you_mean(name, known.clone()).unwrap_or_else(|| {
+            let known = known.collect::<Vec<_>>().join(", ");
+            format!("known are: {known}; another one is declared with `[engine.{name}]`")
+        });
         return Err(match (asked, said) {
             (None, Some((_, span))) => {
                 let problem = Problem::new("unknown-engine", message).at(span, "this one").help(help);
@@ -224,17 +233,36 @@ pub(crate) fn open_engine(
             _ => Fail::Usage(message, Some(help)),
         });
     };
+    let opened = (kind.open)(opening(site, loaded, state, request, name)?);
+    opened.map_err(|problems| Fail::Mistakes(loaded.source.clone(), problems))
+}
+
+/// What the engine of that name is opened with.
+pub(crate) fn opening(
+    site: &Site,
+    loaded: &Loaded,
+    state: &Path,
+    request: &Request,
+    name: &str,
+) -> Result<Opening, Fail> {
     let store = |error: crate::store::StoreError| Fail::because("the history cannot be read", &error);
     let digests = match Reader::open(state).map_err(store)? {
         Some(reader) => reader.digests().map_err(store)?,
         None => Memory::default(),
     };
-    Ok((kind.open)(Opening {
+    let settings = &loaded.pipeline.settings;
+    Ok(Opening {
+        name: name.to_owned(),
+        mode: request.mode.or(settings.mode).unwrap_or(BuildMode::Smart),
+        project: request.project.clone(),
+        partition: request.partition.clone(),
+        abort_joined: request.abort_joined,
+        vars: !request.vars.is_empty(),
         pipeline: Arc::clone(&loaded.pipeline),
         root: loaded.root.clone(),
         state: state.to_owned(),
         environment: site.environment.clone(),
         digests,
         grace: site.grace,
-    }))
+    })
 }

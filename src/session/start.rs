@@ -161,6 +161,8 @@ pub(crate) fn finish_the_dead(session: &Session, writer: &mut Writer) -> Result<
         tracing::info!(job = %run.job, finished = done, "a run that died was ended");
     }
     writer.flush().map_err(|error| Fail::because("the history cannot be kept", &error))?;
+    let left = reader.left_behind(&session.pipeline().name, session.engine.name()).map_err(store)?;
+    session.engine.resume(left);
     if let Some(step) = unsettled.first() {
         tracing::warn!(step, "what a run that died was about to put in place is gone");
     }

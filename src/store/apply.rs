@@ -4,7 +4,7 @@ use rusqlite::{Connection, Result, params};
 use serde::Serialize;
 
 use crate::base::job::JobState;
-use crate::event::{Event, Outcome, RunEnded, RunStarted, Stamped, StepEnded};
+use crate::event::{DIED, Event, FailureCode, Intent, Outcome, RemoteJob, RunEnded, RunStarted, Stamped, StepEnded};
 use crate::store::schema::DERIVED;
 
 /// A time as the tables hold it: UTC, to the millisecond, so that text sorts as time does.
@@ -68,6 +68,8 @@ fn apply(connection: &Connection, stamped: &Stamped) -> Result<()> {
         Event::StepRetrying(retrying) => {
             set_state(connection, job, &retrying.step, "retrying", Some(&retrying.failure.message))
         }
+        Event::StepSubmitting { step, intent } => submitting(connection, stamped, step, intent),
+        Event::StepAccepted { step, remote } => accepted(connection, stamped, step, remote),
         Event::StepPublishing { step, took_ms, record, staged } => {
             set_state(connection, job, step, "publishing", None)?;
             let sql = "INSERT OR REPLACE INTO publishing (pipeline, step, job, attempt, took_ms, record, staged)
@@ -76,7 +78,7 @@ fn apply(connection: &Connection, stamped: &Stamped) -> Result<()> {
             run(connection, sql, params![job, step, integer(*took_ms), json(record)?, json(staged)?])
         }
         Event::StepEnded(ended) => step_ended(connection, stamped, ended),
-        Event::StepCurrent { step } => {
+        Event::StepCurrent { step, .. } => {
             count(connection, job, "current")?;
             set_state(connection, job, step, "current", None)
         }
@@ -86,7 +88,10 @@ fn apply(connection: &Connection, stamped: &Stamped) -> Result<()> {
             set_state(connection, job, step, "skipped", why.as_deref())
         }
         Event::RunStopping { cause } => run(connection, "UPDATE runs SET why = ?2 WHERE job = ?1", params![job, cause]),
-        Event::RunEnded(end) => run_ended(connection, stamped, end),
+        Event::RunEnded(end) => {
+            forget_run(connection, job, end)?;
+            run_ended(connection, stamped, end)
+        }
     }
 }
 
@@ -156,6 +161,11 @@ fn step_ended(connection: &Connection, stamped: &Stamped, ended: &StepEnded) -> 
     run(connection, sql, params![job, ended.step, word, ended.attempt, integer(ended.took_ms), why])?;
     let sql = "DELETE FROM publishing WHERE job = ?1 AND step = ?2";
     run(connection, sql, params![job, ended.step])?;
+    // A job that may go on is looked for by the next run.
+    let may_go_on = [FailureCode::Died, FailureCode::Lost, FailureCode::SubmissionUnknown];
+    if ended.failure.as_ref().is_some_and(|failure| !may_go_on.contains(&failure.code)) {
+        forget(connection, job, &ended.step)?;
+    }
     let Some(record) = &ended.record else { return Ok(()) };
     let sql = "INSERT OR REPLACE INTO keys (pipeline, step, key, built_at, job, outputs, parts)
                SELECT pipeline, ?2, ?3, ?4, job, ?5, ?6 FROM runs WHERE job = ?1";
@@ -167,6 +177,41 @@ fn step_ended(connection: &Connection, stamped: &Stamped, ended: &StepEnded) -> 
     let sql = "INSERT INTO durations (pipeline, step, ms) SELECT pipeline, ?2, ?3 FROM runs WHERE job = ?1
                ON CONFLICT (pipeline, step) DO UPDATE SET ms = (ms + excluded.ms + 1) / 2";
     run(connection, sql, params![job, ended.step, integer(ended.took_ms)])
+}
+
+/// A job is about to be asked for: whatever was known of one for the step before is over.
+fn submitting(connection: &Connection, stamped: &Stamped, step: &str, intent: &Intent) -> Result<()> {
+    let sql = "INSERT OR REPLACE INTO remote (pipeline, engine, step, job, at, request, known)
+               SELECT pipeline, engine, ?2, job, ?3, ?4, ?5 FROM runs WHERE job = ?1";
+    let known = json(&intent.known)?;
+    run(connection, sql, params![stamped.job.as_str(), step, time(stamped.at), intent.request, known])
+}
+
+fn accepted(connection: &Connection, stamped: &Stamped, step: &str, remote: &RemoteJob) -> Result<()> {
+    let sql = "INSERT INTO remote (pipeline, engine, step, job, at, request, known, remote, page, joined)
+               SELECT pipeline, engine, ?2, job, ?3, '', '[]', ?4, ?5, ?6 FROM runs WHERE job = ?1
+               ON CONFLICT (pipeline, engine, step) DO UPDATE SET
+               job = excluded.job, remote = excluded.remote, page = excluded.page, joined = excluded.joined";
+    let RemoteJob { id, page, joined } = remote;
+    run(connection, sql, params![stamped.job.as_str(), step, time(stamped.at), id, page, joined])
+}
+
+/// A run is over. Of a run that died the jobs stay known, so that the next one goes on with them: those that were running,
+/// and those that had ended well.
+fn forget_run(connection: &Connection, job: &str, end: &RunEnded) -> Result<()> {
+    if end.why.as_deref() == Some(DIED) {
+        return Ok(());
+    }
+    let sql = "DELETE FROM remote WHERE job = ?1 AND step IN
+               (SELECT step FROM steps WHERE job = ?1 AND state IN ('built', 'same', 'current'))";
+    run(connection, sql, params![job])
+}
+
+/// The job of a step elsewhere is over, or does not count.
+fn forget(connection: &Connection, job: &str, step: &str) -> Result<()> {
+    let sql = "DELETE FROM remote WHERE step = ?2
+               AND (pipeline, engine) = (SELECT pipeline, engine FROM runs WHERE job = ?1)";
+    run(connection, sql, params![job, step])
 }
 
 fn run_ended(connection: &Connection, stamped: &Stamped, end: &RunEnded) -> Result<()> {

@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 
 use crate::base::file::{FileStat, Memory, Seen};
 use crate::base::job::{JobId, JobState};
-use crate::event::{Staged, Stamped};
+use crate::engine::api::LeftBehind;
+use crate::event::{Intent, RemoteJob, Staged, Stamped};
 use crate::plan::reason::Reason;
 use crate::plan::record::{History, LastGood, Parts, Record};
 use crate::store::filter::{RUN, RunFilter};
@@ -80,8 +81,7 @@ pub struct LastAttempt {
     pub good: bool,
 }
 
-/// Why a run ended whose process died.
-pub const DIED: &str = "Kiln was killed";
+pub use crate::event::DIED;
 
 impl RunRow {
     /// A run whose process died says so, although nothing has told the store yet.
@@ -375,6 +375,31 @@ impl Reader {
             view: RunView::fold(&events),
             job,
             publishing,
+        })
+    }
+}
+
+impl Reader {
+    /// Jobs that runs that died left with an engine.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn left_behind(&self, pipeline: &str, engine: &str) -> Result<Vec<LeftBehind>, StoreError> {
+        let made = "SELECT 1 FROM sqlite_schema WHERE name = 'remote'";
+        if self.rows(made, [], |_| Ok(()))?.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = "SELECT step, job, at, request, known, remote, page, joined FROM remote
+                   WHERE pipeline = ?1 AND engine = ?2";
+        self.rows(sql, params![pipeline, engine], |row| {
+            let (page, joined) = (row.get(6)?, row.get(7)?);
+            Ok(LeftBehind {
+                step: row.get(0)?,
+                run: JobId::from_text(&row.get::<_, String>(1)?),
+                at: text(row, 2)?,
+                intent: Intent { request: row.get(3)?, known: json(row, 4)? },
+                job: row.get::<_, Option<String>>(5)?.map(|id| RemoteJob { id, page, joined }),
+            })
         })
     }
 }

@@ -18,7 +18,7 @@ const FORMAT: i64 = 1;
 const APPLICATION: i64 = 0x4b69_6c6e;
 
 /// Tables that are folded from the events.
-pub(super) const DERIVED: [&str; 5] = ["runs", "steps", "keys", "durations", "publishing"];
+pub(super) const DERIVED: [&str; 6] = ["runs", "steps", "keys", "durations", "publishing", "remote"];
 
 const TABLES: &str = "
 -- What happened, in order: the truth. `body` is the whole event as JSON.
@@ -76,6 +76,14 @@ CREATE INDEX IF NOT EXISTS runs_pipeline ON runs (pipeline, started);
 
 -- What Kiln itself remembers, such as when it last kept house.
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+-- Jobs elsewhere of steps that have not ended, or whose process died: what was asked for, the jobs for the same that there
+-- were before, and the job itself once its id was known.
+CREATE TABLE IF NOT EXISTS remote (
+    pipeline TEXT NOT NULL, engine TEXT NOT NULL, step TEXT NOT NULL, job TEXT NOT NULL, at TEXT NOT NULL,
+    request TEXT NOT NULL, known TEXT NOT NULL, remote TEXT, page TEXT, joined INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (pipeline, engine, step)
+) WITHOUT ROWID;
 ";
 
 /// How long a connection waits for another one to finish writing, in milliseconds.

@@ -95,6 +95,7 @@ impl Tale {
             flaky: false,
             leaked: Vec::new(),
             record,
+            also_built: Vec::new(),
             failure,
         })))
     }
@@ -119,7 +120,7 @@ impl Tale {
     /// `a` is built once more, `b` turns out to be up to date, and Kiln dies when `c` is being put in place.
     fn dying(minute: i64) -> Self {
         let tale = Self::begin(minute, &["a", "b", "c"]).build("a", "another");
-        tale.tell(Event::StepCurrent { step: "b".to_owned() }).start("c").publish("c", "three")
+        tale.tell(Event::StepCurrent { step: "b".to_owned(), also_built: Vec::new() }).start("c").publish("c", "three")
     }
 }
 

@@ -185,7 +185,7 @@ fn show_tells_all_about_a_node() {
           inputs   train
           outputs  churn
           run      nothing: only an engine that knows the recipe can build it
-          rebuild  when something changed
+          rebuild  when something changed, and only as a target
         ");
     insta::assert_snapshot!(project.expect(0, &["show", "stg"]).out, @r"
         stg · dataset · pipeline.toml:39

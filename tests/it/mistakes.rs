@@ -77,7 +77,8 @@ fn an_unknown_key_has_a_near_one() {
            ·  ╰── unknown
            ╰────
           help: known are: path, id, project, digest, in_place, inputs, run, shell, workdir, files, tools,
-                env, pass, secrets, rebuild, timeout, retry, grace, log_limit, on_stop, tags, description
+                env, pass, secrets, rebuild, timeout, retry, grace, log_limit, on_stop,
+                auto_update_schema, refresh_hive_metastore, tags, description
         pipeline.toml: 3 mistakes
         "#);
 }

@@ -33,7 +33,7 @@ fn a_user_can_ask_with_sqlite3() {
     project.write("src", "two\n");
     project.expect(0, &["run", "+b"]);
     let tables = ask(&project, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name");
-    assert_eq!(tables, "digests\ndurations\nevents\nkeys\nnotes\npublishing\nruns\nsteps\n");
+    assert_eq!(tables, "digests\ndurations\nevents\nkeys\nnotes\npublishing\nremote\nruns\nsteps\n");
     let runs =
         "SELECT state, mode, targets, planned, built, same, failed, skipped, current, why FROM runs ORDER BY started";
     insta::assert_snapshot!(ask(&project, runs), @r#"

@@ -25,6 +25,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("store/", 6),
     ("engine/local/guardian/", 5),
     ("engine/local/", 6),
+    ("engine/dss/", 6),
     ("engine/scripted.rs", 6),
     ("report/choose.rs", 6),
     ("report/estimate.rs", 6),
@@ -57,6 +58,7 @@ const FLOORS: &[(&str, u32)] = &[
 /// Packages that are named in some places only.
 const PLACES: &[(&str, &[&str])] = &[
     ("petgraph", &["graph.rs"]),
+    ("reqwest", &["engine/dss/client.rs"]),
     ("rusqlite", &["store/"]),
     ("miette", &["base/span.rs", "cli/"]),
     ("std::env::var", &["cli/", "fault.rs"]),

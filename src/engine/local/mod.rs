@@ -73,9 +73,21 @@ impl Local {
 
 impl LocalEngine {
     /// The engine for one pipeline. Looks at nothing yet.
+    ///
+    /// # Errors
+    /// What was asked for that it cannot do.
+    pub fn open(opening: Opening) -> Result<Self, Problems> {
+        if opening.partition.is_some() {
+            let problem = Problem::new("no-partitions", "--partition: the engine `local` builds no partitions");
+            return Err(vec![problem.help("leave it out, or choose an engine that knows them")]);
+        }
+        Ok(Self::new(opening))
+    }
+
+    /// The engine for one pipeline, whatever else was asked for.
     #[must_use]
     pub fn new(opening: Opening) -> Self {
-        let Opening { pipeline, root, state, environment, digests, grace } = opening;
+        let Opening { pipeline, root, state, environment, digests, grace, .. } = opening;
         let digester = Digester::new(&root, digests);
         let staging = Staging::new(&root, &pipeline.name);
         let (guardian, masking, kills) = (Guardian::default(), Masking::default(), Kills::new());
@@ -97,7 +109,7 @@ impl LocalEngine {
 }
 
 impl Engine for LocalEngine {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         NAME
     }
 

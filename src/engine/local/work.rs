@@ -153,7 +153,7 @@ impl Step {
                 }
                 Ended::Failed(Failure { tail, ..failure })
             }
-            Ended::Staged(_) | Ended::Leaked(..) => ended,
+            Ended::Staged(_) | Ended::Leaked(..) | Ended::Built(_) | Ended::Current(_) => ended,
         }
     }
 
@@ -308,7 +308,7 @@ impl Step {
         match ended {
             Ended::Failed(failure) => Ended::Failed(mask(failure)),
             Ended::Stopped(failure) => Ended::Stopped(mask(failure)),
-            Ended::Staged(_) | Ended::Leaked(..) => ended,
+            Ended::Staged(_) | Ended::Leaked(..) | Ended::Built(_) | Ended::Current(_) => ended,
         }
     }
 
@@ -323,7 +323,7 @@ impl Step {
                 let message = format!("{}; and the next run has to tidy up: {error}", failure.message);
                 Ended::Failed(Failure { message, ..failure })
             }
-            (Err(_), ended @ (Ended::Staged(_) | Ended::Leaked(..))) => ended,
+            (Err(_), ended @ (Ended::Staged(_) | Ended::Leaked(..) | Ended::Built(_) | Ended::Current(_))) => ended,
         }
     }
 }

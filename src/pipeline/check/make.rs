@@ -15,7 +15,7 @@ use crate::pipeline::check::{Checker, Entry, Named};
 use crate::pipeline::paths;
 use crate::pipeline::raw::{EnvValue, RawMake, Run, Table};
 use crate::pipeline::template::{self, Template};
-use crate::pipeline::types::{Command, DEFAULT_SHELL, Item, Rebuild, Recipe};
+use crate::pipeline::types::{Command, DEFAULT_SHELL, Item, Kind, Rebuild, Recipe};
 
 /// A recipe with its outputs found, before its own keys are looked at.
 pub(super) struct Draft {
@@ -84,7 +84,7 @@ impl Checker<'_> {
     }
 
     fn keys_without_run(&mut self, name: &str, make: &RawMake, in_place: Option<&Spanned<bool>>) {
-        let keys: [(&str, Option<Span>); 14] = [
+        let keys: [(&str, Option<Span>); 16] = [
             ("shell", make.shell.as_ref().map(Spanned::span)),
             ("workdir", make.workdir.as_ref().map(Spanned::span)),
             ("files", make.files.as_ref().and_then(|files| files.first()).map(Spanned::span)),
@@ -99,6 +99,8 @@ impl Checker<'_> {
             ("log_limit", make.log_limit.as_ref().map(Spanned::span)),
             ("on_stop", make.on_stop.as_ref().map(Spanned::span)),
             ("in_place", in_place.map(Spanned::span)),
+            ("auto_update_schema", make.auto_update_schema.as_ref().map(Spanned::span)),
+            ("refresh_hive_metastore", make.refresh_hive_metastore.as_ref().map(Spanned::span)),
         ];
         for (key, span) in keys {
             let Some(span) = span else { continue };
@@ -123,6 +125,7 @@ impl Checker<'_> {
             Some(shell) => (self.shell(shell), false),
             None => self.common_shell.clone(),
         };
+        let explicit = run.is_none() && make.rebuild.is_none() && self.makes_models(&outputs);
         let recipe = Recipe {
             task,
             run,
@@ -134,7 +137,6 @@ impl Checker<'_> {
             env: self.env(make.env.take(), make.secrets.as_ref()),
             pass: self.pass(make.pass.take()),
             secrets: make.secrets.take().into_iter().flatten().map(|(k, v)| (k.into_inner(), v)).collect(),
-            rebuild: self.rebuild(make.rebuild.take()),
             timeout: self.timeout(make.timeout.take()),
             retry: make
                 .retry
@@ -145,6 +147,9 @@ impl Checker<'_> {
             grace: self.grace(make.grace.take()),
             log_limit: self.log_limit(make.log_limit.take()),
             on_stop,
+            rebuild: if explicit { Rebuild::Explicit } else { self.rebuild(make.rebuild.take()) },
+            auto_update_schema: make.auto_update_schema.map(Spanned::into_inner),
+            refresh_hive_metastore: make.refresh_hive_metastore.map(Spanned::into_inner),
             in_place: in_place.is_some_and(Spanned::into_inner),
             tags: make.tags.into_iter().map(Spanned::into_inner).collect(),
             description: make.description,
@@ -393,6 +398,12 @@ impl Checker<'_> {
             );
         }
         read.ok()
+    }
+
+    /// Whether only saved models are made, and nothing says when: DSS trains them only when it is asked to.
+    fn makes_models(&self, outputs: &[NodeId]) -> bool {
+        let models = outputs.iter().all(|node| self.pipeline.nodes[*node].kind == Kind::Model);
+        !outputs.is_empty() && models && self.defaults.rebuild.is_none()
     }
 
     pub(super) fn rebuild(&mut self, own: Option<Spanned<String>>) -> Rebuild {

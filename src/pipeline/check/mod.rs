@@ -16,6 +16,7 @@ use crate::pipeline::paths;
 use crate::pipeline::raw::{
     RawDefaults, RawFile, RawNode, RawPipeline, RawRecipe, RawSettings, RawTask, Scalar, Table,
 };
+use crate::pipeline::raw_engine::RawEngine;
 use crate::pipeline::types::{Item, Kind, Names, Node, Pipeline, Settings};
 
 /// After so many mistakes no near names are looked for.
@@ -46,6 +47,7 @@ pub fn check(raw: RawFile, text: &str, options: &Options<'_>) -> (Pipeline, Prob
     };
     checker.header(&raw.pipeline, options.project);
     checker.settings(raw.settings);
+    checker.engines(raw.engine);
     checker.vars(raw.vars, options.vars);
     checker.defaults();
     let mut entries = Vec::new();
@@ -136,6 +138,20 @@ impl Checker<'_> {
         }
         let engine = raw.engine.map(|engine| (engine.get_ref().clone(), engine.span()));
         self.pipeline.settings = Settings { engine, max_parallel, schedule: raw.schedule, mode: raw.mode };
+    }
+
+    fn engines(&mut self, raw: Table<RawEngine>) {
+        for (name, engine) in raw {
+            let span = name.span();
+            if !self.name(name.get_ref(), &span, "") {
+                continue;
+            }
+            if name.get_ref() == "local" {
+                let problem = Problem::new("bad-name", "the engine `local` is this machine").at(&span, "this name");
+                self.problem(problem.help("give the other one another name: [engine.prod]"));
+            }
+            self.pipeline.engines.insert(name.into_inner(), (engine, span));
+        }
     }
 
     fn vars(&mut self, raw: Table<toml::Spanned<Scalar>>, given: &[(String, String)]) {

@@ -13,13 +13,14 @@ use crate::base::span::{Problem, Problems, Source};
 use crate::base::text::did_you_mean;
 use crate::pipeline::quick;
 use crate::pipeline::raw::{RawFile, RawPipeline, Scalar, Table};
+use crate::pipeline::raw_engine::{KINDS, RawEngine};
 use crate::pipeline::read::faults::At;
 
 /// The size of the largest file that is read, in bytes.
 pub const MAX_BYTES: u64 = 64 << 20;
 
-const SECTIONS: [&str; 9] =
-    ["pipeline", "settings", "vars", "defaults", "dataset", "folder", "model", "recipe", "task"];
+const SECTIONS: [&str; 10] =
+    ["pipeline", "settings", "engine", "vars", "defaults", "dataset", "folder", "model", "recipe", "task"];
 
 /// Makes a [`Source`] of the bytes of a file.
 ///
@@ -107,13 +108,14 @@ impl Reader<'_> {
         };
         let settings = self.section(&mut document, "settings");
         let defaults = self.section(&mut document, "defaults");
+        let engine = self.engines(&mut document);
         let vars = self.vars(&mut document);
         let dataset = self.table(&mut document, "dataset");
         let folder = self.table(&mut document, "folder");
         let model = self.table(&mut document, "model");
         let recipe = self.table(&mut document, "recipe");
         let task = self.table(&mut document, "task");
-        Some(RawFile { pipeline: pipeline?, settings, vars, defaults, dataset, folder, model, recipe, task })
+        Some(RawFile { pipeline: pipeline?, settings, engine, vars, defaults, dataset, folder, model, recipe, task })
     }
 
     fn unknown_sections(&mut self, document: &mut DeTable<'_>) {
@@ -147,6 +149,40 @@ impl Reader<'_> {
             }
         }
         entries
+    }
+
+    /// The engines: `kind` says which keys the rest of the table has.
+    fn engines(&mut self, document: &mut DeTable<'_>) -> Table<RawEngine> {
+        let mut entries = BTreeMap::new();
+        let table = take(document, "engine").and_then(|value| self.as_table("engine", "engine.NAME", value));
+        for (key, value) in table.unwrap_or_default() {
+            let name = Spanned::new(key.span(), key.into_inner().into_owned());
+            let place = format!("engine.{}", name.get_ref());
+            if self.kind(&value, &place)
+                && let Some(entry) = self.structure(value, &place)
+            {
+                entries.insert(name, RawEngine::Dss(Box::new(entry)));
+            }
+        }
+        entries
+    }
+
+    /// Whether a table says which kind of engine it is. What is no table is told later.
+    fn kind(&mut self, value: &Spanned<DeValue<'_>>, place: &str) -> bool {
+        let DeValue::Table(table) = value.get_ref() else { return true };
+        let known = KINDS.map(|kind| format!("`kind = \"{kind}\"`")).join(", ");
+        let kind = table.iter().find(|(key, _)| key.get_ref() == "kind").map(|(_, kind)| kind);
+        let problem = match kind.map(|kind| (kind, kind.get_ref().as_str())) {
+            None => Problem::new("missing-key", format!("[{place}] does not say its `kind`"))
+                .at(&value.span(), "in here")
+                .help(format!("known is {known}; the engine `local` is always there")),
+            Some((_, Some(kind))) if KINDS.contains(&kind) => return true,
+            Some((kind, _)) => Problem::new("unknown-engine", format!("[{place}] is of no known kind"))
+                .at(&kind.span(), "this kind")
+                .help(format!("known is {known}")),
+        };
+        self.problems.push(problem);
+        false
     }
 
     fn vars(&mut self, document: &mut DeTable<'_>) -> Table<Spanned<Scalar>> {

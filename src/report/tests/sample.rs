@@ -74,6 +74,7 @@ pub(super) fn failure(message: &str, tail: &[&str], kept: bool) -> Failure {
         exit_code: None,
         tail: tail.iter().map(|line| (*line).to_owned()).collect(),
         kept: kept.then(|| "2026-11-22T02:01:09Z".parse().unwrap()),
+        page: None,
     }
 }
 
@@ -128,12 +129,22 @@ impl Sample {
         let took_ms = ms - view.step(step).map_or(ms, |step| step.began_ms);
         let step = step.to_owned();
         let flaky = attempt > 1 && matches!(outcome, Outcome::Built | Outcome::Same);
-        let ended = StepEnded { step, attempt, outcome, took_ms, flaky, record: None, failure, leaked: Vec::new() };
+        let ended = StepEnded {
+            step,
+            attempt,
+            outcome,
+            took_ms,
+            flaky,
+            record: None,
+            also_built: Vec::new(),
+            failure,
+            leaked: Vec::new(),
+        };
         self.push(ms, Event::StepEnded(Box::new(ended)));
     }
 
     pub(super) fn current(&mut self, ms: u64, step: &str) {
-        self.push(ms, Event::StepCurrent { step: step.to_owned() });
+        self.push(ms, Event::StepCurrent { step: step.to_owned(), also_built: Vec::new() });
     }
 
     pub(super) fn skip(&mut self, ms: u64, step: &str, because: Option<&str>) {

@@ -112,9 +112,11 @@ impl Replay<'_> {
                 let i = self.begun(&retrying.step)?;
                 self.seen[i] = Seen::Again(now + retrying.wait_ms);
             }
-            Event::StepPublishing { step, .. } => drop(self.begun(step)?),
+            Event::StepPublishing { step, .. }
+            | Event::StepSubmitting { step, .. }
+            | Event::StepAccepted { step, .. } => drop(self.begun(step)?),
             Event::StepEnded(ended) => self.ended(ended)?,
-            Event::StepCurrent { step } => {
+            Event::StepCurrent { step, .. } => {
                 let i = self.index[step.as_str()];
                 ensure(self.seen[i] == Seen::Waiting && self.has_all(i), || format!("{step} is current too early"))?;
                 self.seen[i] = Seen::There;

@@ -59,6 +59,7 @@ impl Store {
                 outcome: Outcome::Built,
                 took_ms: 1,
                 record: Some(record),
+                also_built: Vec::new(),
                 failure: None,
                 flaky: false,
                 leaked: Vec::new(),

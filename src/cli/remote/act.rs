@@ -1,0 +1,129 @@
+//! Waits for jobs of a server, starts and aborts them.
+
+use std::time::Duration;
+
+use crate::base::text::{count, parse_duration};
+use crate::cli::args::{Format, StartArgs};
+use crate::cli::dss::Server;
+use crate::cli::remote::table;
+use crate::cli::{Context, print};
+use crate::engine::dss::remote::Start;
+use crate::exit;
+use crate::pipeline::dss_wire::{JobItem, JobStatus, NO_PARTITION, Target};
+use crate::pipeline::types::Kind;
+use crate::session::fail::Fail;
+
+/// How long `abort` waits for jobs to end.
+const ENDING: Duration = Duration::from_secs(30);
+
+pub(super) fn wait(server: &Server, ids: &[String], timeout: Option<&str>) -> Result<u8, Fail> {
+    let timeout = timeout.map(|text| {
+        let wrong = |error| Fail::Usage(format!("--timeout {text}: {error}"), Some("write 90s, 30m or 2h".to_owned()));
+        parse_duration(text).map_err(wrong)
+    });
+    let timeout = timeout.transpose()?;
+    let ids: Vec<String> = ids.iter().map(|id| server.find(id)).collect::<Result<_, _>>()?;
+    wait_for(server, &ids, timeout)
+}
+
+/// Waits for jobs, and says how each ended.
+fn wait_for(server: &Server, ids: &[String], timeout: Option<Duration>) -> Result<u8, Fail> {
+    let mut open: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let mut all_done = true;
+    let mut said = Ok(());
+    let tell = |id: &str, status: Option<&JobStatus>| {
+        open.retain(|other| *other != id);
+        let state = status.map_or("GONE", JobStatus::state);
+        all_done &= state == "DONE";
+        let line = print(&format!("{id} {state}\n"));
+        said = std::mem::replace(&mut said, Ok(())).and(line);
+    };
+    let in_time = server.ask(server.remote.wait(&server.project, ids, timeout, tell))?;
+    said?;
+    for id in &open {
+        print(&format!("{id} goes on\n"))?;
+    }
+    Ok(if in_time && all_done { exit::OK } else { exit::FAILED })
+}
+
+pub(super) fn start(server: &Server, args: StartArgs) -> Result<u8, Fail> {
+    let partition = args.partition.as_deref().unwrap_or(NO_PARTITION);
+    let targets: Vec<Target> =
+        args.output.iter().map(|output| target(server, output, partition)).collect::<Result<_, _>>()?;
+    let start = Start {
+        kind: args.kind,
+        targets,
+        auto_update_schema: args.auto_update_schema,
+        refresh_hive_metastore: args.refresh_hive_metastore,
+    };
+    let id = server.ask(server.remote.start(&server.project, start))?;
+    print(&format!("{id}\n"))?;
+    if args.wait { wait_for(server, &[id], None) } else { Ok(exit::OK) }
+}
+
+/// What an output means: a node of the file, else a dataset, unless it says what it is.
+fn target(server: &Server, text: &str, partition: &str) -> Result<Target, Fail> {
+    let (kind, name) = match text.split_once(':') {
+        None => (None, text),
+        Some(("dataset", name)) => (Some("DATASET"), name),
+        Some(("folder", name)) => (Some("MANAGED_FOLDER"), name),
+        Some(("model", name)) => (Some("SAVED_MODEL"), name),
+        Some((kind, _)) => {
+            let help = "write dataset:NAME, folder:ID or model:ID".to_owned();
+            return Err(Fail::Usage(format!("--output {text}: `{kind}` is no kind of thing"), Some(help)));
+        }
+    };
+    let pipeline = &server.pipeline;
+    let node = pipeline.node(name).filter(|_| kind.is_none()).map(|id| &pipeline.nodes[id]);
+    let partition = partition.to_owned();
+    if let Some(node) = node {
+        let kind = match node.kind {
+            Kind::Dataset => "DATASET",
+            Kind::Folder => "MANAGED_FOLDER",
+            Kind::Model => "SAVED_MODEL",
+        };
+        let project = node.project.clone().unwrap_or_else(|| server.project.clone());
+        let id = node.id.clone().unwrap_or_else(|| node.name.clone());
+        return Ok(Target { kind: kind.to_owned(), project, id, partition });
+    }
+    let (project, id) = name.split_once('.').unwrap_or((&server.project, name));
+    let (kind, project, id) = (kind.unwrap_or("DATASET").to_owned(), project.to_owned(), id.to_owned());
+    Ok(Target { kind, project, id, partition })
+}
+
+pub(super) fn abort(
+    context: &Context,
+    server: &Server,
+    ids: &[String],
+    all: bool,
+    state: Option<&str>,
+    dry_run: bool,
+) -> Result<u8, Fail> {
+    let ids: Vec<String> = if all {
+        let mut jobs = server.ask(server.remote.jobs(&server.project))?;
+        jobs.retain(|job| !job.over() && state.is_none_or(|state| job.state.as_deref() == Some(state)));
+        if jobs.is_empty() {
+            print(&format!("no job goes on in project {}\n", server.project))?;
+            return Ok(exit::OK);
+        }
+        if dry_run {
+            table::print_jobs(context, &server.project, &jobs, Format::Text)?;
+        }
+        jobs.iter().filter_map(JobItem::id).map(str::to_owned).collect()
+    } else {
+        ids.iter().map(|id| server.find(id)).collect::<Result<_, _>>()?
+    };
+    if dry_run {
+        print(&format!("{} would be aborted\n", count(ids.len(), "job")))?;
+        return Ok(exit::OK);
+    }
+    for id in &ids {
+        server.ask(server.remote.abort(&server.project, id))?;
+    }
+    // Asking is not ending.
+    wait_for(server, &ids, Some(ENDING))?;
+    let states: Result<Vec<_>, _> =
+        ids.iter().map(|id| server.ask(server.remote.status(&server.project, id)).map(|(status, _)| status)).collect();
+    let ended = states?.iter().all(|status| crate::pipeline::dss_wire::is_over(status.state()));
+    Ok(if ended { exit::OK } else { exit::FAILED })
+}

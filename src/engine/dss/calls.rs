@@ -1,0 +1,203 @@
+//! The calls of the DSS API that Kiln makes: each a path, a question and what its answer holds. What has no effect is asked
+//! again for a while when it goes wrong. Does not know what is to be built.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::engine::dss::client::{Request, Transport};
+use crate::engine::dss::fault::{Fault, Kind, judge};
+use crate::engine::dss::mask::Mask;
+use crate::pipeline::dss_wire::{AuthInfo, FlowGraph, JobItem, JobStatus, StartJob, Thing};
+
+/// How much of an answer is read at most.
+const LIMIT: usize = 256 << 20;
+/// The first wait before a call is made again.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// The longest wait before a call is made again.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+/// The API of one server.
+#[derive(Clone)]
+pub(super) struct Calls {
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) mask: Mask,
+    /// How long one answer may take.
+    pub(super) timeout: Duration,
+    /// How long a call without effect is tried.
+    pub(super) patience: Duration,
+}
+
+impl Calls {
+    /// The same with another patience.
+    pub(super) fn patient(&self, patience: Duration) -> Self {
+        Self { patience, ..self.clone() }
+    }
+
+    /// All jobs of a project that the server keeps, or about `limit` of them. Neither order nor number is promised.
+    pub(super) async fn jobs(&self, project: &str, limit: Option<usize>) -> Result<Vec<JobItem>, Fault> {
+        let limit = limit.map(|limit| format!("?limit={limit}")).unwrap_or_default();
+        self.list(&format!("/projects/{}/jobs/{limit}", segment(project))).await
+    }
+
+    /// The jobs of a project that go on; servers before 15.2 do not know the question.
+    pub(super) async fn running(&self, project: &str) -> Result<Vec<JobItem>, Fault> {
+        self.list(&format!("/projects/{}/jobs/running/", segment(project))).await
+    }
+
+    /// A job as DSS tells it, secrets masked.
+    pub(super) async fn status_value(&self, project: &str, job: &str) -> Result<Value, Fault> {
+        let body = self.get(&job_path(project, job, "")).await?;
+        let value: Value = json(self.mask.text(&String::from_utf8_lossy(&body)).as_bytes())?;
+        if value.is_object() { Ok(value) } else { Err(Fault::odd("the status of a job is no object")) }
+    }
+
+    /// A job.
+    pub(super) async fn status(&self, project: &str, job: &str) -> Result<JobStatus, Fault> {
+        serde_json::from_value(self.status_value(project, job).await?).map_err(|error| Fault::odd(error.to_string()))
+    }
+
+    /// The whole log of a job or of one of its activities, secrets masked.
+    pub(super) async fn log(&self, project: &str, job: &str, activity: Option<&str>) -> Result<String, Fault> {
+        let query = activity.map(|activity| format!("?activity={}", segment(activity))).unwrap_or_default();
+        let body = self.get(&job_path(project, job, &format!("log{query}"))).await?;
+        Ok(self.mask.text(&String::from_utf8_lossy(&body)))
+    }
+
+    /// Asks for a job once. Whether a lost answer means that there is one is for the caller to find out.
+    pub(super) async fn start(&self, project: &str, job: &StartJob) -> Result<String, Fault> {
+        let body = serde_json::to_string(job).map_err(|error| Fault::odd(error.to_string()))?;
+        let path = format!("/projects/{}/jobs/", segment(project));
+        let answer = self.once(true, &path, Some(body)).await?;
+        // An answer that means success and names no job is as good as lost.
+        let lost = |message: &str| Fault { kind: Kind::Cut, ..Fault::odd(message) };
+        let value: Value = serde_json::from_slice(&answer).map_err(|_| lost("it is no JSON"))?;
+        let id = value.get("id").or_else(|| value.get("jobId")).and_then(Value::as_str);
+        id.filter(|id| !id.is_empty()).map(str::to_owned).ok_or_else(|| lost("it names no job"))
+    }
+
+    /// Asks a job to end. Asking again has no further effect.
+    pub(super) async fn abort(&self, project: &str, job: &str) -> Result<(), Fault> {
+        self.again(true, &job_path(project, job, "abort")).await.map(drop)
+    }
+
+    /// Who we are.
+    pub(super) async fn auth_info(&self) -> Result<AuthInfo, Fault> {
+        json(&self.get("/auth/info").await?)
+    }
+
+    /// The jobs of all projects that go on.
+    pub(super) async fn running_everywhere(&self) -> Result<Vec<JobItem>, Fault> {
+        self.list("/jobs/running/?allUsers=true").await
+    }
+
+    /// The flow of a project.
+    pub(super) async fn graph(&self, project: &str) -> Result<FlowGraph, Fault> {
+        let body = self.get(&format!("/projects/{}/flow/graph/", segment(project))).await?;
+        let graph: FlowGraph = json(&body)?;
+        Ok(graph)
+    }
+
+    /// Things of a project: `datasets`, `managedfolders`, `savedmodels`, `recipes`.
+    pub(super) async fn things(&self, project: &str, what: &str) -> Result<Vec<Thing>, Fault> {
+        self.list(&format!("/projects/{}/{what}/", segment(project))).await
+    }
+
+    async fn list<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, Fault> {
+        let Value::Array(items) = json(&self.get(path).await?)? else {
+            return Err(Fault::odd("a list was expected"));
+        };
+        Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
+    }
+
+    async fn get(&self, path: &str) -> Result<Vec<u8>, Fault> {
+        self.again(false, path).await
+    }
+
+    /// Makes a call that may be made twice, until it goes well, cannot go well, or took too long.
+    async fn again(&self, post: bool, path: &str) -> Result<Vec<u8>, Fault> {
+        let began = Instant::now();
+        let mut wait = FIRST_WAIT;
+        loop {
+            let fault = match self.once(post, path, None).await {
+                Ok(body) => return Ok(body),
+                Err(fault) => fault,
+            };
+            let next = fault.retry_after.unwrap_or_else(|| jittered(wait));
+            if !fault.passing() || began.elapsed() + next > self.patience {
+                return Err(fault);
+            }
+            tracing::debug!(%fault, path, "asking again");
+            sleep(next).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    async fn once(&self, post: bool, path: &str, body: Option<String>) -> Result<Vec<u8>, Fault> {
+        let request = Request { post, path: path.to_owned(), body, timeout: self.timeout, limit: LIMIT };
+        let result = match self.transport.send(request).await {
+            Ok(response) => judge(response),
+            Err(error) => Err(error.into()),
+        };
+        result.map_err(|fault| Fault { message: self.mask.text(&fault.message), ..fault })
+    }
+}
+
+/// Waits between tries that grow.
+pub(super) struct Backoff(Duration);
+
+impl Backoff {
+    pub(super) fn new() -> Self {
+        Self(FIRST_WAIT)
+    }
+
+    /// When the next try may be made; later each time.
+    pub(super) fn next(&mut self, wanted: Option<Duration>) -> Instant {
+        let wait = wanted.unwrap_or_else(|| jittered(self.0));
+        self.0 = (self.0 * 2).min(LONGEST_WAIT);
+        Instant::now() + wait
+    }
+
+    /// Waits for that.
+    pub(super) async fn wait(&mut self, wanted: Option<Duration>) {
+        sleep_until(self.next(wanted)).await;
+    }
+}
+
+/// Between a half and the whole of it, so that many who wait do not all come back at once.
+fn jittered(wait: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish();
+    let share = (random % 1_000) as u32;
+    wait / 2 + wait * share / 2_000
+}
+
+fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
+    serde_json::from_slice(body).map_err(|_| {
+        let start = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
+        Fault::odd(format!("it is not the expected JSON: {}", crate::base::text::one_line(&start, 60)))
+    })
+}
+
+/// The path of a job. It ends in `/`: some proxies misread addresses that end like a file's, as ids of jobs do.
+fn job_path(project: &str, job: &str, what: &str) -> String {
+    format!("/projects/{}/jobs/{}/{what}", segment(project), segment(job))
+}
+
+/// A text as a segment of a path, or as a value of a query.
+pub(super) fn segment(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.push(char::from(b"0123456789ABCDEF"[usize::from(byte >> 4)]));
+            out.push(char::from(b"0123456789ABCDEF"[usize::from(byte & 15)]));
+        }
+    }
+    out
+}

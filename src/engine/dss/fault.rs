@@ -1,0 +1,242 @@
+//! What went wrong with a call: told apart by who is to blame and by whether it may have had an effect. Does not try again.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::base::text::{duration, one_line};
+use crate::engine::dss::client::{Response, SendError};
+use crate::pipeline::dss_wire::Trouble;
+
+/// How long a message of the server is shown at most.
+const SHOWN: usize = 400;
+
+/// The kind of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// There was no connection; nothing was sent.
+    Unreachable,
+    /// The server is not trusted, or speaks no TLS; nothing was sent.
+    Tls,
+    /// The answer was cut off or did not come: what was asked may have happened.
+    Cut,
+    /// Something in front of the server answered for it (502, 503, 504).
+    Gateway,
+    /// A page for people came in place of JSON: a login, a proxy.
+    Page,
+    /// The answer leads elsewhere; it was not followed.
+    Redirect,
+    /// 401
+    Unknown,
+    /// 403
+    Forbidden,
+    /// 404
+    NotFound,
+    /// 429
+    TooMany,
+    /// Another code, with DSS's own words.
+    Refused,
+    /// A code that means an error, without DSS's own words.
+    Mute,
+    /// The answer is not what the API promises.
+    Odd,
+}
+
+/// A call that went wrong.
+#[derive(Clone, Debug)]
+pub(super) struct Fault {
+    /// The kind.
+    pub(super) kind: Kind,
+    /// The status, where there was an answer.
+    pub(super) status: u16,
+    /// What the server or the system says.
+    pub(super) message: String,
+    /// How long the server wants to be left alone.
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Fault {
+    /// Of an answer that is not what the API promises.
+    pub(super) fn odd(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Odd, status: 200, message: message.into(), retry_after: None }
+    }
+
+    /// Whether the same request may go well a little later, if it has no effect.
+    pub(super) fn passing(&self) -> bool {
+        match self.kind {
+            Kind::Unreachable | Kind::Cut | Kind::Gateway | Kind::TooMany => true,
+            Kind::Mute => self.status >= 500,
+            Kind::Tls
+            | Kind::Page
+            | Kind::Redirect
+            | Kind::Unknown
+            | Kind::Forbidden
+            | Kind::NotFound
+            | Kind::Refused
+            | Kind::Odd => false,
+        }
+    }
+
+    /// Whether it will be the same for every request: nobody needs to wait.
+    pub(super) fn hopeless(&self) -> bool {
+        matches!(self.kind, Kind::Tls | Kind::Unknown | Kind::Forbidden | Kind::Redirect)
+    }
+
+    /// Whether another job is building the same.
+    pub(super) fn busy(&self) -> bool {
+        is_busy(&self.message)
+    }
+}
+
+/// Whether DSS says that something is being built by another job.
+pub(super) fn is_busy(message: &str) -> bool {
+    let message = message.to_lowercase();
+    message.contains("already being built") || message.contains("already building")
+}
+
+impl From<SendError> for Fault {
+    fn from(error: SendError) -> Self {
+        let (kind, message) = match error {
+            SendError::NotSent(message) => (Kind::Unreachable, message),
+            SendError::Tls(message) => (Kind::Tls, message),
+            SendError::Cut(message) => (Kind::Cut, message),
+        };
+        Self { kind, status: 0, message, retry_after: None }
+    }
+}
+
+/// The body of an answer that means success, or what is wrong with it.
+pub(super) fn judge(response: Response) -> Result<Vec<u8>, Fault> {
+    let Response { status, retry_after, location, body } = response;
+    let page = looks_like_page(&body);
+    if (200..300).contains(&status) && !page {
+        return Ok(body);
+    }
+    let trouble: Option<Trouble> = serde_json::from_slice(&body).ok();
+    let words = trouble.as_ref().and_then(Trouble::text).map(str::to_owned);
+    let spoke = words.is_some();
+    let kind = match status {
+        200..=299 => Kind::Page,
+        300..=399 => Kind::Redirect,
+        401 => Kind::Unknown,
+        403 => Kind::Forbidden,
+        404 => Kind::NotFound,
+        429 => Kind::TooMany,
+        502..=504 => Kind::Gateway,
+        _ if spoke => Kind::Refused,
+        _ => Kind::Mute,
+    };
+    let message = words.or(location).unwrap_or_else(|| said(&body, page));
+    let retry_after = retry_after.as_deref().and_then(wait);
+    Err(Fault { kind, status, message: one_line(&message, SHOWN), retry_after })
+}
+
+fn said(body: &[u8], page: bool) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(4096)]);
+    if page {
+        let lower = text.to_lowercase();
+        let title = lower.find("<title>").zip(lower.find("</title>")).filter(|(from, to)| from < to);
+        return title.and_then(|(from, to)| text.get(from + 7..to)).unwrap_or_default().trim().to_owned();
+    }
+    text.trim().to_owned()
+}
+
+fn looks_like_page(body: &[u8]) -> bool {
+    let start = body.iter().position(|byte| !byte.is_ascii_whitespace() && !matches!(byte, 0xef | 0xbb | 0xbf));
+    start.is_some_and(|start| body[start] == b'<')
+}
+
+/// `Retry-After` in seconds; dates are not read, since clocks differ. Five minutes at most.
+fn wait(text: &str) -> Option<Duration> {
+    let seconds: u64 = text.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds.min(300)))
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, status, message, retry_after } = self;
+        match kind {
+            Kind::Unreachable => write!(f, "DSS cannot be reached: {message}"),
+            Kind::Tls => write!(
+                f,
+                "the connection to DSS is not safe: {message}; `ca_file` names a certificate authority to trust"
+            ),
+            Kind::Cut => write!(f, "the answer of DSS was lost: {message}"),
+            Kind::Gateway => write!(f, "a gateway answered for DSS: {status}"),
+            Kind::Page => write!(f, "a web page came in place of an answer of DSS, perhaps a login: check `url`"),
+            Kind::Redirect => {
+                write!(f, "the server answers {status} and leads to {message}: the key is not sent there; check `url`")
+            }
+            Kind::Unknown => write!(f, "DSS does not accept the API key (401)"),
+            Kind::Forbidden => write!(f, "DSS does not allow it, or does not know the project (403)"),
+            Kind::NotFound => write!(f, "DSS does not know it (404)"),
+            Kind::TooMany => write!(f, "DSS is asked too often (429)"),
+            Kind::Refused => write!(f, "DSS says ({status})"),
+            Kind::Mute => write!(f, "DSS answered {status} without a word"),
+            Kind::Odd => write!(f, "DSS gave an answer that is not understood: {message}"),
+        }?;
+        let told = matches!(kind, Kind::Unreachable | Kind::Tls | Kind::Cut | Kind::Redirect | Kind::Odd);
+        if !told && !message.is_empty() {
+            write!(f, ": {message}")?;
+        }
+        match retry_after {
+            Some(wait) => write!(f, "; it wants to be asked again in {}", duration(*wait)),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(status: u16, body: &str) -> Fault {
+        judge(Response { status, body: body.as_bytes().to_vec(), ..Response::default() }).unwrap_err()
+    }
+
+    #[test]
+    fn faults_are_told_apart() {
+        let words =
+            r#"{"errorType":"java.lang.IllegalArgumentException","message":"Dataset \u0027x\u0027 was not found"}"#;
+        for (status, body, kind, text) in [
+            (401, "", Kind::Unknown, "DSS does not accept the API key (401)"),
+            (
+                403,
+                words,
+                Kind::Forbidden,
+                "DSS does not allow it, or does not know the project (403): Dataset 'x' was not found",
+            ),
+            (404, "<html><title>Not here</title></html>", Kind::NotFound, "DSS does not know it (404): Not here"),
+            (429, "", Kind::TooMany, "DSS is asked too often (429)"),
+            (500, words, Kind::Refused, "DSS says (500): Dataset 'x' was not found"),
+            (500, "", Kind::Mute, "DSS answered 500 without a word"),
+            (409, words, Kind::Refused, "DSS says (409): Dataset 'x' was not found"),
+            (502, "<html>Bad Gateway</html>", Kind::Gateway, "a gateway answered for DSS: 502"),
+            (504, "", Kind::Gateway, "a gateway answered for DSS: 504"),
+            (
+                200,
+                " <!DOCTYPE html><title>Log in</title>",
+                Kind::Page,
+                "a web page came in place of an answer of DSS, perhaps a login: check `url`: Log in",
+            ),
+        ] {
+            let fault = fault(status, body);
+            assert_eq!((fault.kind, fault.to_string().as_str()), (kind, text));
+        }
+    }
+
+    #[test]
+    fn a_redirect_says_where_it_leads() {
+        let location = Some("https://login.example.com/".to_owned());
+        let fault = judge(Response { status: 302, location, ..Response::default() }).unwrap_err();
+        let text =
+            "the server answers 302 and leads to https://login.example.com/: the key is not sent there; check `url`";
+        assert_eq!(fault.to_string(), text);
+    }
+
+    #[test]
+    fn what_passes_is_told_from_what_stays() {
+        assert!(fault(503, "").passing() && fault(429, "").passing() && fault(500, "").passing());
+        assert!(!fault(500, r#"{"message":"no"}"#).passing() && !fault(404, "").passing() && !fault(401, "").passing());
+        assert!(is_busy("Dataset P.orders is already being built by job x"));
+    }
+}

@@ -1,0 +1,318 @@
+//! From the flow of a project on DSS to a pipeline file. Asks nobody, writes nothing to disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use crate::base::text::is_name;
+use crate::engine::dss::compare::{name_of, node_thing};
+use crate::engine::dss::remote::Project;
+use crate::pipeline::dss_wire::FlowNode;
+use crate::pipeline::types::Kind;
+
+/// What an import is told.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    /// The project key.
+    pub project: &'a str,
+    /// Where the server is.
+    pub url: &'a str,
+    /// The name of the engine in the file.
+    pub engine: &'a str,
+    /// Only this, and what it is made from.
+    pub target: Option<&'a str>,
+}
+
+/// Writes a pipeline file for a project.
+///
+/// # Errors
+/// Why there is nothing to write.
+pub fn import(contents: &Project, wanted: &Wanted<'_>) -> Result<String, String> {
+    let mut flow = Importing::new(contents, wanted);
+    if let Some(target) = wanted.target {
+        flow.only(target)?;
+    }
+    if flow.data.is_empty() {
+        return Err(format!("the flow of project {} has no dataset, folder or model", wanted.project));
+    }
+    Ok(flow.write())
+}
+
+/// A node of the file.
+struct Data {
+    kind: Kind,
+    id: String,
+    name: String,
+}
+
+/// A recipe of the flow: what it reads and makes, by the keys of the flow.
+struct Recipe<'a> {
+    node: &'a FlowNode,
+    inputs: Vec<&'a str>,
+    outputs: Vec<&'a str>,
+    /// What it reads on DSS and cannot read in a file: its own output, or what would close a circle.
+    dropped: Vec<&'a str>,
+}
+
+struct Importing<'a> {
+    contents: &'a Project,
+    wanted: &'a Wanted<'a>,
+    data: BTreeMap<&'a str, Data>,
+    recipes: BTreeMap<&'a str, Recipe<'a>>,
+    /// Things that a file cannot declare.
+    left_out: Vec<String>,
+}
+
+impl<'a> Importing<'a> {
+    fn new(contents: &'a Project, wanted: &'a Wanted<'a>) -> Self {
+        let mut names = BTreeSet::new();
+        let mut flow = Self { contents, wanted, data: BTreeMap::new(), recipes: BTreeMap::new(), left_out: Vec::new() };
+        for (key, node) in &contents.graph.nodes {
+            if let Some((kind, id)) = node_thing(node) {
+                let known = name_of(contents, kind, &id).unwrap_or(&id);
+                let bare = known.rsplit('.').next().unwrap_or(known);
+                let name = unique(bare, kind.word(), &mut names);
+                flow.data.insert(key, Data { kind, id, name });
+            } else if node.kind.as_deref().is_some_and(|kind| kind.starts_with("COMPUTABLE_")) {
+                flow.left_out.push(format!("{} ({})", key, node.kind.as_deref().unwrap_or_default()));
+            }
+        }
+        for (key, node) in &contents.graph.nodes {
+            if node.kind.as_deref().is_some_and(|kind| kind.starts_with("RUNNABLE_")) {
+                flow.recipe(key, node);
+            }
+        }
+        flow.break_circles();
+        flow
+    }
+
+    fn recipe(&mut self, key: &'a str, node: &'a FlowNode) {
+        let declared = |keys: &'a [String]| -> Vec<&'a str> {
+            let mut known: Vec<_> = keys.iter().map(String::as_str).filter(|key| self.data.contains_key(key)).collect();
+            known.sort_unstable();
+            known.dedup();
+            known
+        };
+        let made: BTreeSet<&str> = self.recipes.values().flat_map(|recipe| recipe.outputs.iter().copied()).collect();
+        let mut outputs = declared(&node.successors);
+        outputs.retain(|output| !made.contains(output));
+        let (dropped, inputs) = declared(&node.predecessors).into_iter().partition(|input| outputs.contains(input));
+        if !outputs.is_empty() {
+            self.recipes.insert(key, Recipe { node, inputs, outputs, dropped });
+        }
+    }
+
+    /// Takes the inputs out that close a circle: a file has none.
+    fn break_circles(&mut self) {
+        let maker: BTreeMap<&str, &str> =
+            self.recipes.iter().flat_map(|(key, recipe)| recipe.outputs.iter().map(|output| (*output, *key))).collect();
+        let mut done = BTreeSet::new();
+        for start in self.recipes.keys().copied().collect::<Vec<_>>() {
+            // The way down to where we are, each with how many of its inputs were gone through.
+            let mut way: Vec<(&str, usize)> = vec![(start, 0)];
+            while let Some((key, at)) = way.last().copied() {
+                let Some(recipe) = self.recipes.get(key).filter(|_| !done.contains(key)) else {
+                    way.pop();
+                    continue;
+                };
+                let Some(input) = recipe.inputs.get(at).copied() else {
+                    done.insert(key);
+                    way.pop();
+                    continue;
+                };
+                let next = maker.get(input).copied();
+                if next.is_some_and(|next| way.iter().any(|(on, _)| *on == next)) {
+                    if let Some(recipe) = self.recipes.get_mut(key) {
+                        recipe.inputs.remove(at);
+                        recipe.dropped.push(input);
+                    }
+                    continue;
+                }
+                if let Some((_, at)) = way.last_mut() {
+                    *at += 1;
+                }
+                way.extend(next.map(|next| (next, 0)));
+            }
+        }
+    }
+
+    /// Keeps what a target is made from.
+    fn only(&mut self, target: &str) -> Result<(), String> {
+        let found = self.data.iter().find(|(_, data)| data.name == target || data.id == target);
+        let Some((start, _)) = found else {
+            let known = self.data.values().map(|data| data.name.as_str());
+            let help = crate::base::text::did_you_mean(target, known).map(|help| format!("; {help}"));
+            return Err(format!("project {} has no `{target}`{}", self.wanted.project, help.unwrap_or_default()));
+        };
+        let mut keep: BTreeSet<&str> = BTreeSet::new();
+        let mut queue = vec![*start];
+        while let Some(key) = queue.pop() {
+            if !keep.insert(key) {
+                continue;
+            }
+            let makers = self.recipes.values().filter(|recipe| recipe.outputs.contains(&key));
+            queue.extend(makers.flat_map(|recipe| recipe.inputs.iter().chain(&recipe.outputs).copied()));
+        }
+        self.data.retain(|key, _| keep.contains(key));
+        self.recipes.retain(|_, recipe| recipe.outputs.iter().any(|output| keep.contains(output)));
+        Ok(())
+    }
+
+    fn write(&self) -> String {
+        let Wanted { project, url, engine, target } = self.wanted;
+        let name = sound(&project.to_lowercase());
+        let what = target.map_or_else(String::new, |target| format!(" --target {target}"));
+        let mut out = format!(
+            "# The flow of project {project} on {url}, as `kiln import dss {project}{what}` found it.\n\
+             # `kiln check --engine {engine}` says where this file and the project have come apart.\n\n\
+             [pipeline]\nformat = 1\nname = {}\nproject = {}\n\n[settings]\nengine = {}\n\n\
+             [engine.{engine}]\nkind = \"dss\"\nurl = {}\napi_key = {{ env = \"DSS_API_KEY\" }}\n",
+            quoted(&name),
+            quoted(project),
+            quoted(engine),
+            quoted(url)
+        );
+        if !self.left_out.is_empty() {
+            let list = self.left_out.join(", ");
+            writeln!(out, "\n# Not declared here, since a pipeline file has no word for them: {}", one_comment(&list))
+                .expect(WHOLE);
+        }
+        for key in self.order() {
+            self.write_data(&mut out, key);
+        }
+        out
+    }
+
+    /// Data in the order in which it is made, each behind all that it is made from.
+    fn order(&self) -> Vec<&'a str> {
+        let mut order: Vec<&str> = Vec::new();
+        let mut left: Vec<&str> = self.data.keys().copied().collect();
+        while !left.is_empty() {
+            let ready = |key: &&str| match self.maker(key) {
+                None => true,
+                Some((_, recipe)) => {
+                    recipe.inputs.iter().all(|input| order.contains(input) || !self.data.contains_key(input))
+                }
+            };
+            let (now, later): (Vec<&str>, Vec<&str>) = left.iter().copied().partition(ready);
+            if now.is_empty() {
+                order.extend(later);
+                break;
+            }
+            order.extend(now);
+            left = later;
+        }
+        order
+    }
+
+    fn maker(&self, key: &str) -> Option<(&'a str, &Recipe<'a>)> {
+        self.recipes.iter().find(|(_, recipe)| recipe.outputs.contains(&key)).map(|(key, recipe)| (*key, recipe))
+    }
+
+    fn write_data(&self, out: &mut String, key: &str) {
+        let data = &self.data[key];
+        let maker = self.maker(key);
+        let alone = maker.filter(|(_, recipe)| recipe.outputs.len() == 1);
+        writeln!(out).expect(WHOLE);
+        if let Some((recipe_key, recipe)) = alone {
+            comment(out, recipe_key, recipe.node, &self.names(&recipe.dropped));
+        }
+        writeln!(out, "[{}.{}]", data.kind.word(), data.name).expect(WHOLE);
+        let (project, id) = match data.id.split_once('.').filter(|_| data.kind == Kind::Dataset) {
+            Some((project, id)) => (Some(project), id),
+            None => (None, data.id.as_str()),
+        };
+        if id != data.name {
+            writeln!(out, "id = {}", quoted(id)).expect(WHOLE);
+        }
+        if let Some(project) = project {
+            writeln!(out, "project = {}", quoted(project)).expect(WHOLE);
+        }
+        if let Some((_, recipe)) = alone {
+            writeln!(out, "inputs = {}", self.list(&recipe.inputs)).expect(WHOLE);
+            self.write_rebuild(out, &[key]);
+        }
+        if let Some((recipe_key, recipe)) =
+            maker.filter(|(_, recipe)| recipe.outputs.first() == Some(&key) && recipe.outputs.len() > 1)
+        {
+            self.write_recipe(out, recipe_key, recipe);
+        }
+    }
+
+    fn write_recipe(&self, out: &mut String, key: &str, recipe: &Recipe<'_>) {
+        let mut names: BTreeSet<String> = self.data.values().map(|data| data.name.clone()).collect();
+        writeln!(out).expect(WHOLE);
+        comment(out, key, recipe.node, &self.names(&recipe.dropped));
+        let name = unique(recipe.node.id.as_deref().unwrap_or(key), "recipe", &mut names);
+        writeln!(
+            out,
+            "[recipe.{name}]\ninputs = {}\noutputs = {}",
+            self.list(&recipe.inputs),
+            self.list(&recipe.outputs)
+        )
+        .expect(WHOLE);
+        self.write_rebuild(out, &recipe.outputs);
+    }
+
+    /// How DSS rebuilds what is made.
+    fn write_rebuild(&self, out: &mut String, keys: &[&str]) {
+        let behaviour = |key: &&str| {
+            let data = self.data.get(key)?;
+            let thing = self.contents.datasets.iter().find(|thing| thing.name.as_ref() == Some(&data.id))?;
+            thing.flow.as_ref()?.rebuild.clone()
+        };
+        let behaviours: Vec<String> = keys.iter().filter_map(behaviour).collect();
+        if behaviours.iter().any(|behaviour| behaviour == "WRITE_PROTECT") {
+            writeln!(out, "rebuild = \"never\" # write-protected on DSS").expect(WHOLE);
+        } else if behaviours.iter().any(|behaviour| behaviour == "EXPLICIT_REBUILD") {
+            writeln!(out, "rebuild = \"explicit\"").expect(WHOLE);
+        }
+    }
+
+    fn names(&self, keys: &[&str]) -> Vec<String> {
+        keys.iter().filter_map(|key| self.data.get(key)).map(|data| data.name.clone()).collect()
+    }
+
+    fn list(&self, keys: &[&str]) -> String {
+        let names: Vec<String> = self.names(keys).iter().map(|name| quoted(name)).collect();
+        format!("[{}]", names.join(", "))
+    }
+}
+
+const WHOLE: &str = "a String takes everything";
+
+fn comment(out: &mut String, key: &str, recipe: &FlowNode, dropped: &[String]) {
+    let name = recipe.id.as_deref().unwrap_or(key);
+    let kind = recipe.sub.as_deref().map(|kind| format!(" ({kind})")).unwrap_or_default();
+    writeln!(out, "# {}", one_comment(&format!("recipe {name}{kind}"))).expect(WHOLE);
+    if !dropped.is_empty() {
+        let list = dropped.join(", ");
+        writeln!(out, "# It reads {list} too, which is made from what it makes: a file has no circles.").expect(WHOLE);
+    }
+}
+
+fn one_comment(text: &str) -> String {
+    crate::base::text::one_line(text, 400)
+}
+
+/// A text as TOML writes it; that of JSON is the same but for one character.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+}
+
+/// A name that a file can have.
+fn sound(text: &str) -> String {
+    let mut name: String = text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(120).collect();
+    if !is_name(&name) {
+        name.insert(0, '_');
+    }
+    name
+}
+
+/// A name that nothing else has.
+fn unique(text: &str, kind: &str, names: &mut BTreeSet<String>) -> String {
+    let name = sound(text);
+    let others = std::iter::once(format!("{kind}_{name}")).chain((2..).map(|n| format!("{name}_{n}")));
+    let name = std::iter::once(name.clone()).chain(others).find(|name| !names.contains(name)).unwrap_or(name);
+    names.insert(name.clone());
+    name
+}

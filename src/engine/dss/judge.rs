@@ -1,0 +1,153 @@
+//! What the end of a job means for a step: built, up to date, failed and why. Asks nobody.
+
+use crate::base::text::one_line;
+use crate::engine::api::Ended;
+use crate::engine::dss::fault::is_busy;
+use crate::engine::dss::spec::Spec;
+use crate::event::{Failure, FailureCode};
+use crate::pipeline::dss_wire::{Activity, Item, JobStatus, Target, Trouble};
+
+/// How much of a message is shown.
+const MESSAGE: usize = 300;
+/// How many of the last lines of a log are kept.
+const TAIL: usize = 20;
+
+/// What became of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The step is over.
+    Ended(Ended),
+    /// Another job was building the same, as the message says.
+    Busy(String),
+    /// Someone aborted it.
+    Aborted,
+}
+
+/// Judges a job that is over. `strict` says that it had to build what it was asked for, whatever its state.
+pub(super) fn judge(status: &JobStatus, spec: &Spec, job: &str, strict: bool) -> Verdict {
+    match status.state() {
+        "DONE" => Verdict::Ended(done(status, spec, job, strict)),
+        "ABORTED" => Verdict::Aborted,
+        _ => failed(status, job),
+    }
+}
+
+fn done(status: &JobStatus, spec: &Spec, job: &str, strict: bool) -> Ended {
+    let (mut ours, mut also, mut mute) = (false, Vec::new(), false);
+    for (_, activity) in status.activities().filter(|(_, activity)| activity.state.as_deref() != Some("NOT_STARTED")) {
+        mute |= activity.targets.is_empty();
+        if activity.targets.iter().any(|item| spec.targets.iter().any(|target| is(item, target))) {
+            ours = true;
+        } else {
+            also.extend(activity.targets.iter().filter_map(|item| item.id.clone()));
+        }
+    }
+    also.sort();
+    also.dedup();
+    let counted = status.global.as_ref().and_then(|global| global.total).unwrap_or(0);
+    let untold = status.activities().next().is_none() && counted > 0;
+    if ours || mute || untold {
+        return Ended::Built(also);
+    }
+    if strict {
+        let message = format!("DSS had nothing to run for {}: has it a recipe there? (job {job})", spec.names());
+        return Ended::Failed(Failure::new(FailureCode::Remote, message));
+    }
+    Ended::Current(also)
+}
+
+/// Whether an item of an activity is a target: by its bare id, or with the project before it.
+fn is(item: &Item, target: &Target) -> bool {
+    let Some(id) = &item.id else { return false };
+    *id == target.id || id.strip_prefix(&target.project).and_then(|rest| rest.strip_prefix('.')) == Some(&target.id)
+}
+
+fn failed(status: &JobStatus, job: &str) -> Verdict {
+    let broken = status.activities().filter(|(_, activity)| activity.state.as_deref() == Some("FAILED"));
+    let broken: Vec<(&String, &Activity)> = broken.collect();
+    let word = |activity: &Activity| activity.failure.as_ref().and_then(Trouble::text).map(str::to_owned);
+    let first = broken.iter().find_map(|(id, activity)| Some((id.as_str(), word(activity)?)));
+    let general = || status.error.as_ref().and_then(Trouble::text).map(|text| ("", text.to_owned()));
+    let (activity, text) = first.or_else(general).unwrap_or(("", String::new()));
+    if is_busy(&text) {
+        return Verdict::Busy(one_line(&text, MESSAGE));
+    }
+    let place = if activity.is_empty() { format!("job {job}") } else { format!("activity {activity} of job {job}") };
+    let message = match one_line(&text, MESSAGE) {
+        text if text.is_empty() => format!("{place} failed, and DSS does not say why"),
+        text => format!("{place} failed: {text}"),
+    };
+    let lines = status.log_tail.as_ref().map(|tail| tail.lines.clone()).unwrap_or_default();
+    let tail = lines[lines.len().saturating_sub(TAIL)..].to_vec();
+    Verdict::Ended(Ended::Failed(Failure { tail, ..Failure::new(FailureCode::Remote, message) }))
+}
+
+/// The last lines of a whole log.
+pub(super) fn tail(log: &str) -> Vec<String> {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(TAIL)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::dss_wire::build;
+
+    fn verdict(text: &str, strict: bool) -> Verdict {
+        let target = Target {
+            kind: "DATASET".to_owned(),
+            project: "P".to_owned(),
+            id: "a".to_owned(),
+            partition: "NP".to_owned(),
+        };
+        let spec = Spec { kind: build::SMART.to_owned(), targets: vec![target] };
+        judge(&serde_json::from_str(text).unwrap(), &spec, "j", strict)
+    }
+
+    fn message(verdict: Verdict) -> String {
+        match verdict {
+            Verdict::Ended(Ended::Failed(failure)) => failure.message,
+            other @ (Verdict::Ended(_) | Verdict::Busy(_) | Verdict::Aborted) => format!("{other:?}"),
+        }
+    }
+
+    const NOTHING: &str = r#"{"baseStatus":{"state":"DONE","activities":{}},"globalState":{"total":0}}"#;
+    const OTHERS: &str = r#"{"baseStatus":{"state":"DONE","activities":{
+        "x_NP":{"state":"DONE","targets":[{"id":"P.x"}]},"y_NP":{"state":"DONE","targets":[{"id":"y"}]}}}}"#;
+
+    #[test]
+    fn done_is_not_always_built() {
+        let built = |also: &[&str]| Verdict::Ended(Ended::Built(also.iter().map(|id| (*id).to_owned()).collect()));
+        assert_eq!(verdict(NOTHING, false), Verdict::Ended(Ended::Current(vec![])));
+        assert_eq!(verdict(OTHERS, false), Verdict::Ended(Ended::Current(vec!["P.x".to_owned(), "y".to_owned()])));
+        let ours = OTHERS.replace("\"y\"", "\"a\"");
+        assert_eq!(verdict(&ours, false), built(&["P.x"]));
+        assert_eq!(verdict(&ours.replace("\"a\"", "\"P.a\""), true), built(&["P.x"]));
+        assert!(message(verdict(NOTHING, true)).starts_with("DSS had nothing to run for P.a"));
+    }
+
+    #[test]
+    fn an_answer_that_names_no_targets_is_believed() {
+        let text = r#"{"baseStatus":{"state":"DONE","activities":{"x_NP":{"state":"DONE"}}}}"#;
+        assert_eq!(verdict(text, true), Verdict::Ended(Ended::Built(vec![])));
+        let text = r#"{"baseStatus":{"state":"DONE"},"globalState":{"total":2,"done":2}}"#;
+        assert_eq!(verdict(text, true), Verdict::Ended(Ended::Built(vec![])));
+    }
+
+    #[test]
+    fn a_failure_names_the_activity_that_failed_first() {
+        let text = r#"{"baseStatus":{"state":"FAILED","activities":{
+            "ok_NP":{"state":"DONE"},
+            "py_a_NP":{"state":"FAILED","firstFailure":{"errorType":"E","message":"KeyError: 'x'\nat line 3"}}}},
+            "error":{"message":"job failed"},"logTail":{"lines":["one","two"]}}"#;
+        let Verdict::Ended(Ended::Failed(failure)) = verdict(text, false) else { panic!() };
+        assert_eq!(failure.message, "activity py_a_NP of job j failed: KeyError: 'x' at line 3");
+        assert_eq!(failure.tail, ["one", "two"]);
+        assert_eq!(
+            message(verdict(r#"{"baseStatus":{"state":"FAILED"}}"#, false)),
+            "job j failed, and DSS does not say why"
+        );
+        let text = r#"{"baseStatus":{"state":"FAILED"},"error":{"message":"Dataset P.a is already being built"}}"#;
+        assert_eq!(verdict(text, false), Verdict::Busy("Dataset P.a is already being built".to_owned()));
+    }
+}

@@ -1,0 +1,280 @@
+//! What commands ask a DSS server: its jobs, their logs, its flow. Prints nothing.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::base::span::Problem;
+use crate::engine::dss::calls::Calls;
+use crate::engine::dss::fault::{Fault, Kind};
+use crate::engine::dss::find::{Found, Search, alike};
+use crate::engine::dss::poll::Followed;
+use crate::engine::dss::spec::Spec;
+use crate::engine::dss::{Dss, DssEngine};
+use crate::pipeline::dss_wire::{FlowGraph, JobItem, JobStatus, Target, Thing};
+
+/// How long a command tries to read something.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Why a server did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteError {
+    /// What went wrong.
+    pub message: String,
+    /// Whether the server does not know what it was asked about.
+    pub not_found: bool,
+}
+
+impl RemoteError {
+    /// What asks in the background has ended, which it does not.
+    #[must_use]
+    pub fn ended() -> Self {
+        Self { message: "this is a bug in Kiln: nobody asks the server any more".to_owned(), not_found: false }
+    }
+}
+
+impl fmt::Display for RemoteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for RemoteError {}
+
+impl From<Fault> for RemoteError {
+    fn from(fault: Fault) -> Self {
+        Self { message: fault.to_string(), not_found: fault.kind == Kind::NotFound }
+    }
+}
+
+/// A server, as commands see it.
+pub struct Remote {
+    dss: Arc<Dss>,
+    calls: Calls,
+}
+
+/// What a project has: the things of each kind, with the flow that joins them.
+#[derive(Clone, Debug, Default)]
+pub struct Project {
+    /// The flow.
+    pub graph: FlowGraph,
+    /// Datasets.
+    pub datasets: Vec<Thing>,
+    /// Managed folders.
+    pub folders: Vec<Thing>,
+    /// Saved models.
+    pub models: Vec<Thing>,
+}
+
+/// What is asked for with `kiln jobs start`.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The build type.
+    pub kind: String,
+    /// What is built.
+    pub targets: Vec<Target>,
+    /// Whether the schema of outputs is updated before each recipe.
+    pub auto_update_schema: bool,
+    /// Whether the Hive metastore is brought up to date behind the job.
+    pub refresh_hive_metastore: bool,
+}
+
+impl DssEngine {
+    /// The server, as commands see it.
+    ///
+    /// # Errors
+    /// What the way to it lacks.
+    pub fn remote(&self) -> Result<Remote, Problem> {
+        let calls = self.dss.calls()?.patient(PATIENCE);
+        Ok(Remote { dss: Arc::clone(&self.dss), calls })
+    }
+}
+
+impl Remote {
+    /// The project of nodes that name none.
+    #[must_use]
+    pub fn project(&self) -> &str {
+        &self.dss.settings.project
+    }
+
+    /// Where the server is.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.dss.settings.url
+    }
+
+    /// The page of a job for people.
+    #[must_use]
+    pub fn page(&self, project: &str, job: &str) -> String {
+        self.dss.page(project, job)
+    }
+
+    /// All jobs of a project, the newest first as far as they tell when they began.
+    ///
+    /// # Errors
+    /// Why the server does not say.
+    pub async fn jobs(&self, project: &str) -> Result<Vec<JobItem>, RemoteError> {
+        let mut jobs = self.calls.jobs(project, None).await?;
+        jobs.sort_by_key(|job| std::cmp::Reverse(began_ms(job)));
+        Ok(jobs)
+    }
+
+    /// The jobs that go on: of a project, or of all.
+    ///
+    /// # Errors
+    /// Why the server does not say.
+    pub async fn running(&self, project: Option<&str>) -> Result<Vec<JobItem>, RemoteError> {
+        let asked = match project {
+            Some(project) => self.calls.running(project).await,
+            None => self.calls.running_everywhere().await,
+        };
+        match (asked, project) {
+            (Ok(jobs), _) => Ok(jobs),
+            // Servers before 15.2 take the question for the id of a job.
+            (Err(fault), Some(project)) if !fault.hopeless() && !fault.passing() => {
+                let jobs = self.calls.jobs(project, None).await?;
+                Ok(jobs.into_iter().filter(|job| !job.over()).collect())
+            }
+            (Err(fault), None) if fault.kind == Kind::NotFound => Err(RemoteError {
+                message: "this server has no list of the jobs of all projects (DSS 15.2 has); name one with --project"
+                    .to_owned(),
+                not_found: true,
+            }),
+            (Err(fault), _) => Err(fault.into()),
+        }
+    }
+
+    /// A job: as it is understood, and as the server tells it, secrets masked.
+    ///
+    /// # Errors
+    /// Why the server does not say.
+    pub async fn status(&self, project: &str, job: &str) -> Result<(JobStatus, Value), RemoteError> {
+        let value = self.calls.status_value(project, job).await?;
+        let status = serde_json::from_value(value.clone());
+        Ok((status.map_err(|error| Fault::odd(error.to_string()))?, value))
+    }
+
+    /// The whole log of a job or of one of its activities, secrets masked.
+    ///
+    /// # Errors
+    /// Why the server does not say.
+    pub async fn log(&self, project: &str, job: &str, activity: Option<&str>) -> Result<String, RemoteError> {
+        Ok(self.calls.log(project, job, activity).await?)
+    }
+
+    /// Asks a job to end.
+    ///
+    /// # Errors
+    /// Why the server does not.
+    pub async fn abort(&self, project: &str, job: &str) -> Result<(), RemoteError> {
+        match self.calls.abort(project, job).await {
+            Ok(()) => Ok(()),
+            // A job that has ended already is what was wanted.
+            Err(fault) => match self.calls.status(project, job).await {
+                Ok(status) if crate::pipeline::dss_wire::is_over(status.state()) => Ok(()),
+                Ok(_) | Err(_) => Err(fault.into()),
+            },
+        }
+    }
+
+    /// Waits for the ends of jobs, and tells each when it comes. False where the time was over before. Needs
+    /// the engine's background to go on.
+    ///
+    /// # Errors
+    /// Why the server cannot be asked any more.
+    pub async fn wait(
+        &self,
+        project: &str,
+        jobs: &[String],
+        timeout: Option<Duration>,
+        mut ended: impl FnMut(&str, Option<&JobStatus>),
+    ) -> Result<bool, RemoteError> {
+        let mut ends: FuturesUnordered<_> =
+            jobs.iter().map(|job| async move { (job, self.dss.follow(project, job).await) }).collect();
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        loop {
+            let late = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                end = ends.next() => match end {
+                    None => return Ok(true),
+                    Some((job, Ok(Followed::Over(status)))) => ended(job, Some(&status)),
+                    Some((_, Ok(Followed::Lost(fault)))) => return Err(fault.into()),
+                    Some((job, Ok(Followed::Gone) | Err(_))) => ended(job, None),
+                },
+                () = late => return Ok(false),
+            }
+        }
+    }
+
+    /// Starts a job. An answer that is lost is looked for, and nothing is asked for twice. Needs the
+    /// engine's background to go on.
+    ///
+    /// # Errors
+    /// Why there is none, or that it is not known.
+    pub async fn start(&self, project: &str, start: Start) -> Result<String, RemoteError> {
+        let spec = Spec { kind: start.kind, targets: start.targets };
+        let known = alike(&self.calls.jobs(project, None).await?, &spec);
+        let request = spec.request(start.auto_update_schema, start.refresh_hive_metastore);
+        let fault = match self.calls.start(project, &request).await {
+            Ok(id) => return Ok(id),
+            Err(fault) => fault,
+        };
+        if !matches!(fault.kind, Kind::Cut | Kind::Gateway | Kind::Page | Kind::Mute) {
+            return Err(fault.into());
+        }
+        self.look_for(project, &spec, &known, &fault).await
+    }
+
+    async fn look_for(
+        &self,
+        project: &str,
+        spec: &Spec,
+        known: &BTreeSet<String>,
+        fault: &Fault,
+    ) -> Result<String, RemoteError> {
+        let search = Search { dss: &self.dss, calls: &self.calls, project, spec, known };
+        let unknown = |what: &str| RemoteError { message: format!("{fault}; {what}"), not_found: false };
+        match search.run(self.dss.settings.submit_grace, PATIENCE).await {
+            Found::Jobs(jobs) => match jobs.as_slice() {
+                [one] => Ok(one.id().unwrap_or_default().to_owned()),
+                several => {
+                    let ids: Vec<_> = several.iter().filter_map(JobItem::id).collect();
+                    Err(unknown(&format!("any of these may be the job: {}", ids.join(", "))))
+                }
+            },
+            Found::None => Err(unknown("no job was found, and there may be one all the same")),
+            Found::Unclear(ids) => Err(unknown(&format!("one of these may be the job: {}", ids.join(", ")))),
+            Found::Silence(silence) => Err(unknown(&format!("and whether there is a job cannot be asked: {silence}"))),
+        }
+    }
+
+    /// What a project has.
+    ///
+    /// # Errors
+    /// Why the server does not say.
+    pub async fn contents(&self, project: &str) -> Result<Project, RemoteError> {
+        Ok(Project {
+            graph: self.calls.graph(project).await?,
+            datasets: self.calls.things(project, "datasets").await?,
+            folders: self.calls.things(project, "managedfolders").await?,
+            models: self.calls.things(project, "savedmodels").await?,
+        })
+    }
+}
+
+/// When a job began or was asked for, in milliseconds since 1970; 0 where nothing tells.
+#[must_use]
+pub fn began_ms(job: &JobItem) -> i64 {
+    let start = job.start_ms.filter(|ms| *ms > 0);
+    start.or_else(|| job.def.as_ref().and_then(|def| def.initiated_ms)).unwrap_or(0)
+}

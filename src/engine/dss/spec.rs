@@ -1,0 +1,171 @@
+//! What a step is on DSS: the request for its job, and whether another job is the same. Sends nothing.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::id::RecipeId;
+use crate::base::job::BuildMode;
+use crate::pipeline::dss_wire::{JobDef, JobItem, NO_PARTITION, StartJob, Target, build};
+use crate::pipeline::types::{Kind, Pipeline, Rebuild};
+
+/// What is asked for: the build type and the outputs, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Spec {
+    /// The build type.
+    pub(super) kind: String,
+    /// What is built.
+    pub(super) targets: Vec<Target>,
+}
+
+/// What a job is to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Relation {
+    /// It builds the same in the same way.
+    Same,
+    /// It does not.
+    Other,
+    /// What is known of it does not tell.
+    Unclear,
+}
+
+impl Spec {
+    /// What a recipe is asked for as.
+    pub(super) fn of(
+        pipeline: &Pipeline,
+        id: RecipeId,
+        mode: BuildMode,
+        project: &str,
+        partition: Option<&str>,
+    ) -> Self {
+        let recipe = &pipeline.recipes[id];
+        let kind = match mode {
+            BuildMode::Smart if recipe.rebuild == Rebuild::Always => build::ONLY,
+            BuildMode::Smart => build::SMART,
+            BuildMode::Only | BuildMode::Forced => build::ONLY,
+            BuildMode::Missing => build::MISSING,
+        };
+        let target = |node| {
+            let node = &pipeline.nodes[node];
+            Target {
+                kind: node_kind(node.kind).to_owned(),
+                project: node.project.clone().unwrap_or_else(|| project.to_owned()),
+                id: node.id.clone().unwrap_or_else(|| node.name.clone()),
+                partition: partition.unwrap_or(NO_PARTITION).to_owned(),
+            }
+        };
+        let mut targets: Vec<Target> = recipe.outputs.iter().map(|node| target(*node)).collect();
+        targets.sort();
+        Self { kind: kind.to_owned(), targets }
+    }
+
+    /// The project that the job runs in: that of its first output.
+    pub(super) fn project(&self) -> &str {
+        self.targets.first().map_or("", |target| target.project.as_str())
+    }
+
+    /// The one text for it.
+    pub(super) fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// The request for a job.
+    pub(super) fn request(&self, auto_update_schema: bool, refresh_hive_metastore: bool) -> StartJob {
+        StartJob {
+            kind: Some(self.kind.clone()),
+            refresh_hive_metastore: Some(refresh_hive_metastore),
+            auto_update_schema: Some(auto_update_schema),
+            outputs: self.targets.iter().map(Target::request).collect(),
+        }
+    }
+
+    /// For people: `ORDERS.train, ORDERS.test`.
+    pub(super) fn names(&self) -> String {
+        let name = |target: &Target| match target.partition.as_str() {
+            NO_PARTITION => format!("{}.{}", target.project, target.id),
+            partition => format!("{}.{} ({partition})", target.project, target.id),
+        };
+        self.targets.iter().map(name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What a job of a list is to this.
+    pub(super) fn relation_to(&self, job: &JobItem) -> Relation {
+        job.def.as_ref().map_or(Relation::Unclear, |def| self.relation(def))
+    }
+
+    /// What a job is to this, by its definition.
+    pub(super) fn relation(&self, def: &JobDef) -> Relation {
+        let (Some(kind), false) = (&def.kind, def.outputs.is_empty()) else { return Relation::Unclear };
+        if *kind != self.kind {
+            return Relation::Other;
+        }
+        let project = def.project.as_deref().unwrap_or_else(|| self.project());
+        let theirs: Vec<Target> = def.outputs.iter().map(|output| output.target(project)).collect();
+        if theirs.iter().any(|target| target.id.is_empty()) {
+            return Relation::Unclear;
+        }
+        let within =
+            |some: &[Target], others: &[Target]| some.iter().all(|one| others.iter().any(|other| alike(one, other)));
+        if within(&self.targets, &theirs) && within(&theirs, &self.targets) { Relation::Same } else { Relation::Other }
+    }
+}
+
+/// Whether two targets are the same. DSS may write a partition that is a range or a list in another way.
+fn alike(one: &Target, other: &Target) -> bool {
+    let compound = |target: &Target| target.partition.contains([',', '/', '|']);
+    let partition = one.partition == other.partition
+        || ((compound(one) || compound(other)) && one.partition != NO_PARTITION && other.partition != NO_PARTITION);
+    one.kind == other.kind && one.project == other.project && one.id == other.id && partition
+}
+
+/// The type of an output.
+pub(super) fn node_kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Dataset => "DATASET",
+        Kind::Folder => "MANAGED_FOLDER",
+        Kind::Model => "SAVED_MODEL",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(targets: &[(&str, &str)]) -> Spec {
+        let target = |(id, partition): &(&str, &str)| Target {
+            kind: "DATASET".to_owned(),
+            project: "P".to_owned(),
+            id: (*id).to_owned(),
+            partition: (*partition).to_owned(),
+        };
+        Spec { kind: build::SMART.to_owned(), targets: targets.iter().map(target).collect() }
+    }
+
+    fn relation(spec: &Spec, def: &str) -> Relation {
+        spec.relation_to(&serde_json::from_str(def).unwrap())
+    }
+
+    #[test]
+    fn jobs_are_told_apart_by_what_they_build() {
+        let pair = spec(&[("a", "NP"), ("b", "NP")]);
+        let job = |kind: &str, outputs: &str| format!(r#"{{"def":{{"type":"{kind}","outputs":[{outputs}]}}}}"#);
+        let (a, b) = (r#"{"type":"DATASET","targetDataset":"a"}"#, r#"{"id":"b","projectKey":"P"}"#);
+        assert_eq!(relation(&pair, &job("RECURSIVE_BUILD", &format!("{b},{a}"))), Relation::Same);
+        assert_eq!(relation(&pair, &job("RECURSIVE_BUILD", a)), Relation::Other);
+        assert_eq!(relation(&pair, &job("RECURSIVE_FORCED_BUILD", &format!("{a},{b}"))), Relation::Other);
+        assert_eq!(relation(&pair, &job("RECURSIVE_BUILD", r#"{"type":"DATASET"}"#)), Relation::Unclear);
+        assert_eq!(relation(&pair, r#"{"def":{"outputs":[{"id":"a"}]}}"#), Relation::Unclear);
+        assert_eq!(relation(&pair, r#"{"jobId":"x"}"#), Relation::Unclear);
+    }
+
+    #[test]
+    fn a_range_may_come_back_in_other_words() {
+        let range = spec(&[("a", "2026-11-01/2026-11-03")]);
+        let job = |partition: &str| {
+            format!(
+                r#"{{"def":{{"type":"RECURSIVE_BUILD","outputs":[{{"id":"a","targetPartition":"{partition}"}}]}}}}"#
+            )
+        };
+        assert_eq!(relation(&range, &job("2026-11-01,2026-11-02,2026-11-03")), Relation::Same);
+        assert_eq!(relation(&range, &job("NP")), Relation::Other);
+        assert_eq!(relation(&spec(&[("a", "2026-11-01")]), &job("2026-11-02")), Relation::Other);
+    }
+}

@@ -1,0 +1,294 @@
+//! How a step comes to its job: one that a run that died left, one that goes on already, or one that is asked for, with
+//! care that no answer that is lost makes two of it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::clock;
+use crate::engine::api::{LeftBehind, Notice, Stop};
+use crate::engine::dss::calls::Backoff;
+use crate::engine::dss::fault::{Fault, Kind};
+use crate::engine::dss::find::{Found, Search, alike};
+use crate::engine::dss::spec::{Relation, Spec};
+use crate::engine::dss::work::{Course, Go, Job, failed, reached, stopped};
+use crate::event::{FailureCode, Intent, RemoteJob};
+use crate::pipeline::dss_wire::{JobItem, is_over};
+use crate::pipeline::raw_engine::OnRunning;
+
+/// How long after its end a job of a run that died still counts for the next one.
+const FRESH: Duration = Duration::from_secs(3_600);
+
+/// What came of one request.
+enum Posted {
+    /// A job.
+    Job(String),
+    /// Another job is building the same.
+    Busy(String),
+    /// Perhaps a job. Where the server did answer, with an error of no words, it is not asked again.
+    Perhaps(Fault),
+}
+
+impl Course {
+    /// The job that a run that died had for this step, where it still counts.
+    pub(super) async fn resumed(&mut self) -> Go<Option<Job>> {
+        let Some(left) = self.dss.take_left(&self.dss.pipeline.recipes[self.id].name) else { return Ok(None) };
+        self.go_on()?;
+        match &left.job {
+            Some(job) => self.resume_job(&left, job).await,
+            None => self.resume_intent(&left).await,
+        }
+    }
+
+    async fn resume_job(&mut self, left: &LeftBehind, remote: &RemoteJob) -> Go<Option<Job>> {
+        self.say(&format!("run {} left job {}", left.run, remote.id));
+        let status = match self.calls.status(self.spec.project(), &remote.id).await {
+            Ok(status) => status,
+            Err(fault) if fault.kind == Kind::NotFound => return Ok(None),
+            Err(fault) => return Err(self.refused(&fault)),
+        };
+        let same = match status.definition().map(|def| self.spec.relation(def)) {
+            None | Some(Relation::Unclear) => left.intent.request.is_empty() || left.intent.request == self.spec.text(),
+            Some(relation) => relation == Relation::Same,
+        };
+        let job = Job { id: remote.id.clone(), joined: remote.joined, twice: None };
+        if !is_over(status.state()) {
+            return self.take_or_wait(job, same).await;
+        }
+        let took = status.base.as_ref().and_then(|base| Some(base.end_ms? - base.def.as_ref()?.initiated_ms?));
+        if status.state() == "DONE" && same && fresh(left, took) {
+            self.accepted(&job).await;
+            return Ok(Some(job));
+        }
+        Ok(None)
+    }
+
+    /// A run died while it asked for a job: there may be one.
+    async fn resume_intent(&mut self, left: &LeftBehind) -> Go<Option<Job>> {
+        self.say(&format!("run {} may have started a job; looking for it", left.run));
+        let Ok(spec) = serde_json::from_str::<Spec>(&left.intent.request) else { return Ok(None) };
+        let known: BTreeSet<String> = left.intent.known.iter().cloned().collect();
+        let found = match self.search(&spec, &known).await? {
+            Found::Jobs(found) => found,
+            Found::None if self.dss.settings.resubmit => return Ok(None),
+            Found::None => return Err(failed(FailureCode::SubmissionUnknown, "no job was found of the run that died")),
+            Found::Unclear(ids) => return Err(unclear(&ids)),
+            Found::Silence(fault) => return Err(failed(FailureCode::SubmissionUnknown, fault.to_string())),
+        };
+        let one = self.only(found, 1)?;
+        let Some(job) = one.id().map(|id| Job { id: id.to_owned(), joined: false, twice: None }) else {
+            return Ok(None);
+        };
+        let same = spec == self.spec;
+        if !one.over() {
+            return self.take_or_wait(job, same).await;
+        }
+        let took = one.end_ms.zip(one.def.as_ref().and_then(|def| def.initiated_ms)).map(|(end, begin)| end - begin);
+        if same && fresh(left, took) && one.state.as_deref() == Some("DONE") {
+            self.accepted(&job).await;
+            return Ok(Some(job));
+        }
+        Ok(None)
+    }
+
+    /// A job that goes on is this step's, or stands in its way.
+    async fn take_or_wait(&mut self, job: Job, same: bool) -> Go<Option<Job>> {
+        if same {
+            self.accepted(&job).await;
+            return Ok(Some(job));
+        }
+        self.wait_for(&job.id, "builds the same in another way").await?;
+        Ok(None)
+    }
+
+    /// A job for the step, or why DSS has none yet.
+    pub(super) async fn obtain(&mut self) -> Go<Result<Job, String>> {
+        loop {
+            let jobs = self.list().await?;
+            let same = |job: &&JobItem| !job.over() && self.spec.relation_to(job) == Relation::Same;
+            let Some(running) = jobs.iter().find(same) else {
+                return self.submit(alike(&jobs, &self.spec)).await;
+            };
+            let id = running.id().unwrap_or_default().to_owned();
+            let mine = self.dss.is_mine(running).await;
+            let policy = self.dss.settings.on_running.unwrap_or(if mine { OnRunning::Join } else { OnRunning::Wait });
+            match policy {
+                OnRunning::Fail => {
+                    return Err(failed(
+                        FailureCode::Refused,
+                        format!("job {id} builds it already (on_running = \"fail\")"),
+                    ));
+                }
+                OnRunning::Join => {
+                    let job = Job { joined: !self.dss.is_own(&id), id, twice: None };
+                    self.accepted(&job).await;
+                    return Ok(Ok(job));
+                }
+                OnRunning::Wait => self.wait_for(&id, "builds the same").await?,
+            }
+        }
+    }
+
+    /// The jobs of the project as they are now.
+    async fn list(&mut self) -> Go<std::sync::Arc<Vec<JobItem>>> {
+        let began = Instant::now();
+        let mut backoff = Backoff::new();
+        loop {
+            self.go_on()?;
+            let fault = match self.dss.jobs(self.spec.project()).await {
+                Some(Ok(jobs)) => return Ok(jobs),
+                Some(Err(fault)) => fault,
+                None => return Err(stopped("the run is over")),
+            };
+            if !fault.passing() || began.elapsed() > self.dss.settings.lost_after {
+                return Err(self.refused(&fault));
+            }
+            self.rest(backoff.next(fault.retry_after)).await?;
+        }
+    }
+
+    /// Waits for the end of a job that is not this step's.
+    async fn wait_for(&mut self, job: &str, why: &str) -> Go<()> {
+        self.say(&format!("job {job} {why}; waiting for its end"));
+        let follow = self.dss.follow(self.spec.project(), job);
+        let deadline = Instant::now() + self.dss.settings.busy_limit;
+        tokio::select! {
+            _ = follow => Ok(()),
+            rest = self.rest(deadline) => {
+                rest?;
+                Err(failed(FailureCode::Refused, format!("job {job} {why}, and has not ended in time")))
+            }
+        }
+    }
+
+    /// Asks for a job. An answer that is lost is looked for; only where no job turns up one more is asked for.
+    async fn submit(&mut self, known: BTreeSet<String>) -> Go<Result<Job, String>> {
+        let mut twice = false;
+        loop {
+            self.go_on()?;
+            let intent = Intent { request: self.spec.text(), known: known.iter().cloned().collect() };
+            if self.updates.notice(Notice::Submitting(intent)).await.is_err() {
+                return Err(stopped("the history cannot be kept"));
+            }
+            self.go_on()?;
+            let fault = match self.post().await? {
+                Posted::Job(id) => {
+                    let job = Job { id, joined: false, twice: twice.then(|| known.clone()) };
+                    self.accepted(&job).await;
+                    return Ok(Ok(job));
+                }
+                Posted::Busy(why) => return Ok(Err(why)),
+                Posted::Perhaps(fault) => fault,
+            };
+            self.say(&format!("{fault}; looking for the job"));
+            match self.search(&self.spec.clone(), &known).await? {
+                Found::Jobs(found) => {
+                    let one = self.only(found, if twice { 2 } else { 1 })?;
+                    let id = one.id().unwrap_or_default().to_owned();
+                    let job = Job { id, joined: false, twice: twice.then(|| known.clone()) };
+                    self.accepted(&job).await;
+                    return Ok(Ok(job));
+                }
+                Found::Unclear(ids) => return Err(unclear(&ids)),
+                Found::None if matches!(fault.kind, Kind::Mute | Kind::Page) => return Err(self.refused(&fault)),
+                Found::None if twice || !self.dss.settings.resubmit => {
+                    let message = format!("no job was found, and there may be one all the same: {fault}");
+                    return Err(failed(FailureCode::SubmissionUnknown, message));
+                }
+                Found::None => twice = true,
+                Found::Silence(silence) => {
+                    let message = format!("there may be a job, and DSS cannot be asked: {silence}");
+                    return Err(failed(FailureCode::SubmissionUnknown, message));
+                }
+            }
+            self.say("no job was found: asking once more");
+        }
+    }
+
+    /// Sends the request, until it was sent for certain.
+    async fn post(&mut self) -> Go<Posted> {
+        let recipe = &self.dss.pipeline.recipes[self.id];
+        let settings = &self.dss.settings;
+        let request = self.spec.request(
+            recipe.auto_update_schema.unwrap_or(settings.auto_update_schema),
+            recipe.refresh_hive_metastore.unwrap_or(settings.refresh_hive_metastore),
+        );
+        let (began, lost_after) = (Instant::now(), settings.lost_after);
+        let project = self.spec.project().to_owned();
+        let mut backoff = Backoff::new();
+        let mut kill = self.stop.clone();
+        loop {
+            let calls = self.calls.clone();
+            let answer = tokio::select! {
+                answer = calls.start(&project, &request) => answer,
+                () = reached(&mut kill, Stop::Kill) => {
+                    return Err(stopped("a job may have been started: there was no time for the answer"));
+                }
+            };
+            let fault = match answer {
+                Ok(id) => return Ok(Posted::Job(id)),
+                Err(fault) => fault,
+            };
+            match fault.kind {
+                Kind::Unreachable | Kind::TooMany if began.elapsed() < lost_after => {
+                    self.say(&format!("{fault}; trying again"));
+                    self.rest(backoff.next(fault.retry_after)).await?;
+                }
+                _ if fault.busy() => return Ok(Posted::Busy(fault.message)),
+                Kind::Cut | Kind::Gateway | Kind::Page => return Ok(Posted::Perhaps(fault)),
+                Kind::Mute if fault.status >= 500 => return Ok(Posted::Perhaps(fault)),
+                Kind::Unreachable
+                | Kind::TooMany
+                | Kind::Tls
+                | Kind::Redirect
+                | Kind::Unknown
+                | Kind::Forbidden
+                | Kind::NotFound
+                | Kind::Refused
+                | Kind::Mute
+                | Kind::Odd => return Err(self.refused(&fault)),
+            }
+        }
+    }
+
+    /// Looks for a job. Being asked to stop does not end that at once: a job that is found can be aborted.
+    async fn search(&self, spec: &Spec, known: &BTreeSet<String>) -> Go<Found> {
+        let settings = &self.dss.settings;
+        let search = Search { dss: &self.dss, calls: &self.calls, project: spec.project(), spec, known };
+        let (mut ask, mut kill) = (self.stop.clone(), self.stop.clone());
+        let unknown = || stopped("a job may have been started: its answer was lost");
+        let patience = async {
+            reached(&mut ask, Stop::Ask).await;
+            tokio::time::sleep(settings.grace).await;
+        };
+        tokio::select! {
+            found = search.run(settings.submit_grace, settings.lost_after) => Ok(found),
+            () = patience => Err(unknown()),
+            () = reached(&mut kill, Stop::Kill) => Err(unknown()),
+        }
+    }
+
+    /// The one job of those that were found. Of two for two requests the later one is aborted when it is noticed again.
+    fn only(&self, mut found: Vec<JobItem>, requests: usize) -> Go<JobItem> {
+        if found.len() > requests {
+            let ids: Vec<_> = found.iter().filter_map(JobItem::id).collect();
+            let message = format!("the answer was lost, and any of these jobs may be it: {}", ids.join(", "));
+            return Err(failed(FailureCode::SubmissionUnknown, message));
+        }
+        Ok(found.remove(0))
+    }
+}
+
+fn unclear(ids: &[String]) -> crate::engine::api::Ended {
+    let message = format!("the answer was lost, and DSS does not tell what these jobs build: {}", ids.join(", "));
+    failed(FailureCode::SubmissionUnknown, message)
+}
+
+/// Whether a job of a run that died still counts, which took `took` milliseconds until it ended. Spans are compared, not the
+/// clocks of two machines.
+fn fresh(left: &LeftBehind, took: Option<i64>) -> bool {
+    let since = Duration::try_from(clock::now().duration_since(left.at)).unwrap_or_default();
+    let took = Duration::from_millis(u64::try_from(took.unwrap_or(0)).unwrap_or(0));
+    since.saturating_sub(took) < FRESH
+}

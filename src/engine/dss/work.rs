@@ -1,0 +1,327 @@
+//! One attempt at a step on DSS, from the look for a job that is there already to the end of its job. What DSS is asked is
+//! in the files beside this one.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use crate::base::id::RecipeId;
+use crate::base::job::BuildMode;
+use crate::engine::api::{Attempt, Ended, Notice, Stop, Updates, Work};
+use crate::engine::dss::Dss;
+use crate::engine::dss::calls::{Backoff, Calls};
+use crate::engine::dss::fault::{Fault, Kind};
+use crate::engine::dss::find::{Found, Search};
+use crate::engine::dss::judge::{self, Verdict};
+use crate::engine::dss::poll::Followed;
+use crate::engine::dss::spec::Spec;
+use crate::event::{Failure, FailureCode, RemoteJob};
+use crate::pipeline::dss_wire::JobStatus;
+
+/// The work of a recipe.
+pub(super) struct DssWork {
+    pub(super) dss: Arc<Dss>,
+    pub(super) calls: Calls,
+    pub(super) id: RecipeId,
+}
+
+impl Work for DssWork {
+    fn describe(&self) -> String {
+        let spec = self.dss.spec(self.id);
+        format!("{} {} on {}", spec.kind, spec.names(), self.dss.settings.url)
+    }
+
+    fn run(&self, attempt: Attempt, updates: Updates, stop: watch::Receiver<Stop>) -> BoxFuture<'static, Ended> {
+        let course = Course {
+            dss: Arc::clone(&self.dss),
+            calls: self.calls.clone(),
+            id: self.id,
+            spec: self.dss.spec(self.id),
+            log: self.dss.state.join(&attempt.log),
+            updates,
+            stop,
+        };
+        async move { course.run().await }.boxed()
+    }
+}
+
+/// What ends an attempt early stands on the right.
+pub(super) type Go<T> = Result<T, Ended>;
+
+/// A job that a step waits for.
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    pub(super) id: String,
+    /// Whether someone else started it.
+    pub(super) joined: bool,
+    /// The jobs that there were before it was asked for twice: another one may turn up.
+    pub(super) twice: Option<BTreeSet<String>>,
+}
+
+/// How waiting for a job went.
+enum End {
+    /// The step is over.
+    Over(Ended),
+    /// The step has to begin again.
+    Again(String),
+}
+
+/// An attempt.
+pub(super) struct Course {
+    pub(super) dss: Arc<Dss>,
+    pub(super) calls: Calls,
+    pub(super) id: RecipeId,
+    pub(super) spec: Spec,
+    pub(super) log: std::path::PathBuf,
+    pub(super) updates: Updates,
+    pub(super) stop: watch::Receiver<Stop>,
+}
+
+impl Course {
+    async fn run(mut self) -> Ended {
+        match self.course().await {
+            Ok(ended) | Err(ended) => ended,
+        }
+    }
+
+    async fn course(&mut self) -> Go<Ended> {
+        let began = Instant::now();
+        let mut backoff = Backoff::new();
+        let mut job = self.resumed().await?;
+        loop {
+            let end = match job.take() {
+                Some(job) => self.follow_job(job).await?,
+                None => match self.obtain().await? {
+                    Ok(job) => self.follow_job(job).await?,
+                    Err(busy) => End::Again(busy),
+                },
+            };
+            match end {
+                End::Over(ended) => return Ok(ended),
+                End::Again(why) if began.elapsed() < self.dss.settings.busy_limit => {
+                    self.say(&format!("{why}; trying again"));
+                    self.rest(backoff.next(None)).await?;
+                }
+                End::Again(why) => return Err(failed(FailureCode::Remote, why)),
+            }
+        }
+    }
+
+    /// A line in the step's log.
+    pub(super) fn say(&self, line: &str) {
+        let line = format!("{line}\n");
+        self.updates.output(line.as_bytes());
+        let file = self.log.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| {
+            let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
+            file.write_all(line.as_bytes())
+        });
+        if let Err(error) = file {
+            tracing::warn!(%error, log = %self.log.display(), "the log cannot be written");
+        }
+    }
+
+    /// Waits, unless it is asked to stop.
+    pub(super) async fn rest(&mut self, until: Instant) -> Go<()> {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            () = sleep_until(until) => Ok(()),
+            () = reached(&mut stop, Stop::Ask) => Err(stopped("stopped before a job was started")),
+        }
+    }
+
+    /// Ends the attempt where it was asked to stop.
+    pub(super) fn go_on(&self) -> Go<()> {
+        if *self.stop.borrow() == Stop::Go { Ok(()) } else { Err(stopped("stopped before a job was started")) }
+    }
+
+    /// There is a job: it is on disk before it is waited for.
+    pub(super) async fn accepted(&self, job: &Job) {
+        if !job.joined {
+            self.dss.remember(&job.id);
+        }
+        let page = self.dss.page(self.spec.project(), &job.id);
+        self.say(&format!("{} job {}: {page}", if job.joined { "joined" } else { "is" }, job.id));
+        let remote = RemoteJob { id: job.id.clone(), page: Some(page), joined: job.joined };
+        // If nothing can be kept any more, the run asks all work to stop, and the job is aborted.
+        if self.updates.notice(Notice::Accepted(remote)).await.is_err() {
+            tracing::debug!(job = job.id, "the history is kept no longer");
+        }
+    }
+
+    async fn follow_job(&mut self, job: Job) -> Go<End> {
+        let mut follow = self.dss.follow(self.spec.project(), &job.id);
+        let mut stop = self.stop.clone();
+        let mut job = job;
+        loop {
+            let again = Instant::now() + (self.dss.settings.submit_grace / 4).max(Duration::from_millis(50));
+            tokio::select! {
+                followed = &mut follow => {
+                    if job.twice.is_some() {
+                        self.double(&job, true).await;
+                    }
+                    return self.over(followed.unwrap_or(Followed::Gone), &job).await;
+                }
+                () = reached(&mut stop, Stop::Ask) => return self.end_early(follow, &job).await,
+                () = sleep_until(again), if job.twice.is_some() => {
+                    if let Some(earlier) = self.double(&job, false).await {
+                        job = earlier;
+                        follow = self.dss.follow(self.spec.project(), &job.id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks whether the first of two requests had come through after all: then the later job is aborted and told.
+    async fn double(&self, job: &Job, over: bool) -> Option<Job> {
+        let mut known = job.twice.clone()?;
+        known.insert(job.id.clone());
+        let search = Search {
+            dss: &self.dss,
+            calls: &self.calls,
+            project: self.spec.project(),
+            spec: &self.spec,
+            known: &known,
+        };
+        let Found::Jobs(mut found) = search.run(Duration::ZERO, Duration::ZERO).await else { return None };
+        let other = found.remove(0);
+        let other_id = other.id()?.to_owned();
+        let ours = self.calls.patient(Duration::from_secs(5)).status(self.spec.project(), &job.id).await.ok();
+        let ours = ours.as_ref().and_then(|status| status.definition()).and_then(|def| def.initiated_ms);
+        let theirs = other.def.as_ref().and_then(|def| def.initiated_ms);
+        let keep_other = !over && theirs.zip(ours).is_none_or(|(theirs, ours)| theirs <= ours);
+        let (keep, end) = if keep_other { (other_id, job.id.clone()) } else { (job.id.clone(), other_id) };
+        self.say(&format!("the first request had come through too: job {end} is aborted, job {keep} goes on"));
+        tracing::warn!(kept = keep, aborted = end, "a request whose answer was lost had come through");
+        if let Err(fault) = self.calls.abort(self.spec.project(), &end).await {
+            self.say(&format!("job {end} could not be aborted: {fault}"));
+        }
+        known.insert(end);
+        let kept = Job { id: keep, joined: false, twice: Some(known) };
+        if kept.id != job.id {
+            self.accepted(&kept).await;
+        }
+        Some(kept)
+    }
+
+    /// Ends the job, and waits until DSS says that it has ended, for as long as there is time.
+    async fn end_early(&mut self, follow: tokio::sync::oneshot::Receiver<Followed>, job: &Job) -> Go<End> {
+        let page = self.dss.page(self.spec.project(), &job.id);
+        if job.joined && !self.dss.abort_joined {
+            return Err(stopped(format!("job {} goes on: it was joined, not started, by this run", job.id)));
+        }
+        let deadline = Instant::now() + self.dss.settings.grace;
+        let mut kill = self.stop.clone();
+        let calls = self.calls.patient(self.dss.settings.grace);
+        let end = async {
+            let asked = calls.abort(self.spec.project(), &job.id).await;
+            if let Err(fault) = &asked {
+                self.say(&format!("job {} could not be aborted: {fault}", job.id));
+            }
+            follow.await.unwrap_or(Followed::Gone)
+        };
+        let followed = tokio::select! {
+            followed = end => followed,
+            () = sleep_until(deadline) => return Err(late(&job.id, page)),
+            () = reached(&mut kill, Stop::Kill) => return Err(late(&job.id, page)),
+        };
+        match followed {
+            Followed::Over(status) if status.state() == "ABORTED" => {
+                self.say(&format!("job {} is aborted", job.id));
+                Err(stopped(format!("job {} was aborted", job.id)))
+            }
+            Followed::Gone => Err(stopped(format!("job {} is gone", job.id))),
+            Followed::Lost(_) => Err(late(&job.id, page)),
+            over @ Followed::Over(_) => self.over(over, job).await,
+        }
+    }
+
+    /// What the end of the job means.
+    async fn over(&self, followed: Followed, job: &Job) -> Go<End> {
+        let id = &job.id;
+        let status = match followed {
+            Followed::Over(status) => status,
+            Followed::Gone => {
+                return Err(self.page(failed(FailureCode::Lost, format!("job {id} vanished from DSS")), id));
+            }
+            Followed::Lost(fault) => {
+                return Err(self.page(failed(FailureCode::Lost, format!("job {id} may go on: {fault}")), id));
+            }
+        };
+        self.say(&format!("job {id} is {}", status.state()));
+        let strict = matches!(self.dss.mode, BuildMode::Only | BuildMode::Forced);
+        match judge::judge(&status, &self.spec, id, strict) {
+            Verdict::Busy(why) => Ok(End::Again(why)),
+            Verdict::Aborted if job.joined => Ok(End::Again(format!("job {id} was aborted by whoever started it"))),
+            Verdict::Aborted => {
+                let message = format!("job {id} was aborted on DSS, not by Kiln");
+                Err(self.page(failed(FailureCode::Lost, message), id))
+            }
+            Verdict::Ended(ended) => Ok(End::Over(self.page(self.with_tail(ended, &status, id).await, id))),
+        }
+    }
+
+    /// A failure with the last lines of the log, which DSS does not always send along.
+    async fn with_tail(&self, ended: Ended, status: &JobStatus, job: &str) -> Ended {
+        let Ended::Failed(mut failure) = ended else { return ended };
+        if failure.tail.is_empty() && status.state() == "FAILED" {
+            let log = self.calls.patient(Duration::from_secs(5)).log(self.spec.project(), job, None).await;
+            failure.tail = log.map(|log| judge::tail(&log)).unwrap_or_default();
+        }
+        failure.tail.iter().for_each(|line| self.say(line));
+        self.say(&failure.message);
+        Ended::Failed(failure)
+    }
+
+    fn page(&self, ended: Ended, job: &str) -> Ended {
+        let page = Some(self.dss.page(self.spec.project(), job));
+        match ended {
+            Ended::Failed(failure) => Ended::Failed(Failure { page, ..failure }),
+            Ended::Staged(_) | Ended::Leaked(..) | Ended::Built(_) | Ended::Current(_) | Ended::Stopped(_) => ended,
+        }
+    }
+
+    /// A call that went wrong, as the end of the attempt.
+    pub(super) fn refused(&self, fault: &Fault) -> Ended {
+        let code = match fault.kind {
+            Kind::Unreachable | Kind::Cut | Kind::Gateway | Kind::TooMany => FailureCode::Lost,
+            Kind::Tls
+            | Kind::Page
+            | Kind::Redirect
+            | Kind::Unknown
+            | Kind::Forbidden
+            | Kind::NotFound
+            | Kind::Refused
+            | Kind::Mute
+            | Kind::Odd => FailureCode::Refused,
+        };
+        failed(code, fault.to_string())
+    }
+}
+
+pub(super) fn failed(code: FailureCode, message: impl Into<String>) -> Ended {
+    Ended::Failed(Failure::new(code, message))
+}
+
+pub(super) fn stopped(message: impl Into<String>) -> Ended {
+    Ended::Stopped(Failure::new(FailureCode::Stopped, message))
+}
+
+/// There is no more time to wait for the end of a job.
+fn late(job: &str, page: String) -> Ended {
+    let failure = Failure::new(FailureCode::Stopped, format!("job {job} still ends on DSS: {page}"));
+    Ended::Stopped(Failure { page: Some(page), ..failure })
+}
+
+/// Waits until work is asked to stop as urgently as that.
+pub(super) async fn reached(stop: &mut watch::Receiver<Stop>, level: Stop) {
+    if stop.wait_for(|stop| *stop >= level).await.is_err() {
+        std::future::pending::<()>().await; // the run that could ask has gone
+    }
+}

@@ -1,0 +1,107 @@
+//! Kiln is killed while it builds on a DSS server, and goes on: each step has one job.
+
+use std::os::unix::process::ExitStatusExt;
+
+use crate::dss::{ONE, is_list, is_status, project};
+use crate::dss_server::{Asked, Fault, Server};
+use crate::support::Project;
+
+const LAYERS: &str = r#"
+[dataset.a]
+inputs = []
+[dataset.b]
+inputs = []
+[dataset.c]
+inputs = ["a", "b"]
+[dataset.d]
+inputs = ["a"]
+[dataset.e]
+inputs = ["c", "d"]
+"#;
+
+/// Starts a run, and kills it once something holds of the server.
+fn killed(project: &Project, server: &Server, when: impl Fn(&crate::dss_server::State) -> bool) {
+    let mut child = project.start(&["run", "--engine", "prod"]);
+    server.wait(when);
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+}
+
+#[track_caller]
+fn goes_on(project: &Project, server: &Server, case: &str) {
+    let said = project.kiln(&["run", "--engine", "prod"]);
+    assert_eq!(said.code, 0, "{case}: {said:?}");
+    let jobs = server.jobs_per_step();
+    assert!(jobs.values().all(|jobs| *jobs == 1), "{case}: {jobs:?} {said:?}");
+}
+
+#[test]
+fn a_kill_between_intent_request_and_answer_makes_no_second_job() {
+    type Concerns = fn(&Asked) -> bool;
+    let points: [(&str, Concerns, Fault); 6] = [
+        ("before the intent", is_list, Fault::Held),
+        ("behind the intent, before the request is done", Asked::is_start, Fault::Held),
+        ("behind the request, before the answer", Asked::is_start, Fault::Silent),
+        ("in the middle of the answer, and DSS cannot be asked", Asked::is_start, Fault::Silent),
+        ("while the job runs", |asked| asked.path.contains("/running/"), Fault::Held),
+        ("when the job has ended", is_status, Fault::Silent),
+    ];
+    for (name, concerns, fault) in points {
+        for bare in [false, true] {
+            let server = Server::start();
+            server.with(|state| state.bare = bare);
+            server.fault(concerns, fault.clone());
+            let project = project(&server, "", ONE);
+            killed(&project, &server, |state| state.silent() > 0);
+            if name.contains("cannot be asked") {
+                (0..3).for_each(|_| server.fault(is_list, Fault::Answer(502, "", String::new())));
+            }
+            goes_on(&project, &server, name);
+            assert_eq!(server.jobs_per_step().len(), 1, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_kill_at_any_request_makes_no_second_job() {
+    let whole = {
+        let server = Server::start();
+        goes_on(&project(&server, "", LAYERS), &server, "undisturbed");
+        server.count(|_| true)
+    };
+    for n in 1..whole {
+        let server = Server::start();
+        let project = project(&server, "", LAYERS);
+        killed(&project, &server, |state| state.asked.len() >= n);
+        goes_on(&project, &server, &format!("killed at request {n} of {whole}"));
+        assert_eq!(server.jobs_per_step().len(), 5);
+    }
+}
+
+#[test]
+fn the_run_after_that_asks_for_new_jobs() {
+    let server = Server::start();
+    server.fault(is_status, Fault::Silent);
+    let project = project(&server, "", LAYERS);
+    killed(&project, &server, |state| state.silent() > 0);
+    goes_on(&project, &server, "killed once");
+    project.expect(0, &["run", "--engine", "prod"]);
+    assert!(server.jobs_per_step().values().all(|jobs| *jobs == 2), "{:?}", server.jobs_per_step());
+}
+
+#[test]
+fn a_job_that_was_left_and_builds_in_another_way_is_waited_for() {
+    let server = Server::start();
+    server.with(|state| state.looks = None);
+    let project = project(&server, "", ONE);
+    killed(&project, &server, |state| state.asked.iter().any(|asked| asked.path.contains("/running/")));
+    server.with(|state| state.jobs[0].looks = Some(3));
+    server.with(|state| state.looks = Some(1));
+    project.expect(0, &["run", "--engine", "prod", "--mode", "forced"]);
+    let kinds: Vec<_> =
+        server.with(|state| state.jobs.iter().map(|job| (job.kind.clone(), job.state.clone())).collect());
+    let done = |kind: &str| (kind.to_owned(), "DONE".to_owned());
+    assert_eq!(kinds, [done("RECURSIVE_BUILD"), done("NON_RECURSIVE_FORCED_BUILD")]);
+    let log = project.expect(0, &["jobs", "log", "last"]);
+    assert!(log.out.contains("builds the same in another way"), "{}", log.out);
+}

@@ -1,0 +1,450 @@
+//! A server that speaks as DSS does, on the loopback, and breaks as it is told to. Its answers are literal JSON, and its
+//! record of what was asked is the truth that tests hold Kiln against.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+
+use serde_json::{Value, json};
+
+/// What is done to a request instead of answering it as it should be.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// The connection is closed, and nothing is done.
+    CutBefore,
+    /// It is done, and half of the answer is sent.
+    CutMiddle,
+    /// It is done, and the connection is closed.
+    CutAfter,
+    /// It is not done, and no answer comes until the client goes away.
+    Held,
+    /// It is done, and no answer comes until the client goes away.
+    Silent,
+    /// It is done, and the answer comes a byte at a time, each once the one before was taken.
+    Drip,
+    /// It is not done; this is the answer: status, further header lines, body.
+    Answer(u16, &'static str, String),
+    /// It is done, and this is the answer.
+    DoneAnswer(u16, String),
+}
+
+/// Which requests a fault is for.
+type Concerns = fn(&Asked) -> bool;
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Asked {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+
+    pub(crate) fn is_start(&self) -> bool {
+        self.method == "POST" && self.path.ends_with("/jobs/")
+    }
+}
+
+/// A job of the server.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) outputs: Value,
+    pub(crate) state: String,
+    pub(crate) by: String,
+    pub(crate) initiated: i64,
+    /// After how many looks at it it ends; none for not before it is told to.
+    pub(crate) looks: Option<u32>,
+    pub(crate) removed: bool,
+}
+
+impl Job {
+    /// The ids of its outputs, joined by `+`.
+    pub(crate) fn key(&self) -> String {
+        let outputs = self.outputs.as_array().unwrap();
+        outputs.iter().map(|output| output["id"].as_str().unwrap()).collect::<Vec<_>>().join("+")
+    }
+}
+
+/// How a job of these outputs ends.
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    /// DONE, with an activity for its outputs and for these.
+    Built(Vec<&'static str>),
+    /// DONE, with nothing run.
+    Nothing,
+    /// FAILED with this message.
+    Failed(&'static str),
+    /// FAILED with this message so many times, then built.
+    Busy(u32),
+    /// ABORTED, by nobody here.
+    Aborted,
+}
+
+pub(crate) struct State {
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) asked: Vec<Asked>,
+    /// Faults by what they concern; each is used once, in order.
+    faults: Vec<(Concerns, Fault)>,
+    ends: BTreeMap<String, End>,
+    /// After how many looks jobs end.
+    pub(crate) looks: Option<u32>,
+    /// Whether it has the list of running jobs.
+    pub(crate) has_running: bool,
+    /// Whether jobs are listed in an order that tells nothing.
+    pub(crate) shuffled: bool,
+    /// What is left out of the lines of lists: `def`, or nothing.
+    pub(crate) bare: bool,
+    /// The server's clock, in milliseconds.
+    pub(crate) clock: i64,
+    pub(crate) me: &'static str,
+    /// Other paths and their answers.
+    pub(crate) pages: BTreeMap<String, String>,
+    /// How many requests wait for an answer that will not come.
+    silent: usize,
+}
+
+/// The server. It goes on until the process ends.
+pub(crate) struct Server {
+    pub(crate) port: u16,
+    shared: Arc<(Mutex<State>, Condvar)>,
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let state = State {
+            jobs: Vec::new(),
+            asked: Vec::new(),
+            faults: Vec::new(),
+            ends: BTreeMap::new(),
+            looks: Some(2),
+            has_running: true,
+            shuffled: false,
+            bare: false,
+            clock: 1_700_000_000_000,
+            me: "kiln-key",
+            pages: BTreeMap::new(),
+            silent: 0,
+        };
+        let shared = Arc::new((Mutex::new(state), Condvar::new()));
+        let server = Self { port, shared: Arc::clone(&shared) };
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = Arc::clone(&shared);
+                std::thread::spawn(move || connection(stream, &shared));
+            }
+        });
+        server
+    }
+
+    pub(crate) fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = change(&mut self.shared.0.lock().unwrap());
+        self.shared.1.notify_all();
+        result
+    }
+
+    /// The next request that `concerns` holds for is broken so.
+    pub(crate) fn fault(&self, concerns: Concerns, fault: Fault) {
+        self.with(|state| state.faults.push((concerns, fault)));
+    }
+
+    /// Jobs for this output end so.
+    pub(crate) fn end(&self, output: &str, end: End) {
+        self.with(|state| state.ends.insert(output.to_owned(), end));
+    }
+
+    /// A job that is there before.
+    pub(crate) fn job(&self, id: &str, kind: &str, output: &str, state: &str, by: &str) {
+        self.with(|server| {
+            server.clock += 1_000;
+            let (outputs, looks) = (json!([{ "type": "DATASET", "id": output, "projectKey": "P" }]), None);
+            let (id, kind, state, by) = (id.to_owned(), kind.to_owned(), state.to_owned(), by.to_owned());
+            let initiated = server.clock;
+            server.jobs.push(Job { id, kind, outputs, state, by, initiated, looks, removed: false });
+        });
+    }
+
+    /// Waits until something holds; it is looked at after each request.
+    #[track_caller]
+    pub(crate) fn wait(&self, holds: impl Fn(&State) -> bool) {
+        let state = self.shared.0.lock().unwrap();
+        drop(self.shared.1.wait_while(state, |state| !holds(state)).unwrap());
+    }
+
+    /// How many jobs there were for each set of outputs.
+    pub(crate) fn jobs_per_step(&self) -> BTreeMap<String, usize> {
+        self.with(|state| {
+            let mut count = BTreeMap::new();
+            for job in &state.jobs {
+                *count.entry(job.key()).or_default() += 1;
+            }
+            count
+        })
+    }
+
+    pub(crate) fn count(&self, concerns: impl Fn(&Asked) -> bool) -> usize {
+        self.with(|state| state.asked.iter().filter(|asked| concerns(asked)).count())
+    }
+}
+
+impl State {
+    /// How many answers are held back for ever.
+    pub(crate) fn silent(&self) -> usize {
+        self.silent
+    }
+
+    fn handle(&mut self, asked: &Asked) -> (u16, String) {
+        let path = asked.path.split('?').next().unwrap().trim_start_matches("/public/api");
+        if let Some(page) = self.pages.get(path) {
+            return (200, page.clone());
+        }
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        match (asked.method.as_str(), parts.as_slice()) {
+            ("GET", ["auth", "info"]) => (200, format!(r#"{{"authIdentifier":"{}"}}"#, self.me)),
+            ("POST", ["projects", project, "jobs"]) => self.start(project, &asked.body),
+            ("GET", ["projects", _, "jobs"]) => (200, self.list(false)),
+            ("GET", ["projects", _, "jobs", "running"]) if self.has_running => (200, self.list(true)),
+            ("GET", ["projects", _, "jobs", id]) => self.status(id),
+            ("GET", ["projects", _, "jobs", id, "log"]) => self.log(id),
+            ("POST", ["projects", _, "jobs", id, "abort"]) => self.abort(id),
+            _ => not_found(path),
+        }
+    }
+
+    fn start(&mut self, project: &str, body: &str) -> (u16, String) {
+        let body: Value = serde_json::from_str(body).unwrap();
+        self.clock += 1_000;
+        let mut outputs = body["outputs"].clone();
+        for output in outputs.as_array_mut().unwrap() {
+            if output["projectKey"].is_null() {
+                output["projectKey"] = json!(project);
+            }
+        }
+        let id = format!("Build_{}_NP_2026-11-24T02-00-00.{:03}", outputs[0]["id"].as_str().unwrap(), self.jobs.len());
+        let kind = body["type"].as_str().unwrap().to_owned();
+        let by = format!("API ({})", self.me);
+        let initiated = self.clock;
+        let state = "RUNNING".to_owned();
+        self.jobs.push(Job { id: id.clone(), kind, outputs, state, by, initiated, looks: self.looks, removed: false });
+        (200, format!(r#"{{"id":"{id}","extra":[1,2]}}"#))
+    }
+
+    fn look(&mut self, i: usize) {
+        let job = &mut self.jobs[i];
+        if job.state != "RUNNING" {
+            return;
+        }
+        match job.looks {
+            None => {}
+            Some(0) => self.finish(i),
+            Some(n) => job.looks = Some(n - 1),
+        }
+    }
+
+    pub(crate) fn finish(&mut self, i: usize) {
+        let key = self.jobs[i].key();
+        let state = match self.ends.get_mut(&key) {
+            Some(End::Failed(_)) => "FAILED",
+            Some(End::Busy(n)) if *n > 0 => "FAILED",
+            Some(End::Aborted) => "ABORTED",
+            Some(End::Built(_) | End::Nothing | End::Busy(_)) | None => "DONE",
+        };
+        self.jobs[i].state = state.to_owned();
+    }
+
+    fn def(&self, job: &Job) -> Value {
+        let outputs = job.outputs.as_array().unwrap().iter().map(|output| match output["type"].as_str() {
+            Some("MANAGED_FOLDER") => {
+                json!({ "type": "MANAGED_FOLDER", "targetManagedFolderProjectKey": output["projectKey"],
+                "targetManagedFolder": output["id"], "targetPartition": output["partition"].as_str().unwrap_or("NP") })
+            }
+            Some("SAVED_MODEL") => json!({ "type": "SAVED_MODEL", "savedModelId": output["id"] }),
+            _ => json!({ "type": "DATASET", "targetDatasetProjectKey": output["projectKey"],
+                "targetDataset": output["id"], "targetPartition": output["partition"].as_str().unwrap_or("NP") }),
+        });
+        json!({ "id": job.id, "type": job.kind, "projectKey": "P", "initiator": job.by, "triggeredFrom": "API",
+            "initiationTimestamp": job.initiated, "outputs": outputs.collect::<Vec<_>>() })
+    }
+
+    fn list(&mut self, running: bool) -> String {
+        (0..self.jobs.len()).for_each(|i| self.look(i));
+        let jobs = self.jobs.iter().filter(|job| !job.removed && (!running || job.state == "RUNNING"));
+        let mut lines: Vec<Value> = jobs
+            .rev()
+            .map(|job| {
+                if running || self.bare {
+                    return json!({ "jobId": job.id, "projectKey": "P", "state": job.state });
+                }
+                json!({ "def": self.def(job), "state": job.state, "stableState": job.state != "RUNNING",
+                    "startTime": job.initiated, "endTime": 0, "warningsCount": 0 })
+            })
+            .collect();
+        if self.shuffled {
+            lines.sort_by_key(|line| line.to_string().bytes().map(u32::from).sum::<u32>() % 97);
+        }
+        Value::Array(lines).to_string()
+    }
+
+    fn status(&mut self, id: &str) -> (u16, String) {
+        let Some(i) = self.jobs.iter().position(|job| job.id == id && !job.removed) else {
+            return not_found(id);
+        };
+        self.look(i);
+        let job = self.jobs[i].clone();
+        let key = job.key();
+        let mut activities = serde_json::Map::new();
+        let mut error = Value::Null;
+        let targets = |ids: &[&str]| {
+            ids.iter().map(|id| json!({ "type": "DATASET", "id": format!("P.{id}") })).collect::<Vec<_>>()
+        };
+        let ours: Vec<&str> = key.split('+').collect();
+        match (job.state.as_str(), self.ends.get_mut(&key)) {
+            ("DONE", Some(End::Nothing)) => {}
+            ("DONE", Some(End::Built(also))) => {
+                activities.insert(format!("py_{key}_NP"), json!({ "state": "DONE", "targets": targets(&ours) }));
+                for id in also.iter() {
+                    activities.insert(format!("py_{id}_NP"), json!({ "state": "DONE", "targets": targets(&[id]) }));
+                }
+            }
+            ("FAILED", Some(End::Failed(message))) => {
+                let failure = json!({ "errorType": "E", "message": message });
+                activities.insert(
+                    format!("py_{key}_NP"),
+                    json!({ "state": "FAILED", "firstFailure": failure, "targets": targets(&ours) }),
+                );
+            }
+            ("FAILED", Some(End::Busy(n))) => {
+                *n = n.saturating_sub(1);
+                error = json!({ "message": format!("Dataset P.{key} is already being built by another job") });
+            }
+            _ => {
+                activities.insert(format!("py_{key}_NP"), json!({ "state": job.state, "targets": targets(&ours) }));
+            }
+        }
+        let total = activities.len();
+        let tail =
+            json!({ "totalLines": 2, "lines": ["[INFO] start {\"jobTicketSecret\":\"t1cket\"}", "[ERROR] it broke"] });
+        let base = json!({ "def": self.def(&job), "state": job.state, "activities": activities, "jobStartTime": job.initiated });
+        (
+            200,
+            json!({ "baseStatus": base, "globalState": { "total": total }, "error": error, "logTail": tail })
+                .to_string(),
+        )
+    }
+
+    fn log(&self, id: &str) -> (u16, String) {
+        match self.jobs.iter().find(|job| job.id == id) {
+            Some(job) => {
+                (200, format!("[INFO] log of {}\nticket \"jobTicketSecret\":\"t1cket\"\n[INFO] end\n", job.id))
+            }
+            None => not_found(id),
+        }
+    }
+
+    fn abort(&mut self, id: &str) -> (u16, String) {
+        match self.jobs.iter_mut().find(|job| job.id == id) {
+            Some(job) => {
+                if job.state == "RUNNING" {
+                    job.state = "ABORTED".to_owned();
+                }
+                (200, r#"{"msg":"abort requested"}"#.to_owned())
+            }
+            None => not_found(id),
+        }
+    }
+}
+
+fn not_found(what: &str) -> (u16, String) {
+    let body = json!({ "errorType": "com.dataiku.dip.server.controllers.NotFoundException", "message": format!("not found: {what}") });
+    (404, body.to_string())
+}
+
+fn connection(mut stream: TcpStream, shared: &(Mutex<State>, Condvar)) {
+    stream.set_nodelay(true).unwrap();
+    while let Some(asked) = request(&mut stream) {
+        let (answer, fault) = {
+            let mut state = shared.0.lock().unwrap();
+            state.asked.push(asked.clone());
+            let fault =
+                state.faults.iter().position(|(concerns, _)| concerns(&asked)).map(|i| state.faults.remove(i).1);
+            let done = match &fault {
+                Some(Fault::CutBefore | Fault::Held) => (0, String::new()),
+                Some(Fault::Answer(status, _, body)) => (*status, body.clone()),
+                Some(Fault::DoneAnswer(status, body)) => {
+                    state.handle(&asked);
+                    (*status, body.clone())
+                }
+                Some(Fault::CutMiddle | Fault::CutAfter | Fault::Silent | Fault::Drip) | None => state.handle(&asked),
+            };
+            state.silent += usize::from(matches!(fault, Some(Fault::Silent | Fault::Held)));
+            (done, fault)
+        };
+        shared.1.notify_all();
+        let header = if let Some(Fault::Answer(_, header, _)) = &fault { *header } else { "" };
+        if !send(&mut stream, answer, header, fault.as_ref()) {
+            drop(stream.shutdown(Shutdown::Both));
+            return;
+        }
+    }
+}
+
+/// Sends an answer; whether the connection goes on.
+fn send(stream: &mut TcpStream, (status, body): (u16, String), header: &str, fault: Option<&Fault>) -> bool {
+    let head = format!(
+        "HTTP/1.1 {status} X\r\nContent-Type: application/json;charset=utf-8\r\nDSS-Version: 15.2.0\r\n{header}Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let answer = format!("{head}{body}").into_bytes();
+    match fault {
+        Some(Fault::CutBefore | Fault::CutAfter) => false,
+        Some(Fault::CutMiddle) => {
+            drop(stream.write_all(&answer[..head.len() + body.len() / 2]));
+            false
+        }
+        Some(Fault::Silent | Fault::Held) => {
+            // Until the client has had enough.
+            drop(stream.read(&mut [0; 1]));
+            false
+        }
+        Some(Fault::Drip) => answer.iter().all(|byte| stream.write_all(&[*byte]).and_then(|()| stream.flush()).is_ok()),
+        Some(Fault::Answer(..) | Fault::DoneAnswer(..)) | None => stream.write_all(&answer).is_ok(),
+    }
+}
+
+fn request(stream: &mut TcpStream) -> Option<Asked> {
+    let mut bytes = Vec::new();
+    let end = loop {
+        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            break end;
+        }
+        let mut buffer = [0; 4096];
+        let n = stream.read(&mut buffer).ok().filter(|n| *n > 0)?;
+        bytes.extend_from_slice(&buffer[..n]);
+    };
+    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+    let mut words = head.lines().next()?.split(' ');
+    let mut asked = Asked {
+        method: words.next()?.to_owned(),
+        path: words.next()?.to_owned(),
+        head: head.clone(),
+        body: String::new(),
+    };
+    let length: usize = asked.header("content-length").map_or(0, |length| length.parse().unwrap());
+    while bytes.len() < end + 4 + length {
+        let mut buffer = [0; 4096];
+        let n = stream.read(&mut buffer).ok().filter(|n| *n > 0)?;
+        bytes.extend_from_slice(&buffer[..n]);
+    }
+    asked.body = String::from_utf8(bytes[end + 4..end + 4 + length].to_vec()).unwrap();
+    Some(asked)
+}
