@@ -41,7 +41,7 @@ fn a_run_of_the_command_line_is_a_job_and_the_other_way_round() {
     assert!(said.err.contains(&format!("process {}", server.pid())), "{}", said.err);
     go(&project.path("held.go"));
     assert_eq!(server.wait(&held), "DONE");
-    project.expect(0, &["run", "orders"]);
+    project.expect(0, &["run", "--wait", "orders"]);
 }
 
 #[test]
