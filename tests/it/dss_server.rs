@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::{Value, json};
@@ -120,6 +120,18 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Self {
+        Self::with_streams(connection)
+    }
+
+    /// A server that speaks TLS with this certificate.
+    pub(crate) fn with_tls(config: Arc<rustls::ServerConfig>) -> Self {
+        Self::with_streams(move |stream, shared| {
+            let session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            connection(rustls::StreamOwned::new(session, stream), shared);
+        })
+    }
+
+    fn with_streams(serve: impl Fn(TcpStream, &(Mutex<State>, Condvar)) + Clone + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = State {
@@ -140,8 +152,9 @@ impl Server {
         let server = Self { port, shared: Arc::clone(&shared) };
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let shared = Arc::clone(&shared);
-                std::thread::spawn(move || connection(stream, &shared));
+                stream.set_nodelay(true).unwrap();
+                let (shared, serve) = (Arc::clone(&shared), serve.clone());
+                std::thread::spawn(move || serve(stream, &shared));
             }
         });
         server
@@ -369,8 +382,7 @@ fn not_found(what: &str) -> (u16, String) {
     (404, body.to_string())
 }
 
-fn connection(mut stream: TcpStream, shared: &(Mutex<State>, Condvar)) {
-    stream.set_nodelay(true).unwrap();
+fn connection(mut stream: impl Read + Write, shared: &(Mutex<State>, Condvar)) {
     while let Some(asked) = request(&mut stream) {
         let (answer, fault) = {
             let mut state = shared.0.lock().unwrap();
@@ -392,14 +404,13 @@ fn connection(mut stream: TcpStream, shared: &(Mutex<State>, Condvar)) {
         shared.1.notify_all();
         let header = if let Some(Fault::Answer(_, header, _)) = &fault { *header } else { "" };
         if !send(&mut stream, answer, header, fault.as_ref()) {
-            drop(stream.shutdown(Shutdown::Both));
-            return;
+            return; // with the stream, which ends the connection
         }
     }
 }
 
 /// Sends an answer; whether the connection goes on.
-fn send(stream: &mut TcpStream, (status, body): (u16, String), header: &str, fault: Option<&Fault>) -> bool {
+fn send(stream: &mut (impl Read + Write), (status, body): (u16, String), header: &str, fault: Option<&Fault>) -> bool {
     let head = format!(
         "HTTP/1.1 {status} X\r\nContent-Type: application/json;charset=utf-8\r\nDSS-Version: 15.2.0\r\n{header}Content-Length: {}\r\n\r\n",
         body.len()
@@ -417,11 +428,13 @@ fn send(stream: &mut TcpStream, (status, body): (u16, String), header: &str, fau
             false
         }
         Some(Fault::Drip) => answer.iter().all(|byte| stream.write_all(&[*byte]).and_then(|()| stream.flush()).is_ok()),
-        Some(Fault::Answer(..) | Fault::DoneAnswer(..)) | None => stream.write_all(&answer).is_ok(),
+        Some(Fault::Answer(..) | Fault::DoneAnswer(..)) | None => {
+            stream.write_all(&answer).and_then(|()| stream.flush()).is_ok()
+        }
     }
 }
 
-fn request(stream: &mut TcpStream) -> Option<Asked> {
+fn request(stream: &mut (impl Read + Write)) -> Option<Asked> {
     let mut bytes = Vec::new();
     let end = loop {
         if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {

@@ -16,6 +16,7 @@ mod dss_crash;
 mod dss_jobs;
 mod dss_server;
 mod dss_storm;
+mod dss_tls;
 mod edges;
 mod environment;
 mod failed;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Certificate, Client, ClientBuilder};
 
 use crate::engine::dss::settings::{Auth, Settings};
+use crate::engine::dss::tls;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -37,6 +38,8 @@ pub(super) struct Response {
     pub(super) status: u16,
     /// `Retry-After`
     pub(super) retry_after: Option<String>,
+    /// `Date`: the server's clock.
+    pub(super) date: Option<String>,
     /// Where a redirect leads that was not followed.
     pub(super) location: Option<String>,
     /// The body.
@@ -97,6 +100,7 @@ impl Http {
         let mut response = Response {
             status: answer.status().as_u16(),
             retry_after: header(RETRY_AFTER),
+            date: header(DATE),
             location: header(LOCATION),
             body: Vec::new(),
         };
@@ -176,10 +180,14 @@ fn failed(error: &reqwest::Error) -> SendError {
         return SendError::NotSent(text);
     }
     if !error.is_connect() {
-        return SendError::Cut(text);
+        // Bytes of TLS are no answer in HTTP.
+        let mute = text.contains("invalid HTTP version") && error.url().is_some_and(|url| url.scheme() == "http");
+        return if mute { SendError::Tls(tls::NO_HTTP.to_owned()) } else { SendError::Cut(text) };
     }
-    let tls = ["certificate", "TLS", "tls", "corrupt message", "HandshakeFailure", "handshake"];
-    if tls.iter().any(|word| text.contains(word)) { SendError::Tls(text) } else { SendError::NotSent(text) }
+    match tls::words(error) {
+        Some(words) => SendError::Tls(words),
+        None => SendError::NotSent(text),
+    }
 }
 
 /// An error with its causes, less the address, which may be long.

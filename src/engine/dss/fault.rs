@@ -106,7 +106,7 @@ impl From<SendError> for Fault {
 
 /// The body of an answer that means success, or what is wrong with it.
 pub(super) fn judge(response: Response) -> Result<Vec<u8>, Fault> {
-    let Response { status, retry_after, location, body } = response;
+    let Response { status, retry_after, date, location, body } = response;
     let page = looks_like_page(&body);
     if (200..300).contains(&status) && !page {
         return Ok(body);
@@ -126,7 +126,7 @@ pub(super) fn judge(response: Response) -> Result<Vec<u8>, Fault> {
         _ => Kind::Mute,
     };
     let message = words.or(location).unwrap_or_else(|| said(&body, page));
-    let retry_after = retry_after.as_deref().and_then(wait);
+    let retry_after = retry_after.as_deref().and_then(|text| wait(text, date.as_deref()));
     Err(Fault { kind, status, message: one_line(&message, SHOWN), retry_after })
 }
 
@@ -145,10 +145,21 @@ fn looks_like_page(body: &[u8]) -> bool {
     start.is_some_and(|start| body[start] == b'<')
 }
 
-/// `Retry-After` in seconds; dates are not read, since clocks differ. Five minutes at most.
-fn wait(text: &str) -> Option<Duration> {
-    let seconds: u64 = text.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds.min(300)))
+/// `Retry-After`, in seconds or as a date, which is held against the server's own `Date`, since clocks differ. Five minutes
+/// at most.
+fn wait(text: &str, date: Option<&str>) -> Option<Duration> {
+    let seconds = text.trim().parse().ok().or_else(|| {
+        let until = moment(text)?;
+        let now = date.and_then(moment).unwrap_or_else(crate::clock::now);
+        u64::try_from(until.duration_since(now).as_secs().max(0)).ok()
+    });
+    Some(Duration::from_secs(seconds?.min(300)))
+}
+
+/// A date of HTTP: `Tue, 24 Nov 2026 02:00:00 GMT`
+fn moment(text: &str) -> Option<jiff::Timestamp> {
+    let zoned = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text.trim());
+    zoned.ok()
 }
 
 impl fmt::Display for Fault {
@@ -156,10 +167,7 @@ impl fmt::Display for Fault {
         let Self { kind, status, message, retry_after } = self;
         match kind {
             Kind::Unreachable => write!(f, "DSS cannot be reached: {message}"),
-            Kind::Tls => write!(
-                f,
-                "the connection to DSS is not safe: {message}; `ca_file` names a certificate authority to trust"
-            ),
+            Kind::Tls => write!(f, "the connection to DSS is not safe: {message}"),
             Kind::Cut => write!(f, "the answer of DSS was lost: {message}"),
             Kind::Gateway => write!(f, "a gateway answered for DSS: {status}"),
             Kind::Page => write!(f, "a web page came in place of an answer of DSS, perhaps a login: check `url`"),
@@ -222,6 +230,31 @@ mod tests {
             let fault = fault(status, body);
             assert_eq!((fault.kind, fault.to_string().as_str()), (kind, text));
         }
+    }
+
+    #[test]
+    fn a_server_says_when_it_wants_to_be_asked_again() {
+        let date = Some("Tue, 24 Nov 2026 02:00:00 GMT");
+        for (text, seconds) in [
+            ("7", Some(7)),
+            (" 100000 ", Some(300)),
+            ("Tue, 24 Nov 2026 02:00:30 GMT", Some(30)),
+            ("Tue, 24 Nov 2026 01:59:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            assert_eq!(wait(text, date), seconds.map(Duration::from_secs), "{text}");
+        }
+        let in_the_past = wait("Tue, 24 Nov 2020 02:00:00 GMT", None);
+        assert_eq!(in_the_past, Some(Duration::ZERO), "without a date of the server our clock has to do");
+        let response = Response {
+            status: 503,
+            retry_after: Some("Tue, 24 Nov 2026 02:00:09 GMT".to_owned()),
+            date: date.map(str::to_owned),
+            ..Response::default()
+        };
+        let fault = judge(response).unwrap_err();
+        assert_eq!(fault.to_string(), "a gateway answered for DSS: 503; it wants to be asked again in 9s");
     }
 
     #[test]

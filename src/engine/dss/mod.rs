@@ -15,6 +15,7 @@ pub mod remote;
 mod settings;
 mod spec;
 mod submit;
+mod tls;
 mod work;
 
 use std::collections::{BTreeSet, HashMap};
@@ -112,6 +113,9 @@ impl Dss {
             let http = Http::new(&self.settings).map_err(|message| {
                 Problem::new("engine", format!("the engine `{}` cannot be used: {message}", self.settings.name))
             })?;
+            if self.settings.insecure_tls {
+                tracing::warn!("{}", self.insecure());
+            }
             Ok(Calls {
                 transport: Arc::new(http),
                 mask: Mask::new(auth.secret()),
@@ -120,6 +124,10 @@ impl Dss {
             })
         });
         made.as_ref().map_err(Clone::clone)
+    }
+
+    fn insecure(&self) -> String {
+        format!("[engine.{}] accepts any certificate: anyone on the way can read the key", self.settings.name)
     }
 
     /// What a recipe is asked for as.
@@ -191,8 +199,9 @@ impl Engine for DssEngine {
         let mut problems = Vec::new();
         let name = &self.dss.settings.name;
         if self.dss.settings.insecure_tls {
-            let message = format!("[engine.{name}] accepts any certificate: anyone on the way can read the key");
-            problems.push(Problem::new("insecure-tls", message).help("name the authority with `ca_file`").warn());
+            problems.push(
+                Problem::new("insecure-tls", self.dss.insecure()).help("name the authority with `ca_file`").warn(),
+            );
         }
         for node in self.dss.pipeline.nodes.values().filter(|node| node.kind != Kind::Dataset && node.id.is_none()) {
             let kind = node.kind.word();
