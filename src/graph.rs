@@ -87,7 +87,7 @@ fn petgraph_of(needs: &DenseMap<RecipeId, Vec<RecipeId>>) -> DiGraph<(), (), u32
 }
 
 /// Of longer cycles only so many edges are shown.
-const EDGES: usize = 10;
+const EDGES: usize = 6;
 
 /// The mistake for a tangle of steps: a shortest cycle through its first step, with every edge labelled.
 fn cycle(pipeline: &Pipeline, needs: &DenseMap<RecipeId, Vec<RecipeId>>, knot: &[NodeIndex<u32>]) -> Problem {

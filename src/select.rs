@@ -158,7 +158,11 @@ impl Selector<'_> {
             },
             None => {
                 let help = did_you_mean(name, self.pipeline.names.keys().map(String::as_str));
-                let help = help.unwrap_or_else(|| "`kiln list` shows what there is".to_owned());
+                let help = match help {
+                    Some(help) => help,
+                    None if name.trim().is_empty() => "targets are NAME, +NAME, NAME+ and tag:TAG".to_owned(),
+                    None => "`kiln list` shows what there is".to_owned(),
+                };
                 Err(SelectError::Target { message: format!("unknown target `{text}`"), help })
             }
         }

@@ -1,7 +1,7 @@
 //! Reads a pipeline file, checks it, and orders its steps. Does not know how the file was found.
 
 use std::fs;
-use std::io::Read;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -90,7 +90,12 @@ fn follows(form: &Problems) -> &'static [&'static str] {
 fn text(path: &Path) -> Result<Source, Fail> {
     let name = path.display().to_string();
     let cannot = |error: std::io::Error| {
-        Fail::Usage(format!("{name} cannot be read: {error}"), Some("name the file with --file".to_owned()))
+        let help = if error.kind() == ErrorKind::IsADirectory {
+            format!("name the file in it: --file {}", path.join("pipeline.toml").display())
+        } else {
+            "name the file with --file".to_owned()
+        };
+        Fail::Usage(format!("{name} cannot be read: {error}"), Some(help))
     };
     let mut bytes = Vec::new();
     // One byte over the limit is enough to refuse the file.

@@ -243,3 +243,26 @@ fn many_mistakes_of_all_kinds_at_once() {
     assert_eq!(messages(&lost)[0], "`tags` in [dataset.a] is an integer, not a list");
     assert!(!lost.contains("unknown input"), "{lost}");
 }
+
+#[test]
+fn what_follows_from_a_mistake_is_not_told_as_another() {
+    let file = r#"
+[dataset.raw]
+path = "/abs/raw.csv"
+[dataset.made]
+path = "build/../../made.csv"
+inputs = ["raw", "rawe"]
+run = "cat {{ inputs.raw }} {{ inputs.rawe }} {{ inputs }} >{{ output }}"
+[dataset.pair]
+path = "build/pair.csv"
+[recipe.split]
+outputs = ["pair", "pear"]
+inputs = ["made"]
+run = "cp {{ inputs.made }} {{ outputs.pear }}; cp {{ inputs.made }} {{ outputs.pair }}"
+"#;
+    let project = Project::new(file);
+    let told = project.expect(2, &["check"]).out;
+    let codes: Vec<_> = told.lines().filter(|line| line.starts_with("bad-") || line.ends_with("-node")).collect();
+    assert_eq!(codes, ["bad-path", "bad-path", "unknown-node", "unknown-node"], "{told}");
+    assert!(told.ends_with("4 mistakes\n"), "{told}");
+}

@@ -8,21 +8,33 @@ use crate::pipeline::refs::{Reference, values};
 use crate::pipeline::template::{Piece, Place, is_plain};
 use crate::pipeline::types::{Command, Node, Pipeline, Recipe};
 
-/// Checks the commands of a recipe. `text` is the file, `root` the absolute root, `spans` the places of the templates of `run`
-/// and of `on_stop`.
-pub(super) fn check(pipeline: &Pipeline, id: RecipeId, text: &str, root: &str, spans: [&[Span]; 2]) -> Problems {
+/// The file's text and the absolute root.
+#[derive(Clone, Copy)]
+pub(super) struct File<'a> {
+    pub(super) text: &'a str,
+    pub(super) root: &'a str,
+}
+
+/// What a recipe names among its inputs and outputs, and is told as a mistake there: a template that uses it is none.
+pub(super) struct Lost {
+    pub(super) inputs: Vec<String>,
+    pub(super) outputs: Vec<String>,
+}
+
+/// Checks the commands of a recipe. `spans` are the places of the templates of `run` and of `on_stop`.
+pub(super) fn check(pipeline: &Pipeline, id: RecipeId, file: File<'_>, lost: &Lost, spans: [&[Span]; 2]) -> Problems {
     let recipe = &pipeline.recipes[id];
     let mut problems = collisions(pipeline, recipe);
     for (command, spans) in [&recipe.run, &recipe.on_stop].into_iter().zip(spans) {
         let Some(command) = command else { continue };
         let shell = matches!(command, Command::Shell(_));
-        let names = Names { pipeline, recipe, id, root, shell };
+        let names = Names { pipeline, recipe, id, root: file.root, lost, shell };
         for (template, outer) in command.templates().iter().zip(spans) {
             for piece in &template.pieces {
                 let Piece::Name { name, span, place } = piece else {
                     continue;
                 };
-                problems.extend(names.check(name, *place, &|| locate(text, outer, span)));
+                problems.extend(names.check(name, *place, &|| locate(file.text, outer, span)));
             }
         }
     }
@@ -34,6 +46,7 @@ struct Names<'a> {
     recipe: &'a Recipe,
     id: RecipeId,
     root: &'a str,
+    lost: &'a Lost,
     shell: bool,
 }
 
@@ -43,6 +56,9 @@ impl Names<'_> {
             let problem = Problem::new("undefined-name", format!("`{name}` is not defined in `{}`", self.recipe.name));
             Some(problem.at(&span(), "this name").help(help))
         };
+        if self.is_told(name) {
+            return None;
+        }
         let help = match Reference::of(name) {
             None => Some(self.nearest(name).unwrap_or_else(|| {
                 "known are: inputs, inputs.NAME, output, outputs.NAME, vars.NAME, pipeline.name, project".to_owned()
@@ -57,6 +73,18 @@ impl Names<'_> {
         match help {
             Some(help) => undefined(help),
             None => self.quotes(name, place, span),
+        }
+    }
+
+    /// Whether the mistake behind `name` is told where its node is named.
+    fn is_told(&self, name: &str) -> bool {
+        let holds = |lost: &[String], node: &str| lost.iter().any(|name| name == node);
+        match Reference::of(name) {
+            Some(Reference::Input(node)) => holds(&self.lost.inputs, node),
+            Some(Reference::OutputOf(node)) => holds(&self.lost.outputs, node),
+            Some(Reference::Inputs) => !self.lost.inputs.is_empty(),
+            Some(Reference::Output) => !self.lost.outputs.is_empty(),
+            Some(Reference::Var(_) | Reference::PipelineName | Reference::Project) | None => false,
         }
     }
 

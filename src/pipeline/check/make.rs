@@ -25,6 +25,8 @@ pub(super) struct Draft {
     own_item: bool,
     in_place: Option<Spanned<bool>>,
     outputs: Vec<NodeId>,
+    /// Outputs that are told as mistakes of their own.
+    lost: Vec<String>,
     make: RawMake,
 }
 
@@ -41,7 +43,16 @@ impl Checker<'_> {
                     self.keys_without_run(&name, &make, raw.in_place.as_ref());
                     return None;
                 }
-                Some(Draft { name, span, task: false, own_item, in_place: raw.in_place, outputs: vec![id], make })
+                Some(Draft {
+                    name,
+                    span,
+                    task: false,
+                    own_item,
+                    in_place: raw.in_place,
+                    outputs: vec![id],
+                    lost: Vec::new(),
+                    make,
+                })
             }
             Entry::Recipe(mut raw) => {
                 let make = raw.take_make();
@@ -52,8 +63,8 @@ impl Checker<'_> {
                         problem.help(format!("say what it makes: outputs = [\"…\"], or make it a task: [task.{name}]")),
                     );
                 }
-                let outputs = self.resolve_all(&raw.outputs, "output");
-                Some(Draft { name, span, task: false, own_item, in_place: raw.in_place, outputs, make })
+                let (outputs, lost) = self.resolve_all(&raw.outputs, "output");
+                Some(Draft { name, span, task: false, own_item, in_place: raw.in_place, outputs, lost, make })
             }
             Entry::Task(mut raw) => {
                 let make = raw.take_make();
@@ -62,15 +73,27 @@ impl Checker<'_> {
                         Problem::new("missing-key", format!("task `{name}` has no `run`")).at(&span, "this task");
                     self.problem(problem.help("a task is what it runs: run = \"…\""));
                 }
-                Some(Draft { name, span, task: true, own_item, in_place: None, outputs: Vec::new(), make })
+                Some(Draft {
+                    name,
+                    span,
+                    task: true,
+                    own_item,
+                    in_place: None,
+                    outputs: Vec::new(),
+                    lost: Vec::new(),
+                    make,
+                })
             }
         }
     }
 
-    fn resolve_all(&mut self, names: &[Spanned<String>], role: &str) -> Vec<NodeId> {
+    /// The nodes that are named, and the names that stand for none.
+    fn resolve_all(&mut self, names: &[Spanned<String>], role: &str) -> (Vec<NodeId>, Vec<String>) {
         let mut ids = Vec::with_capacity(names.len());
+        let mut lost = Vec::new();
         for name in names {
             let Some(id) = self.resolve(name, role) else {
+                lost.push(name.get_ref().clone());
                 continue;
             };
             if ids.contains(&id) {
@@ -80,7 +103,7 @@ impl Checker<'_> {
                 ids.push(id);
             }
         }
-        ids
+        (ids, lost)
     }
 
     fn keys_without_run(&mut self, name: &str, make: &RawMake, in_place: Option<&Spanned<bool>>) {
@@ -112,10 +135,10 @@ impl Checker<'_> {
     }
 
     pub(super) fn add_recipe(&mut self, draft: Draft) {
-        let Draft { name, span, task, own_item, in_place, outputs, mut make } = draft;
+        let Draft { name, span, task, own_item, in_place, outputs, lost: lost_outputs, mut make } = draft;
         let id = RecipeId::from_index(self.pipeline.recipes.len());
         let raw_inputs = make.inputs.take().unwrap_or_default();
-        let inputs = self.inputs(&name, &raw_inputs, &outputs);
+        let (inputs, lost_inputs) = self.inputs(&name, &raw_inputs, &outputs);
         self.claim(id, &name, &span, &outputs);
         let run_span = make.run.as_ref().map_or_else(|| span.clone(), Spanned::span);
         let (run, spans) = make.run.take().and_then(|run| self.command(&name, "run", run)).unzip();
@@ -165,20 +188,31 @@ impl Checker<'_> {
             self.pipeline.names.insert(name, Item::Recipe(id));
         }
         let (spans, on_stop_spans) = (spans.unwrap_or_default(), on_stop_spans.unwrap_or_default());
-        let problems = command::check(&self.pipeline, id, self.text, self.root, [&spans, &on_stop_spans]);
+        let file = command::File { text: self.text, root: self.root };
+        let lost = command::Lost { inputs: lost_inputs, outputs: lost_outputs };
+        let problems = command::check(&self.pipeline, id, file, &lost, [&spans, &on_stop_spans]);
         self.problems.extend(problems);
     }
 
-    fn inputs(&mut self, name: &str, raw: &[Spanned<String>], outputs: &[NodeId]) -> Vec<(NodeId, Span)> {
+    /// The inputs with their places, and the names that are told as mistakes of their own.
+    fn inputs(
+        &mut self,
+        name: &str,
+        raw: &[Spanned<String>],
+        outputs: &[NodeId],
+    ) -> (Vec<(NodeId, Span)>, Vec<String>) {
         let mut inputs: Vec<(NodeId, Span)> = Vec::with_capacity(raw.len());
+        let mut lost = Vec::new();
         for input in raw {
             let Some(id) = self.resolve(input, "input") else {
+                lost.push(input.get_ref().clone());
                 continue;
             };
             let text = input.get_ref();
             if outputs.contains(&id) {
                 let problem = Problem::new("self-input", format!("`{name}` reads `{text}`, which it makes itself"));
                 self.problem(problem.at(&input.span(), "its own output").help("an input is made by something else"));
+                lost.push(text.clone());
             } else if inputs.iter().any(|(other, _)| *other == id) {
                 let problem = Problem::new("named-twice", format!("input `{text}` stands twice"));
                 self.problem(problem.at(&input.span(), "again here").help("leave one out"));
@@ -186,7 +220,7 @@ impl Checker<'_> {
                 inputs.push((id, input.span()));
             }
         }
-        inputs
+        (inputs, lost)
     }
 
     /// Makes the recipe the maker of its outputs.

@@ -242,12 +242,13 @@ impl Checker<'_> {
 
     fn node(&mut self, named: &Named, kind: Kind, raw: &RawNode) {
         let path_span = raw.path.as_ref().map_or_else(|| named.span.clone(), toml::Spanned::span);
-        let path = raw.path.as_ref().and_then(|path| match paths::inside(path.get_ref()) {
-            Ok(path) => Some(path),
+        let path = raw.path.as_ref().map(|path| match paths::inside(path.get_ref()) {
+            Ok(path) => path,
             Err(error) => {
                 let problem = Problem::new("bad-path", error.message(path.get_ref())).at(&path.span(), "this path");
                 self.problem(problem.help("paths are relative to the root and stay inside it"));
-                None
+                // It has a path, so nothing that uses it is a mistake too. No sound path begins like this.
+                format!("./{}", named.name)
             }
         });
         if let (Some(digest), Some(_)) = (&raw.digest, &raw.path) {
