@@ -168,6 +168,9 @@ pub struct PlannedStep {
     /// How many attempts there are at most.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub attempts: u32,
+    /// The steps of this run that have to end before it: their places in the list of steps, counted from 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<u32>,
 }
 
 fn one() -> u32 {

@@ -110,6 +110,18 @@ pub enum StepState {
 }
 
 impl StepState {
+    /// Whether something is done for it just now.
+    #[must_use]
+    pub fn is_running(self) -> bool {
+        matches!(self, Self::Running | Self::Publishing)
+    }
+
+    /// Whether nothing more will happen to it.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        !self.is_running() && !matches!(self, Self::Waiting | Self::Retrying)
+    }
+
     /// The word for it.
     #[must_use]
     pub fn word(self) -> &'static str {

@@ -14,7 +14,7 @@ use crate::view::{RunView, StepState, StepView};
 /// How much of a step's output is kept until the step ends.
 const BLOCK: usize = 8 << 20;
 /// How wide the column of step names gets at most.
-const NAMES: usize = 40;
+const NAMES: usize = 36;
 /// How many names of what was also built are told.
 const ALSO: usize = 8;
 /// Where the word of a line stands, and where the name of its step.
@@ -187,8 +187,7 @@ impl Feed {
     }
 
     fn stopping(&self, view: &RunView, cause: &str, event: &Stamped) -> Line {
-        let running =
-            view.steps.iter().filter(|step| matches!(step.state, StepState::Running | StepState::Publishing)).count();
+        let running = view.steps.iter().filter(|step| step.state.is_running()).count();
         let (word, tint) = step_word(StepState::Stopped);
         let line = self.clock(event).at(WORD, tint, word);
         let line = line.at(NAME, Tint::Plain, cause).text(": nothing more starts");

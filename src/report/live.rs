@@ -10,6 +10,7 @@ use super::feed::{Feed, NAME, WORD};
 use super::line::{Line, Tint};
 use super::screen::{Drawn, Screen};
 use super::style::{OutputMode, Style, step_word};
+use super::waiting::waits;
 use crate::base::text::millis;
 use crate::event::Stamped;
 use crate::view::{RunView, StepState, StepView};
@@ -21,6 +22,8 @@ pub type Size = Box<dyn Fn() -> (u16, u16)>;
 const TICK: u64 = 100;
 /// How much may wait for the next drawing.
 const PENDING: usize = 64 << 10;
+/// How many steps that wait are told.
+const WAITS: usize = 3;
 /// A terminal with fewer rows has no room for a region.
 const LOW: usize = 3;
 /// A terminal with fewer columns has no room for a margin.
@@ -33,6 +36,8 @@ pub struct Live<W> {
     size: Size,
     screen: Screen,
     pending: String,
+    /// When the region was drawn last, in milliseconds since the run began.
+    drawn: Option<u64>,
 }
 
 impl<W> fmt::Debug for Live<W> {
@@ -52,10 +57,12 @@ impl<W: Write> Live<W> {
             size,
             screen: Screen::default(),
             pending: String::new(),
+            drawn: None,
         }
     }
 
     fn draw(&mut self, view: &RunView, elapsed_ms: u64) -> io::Result<()> {
+        self.drawn = Some(elapsed_ms);
         let (width, height) = (self.size)();
         // The last column stays free: what a terminal does behind it differs.
         let (width, room) = (usize::from(width), usize::from(width.saturating_sub(1)));
@@ -78,37 +85,58 @@ impl<W: Write> Live<W> {
         self.out.flush()
     }
 
-    /// The running steps, the oldest first, and the status; nothing before the run and after it.
+    /// The running steps, the oldest first, what waits for them, and the status; nothing before the run and after it.
     fn region(&self, view: &RunView, elapsed_ms: u64, width: usize, height: usize) -> Vec<Line> {
         if view.head.is_none() || view.end.is_some() || height < LOW {
             return Vec::new();
         }
-        let mut running: Vec<&StepView> = view.steps.iter().filter(|step| is_running(step)).collect();
+        let mut running: Vec<&StepView> = view.steps.iter().filter(|step| step.state.is_running()).collect();
         running.sort_by_key(|step| step.began_ms);
         let margin = if width < NARROW { 2 } else { WORD };
+        let columns = Columns { word: margin, name: margin + NAME - WORD, took: self.took(margin, width) };
         let room = (height / 2).saturating_sub(1);
         let shown = match running.len() {
             all if all <= room => all,
             _ => room.saturating_sub(1),
         };
-        let mut lines: Vec<Line> = running[..shown].iter().map(|step| self.running(step, elapsed_ms, margin)).collect();
+        let mut lines: Vec<Line> = running[..shown].iter().map(|step| columns.running(step, elapsed_ms)).collect();
         if shown < running.len() && room > 0 {
             let more = format!("… and {} more", running.len() - shown);
             lines.push(Line::new().at(margin, Tint::Dim, &more));
         }
+        let rest = (room - lines.len().min(room)).min(WAITS);
+        lines.extend(waits(view, rest).iter().map(|waits| columns.waiting(waits.step, &waits.why)));
         lines.push(status(view, elapsed_ms, running.len()));
         lines
     }
 
-    fn running(&self, step: &StepView, elapsed_ms: u64, margin: usize) -> Line {
+    /// Where the column behind the names stands: below that of the lines that stay, as far as there is room.
+    fn took(&self, margin: usize, width: usize) -> usize {
+        let took = margin + self.feed.after_names() - WORD;
+        if width < NARROW { took.min(width / 2) } else { took }
+    }
+}
+
+/// Where the words of a region's lines stand.
+struct Columns {
+    word: usize,
+    name: usize,
+    took: usize,
+}
+
+impl Columns {
+    fn waiting(&self, step: &str, why: &str) -> Line {
+        let (word, tint) = step_word(StepState::Waiting);
+        Line::new().at(self.word, tint, word).at(self.name, Tint::Dim, step).at(self.took, Tint::Dim, why)
+    }
+
+    fn running(&self, step: &StepView, elapsed_ms: u64) -> Line {
         let (word, tint) = step_word(step.state);
         let ran = elapsed_ms.saturating_sub(step.began_ms) / 1_000 * 1_000;
-        let name = margin + NAME - WORD;
-        let took = margin + self.feed.after_names() - WORD;
-        let line =
-            Line::new().at(margin, tint, word).at(name, Tint::Plain, &step.plan.id).at(took, Tint::Plain, &millis(ran));
+        let line = Line::new().at(self.word, tint, word).at(self.name, Tint::Plain, &step.plan.id);
+        let line = line.at(self.took, Tint::Plain, &millis(ran));
         match step.plan.expected_ms {
-            Some(ms) => line.at(took + 7, Tint::Dim, &format!("~{}", estimate::rough(ms))),
+            Some(ms) => line.at(self.took + 7, Tint::Dim, &format!("~{}", estimate::rough(ms))),
             None => line,
         }
     }
@@ -118,6 +146,11 @@ impl<W: Write> Reporter for Live<W> {
     fn event(&mut self, view: &RunView, event: &Stamped) -> io::Result<()> {
         self.feed.set_width((self.size)().0);
         self.pending += &self.feed.event(view, event);
+        // Events may come by the thousand, and each drawing looks at all steps: the next tick shows it.
+        let just_drawn = self.drawn.is_some_and(|drawn| event.elapsed_ms.saturating_sub(drawn) < TICK);
+        if just_drawn && view.end.is_none() && self.pending.len() < PENDING {
+            return Ok(());
+        }
         self.draw(view, event.elapsed_ms)
     }
 
@@ -142,10 +175,6 @@ impl<W: Write> Reporter for Live<W> {
     fn tick_ms(&self) -> u64 {
         TICK
     }
-}
-
-fn is_running(step: &StepView) -> bool {
-    matches!(step.state, StepState::Running | StepState::Publishing)
 }
 
 /// `[2/5] 3 running · 1 failed · 0:42 · ~1m left`

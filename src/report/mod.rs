@@ -18,6 +18,7 @@ mod output;
 mod screen;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use choose::{Setup, reporter};
 pub use style::{OutputMode, Style};

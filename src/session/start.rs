@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::base::file::FileDigest;
+use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::JobId;
 use crate::base::text::count;
 use crate::engine::api::{Engine, Work};
@@ -291,7 +292,9 @@ impl Steps {
         let remaining = remaining(&planned.plan, &session.loaded.graph);
         let mut steps = Self { works: Vec::new(), setup: Vec::new(), events: Vec::new() };
         let mut problems = Vec::new();
-        for step in planned.plan.active() {
+        let mut places: DenseMap<RecipeId, Option<u32>> = DenseMap::filled(session.pipeline().recipes.len(), None);
+        for (place, step) in (0..).zip(planned.plan.active()) {
+            places[step.id] = Some(place);
             match session.engine.prepare(step.id) {
                 Err(found) => problems.extend(found),
                 Ok(work) => {
@@ -301,13 +304,14 @@ impl Steps {
                     steps.works.push(work);
                 }
             }
-            steps.events.push(planned_step(session, step));
+            let after = session.loaded.graph.needs[step.id].iter().filter_map(|need| places[*need]).collect();
+            steps.events.push(PlannedStep { after, ..planned_step(session, step) });
         }
         if problems.is_empty() { Ok(steps) } else { Err(Fail::Mistakes(session.loaded.source.clone(), problems)) }
     }
 }
 
-/// A step as the first event tells it.
+/// A step as the first event tells it, less the steps before it.
 pub(super) fn planned_step(session: &Session, step: &Step) -> PlannedStep {
     let recipe = &session.pipeline().recipes[step.id];
     PlannedStep {
@@ -319,6 +323,7 @@ pub(super) fn planned_step(session: &Session, step: &Step) -> PlannedStep {
         expected_ms: step.expected_ms,
         place: session.loaded.place(recipe.span.start),
         attempts: recipe.retry.attempts(),
+        after: Vec::new(),
     }
 }
 

@@ -37,6 +37,7 @@ impl Tale {
             expected_ms: None,
             place: "p.toml:1".to_owned(),
             attempts: 1,
+            after: (0..u32::try_from(i).unwrap()).collect(),
         };
         let started = RunStarted {
             pipeline: "p".to_owned(),

@@ -38,7 +38,7 @@ impl Show {
             self.live.event(&self.view, event).unwrap();
             self.terminal.write(&self.out.take());
         }
-        self
+        self.tick(self.view.elapsed_ms)
     }
 
     fn tick(&mut self, ms: u64) -> &mut Self {
@@ -76,37 +76,43 @@ fn steps_come_and_go_below_the_lines_that_stay() {
     --- 1
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
              run    orders  0s     ~40s
+             wait   split   for orders
     [0/5] 1 running · 4 waiting · 0:00 · ~1m left
     ▮
     --- 2
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
              run    orders  0s     ~40s
              run    rates   0s     ~3s
+             wait   split   for orders
     [0/5] 2 running · 3 waiting · 0:00 · ~1m left
     ▮
     --- 3
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
              run    orders  2s     ~40s
              save   rates   2s     ~3s
+             wait   split   for orders
     [0/5] 2 running · 3 waiting · 0:03 · ~1m left
     ▮
     --- 4
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
     02:00:03 same   rates   3s   content unchanged
              run    orders  3s     ~40s
+             wait   split   for orders
     [1/5] 1 running · 3 waiting · 0:03 · ~1m left
     ▮
     --- 5
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
     02:00:03 same   rates   3s   content unchanged
              save   orders  39s    ~40s
-    [1/5] 1 running · 3 waiting · 0:39 · ~40s left
+             wait   split   for orders
+    [1/5] 1 running · 3 waiting · 0:39 · ~45s left
     ▮
     --- 6
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
     02:00:03 same   rates   3s   content unchanged
     02:00:40 built  orders  40s
-    [2/5] 3 waiting · 0:40 · ~40s left
+             wait   split   for the rest of stage 1
+    [2/5] 3 waiting · 0:40 · ~45s left
     ▮
     "#);
 }
@@ -120,7 +126,7 @@ fn the_end_leaves_only_lines_that_stay() {
     02:00:40 built  orders  40s
              run    split   0s     ~30s
              run    charts  0s     ~8s
-    [2/5] 2 running · 1 waiting · 0:40 · ~40s left
+    [2/5] 2 running · 1 waiting · 0:40 · ~45s left
     ▮
     --- 9
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
@@ -128,6 +134,7 @@ fn the_end_leaves_only_lines_that_stay() {
     02:00:40 built  orders  40s
     02:00:48 built  charts  8s
              run    split   8s     ~30s
+             wait   report  for split
     [3/5] 1 running · 1 waiting · 0:48 · ~25s left
     ▮
     --- 10
@@ -187,6 +194,7 @@ fn time_goes_on_between_events() {
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
              run    orders  2s     ~40s
              run    rates   2s     ~3s
+             wait   split   for orders
     [0/5] 2 running · 3 waiting · 0:02 · ~1m left
     ▮
     "#);
@@ -195,7 +203,8 @@ fn time_goes_on_between_events() {
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
              run    orders  1m01s  ~40s
              run    rates   1m01s  ~3s
-    [0/5] 2 running · 3 waiting · 1:02 · ~40s left
+             wait   split   for orders
+    [0/5] 2 running · 3 waiting · 1:02 · ~45s left
     ▮
     "#);
 }
@@ -301,13 +310,14 @@ fn a_terminal_that_shrinks_keeps_the_lines_that_stay() {
     // The terminal wraps what stands there; the region below the lines that stay took more rows from then on.
     show.terminal = Terminal::new(30, 24);
     show.terminal.write(
-        "line that stays\n         run    orders   3s\n  ~40s\n[1/5] 1 running · 3 waiting · \n0:03 · ~1m left\n",
+        "line that stays\n         run    orders  3s    \n ~40s\n         wait   split   for or\nders\n[1/5] 1 running · 3 waiting · \n0:03 · ~1m left\n",
     );
     show.size.set((30, 24));
     show.tick(4_000);
     assert_snapshot!(show.text(), @r#"
     line that stays
-      run    orders  3s     ~40s
+      run    orders  3s   ~40s
+      wait   split for orders
     [1/5] 1 running · 3 waiting …
     ▮
     "#);
@@ -325,6 +335,7 @@ fn streamed_output_stands_above() {
     rates  |        ok
              run    orders  0s     ~40s
              run    rates   0s     ~3s
+             wait   split   for orders
     [0/5] 2 running · 3 waiting · 0:00 · ~1m left
     ▮
     "#);
@@ -363,4 +374,49 @@ fn a_run_that_is_stopping_says_so() {
     run.finish(60_000, JobState::Failed, Some("step_3: exit 1"));
     show.events(&run, run.events.len() - 1..run.events.len());
     assert!(!show.text().contains("running"), "{}", show.text());
+}
+
+#[test]
+fn events_that_come_together_are_drawn_together() {
+    let ids: Vec<String> = (0..500).map(|i| format!("s{i}")).collect();
+    let mut run = Sample::new(started(ids.iter().map(|id| planned(id, None)).collect(), 0));
+    for (i, id) in (0..).zip(&ids) {
+        run.start(i / 10, id, "x");
+        run.end(i / 10, id, Outcome::Built, None);
+    }
+    let mut show = Show::new(80, 24, OutputMode::Failed);
+    let mut frames = 0;
+    for event in &run.events {
+        show.view.apply(event);
+        show.live.event(&show.view, event).unwrap();
+        frames += u32::from(!show.out.take().is_empty());
+    }
+    assert_eq!(frames, 1, "50 ms");
+    show.tick(100);
+    assert!(show.text().contains("built  s499"), "{}", show.text());
+}
+
+#[test]
+fn what_waits_for_many_names_a_few() {
+    let mut steps: Vec<_> = ["a", "b", "c", "d", "e"].map(|id| planned(id, None)).into();
+    steps.push(crate::event::PlannedStep { after: vec![0, 1, 2, 3, 4], ..planned("all", None) });
+    steps.push(crate::event::PlannedStep { after: vec![5], ..planned("later", None) });
+    let mut started = started(steps, 0);
+    started.schedule = crate::base::job::Schedule::Eager;
+    let mut run = Sample::new(started);
+    for id in ["a", "b", "c", "d"] {
+        run.start(10, id, "x");
+    }
+    let mut show = Show::new(80, 24, OutputMode::Failed);
+    show.events(&run, 0..run.events.len()).tick(1_000);
+    assert_snapshot!(show.text(), @r#"
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 7 of 7 steps · -j4
+             run    a      0s
+             run    b      0s
+             run    c      0s
+             run    d      0s
+             wait   all    for a, b, c and 1 more
+    [0/7] 4 running · 3 waiting · 0:01
+    ▮
+    "#);
 }

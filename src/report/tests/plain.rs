@@ -219,7 +219,7 @@ fn long_names_and_long_times_keep_the_columns_of_others() {
     run.end(7_400_000, long, Outcome::Same, None);
     assert_snapshot!(plainly(&run), @r#"
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 2 of 2 steps · -j4
-    02:00:01 same   b                                         1s     content unchanged
+    02:00:01 same   b                                     1s     content unchanged
     04:03:20 same   a_name_of_more_than_forty_letters_which_is_rather_many  2h03m  content unchanged
     "#);
 }

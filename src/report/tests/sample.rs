@@ -43,6 +43,7 @@ pub(super) fn planned(id: &str, expected_ms: Option<u64>) -> PlannedStep {
         expected_ms,
         place: "pipelines/orders.toml:41".to_owned(),
         attempts: 1,
+        after: Vec::new(),
     }
 }
 
@@ -182,12 +183,16 @@ pub(super) fn morning() -> Sample {
     let mut split = planned("split", Some(30_000));
     split.outputs = vec!["train".to_owned(), "test".to_owned()];
     split.stage = 2;
+    split.after = vec![0];
+    let mut report = planned("report", Some(5_000));
+    report.stage = 3;
+    report.after = vec![2, 3];
     let steps = vec![
         planned("orders", Some(40_000)),
         planned("rates", Some(3_000)),
         split,
         planned("charts", Some(8_000)),
-        planned("report", Some(5_000)),
+        report,
     ];
     let mut run = Sample::new(started(steps, 55));
     run.start(10, "orders", "python3 recipes/orders.py data/raw_orders.csv build/orders.csv");

@@ -258,6 +258,7 @@ fn started(pipeline: &Pipeline, plan: &Plan, policy: &Policy) -> RunStarted {
         expected_ms: None,
         place: String::new(),
         attempts: pipeline.recipes[step.id].retry.attempts(),
+        after: Vec::new(),
     });
     RunStarted {
         pipeline: pipeline.name.clone(),
