@@ -138,9 +138,9 @@ fn a_long_chain_is_no_trouble_and_a_long_cycle_is_told_in_short() {
     assert_eq!(told(&|i| i + 1), []);
     assert_eq!(told(&|i| if i == 0 { LENGTH } else { i - 1 }), []);
     let ring = told(&|i| (i + 1) % LENGTH);
-    let short = "cycle: d0 → d19999 → d19998 → d19997 → d19996 → … → d4 → d3 → d2 → d1 → d0";
+    let short = "cycle: d0 → d19999 → d19998 → … → d2 → d1 → d0";
     assert_eq!(ring.iter().map(|problem| problem.message.as_str()).collect::<Vec<_>>(), [short]);
-    assert_eq!(ring[0].labels.len(), 10);
+    assert_eq!(ring[0].labels.len(), 6);
 }
 
 /// Scripts that print the value at `{{ v }}` where the reader takes the place for bare.

@@ -77,6 +77,12 @@ fn the_second_command_is_there() {
     assert!(page(&root().join("tests/run")).contains("--install"));
 }
 
+/// The number of cores differs.
+fn without_cores(plan: &str) -> String {
+    let (before, after) = plan.split_once(" at -j").unwrap();
+    format!("{before} at -j{}", after.trim_start_matches(|c: char| c.is_ascii_digit()))
+}
+
 #[test]
 fn the_first_pipeline_does_what_is_said() {
     let text = readme();
@@ -89,7 +95,7 @@ fn the_first_pipeline_does_what_is_said() {
     let plan = project.expect(0, &["plan"]).out;
     let shown = blocks(&text, "console")[0].clone();
     let shown = shown.strip_prefix("$ kiln plan\n").unwrap();
-    assert_eq!(&plan[..plan.find("expected").unwrap()], shown);
+    assert_eq!(without_cores(&plan), without_cores(shown));
     assert!(project.expect(0, &["run"]).out.contains("3 built"));
     assert_eq!(project.read("build/totals.csv"), "ada 35\ngrace 12\n");
     assert_eq!(project.expect(0, &["jobs", "log", "last", "send"]).out.lines().count(), 2);
