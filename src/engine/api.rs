@@ -70,6 +70,12 @@ pub trait Engine: Send + Sync {
     /// Why the outputs are not in place.
     fn publish(&self, job: &JobId, step: &str, staged: &[Staged]) -> Result<Vec<FileDigest>, Failure>;
 
+    /// Ends processes of runs that died and of which not even the engine's own watch was left, and names them. `died` says
+    /// whether there was such a run. Called before anything is put in place for it. May block.
+    fn end_survivors(&self, _died: bool) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Takes away what runs that died left behind, and puts back what they had set aside. Called before a run begins and
     /// after all that had to be published was published.
     ///

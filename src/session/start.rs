@@ -155,6 +155,9 @@ pub(crate) fn finish_the_dead(session: &Session, writer: &mut Writer) -> Result<
     let store = |error: StoreError| Fail::because("the history cannot be read", &error);
     let Some(reader) = Reader::open(&session.state).map_err(store)? else { return Ok(()) };
     let dead = reader.unfinished(&session.pipeline().name).map_err(store)?;
+    for process in session.engine.end_survivors(!dead.is_empty()) {
+        tracing::warn!("{process} lived on after a run that was killed, and was ended");
+    }
     fault("recover.begin").map_err(|error| Fail::because("a run that died cannot be ended", &error))?;
     let unsettled = recover(&dead, session.engine.as_ref(), writer, crate::clock::now());
     for run in &dead {

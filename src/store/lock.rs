@@ -6,8 +6,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process};
+use crate::process::Process;
 
 /// The lock of one pipeline. Dropping it frees it.
 #[derive(Debug)]
@@ -97,8 +96,8 @@ pub fn host() -> String {
 fn is_gone(holder: &str) -> bool {
     let here = format!(" on {}, ", host());
     let pid = holder.strip_prefix("process ").and_then(|rest| rest.split_once(here.as_str()));
-    let pid = pid.and_then(|(pid, _)| Pid::from_raw(pid.parse().ok()?));
-    pid.is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))
+    let pid = pid.and_then(|(pid, _)| pid.parse().ok());
+    pid.is_some_and(|pid| !Process::at(pid).lives())
 }
 
 /// Waits until nobody holds the lock of a pipeline.
@@ -124,13 +123,19 @@ pub fn is_held(state: &Path, pipeline: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+
     use super::*;
 
     #[test]
     fn holders_that_are_gone_are_known() {
         let mut child = std::process::Command::new("true").spawn().unwrap();
-        child.wait().unwrap();
+        let pid = rustix::process::Pid::from_child(&child);
+        // It has ended, and its parent has not asked how yet.
+        waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
         let holder = |pid: u32, host: &str| format!("process {pid} on {host}, since then");
+        assert!(is_gone(&holder(child.id(), &host())));
+        child.wait().unwrap();
         assert!(is_gone(&holder(child.id(), &host())));
         assert!(!is_gone(&holder(std::process::id(), &host())));
         assert!(!is_gone(&holder(child.id(), "elsewhere")));

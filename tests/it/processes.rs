@@ -82,9 +82,8 @@ pub(crate) fn guardian(kiln: &Child) -> rustix::process::Pid {
         let children = |thread| fs::read_to_string(format!("/proc/{}/task/{thread}/children", kiln.id()));
         let threads = numbers(&format!("/proc/{}/task", kiln.id()));
         let children: String = threads.into_iter().filter_map(|thread| children(thread).ok()).collect();
-        let is_guardian = |pid: &&str| {
-            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == "kiln-guardian")
-        };
+        let is_guardian =
+            |pid: &&str| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == "guardian");
         found = children.split_whitespace().find(is_guardian).and_then(|pid| pid.parse().ok());
         found.is_some()
     });

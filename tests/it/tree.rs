@@ -219,3 +219,56 @@ fn a_digest_command_is_watched_over_like_its_step() {
     assert_eq!(kiln.wait_with_output().unwrap().status.code(), Some(130));
     mark.none();
 }
+
+/// A project whose only step writes the value of the variable `v` to its place itself: for ever where that is 1.
+fn in_place() -> Project {
+    Project::new(
+        r#"
+[vars]
+v = "1"
+[dataset.a]
+path = "out/a"
+in_place = true
+run = '''i=0; while [ {{ vars.v }} = 1 ] || [ $i -lt 200 ]; do echo {{ vars.v }} >>{{ output }}; i=$((i+1)); done'''
+"#,
+    )
+}
+
+#[track_caller]
+fn is_of_the_second_version(project: &Project) {
+    let text = project.read("out/a");
+    assert!(text.lines().all(|line| line == "2"), "a mixture: {text:?}");
+    assert_eq!(text.lines().count(), 200);
+    let plan = |v| project.expect(0, &["plan", "--var", v]).out;
+    assert!(plan("v=2").contains("1 up to date"), "{}", plan("v=2"));
+    assert!(plan("v=1").contains("1 build"), "{}", plan("v=1"));
+}
+
+#[test]
+fn a_run_right_after_a_kill_does_not_mix_with_what_was_written_in_place() {
+    for _ in 0..5 {
+        let project = in_place();
+        let mut kiln = project.start(&["run", "--var", "v=1"]);
+        project.wait_for("out/a");
+        kiln.kill().unwrap();
+        kiln.wait().unwrap();
+        project.expect(0, &["run", "--var", "v=2"]);
+        is_of_the_second_version(&project);
+    }
+}
+
+#[test]
+fn what_lives_on_when_kiln_and_its_guardian_were_killed_is_ended_by_the_next_run() {
+    let project = in_place();
+    let mut kiln = project.start(&["run", "--var", "v=1"]);
+    project.wait_for("out/a");
+    let guardian = guardian(&kiln);
+    // It cannot take the place of its guardian.
+    signal(&kiln, Signal::STOP);
+    kill_process(guardian, Signal::KILL).unwrap();
+    kiln.kill().unwrap();
+    kiln.wait().unwrap();
+    let said = project.expect(0, &["run", "--var", "v=2"]);
+    assert!(said.err.contains("lived on after a run that was killed, and was ended"), "{}", said.err);
+    is_of_the_second_version(&project);
+}

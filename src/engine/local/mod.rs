@@ -151,6 +151,11 @@ impl Engine for LocalEngine {
         self.local.staging.publish(job, step, staged, &self.local.digester)
     }
 
+    fn end_survivors(&self, died: bool) -> Vec<String> {
+        let Local { staging, pipeline, root, .. } = self.local.as_ref();
+        if died || staging.is_left() { guardian::survivors::end(&pipeline.name, root) } else { Vec::new() }
+    }
+
     fn tidy(&self) -> std::io::Result<()> {
         self.local.staging.tidy()
     }

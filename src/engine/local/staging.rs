@@ -152,6 +152,11 @@ impl Staging {
         Ok(())
     }
 
+    /// Whether a run has left something behind.
+    pub(crate) fn is_left(&self) -> bool {
+        folders(&self.root.join(&self.folder)).is_ok_and(|runs| !runs.is_empty())
+    }
+
     /// Takes away what runs that died left behind, and puts back what they had set aside.
     pub(crate) fn tidy(&self) -> io::Result<()> {
         let folder = self.root.join(&self.folder);

@@ -5,6 +5,7 @@
 pub(crate) mod orders;
 mod serve;
 mod step;
+pub(crate) mod survivors;
 mod tree;
 mod wire;
 
