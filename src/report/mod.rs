@@ -6,6 +6,7 @@ pub mod job;
 pub mod jobs;
 pub mod jsonl;
 pub mod live;
+pub mod output;
 pub mod plain;
 pub mod slow;
 pub mod style;
@@ -14,7 +15,6 @@ pub mod summary;
 mod estimate;
 mod feed;
 mod line;
-mod output;
 mod screen;
 #[cfg(test)]
 mod tests;

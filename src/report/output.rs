@@ -1,18 +1,18 @@
 //! What steps print, cut into lines or kept until it is shown. Does not know how it is shown.
 
 /// The longest line; a longer one is told in pieces.
-const LONGEST: usize = 64 << 10;
+pub const LONGEST: usize = 64 << 10;
 
 /// Cuts bytes into lines as they come.
 #[derive(Debug, Default)]
-pub(crate) struct Lines {
+pub struct Lines {
     partial: Vec<u8>,
     after_return: bool,
 }
 
 impl Lines {
     /// Takes bytes in and gives the lines that are complete with them. A carriage return ends a line too.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<String> {
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
         let mut rest = bytes;
         while let Some(end) = rest.iter().position(|b| matches!(b, b'\n' | b'\r')) {
@@ -33,7 +33,7 @@ impl Lines {
     }
 
     /// The line that has no end yet, if there is one.
-    pub(crate) fn finish(&mut self) -> Option<String> {
+    pub fn finish(&mut self) -> Option<String> {
         (!self.partial.is_empty()).then(|| self.take())
     }
 
@@ -58,7 +58,7 @@ impl Lines {
 
 /// Keeps what a step prints up to a limit.
 #[derive(Debug)]
-pub(crate) struct Block {
+pub struct Block {
     bytes: Vec<u8>,
     limit: usize,
     is_cut: bool,
@@ -66,19 +66,19 @@ pub(crate) struct Block {
 
 impl Block {
     /// A block of at most `limit` bytes.
-    pub(crate) fn new(limit: usize) -> Self {
+    pub fn new(limit: usize) -> Self {
         Self { bytes: Vec::new(), limit, is_cut: false }
     }
 
     /// Takes bytes in, as far as there is room.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &[u8]) {
         let room = self.limit - self.bytes.len();
         self.is_cut |= bytes.len() > room;
         self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
     /// Its lines, and whether more was printed than it holds.
-    pub(crate) fn into_lines(self) -> (Vec<String>, bool) {
+    pub fn into_lines(self) -> (Vec<String>, bool) {
         let mut cutter = Lines::default();
         let mut lines = cutter.push(&self.bytes);
         lines.extend(cutter.finish());

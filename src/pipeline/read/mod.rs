@@ -77,7 +77,11 @@ fn join<T>(into: &mut Table<T>, mut from: Table<T>) -> bool {
     into.len() == both
 }
 
-fn thoroughly(text: &str) -> (Option<RawFile>, Problems) {
+/// Reads a file's text as [`read`] does, without its short cut.
+///
+/// # Errors
+/// The same.
+pub fn thoroughly(text: &str) -> (Option<RawFile>, Problems) {
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         return (None, syntax::problems(text, document.get_ref(), &errors));
