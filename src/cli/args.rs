@@ -120,7 +120,7 @@ what Kiln has never built; with targets also what is out of date, and tasks. Not
         after_help = "A run is removed when it is older than --keep-days and not among the newest --keep-runs of its pipeline. What is \
 left and still larger than --max-bytes loses its oldest runs too. A run that goes on is never removed, nor the newest of a pipeline, \
 nor one that holds the last good build of a step. `kiln run` does the same by itself, with the defaults, at its end when the last \
-time is a day ago.\n\nExamples:\n  kiln gc --dry-run                    only say what would go\n  kiln gc --keep-days 7 --keep-runs 20\n  kiln gc --max-bytes 500MB            before `.kiln/` goes into a CI cache"
+time is a day ago.\n\nExamples:\n  kiln gc --dry-run                    only say what would go\n  kiln gc --keep-days 7 --keep-runs 20\n  kiln gc --max-bytes 500MB            before `.kiln/` goes into a CI cache\n  kiln gc --recover                    the way out when Kiln says that the history is damaged"
     )]
     Gc(GcArgs),
     /// Print what makes a shell complete the commands and options of Kiln
@@ -377,7 +377,10 @@ pub struct GcArgs {
     /// Remove the oldest of the runs that would be kept, too, until history and logs are not larger than SIZE
     #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = parse_size)]
     pub max_bytes: u64,
-    /// Only say what would be removed
+    /// Move a damaged history aside and begin a new one; logs stay. Removes nothing
+    #[arg(long, conflicts_with_all = ["keep_days", "keep_runs", "max_bytes"])]
+    pub recover: bool,
+    /// Only say what would be removed or moved
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 }

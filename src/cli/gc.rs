@@ -9,9 +9,16 @@ use crate::cli::{Context, print};
 use crate::exit;
 use crate::session::fail::Fail;
 use crate::store::gc::{Keep, Swept, gc as sweep, now_and_then};
+use crate::store::recover::{Recovered, recover};
 
 pub(crate) fn gc(context: &Context, args: &GcArgs) -> Result<u8, Fail> {
     let state = state_folder(context)?;
+    if args.recover {
+        let done = recover(&state, crate::clock::now(), args.dry_run);
+        let done = done.map_err(|error| Fail::because("the history cannot be recovered", &error))?;
+        print(&recovered(context, &state, &done, args.dry_run))?;
+        return Ok(exit::OK);
+    }
     let keep = Keep { days: args.keep_days, runs: args.keep_runs, bytes: args.max_bytes };
     let swept = sweep(&state, keep, crate::clock::now(), args.dry_run);
     let swept = swept.map_err(|error| Fail::because("house cannot be kept", &error))?;
@@ -46,4 +53,28 @@ fn text(context: &Context, swept: &Swept, dry: bool) -> String {
         n => format!(", of which {n} hold last good builds"),
     };
     format!("{text}{strays}\n{} left{held}\n", swept.left)
+}
+
+fn recovered(context: &Context, state: &Path, done: &Recovered, dry: bool) -> String {
+    let would = if dry { "would " } else { "" };
+    let ends = if dry { "" } else { "d" };
+    match done {
+        Recovered::None => "there is no history: nothing to recover\n".to_owned(),
+        Recovered::Sound => "the history is sound: nothing was moved\n".to_owned(),
+        Recovered::Remade => {
+            let made = if dry { "would be" } else { "was" };
+            format!("what follows from the events could not be read and {made} made again; nothing is lost\n")
+        }
+        Recovered::Moved(why, files) => {
+            // The others have its name with an end.
+            let name = files.first().map(|file| context.shown(file)).unwrap_or_default();
+            let logs = context.shown(&state.join("logs"));
+            format!(
+                "the history is damaged: {why}\n{would}move{ends} it to {name}\n\
+                 a new history {begins}; what steps printed stays in {logs}\n\
+                 the next run builds everything again, unless `kiln adopt` takes what is there as built\n",
+                begins = if dry { "would begin" } else { "begins" },
+            )
+        }
+    }
 }

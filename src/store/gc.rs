@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::base::job::JobId;
-use crate::store::{StoreError, schema};
+use crate::store::{StoreError, recover, schema};
 
 /// What is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,12 @@ pub struct Keep {
     pub runs: u32,
     /// If history and logs are larger than this, the oldest runs go even if they would be kept.
     pub bytes: u64,
+}
+
+impl Keep {
+    fn age(self) -> Duration {
+        Duration::from_hours(24 * u64::from(self.days))
+    }
 }
 
 /// What is kept unless it is said otherwise.
@@ -87,8 +93,11 @@ fn sweep(state: &Path, keep: Keep, now: jiff::Timestamp, dry: bool, most: usize)
     let opened = if dry { schema::open_read(state)? } else { open(state)? };
     let Some((mut connection, path)) = opened else { return Ok(Swept::default()) };
     let sql = |error: rusqlite::Error| StoreError::sql(&path, &error);
+    if most == usize::MAX {
+        schema::look_through(&connection, &path, "quick_check")?;
+    }
     let logs = state.join("logs");
-    let strays = strays(&logs, &connection, now).map_err(sql)?;
+    let strays = strays(&logs, &connection, keep, now).map_err(sql)?;
     let candidates = candidates(&connection, &logs).map_err(sql)?;
     let total = size_of(&logs) + used(&connection).map_err(sql)?;
     let mut doomed = choose(candidates, keep, now, total);
@@ -146,7 +155,7 @@ fn candidates(connection: &Connection, logs: &Path) -> rusqlite::Result<Vec<Cand
 
 /// Those that go: too old and not among the newest, then the oldest until it all is small enough.
 fn choose(candidates: Vec<Candidate>, keep: Keep, now: jiff::Timestamp, mut total: u64) -> Vec<Candidate> {
-    let oldest = now.checked_sub(Duration::from_hours(24 * u64::from(keep.days))).unwrap_or(jiff::Timestamp::MIN);
+    let oldest = now.checked_sub(keep.age()).unwrap_or(jiff::Timestamp::MIN);
     let (mut doomed, spared): (Vec<_>, Vec<_>) =
         candidates.into_iter().partition(|run| run.began < oldest && run.place > keep.runs);
     total = total.saturating_sub(doomed.iter().map(|run| run.bytes).sum());
@@ -176,12 +185,15 @@ fn remove(connection: &mut Connection, runs: &[Candidate]) -> rusqlite::Result<(
     transaction.commit()
 }
 
-/// Folders of logs whose run is in no history, and that are old enough for it not to be about to begin.
-fn strays(logs: &Path, connection: &Connection, now: jiff::Timestamp) -> rusqlite::Result<Vec<String>> {
+/// Folders of logs whose run is in no history, and that are old enough for it not to be about to begin. Those of a history
+/// that was moved aside stay as long as those of other runs.
+fn strays(logs: &Path, connection: &Connection, keep: Keep, now: jiff::Timestamp) -> rusqlite::Result<Vec<String>> {
+    let since = recover::since(connection)?;
     let names = std::fs::read_dir(logs).into_iter().flatten().flatten().filter_map(|entry| {
         let changed = jiff::Timestamp::try_from(entry.metadata().ok()?.modified().ok()?).ok()?;
         let age = Duration::try_from(now.duration_since(changed)).ok()?;
-        (age > STRAY).then(|| entry.file_name().into_string().ok())?
+        let most = if since.is_some_and(|since| changed <= since) { keep.age() } else { STRAY };
+        (age > most).then(|| entry.file_name().into_string().ok())?
     });
     let names: Vec<String> = names.collect();
     let mut statement = connection.prepare("SELECT job FROM runs")?;

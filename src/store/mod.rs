@@ -6,7 +6,9 @@ pub mod claim;
 pub mod filter;
 pub mod gc;
 pub mod lock;
+mod network;
 pub mod read;
+pub mod recover;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -29,7 +31,7 @@ pub enum StoreError {
         message: String,
     },
     /// It was written by a newer version.
-    #[error("{path}: its format {found} is newer than this version of Kiln, which knows {known}")]
+    #[error("{path}: its format {found} is newer than this version of Kiln, which knows {known}; take a newer Kiln")]
     Newer {
         /// The file.
         path: PathBuf,
@@ -38,8 +40,24 @@ pub enum StoreError {
         /// The newest format that is known.
         known: i64,
     },
+    /// It was written by an older version that was never released.
+    #[error(
+        "{path}: its format {found} is older than any that was released, the first is {known}; \
+         `kiln gc --recover` moves it aside and begins a new history"
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// The format of the file.
+        found: i64,
+        /// The format that is known.
+        known: i64,
+    },
     /// It is not a store, or it is damaged.
-    #[error("{path}: it is damaged, or no store of Kiln ({message}); move it aside to begin a new history")]
+    #[error(
+        "{path}: it is damaged, or no store of Kiln ({message}); `kiln gc --recover` moves it aside and begins a new \
+         history; what steps printed stays in {logs}", logs = path.with_file_name("logs").display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -60,6 +78,13 @@ impl StoreError {
         let row = matches!(error, FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..));
         match error.sqlite_error_code() {
             Some(DatabaseCorrupt | NotADatabase) => Self::Damaged { path, message },
+            // Where there is a format of ours there is all that belongs to it.
+            _ if ["unsupported file format", "no such table", "no such column"]
+                .iter()
+                .any(|text| message.contains(text)) =>
+            {
+                Self::Damaged { path, message }
+            }
             _ if row => Self::Damaged { path, message: format!("a row cannot be read: {message}") },
             _ => Self::Io { path, message },
         }

@@ -124,7 +124,7 @@ pub struct Unfinished {
     pub job: JobId,
     /// The number of its last event.
     pub last_seq: Option<u64>,
-    /// When that happened, in milliseconds since it began.
+    /// When it was last seen alive, by that event or by what a step printed, in milliseconds since it began.
     pub elapsed_ms: u64,
     /// What its events tell.
     pub view: RunView,
@@ -356,6 +356,23 @@ impl Reader {
         self.runs(&filter)?.into_iter().map(|run| self.unfinished_run(run.id)).collect()
     }
 
+    /// When the last output of a run was kept, in milliseconds since it began: so long it lived at least.
+    fn printed_until(&self, job: &JobId, began: jiff::Timestamp) -> Option<u64> {
+        let logs = std::fs::read_dir(self.path.with_file_name("logs").join(job.as_str())).ok()?;
+        let changed = logs.flatten().filter_map(|log| log.metadata().ok()?.modified().ok());
+        let last = jiff::Timestamp::try_from(changed.max()?).ok()?;
+        u64::try_from(last.duration_since(began).as_millis()).ok()
+    }
+
+    /// All runs that have events.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn jobs(&self) -> Result<Vec<JobId>, StoreError> {
+        let sql = "SELECT DISTINCT job FROM events ORDER BY job";
+        self.rows(sql, [], |row| Ok(JobId::from_text(&row.get::<_, String>(0)?)))
+    }
+
     fn unfinished_run(&self, job: JobId) -> Result<Unfinished, StoreError> {
         let events = self.events(&job, 0)?;
         let sql = "SELECT step, attempt, took_ms, record, staged FROM publishing WHERE job = ?1";
@@ -369,10 +386,13 @@ impl Reader {
             })
         })?;
         let last = events.last();
+        let view = RunView::fold(&events);
+        let told = last.map_or(0, |event| event.elapsed_ms);
+        let began = view.head.as_ref().map(|head| head.at);
         Ok(Unfinished {
             last_seq: last.map(|event| event.seq),
-            elapsed_ms: last.map_or(0, |event| event.elapsed_ms),
-            view: RunView::fold(&events),
+            elapsed_ms: told.max(began.and_then(|began| self.printed_until(&job, began)).unwrap_or(0)),
+            view,
             job,
             publishing,
         })
@@ -385,10 +405,6 @@ impl Reader {
     /// # Errors
     /// Why the store cannot be read.
     pub fn left_behind(&self, pipeline: &str, engine: &str) -> Result<Vec<LeftBehind>, StoreError> {
-        let made = "SELECT 1 FROM sqlite_schema WHERE name = 'remote'";
-        if self.rows(made, [], |_| Ok(()))?.is_empty() {
-            return Ok(Vec::new());
-        }
         let sql = "SELECT step, job, at, request, known, remote, page, joined FROM remote
                    WHERE pipeline = ?1 AND engine = ?2";
         self.rows(sql, params![pipeline, engine], |row| {

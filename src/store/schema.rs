@@ -4,16 +4,18 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::fault::fault;
 use crate::store::StoreError;
+use crate::store::network::Journal;
 
 /// The name of the database in the state's folder.
 pub const FILE: &str = "kiln.db";
 
 /// The format of the tables, kept as `user_version`.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 /// `Kiln` in ASCII, kept as `application_id`.
 const APPLICATION: i64 = 0x4b69_6c6e;
 
@@ -68,18 +70,13 @@ CREATE TABLE digests (
     path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
     inode INTEGER NOT NULL, digest TEXT NOT NULL, seen_ns INTEGER NOT NULL
 ) WITHOUT ROWID;
-";
-
-/// What came later and older versions need not know: made where it is missing, without a new format.
-const LATER: &str = "
-CREATE INDEX IF NOT EXISTS runs_pipeline ON runs (pipeline, started);
 
 -- What Kiln itself remembers, such as when it last kept house.
-CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 -- Jobs elsewhere of steps that have not ended, or whose process died: what was asked for, the jobs for the same that there
 -- were before, and the job itself once its id was known.
-CREATE TABLE IF NOT EXISTS remote (
+CREATE TABLE remote (
     pipeline TEXT NOT NULL, engine TEXT NOT NULL, step TEXT NOT NULL, job TEXT NOT NULL, at TEXT NOT NULL,
     request TEXT NOT NULL, known TEXT NOT NULL, remote TEXT, page TEXT, joined INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (pipeline, engine, step)
@@ -109,14 +106,35 @@ pub(super) fn open_read(state: &Path) -> Result<Option<(Connection, PathBuf)>, S
 /// Opens the store for writing, and makes what is missing of it.
 pub(super) fn open_write(state: &Path) -> Result<(Connection, PathBuf), StoreError> {
     make_folder(state)?;
+    let journal = Journal::of(state);
+    if let Journal::Delete(system) = journal {
+        tracing::warn!(
+            "{} is on a network file system ({system}): the history is kept in a slower way there, and only one machine \
+             at a time may run; `--state DIR` puts it elsewhere",
+            state.display()
+        );
+    }
+    open_with(state, journal)
+}
+
+/// Does the same with a journal of this kind.
+pub(super) fn open_with(state: &Path, journal: Journal) -> Result<(Connection, PathBuf), StoreError> {
     let path = state.join(FILE);
     begins_well(&path)?;
     let sql = |error: rusqlite::Error| StoreError::sql(&path, &error);
     let mut connection = Connection::open(&path).map_err(sql)?;
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS)).map_err(sql)?;
+    // Until it is known to be sound nothing is written, not even what a Kiln that died left in the log of writes.
+    let aloof = |connection: &Connection, on| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, on);
+    aloof(&connection, true).map_err(sql)?;
     let found = format(&connection, &path)?;
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(sql)?;
+    if found > 0 {
+        is_sound(&connection, &path)?;
+    }
+    aloof(&connection, false).map_err(sql)?;
+    connection.pragma_update(None, "journal_mode", journal.word()).map_err(sql)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(sql)?;
+    connection.pragma_update(None, "cell_size_check", true).map_err(sql)?;
     connection.set_prepared_statement_cache_capacity(64);
     if found == 0 {
         fault("store.make").map_err(|error| StoreError::io(&path, &error))?;
@@ -130,7 +148,6 @@ pub(super) fn open_write(state: &Path) -> Result<(Connection, PathBuf), StoreErr
         }
         transaction.commit().map_err(sql)?;
     }
-    connection.execute_batch(LATER).map_err(sql)?;
     Ok((connection, path))
 }
 
@@ -150,6 +167,31 @@ fn begins_well(path: &Path) -> Result<(), StoreError> {
     Err(StoreError::Damaged { path: path.to_owned(), message: "it does not begin as a database does".to_owned() })
 }
 
+/// A larger store is not looked through whenever it is opened for writing, but only by `kiln gc`.
+const QUICKLY: i64 = 16 << 20;
+
+/// Refuses a store that is damaged before anything is written to it.
+fn is_sound(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let size = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+    let size = connection.query_row(size, [], |row| row.get::<_, i64>(0));
+    if size.map_err(|error| StoreError::sql(path, &error))? > QUICKLY {
+        return Ok(());
+    }
+    look_through(connection, path, "quick_check")
+}
+
+/// Looks through all of a store: `quick_check`, or `integrity_check`, which takes longer.
+pub(super) fn look_through(connection: &Connection, path: &Path, how: &str) -> Result<(), StoreError> {
+    let found = connection.query_row(&format!("PRAGMA {how}(1)"), [], |row| row.get::<_, String>(0));
+    match found.map_err(|error| StoreError::sql(path, &error))?.as_str() {
+        "ok" => Ok(()),
+        wrong => {
+            let message = wrong.lines().filter(|line| !line.starts_with("***")).collect::<Vec<_>>().join(" ");
+            Err(StoreError::Damaged { path: path.to_owned(), message })
+        }
+    }
+}
+
 /// The format of the file; 0 for a new one.
 fn format(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
     // One question, so that another Kiln cannot make the tables in between.
@@ -160,8 +202,12 @@ fn format(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
     if application != APPLICATION && (application, format, tables) != (0, 0, 0) {
         return Err(StoreError::Damaged { path: path.to_owned(), message: "another program's database".to_owned() });
     }
+    let (path, found, known) = (path.to_owned(), format, FORMAT);
     if format > FORMAT {
-        return Err(StoreError::Newer { path: path.to_owned(), found: format, known: FORMAT });
+        return Err(StoreError::Newer { path, found, known });
+    }
+    if tables > 0 && format < FORMAT {
+        return Err(StoreError::Older { path, found, known });
     }
     Ok(format)
 }

@@ -17,15 +17,15 @@ use crate::plan::record::{History, OutputRecord, Record};
 use crate::report::api::Journal;
 
 /// A run whose events are made up one after another.
-struct Tale {
+pub(super) struct Tale {
     job: JobId,
     began: jiff::Timestamp,
-    events: Vec<Stamped>,
+    pub(super) events: Vec<Stamped>,
 }
 
 impl Tale {
     /// A run of the pipeline `p` that begins in this minute of the hour.
-    fn begin(minute: i64, steps: &[&str]) -> Self {
+    pub(super) fn begin(minute: i64, steps: &[&str]) -> Self {
         let began = jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_mins(minute);
         let job = JobId::new("p", &began.strftime("%Y-%m-%dT%H-%M-%S.000").to_string());
         let step = |(i, id): (usize, &&str)| PlannedStep {
@@ -101,7 +101,7 @@ impl Tale {
         })))
     }
 
-    fn build(self, step: &str, content: &str) -> Self {
+    pub(super) fn build(self, step: &str, content: &str) -> Self {
         self.start(step).publish(step, content).end_step(step, Outcome::Built, Some(content))
     }
 
@@ -111,7 +111,7 @@ impl Tale {
     }
 
     /// `a` is built, `b` fails, `c` is skipped.
-    fn failing(minute: i64) -> Self {
+    pub(super) fn failing(minute: i64) -> Self {
         let tale = Self::begin(minute, &["a", "b", "c"]).build("a", "one").start("b");
         let tale = tale.end_step("b", Outcome::Failed, None);
         let tale = tale.tell(Event::StepSkipped { step: "c".to_owned(), because: Some("b".to_owned()) });
@@ -119,7 +119,7 @@ impl Tale {
     }
 
     /// `a` is built once more, `b` turns out to be up to date, and Kiln dies when `c` is being put in place.
-    fn dying(minute: i64) -> Self {
+    pub(super) fn dying(minute: i64) -> Self {
         let tale = Self::begin(minute, &["a", "b", "c"]).build("a", "another");
         tale.tell(Event::StepCurrent { step: "b".to_owned(), also_built: Vec::new() }).start("c").publish("c", "three")
     }
@@ -139,7 +139,7 @@ fn record(step: &str, content: &str) -> Record {
     }
 }
 
-fn keep(state: &Path, tales: &[Tale]) {
+pub(super) fn keep(state: &Path, tales: &[Tale]) {
     let mut writer = Writer::open(state, Box::new(|_| {})).unwrap();
     for tale in tales {
         // In batches of two, as they might come.
@@ -214,6 +214,23 @@ fn runs_are_found_by_state_time_and_part_of_their_id() {
 }
 
 #[test]
+fn a_run_that_died_lived_at_least_until_it_last_kept_output() {
+    let dir = tempfile::tempdir().unwrap();
+    let tale = Tale::begin(1, &["a", "b"]).start("a").start("b");
+    keep(dir.path(), std::slice::from_ref(&tale));
+    let reader = Reader::open(dir.path()).unwrap().unwrap();
+    let lived = || reader.unfinished("p").unwrap()[0].elapsed_ms;
+    assert_eq!(lived(), 500, "its last event");
+    let logs = dir.path().join("logs").join(tale.job.as_str());
+    fs::create_dir_all(&logs).unwrap();
+    for (log, secs) in [("a.1.log", 9), ("b.1.log", 70)] {
+        let at = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(60 + secs);
+        fs::File::create(logs.join(log)).unwrap().set_modified(at).unwrap();
+    }
+    assert_eq!(lived(), 70_000);
+}
+
+#[test]
 fn the_tables_can_be_made_again_from_the_events() {
     let dir = tempfile::tempdir().unwrap();
     let again = Tale::begin(3, &["a"]).build("a", "one more time");
@@ -256,7 +273,7 @@ fn what_is_no_store_is_refused_and_left_alone() {
         fs::write(&file, text).unwrap();
         let error = refused(dir.path());
         assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
-        assert!(error.to_string().contains("move it aside to begin a new history"), "{error}");
+        assert!(error.to_string().contains("`kiln gc --recover` moves it aside"), "{error}");
     }
     for sql in ["CREATE TABLE music (title)", "PRAGMA application_id = 5", "PRAGMA user_version = 1"] {
         fs::remove_file(&file).unwrap();

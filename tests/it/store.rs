@@ -112,10 +112,56 @@ fn a_spoiled_store_is_told_and_left_alone() {
     project.write(".kiln/kiln.db", "all the same to me");
     for arguments in [&["run"][..], &["plan"], &["jobs", "list"]] {
         let said = project.expect(3, arguments);
-        assert!(said.err.contains("move it aside to begin a new history"), "{}", said.err);
+        assert!(said.err.contains("`kiln gc --recover` moves it aside"), "{}", said.err);
     }
     assert_eq!(project.read(".kiln/kiln.db"), "all the same to me");
     assert!(!project.exists("build"));
+}
+
+#[test]
+fn a_damaged_history_is_moved_aside_and_what_is_there_need_not_be_built_again() {
+    let project = project();
+    project.expect(0, &["run"]);
+    assert_eq!(project.expect(0, &["gc", "--recover"]).out, "the history is sound: nothing was moved\n");
+    let mut bytes = std::fs::read(project.path(".kiln/kiln.db")).unwrap();
+    bytes[4_096..8_192].fill(7);
+    project.write(".kiln/kiln.db", &bytes);
+    let logs = || std::fs::read_dir(project.path(".kiln/logs")).unwrap().count();
+    for arguments in [&["run"][..], &["gc"], &["jobs", "show", "last"]] {
+        let said = project.expect(3, arguments);
+        assert!(said.err.contains("`kiln gc --recover` moves it aside"), "{arguments:?}: {}", said.err);
+        assert!(said.err.contains("what steps printed stays in "), "{}", said.err);
+    }
+    let steady = |text: &str| {
+        regex::Regex::new(r"damaged-[-0-9T.]+\.db").unwrap().replace_all(text, "damaged-NOW.db").into_owned()
+    };
+    let dry = steady(&project.expect(0, &["gc", "--recover", "--dry-run"]).out);
+    insta::assert_snapshot!(dry, @"
+    the history is damaged: Tree 2 page 2: btreeInitPage() returns error code 11
+    would move it to .kiln/kiln.damaged-NOW.db
+    a new history would begin; what steps printed stays in .kiln/logs
+    the next run builds everything again, unless `kiln adopt` takes what is there as built
+    ");
+    assert!(std::fs::read(project.path(".kiln/kiln.db")).unwrap() == bytes);
+    let said = steady(&project.expect(0, &["gc", "--recover"]).out);
+    insta::assert_snapshot!(said, @"
+    the history is damaged: Tree 2 page 2: btreeInitPage() returns error code 11
+    moved it to .kiln/kiln.damaged-NOW.db
+    a new history begins; what steps printed stays in .kiln/logs
+    the next run builds everything again, unless `kiln adopt` takes what is there as built
+    ");
+    let aside = std::fs::read_dir(project.path(".kiln")).unwrap().flatten();
+    let aside = aside
+        .map(|file| file.path())
+        .find(|path| path.display().to_string().ends_with(".db") && !path.ends_with("kiln.db"))
+        .unwrap();
+    assert!(std::fs::read(aside).unwrap() == bytes, "what was moved is what there was");
+    assert_eq!(logs(), 1, "logs stay");
+    project.expect(0, &["gc"]);
+    assert_eq!(logs(), 1, "logs stay, although no history has their run");
+    project.expect(1, &["plan", "--check"]);
+    project.expect(0, &["adopt"]);
+    project.expect(0, &["plan", "--check"]);
 }
 
 #[test]

@@ -1,0 +1,148 @@
+//! The way out of a damaged store: its files are moved aside, never deleted, and a new history begins. Logs stay where they
+//! are. The caller says when, and for whom.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::store::filter::RunFilter;
+use crate::store::read::Reader;
+use crate::store::write::remake;
+use crate::store::{StoreError, lock, schema};
+
+/// What became of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recovered {
+    /// There is none.
+    None,
+    /// All of it can be read: nothing was done.
+    Sound,
+    /// Its events can be read, and what follows from them was made again.
+    Remade,
+    /// It is damaged, for this reason: the files were moved to new names, and a new history was begun.
+    Moved(String, Vec<PathBuf>),
+}
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// Someone uses it: what, and who.
+    #[error("{0}: {1}")]
+    Busy(String, String),
+    /// The store cannot be used, and is not damaged.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The files of a store, by what comes after its name.
+const FILES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+
+/// Moves a store aside that is damaged, and begins a new one; with `dry`, only says so.
+///
+/// # Errors
+/// Why nothing was done.
+pub fn recover(state: &Path, now: jiff::Timestamp, dry: bool) -> Result<Recovered, RecoverError> {
+    let path = state.join(schema::FILE);
+    if !path.exists() {
+        return Ok(Recovered::None);
+    }
+    if let Some((what, holder)) = busy(state) {
+        return Err(RecoverError::Busy(what, holder));
+    }
+    let why = match structure(state).and_then(|()| rows(state)) {
+        Ok(()) => return Ok(Recovered::Sound),
+        Err(StoreError::Damaged { message, .. }) => message,
+        Err(StoreError::Older { found, .. }) => format!("its format {found} is too old"),
+        Err(error @ (StoreError::Io { .. } | StoreError::Newer { .. })) => return Err(error.into()),
+    };
+    // Only what follows from the events cannot be read: that is made again.
+    if structure(state).is_ok() && events(state).is_ok() && (dry || remake(state).and_then(|()| rows(state)).is_ok()) {
+        return Ok(Recovered::Remade);
+    }
+    let stamp = now.strftime("%Y-%m-%dT%H-%M-%S.%3f");
+    let to = state.join(format!("kiln.damaged-{stamp}.db"));
+    let pairs = FILES.map(|end| (with_end(&path, end), with_end(&to, end)));
+    let pairs: Vec<_> = pairs.into_iter().filter(|(from, _)| from.exists()).collect();
+    if !dry {
+        move_aside(state, &pairs)?;
+        begin(state, now)?;
+    }
+    Ok(Recovered::Moved(why, pairs.into_iter().map(|(_, to)| to).collect()))
+}
+
+/// What goes on with this state, and who that is.
+fn busy(state: &Path) -> Option<(String, String)> {
+    let names = fs::read_dir(state.join("locks")).ok()?.flatten().filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        Some(name.strip_suffix(".lock")?.to_owned())
+    });
+    let mut held: Vec<String> = names.filter(|name| !name.starts_with('.') && lock::is_held(state, name)).collect();
+    held.sort();
+    let name = held.into_iter().next()?;
+    let holder = lock::holder(state, &name).unwrap_or_default();
+    let what =
+        if name == lock::QUEUE { "a server works here".to_owned() } else { format!("a run of `{name}` goes on") };
+    Some((what, holder))
+}
+
+/// Whether the database as such is sound.
+fn structure(state: &Path) -> Result<(), StoreError> {
+    match schema::open_read(state)? {
+        Some((connection, path)) => schema::look_through(&connection, &path, "integrity_check"),
+        None => Ok(()),
+    }
+}
+
+/// Whether all events can be read.
+fn events(state: &Path) -> Result<(), StoreError> {
+    let Some(reader) = Reader::open(state)? else { return Ok(()) };
+    reader.digests()?;
+    reader.jobs()?.iter().try_for_each(|job| reader.events(job, 0).map(drop))
+}
+
+/// Whether all that Kiln may ask for can be read.
+fn rows(state: &Path) -> Result<(), StoreError> {
+    events(state)?;
+    let Some(reader) = Reader::open(state)? else { return Ok(()) };
+    let pipelines: BTreeSet<String> = reader.runs(&RunFilter::default())?.into_iter().map(|run| run.pipeline).collect();
+    for pipeline in pipelines {
+        reader.history(&pipeline)?;
+        reader.durations(&pipeline)?;
+        reader.unfinished(&pipeline)?;
+    }
+    Ok(())
+}
+
+fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
+}
+
+fn move_aside(state: &Path, pairs: &[(PathBuf, PathBuf)]) -> Result<(), StoreError> {
+    // What the file needs beside it goes first: were it cut short, the store is damaged as before.
+    for (from, to) in pairs.iter().rev() {
+        fs::rename(from, to).map_err(|error| StoreError::io(from, &error))?;
+    }
+    File::open(state).and_then(|folder| folder.sync_all()).map_err(|error| StoreError::io(state, &error))
+}
+
+/// A new history, which knows since when it is one.
+fn begin(state: &Path, now: jiff::Timestamp) -> Result<(), StoreError> {
+    let (connection, path) = schema::open_write(state)?;
+    let note = "INSERT OR REPLACE INTO notes (name, value) VALUES ('recovered', ?1)";
+    connection.execute(note, [now.to_string()]).map_err(|error| StoreError::sql(&path, &error))?;
+    Ok(())
+}
+
+/// Since when there is a history, where the one before was moved aside.
+pub(super) fn since(connection: &Connection) -> rusqlite::Result<Option<jiff::Timestamp>> {
+    let note = "SELECT value FROM notes WHERE name = 'recovered'";
+    let at = connection.query_row(note, [], |row| row.get::<_, String>(0)).optional()?;
+    Ok(at.and_then(|at| at.parse().ok()))
+}
+
+#[cfg(test)]
+mod tests;
