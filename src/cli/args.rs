@@ -69,6 +69,9 @@ pub enum Command {
     )]
     Plan(PlanArgs),
     /// Find all mistakes in pipeline files; runs nothing
+    #[command(
+        after_help = "Examples:\n  kiln check                     the file that `kiln run` would take\n  kiln check pipelines/*.toml    several\n  kiln check --engine prod       compare it with what is on a server, too"
+    )]
     Check {
         /// The files [default: as for --file; all files in pipelines/]
         files: Vec<PathBuf>,

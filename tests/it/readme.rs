@@ -167,3 +167,69 @@ fn the_commands_that_are_named_exist() {
         }
     }
 }
+
+/// The scripts of the guide's project, as short as they can be: each reads what its stage depends on.
+const STAGES: [(&str, &str); 4] = [
+    (
+        "prepare",
+        "import os, sys\nparams = open('params.yaml').read()\nos.makedirs('data/prepared', exist_ok=True)\n\
+         open('data/prepared/train.tsv', 'w').write(open(sys.argv[1]).read().upper())\n",
+    ),
+    (
+        "featurization",
+        "import os, sys\nparams = open('params.yaml').read()\nos.makedirs(sys.argv[2], exist_ok=True)\n\
+         open(sys.argv[2] + '/train.txt', 'w').write(open(sys.argv[1] + '/train.tsv').read()[::-1])\n",
+    ),
+    (
+        "train",
+        "import sys\nlines = open('params.yaml').read() + open(sys.argv[1] + '/train.txt').read()\n\
+         open(sys.argv[2], 'w').write(str(len(lines)))\n",
+    ),
+    (
+        "evaluate",
+        "import os, sys\nos.makedirs('eval', exist_ok=True)\n\
+         open('eval/metrics.json', 'w').write(open(sys.argv[1]).read() + open(sys.argv[2] + '/train.txt').read())\n",
+    ),
+];
+
+#[test]
+fn a_project_of_dvc_moves_by_the_guide_and_builds_nothing_again() {
+    let guide = page(&root().join("docs/coming-from.md"));
+    let mut project = Project::empty();
+    project.write("data/data.xml", "<row Title=\"python list\"/>\n");
+    project.write("params.yaml", "train:\n  seed: 1\n");
+    for (name, script) in STAGES {
+        project.write(&format!("src/{name}.py"), script);
+    }
+    fs::create_dir(project.path("bin")).unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    let python = std::env::split_paths(&path).map(|folder| folder.join("python3")).find(|python| python.is_file());
+    symlink(python.expect("python3"), project.path("bin/python")).unwrap();
+    let path = format!("{}:{}", project.path("bin").display(), path.to_str().unwrap());
+    project.variable("PATH", &path);
+
+    // What `dvc repro` does.
+    let yaml = blocks(&guide, "yaml")[0].clone();
+    let commands: Vec<_> = yaml.lines().filter_map(|line| line.trim().strip_prefix("cmd: ")).collect();
+    assert_eq!(commands.len(), STAGES.len());
+    for command in commands {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-euc", command]).current_dir(project.path("")).env("PATH", &path);
+        assert!(shell.status().unwrap().success(), "{command}");
+    }
+
+    project.write("pipeline.toml", &blocks(&guide, "toml")[0]);
+    let built = project.tree();
+    let moved = blocks(&guide, "sh")[0].clone();
+    assert_eq!(moved, "kiln check\nkiln adopt\nkiln plan --check\n");
+    for line in moved.lines() {
+        let words: Vec<_> = line.split(' ').skip(1).collect();
+        project.expect(0, &words);
+    }
+    assert!(project.expect(0, &["run"]).out.contains("nothing to do · 4 up to date"));
+    assert_eq!(project.tree(), built, "nothing was touched");
+
+    project.write("params.yaml", "train:\n  seed: 10\n");
+    let said = project.expect(0, &["run"]).out;
+    assert!(said.contains("2 built · 2 unchanged"), "two stages do not care: {said}");
+}

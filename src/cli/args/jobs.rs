@@ -41,6 +41,9 @@ pub enum Import {
 #[derive(Debug, Subcommand)]
 pub enum Jobs {
     /// List runs, the newest first
+    #[command(
+        after_help = "Examples:\n  kiln jobs list --state FAILED --since 2026-11-01\n  kiln jobs list --initiator ci --limit 100 --format json\n  kiln jobs list --engine prod --output orders"
+    )]
     List {
         /// Only those in this state
         #[arg(id = "job_state", long = "state", value_name = "STATE", value_enum, ignore_case = true)]
