@@ -15,6 +15,17 @@ use crate::process::Process;
 pub const NAMES: [(&str, u8); 3] =
     [("Ctrl-C", exit::INTERRUPTED), ("SIGTERM", exit::TERMINATED), ("SIGHUP", exit::HANGUP)];
 
+/// A file that becomes larger than a process may write is an error of that file, and does not end Kiln. The signal is
+/// caught, not ignored, so that what is started gets it as ever; what is caught once stays caught.
+///
+/// # Errors
+/// What the system says.
+pub fn survive_large_files() -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let _inside = runtime.enter();
+    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop)
+}
+
 /// So many signals are told to a run; the next one ends the process.
 const TOLD: u32 = 2;
 

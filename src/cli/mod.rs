@@ -36,6 +36,7 @@ use crate::exit;
 use crate::report::style::Style;
 use crate::session::Site;
 use crate::session::fail::Fail;
+use crate::signal::survive_large_files;
 
 /// What every command is given.
 pub(crate) struct Context {
@@ -100,6 +101,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Err(error) => return tell(&format!("error: there is no working directory: {error}\n"), exit::SURROUNDINGS),
     };
     diagnostics(cli.verbose, &surroundings);
+    if let Err(error) = survive_large_files() {
+        tracing::warn!(%error, "a file that becomes too large will end Kiln");
+    }
     let Cli { command, file, state, color, .. } = cli;
     let context = Context { file: file.first().cloned(), files: file, state, color, surroundings };
     guarded(|| match dispatch(&context, command) {

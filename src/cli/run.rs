@@ -11,6 +11,7 @@ use crate::event::FailureCode;
 use crate::exit;
 use crate::plan::estimate::{Spans, spans};
 use crate::report::api::Reporter;
+use crate::report::named::Named;
 use crate::report::{Setup as Screen, jsonl, reporter, slow};
 use crate::run::Driven;
 use crate::run::setup::Policy;
@@ -44,11 +45,16 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     let slow = slow::text(&driven.view, || spans_of(&session, &driven.view), &context.style());
     if to_stdout {
         tell(&slow, exit::OK);
-    } else {
+    } else if driven.unshown.is_empty() {
         print(&slow)?;
     }
     gc::keep_house(&session.state);
-    finish(driven, closed)
+    let unshown = driven.unshown.join("; ");
+    match finish(driven, closed)? {
+        code if unshown.is_empty() => Ok(code),
+        exit::OK => Err(Fail::Surroundings(format!("all went well, but {unshown}"))),
+        code => Ok(tell(&format!("error: {unshown}\n"), code)),
+    }
 }
 
 /// What the schedules come to with the durations of a run.
@@ -136,7 +142,7 @@ fn reporters(
     let size = move || surroundings.size();
     let live = !to_stdout && context.surroundings.live();
     let screen = reporter(Screen {
-        out: if to_stdout { Box::new(io::stderr()) } else { Box::new(io::stdout()) },
+        out: if to_stdout { Box::new(io::stderr()) } else { Box::new(Named::new("standard output", io::stdout())) },
         style: context.style(),
         output: args.output,
         state: context.shown(&session.state),
@@ -145,8 +151,11 @@ fn reporters(
     let mut reporters = vec![screen];
     match events {
         None => {}
-        Some(None) => reporters.push(Box::new(jsonl::JsonLines::new(io::stdout()))),
-        Some(Some((_, file))) => reporters.push(Box::new(jsonl::JsonLines::new(io::BufWriter::new(file)))),
+        Some(None) => reporters.push(Box::new(jsonl::JsonLines::new(Named::new("standard output", io::stdout())))),
+        Some(Some((path, file))) => {
+            let file = Named::new(format!("--events {}", path.display()), io::BufWriter::new(file));
+            reporters.push(Box::new(jsonl::JsonLines::new(file)));
+        }
     }
     reporters
 }

@@ -6,6 +6,7 @@ pub mod job;
 pub mod jobs;
 pub mod jsonl;
 pub mod live;
+pub mod named;
 pub mod output;
 pub mod plain;
 pub mod slow;

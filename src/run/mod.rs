@@ -69,6 +69,8 @@ pub struct Driven {
     pub view: RunView,
     /// Why its events or a log could not be kept.
     pub lost: Option<String>,
+    /// What could not be shown or reported, and why.
+    pub unshown: Vec<String>,
     /// Whether its time limit ended it.
     pub over_time: bool,
     /// What was left of it at its end and was ended then, for people.
@@ -105,6 +107,7 @@ pub async fn drive(drive: Drive<'_>) -> Driven {
         view: RunView::default(),
         over: false,
         lost: None,
+        unshown: Vec::new(),
         drive,
     };
     driver.begin();
@@ -114,7 +117,7 @@ pub async fn drive(drive: Drive<'_>) -> Driven {
     let left = driver.drive.engine.end().await;
     let run = &driver.drive.run;
     let lost = driver.lost.or_else(|| run.broken().map(str::to_owned));
-    Driven { view: driver.view, lost, over_time: run.is_over_time(), left }
+    Driven { view: driver.view, lost, unshown: driver.unshown, over_time: run.is_over_time(), left }
 }
 
 /// What a task of the loop came to.
@@ -159,6 +162,7 @@ struct Driver<'a> {
     view: RunView,
     over: bool,
     lost: Option<String>,
+    unshown: Vec<String>,
 }
 
 impl Driver<'_> {
@@ -310,6 +314,10 @@ impl Driver<'_> {
         match done {
             Ok(Done::Ended(step, ended, took_ms)) => {
                 self.print_waiting();
+                // What it could not keep is known before anything starts in its place.
+                while let Ok(why) = self.trouble.try_recv() {
+                    self.input(Input::Broken(why));
+                }
                 self.stops.remove(&step);
                 self.input(Input::Ended { step, ended, took_ms });
             }
@@ -329,7 +337,7 @@ impl Driver<'_> {
         let number = match result {
             Ok(number) => number,
             Err(error) => {
-                tracing::error!(%error, "events could not be kept");
+                tracing::debug!(%error, "events could not be kept");
                 self.lost = Some(error.clone());
                 self.pending.iter_mut().for_each(|batch| batch.told.clear());
                 self.input(Input::Broken(error));
@@ -360,16 +368,16 @@ impl Driver<'_> {
     fn show(&mut self, event: &Stamped) {
         self.view.apply(event);
         let view = &self.view;
-        keep_sound(&mut self.drive.reporters, |reporter| reporter.event(view, event));
+        keep_sound(&mut self.drive.reporters, &mut self.unshown, |reporter| reporter.event(view, event));
     }
 
     fn print(&mut self, printed: &Printed) {
         let name = self.drive.run.name(printed.step);
         if printed.dropped > 0 {
             let text = format!("\n… {} left out here, the log has all of it\n", size(printed.dropped));
-            keep_sound(&mut self.drive.reporters, |reporter| reporter.output(name, text.as_bytes()));
+            keep_sound(&mut self.drive.reporters, &mut self.unshown, |reporter| reporter.output(name, text.as_bytes()));
         }
-        keep_sound(&mut self.drive.reporters, |reporter| reporter.output(name, &printed.bytes));
+        keep_sound(&mut self.drive.reporters, &mut self.unshown, |reporter| reporter.output(name, &printed.bytes));
     }
 
     /// A step has ended: what it printed comes before that is told.
@@ -382,7 +390,7 @@ impl Driver<'_> {
     fn ticked(&mut self) {
         self.tick = Instant::now() + Duration::from_millis(self.tick_ms.unwrap_or(1_000));
         let (view, elapsed_ms) = (&self.view, self.elapsed_ms());
-        keep_sound(&mut self.drive.reporters, |reporter| reporter.tick(view, elapsed_ms));
+        keep_sound(&mut self.drive.reporters, &mut self.unshown, |reporter| reporter.tick(view, elapsed_ms));
     }
 }
 
@@ -390,14 +398,20 @@ fn tell(work: &watch::Sender<Stop>, stop: Stop) {
     work.send_modify(|now| *now = (*now).max(stop));
 }
 
-/// Calls each reporter; one that fails is not called again, and the run goes on.
-fn keep_sound(reporters: &mut Vec<Box<dyn Reporter>>, mut call: impl FnMut(&mut dyn Reporter) -> std::io::Result<()>) {
-    reporters.retain_mut(|reporter| match call(reporter.as_mut()) {
-        Ok(()) => true,
-        Err(error) => {
-            tracing::warn!(%error, "a reporter failed and is not called again");
-            false
+/// Calls each reporter; one that fails is not called again, and the run goes on. A reader that went away has seen enough;
+/// anything else that goes wrong is told when the run is over.
+fn keep_sound(
+    reporters: &mut Vec<Box<dyn Reporter>>,
+    unshown: &mut Vec<String>,
+    mut call: impl FnMut(&mut dyn Reporter) -> std::io::Result<()>,
+) {
+    reporters.retain_mut(|reporter| {
+        let Err(error) = call(reporter.as_mut()) else { return true };
+        tracing::debug!(%error, "a reporter is not called again");
+        if error.kind() != std::io::ErrorKind::BrokenPipe {
+            unshown.push(error.to_string());
         }
+        false
     });
 }
 

@@ -6,7 +6,7 @@ use crate::processes::fx;
 use crate::support::{Project, Said};
 
 /// Kiln in a shell that does something first.
-fn in_shell(project: &Project, script: &str) -> Said {
+pub(crate) fn in_shell(project: &Project, script: &str) -> Said {
     let mut shell = Command::new("bash");
     shell.args(["-c", script, env!("CARGO_BIN_EXE_kiln")]).current_dir(project.path("")).env_clear();
     shell.envs(project.command(&[]).get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -90,6 +90,53 @@ fn a_log_that_cannot_be_written_stops_the_run() {
     );
     assert!(said.out.contains("skip   never"), "{said:?}");
     assert!(said.out.contains("built  other"), "{said:?}");
+}
+
+#[test]
+fn a_step_whose_log_cannot_be_made_is_not_started_and_nothing_else_is() {
+    let project = Project::new("[task.a]\nrun = \"echo >ran\"\n[task.b]\nrun = \"echo >ran\"\n");
+    project.write(".kiln/logs", "no folder");
+    let said = project.expect(3, &["run", "-j1", "--keep-going"]);
+    assert!(said.err.contains("what it did cannot be kept: ") && said.err.contains(".kiln/logs/"), "{said:?}");
+    assert!(said.out.contains("stop   a") && said.out.contains("skip   b"), "{said:?}");
+    assert!(!project.exists("ran"));
+    std::fs::remove_file(project.path(".kiln/logs")).unwrap();
+    project.expect(0, &["run"]);
+}
+
+#[test]
+fn what_cannot_be_shown_is_told_once_at_the_end_and_stops_no_run() {
+    for (n, script) in ["\"$0\" run >/dev/full", "\"$0\" run --events /dev/full", "\"$0\" run --events - >/dev/full"]
+        .iter()
+        .enumerate()
+    {
+        let project = Project::new("[dataset.a]\npath = \"a\"\nrun = \"echo 1 >{{ output }}\"\n");
+        let said = in_shell(&project, script);
+        let place = ["standard output", "--events /dev/full", "standard output"][n];
+        let told =
+            format!("error: all went well, but {place} cannot be written: No space left on device (os error 28)\n");
+        assert_eq!(said.code, 3, "{script}: {said:?}");
+        assert!(said.err.ends_with(&told) && !said.err.contains("WARN"), "{script}: {said:?}");
+        assert_eq!(project.read("a"), "1\n");
+        project.expect(0, &["plan", "--check"]);
+    }
+    let project = Project::new("[task.a]\nrun = \"exit 3\"\n");
+    let said = in_shell(&project, "\"$0\" run >/dev/full");
+    assert_eq!(said.code, 1, "that a step failed goes before: {said:?}");
+    assert!(said.err.starts_with("error: standard output cannot be written: No space left"), "{said:?}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let project = Project::new("[dataset.a]\npath = \"a\"\nrun = \"read -r go <gate; echo 1 >{{ output }}\"\n");
+    let _gate = crate::running::Gate::new(&project, "gate");
+    // `read` takes one line and ends; only then the recipe goes on, and its end cannot be shown.
+    let script =
+        "{ \"$0\" run; echo $? >code; } | { read -r line; exec <&-; echo go >gate; echo \"$line\"; }; cat code";
+    let said = in_shell(&project, script);
+    assert_eq!(said.err, "");
+    assert!(said.out.ends_with("\n0\n"), "{said:?}");
+    assert_eq!(project.read("a"), "1\n");
 }
 
 #[test]

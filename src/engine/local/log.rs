@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::base::mask::{Masker, Secrets};
 use crate::base::text::size;
 use crate::engine::api::Updates;
+use crate::fault::fault;
 
 /// So many bytes of the end are kept for people.
 const TAIL_BYTES: usize = 16 << 10;
@@ -55,6 +56,7 @@ impl Log {
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent)?;
         }
+        fault("log.create")?;
         let file = File::create(path)?;
         let (end, last) = (Vec::new(), Vec::new());
         let room = limit - end_of(limit);
@@ -145,7 +147,7 @@ impl Log {
     /// Writes to the file. If that fails the child goes on all the same; the run is told.
     fn write(&mut self, bytes: &[u8]) {
         if !self.broken
-            && let Err(error) = self.file.write_all(bytes)
+            && let Err(error) = fault("log.write").and_then(|()| self.file.write_all(bytes))
         {
             self.broken = true;
             self.updates.trouble(format!("{}: {error}", self.path.display()));

@@ -115,10 +115,10 @@ impl Step {
         let limit = self.recipe().log_limit.unwrap_or(LOG_LIMIT);
         let mut log = match Log::create(&path, updates.clone(), limit, self.local.secrets().as_ref()) {
             Ok(log) => log,
+            // That ends the run, as it does where a log cannot be written any more; it is no fault of this step.
             Err(error) => {
-                let message = format!("{}: {error}", path.display());
-                updates.trouble(message.clone());
-                return (Vec::new(), Err(failed(FailureCode::Start, message)));
+                updates.trouble(format!("{}: {error}", path.display()));
+                return (Vec::new(), Err(stopped()));
             }
         };
         let ran = child::run(start, &self.local.guardian, &mut log, stop.clone()).await;

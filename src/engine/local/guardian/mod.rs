@@ -19,7 +19,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit, setrlimit, waitpid};
-use tokio::signal::unix::SignalKind;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
@@ -91,10 +90,7 @@ impl Guardian {
     }
 
     fn files(&self) -> &Files {
-        self.files.get_or_init(|| {
-            survive_large_files();
-            raise_limit()
-        })
+        self.files.get_or_init(raise_limit)
     }
 
     /// A way to a new step. A guardian that died is replaced, once.
@@ -206,15 +202,6 @@ fn start(locks: &[OwnedFd], files: u64) -> io::Result<Alive> {
 fn own_program() -> io::Result<PathBuf> {
     let this = Path::new("/proc/self/exe");
     if this.exists() { Ok(this.to_owned()) } else { std::env::current_exe() }
-}
-
-/// A log that becomes larger than a process may write is an error of that log, and does not end Kiln. The signal is caught,
-/// not ignored, so that steps get it as ever.
-fn survive_large_files() {
-    let kind = SignalKind::from_raw(Signal::XFSZ.as_raw());
-    if let Err(error) = tokio::signal::unix::signal(kind) {
-        tracing::warn!(%error, "a file that becomes too large will end Kiln");
-    }
 }
 
 /// Raises the number of files that may be open as far as the system allows.

@@ -1,0 +1,81 @@
+//! Disks that are full, and files that may not become larger, for real: nothing more starts, nothing is told that is not
+//! kept, and with room again the next run goes on.
+
+use crate::checker::{after_all, after_death, change, project};
+use crate::output::in_shell;
+use crate::space::{in_space, is_there};
+use crate::support::Project;
+
+#[test]
+fn wherever_files_may_not_become_larger_the_run_stops_in_order() {
+    // In blocks of 1 KiB: the first ones do not suffice for a store, the last one for all.
+    for blocks in [0, 1, 4, 16, 32, 48, 60, 68, 80, 100, 10_000] {
+        let project = project();
+        change(&project, 1);
+        let said = in_shell(&project, &format!("ulimit -f {blocks}; exec \"$0\" run -j2 --events -"));
+        match said.code {
+            0 => assert!(blocks > 100, "{blocks}"),
+            // A recipe may not write either.
+            1 => {}
+            3 => assert!(said.err.contains("/.kiln"), "{blocks}: {said:?}"),
+            code => panic!("{blocks}: {code}: {said:?}"),
+        }
+        assert_eq!(said.code == 0, blocks == 10_000, "{blocks}: {said:?}");
+        after_death(&project, &said.out);
+        project.expect(0, &["run", "-j2"]);
+        after_all(&project);
+    }
+}
+
+/// Builds `ok`, fills a small disk with `fill`, and then has room again. `late` is never started on the full disk.
+const SMALL: &str = r#"
+[dataset.ok]
+path = "out/ok"
+run = 'echo ok >{{ output }}'
+[task.fill]
+inputs = ["ok"]
+run = 'FILL'
+[dataset.late]
+path = "out/late"
+inputs = ["ok"]
+run = 'echo late >>told; echo late >{{ output }}'
+"#;
+
+/// What is done with it: prints exit codes, and what was said.
+const SCRIPT: &str = r#"
+mkdir disk && mount -t tmpfs -o size=1m none disk && cp pipeline.toml disk && cd disk
+"$KILN" run ok >/dev/null 2>&1; echo "ok $?"
+"$KILN" run fill late -j1 --keep-going >../out.txt 2>../err.txt; echo "full $?"
+rm -rf fill .kiln/logs; cat ../out.txt ../err.txt; echo "told $(cat told 2>/dev/null)"
+"$KILN" run late 2>&1; echo "room $?"
+"$KILN" jobs list
+"#;
+
+fn small(fill: &str) -> Option<String> {
+    if !is_there() {
+        return None;
+    }
+    let project = Project::new(&SMALL.replace("FILL", fill));
+    let said = in_space(&project, &["--mount"], SCRIPT);
+    assert!(said.out.contains("ok 0\n") && said.out.contains("room 0\n"), "{said:?}");
+    Some(said.out)
+}
+
+#[test]
+fn a_store_on_a_full_disk_stops_the_run() {
+    let Some(out) = small("head -c 8m /dev/zero >fill || true") else { return };
+    assert!(out.contains("full 3\n"), "{out}");
+    assert!(out.contains("disk/.kiln/kiln.db: database or disk is full"), "{out}");
+    assert!(out.contains("told \n"), "`late` was started: {out}");
+}
+
+#[test]
+fn a_log_on_a_full_disk_stops_the_run() {
+    let Some(out) = small("head -c 8m /dev/zero | tr \"\\0\" x") else { return };
+    assert!(out.contains("full 3\n"), "{out}");
+    assert!(
+        out.contains("/fill.1.log: No space left on device") || out.contains("kiln.db: database or disk is full"),
+        "{out}"
+    );
+    assert!(out.contains("told \n"), "`late` was started: {out}");
+}
