@@ -57,6 +57,8 @@ pub struct RawDss {
     /// How many jobs run at once. Default: 5.
     #[schemars(with = "Option<std::num::NonZeroU32>")]
     pub max_parallel: Option<Spanned<u32>>,
+    /// Which steps share a job. Default: `step`.
+    pub jobs: Option<Jobs>,
     /// What to do about a job that builds the same already. Default: `join` where the same identity started it, else `wait`.
     pub on_running: Option<OnRunning>,
     /// How long to look for a job whose answer was lost. Default: `30s`.
@@ -80,6 +82,16 @@ pub struct RawDss {
     pub auto_update_schema: Option<bool>,
     /// Whether the Hive metastore is brought up to date behind each job; a recipe's own word counts more.
     pub refresh_hive_metastore: Option<bool>,
+}
+
+/// Which steps share a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Jobs {
+    /// Each step has one of its own.
+    Step,
+    /// All steps of a run share one.
+    Run,
 }
 
 /// What to do about a job that builds the same already.

@@ -45,13 +45,13 @@ pub(crate) fn run(project: &Project, code: i32, more: &[&str]) -> Said {
     said
 }
 
-fn wait(child: Child) -> Said {
+pub(crate) fn wait(child: Child) -> Said {
     let output = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said { out: text(output.stdout), err: text(output.stderr), code: output.status.code().unwrap_or(-1) }
 }
 
-fn signal(child: &Child, name: &str) {
+pub(crate) fn signal(child: &Child, name: &str) {
     let kill = std::process::Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
     assert!(kill.unwrap().success());
 }

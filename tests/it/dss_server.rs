@@ -1,7 +1,7 @@
 //! A server that speaks as DSS does, on the loopback, and breaks as it is told to. Its answers are literal JSON, and its
 //! record of what was asked is the truth that tests hold Kiln against.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
@@ -64,9 +64,15 @@ pub(crate) struct Job {
     /// After how many looks at it it ends; none for not before it is told to.
     pub(crate) looks: Option<u32>,
     pub(crate) removed: bool,
+    /// What its status says, one after the other; the last for ever.
+    script: VecDeque<Value>,
 }
 
 impl Job {
+    fn over(&self) -> bool {
+        matches!(self.state.as_str(), "DONE" | "FAILED" | "ABORTED")
+    }
+
     /// The ids of its outputs, joined by `+`.
     pub(crate) fn key(&self) -> String {
         let outputs = self.outputs.as_array().unwrap();
@@ -95,6 +101,8 @@ pub(crate) struct State {
     /// Faults by what they concern; each is used once, in order.
     faults: Vec<(Concerns, Fault)>,
     ends: BTreeMap<String, End>,
+    /// What the status of the next jobs says.
+    scripts: VecDeque<Vec<Value>>,
     /// After how many looks jobs end.
     pub(crate) looks: Option<u32>,
     /// Whether it has the list of running jobs.
@@ -139,6 +147,7 @@ impl Server {
             asked: Vec::new(),
             faults: Vec::new(),
             ends: BTreeMap::new(),
+            scripts: VecDeque::new(),
             looks: Some(2),
             has_running: true,
             shuffled: false,
@@ -176,14 +185,25 @@ impl Server {
         self.with(|state| state.ends.insert(output.to_owned(), end));
     }
 
+    /// The status of the next job that nothing was said of says this, one answer after the other.
+    pub(crate) fn script(&self, answers: Vec<Value>) {
+        self.with(|state| state.scripts.push_back(answers));
+    }
+
+    /// From now on, the status of a job says this.
+    pub(crate) fn script_on(&self, i: usize, answers: Vec<Value>) {
+        self.with(|state| state.jobs[i].script = answers.into());
+    }
+
     /// A job that is there before.
     pub(crate) fn job(&self, id: &str, kind: &str, output: &str, state: &str, by: &str) {
         self.with(|server| {
             server.clock += 1_000;
             let (outputs, looks) = (json!([{ "type": "DATASET", "id": output, "projectKey": "P" }]), None);
+            let script = VecDeque::new();
             let (id, kind, state, by) = (id.to_owned(), kind.to_owned(), state.to_owned(), by.to_owned());
             let initiated = server.clock;
-            server.jobs.push(Job { id, kind, outputs, state, by, initiated, looks, removed: false });
+            server.jobs.push(Job { id, kind, outputs, state, by, initiated, looks, removed: false, script });
         });
     }
 
@@ -248,7 +268,9 @@ impl State {
         let by = format!("API ({})", self.me);
         let initiated = self.clock;
         let state = "RUNNING".to_owned();
-        self.jobs.push(Job { id: id.clone(), kind, outputs, state, by, initiated, looks: self.looks, removed: false });
+        let script: VecDeque<Value> = self.scripts.pop_front().unwrap_or_default().into();
+        let looks = self.looks.filter(|_| script.is_empty());
+        self.jobs.push(Job { id: id.clone(), kind, outputs, state, by, initiated, looks, removed: false, script });
         (200, format!(r#"{{"id":"{id}","extra":[1,2]}}"#))
     }
 
@@ -262,6 +284,14 @@ impl State {
             Some(0) => self.finish(i),
             Some(n) => job.looks = Some(n - 1),
         }
+    }
+
+    /// The next answer about a job that has a script.
+    fn scripted(&mut self, i: usize) -> Option<String> {
+        let job = &mut self.jobs[i];
+        let answer = if job.script.len() > 1 { job.script.pop_front() } else { job.script.front().cloned() }?;
+        job.state = answer["baseStatus"]["state"].as_str().unwrap().to_owned();
+        Some(answer.to_string())
     }
 
     pub(crate) fn finish(&mut self, i: usize) {
@@ -291,14 +321,14 @@ impl State {
 
     fn list(&mut self, running: bool) -> String {
         (0..self.jobs.len()).for_each(|i| self.look(i));
-        let jobs = self.jobs.iter().filter(|job| !job.removed && (!running || job.state == "RUNNING"));
+        let jobs = self.jobs.iter().filter(|job| !job.removed && (!running || !job.over()));
         let mut lines: Vec<Value> = jobs
             .rev()
             .map(|job| {
                 if running || self.bare {
                     return json!({ "jobId": job.id, "projectKey": "P", "state": job.state });
                 }
-                json!({ "def": self.def(job), "state": job.state, "stableState": job.state != "RUNNING",
+                json!({ "def": self.def(job), "state": job.state, "stableState": job.over(),
                     "startTime": job.initiated, "endTime": 0, "warningsCount": 0 })
             })
             .collect();
@@ -313,6 +343,9 @@ impl State {
             return not_found(id);
         };
         self.look(i);
+        if let Some(answer) = self.scripted(i) {
+            return (200, answer);
+        }
         let job = self.jobs[i].clone();
         let key = job.key();
         let mut activities = serde_json::Map::new();
@@ -367,8 +400,10 @@ impl State {
     fn abort(&mut self, id: &str) -> (u16, String) {
         match self.jobs.iter_mut().find(|job| job.id == id) {
             Some(job) => {
-                if job.state == "RUNNING" {
+                if !job.over() {
                     job.state = "ABORTED".to_owned();
+                    job.script.drain(..job.script.len().saturating_sub(1));
+                    job.script.iter_mut().for_each(|answer| answer["baseStatus"]["state"] = json!("ABORTED"));
                 }
                 (200, r#"{"msg":"abort requested"}"#.to_owned())
             }

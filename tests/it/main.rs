@@ -17,6 +17,7 @@ mod dss_jobs;
 mod dss_server;
 mod dss_storm;
 mod dss_tls;
+mod dss_whole;
 mod edges;
 mod environment;
 mod failed;

@@ -26,24 +26,20 @@ pub(super) enum Verdict {
 /// Judges a job that is over. `strict` says that it had to build what it was asked for, whatever its state.
 pub(super) fn judge(status: &JobStatus, spec: &Spec, job: &str, strict: bool) -> Verdict {
     match status.state() {
-        "DONE" => Verdict::Ended(done(status, spec, job, strict)),
+        "DONE" => Verdict::Ended(done(status, spec, spec, job, strict)),
         "ABORTED" => Verdict::Aborted,
-        _ => failed(status, job),
+        _ => failed_of(status, job, |_| true),
     }
 }
 
-fn done(status: &JobStatus, spec: &Spec, job: &str, strict: bool) -> Ended {
-    let (mut ours, mut also, mut mute) = (false, Vec::new(), false);
-    for (_, activity) in status.activities().filter(|(_, activity)| activity.state.as_deref() != Some("NOT_STARTED")) {
+/// What a job that is DONE means for what `spec` says, as part of a job that was asked for `all`.
+pub(super) fn done(status: &JobStatus, spec: &Spec, all: &Spec, job: &str, strict: bool) -> Ended {
+    let (mut ours, mut mute) = (false, false);
+    for activity in begun(status) {
         mute |= activity.targets.is_empty();
-        if activity.targets.iter().any(|item| spec.targets.iter().any(|target| is(item, target))) {
-            ours = true;
-        } else {
-            also.extend(activity.targets.iter().filter_map(|item| item.id.clone()));
-        }
+        ours |= activity.targets.iter().any(|item| spec.targets.iter().any(|target| is(item, target)));
     }
-    also.sort();
-    also.dedup();
+    let also = also(status, all);
     let counted = status.global.as_ref().and_then(|global| global.total).unwrap_or(0);
     let untold = status.activities().next().is_none() && counted > 0;
     if ours || mute || untold {
@@ -56,14 +52,40 @@ fn done(status: &JobStatus, spec: &Spec, job: &str, strict: bool) -> Ended {
     Ended::Current(also)
 }
 
+/// What was built besides what was asked for.
+pub(super) fn also(status: &JobStatus, all: &Spec) -> Vec<String> {
+    let asked =
+        |activity: &Activity| activity.targets.iter().any(|item| all.targets.iter().any(|target| is(item, target)));
+    let others = begun(status).filter(|activity| !asked(activity));
+    let mut also: Vec<String> =
+        others.flat_map(|activity| activity.targets.iter().filter_map(|item| item.id.clone())).collect();
+    also.sort();
+    also.dedup();
+    also
+}
+
+fn begun(status: &JobStatus) -> impl Iterator<Item = &Activity> {
+    status
+        .activities()
+        .map(|(_, activity)| activity)
+        .filter(|activity| activity.state.as_deref() != Some("NOT_STARTED"))
+}
+
+/// Whether any activity has come to a good end.
+pub(super) fn some_done(status: &JobStatus) -> bool {
+    status.activities().any(|(_, activity)| activity.state.as_deref() == Some("DONE"))
+}
+
 /// Whether an item of an activity is a target: by its bare id, or with the project before it.
-fn is(item: &Item, target: &Target) -> bool {
+pub(super) fn is(item: &Item, target: &Target) -> bool {
     let Some(id) = &item.id else { return false };
     *id == target.id || id.strip_prefix(&target.project).and_then(|rest| rest.strip_prefix('.')) == Some(&target.id)
 }
 
-fn failed(status: &JobStatus, job: &str) -> Verdict {
-    let broken = status.activities().filter(|(_, activity)| activity.state.as_deref() == Some("FAILED"));
+/// Why a job failed: what the first of its activities says that failed and counts.
+pub(super) fn failed_of(status: &JobStatus, job: &str, counts: impl Fn(&Activity) -> bool) -> Verdict {
+    let broken =
+        status.activities().filter(|(_, activity)| activity.state.as_deref() == Some("FAILED") && counts(activity));
     let broken: Vec<(&String, &Activity)> = broken.collect();
     let word = |activity: &Activity| activity.failure.as_ref().and_then(Trouble::text).map(str::to_owned);
     let first = broken.iter().find_map(|(id, activity)| Some((id.as_str(), word(activity)?)));

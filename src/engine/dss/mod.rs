@@ -10,12 +10,14 @@ mod find;
 pub mod import;
 mod judge;
 mod mask;
+mod part;
 mod poll;
 pub mod remote;
 mod settings;
 mod spec;
 mod submit;
 mod tls;
+mod whole;
 mod work;
 
 use std::collections::{BTreeSet, HashMap};
@@ -24,7 +26,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::{OnceCell, mpsc, oneshot};
+use tokio::sync::{OnceCell, mpsc, oneshot, watch};
 
 use crate::base::file::FileDigest;
 use crate::base::id::{DenseMap, RecipeId};
@@ -34,14 +36,16 @@ use crate::engine::api::{Engine, LeftBehind, Observed, Opening, Work};
 use crate::engine::dss::calls::{Calls, segment};
 use crate::engine::dss::client::Http;
 use crate::engine::dss::mask::Mask;
+use crate::engine::dss::part::Part;
 use crate::engine::dss::poll::{Ask, Followed, Listed, Poller};
 use crate::engine::dss::settings::{Settings, settings};
 use crate::engine::dss::spec::Spec;
+use crate::engine::dss::whole::{Progress, Whole};
 use crate::engine::dss::work::DssWork;
 use crate::event::{Failure, Staged};
-use crate::pipeline::dss_wire::JobItem;
-use crate::pipeline::raw_engine::RawEngine;
-use crate::pipeline::types::{Kind, Pipeline, Recipe};
+use crate::pipeline::dss_wire::{JobItem, StartJob};
+use crate::pipeline::raw_engine::{Jobs, RawEngine};
+use crate::pipeline::types::{Kind, Pipeline, Rebuild, Recipe};
 use crate::plan::facts::Facts;
 
 /// The name of the kind.
@@ -66,6 +70,8 @@ pub(crate) struct Dss {
     asked: Mutex<Option<mpsc::UnboundedReceiver<Ask>>>,
     left: Mutex<HashMap<String, LeftBehind>>,
     identity: OnceCell<Option<String>>,
+    /// The one job of the run, where it has one.
+    whole: Option<Arc<Whole>>,
     /// Jobs that this process started, and who started them as DSS calls us.
     own: Mutex<BTreeSet<String>>,
 }
@@ -85,6 +91,9 @@ impl DssEngine {
             return Err(vec![problem.help("variables of DSS are set in its project; leave --var out")]);
         }
         let (asks, asked) = mpsc::unbounded_channel();
+        // DSS promises no order between outputs that are built without what is above them.
+        let whole = settings.jobs == Jobs::Run && opening.mode != BuildMode::Only;
+        let whole = whole.then(|| Arc::new(Whole::new(settings.max_parallel)));
         let Opening { pipeline, state, mode, partition, abort_joined, .. } = opening;
         Ok(Self {
             dss: Arc::new(Dss {
@@ -99,6 +108,7 @@ impl DssEngine {
                 asked: Mutex::new(Some(asked)),
                 left: Mutex::default(),
                 identity: OnceCell::new(),
+                whole,
                 own: Mutex::default(),
             }),
         })
@@ -149,14 +159,51 @@ impl Dss {
 
     /// The end of a job.
     fn follow(&self, project: &str, job: &str) -> oneshot::Receiver<Followed> {
+        self.follow_live(project, job, None)
+    }
+
+    /// The end of a job; how far it is goes to `live`.
+    fn follow_live(
+        &self,
+        project: &str,
+        job: &str,
+        live: Option<watch::Sender<Progress>>,
+    ) -> oneshot::Receiver<Followed> {
         let (reply, answer) = oneshot::channel();
         // Without a poller the answer never comes, as the caller sees.
-        drop(self.asks.send(Ask::Follow(project.to_owned(), job.to_owned(), reply)));
+        drop(self.asks.send(Ask::Follow { project: project.to_owned(), job: job.to_owned(), live, reply }));
         answer
     }
 
-    fn take_left(&self, step: &str) -> Option<LeftBehind> {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner).remove(step)
+    /// The request for recipes in one job.
+    fn request(&self, spec: &Spec, ids: &BTreeSet<RecipeId>) -> StartJob {
+        let recipes = || ids.iter().map(|id| &self.pipeline.recipes[*id]);
+        let schema = recipes().any(|recipe| recipe.auto_update_schema.unwrap_or(self.settings.auto_update_schema));
+        let hive =
+            recipes().any(|recipe| recipe.refresh_hive_metastore.unwrap_or(self.settings.refresh_hive_metastore));
+        spec.request(schema, hive)
+    }
+
+    /// Whether a recipe can be built in one job with others.
+    fn fits(&self, id: RecipeId) -> Result<(), Problem> {
+        let recipe = &self.pipeline.recipes[id];
+        if self.mode != BuildMode::Smart || recipe.rebuild != Rebuild::Always {
+            return Ok(());
+        }
+        let message = format!("`{}` is always built, which one job for all cannot do", recipe.name);
+        let help = format!("leave `rebuild` out, or leave `jobs = \"run\"` of [engine.{}] out", self.settings.name);
+        Err(Problem::new("always-in-one-job", message).at(&recipe.span, "this one").help(help))
+    }
+
+    /// A step as part of the one job. All its steps are known.
+    fn part(&self, whole: &Arc<Whole>, id: RecipeId) -> Part {
+        let shape = whole.shape(self);
+        let strict = self.mode == BuildMode::Forced;
+        Part { all: Arc::clone(&shape.all), last: shape.last.contains(&id), strict, whole: Arc::clone(whole) }
+    }
+
+    fn take_left(&self, step: &str) -> Vec<LeftBehind> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).remove(step).into_iter().collect()
     }
 
     fn is_own(&self, job: &str) -> bool {
@@ -188,7 +235,9 @@ impl Engine for DssEngine {
     }
 
     fn max_parallel(&self) -> Option<u32> {
-        Some(self.dss.settings.max_parallel)
+        // DSS says how much of one job runs at once.
+        let all = || u32::try_from(self.dss.pipeline.recipes.len()).unwrap_or(u32::MAX).max(1);
+        Some(self.dss.whole.as_ref().map_or(self.dss.settings.max_parallel, |_| all()))
     }
 
     fn can_build(&self, recipe: &Recipe) -> bool {
@@ -221,6 +270,10 @@ impl Engine for DssEngine {
 
     fn prepare(&self, id: RecipeId) -> Result<Arc<dyn Work>, Problems> {
         let calls = self.dss.calls().map_err(|problem| vec![problem])?;
+        if let Some(whole) = &self.dss.whole {
+            self.dss.fits(id).map_err(|problem| vec![problem])?;
+            whole.add(id);
+        }
         Ok(Arc::new(DssWork { dss: Arc::clone(&self.dss), calls: calls.clone(), id }))
     }
 
@@ -234,6 +287,17 @@ impl Engine for DssEngine {
         let calls = self.dss.calls().ok()?.clone();
         let (poll, lost_after) = (self.dss.settings.poll, self.dss.settings.lost_after);
         Some(Poller::new(calls, asked, poll, lost_after).run().boxed())
+    }
+
+    fn end(&self) -> BoxFuture<'static, Vec<String>> {
+        let dss = Arc::clone(&self.dss);
+        async move {
+            match (&dss.whole, dss.calls()) {
+                (Some(whole), Ok(calls)) => whole.end(&dss, calls).await,
+                (Some(_) | None, _) => Vec::new(),
+            }
+        }
+        .boxed()
     }
 
     fn flush(&self, _staged: &[Staged]) -> std::io::Result<()> {

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::engine::dss::calls::Calls;
 use crate::engine::dss::fault::{Fault, Kind};
+use crate::engine::dss::whole::Progress;
 use crate::pipeline::dss_wire::{JobItem, JobStatus, is_over};
 
 /// The shortest time between the beginnings of two calls that look at what goes on: at most five a second.
@@ -30,8 +31,10 @@ const SINGLE: usize = 2;
 pub(super) enum Ask {
     /// All jobs of a project, from a list that is asked for after this question.
     Jobs(String, oneshot::Sender<Listed>),
-    /// The end of a job: project, id.
-    Follow(String, String, oneshot::Sender<Followed>),
+    /// The end of a job, and how far it is until then, where someone wants to know.
+    Follow { project: String, job: String, live: Option<watch::Sender<Progress>>, reply: oneshot::Sender<Followed> },
+    /// Something that has to go on besides.
+    Drive(BoxFuture<'static, ()>),
 }
 
 /// All jobs of a project, or why they are not known.
@@ -52,6 +55,7 @@ pub(super) enum Followed {
 type Key = (String, String);
 
 struct Watched {
+    live: Option<watch::Sender<Progress>>,
     reply: oneshot::Sender<Followed>,
     unknown: u32,
     /// Its end was seen, and its status is on the way.
@@ -87,6 +91,7 @@ pub(super) struct Poller {
     waiting: BTreeMap<String, Vec<oneshot::Sender<Listed>>>,
     listing: BTreeSet<String>,
     flight: FuturesUnordered<BoxFuture<'static, Done>>,
+    drives: FuturesUnordered<BoxFuture<'static, ()>>,
     /// How many calls of the round are on their way.
     round: usize,
     round_began: Instant,
@@ -113,6 +118,7 @@ impl Poller {
             waiting: BTreeMap::new(),
             listing: BTreeSet::new(),
             flight: FuturesUnordered::new(),
+            drives: FuturesUnordered::new(),
             round: 0,
             round_began: now,
             next_round: now,
@@ -131,6 +137,7 @@ impl Poller {
                     Some(ask) => self.ask(ask),
                     None => return,
                 },
+                Some(()) = self.drives.next(), if !self.drives.is_empty() => {}
                 Some(done) = self.flight.next(), if !self.flight.is_empty() => self.done(done),
                 () = sleep_until(self.next_round), if due => self.begin_round(),
             }
@@ -143,12 +150,13 @@ impl Poller {
                 self.waiting.entry(project.clone()).or_default().push(reply);
                 self.list(project);
             }
-            Ask::Follow(project, job, reply) => {
+            Ask::Drive(drive) => self.drives.push(drive),
+            Ask::Follow { project, job, live, reply } => {
                 if self.watched.is_empty() {
                     self.heard = Instant::now();
                     self.next_round = Instant::now() + self.poll;
                 }
-                self.watched.insert((project, job), Watched { reply, unknown: 0, ending: false });
+                self.watched.insert((project, job), Watched { live, reply, unknown: 0, ending: false });
             }
         }
     }
@@ -181,8 +189,11 @@ impl Poller {
     fn begin_round(&mut self) {
         self.watched.retain(|_, watched| !watched.reply.is_closed());
         self.round_began = Instant::now();
-        let open = self.watched.iter().filter(|(_, watched)| !watched.ending);
-        let projects: BTreeSet<String> = open.map(|((project, _), _)| project.clone()).collect();
+        let open = || self.watched.iter().filter(|(_, watched)| !watched.ending);
+        let listed = open().filter(|(_, watched)| watched.live.is_none());
+        let projects: BTreeSet<String> = listed.map(|((project, _), _)| project.clone()).collect();
+        let live: Vec<Key> = open().filter(|(_, watched)| watched.live.is_some()).map(|(key, _)| key.clone()).collect();
+        live.into_iter().for_each(|key| self.status(key, false));
         for project in projects {
             self.look(project, self.source);
         }
@@ -272,7 +283,11 @@ impl Poller {
         let shown: BTreeMap<&str, bool> = jobs.iter().filter_map(|job| Some((job.id()?, job.over()))).collect();
         let mut ended = Vec::new();
         let mut absent = Vec::new();
-        for (key, watched) in self.watched.iter_mut().filter(|(key, watched)| key.0 == project && !watched.ending) {
+        for (key, watched) in self
+            .watched
+            .iter_mut()
+            .filter(|(key, watched)| key.0 == project && !watched.ending && watched.live.is_none())
+        {
             match shown.get(key.1.as_str()) {
                 Some(true) => ended.push(key.clone()),
                 Some(false) => watched.unknown = 0,
@@ -325,6 +340,9 @@ impl Poller {
                 watched.unknown = 0;
                 if is_over(status.state()) {
                     self.tell(key, Followed::Over(status));
+                } else if let Some(live) = &watched.live {
+                    let status = Arc::new(*status);
+                    live.send_modify(|progress| progress.status = Some(status));
                 } else if self.source == Source::Running {
                     self.lacks += 1;
                     if self.lacks >= LACKS {

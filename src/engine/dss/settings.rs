@@ -11,7 +11,7 @@ use crate::base::text::parse_duration;
 use crate::engine::api::{Environment, Opening};
 use crate::engine::dss::dataiku::{self, Instance};
 use crate::pipeline::raw::SecretValue;
-use crate::pipeline::raw_engine::{OnRunning, RawDss, Secret};
+use crate::pipeline::raw_engine::{Jobs, OnRunning, RawDss, Secret};
 
 /// How we prove who we are.
 pub(super) enum Auth {
@@ -53,6 +53,7 @@ pub(super) struct Settings {
     /// The project of nodes that do not name one.
     pub(super) project: String,
     pub(super) max_parallel: u32,
+    pub(super) jobs: Jobs,
     pub(super) on_running: Option<OnRunning>,
     pub(super) submit_grace: Duration,
     pub(super) resubmit: bool,
@@ -84,6 +85,7 @@ pub(super) fn settings(raw: &RawDss, opening: &Opening) -> Result<Settings, Prob
             (None, None) => opening.pipeline.project.clone(),
         },
         max_parallel: reader.parallel(raw.max_parallel.as_ref()),
+        jobs: raw.jobs.unwrap_or(Jobs::Step),
         on_running: raw.on_running,
         submit_grace: reader.duration("submit_grace", raw.submit_grace.as_ref(), 30_000),
         resubmit: raw.resubmit.unwrap_or(true),

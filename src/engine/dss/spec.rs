@@ -36,24 +36,32 @@ impl Spec {
         project: &str,
         partition: Option<&str>,
     ) -> Self {
-        let recipe = &pipeline.recipes[id];
         let kind = match mode {
-            BuildMode::Smart if recipe.rebuild == Rebuild::Always => build::ONLY,
+            BuildMode::Smart if pipeline.recipes[id].rebuild == Rebuild::Always => build::ONLY,
             BuildMode::Smart => build::SMART,
             BuildMode::Only | BuildMode::Forced => build::ONLY,
             BuildMode::Missing => build::MISSING,
         };
-        let target = |node| {
-            let node = &pipeline.nodes[node];
-            Target {
-                kind: node_kind(node.kind).to_owned(),
-                project: node.project.clone().unwrap_or_else(|| project.to_owned()),
-                id: node.id.clone().unwrap_or_else(|| node.name.clone()),
-                partition: partition.unwrap_or(NO_PARTITION).to_owned(),
-            }
+        Self { kind: kind.to_owned(), targets: targets(pipeline, [id], project, partition) }
+    }
+
+    /// What recipes are asked for as in one job: there is nothing above them that would be built twice.
+    pub(super) fn of_all(
+        pipeline: &Pipeline,
+        ids: impl IntoIterator<Item = RecipeId>,
+        mode: BuildMode,
+        project: &str,
+        partition: Option<&str>,
+    ) -> Self {
+        let kind = match mode {
+            BuildMode::Smart => build::SMART,
+            BuildMode::Only => build::ONLY,
+            BuildMode::Forced => build::FORCED,
+            BuildMode::Missing => build::MISSING,
         };
-        let mut targets: Vec<Target> = recipe.outputs.iter().map(|node| target(*node)).collect();
-        targets.sort();
+        let mut targets = targets(pipeline, ids, project, partition);
+        // The job runs in the project of the first.
+        targets.sort_by_key(|target| target.project != project);
         Self { kind: kind.to_owned(), targets }
     }
 
@@ -106,6 +114,29 @@ impl Spec {
             |some: &[Target], others: &[Target]| some.iter().all(|one| others.iter().any(|other| alike(one, other)));
         if within(&self.targets, &theirs) && within(&theirs, &self.targets) { Relation::Same } else { Relation::Other }
     }
+}
+
+/// What recipes make, in order.
+fn targets(
+    pipeline: &Pipeline,
+    ids: impl IntoIterator<Item = RecipeId>,
+    project: &str,
+    partition: Option<&str>,
+) -> Vec<Target> {
+    let outputs = ids.into_iter().flat_map(|id| &pipeline.recipes[id].outputs);
+    let mut targets: Vec<Target> = outputs
+        .map(|node| {
+            let node = &pipeline.nodes[*node];
+            Target {
+                kind: node_kind(node.kind).to_owned(),
+                project: node.project.clone().unwrap_or_else(|| project.to_owned()),
+                id: node.id.clone().unwrap_or_else(|| node.name.clone()),
+                partition: partition.unwrap_or(NO_PARTITION).to_owned(),
+            }
+        })
+        .collect();
+    targets.sort();
+    targets
 }
 
 /// Whether two targets are the same. DSS may write a partition that is a range or a list in another way.

@@ -31,14 +31,19 @@ enum Posted {
 }
 
 impl Course {
-    /// The job that a run that died had for this step, where it still counts.
+    /// The job that a run that died had for this, where it still counts.
     pub(super) async fn resumed(&mut self) -> Go<Option<Job>> {
-        let Some(left) = self.dss.take_left(&self.dss.pipeline.recipes[self.id].name) else { return Ok(None) };
-        self.go_on()?;
-        match &left.job {
-            Some(job) => self.resume_job(&left, job).await,
-            None => self.resume_intent(&left).await,
+        for left in std::mem::take(&mut self.left) {
+            self.go_on()?;
+            let job = match &left.job {
+                Some(job) => self.resume_job(&left, job).await?,
+                None => self.resume_intent(&left).await?,
+            };
+            if job.is_some() {
+                return Ok(job);
+            }
         }
+        Ok(None)
     }
 
     async fn resume_job(&mut self, left: &LeftBehind, remote: &RemoteJob) -> Go<Option<Job>> {
@@ -208,12 +213,7 @@ impl Course {
 
     /// Sends the request, until it was sent for certain.
     async fn post(&mut self) -> Go<Posted> {
-        let recipe = &self.dss.pipeline.recipes[self.id];
-        let settings = &self.dss.settings;
-        let request = self.spec.request(
-            recipe.auto_update_schema.unwrap_or(settings.auto_update_schema),
-            recipe.refresh_hive_metastore.unwrap_or(settings.refresh_hive_metastore),
-        );
+        let (settings, request) = (&self.dss.settings, self.request.clone());
         let (began, lost_after) = (Instant::now(), settings.lost_after);
         let project = self.spec.project().to_owned();
         let mut backoff = Backoff::new();

@@ -8,21 +8,23 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::watch;
+use tokio::sync::{SemaphorePermit, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::base::id::RecipeId;
 use crate::base::job::BuildMode;
-use crate::engine::api::{Attempt, Ended, Notice, Stop, Updates, Work};
+use crate::engine::api::{Attempt, Ended, LeftBehind, Notice, Stop, Updates, Work};
 use crate::engine::dss::Dss;
 use crate::engine::dss::calls::{Backoff, Calls};
 use crate::engine::dss::fault::{Fault, Kind};
 use crate::engine::dss::find::{Found, Search};
 use crate::engine::dss::judge::{self, Verdict};
+use crate::engine::dss::part::{self, Part};
 use crate::engine::dss::poll::Followed;
 use crate::engine::dss::spec::Spec;
+use crate::engine::dss::whole::{Progress, Whole};
 use crate::event::{Failure, FailureCode, RemoteJob};
-use crate::pipeline::dss_wire::JobStatus;
+use crate::pipeline::dss_wire::{JobStatus, StartJob};
 
 /// The work of a recipe.
 pub(super) struct DssWork {
@@ -38,16 +40,32 @@ impl Work for DssWork {
     }
 
     fn run(&self, attempt: Attempt, updates: Updates, stop: watch::Receiver<Stop>) -> BoxFuture<'static, Ended> {
-        let course = Course {
-            dss: Arc::clone(&self.dss),
+        let dss = &self.dss;
+        // What is tried again is tried by itself.
+        let part = dss.whole.as_ref().filter(|_| attempt.number == 1).map(|whole| dss.part(whole, self.id));
+        let spec = dss.spec(self.id);
+        let mut course = Course {
+            request: dss.request(&spec, &BTreeSet::from([self.id])),
+            left: if part.is_some() { Vec::new() } else { dss.take_left(&dss.pipeline.recipes[self.id].name) },
+            dss: Arc::clone(dss),
             calls: self.calls.clone(),
-            id: self.id,
-            spec: self.dss.spec(self.id),
-            log: self.dss.state.join(&attempt.log),
+            spec,
+            log: dss.state.join(&attempt.log),
             updates,
             stop,
+            whole: None,
         };
-        async move { course.run().await }.boxed()
+        async move {
+            let Some(part) = part else { return course.run().await };
+            if let Some(ended) = part.run(&mut course).await {
+                return course.dressed(ended, &part).await;
+            }
+            match course.place(&part.whole).await {
+                Ok(_place) => course.run().await,
+                Err(ended) => ended,
+            }
+        }
+        .boxed()
     }
 }
 
@@ -76,15 +94,19 @@ enum End {
 pub(super) struct Course {
     pub(super) dss: Arc<Dss>,
     pub(super) calls: Calls,
-    pub(super) id: RecipeId,
     pub(super) spec: Spec,
+    pub(super) request: StartJob,
+    /// What runs that died had for it.
+    pub(super) left: Vec<LeftBehind>,
     pub(super) log: std::path::PathBuf,
     pub(super) updates: Updates,
     pub(super) stop: watch::Receiver<Stop>,
+    /// Where the job is told of, if it is that of many steps.
+    pub(super) whole: Option<Arc<Whole>>,
 }
 
 impl Course {
-    async fn run(mut self) -> Ended {
+    pub(super) async fn run(mut self) -> Ended {
         match self.course().await {
             Ok(ended) | Err(ended) => ended,
         }
@@ -147,6 +169,11 @@ impl Course {
         }
         let page = self.dss.page(self.spec.project(), &job.id);
         self.say(&format!("{} job {}: {page}", if job.joined { "joined" } else { "is" }, job.id));
+        if let Some(whole) = &self.whole {
+            // Each step tells it.
+            whole.progress.send_modify(|progress| (progress.job, progress.status) = (Some(job.clone()), None));
+            return;
+        }
         let remote = RemoteJob { id: job.id.clone(), page: Some(page), joined: job.joined };
         // If nothing can be kept any more, the run asks all work to stop, and the job is aborted.
         if self.updates.notice(Notice::Accepted(remote)).await.is_err() {
@@ -154,8 +181,23 @@ impl Course {
         }
     }
 
+    /// The end of a job; where it is that of many steps, they hear how far it is.
+    fn follow(&self, job: &str) -> oneshot::Receiver<Followed> {
+        let live = self.whole.as_ref().map(|whole| whole.progress.clone());
+        self.dss.follow_live(self.spec.project(), job, live)
+    }
+
+    /// A place for a job of a step that the job of all left undone.
+    async fn place<'a>(&mut self, whole: &'a Whole) -> Go<SemaphorePermit<'a>> {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            place = whole.places.acquire() => place.map_err(|_| stopped("stopped before a job was started")),
+            () = reached(&mut stop, Stop::Ask) => Err(stopped("stopped before a job was started")),
+        }
+    }
+
     async fn follow_job(&mut self, job: Job) -> Go<End> {
-        let mut follow = self.dss.follow(self.spec.project(), &job.id);
+        let mut follow = self.follow(&job.id);
         let mut stop = self.stop.clone();
         let mut job = job;
         loop {
@@ -171,7 +213,7 @@ impl Course {
                 () = sleep_until(again), if job.twice.is_some() => {
                     if let Some(earlier) = self.double(&job, false).await {
                         job = earlier;
-                        follow = self.dss.follow(self.spec.project(), &job.id);
+                        follow = self.follow(&job.id);
                     }
                 }
             }
@@ -211,7 +253,7 @@ impl Course {
     }
 
     /// Ends the job, and waits until DSS says that it has ended, for as long as there is time.
-    async fn end_early(&mut self, follow: tokio::sync::oneshot::Receiver<Followed>, job: &Job) -> Go<End> {
+    async fn end_early(&mut self, follow: oneshot::Receiver<Followed>, job: &Job) -> Go<End> {
         let page = self.dss.page(self.spec.project(), &job.id);
         if job.joined && !self.dss.abort_joined {
             return Err(stopped(format!("job {} goes on: it was joined, not started, by this run", job.id)));
@@ -233,6 +275,7 @@ impl Course {
         };
         match followed {
             Followed::Over(status) if status.state() == "ABORTED" => {
+                self.settled(&status);
                 self.say(&format!("job {} is aborted", job.id));
                 Err(stopped(format!("job {} was aborted", job.id)))
             }
@@ -255,16 +298,45 @@ impl Course {
             }
         };
         self.say(&format!("job {id} is {}", status.state()));
+        self.settled(&status);
         let strict = matches!(self.dss.mode, BuildMode::Only | BuildMode::Forced);
         match judge::judge(&status, &self.spec, id, strict) {
+            // What was built is built: the steps that were not come to a job of their own.
+            Verdict::Busy(_) if self.whole.is_some() && judge::some_done(&status) => {
+                Ok(End::Over(Ended::Current(Vec::new())))
+            }
             Verdict::Busy(why) => Ok(End::Again(why)),
             Verdict::Aborted if job.joined => Ok(End::Again(format!("job {id} was aborted by whoever started it"))),
+            Verdict::Aborted if self.whole.is_some() => Ok(End::Over(Ended::Current(Vec::new()))),
             Verdict::Aborted => {
                 let message = format!("job {id} was aborted on DSS, not by Kiln");
                 Err(self.page(failed(FailureCode::Lost, message), id))
             }
+            // Each step has its own view of it.
+            Verdict::Ended(_) if self.whole.is_some() => Ok(End::Over(Ended::Current(Vec::new()))),
             Verdict::Ended(ended) => Ok(End::Over(self.page(self.with_tail(ended, &status, id).await, id))),
         }
+    }
+
+    /// The last word of DSS on the job, for the steps that wait for it.
+    fn settled(&self, status: &JobStatus) {
+        if let Some(whole) = &self.whole {
+            let status = Some(Arc::new(status.clone()));
+            whole.progress.send_modify(|progress| progress.status = status);
+        }
+    }
+
+    /// How a step ended that was part of a job, with the end of its log and its page.
+    async fn dressed(&self, mut ended: Ended, part: &Part) -> Ended {
+        let Progress { job, status, .. } = part.whole.progress.borrow().clone();
+        let (Some(job), Some(status)) = (job, status) else { return ended };
+        let project = part.all.project();
+        if let (Ended::Failed(failure), Some(activity)) = (&mut ended, part::broken(&status, &self.spec)) {
+            let log = self.calls.patient(Duration::from_secs(5)).log(project, &job.id, Some(activity)).await;
+            failure.tail = log.map_or_else(|_| std::mem::take(&mut failure.tail), |log| judge::tail(&log));
+        }
+        let ended = self.with_tail(ended, &status, &job.id).await;
+        page_of(ended, self.dss.page(project, &job.id))
     }
 
     /// A failure with the last lines of the log, which DSS does not always send along.
@@ -280,11 +352,7 @@ impl Course {
     }
 
     fn page(&self, ended: Ended, job: &str) -> Ended {
-        let page = Some(self.dss.page(self.spec.project(), job));
-        match ended {
-            Ended::Failed(failure) => Ended::Failed(Failure { page, ..failure }),
-            Ended::Staged(_) | Ended::Leaked(..) | Ended::Built(_) | Ended::Current(_) | Ended::Stopped(_) => ended,
-        }
+        page_of(ended, self.dss.page(self.spec.project(), job))
     }
 
     /// A call that went wrong, as the end of the attempt.
@@ -302,6 +370,14 @@ impl Course {
             | Kind::Odd => FailureCode::Refused,
         };
         failed(code, fault.to_string())
+    }
+}
+
+/// A failure with the page where people can see more of it.
+fn page_of(ended: Ended, page: String) -> Ended {
+    match ended {
+        Ended::Failed(failure) => Ended::Failed(Failure { page: Some(page), ..failure }),
+        Ended::Staged(_) | Ended::Leaked(..) | Ended::Built(_) | Ended::Current(_) | Ended::Stopped(_) => ended,
     }
 }
 
