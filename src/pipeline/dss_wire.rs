@@ -319,9 +319,26 @@ wire! {
         project: String = "projectKey",
         /// How it is rebuilt.
         flow: FlowOptions = "flowOptions",
+        /// How it is partitioned.
+        partitioning: Partitioning = "partitioning",
         ; lists
         /// Its tags.
         tags: String = "tags",
+    }
+
+    /// `partitioning` of a dataset.
+    Partitioning {
+        ; lists
+        /// By what, in order; nothing for what is not partitioned.
+        dimensions: Dimension = "dimensions",
+    }
+
+    /// What a dataset is partitioned by.
+    Dimension {
+        /// The name.
+        name: String = "name",
+        /// `time` or `value`.
+        kind: String = "type",
     }
 
     /// `flowOptions` of a dataset.
@@ -447,6 +464,15 @@ impl JobStatus {
     /// The activities by their ids.
     pub fn activities(&self) -> impl Iterator<Item = (&String, &Activity)> {
         self.base.iter().flat_map(|base| base.activities.iter())
+    }
+}
+
+impl Thing {
+    /// The names of what it is partitioned by, in order.
+    #[must_use]
+    pub fn partitioned_by(&self) -> Vec<&str> {
+        let dimensions = self.partitioning.iter().flat_map(|partitioning| &partitioning.dimensions);
+        dimensions.filter_map(|dimension| dimension.name.as_deref()).collect()
     }
 }
 

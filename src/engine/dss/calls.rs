@@ -52,7 +52,7 @@ impl Calls {
     /// A job as DSS tells it, secrets masked.
     pub(super) async fn status_value(&self, project: &str, job: &str) -> Result<Value, Fault> {
         let body = self.get(&job_path(project, job, "")).await?;
-        let value: Value = json(self.mask.text(&String::from_utf8_lossy(&body)).as_bytes())?;
+        let value: Value = self.json(self.mask.text(&String::from_utf8_lossy(&body)).as_bytes())?;
         if value.is_object() { Ok(value) } else { Err(Fault::odd("the status of a job is no object")) }
     }
 
@@ -87,7 +87,7 @@ impl Calls {
 
     /// Who we are.
     pub(super) async fn auth_info(&self) -> Result<AuthInfo, Fault> {
-        json(&self.get("/auth/info").await?)
+        self.json(&self.get("/auth/info").await?)
     }
 
     /// The jobs of all projects that go on.
@@ -98,7 +98,7 @@ impl Calls {
     /// The flow of a project.
     pub(super) async fn graph(&self, project: &str) -> Result<FlowGraph, Fault> {
         let body = self.get(&format!("/projects/{}/flow/graph/", segment(project))).await?;
-        let graph: FlowGraph = json(&body)?;
+        let graph: FlowGraph = self.json(&body)?;
         Ok(graph)
     }
 
@@ -108,7 +108,7 @@ impl Calls {
     }
 
     async fn list<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, Fault> {
-        let Value::Array(items) = json(&self.get(path).await?)? else {
+        let Value::Array(items) = self.json(&self.get(path).await?)? else {
             return Err(Fault::odd("a list was expected"));
         };
         Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
@@ -135,6 +135,15 @@ impl Calls {
             sleep(next).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
+    }
+
+    /// What an answer holds; one that is none is quoted.
+    fn json<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Fault> {
+        serde_json::from_slice(body).map_err(|_| {
+            // A secret that is cut off is not known as one.
+            let text = self.mask.text(&String::from_utf8_lossy(&body[..body.len().min(4_096)]));
+            Fault::odd(format!("it is not the expected JSON: {}", crate::base::text::one_line(&text, 60)))
+        })
     }
 
     async fn once(&self, post: bool, path: &str, body: Option<String>) -> Result<Vec<u8>, Fault> {
@@ -173,13 +182,6 @@ fn jittered(wait: Duration) -> Duration {
     let random = RandomState::new().build_hasher().finish();
     let share = (random % 1_000) as u32;
     wait / 2 + wait * share / 2_000
-}
-
-fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
-    serde_json::from_slice(body).map_err(|_| {
-        let start = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
-        Fault::odd(format!("it is not the expected JSON: {}", crate::base::text::one_line(&start, 60)))
-    })
 }
 
 /// The path of a job. It ends in `/`: some proxies misread addresses that end like a file's, as ids of jobs do.

@@ -46,6 +46,15 @@ impl Comparing<'_> {
         (node.kind, node.id.clone().unwrap_or_else(|| node.name.clone()))
     }
 
+    /// A node as the flow of a project names it: things of other projects have theirs before a dot.
+    fn in_flow(&self, node: &Node, key: &str) -> Thing {
+        let (kind, id) = Self::thing(node);
+        match node.project.as_deref().unwrap_or(self.own) {
+            own if own == key => (kind, id),
+            other => (kind, format!("{other}.{id}")),
+        }
+    }
+
     fn project(&self, node: &Node) -> Option<(&str, &Project)> {
         let key = node.project.as_deref().unwrap_or(self.own);
         self.projects.get_key_value(key).map(|(key, project)| (key.as_str(), project))
@@ -75,11 +84,12 @@ impl Comparing<'_> {
     fn recipe(&self, id: RecipeId) -> Problems {
         let recipe = &self.pipeline.recipes[id];
         let Some((key, project)) = self.project(&self.pipeline.nodes[recipe.outputs[0]]) else { return Vec::new() };
-        let here: Vec<Thing> = recipe.outputs.iter().map(|node| Self::thing(&self.pipeline.nodes[*node])).collect();
+        let in_flow = |node: &NodeId| self.in_flow(&self.pipeline.nodes[*node], key);
+        let here: Vec<Thing> = recipe.outputs.iter().map(in_flow).collect();
         if !here.iter().all(|(kind, id)| has(project, *kind, id)) {
             return Vec::new();
         }
-        let flow = Flow { project };
+        let flow = Flow { project, key };
         let makers = flow.makers(&here);
         let name = &recipe.name;
         let warn = |code, message: String, help: &str| {
@@ -90,14 +100,13 @@ impl Comparing<'_> {
             let help = "DSS has nothing to run for it: a job ends without having built it";
             return vec![warn("no-recipe-on-dss", message, help)];
         }
-        let inputs: BTreeSet<Thing> =
-            recipe.inputs.iter().map(|node| Self::thing(&self.pipeline.nodes[*node])).collect();
+        let inputs: BTreeSet<Thing> = recipe.inputs.iter().map(in_flow).collect();
         let theirs = flow.of(&makers, |node| &node.predecessors);
-        let says = |thing: &Thing| self.say(project, thing);
+        let says = |thing: &Thing| self.say(project, key, thing);
         let lacks: Vec<_> = theirs.difference(&inputs).filter(|thing| !here.contains(thing)).map(says).collect();
         let more: Vec<_> = inputs.difference(&theirs).map(says).collect();
         let siblings = flow.of(&makers, |node| &node.successors);
-        let apart = siblings.iter().filter(|thing| !here.contains(thing)).filter_map(|thing| self.declared(thing));
+        let apart = siblings.iter().filter(|thing| !here.contains(thing)).filter_map(|thing| self.declared(key, thing));
         let apart: Vec<_> = apart.collect();
         let mut problems = Vec::new();
         if !lacks.is_empty() {
@@ -120,11 +129,11 @@ impl Comparing<'_> {
 
     /// A source of the file that DSS makes: what it is made from is not built before.
     fn source(&self, node: &Node) -> Option<Problem> {
-        let (_, project) = self.project(node)?;
-        let flow = Flow { project };
+        let (key, project) = self.project(node)?;
+        let flow = Flow { project, key };
         let makers = flow.makers(&[Self::thing(node)]);
-        let from: Vec<_> =
-            flow.of(&makers, |node| &node.predecessors).iter().map(|thing| self.say(project, thing)).collect();
+        let from = flow.of(&makers, |node| &node.predecessors);
+        let from: Vec<_> = from.iter().map(|thing| self.say(project, key, thing)).collect();
         if makers.is_empty() {
             return None;
         }
@@ -135,15 +144,15 @@ impl Comparing<'_> {
     }
 
     /// The name of a thing in the file.
-    fn declared(&self, thing: &Thing) -> Option<String> {
-        let node = self.pipeline.nodes.values().find(|node| Self::thing(node) == *thing)?;
+    fn declared(&self, key: &str, thing: &Thing) -> Option<String> {
+        let node = self.pipeline.nodes.values().find(|node| self.in_flow(node, key) == *thing)?;
         Some(format!("`{}`", node.name))
     }
 
     /// A thing for people: its name in the file, else that on DSS.
-    fn say(&self, project: &Project, thing: &Thing) -> String {
+    fn say(&self, project: &Project, key: &str, thing: &Thing) -> String {
         let (kind, id) = thing;
-        self.declared(thing).unwrap_or_else(|| match name_of(project, *kind, id) {
+        self.declared(key, thing).unwrap_or_else(|| match name_of(project, *kind, id) {
             Some(name) if name != id => format!("`{id}` ({} {name}, which the file lacks)", kind.word()),
             _ => format!("`{id}` ({}, which the file lacks)", kind.word()),
         })
@@ -153,35 +162,39 @@ impl Comparing<'_> {
 /// The flow of a project, asked for its recipes.
 struct Flow<'a> {
     project: &'a Project,
+    key: &'a str,
 }
 
 impl<'a> Flow<'a> {
     /// The recipes that make any of these.
     fn makers(&self, things: &[Thing]) -> Vec<&'a FlowNode> {
         let nodes = &self.project.graph.nodes;
-        let made = nodes.values().filter(|node| node_thing(node).is_some_and(|thing| things.contains(&thing)));
+        let made =
+            nodes.values().filter(|node| node_thing(node, self.key).is_some_and(|thing| things.contains(&thing)));
         let mut keys: Vec<&String> = made.flat_map(|node| &node.predecessors).collect();
         keys.sort();
         keys.dedup();
-        keys.into_iter().filter_map(|key| nodes.get(key)).filter(|node| node_thing(node).is_none()).collect()
+        keys.into_iter().filter_map(|key| nodes.get(key)).filter(|node| node_thing(node, self.key).is_none()).collect()
     }
 
     /// What recipes read or make.
     fn of(&self, recipes: &[&'a FlowNode], side: impl Fn(&'a FlowNode) -> &'a Vec<String>) -> BTreeSet<Thing> {
         let keys = recipes.iter().flat_map(|recipe| side(recipe));
-        keys.filter_map(|key| node_thing(self.project.graph.nodes.get(key)?)).collect()
+        keys.filter_map(|key| node_thing(self.project.graph.nodes.get(key)?, self.key)).collect()
     }
 }
 
 /// The thing that a node of the flow is, where it is one that a pipeline can declare.
-pub(super) fn node_thing(node: &FlowNode) -> Option<Thing> {
+pub(super) fn node_thing(node: &FlowNode, project: &str) -> Option<Thing> {
     let kind = match node.kind.as_deref()? {
         "COMPUTABLE_DATASET" => Kind::Dataset,
         "COMPUTABLE_FOLDER" => Kind::Folder,
         "COMPUTABLE_SAVED_MODEL" => Kind::Model,
         _ => return None,
     };
-    Some((kind, node.id.clone()?))
+    let id = node.id.as_deref().filter(|id| !id.is_empty())?;
+    let own = id.strip_prefix(project).and_then(|rest| rest.strip_prefix('.'));
+    Some((kind, own.unwrap_or(id).to_owned()))
 }
 
 /// All things of a kind: id and name.

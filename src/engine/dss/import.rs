@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use crate::base::text::is_name;
 use crate::engine::dss::compare::{name_of, node_thing};
 use crate::engine::dss::remote::Project;
-use crate::pipeline::dss_wire::FlowNode;
+use crate::pipeline::dss_wire::{FlowNode, Thing};
 use crate::pipeline::types::Kind;
 
 /// What an import is told.
@@ -47,6 +47,8 @@ struct Data {
 /// A recipe of the flow: what it reads and makes, by the keys of the flow.
 struct Recipe<'a> {
     node: &'a FlowNode,
+    /// Its name in the file, where it has several outputs.
+    name: String,
     inputs: Vec<&'a str>,
     outputs: Vec<&'a str>,
     /// What it reads on DSS and cannot read in a file: its own output, or what would close a circle.
@@ -58,6 +60,8 @@ struct Importing<'a> {
     wanted: &'a Wanted<'a>,
     data: BTreeMap<&'a str, Data>,
     recipes: BTreeMap<&'a str, Recipe<'a>>,
+    /// The recipe that makes each thing, by their keys.
+    makers: BTreeMap<&'a str, &'a str>,
     /// Things that a file cannot declare.
     left_out: Vec<String>,
 }
@@ -65,9 +69,10 @@ struct Importing<'a> {
 impl<'a> Importing<'a> {
     fn new(contents: &'a Project, wanted: &'a Wanted<'a>) -> Self {
         let mut names = BTreeSet::new();
-        let mut flow = Self { contents, wanted, data: BTreeMap::new(), recipes: BTreeMap::new(), left_out: Vec::new() };
+        let (data, recipes, makers) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut flow = Self { contents, wanted, data, recipes, makers, left_out: Vec::new() };
         for (key, node) in &contents.graph.nodes {
-            if let Some((kind, id)) = node_thing(node) {
+            if let Some((kind, id)) = node_thing(node, wanted.project) {
                 let known = name_of(contents, kind, &id).unwrap_or(&id);
                 let bare = known.rsplit('.').next().unwrap_or(known);
                 let name = unique(bare, kind.word(), &mut names);
@@ -78,33 +83,35 @@ impl<'a> Importing<'a> {
         }
         for (key, node) in &contents.graph.nodes {
             if node.kind.as_deref().is_some_and(|kind| kind.starts_with("RUNNABLE_")) {
-                flow.recipe(key, node);
+                flow.recipe(key, node, &mut names);
             }
         }
         flow.break_circles();
         flow
     }
 
-    fn recipe(&mut self, key: &'a str, node: &'a FlowNode) {
+    fn recipe(&mut self, key: &'a str, node: &'a FlowNode, names: &mut BTreeSet<String>) {
         let declared = |keys: &'a [String]| -> Vec<&'a str> {
             let mut known: Vec<_> = keys.iter().map(String::as_str).filter(|key| self.data.contains_key(key)).collect();
             known.sort_unstable();
             known.dedup();
             known
         };
-        let made: BTreeSet<&str> = self.recipes.values().flat_map(|recipe| recipe.outputs.iter().copied()).collect();
         let mut outputs = declared(&node.successors);
-        outputs.retain(|output| !made.contains(output));
+        outputs.retain(|output| !self.makers.contains_key(output));
         let (dropped, inputs) = declared(&node.predecessors).into_iter().partition(|input| outputs.contains(input));
-        if !outputs.is_empty() {
-            self.recipes.insert(key, Recipe { node, inputs, outputs, dropped });
+        if outputs.is_empty() {
+            return;
         }
+        self.makers.extend(outputs.iter().map(|output| (*output, key)));
+        // A recipe with one output has its name.
+        let name =
+            if outputs.len() > 1 { unique(node.id.as_deref().unwrap_or(key), "recipe", names) } else { String::new() };
+        self.recipes.insert(key, Recipe { node, name, inputs, outputs, dropped });
     }
 
     /// Takes the inputs out that close a circle: a file has none.
     fn break_circles(&mut self) {
-        let maker: BTreeMap<&str, &str> =
-            self.recipes.iter().flat_map(|(key, recipe)| recipe.outputs.iter().map(|output| (*output, *key))).collect();
         let mut done = BTreeSet::new();
         for start in self.recipes.keys().copied().collect::<Vec<_>>() {
             // The way down to where we are, each with how many of its inputs were gone through.
@@ -119,7 +126,7 @@ impl<'a> Importing<'a> {
                     way.pop();
                     continue;
                 };
-                let next = maker.get(input).copied();
+                let next = self.makers.get(input).copied();
                 if next.is_some_and(|next| way.iter().any(|(on, _)| *on == next)) {
                     if let Some(recipe) = self.recipes.get_mut(key) {
                         recipe.inputs.remove(at);
@@ -149,8 +156,8 @@ impl<'a> Importing<'a> {
             if !keep.insert(key) {
                 continue;
             }
-            let makers = self.recipes.values().filter(|recipe| recipe.outputs.contains(&key));
-            queue.extend(makers.flat_map(|recipe| recipe.inputs.iter().chain(&recipe.outputs).copied()));
+            let maker = self.makers.get(key).and_then(|maker| self.recipes.get(maker));
+            queue.extend(maker.into_iter().flat_map(|recipe| recipe.inputs.iter().chain(&recipe.outputs).copied()));
         }
         self.data.retain(|key, _| keep.contains(key));
         self.recipes.retain(|_, recipe| recipe.outputs.iter().any(|output| keep.contains(output)));
@@ -161,8 +168,10 @@ impl<'a> Importing<'a> {
         let Wanted { project, url, engine, target } = self.wanted;
         let name = sound(&project.to_lowercase());
         let what = target.map_or_else(String::new, |target| format!(" --target {target}"));
+        let (shown, shown_url, what) = (one_comment(project), one_comment(url), one_comment(&what));
+        let what = if what.is_empty() { what } else { format!(" {what}") };
         let mut out = format!(
-            "# The flow of project {project} on {url}, as `kiln import dss {project}{what}` found it.\n\
+            "# The flow of project {shown} on {shown_url}, as `kiln import dss {shown}{what}` found it.\n\
              # `kiln check --engine {engine}` says where this file and the project have come apart.\n\n\
              [pipeline]\nformat = 1\nname = {}\nproject = {}\n\n[settings]\nengine = {}\n\n\
              [engine.{engine}]\nkind = \"dss\"\nurl = {}\napi_key = {{ env = \"DSS_API_KEY\" }}\n",
@@ -185,27 +194,27 @@ impl<'a> Importing<'a> {
     /// Data in the order in which it is made, each behind all that it is made from.
     fn order(&self) -> Vec<&'a str> {
         let mut order: Vec<&str> = Vec::new();
-        let mut left: Vec<&str> = self.data.keys().copied().collect();
-        while !left.is_empty() {
-            let ready = |key: &&str| match self.maker(key) {
-                None => true,
-                Some((_, recipe)) => {
-                    recipe.inputs.iter().all(|input| order.contains(input) || !self.data.contains_key(input))
+        let mut done = BTreeSet::new();
+        for start in self.data.keys() {
+            let mut way = vec![*start];
+            while let Some(key) = way.last().copied() {
+                let from = self.maker(key).map(|(_, recipe)| recipe.inputs.as_slice()).unwrap_or_default();
+                let before = from.iter().find(|input| self.data.contains_key(*input) && !done.contains(*input));
+                match before.filter(|_| !done.contains(key)) {
+                    Some(before) => way.push(before),
+                    None => {
+                        way.pop();
+                        order.extend(done.insert(key).then_some(key));
+                    }
                 }
-            };
-            let (now, later): (Vec<&str>, Vec<&str>) = left.iter().copied().partition(ready);
-            if now.is_empty() {
-                order.extend(later);
-                break;
             }
-            order.extend(now);
-            left = later;
         }
         order
     }
 
     fn maker(&self, key: &str) -> Option<(&'a str, &Recipe<'a>)> {
-        self.recipes.iter().find(|(_, recipe)| recipe.outputs.contains(&key)).map(|(key, recipe)| (*key, recipe))
+        let maker = self.makers.get(key)?;
+        Some((maker, self.recipes.get(maker)?))
     }
 
     fn write_data(&self, out: &mut String, key: &str) {
@@ -216,8 +225,11 @@ impl<'a> Importing<'a> {
         if let Some((recipe_key, recipe)) = alone {
             comment(out, recipe_key, recipe.node, &self.names(&recipe.dropped));
         }
+        self.comment_partitions(out, data);
         writeln!(out, "[{}.{}]", data.kind.word(), data.name).expect(WHOLE);
-        let (project, id) = match data.id.split_once('.').filter(|_| data.kind == Kind::Dataset) {
+        // What belongs to another project has that before a dot.
+        let (project, id) = match data.id.split_once('.').filter(|(project, id)| !project.is_empty() && !id.is_empty())
+        {
             Some((project, id)) => (Some(project), id),
             None => (None, data.id.as_str()),
         };
@@ -239,18 +251,31 @@ impl<'a> Importing<'a> {
     }
 
     fn write_recipe(&self, out: &mut String, key: &str, recipe: &Recipe<'_>) {
-        let mut names: BTreeSet<String> = self.data.values().map(|data| data.name.clone()).collect();
         writeln!(out).expect(WHOLE);
         comment(out, key, recipe.node, &self.names(&recipe.dropped));
-        let name = unique(recipe.node.id.as_deref().unwrap_or(key), "recipe", &mut names);
         writeln!(
             out,
-            "[recipe.{name}]\ninputs = {}\noutputs = {}",
+            "[recipe.{}]\ninputs = {}\noutputs = {}",
+            recipe.name,
             self.list(&recipe.inputs),
             self.list(&recipe.outputs)
         )
         .expect(WHOLE);
         self.write_rebuild(out, &recipe.outputs);
+    }
+
+    /// Builds of what is partitioned have to say for which partitions.
+    fn comment_partitions(&self, out: &mut String, data: &Data) {
+        let thing = self
+            .contents
+            .datasets
+            .iter()
+            .find(|thing| data.kind == Kind::Dataset && thing.name.as_ref() == Some(&data.id));
+        let by = thing.map(Thing::partitioned_by).unwrap_or_default();
+        if !by.is_empty() {
+            let by = one_comment(&by.join(", "));
+            writeln!(out, "# Partitioned by {by}: `--partition` says which ones are built.").expect(WHOLE);
+        }
     }
 
     /// How DSS rebuilds what is made.

@@ -1,24 +1,28 @@
 //! Takes secrets out of what DSS says: our own key, and the tickets that DSS writes into its logs. Knows nothing else.
 
+use std::sync::Arc;
+
+use crate::base::mask::{MASK, Secrets};
+
 /// What is hidden.
 #[derive(Clone, Default)]
 pub(super) struct Mask {
-    secret: String,
+    secrets: Option<Arc<Secrets>>,
 }
 
-const HIDDEN: &str = "***";
 /// What stands before a secret in a log of DSS.
 const TICKET: &str = "jobTicketSecret";
 
 impl Mask {
-    /// Hides a secret of ours besides those of DSS.
+    /// Hides a secret of ours, in whatever way it is written, besides those of DSS.
     pub(super) fn new(secret: &str) -> Self {
-        Self { secret: secret.to_owned() }
+        // As it is, and as it is sent: the user of a basic authorization.
+        Self { secrets: Secrets::new(&[secret.as_bytes().to_vec(), format!("{secret}:").into_bytes()]) }
     }
 
     /// The text without secrets.
     pub(super) fn text(&self, text: &str) -> String {
-        let text = if self.secret.len() >= 4 { text.replace(&self.secret, HIDDEN) } else { text.to_owned() };
+        let text = self.secrets.as_ref().map_or_else(|| text.to_owned(), |secrets| secrets.mask(text));
         if text.contains(TICKET) { tickets(&text) } else { text }
     }
 }
@@ -36,7 +40,7 @@ fn tickets(text: &str) -> String {
         let end = secret.find(|c: char| matches!(c, '"' | '\'' | '\\' | ',' | '}' | '&') || c.is_whitespace());
         let end = end.unwrap_or(secret.len());
         if end > 0 {
-            out.push_str(HIDDEN);
+            out.push_str(MASK);
         }
         rest = &secret[end..];
     }
@@ -56,6 +60,7 @@ mod tests {
             (r#"{\"jobTicketSecret\": \"a+b/c=\"}"#, r#"{\"jobTicketSecret\": \"***\"}"#),
             ("jobTicketSecret=abc next jobTicketSecret=def", "jobTicketSecret=*** next jobTicketSecret=***"),
             ("sent k3y-0f-ours to", "sent *** to"),
+            ("Basic azN5LTBmLW91cnM6", "Basic ***"),
             ("jobTicketSecret", "jobTicketSecret"),
             ("nothing", "nothing"),
         ] {

@@ -214,6 +214,18 @@ impl Dss {
         self.own.lock().unwrap_or_else(PoisonError::into_inner).insert(job.to_owned());
     }
 
+    /// Who started a job, and who we are to DSS: why it does not count as ours.
+    fn whose(&self, job: &JobItem) -> String {
+        let login = job.person.as_ref().and_then(|person| person.login.as_deref());
+        let by = job.def.as_ref().and_then(|def| def.initiator.as_deref()).or(login);
+        let me = self.identity.get().and_then(Option::as_deref);
+        match (by, me) {
+            (Some(by), Some(me)) => format!(" (started by {by}; to DSS we are {me})"),
+            (Some(by), None) => format!(" (started by {by})"),
+            (None, _) => String::new(),
+        }
+    }
+
     /// Whether the same identity started a job, as far as that can be told.
     async fn is_mine(&self, job: &JobItem) -> bool {
         if job.id().is_some_and(|id| self.is_own(id)) {

@@ -367,3 +367,6 @@ impl Poller {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,14 +17,14 @@ pub(super) struct Spec {
 }
 
 /// What a job is to a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Relation {
     /// It builds the same in the same way.
     Same,
-    /// It does not.
-    Other,
     /// What is known of it does not tell.
     Unclear,
+    /// It does not.
+    Other,
 }
 
 impl Spec {
@@ -53,16 +53,21 @@ impl Spec {
         project: &str,
         partition: Option<&str>,
     ) -> Self {
-        let kind = match mode {
-            BuildMode::Smart => build::SMART,
-            BuildMode::Only => build::ONLY,
-            BuildMode::Forced => build::FORCED,
-            BuildMode::Missing => build::MISSING,
-        };
+        let kind = Self::kind_of_all(mode);
         let mut targets = targets(pipeline, ids, project, partition);
         // The job runs in the project of the first.
         targets.sort_by_key(|target| target.project != project);
         Self { kind: kind.to_owned(), targets }
+    }
+
+    /// The build type of one job for all.
+    pub(super) fn kind_of_all(mode: BuildMode) -> &'static str {
+        match mode {
+            BuildMode::Smart => build::SMART,
+            BuildMode::Only => build::ONLY,
+            BuildMode::Forced => build::FORCED,
+            BuildMode::Missing => build::MISSING,
+        }
     }
 
     /// The project that the job runs in: that of its first output.
@@ -110,9 +115,7 @@ impl Spec {
         if theirs.iter().any(|target| target.id.is_empty()) {
             return Relation::Unclear;
         }
-        let within =
-            |some: &[Target], others: &[Target]| some.iter().all(|one| others.iter().any(|other| alike(one, other)));
-        if within(&self.targets, &theirs) && within(&theirs, &self.targets) { Relation::Same } else { Relation::Other }
+        relations(&self.targets, &theirs).max(relations(&theirs, &self.targets))
     }
 }
 
@@ -139,12 +142,41 @@ fn targets(
     targets
 }
 
-/// Whether two targets are the same. DSS may write a partition that is a range or a list in another way.
-fn alike(one: &Target, other: &Target) -> bool {
-    let compound = |target: &Target| target.partition.contains([',', '/', '|']);
-    let partition = one.partition == other.partition
-        || ((compound(one) || compound(other)) && one.partition != NO_PARTITION && other.partition != NO_PARTITION);
-    one.kind == other.kind && one.project == other.project && one.id == other.id && partition
+/// What some targets are to others: each of them has to be among these.
+fn relations(some: &[Target], others: &[Target]) -> Relation {
+    let best = |one: &Target| others.iter().map(|other| alike(one, other)).min().unwrap_or(Relation::Other);
+    some.iter().map(best).max().unwrap_or(Relation::Other)
+}
+
+/// Whether two targets are the same.
+fn alike(one: &Target, other: &Target) -> Relation {
+    let same = one.kind == other.kind && one.project == other.project && one.id == other.id;
+    if same { partitions(&one.partition, &other.partition) } else { Relation::Other }
+}
+
+/// Whether two texts mean the same partitions. DSS may write a range as a list, and does not say whether its end belongs to it.
+fn partitions(one: &str, other: &str) -> Relation {
+    let sorted = |text: &str, between: &[char]| {
+        let mut parts: Vec<String> = text.split(between).map(|part| part.trim().to_owned()).collect();
+        parts.sort();
+        parts.dedup();
+        parts
+    };
+    if one == other || sorted(one, &[',']) == sorted(other, &[',']) {
+        return Relation::Same;
+    }
+    if one == NO_PARTITION || other == NO_PARTITION || !(one.contains('/') || other.contains('/')) {
+        return Relation::Other;
+    }
+    let (one, other) = (sorted(one, &[',', '/']), sorted(other, &[',', '/']));
+    let ends = (one.first() == other.first(), one.last() == other.last());
+    let apart = one.last() < other.first() || other.last() < one.first();
+    match ends {
+        // A list of just the two ends is not all that lies between them.
+        (true, true) if one.len() != other.len() => Relation::Same,
+        _ if apart => Relation::Other,
+        _ => Relation::Unclear,
+    }
 }
 
 /// The type of an output.
@@ -195,8 +227,23 @@ mod tests {
                 r#"{{"def":{{"type":"RECURSIVE_BUILD","outputs":[{{"id":"a","targetPartition":"{partition}"}}]}}}}"#
             )
         };
-        assert_eq!(relation(&range, &job("2026-11-01,2026-11-02,2026-11-03")), Relation::Same);
-        assert_eq!(relation(&range, &job("NP")), Relation::Other);
+        for (partition, expected) in [
+            ("2026-11-01,2026-11-02,2026-11-03", Relation::Same),
+            ("2026-11-03,2026-11-01", Relation::Unclear),
+            ("2026-11-01,2026-11-02", Relation::Unclear),
+            ("2026-11-02", Relation::Unclear),
+            ("2026-12-01", Relation::Other),
+            ("2026-10-01/2026-10-31", Relation::Other),
+            ("NP", Relation::Other),
+        ] {
+            assert_eq!(relation(&range, &job(partition)), expected, "{partition}");
+        }
+        let list = spec(&[("a", "FR,EN")]);
+        for (partition, expected) in
+            [("EN,FR", Relation::Same), ("EN", Relation::Other), ("EN,DE", Relation::Other), ("FR, EN", Relation::Same)]
+        {
+            assert_eq!(relation(&list, &job(partition)), expected, "{partition}");
+        }
         assert_eq!(relation(&spec(&[("a", "2026-11-01")]), &job("2026-11-02")), Relation::Other);
     }
 }

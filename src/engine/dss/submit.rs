@@ -62,11 +62,22 @@ impl Course {
             return self.take_or_wait(job, same).await;
         }
         let took = status.base.as_ref().and_then(|base| Some(base.end_ms? - base.def.as_ref()?.initiated_ms?));
-        if status.state() == "DONE" && same && fresh(left, took) {
+        Ok(self.ended_before(job, status.state(), same, fresh(left, took)).await)
+    }
+
+    /// A job of a run that died has ended: it counts if it did what is asked for now, and not long ago.
+    async fn ended_before(&mut self, job: Job, state: &str, same: bool, fresh: bool) -> Option<Job> {
+        if state == "DONE" && same && fresh {
             self.accepted(&job).await;
-            return Ok(Some(job));
+            return Some(job);
         }
-        Ok(None)
+        let why = match (state, same) {
+            ("DONE", true) => "ended more than an hour ago",
+            ("DONE", false) => "built in another way",
+            _ => "did not end well",
+        };
+        self.say(&format!("job {} {why}: it does not count", job.id));
+        None
     }
 
     /// A run died while it asked for a job: there may be one.
@@ -90,11 +101,7 @@ impl Course {
             return self.take_or_wait(job, same).await;
         }
         let took = one.end_ms.zip(one.def.as_ref().and_then(|def| def.initiated_ms)).map(|(end, begin)| end - begin);
-        if same && fresh(left, took) && one.state.as_deref() == Some("DONE") {
-            self.accepted(&job).await;
-            return Ok(Some(job));
-        }
-        Ok(None)
+        Ok(self.ended_before(job, one.state.as_deref().unwrap_or_default(), same, fresh(left, took)).await)
     }
 
     /// A job that goes on is this step's, or stands in its way.
@@ -122,7 +129,7 @@ impl Course {
                 OnRunning::Fail => {
                     return Err(failed(
                         FailureCode::Refused,
-                        format!("job {id} builds it already (on_running = \"fail\")"),
+                        format!("job {id} builds it already{} (on_running = \"fail\")", self.dss.whose(running)),
                     ));
                 }
                 OnRunning::Join => {
@@ -130,7 +137,10 @@ impl Course {
                     self.accepted(&job).await;
                     return Ok(Ok(job));
                 }
-                OnRunning::Wait => self.wait_for(&id, "builds the same").await?,
+                OnRunning::Wait => {
+                    let why = format!("builds the same{}", self.dss.whose(running));
+                    self.wait_for(&id, &why).await?;
+                }
             }
         }
     }

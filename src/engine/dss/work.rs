@@ -36,7 +36,11 @@ pub(super) struct DssWork {
 impl Work for DssWork {
     fn describe(&self) -> String {
         let spec = self.dss.spec(self.id);
-        format!("{} {} on {}", spec.kind, spec.names(), self.dss.settings.url)
+        let url = &self.dss.settings.url;
+        match &self.dss.whole {
+            Some(_) => format!("{} {} in the job of the run, on {url}", Spec::kind_of_all(self.dss.mode), spec.names()),
+            None => format!("{} {} on {url}", spec.kind, spec.names()),
+        }
     }
 
     fn run(&self, attempt: Attempt, updates: Updates, stop: watch::Receiver<Stop>) -> BoxFuture<'static, Ended> {
