@@ -8,7 +8,7 @@ use crate::dss_server::{Asked, End, Fault, Server};
 use crate::support::Project;
 
 /// A server with jobs of the past and of now.
-fn busy() -> Server {
+pub(crate) fn busy() -> Server {
     let server = Server::start();
     server.job("Build_a_1", "RECURSIVE_BUILD", "a", "DONE", "API (kiln-key)");
     server.job("Build_b_2", "RECURSIVE_FORCED_BUILD", "b", "FAILED", "ana");

@@ -2,55 +2,16 @@
 //! record of what was asked is the truth that tests hold Kiln against.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::{Value, json};
 
-/// What is done to a request instead of answering it as it should be.
-#[derive(Clone, Debug)]
-pub(crate) enum Fault {
-    /// The connection is closed, and nothing is done.
-    CutBefore,
-    /// It is done, and half of the answer is sent.
-    CutMiddle,
-    /// It is done, and the connection is closed.
-    CutAfter,
-    /// It is not done, and no answer comes until the client goes away.
-    Held,
-    /// It is done, and no answer comes until the client goes away.
-    Silent,
-    /// It is done, and the answer comes a byte at a time, each once the one before was taken.
-    Drip,
-    /// It is not done; this is the answer: status, further header lines, body.
-    Answer(u16, &'static str, String),
-    /// It is done, and this is the answer.
-    DoneAnswer(u16, String),
-}
+use crate::dss_net::connection;
+pub(crate) use crate::dss_net::{Asked, Fault};
 
 /// Which requests a fault is for.
 type Concerns = fn(&Asked) -> bool;
-
-/// A request as it came.
-#[derive(Clone, Debug)]
-pub(crate) struct Asked {
-    pub(crate) method: String,
-    pub(crate) path: String,
-    pub(crate) head: String,
-    pub(crate) body: String,
-}
-
-impl Asked {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut lines = self.head.lines().filter_map(|line| line.split_once(':'));
-        lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
-    }
-
-    pub(crate) fn is_start(&self) -> bool {
-        self.method == "POST" && self.path.ends_with("/jobs/")
-    }
-}
 
 /// A job of the server.
 #[derive(Clone, Debug)]
@@ -64,6 +25,8 @@ pub(crate) struct Job {
     /// After how many looks at it it ends; none for not before it is told to.
     pub(crate) looks: Option<u32>,
     pub(crate) removed: bool,
+    /// Whether no list shows it yet.
+    hidden: bool,
     /// What its status says, one after the other; the last for ever.
     script: VecDeque<Value>,
 }
@@ -91,8 +54,12 @@ pub(crate) enum End {
     Failed(&'static str),
     /// FAILED with this message so many times, then built.
     Busy(u32),
+    /// FAILED so many times, then built.
+    Flaky(u32),
     /// ABORTED, by nobody here.
     Aborted,
+    /// Not before it is aborted.
+    Never,
 }
 
 pub(crate) struct State {
@@ -116,6 +83,8 @@ pub(crate) struct State {
     pub(crate) me: &'static str,
     /// Other paths and their answers.
     pub(crate) pages: BTreeMap<String, String>,
+    /// How many jobs went on at once at most.
+    pub(crate) most: usize,
     /// How many requests wait for an answer that will not come.
     silent: usize,
 }
@@ -155,6 +124,7 @@ impl Server {
             clock: 1_700_000_000_000,
             me: "kiln-key",
             pages: BTreeMap::new(),
+            most: 0,
             silent: 0,
         };
         let shared = Arc::new((Mutex::new(state), Condvar::new()));
@@ -203,7 +173,18 @@ impl Server {
             let script = VecDeque::new();
             let (id, kind, state, by) = (id.to_owned(), kind.to_owned(), state.to_owned(), by.to_owned());
             let initiated = server.clock;
-            server.jobs.push(Job { id, kind, outputs, state, by, initiated, looks, removed: false, script });
+            server.jobs.push(Job {
+                id,
+                kind,
+                outputs,
+                state,
+                by,
+                initiated,
+                looks,
+                removed: false,
+                hidden: false,
+                script,
+            });
         });
     }
 
@@ -236,6 +217,29 @@ impl State {
         self.silent
     }
 
+    /// Does what was asked, as far as no fault prevents it.
+    pub(crate) fn take(&mut self, asked: &Asked) -> ((u16, String), Option<Fault>) {
+        self.asked.push(asked.clone());
+        let fault = self.faults.iter().position(|(concerns, _)| concerns(asked)).map(|i| self.faults.remove(i).1);
+        let answer = match &fault {
+            Some(Fault::CutBefore | Fault::Held) => (0, String::new()),
+            Some(Fault::Answer(status, _, body)) => (*status, body.clone()),
+            Some(Fault::DoneAnswer(status, body)) => {
+                self.handle(asked);
+                (*status, body.clone())
+            }
+            Some(Fault::Hidden(shift)) => {
+                self.handle(asked);
+                let job = self.jobs.last_mut().unwrap();
+                (job.hidden, job.initiated, job.looks) = (true, job.initiated + shift, None);
+                (0, String::new())
+            }
+            Some(Fault::CutMiddle | Fault::CutAfter | Fault::Silent | Fault::Drip) | None => self.handle(asked),
+        };
+        self.silent += usize::from(matches!(fault, Some(Fault::Silent | Fault::Held)));
+        (answer, fault)
+    }
+
     fn handle(&mut self, asked: &Asked) -> (u16, String) {
         let path = asked.path.split('?').next().unwrap().trim_start_matches("/public/api");
         if let Some(page) = self.pages.get(path) {
@@ -263,6 +267,7 @@ impl State {
                 output["projectKey"] = json!(project);
             }
         }
+        self.jobs.iter_mut().for_each(|job| job.hidden = false);
         let id = format!("Build_{}_NP_2026-11-24T02-00-00.{:03}", outputs[0]["id"].as_str().unwrap(), self.jobs.len());
         let kind = body["type"].as_str().unwrap().to_owned();
         let by = format!("API ({})", self.me);
@@ -270,7 +275,19 @@ impl State {
         let state = "RUNNING".to_owned();
         let script: VecDeque<Value> = self.scripts.pop_front().unwrap_or_default().into();
         let looks = self.looks.filter(|_| script.is_empty());
-        self.jobs.push(Job { id: id.clone(), kind, outputs, state, by, initiated, looks, removed: false, script });
+        self.jobs.push(Job {
+            id: id.clone(),
+            kind,
+            outputs,
+            state,
+            by,
+            initiated,
+            looks,
+            removed: false,
+            hidden: false,
+            script,
+        });
+        self.most = self.most.max(self.jobs.iter().filter(|job| !job.over()).count());
         (200, format!(r#"{{"id":"{id}","extra":[1,2]}}"#))
     }
 
@@ -296,11 +313,14 @@ impl State {
 
     pub(crate) fn finish(&mut self, i: usize) {
         let key = self.jobs[i].key();
+        if matches!(self.ends.get(&key), Some(End::Never)) {
+            return;
+        }
         let state = match self.ends.get_mut(&key) {
             Some(End::Failed(_)) => "FAILED",
-            Some(End::Busy(n)) if *n > 0 => "FAILED",
+            Some(End::Busy(n) | End::Flaky(n)) if *n > 0 => "FAILED",
             Some(End::Aborted) => "ABORTED",
-            Some(End::Built(_) | End::Nothing | End::Busy(_)) | None => "DONE",
+            Some(End::Built(_) | End::Nothing | End::Busy(_) | End::Flaky(_) | End::Never) | None => "DONE",
         };
         self.jobs[i].state = state.to_owned();
     }
@@ -321,7 +341,7 @@ impl State {
 
     fn list(&mut self, running: bool) -> String {
         (0..self.jobs.len()).for_each(|i| self.look(i));
-        let jobs = self.jobs.iter().filter(|job| !job.removed && (!running || !job.over()));
+        let jobs = self.jobs.iter().filter(|job| !job.removed && !job.hidden && (!running || !job.over()));
         let mut lines: Vec<Value> = jobs
             .rev()
             .map(|job| {
@@ -369,6 +389,10 @@ impl State {
                     json!({ "state": "FAILED", "firstFailure": failure, "targets": targets(&ours) }),
                 );
             }
+            ("FAILED", Some(End::Flaky(n))) => {
+                *n = n.saturating_sub(1);
+                error = json!({ "message": "it broke" });
+            }
             ("FAILED", Some(End::Busy(n))) => {
                 *n = n.saturating_sub(1);
                 error = json!({ "message": format!("Dataset P.{key} is already being built by another job") });
@@ -415,84 +439,4 @@ impl State {
 fn not_found(what: &str) -> (u16, String) {
     let body = json!({ "errorType": "com.dataiku.dip.server.controllers.NotFoundException", "message": format!("not found: {what}") });
     (404, body.to_string())
-}
-
-fn connection(mut stream: impl Read + Write, shared: &(Mutex<State>, Condvar)) {
-    while let Some(asked) = request(&mut stream) {
-        let (answer, fault) = {
-            let mut state = shared.0.lock().unwrap();
-            state.asked.push(asked.clone());
-            let fault =
-                state.faults.iter().position(|(concerns, _)| concerns(&asked)).map(|i| state.faults.remove(i).1);
-            let done = match &fault {
-                Some(Fault::CutBefore | Fault::Held) => (0, String::new()),
-                Some(Fault::Answer(status, _, body)) => (*status, body.clone()),
-                Some(Fault::DoneAnswer(status, body)) => {
-                    state.handle(&asked);
-                    (*status, body.clone())
-                }
-                Some(Fault::CutMiddle | Fault::CutAfter | Fault::Silent | Fault::Drip) | None => state.handle(&asked),
-            };
-            state.silent += usize::from(matches!(fault, Some(Fault::Silent | Fault::Held)));
-            (done, fault)
-        };
-        shared.1.notify_all();
-        let header = if let Some(Fault::Answer(_, header, _)) = &fault { *header } else { "" };
-        if !send(&mut stream, answer, header, fault.as_ref()) {
-            return; // with the stream, which ends the connection
-        }
-    }
-}
-
-/// Sends an answer; whether the connection goes on.
-fn send(stream: &mut (impl Read + Write), (status, body): (u16, String), header: &str, fault: Option<&Fault>) -> bool {
-    let head = format!(
-        "HTTP/1.1 {status} X\r\nContent-Type: application/json;charset=utf-8\r\nDSS-Version: 15.2.0\r\n{header}Content-Length: {}\r\n\r\n",
-        body.len()
-    );
-    let answer = format!("{head}{body}").into_bytes();
-    match fault {
-        Some(Fault::CutBefore | Fault::CutAfter) => false,
-        Some(Fault::CutMiddle) => {
-            drop(stream.write_all(&answer[..head.len() + body.len() / 2]));
-            false
-        }
-        Some(Fault::Silent | Fault::Held) => {
-            // Until the client has had enough.
-            drop(stream.read(&mut [0; 1]));
-            false
-        }
-        Some(Fault::Drip) => answer.iter().all(|byte| stream.write_all(&[*byte]).and_then(|()| stream.flush()).is_ok()),
-        Some(Fault::Answer(..) | Fault::DoneAnswer(..)) | None => {
-            stream.write_all(&answer).and_then(|()| stream.flush()).is_ok()
-        }
-    }
-}
-
-fn request(stream: &mut (impl Read + Write)) -> Option<Asked> {
-    let mut bytes = Vec::new();
-    let end = loop {
-        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-            break end;
-        }
-        let mut buffer = [0; 4096];
-        let n = stream.read(&mut buffer).ok().filter(|n| *n > 0)?;
-        bytes.extend_from_slice(&buffer[..n]);
-    };
-    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-    let mut words = head.lines().next()?.split(' ');
-    let mut asked = Asked {
-        method: words.next()?.to_owned(),
-        path: words.next()?.to_owned(),
-        head: head.clone(),
-        body: String::new(),
-    };
-    let length: usize = asked.header("content-length").map_or(0, |length| length.parse().unwrap());
-    while bytes.len() < end + 4 + length {
-        let mut buffer = [0; 4096];
-        let n = stream.read(&mut buffer).ok().filter(|n| *n > 0)?;
-        bytes.extend_from_slice(&buffer[..n]);
-    }
-    asked.body = String::from_utf8(bytes[end + 4..end + 4 + length].to_vec()).unwrap();
-    Some(asked)
 }

@@ -1,0 +1,64 @@
+//! A request that was lost and turns up all the same, behind the one that was sent in its place: one of the two jobs goes.
+
+use crate::dss::{ONE, project, signal, wait};
+use crate::dss_server::{Asked, Fault, Server};
+
+/// Runs against a server on which the first job turns up with the second one, `shift` milliseconds from where it belongs.
+fn turned_up(shift: i64, over: bool) {
+    let server = Server::start();
+    server.fault(Asked::is_start, Fault::Hidden(shift));
+    server.with(|state| state.looks = over.then_some(1));
+    let project = project(&server, "", ONE);
+    let child = project.start(&["run", "--engine", "prod"]);
+    server.wait(|state| state.asked.iter().any(|asked| asked.path.ends_with("/abort")));
+    server.with(|state| (0..2).for_each(|i| state.jobs[i].looks = Some(0)));
+    let said = wait(child);
+    let case = format!("shift {shift}, over {over}: {said:?}");
+    assert_eq!(said.code, 0, "{case}");
+    let jobs: Vec<_> =
+        server.with(|state| state.jobs.iter().map(|job| (job.id.clone(), job.initiated, job.state.clone())).collect());
+    assert_eq!(jobs.len(), 2, "{case}");
+    let aborted: Vec<_> = jobs.iter().filter(|(_, _, state)| state == "ABORTED").collect();
+    assert_eq!((aborted.len(), server.count(|asked| asked.path.ends_with("/abort"))), (1, 1), "{case} {jobs:?}");
+    let kept = jobs.iter().find(|(.., state)| state == "DONE").unwrap();
+    let later = jobs.iter().max_by_key(|(_, initiated, _)| *initiated).unwrap();
+    if !over {
+        assert_eq!(aborted[0].0, later.0, "{case}: the later one goes");
+    }
+    let log = project.expect(0, &["jobs", "log", "last"]).out;
+    let told =
+        format!("the first request had come through too: job {} is aborted, job {} goes on", aborted[0].0, kept.0);
+    assert!(log.contains(&told), "{log}");
+    assert!(
+        said.err.contains("a request whose answer was lost had come through") && said.err.contains(&aborted[0].0),
+        "{case}"
+    );
+}
+
+#[test]
+fn of_two_jobs_for_one_step_the_later_one_is_aborted() {
+    // The first request was done at once, and its job only listed late.
+    turned_up(0, false);
+    // It was done late.
+    turned_up(10_000, false);
+}
+
+#[test]
+fn a_second_job_is_aborted_even_at_the_end() {
+    turned_up(10_000, true);
+}
+
+#[test]
+fn a_run_that_is_stopped_meanwhile_aborts_both() {
+    let server = Server::start();
+    server.fault(Asked::is_start, Fault::Hidden(10_000));
+    server.with(|state| state.looks = None);
+    let project = project(&server, "", ONE);
+    let child = project.start(&["run", "--engine", "prod"]);
+    server.wait(|state| state.asked.iter().any(|asked| asked.path.ends_with("/abort")));
+    signal(&child, "INT");
+    let said = wait(child);
+    assert_eq!(said.code, 130, "{said:?}");
+    let states: Vec<_> = server.with(|state| state.jobs.iter().map(|job| job.state.clone()).collect());
+    assert_eq!(states, ["ABORTED", "ABORTED"], "{said:?}");
+}
