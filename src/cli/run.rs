@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::base::job::JobState;
+use crate::base::job::{JobState, Schedule};
 use crate::cli::args::{FailFast, RunArgs};
-use crate::cli::{Context, failed, gc, print, tell};
+use crate::cli::{Context, failed, find, gc, print, tell};
 use crate::event::FailureCode;
 use crate::exit;
 use crate::plan::estimate::{Spans, spans};
@@ -16,14 +16,23 @@ use crate::report::{Setup as Screen, jsonl, reporter, slow};
 use crate::run::Driven;
 use crate::run::setup::Policy;
 use crate::session::fail::Fail;
-use crate::session::start::{Origin, Ready, finish_the_dead, lock, new_job, open_journal, seed};
+use crate::session::memo::{Kept, Question};
+use crate::session::start::{Committed, Locks, Origin, Ready, finish_the_dead, lock, new_job, open_journal, seed};
 use crate::session::{Request, Session};
 use crate::signal::{NAMES, Signals};
 use crate::store::StoreError;
+use crate::store::write::Writer;
 use crate::view::{RunView, StepState};
 
 pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     let signals = Signals::catch().map_err(|error| Fail::because("signals cannot be caught", &error))?;
+    let question = question(context, args)?;
+    let idle = question.clone().and_then(Question::recall);
+    if let Some(kept) = idle
+        && let Some(locks) = kept.hold(&context.site())
+    {
+        return nothing_to_do(context, args, signals, (&kept, locks));
+    }
     let session = failed::session(context, args)?;
     let early = session.preflight()?;
     let events = args.events.as_deref().map(events_file).transpose()?;
@@ -31,24 +40,88 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     let _lock = lock(&session, args.wait, told)?;
     let (mut writer, committed) = open_journal(&session.state)?;
     finish_the_dead(&session, &mut writer)?;
+    let basis = question.map(|question| question.basis(&session));
     let mut planned = session.plan(true)?;
     planned.seen.extend(early);
-    let ticket = new_job(&session)?;
-    let origin = Origin { by: context.surroundings.user(), again: command(context, &args.request()) };
-    let ready = Ready::make(&session, planned, ticket, policy(args, &session), origin)?;
-    let to_stdout = args.events.as_deref() == Some(Path::new("-"));
-    let reporters = reporters(context, &session, args, events, to_stdout);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Fail::because("no run can be driven", &error))?;
-    let driven = runtime.block_on(ready.drive(&mut writer, committed, reporters, signals.listen()));
-    let closed = writer.close();
+    let verdict = basis.and_then(|basis| basis.verdict(&context.site(), &session, &planned));
+    let ticket = new_job(&session.state, &session.pipeline().name)?;
+    let ready = Ready::make(&session, planned, ticket, policy(args, session.schedule, session.jobs), origin(context, args))?;
+    let verdict = verdict.map(|verdict| (verdict, ready.started().clone()));
+    let (driven, closed) = drive(context, args, Going { state: &session.state, ready, writer, committed, events, signals })?;
     let slow = slow::text(&driven.view, || spans_of(&session, &driven.view), &context.style());
-    if to_stdout {
+    if to_stdout(args) {
         tell(&slow, exit::OK);
     } else if driven.unshown.is_empty() {
         print(&slow)?;
     }
     gc::keep_house(&session.state);
+    let code = told(driven, closed)?;
+    if let Some((verdict, started)) = verdict.filter(|_| code == exit::OK) {
+        verdict.remember(started);
+    }
+    Ok(code)
+}
+
+/// What is asked for, where it is remembered that there was nothing to do. It is not where someone does not want that, nor
+/// where the targets depend on the history.
+fn question(context: &Context, args: &RunArgs) -> Result<Option<Question>, Fail> {
+    if args.failed.is_some() || context.surroundings.var("KILN_NO_MEMO").is_some() {
+        return Ok(None);
+    }
+    let file = find::find(context.file.as_deref(), &context.surroundings)?;
+    Ok(Question::new(&context.site(), &file, &args.request()))
+}
+
+/// The same as the rest of a run, for one that is known to have nothing to do.
+fn nothing_to_do(
+    context: &Context,
+    args: &RunArgs,
+    signals: Signals,
+    (kept, _locks): (&Kept, Locks),
+) -> Result<u8, Fail> {
+    let events = args.events.as_deref().map(events_file).transpose()?;
+    let (writer, committed) = open_journal(kept.state())?;
+    let started = kept.started_by(origin(context, args));
+    let ticket = new_job(kept.state(), &started.pipeline)?;
+    let policy = policy(args, started.schedule, started.max_parallel);
+    let ready = Ready::idle(&context.site(), kept.state(), ticket, started, policy);
+    let (driven, closed) = drive(context, args, Going { state: kept.state(), ready, writer, committed, events, signals })?;
+    gc::keep_house(kept.state());
+    told(driven, closed)
+}
+
+/// What `--events` comes to: none where it was not given, none inside for standard output.
+type EventsTo = Option<Option<(PathBuf, File)>>;
+
+/// A run that only has to be driven, and all around it.
+struct Going<'a> {
+    state: &'a Path,
+    ready: Ready,
+    writer: Writer,
+    committed: Committed,
+    events: EventsTo,
+    signals: Signals,
+}
+
+fn drive(context: &Context, args: &RunArgs, going: Going<'_>) -> Result<(Driven, Result<(), StoreError>), Fail> {
+    let Going { state, ready, mut writer, committed, events, signals } = going;
+    let reporters = reporters(context, state, args, events);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Fail::because("no run can be driven", &error))?;
+    let driven = runtime.block_on(ready.drive(&mut writer, committed, reporters, signals.listen()));
+    Ok((driven, writer.close()))
+}
+
+fn to_stdout(args: &RunArgs) -> bool {
+    args.events.as_deref() == Some(Path::new("-"))
+}
+
+fn origin(context: &Context, args: &RunArgs) -> Origin {
+    Origin { by: context.surroundings.user(), again: command(context, &args.request()) }
+}
+
+/// The exit code, and what is to be said besides: what was to be shown, and was not.
+fn told(driven: Driven, closed: Result<(), StoreError>) -> Result<u8, Fail> {
     let unshown = driven.unshown.join("; ");
     match finish(driven, closed)? {
         code if unshown.is_empty() => Ok(code),
@@ -92,12 +165,12 @@ fn code(view: &RunView) -> u8 {
     }
 }
 
-fn policy(args: &RunArgs, session: &Session) -> Policy {
+fn policy(args: &RunArgs, schedule: Schedule, jobs: u32) -> Policy {
     let max_fail = if args.keep_going { None } else { Some(args.max_fail.unwrap_or(1)) };
     let kill = args.fail_fast == Some(FailFast::Kill);
     let time_limit_ms = args.timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
     let seed = seed();
-    Policy { schedule: session.schedule, jobs: session.jobs as usize, max_fail, kill, time_limit_ms, seed }
+    Policy { schedule, jobs: jobs as usize, max_fail, kill, time_limit_ms, seed }
 }
 
 /// How this command would be given again for other targets.
@@ -133,19 +206,19 @@ fn events_file(path: &Path) -> Result<Option<(PathBuf, File)>, Fail> {
 
 fn reporters(
     context: &Context,
-    session: &Session,
+    state: &Path,
     args: &RunArgs,
-    events: Option<Option<(PathBuf, File)>>,
-    to_stdout: bool,
+    events: EventsTo,
 ) -> Vec<Box<dyn Reporter>> {
     let surroundings = context.surroundings.clone();
     let size = move || surroundings.size();
+    let to_stdout = to_stdout(args);
     let live = !to_stdout && context.surroundings.live();
     let screen = reporter(Screen {
         out: if to_stdout { Box::new(io::stderr()) } else { Box::new(Named::new("standard output", io::stdout())) },
         style: context.style(),
         output: args.output,
-        state: context.shown(&session.state),
+        state: context.shown(state),
         terminal: if live { Some(Box::new(size)) } else { None },
     });
     let mut reporters = vec![screen];

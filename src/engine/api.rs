@@ -1,6 +1,6 @@
 //! The port of engines: what carries steps out. Does not know which engines there are, nor when steps are started.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -50,6 +50,12 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// What is needed to look and is not there.
     fn observe(&self, wanted: &DenseMap<RecipeId, bool>, probes: bool) -> Result<Observed, Problems>;
+
+    /// What proves later that all is as it was seen to be in these facts, without looking as closely; none where only
+    /// looking closely tells.
+    fn evidence(&self, _wanted: &DenseMap<RecipeId, bool>, _facts: &Facts) -> Option<Evidence> {
+        None
+    }
 
     /// Makes a step ready, with no effect outside.
     ///
@@ -130,6 +136,17 @@ pub struct Observed {
     pub facts: Facts,
     /// Digests of files that had to be read.
     pub seen: Vec<FileDigest>,
+}
+
+/// What facts rest on. As long as all of it is the same, so are they.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// Every file that was looked at, in a state that proves its content.
+    pub files: Vec<FileDigest>,
+    /// The names of the variables that were read.
+    pub variables: BTreeSet<String>,
+    /// Whether it counts that the default shell is there.
+    pub shell: bool,
 }
 
 /// A step, ready to be started.

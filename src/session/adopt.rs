@@ -39,7 +39,7 @@ pub(crate) fn take(session: &Session, origin: Origin) -> Result<(Option<JobId>, 
         writer.close().map_err(|error| Fail::because("the history could not be closed", &error))?;
         return Ok((None, adoption));
     }
-    let Ticket { job, began: at, .. } = new_job(session)?;
+    let Ticket { job, began: at, .. } = new_job(&session.state, &session.pipeline().name)?;
     let steps = adoption.taken.iter().map(|(step, _)| planned_step(session, step)).collect();
     let first = Event::RunStarted(Box::new(started(session, &planned, origin, steps)));
     let ended = adoption.taken.iter().map(|(step, record)| {

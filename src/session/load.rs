@@ -87,7 +87,7 @@ fn follows(form: &Problems) -> &'static [&'static str] {
     }
 }
 
-fn text(path: &Path) -> Result<Source, Fail> {
+pub(super) fn text(path: &Path) -> Result<Source, Fail> {
     let name = path.display().to_string();
     let cannot = |error: std::io::Error| {
         let help = if error.kind() == ErrorKind::IsADirectory {
@@ -106,16 +106,25 @@ fn text(path: &Path) -> Result<Source, Fail> {
     })
 }
 
+/// The root of a file that does not name one.
+pub(super) fn plain_root(path: &Path) -> PathBuf {
+    let folder = folder_of(path);
+    match folder.parent() {
+        Some(above) if folder.file_name().is_some_and(|name| name == "pipelines") => above.to_owned(),
+        _ => folder,
+    }
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
+}
+
 /// The folder that paths are relative to.
 fn root(path: &Path, said: Option<&toml::Spanned<String>>) -> Result<PathBuf, Problem> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let parent = parent.canonicalize().unwrap_or_else(|_| parent.to_owned());
     let root = match said {
-        Some(said) => said_root(&parent, said)?,
-        None if parent.file_name().is_some_and(|name| name == "pipelines") => {
-            parent.parent().map_or_else(|| parent.clone(), Path::to_owned)
-        }
-        None => parent,
+        Some(said) => said_root(&folder_of(path), said)?,
+        None => plain_root(path),
     };
     if root.to_str().is_none() {
         return Err(Problem::new("bad-root", format!("the path of the root is not UTF-8: {}", root.display())));

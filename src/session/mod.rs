@@ -4,6 +4,7 @@ pub(crate) mod adopt;
 mod dead;
 pub(crate) mod fail;
 pub(crate) mod load;
+pub(crate) mod memo;
 pub(crate) mod start;
 
 use std::collections::HashMap;
@@ -16,7 +17,7 @@ use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::{BuildMode, JobState, Schedule};
 use crate::base::span::{Problem, Problems};
 use crate::base::text::did_you_mean;
-use crate::engine::api::{Engine, Environment, Observed, Opening};
+use crate::engine::api::{Engine, Environment, Evidence, Observed, Opening};
 use crate::engine::engine;
 use crate::pipeline::types::Pipeline;
 use crate::plan::Plan;
@@ -167,6 +168,11 @@ impl Session {
         let steps = plan.steps.iter().filter(|step| step.action != Action::Skip);
         let missing: Vec<_> = steps.filter_map(|step| self.engine.prepare(step.id).err()).flatten().collect();
         if missing.is_empty() { Ok(seen) } else { Err(self.mistakes(missing)) }
+    }
+
+    /// What proves later that the facts are still so.
+    fn evidence(&self, facts: &Facts) -> Option<Evidence> {
+        self.engine.evidence(&self.wanted(), facts)
     }
 
     fn wanted(&self) -> DenseMap<RecipeId, bool> {

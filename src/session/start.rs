@@ -5,16 +5,20 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::base::file::FileDigest;
+use crate::base::file::{FileDigest, Memory};
 use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::JobId;
 use crate::base::text::count;
-use crate::engine::api::{Engine, Work};
+use crate::engine::api::{Engine, Opening, Work};
+use crate::engine::local::LocalEngine;
 use crate::event::{PlannedStep, RunStarted};
 use crate::fault::fault;
+use crate::pipeline::types::Pipeline;
 use crate::plan::Step;
 use crate::plan::estimate::{estimate, remaining};
+use crate::plan::facts::Facts;
 use crate::plan::reason::Action;
+use crate::plan::record::MemoryHistory;
 use crate::process::Process;
 use crate::report::api::Reporter;
 use crate::run::recover::recover;
@@ -23,7 +27,7 @@ use crate::run::state::Run;
 use crate::run::{Drive, Driven, drive};
 use crate::select::Want;
 use crate::session::fail::Fail;
-use crate::session::{Planned, Session};
+use crate::session::{Planned, Session, Site};
 use crate::store::claim::{Claim, ClaimError};
 use crate::store::lock::{Lock, LockError, here, holder, host, wait_for};
 use crate::store::read::Reader;
@@ -115,6 +119,12 @@ fn seize(session: &Session) -> Result<Locks, Busy> {
     Ok(locks)
 }
 
+/// Says for a run that writes nothing that it goes on. Whether no other one does in this state.
+pub(super) fn is_alone(state: &Path, name: &str) -> bool {
+    let alone = || Claim::all(state).is_ok_and(|claims| claims.iter().all(|(other, _)| other == name));
+    claim(state, name, Vec::new()).is_ok() && alone()
+}
+
 fn take(state: &Path, name: &str) -> Result<Lock, Busy> {
     let holder = here(&crate::clock::now().strftime("%F %T UTC").to_string());
     Lock::take(state, name, &holder).map_err(|error| match error {
@@ -174,13 +184,13 @@ pub(crate) fn finish_the_dead(session: &Session, writer: &mut Writer) -> Result<
 }
 
 /// A new id. Runs of one millisecond get ids of the next ones.
-pub(crate) fn new_job(session: &Session) -> Result<Ticket, Fail> {
+pub(crate) fn new_job(state: &Path, pipeline: &str) -> Result<Ticket, Fail> {
     let store = |error: StoreError| Fail::because("the history cannot be read", &error);
-    let reader = Reader::open(&session.state).map_err(store)?;
+    let reader = Reader::open(state).map_err(store)?;
     let began = crate::clock::now();
     let mut stamp = began;
     loop {
-        let job = job_at(&session.pipeline().name, stamp);
+        let job = job_at(pipeline, stamp);
         let taken = reader.as_ref().map_or(Ok(false), |reader| reader.job_exists(&job)).map_err(store)?;
         if !taken {
             return Ok(Ticket { job, began, events: 0 });
@@ -246,6 +256,35 @@ impl Ready {
         let setup = Setup { job, pipeline, facts, history: known.history, mode, policy, steps };
         let run = Run::new(setup, up_to_date);
         Ok(Self { ticket, run, started, engine: Arc::clone(&session.engine), works, seen })
+    }
+
+    /// A run in which nothing is done, for there is nothing to do.
+    pub(crate) fn idle(site: &Site, state: &Path, ticket: Ticket, started: RunStarted, policy: Policy) -> Self {
+        let pipeline = Arc::new(Pipeline::default());
+        let engine = LocalEngine::new(Opening {
+            name: started.engine.clone(),
+            mode: started.mode,
+            project: None,
+            partition: None,
+            abort_joined: false,
+            vars: false,
+            pipeline: Arc::clone(&pipeline),
+            root: state.to_owned(),
+            state: state.to_owned(),
+            environment: site.environment.clone(),
+            digests: Memory::default(),
+            grace: site.grace,
+        });
+        let (job, mode) = (ticket.job.clone(), started.mode);
+        let (facts, history) = (Facts::unseen(ticket.began, 0, 0), Box::new(MemoryHistory::default()));
+        let setup = Setup { job, pipeline, facts, history, mode, policy, steps: Vec::new() };
+        let run = Run::new(setup, started.up_to_date);
+        Self { ticket, run, started, engine: Arc::new(engine), works: Vec::new(), seen: Vec::new() }
+    }
+
+    /// What it begins with.
+    pub(crate) fn started(&self) -> &RunStarted {
+        &self.started
     }
 
     /// With its work wrapped up in other work.

@@ -36,6 +36,7 @@ mod jobs;
 mod kills;
 mod links;
 mod listing;
+mod memo;
 mod mistakes;
 mod mistakes_around;
 mod mistakes_commands;

@@ -73,6 +73,13 @@ impl Digester {
         })
     }
 
+    /// What proves by its state alone that the file at `path` has this content; none where only reading it does.
+    pub(crate) fn proof(&self, path: &str, digest: Digest) -> Option<Seen> {
+        let proves = |seen: &&Seen| seen.digest == digest && seen.holds_for(&seen.stat);
+        let fresh = self.lock().known.get(path).filter(proves).copied();
+        fresh.or_else(|| self.known.get(path).filter(proves).copied())
+    }
+
     /// Entries that were added since the last call.
     pub(crate) fn take_fresh(&self) -> Vec<FileDigest> {
         std::mem::take(&mut self.lock().untold)

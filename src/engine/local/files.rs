@@ -13,15 +13,20 @@ const HIDDEN: [&str; 2] = [".git", ".kiln"];
 /// The paths that `pattern` names, in order. A path without a glob's letters names itself, whether it is there or not.
 /// What recipes make (`built`) is left out of globs: it is no code.
 pub(crate) fn resolve(root: &Path, pattern: &str, built: &BTreeSet<&str>) -> io::Result<Vec<String>> {
-    if !pattern.contains(['*', '?', '[', '{', '\\']) {
+    if !is_glob(pattern) {
         return Ok(vec![pattern.to_owned()]);
     }
     let glob = GlobBuilder::new(pattern).literal_separator(true).build().map_err(io::Error::other)?.compile_matcher();
-    let literal: Vec<_> = pattern.split('/').take_while(|part| !part.contains(['*', '?', '[', '{', '\\'])).collect();
+    let literal: Vec<_> = pattern.split('/').take_while(|part| !is_glob(part)).collect();
     let mut found = Vec::new();
     walk(root, &literal.join("/"), &glob, built, &mut found)?;
     found.sort();
     Ok(found)
+}
+
+/// Whether it depends on what is there which paths a pattern names.
+pub(crate) fn is_glob(pattern: &str) -> bool {
+    pattern.contains(['*', '?', '[', '{', '\\'])
 }
 
 fn walk(

@@ -4,6 +4,7 @@ mod across;
 mod child;
 mod digest;
 mod environ;
+pub(crate) mod evidence;
 mod files;
 pub mod guardian;
 mod log;
@@ -29,7 +30,7 @@ use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::JobId;
 use crate::base::mask::Secrets;
 use crate::base::span::{Problem, Problems};
-use crate::engine::api::{Engine, Environment, Observed, Opening, Work};
+use crate::engine::api::{Engine, Environment, Evidence, Observed, Opening, Work};
 use crate::engine::local::digest::Digester;
 use crate::engine::local::guardian::Guardian;
 use crate::engine::local::memory::Kills;
@@ -37,6 +38,7 @@ use crate::engine::local::secrets::Masking;
 use crate::engine::local::staging::Staging;
 use crate::event::{Failure, Staged};
 use crate::pipeline::types::{Pipeline, Recipe};
+use crate::plan::facts::Facts;
 
 /// The name of the engine.
 pub const NAME: &str = "local";
@@ -128,6 +130,10 @@ impl Engine for LocalEngine {
             problems.into_iter().map(mask).collect::<Problems>()
         })?;
         Ok(Observed { facts, seen: self.local.digester.take_fresh() })
+    }
+
+    fn evidence(&self, wanted: &DenseMap<RecipeId, bool>, facts: &Facts) -> Option<Evidence> {
+        evidence::gather(&self.local, wanted, facts)
     }
 
     fn prepare(&self, id: RecipeId) -> Result<Arc<dyn Work>, Problems> {

@@ -11,8 +11,9 @@ use crate::clock;
 use crate::engine::api::Environment;
 use crate::engine::local::Local;
 use crate::engine::local::environ;
+use crate::engine::local::evidence::has_shell;
 use crate::engine::local::files;
-use crate::engine::local::probe::{Probes, find};
+use crate::engine::local::probe::Probes;
 use crate::engine::local::secrets;
 use crate::pipeline::types::{Command, Node, Recipe};
 use crate::plan::facts::{Content, Facts, OwnFacts};
@@ -288,8 +289,7 @@ fn no_bash(local: &Local, recipe: &Recipe, has_bash: &OnceCell<bool>) -> Option<
     if !recipe.default_shell || !shell {
         return None;
     }
-    let path = || local.environment.get("PATH").cloned().unwrap_or_default();
-    if *has_bash.get_or_init(|| find("bash", &path()).is_some()) {
+    if *has_bash.get_or_init(|| has_shell(&local.environment)) {
         return None;
     }
     let problem = Problem::new("no-bash", "bash is not installed, and there is no `shell =`");

@@ -1,0 +1,285 @@
+//! What is remembered of a run that found nothing to do: it spares work, and changes nothing that anybody can see.
+
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use crate::support::{Project, Said, copy, lines, started};
+
+/// Two steps, one after the other, and a source that is reached through a link.
+const PIPELINE: &str = r#"
+[vars]
+word = "x"
+[dataset.source]
+path = "in/source.txt"
+[dataset.one]
+path = "out/one.txt"
+inputs = ["source"]
+run = "cat {{ inputs.source }} code.sh >{{ output }}; echo {{ vars.word }} $REGION >>{{ output }}"
+files = ["code.sh"]
+env = { REGION = { env = "REGION" } }
+[dataset.two]
+path = "out/two.txt"
+inputs = ["one"]
+run = "cat {{ inputs.one }} >{{ output }}"
+tags = ["end"]
+"#;
+
+/// The state of a file that is old enough to prove its content.
+fn settle(path: &Path) {
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
+}
+
+struct Bench(Project);
+
+impl Bench {
+    /// A project in which all is built, and that is remembered.
+    fn new() -> Self {
+        Self::of(PIPELINE)
+    }
+
+    fn of(pipeline: &str) -> Self {
+        let mut project = Project::new(pipeline);
+        project.variable("REGION", "north");
+        project.write("real/source.txt", "1\n");
+        project.write("real2/source.txt", "1\n");
+        symlink("real", project.path("in")).unwrap();
+        project.write("code.sh", "code\n");
+        let bench = Self(project);
+        for path in ["real/source.txt", "real2/source.txt", "code.sh", "pipeline.toml"] {
+            settle(&bench.0.path(path));
+        }
+        bench.0.expect(0, &["run"]);
+        bench
+    }
+
+    /// Runs until what is there proves what it is and that is remembered: a file that was written just now does not.
+    fn remembered(&self) {
+        for _ in 0..1_000 {
+            if Self::knew(&self.run(&[])) {
+                return;
+            }
+        }
+        panic!("nothing is remembered");
+    }
+
+    fn run(&self, more: &[&str]) -> Said {
+        self.0.expect(0, &[&["-v", "run", "--events", "-"], more].concat())
+    }
+
+    /// Whether a run knew beforehand that there was nothing to do.
+    fn knew(said: &Said) -> bool {
+        said.err.contains("there was nothing to do the last time holds=true")
+    }
+
+    /// After the change a run does what one does that remembers nothing: builds these steps, and then nothing.
+    #[track_caller]
+    fn builds(&self, steps: &[&str]) {
+        let said = self.run(&[]);
+        assert_eq!(started(&said.out), steps, "{}", said.err);
+        assert!(!Self::knew(&said), "{}", said.err);
+        assert_eq!(started(&self.run(&[]).out), [""; 0]);
+        self.remembered();
+    }
+}
+
+/// Events without what differs from run to run.
+fn plain(out: &str) -> Vec<Value> {
+    let mut events = lines(out);
+    for event in &mut events {
+        let fields = event.as_object_mut().unwrap();
+        for field in ["job", "at", "elapsed_ms", "pid"] {
+            fields.remove(field);
+        }
+    }
+    events
+}
+
+#[test]
+fn a_run_that_knew_is_like_one_that_looked() {
+    let bench = Bench::new();
+    bench.remembered();
+    let mut looking = bench.0.command(&["run", "--events", "-"]);
+    let looked = looking.env("KILN_NO_MEMO", "1").output().unwrap();
+    let knew = bench.run(&[]);
+    assert!(Bench::knew(&knew), "{}", knew.err);
+    let looked = String::from_utf8(looked.stdout).unwrap();
+    assert_eq!(plain(&knew.out), plain(&looked));
+    assert_eq!(plain(&knew.out).len(), 2, "{}", knew.out);
+    let runs = bench.0.expect(0, &["jobs", "list", "--format", "json", "--limit", "2"]);
+    let runs: Vec<Value> = serde_json::from_str(&runs.out).unwrap();
+    for field in ["state", "current", "built", "engine", "mode", "targets", "by", "why"] {
+        assert_eq!(runs[0][field], runs[1][field], "{field}");
+    }
+    assert_eq!(runs[0]["current"], 2);
+    let text = |said: Said| said.out.lines().last().unwrap().to_owned();
+    let knew = text(bench.0.expect(0, &["run"]));
+    assert_eq!(knew, "nothing to do · 2 up to date · 0s");
+}
+
+#[test]
+fn whatever_changes_is_seen() {
+    let mut bench = Bench::new();
+    bench.remembered();
+    let project = &bench.0;
+    project.write("real/source.txt", "2\n");
+    bench.builds(&["one", "two"]);
+    project.write("code.sh", "edoc\n");
+    bench.builds(&["one", "two"]);
+    fs::remove_file(project.path("out/two.txt")).unwrap();
+    bench.builds(&["two"]);
+    project.write("out/one.txt", "spoilt\n");
+    bench.builds(&["one"]);
+    // The same size and the same time, in place and as another file.
+    let source = project.path("real/source.txt");
+    let time = source.metadata().unwrap().modified().unwrap();
+    project.write("real/source.txt", "3\n");
+    File::options().write(true).open(&source).unwrap().set_modified(time).unwrap();
+    bench.builds(&["one", "two"]);
+    project.write("real/new", "4\n");
+    File::options().write(true).open(project.path("real/new")).unwrap().set_modified(time).unwrap();
+    fs::rename(project.path("real/new"), &source).unwrap();
+    bench.builds(&["one", "two"]);
+    // Another folder behind the link, with another content of that name.
+    fs::remove_file(project.path("in")).unwrap();
+    symlink("real2", project.path("in")).unwrap();
+    bench.builds(&["one", "two"]);
+    project.pipeline(&PIPELINE.replace("word = \"x\"", "word = \"y\""));
+    bench.builds(&["one", "two"]);
+    bench.0.variable("REGION", "south");
+    bench.builds(&["one", "two"]);
+    bench.0.variable("OTHER", "whatever");
+    assert!(Bench::knew(&bench.run(&[])), "a variable that nothing reads");
+}
+
+#[test]
+fn a_file_that_becomes_something_else_is_seen() {
+    let bench = Bench::new();
+    bench.remembered();
+    let two = bench.0.path("out/two.txt");
+    fs::rename(&two, bench.0.path("away")).unwrap();
+    symlink("/dev/null", &two).unwrap();
+    let said = bench.0.kiln(&["-v", "run"]);
+    assert!(!Bench::knew(&said) && said.code == 2, "{said:?}");
+    fs::remove_file(&two).unwrap();
+    fs::rename(bench.0.path("away"), &two).unwrap();
+    bench.builds(&[]);
+}
+
+#[test]
+fn other_requests_are_other_questions() {
+    let bench = Bench::new();
+    bench.remembered();
+    for words in [&["two"][..], &["--var", "word=x"], &["--schedule", "eager"], &["-j", "7"], &["--mode", "missing"]] {
+        assert!(!Bench::knew(&bench.run(words)), "{words:?}");
+        assert!(Bench::knew(&bench.run(words)), "{words:?}");
+    }
+    let built = |words: &[&str]| started(&bench.run(words).out);
+    assert_eq!(built(&["--mode", "forced"]), ["one", "two"]);
+    assert_eq!(built(&["--mode", "forced"]), ["one", "two"]);
+    assert_eq!(built(&["--var", "word=z"]), ["one", "two"]);
+    assert_eq!(built(&["tag:end"]), ["one", "two"], "the records are those of another variable now");
+}
+
+#[test]
+fn a_history_that_is_replaced_is_seen() {
+    let bench = Bench::new();
+    bench.remembered();
+    let (state, kept) = (bench.0.path(".kiln"), bench.0.path("kept"));
+    copy(&state, &kept);
+    let restore = || {
+        for file in ["kiln.db", "kiln.db-wal", "kiln.db-shm"] {
+            drop(fs::remove_file(state.join(file)));
+            drop(fs::copy(kept.join(file), state.join(file)));
+        }
+    };
+    // What was built for another variable lies there, and the memo of it; then the old history comes back.
+    bench.run(&["--var", "word=z"]);
+    restore();
+    let said = bench.run(&["--var", "word=z"]);
+    assert_eq!(started(&said.out), ["one", "two"], "{}", said.err);
+    restore();
+    for file in ["kiln.db", "kiln.db-wal", "kiln.db-shm"] {
+        drop(fs::remove_file(state.join(file)));
+    }
+    assert_eq!(started(&bench.run(&[]).out), ["one", "two"], "there is no history");
+}
+
+#[test]
+fn records_that_change_from_elsewhere_are_seen() {
+    let bench = Bench::new();
+    bench.remembered();
+    let spoil = "DELETE FROM keys WHERE step = 'two'";
+    let store = bench.0.path(".kiln/kiln.db");
+    let ok = std::process::Command::new("sqlite3").arg(store).arg(spoil).status().unwrap();
+    assert!(ok.success());
+    bench.builds(&["two"]);
+    // Taken as built, in the meantime, for code that it was not built with.
+    bench.0.write("code.sh", "other\n");
+    bench.0.expect(0, &["adopt", "one"]);
+    let said = bench.run(&[]);
+    assert!(!Bench::knew(&said) && started(&said.out).is_empty(), "{}", said.err);
+}
+
+#[test]
+fn what_a_run_left_behind_is_cleared_up_first() {
+    let bench = Bench::new();
+    bench.remembered();
+    let left = ".kiln/staging/p/some_job/one/0/one.txt";
+    bench.0.write(left, "half");
+    bench.builds(&[]);
+    assert!(!bench.0.exists(left));
+}
+
+#[test]
+fn what_is_damaged_or_not_wanted_is_not_used() {
+    let bench = Bench::new();
+    bench.remembered();
+    let folder = bench.0.path(".kiln/cache");
+    let memo = || fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let bytes = fs::read(memo()).unwrap();
+    for (i, damage) in [&bytes[..bytes.len() / 2], b"", b"something else"].into_iter().enumerate() {
+        fs::write(memo(), damage).unwrap();
+        assert!(!Bench::knew(&bench.run(&[])), "damage {i}");
+        assert!(Bench::knew(&bench.run(&[])), "damage {i}: it is written anew");
+    }
+    let off = bench.0.command(&["-v", "run"]).env("KILN_NO_MEMO", "1").output().unwrap();
+    assert!(!String::from_utf8(off.stderr).unwrap().contains("the last time"));
+}
+
+#[test]
+fn only_the_newest_are_kept() {
+    let bench = Bench::new();
+    bench.remembered();
+    for jobs in 10..22 {
+        bench.run(&["-j", &jobs.to_string()]);
+    }
+    assert_eq!(fs::read_dir(bench.0.path(".kiln/cache")).unwrap().count(), 8);
+}
+
+#[test]
+fn what_files_alone_cannot_prove_is_looked_at() {
+    let cases = [
+        "tools = { t = \"cat version\" }",
+        "files = [\"lib/*.sh\"]",
+        "rebuild = \"20h\"",
+        "files = [\"lib\"]",
+    ];
+    for case in cases {
+        let text = format!("[dataset.a]\npath = \"a\"\nrun = \"date >{{{{ output }}}}\"\n{case}\n");
+        let project = Project::new(&text);
+        project.write("version", "1");
+        project.write("lib/a.sh", "1");
+        for path in ["version", "lib/a.sh", "pipeline.toml"] {
+            settle(&project.path(path));
+        }
+        for _ in 0..3 {
+            let said = project.expect(0, &["-v", "run"]);
+            assert!(!said.err.contains("remembered files") && !Bench::knew(&said), "{case}: {}", said.err);
+        }
+    }
+}
