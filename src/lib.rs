@@ -18,5 +18,6 @@ pub mod select;
 mod server;
 mod session;
 pub mod signal;
+pub mod stat;
 pub mod store;
 pub mod view;

@@ -8,7 +8,8 @@ use crate::cli::jobs::state_folder;
 use crate::cli::{Context, print};
 use crate::exit;
 use crate::session::fail::Fail;
-use crate::store::gc::{Keep, Swept, gc as sweep, now_and_then};
+use crate::store::gc::{Keep, Swept, gc as sweep, is_due, now_and_then};
+use crate::store::read::Reader;
 use crate::store::recover::{Recovered, recover};
 
 pub(crate) fn gc(context: &Context, args: &GcArgs) -> Result<u8, Fail> {
@@ -32,6 +33,14 @@ pub(crate) fn keep_house(state: &Path) {
         Ok(None) => {}
         Ok(Some(swept)) => tracing::debug!(runs = swept.jobs.len(), bytes = swept.bytes, "old runs were taken out"),
         Err(error) => tracing::warn!(%error, "old runs could not be taken out of the history"),
+    }
+}
+
+/// The same for a history that is open.
+pub(crate) fn keep_house_of(history: &Reader, state: &Path) {
+    // Whatever is wrong is told by who opens it anew.
+    if is_due(history, crate::clock::now()).unwrap_or(true) {
+        keep_house(state);
     }
 }
 

@@ -60,7 +60,7 @@ impl Context {
         Style {
             color: self.surroundings.color(self.color, self.surroundings.terminal),
             width: self.surroundings.terminal.then(|| self.surroundings.width()).flatten(),
-            zone: jiff::tz::TimeZone::system(),
+            zone: self.surroundings.zone(),
         }
     }
 

@@ -17,10 +17,11 @@ use crate::run::Driven;
 use crate::run::setup::Policy;
 use crate::session::fail::Fail;
 use crate::session::memo::{Kept, Question};
-use crate::session::start::{Committed, Locks, Origin, Ready, finish_the_dead, lock, new_job, open_journal, seed};
+use crate::session::start::{Committed, Origin, Ready, finish_the_dead, lock, new_job, new_job_in, open_journal, seed};
 use crate::session::{Request, Session};
 use crate::signal::{NAMES, Signals};
 use crate::store::StoreError;
+use crate::store::read::Reader;
 use crate::store::write::Writer;
 use crate::view::{RunView, StepState};
 
@@ -29,15 +30,15 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     let question = question(context, args)?;
     let idle = question.clone().and_then(Question::recall);
     if let Some(kept) = idle
-        && let Some(locks) = kept.hold(&context.site())
+        && let Some((_locks, reader)) = kept.hold(&context.site())
     {
-        return nothing_to_do(context, args, signals, (&kept, locks));
+        return nothing_to_do(context, args, signals, (&kept, &reader));
     }
     let session = failed::session(context, args)?;
     let early = session.preflight()?;
     let events = args.events.as_deref().map(events_file).transpose()?;
-    let told = |why: &str| drop(writeln!(io::stderr(), "waiting: {why}"));
-    let _lock = lock(&session, args.wait, told)?;
+    let waiting = |why: &str| drop(writeln!(io::stderr(), "waiting: {why}"));
+    let _lock = lock(&session, args.wait, waiting)?;
     let (mut writer, committed) = open_journal(&session.state)?;
     finish_the_dead(&session, &mut writer)?;
     let basis = question.map(|question| question.basis(&session));
@@ -45,9 +46,11 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     planned.seen.extend(early);
     let verdict = basis.and_then(|basis| basis.verdict(&context.site(), &session, &planned));
     let ticket = new_job(&session.state, &session.pipeline().name)?;
-    let ready = Ready::make(&session, planned, ticket, policy(args, session.schedule, session.jobs), origin(context, args))?;
+    let ready =
+        Ready::make(&session, planned, ticket, policy(args, session.schedule, session.jobs), origin(context, args))?;
     let verdict = verdict.map(|verdict| (verdict, ready.started().clone()));
-    let (driven, closed) = drive(context, args, Going { state: &session.state, ready, writer, committed, events, signals })?;
+    let (driven, closed) =
+        drive(context, args, Going { state: &session.state, ready, writer, committed, events, signals })?;
     let slow = slow::text(&driven.view, || spans_of(&session, &driven.view), &context.style());
     if to_stdout(args) {
         tell(&slow, exit::OK);
@@ -77,16 +80,17 @@ fn nothing_to_do(
     context: &Context,
     args: &RunArgs,
     signals: Signals,
-    (kept, _locks): (&Kept, Locks),
+    (kept, history): (&Kept, &Reader),
 ) -> Result<u8, Fail> {
     let events = args.events.as_deref().map(events_file).transpose()?;
     let (writer, committed) = open_journal(kept.state())?;
     let started = kept.started_by(origin(context, args));
-    let ticket = new_job(kept.state(), &started.pipeline)?;
+    let ticket = new_job_in(Some(history), &started.pipeline)?;
     let policy = policy(args, started.schedule, started.max_parallel);
     let ready = Ready::idle(&context.site(), kept.state(), ticket, started, policy);
-    let (driven, closed) = drive(context, args, Going { state: kept.state(), ready, writer, committed, events, signals })?;
-    gc::keep_house(kept.state());
+    let (driven, closed) =
+        drive(context, args, Going { state: kept.state(), ready, writer, committed, events, signals })?;
+    gc::keep_house_of(history, kept.state());
     told(driven, closed)
 }
 
@@ -204,12 +208,7 @@ fn events_file(path: &Path) -> Result<Option<(PathBuf, File)>, Fail> {
     Ok(Some((path.to_owned(), file)))
 }
 
-fn reporters(
-    context: &Context,
-    state: &Path,
-    args: &RunArgs,
-    events: EventsTo,
-) -> Vec<Box<dyn Reporter>> {
+fn reporters(context: &Context, state: &Path, args: &RunArgs, events: EventsTo) -> Vec<Box<dyn Reporter>> {
     let surroundings = context.surroundings.clone();
     let size = move || surroundings.size();
     let to_stdout = to_stdout(args);

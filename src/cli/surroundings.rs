@@ -4,6 +4,8 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+
 use crate::cli::args::Color;
 use crate::engine::api::Environment;
 
@@ -73,6 +75,13 @@ impl Surroundings {
             return "ci".to_owned();
         }
         self.var("USER").or_else(|| self.var("LOGNAME")).unwrap_or_else(account)
+    }
+
+    /// The time zone. Where no variable names one it is read from the file that holds it: to look its name up is much slower.
+    pub(crate) fn zone(&self) -> TimeZone {
+        let file = || TimeZone::tzif("local", &std::fs::read("/etc/localtime").ok()?).ok();
+        let local = if self.environment.contains_key("TZ") { None } else { file() };
+        local.unwrap_or_else(TimeZone::system)
     }
 
     /// The columns and the lines of the terminal.

@@ -185,13 +185,18 @@ pub(crate) fn finish_the_dead(session: &Session, writer: &mut Writer) -> Result<
 
 /// A new id. Runs of one millisecond get ids of the next ones.
 pub(crate) fn new_job(state: &Path, pipeline: &str) -> Result<Ticket, Fail> {
+    let reader = Reader::open(state).map_err(|error| Fail::because("the history cannot be read", &error))?;
+    new_job_in(reader.as_ref(), pipeline)
+}
+
+/// A new id in a history that is open.
+pub(crate) fn new_job_in(reader: Option<&Reader>, pipeline: &str) -> Result<Ticket, Fail> {
     let store = |error: StoreError| Fail::because("the history cannot be read", &error);
-    let reader = Reader::open(state).map_err(store)?;
     let began = crate::clock::now();
     let mut stamp = began;
     loop {
         let job = job_at(pipeline, stamp);
-        let taken = reader.as_ref().map_or(Ok(false), |reader| reader.job_exists(&job)).map_err(store)?;
+        let taken = reader.map_or(Ok(false), |reader| reader.job_exists(&job)).map_err(store)?;
         if !taken {
             return Ok(Ticket { job, began, events: 0 });
         }

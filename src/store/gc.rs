@@ -8,6 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::base::job::JobId;
+use crate::store::read::Reader;
 use crate::store::{StoreError, recover, schema};
 
 /// What is kept.
@@ -69,15 +70,21 @@ pub fn gc(state: &Path, keep: Keep, now: jiff::Timestamp, dry: bool) -> Result<S
 /// # Errors
 /// Why the store cannot be read or written.
 pub fn now_and_then(state: &Path, now: jiff::Timestamp) -> Result<Option<Swept>, StoreError> {
-    let Some((connection, path)) = schema::open_read(state)? else { return Ok(None) };
-    let last = connection.query_row("SELECT value FROM notes WHERE name = 'gc'", [], |row| row.get::<_, String>(0));
-    let last = last.optional().map_err(|error| StoreError::sql(&path, &error))?;
-    let last = last.and_then(|last| last.parse::<jiff::Timestamp>().ok());
-    let age = last.map(|last| Duration::try_from(now.duration_since(last)).unwrap_or_default());
-    if age.is_some_and(|age| age < EVERY) {
+    let Some(reader) = Reader::open(state)? else { return Ok(None) };
+    if !is_due(&reader, now)? {
         return Ok(None);
     }
     sweep(state, KEEP, now, false, UNASKED).map(Some)
+}
+
+/// Whether the last time is a day ago.
+///
+/// # Errors
+/// Why the store cannot be read.
+pub fn is_due(reader: &Reader, now: jiff::Timestamp) -> Result<bool, StoreError> {
+    let last = reader.note("gc")?.and_then(|last| last.parse::<jiff::Timestamp>().ok());
+    let age = last.map(|last| Duration::try_from(now.duration_since(last)).unwrap_or_default());
+    Ok(age.is_none_or(|age| age >= EVERY))
 }
 
 /// A run that might be taken out.

@@ -7,9 +7,11 @@ pub mod filter;
 pub mod gc;
 pub mod lock;
 mod network;
+mod notes;
 pub mod read;
 pub mod recover;
 mod schema;
+mod sound;
 #[cfg(test)]
 mod tests;
 pub mod write;

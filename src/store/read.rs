@@ -170,7 +170,7 @@ impl Reader {
     }
 
     /// All rows of a question.
-    fn rows<T>(
+    pub(super) fn rows<T>(
         &self,
         sql: &str,
         values: impl rusqlite::Params,
@@ -315,17 +315,6 @@ impl Reader {
     pub fn last_run(&self, pipeline: &str) -> Result<Option<RunRow>, StoreError> {
         let filter = RunFilter { pipeline: Some(pipeline.to_owned()), limit: Some(1), ..RunFilter::default() };
         Ok(self.runs(&filter)?.pop())
-    }
-
-    /// The mark of the last good builds of all pipelines: where it is the same, they are. None where a run of this pipeline
-    /// has no end, and where nothing was built since there are marks.
-    ///
-    /// # Errors
-    /// Why the store cannot be read.
-    pub fn mark(&self, pipeline: &str) -> Result<Option<String>, StoreError> {
-        let sql = "SELECT value FROM notes WHERE name = 'keys'
-                   AND NOT EXISTS (SELECT 1 FROM runs WHERE state = 'RUNNING' AND pipeline = ?1)";
-        Ok(self.rows(sql, params![pipeline], |row| row.get(0))?.pop())
     }
 
     /// Whether there is a run of this id.

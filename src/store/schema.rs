@@ -8,8 +8,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::fault::fault;
-use crate::store::StoreError;
 use crate::store::network::Journal;
+use crate::store::{StoreError, sound};
 
 /// The name of the database in the state's folder.
 pub const FILE: &str = "kiln.db";
@@ -83,13 +83,13 @@ CREATE TABLE remote (
 ) WITHOUT ROWID;
 
 -- Whoever changes the last good builds gives them another mark. Where the mark is the same, they are.
-CREATE TRIGGER IF NOT EXISTS keys_inserted AFTER INSERT ON keys BEGIN
+CREATE TRIGGER keys_inserted AFTER INSERT ON keys BEGIN
     INSERT OR REPLACE INTO notes (name, value) VALUES ('keys', hex(randomblob(16)));
 END;
-CREATE TRIGGER IF NOT EXISTS keys_updated AFTER UPDATE ON keys BEGIN
+CREATE TRIGGER keys_updated AFTER UPDATE ON keys BEGIN
     INSERT OR REPLACE INTO notes (name, value) VALUES ('keys', hex(randomblob(16)));
 END;
-CREATE TRIGGER IF NOT EXISTS keys_deleted AFTER DELETE ON keys BEGIN
+CREATE TRIGGER keys_deleted AFTER DELETE ON keys BEGIN
     INSERT OR REPLACE INTO notes (name, value) VALUES ('keys', hex(randomblob(16)));
 END;
 ";
@@ -178,14 +178,15 @@ fn begins_well(path: &Path) -> Result<(), StoreError> {
     Err(StoreError::Damaged { path: path.to_owned(), message: "it does not begin as a database does".to_owned() })
 }
 
-/// A larger store is not looked through whenever it is opened for writing, but only by `kiln gc`.
+/// A larger store is not looked through when it is opened for writing, but only by `kiln gc`; nor one that nobody has written
+/// to since Kiln did.
 const QUICKLY: i64 = 16 << 20;
 
 /// Refuses a store that is damaged before anything is written to it.
 fn is_sound(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let size = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
     let size = connection.query_row(size, [], |row| row.get::<_, i64>(0));
-    if size.map_err(|error| StoreError::sql(path, &error))? > QUICKLY {
+    if size.map_err(|error| StoreError::sql(path, &error))? > QUICKLY || sound::is_known(path) {
         return Ok(());
     }
     look_through(connection, path, "quick_check")

@@ -1,16 +1,20 @@
-//! The one writer of the store: a thread that commits all that queued during its last commit, in order.
+//! The one writer of the store: a thread that commits all that queued during its last commit, in order. What nobody waits for
+//! waits a little for more.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior, params};
+use tokio::time::Instant;
 
 use crate::base::file::FileDigest;
-use crate::event::Stamped;
+use crate::event::{Event, Stamped};
 use crate::fault::fault;
 use crate::report::api::Journal;
-use crate::store::{StoreError, apply, schema};
+use crate::store::{StoreError, apply, schema, sound};
 
 /// Writes events and digests. Dropped without [`Writer::close`] it still writes what was queued.
 pub struct Writer {
@@ -42,7 +46,7 @@ impl Writer {
         let (connection, path) = schema::open_write(state)?;
         let (queue, messages) = channel();
         let thread = std::thread::Builder::new().name("kiln-store".to_owned());
-        let thread = thread.spawn(move || Thread { connection, path, messages, told }.run());
+        let thread = thread.spawn(move || Thread { connection, path, messages, told, events: 0 }.run());
         let thread = thread.map_err(|error| StoreError::io(state, &error))?;
         Ok(Self { queue: Some(queue), thread: Some(thread), batches: 0 })
     }
@@ -103,24 +107,69 @@ impl Drop for Writer {
     }
 }
 
+/// Events that nobody waits for stay for so long, so that more of them are written at once: what a commit takes is mostly
+/// to wait for the disk.
+const LINGER: Duration = Duration::from_millis(10);
+
+/// What is to be written.
+#[derive(Default)]
+struct Queued {
+    batches: Vec<Batch>,
+    flushes: Vec<Sender<()>>,
+    /// Whether someone waits for it.
+    hurry: bool,
+}
+
+impl Queued {
+    fn push(&mut self, message: Message) {
+        match message {
+            Message::Batch(batch) => {
+                self.hurry |= !batch.events.iter().all(|event| may_wait(&event.event));
+                self.batches.push(batch);
+            }
+            Message::Flush(done) => {
+                self.hurry = true;
+                self.flushes.push(done);
+            }
+        }
+    }
+}
+
+/// Whether nothing happens any later because an event is on disk later: it is only shown then.
+fn may_wait(event: &Event) -> bool {
+    match event {
+        Event::StepStarted { .. } | Event::StepCurrent { .. } | Event::StepSkipped { .. } => true,
+        Event::StepEnded(ended) => ended.failure.is_none(),
+        Event::RunQueued(_)
+        | Event::RunStarted(_)
+        | Event::StepRetrying(_)
+        | Event::StepSubmitting { .. }
+        | Event::StepAccepted { .. }
+        | Event::StepPublishing { .. }
+        | Event::RunStopping { .. }
+        | Event::RunEnded(_) => false,
+    }
+}
+
+/// A log of writes that is not longer is left as it is, in bytes.
+const SHORT_LOG: u64 = 512 << 10;
+
+/// A run in which nothing is done begins and ends.
+const FEW: usize = 2;
+
 struct Thread {
     connection: Connection,
     path: PathBuf,
     messages: Receiver<Message>,
     told: Told,
+    /// How many events were written.
+    events: usize,
 }
 
 impl Thread {
     fn run(mut self) -> Result<(), StoreError> {
         while let Ok(first) = self.messages.recv() {
-            let mut batches = Vec::new();
-            let mut flushes = Vec::new();
-            for message in std::iter::once(first).chain(self.messages.try_iter()) {
-                match message {
-                    Message::Batch(batch) => batches.push(batch),
-                    Message::Flush(done) => flushes.push(done),
-                }
-            }
+            let Queued { batches, flushes, .. } = self.gather(first);
             if let Err(error) = self.commit(&batches) {
                 let error = StoreError::sql(&self.path, &error);
                 (self.told)(Err(error.clone()));
@@ -138,15 +187,37 @@ impl Thread {
         if let Err(error) = fault("store.close") {
             return Err(StoreError::io(&self.path, &error));
         }
-        // Not needed for the data: it keeps the log of writes short for the next reader.
-        drop(self.connection.pragma_query(None, "wal_checkpoint(TRUNCATE)", |_| Ok(())));
+        // Not needed for the data: it keeps the log of writes short for the next reader. Of a run in which nothing was done a
+        // short one may stay: what was written is on disk, and to write it once more takes four more flushes.
+        let log = self.path.with_extension("db-wal").metadata().map_or(0, |log| log.len());
+        if (1..=FEW).contains(&self.events) && log <= SHORT_LOG {
+            drop(self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true));
+        } else {
+            drop(self.connection.pragma_query(None, "wal_checkpoint(TRUNCATE)", |_| Ok(())));
+        }
+        sound::remember(&self.path);
         Ok(())
+    }
+
+    /// All that queued, and what comes soon, as long as nobody waits for it to be on disk.
+    fn gather(&self, first: Message) -> Queued {
+        let mut queued = Queued::default();
+        queued.push(first);
+        let until = Instant::now() + LINGER;
+        loop {
+            let wait = if queued.hurry { Duration::ZERO } else { until.saturating_duration_since(Instant::now()) };
+            match self.messages.recv_timeout(wait) {
+                Ok(message) => queued.push(message),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return queued,
+            }
+        }
     }
 
     fn commit(&mut self, batches: &[Batch]) -> rusqlite::Result<()> {
         if batches.is_empty() {
             return Ok(());
         }
+        self.events += batches.iter().map(|batch| batch.events.len()).sum::<usize>();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for batch in batches {
             for event in &batch.events {

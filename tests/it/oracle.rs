@@ -46,6 +46,26 @@ fn every_mode_and_target_does_what_it_says() {
     });
 }
 
+#[test]
+fn what_is_remembered_is_true() {
+    let mut knew = 0;
+    let first = number("KILN_SEED", 4_000);
+    for seed in first..first + number("KILN_CASES", 4) {
+        let mut random = Random(seed);
+        let spec = Spec::random(&mut random, COMPONENTS).plain();
+        let mut bench = Bench::with(seed, random, spec);
+        for _ in 0..ROUNDS {
+            // The first one meets what was remembered before the edit.
+            knew += (0..4).filter(|_| bench.run_again()).count();
+            bench.edit();
+            bench.world.failing.clear();
+            bench.world.spec = std::mem::take(&mut bench.world.spec).plain();
+            bench.apply(&[]);
+        }
+    }
+    assert!(knew > ROUNDS, "only {knew} runs knew that there was nothing to do");
+}
+
 fn cases(seed: u64, cases: u64, round: impl Fn(&mut Bench)) {
     let (first, cases) = (number("KILN_SEED", seed), number("KILN_CASES", cases));
     for seed in first..first + cases {
@@ -77,6 +97,10 @@ impl Bench {
     fn new(seed: u64) -> Self {
         let mut random = Random(seed);
         let spec = Spec::random(&mut random, COMPONENTS);
+        Self::with(seed, random, spec)
+    }
+
+    fn with(seed: u64, mut random: Random, spec: Spec) -> Self {
         let mut world = World { spec, ..World::default() };
         for node in world.spec.nodes.iter().filter(|node| node.maker.is_none()) {
             world.disk.insert(node.place(), Content::of(node.kind, random.next() % 1_000));
@@ -233,6 +257,24 @@ impl Bench {
         self.world = after;
         self.disk = self.world.disk.clone();
         self.compare_disk(&told);
+    }
+
+    /// Runs, and compares that with the oracle. Whether it was remembered that there was nothing to do.
+    fn run_again(&mut self) -> bool {
+        let wanted = model::wanted(&self.world.spec, &[], "smart");
+        let told = format!("seed {}, edits {:?}", self.seed, self.edits);
+        let run = self.kiln(&["-v", "run", "-k", "-j3", "--events", "-"], "smart", &[]);
+        let Some((expected, after)) = self.world.run(&wanted, "smart") else {
+            assert_eq!(run.code, 2, "{told}\n{}", run.err);
+            return false;
+        };
+        let failed = expected.ended.values().any(|end| *end == "failed");
+        assert_eq!(run.code, i32::from(failed), "{told}\n{}", run.err);
+        self.compare_run(&told, &expected, &run.out);
+        self.world = after;
+        self.disk = self.world.disk.clone();
+        self.compare_disk(&told);
+        run.err.contains("holds=true")
     }
 
     /// Each step of a plan with its action and its reasons, as the oracle would tell them.

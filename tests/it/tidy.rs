@@ -20,6 +20,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("fault.rs", 5),
     ("process.rs", 5),
     ("signal.rs", 5),
+    ("stat.rs", 5),
     ("engine/api.rs", 5),
     ("report/api.rs", 5),
     ("store/", 6),

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::base::digest::{Digest, FieldHasher, of_reader};
-use crate::base::file::{FileDigest, FileStat, Memory, Seen};
+use crate::base::file::{FileDigest, Memory, Seen};
 use crate::clock;
+use crate::stat::stat_of;
 
 /// Digests what lies under one root. Shared by the jobs of a run: its memory is only ever added to.
 pub(crate) struct Digester {
@@ -175,17 +176,6 @@ impl Fresh {
 
 fn not_text(path: &Path) -> io::Error {
     io::Error::other(format!("the name of the folder {} is not UTF-8", path.display()))
-}
-
-/// The state of a file.
-pub(crate) fn stat_of(metadata: &Metadata) -> FileStat {
-    let ns = |secs: i64, ns: i64| secs.saturating_mul(1_000_000_000).saturating_add(ns);
-    FileStat {
-        size: metadata.size(),
-        mtime_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
-        ctime_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
-        inode: metadata.ino(),
-    }
 }
 
 #[cfg(test)]

@@ -13,12 +13,12 @@ use crate::base::file::{FileDigest, FileStat};
 use crate::base::id::{DenseMap, RecipeId};
 use crate::engine::api::{Environment, Evidence};
 use crate::engine::local::Local;
-use crate::engine::local::digest::stat_of;
 use crate::engine::local::files::is_glob;
 use crate::engine::local::probe::find;
 use crate::pipeline::raw::EnvValue;
 use crate::pipeline::types::{Command, Rebuild, Recipe};
 use crate::plan::facts::{Content, Facts};
+use crate::stat::stat_of;
 
 /// So many files are worth a thread.
 const FOR_A_THREAD: usize = 512;

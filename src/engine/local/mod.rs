@@ -14,6 +14,7 @@ mod places;
 mod probe;
 mod program;
 mod secrets;
+mod spares;
 mod staging;
 mod work;
 
@@ -172,6 +173,11 @@ impl Engine for LocalEngine {
 
     fn end(&self) -> BoxFuture<'static, Vec<String>> {
         let local = Arc::clone(&self.local);
-        async move { local.guardian.end().await }.boxed()
+        async move {
+            let left = local.guardian.end().await;
+            local.staging.end();
+            left
+        }
+        .boxed()
     }
 }

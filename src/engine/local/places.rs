@@ -54,6 +54,29 @@ fn nearest_folder<'a>(root: &Path, path: &'a str) -> (&'a str, PathBuf) {
 
 /// Whether a path that is there lies inside `root` with all links followed.
 pub(crate) fn inside(root: &Path, path: &Path) -> io::Result<bool> {
+    Ok(is_surely_inside(root, path) || is_inside(root, path)?)
+}
+
+/// Whether the system gets from `root` to a path without ever leaving the root. A link to an absolute path leaves it.
+#[cfg(target_os = "linux")]
+fn is_surely_inside(root: &Path, path: &Path) -> bool {
+    use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+    let Ok(below) = path.strip_prefix(root) else { return false };
+    let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let open = || {
+        let root = rustix::fs::open(root, flags | OFlags::DIRECTORY, Mode::empty())?;
+        openat2(&root, below, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS)
+    };
+    open().is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_surely_inside(_root: &Path, _path: &Path) -> bool {
+    false
+}
+
+fn is_inside(root: &Path, path: &Path) -> io::Result<bool> {
     Ok(fs::canonicalize(path)?.starts_with(fs::canonicalize(root)?))
 }
 
@@ -73,6 +96,7 @@ mod tests {
         symlink("../out", at("a/chain")).unwrap();
         for (path, expect) in [("a/b", true), ("in", true), ("out", false), ("a/chain", false), ("", true)] {
             assert_eq!(inside(dir.path(), &at(path)).unwrap(), expect, "{path}");
+            assert_eq!(is_inside(dir.path(), &at(path)).unwrap(), expect, "{path}");
         }
         assert_eq!(nearest_folder(dir.path(), "a/b/c/d"), ("a/b", at("a/b")));
         assert_eq!(nearest_folder(dir.path(), "x/y").0, "the root");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::base::mask::{SHORTEST, Secrets};
 use crate::base::span::Problem;
@@ -16,6 +16,8 @@ use crate::pipeline::types::{Pipeline, Recipe};
 /// What is masked, as it was read last.
 #[derive(Debug, Default)]
 pub(crate) struct Masking {
+    /// All that the pipeline names: each step asks for it.
+    named: OnceLock<Vec<SecretValue>>,
     last: Mutex<Option<Last>>,
 }
 
@@ -25,9 +27,12 @@ type Last = (Vec<Vec<u8>>, Arc<Secrets>);
 impl Masking {
     /// All secrets of the pipeline that can be read now: a recipe may print any of them.
     pub(crate) fn secrets(&self, pipeline: &Pipeline, own: &Environment) -> Option<Arc<Secrets>> {
-        let named = pipeline.recipes.values().flat_map(|recipe| recipe.secrets.values());
-        let distinct: BTreeMap<String, &SecretValue> = named.map(|secret| (format!("{secret:?}"), secret)).collect();
-        let values: Vec<Vec<u8>> = distinct.values().filter_map(|secret| read(secret, own).ok()).collect();
+        let named = self.named.get_or_init(|| {
+            let all = pipeline.recipes.values().flat_map(|recipe| recipe.secrets.values());
+            let distinct: BTreeMap<String, &SecretValue> = all.map(|secret| (format!("{secret:?}"), secret)).collect();
+            distinct.into_values().cloned().collect()
+        });
+        let values: Vec<Vec<u8>> = named.iter().filter_map(|secret| read(secret, own).ok()).collect();
         if values.is_empty() {
             return None;
         }

@@ -15,15 +15,17 @@ use crate::base::job::JobId;
 use crate::engine::local::across::{beside, copy, elsewhere};
 use crate::engine::local::digest::Digester;
 use crate::engine::local::places::inside;
+use crate::engine::local::spares::Spares;
 use crate::event::{Failure, FailureCode, Staged};
 use crate::fault::fault;
 
 /// The staging folders of one pipeline below `.kiln/staging/` of the root, on the file system that outputs are on.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Staging {
     root: PathBuf,
     /// Relative to the root.
     folder: String,
+    spares: Spares,
 }
 
 /// An output that was set aside for a recipe that writes in place.
@@ -43,11 +45,11 @@ const NEW: &str = "kiln-new";
 const KEPT: &str = "kiln-kept";
 
 /// So many outputs are flushed one by one; more of them with the whole file system.
-const FLUSH_ONE_BY_ONE: usize = 16;
+const FLUSH_ONE_BY_ONE: usize = 4;
 
 impl Staging {
     pub(crate) fn new(root: &Path, pipeline: &str) -> Self {
-        Self { root: root.to_owned(), folder: format!(".kiln/staging/{pipeline}") }
+        Self { root: root.to_owned(), folder: format!(".kiln/staging/{pipeline}"), spares: Spares::default() }
     }
 
     fn step(&self, job: &JobId, step: &str) -> String {
@@ -63,13 +65,24 @@ impl Staging {
     /// Makes the folder that output number `i` is written into; for a managed folder it itself too.
     pub(crate) fn prepare(&self, path: &str, folder: bool) -> io::Result<()> {
         let full = self.root.join(path);
-        let make = if folder { Some(full.as_path()) } else { full.parent() };
-        make.map_or(Ok(()), fs::create_dir_all)
+        match full.parent() {
+            Some(own) if !folder => {
+                if self.spares.take(own) {
+                    Ok(())
+                } else {
+                    fs::create_dir_all(own)
+                }
+            }
+            Some(_) | None => fs::create_dir_all(full),
+        }
     }
 
     /// Forgets what was staged for a step.
     pub(crate) fn remove(&self, job: &JobId, step: &str) -> io::Result<()> {
-        remove(&self.root.join(self.step(job, step)))?;
+        let own = self.root.join(self.step(job, step));
+        if !self.spares.keep(&own) {
+            remove(&own)?;
+        }
         // The run's own folder goes with its last step; until then it is not empty.
         drop(fs::remove_dir(self.root.join(&self.folder).join(job.as_str())));
         Ok(())
@@ -129,7 +142,11 @@ impl Staging {
 
     /// Forgets what a step has set aside, wherever that is.
     fn forget_aside(&self, step: &Path) -> io::Result<()> {
-        for kept in asides(step)?.into_iter().filter_map(|aside| aside.kept) {
+        let asides = asides(step)?;
+        if asides.is_empty() {
+            return Ok(()); // what else is there goes with the folder
+        }
+        for kept in asides.into_iter().filter_map(|aside| aside.kept) {
             remove(&self.root.join(kept))?;
         }
         remove(&step.join(ASIDE))
@@ -155,6 +172,17 @@ impl Staging {
     /// Whether a run has left something behind.
     pub(crate) fn is_left(&self) -> bool {
         folders(&self.root.join(&self.folder)).is_ok_and(|runs| !runs.is_empty())
+    }
+
+    /// The run is over: nothing more is staged.
+    pub(crate) fn end(&self) {
+        for (run, spare) in self.spares.all() {
+            if let Err(error) = remove(&spare) {
+                tracing::warn!(%error, "a folder for outputs could not be removed; the next run will");
+            }
+            // It goes with the last one; until then it is not empty.
+            drop(fs::remove_dir(run));
+        }
     }
 
     /// Takes away what runs that died left behind, and puts back what they had set aside.

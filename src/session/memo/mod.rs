@@ -95,7 +95,6 @@ impl Question {
     }
 }
 
-
 /// Which program this is: one that was built anew may understand a file otherwise.
 fn program() -> Option<FileStat> {
     state_of(Path::new("/proc/self/exe")).ok()
@@ -112,24 +111,25 @@ fn variable(site: &Site, name: &str) -> Variable {
 }
 
 impl Kept {
-    /// Takes the lock of the pipeline, if all that was remembered is still so. Where others build in the same state it is
+    /// Takes the lock of the pipeline and opens the history, if all that was remembered is still so. Where others build in the same state it is
     /// not taken: what they may not write meanwhile is not known here.
-    pub(crate) fn hold(&self, site: &Site) -> Option<Locks> {
+    pub(crate) fn hold(&self, site: &Site) -> Option<(Locks, Reader)> {
         let Question { state, root, .. } = &self.question;
         let head = &self.memo.head;
         let pipeline = &head.started.pipeline;
         let locks = lock_of(pipeline, state, root).ok()?;
+        let reader = Reader::open(state).ok()??;
         let holds = is_alone(state, pipeline)
-            && mark(state, pipeline).as_ref() == Some(&head.mark)
+            && reader.mark(pipeline).ok()?.as_ref() == Some(&head.mark)
             && root.join(".kiln/staging").join(pipeline).symlink_metadata().is_err()
             && head.variables.iter().all(|then| variable(site, &then.name) == *then)
             && (!head.shell || has_shell(&site.environment))
             && self.memo.files().is_some_and(|files| unchanged(root, &files));
         tracing::debug!(holds, "there was nothing to do the last time");
-        holds.then_some(locks)
+        holds.then_some((locks, reader))
     }
 
-    /// The folder of the state.
+    /// The folder of the state; it is that of the root.
     pub(crate) fn state(&self) -> &Path {
         &self.question.state
     }
@@ -191,6 +191,9 @@ fn forget_old(folder: &Path) -> io::Result<()> {
     let mut all = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
+        if !path.to_string_lossy().ends_with(ENDING) {
+            continue;
+        }
         all.push((fs::symlink_metadata(&path)?.modified()?, path));
     }
     all.sort();

@@ -319,6 +319,19 @@ impl Spec {
         spec
     }
 
+    /// Only what states of files and variables prove: no tables, folders, globs, tools, nor ages.
+    pub(super) fn plain(mut self) -> Self {
+        self.nodes.iter_mut().for_each(|node| node.kind = Kind::Dataset);
+        for recipe in &mut self.recipes {
+            recipe.tool = false;
+            recipe.code = recipe.code.map(|_| false);
+            if matches!(recipe.rebuild, Rebuild::Always | Rebuild::Old | Rebuild::Young) {
+                recipe.rebuild = Rebuild::Changed;
+            }
+        }
+        self
+    }
+
     fn add(&mut self, random: &mut Random, component: usize, first: usize, i: usize) {
         let key = format!("c{component}r{i}");
         let mut inputs = Vec::new();
