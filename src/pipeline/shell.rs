@@ -221,19 +221,19 @@ impl ShellReader {
             self.word.push(c);
             return;
         }
-        let word = std::mem::take(&mut self.word);
         let command = self.command.unwrap_or(true);
-        if !word.is_empty() {
+        if !self.word.is_empty() {
             let cases = match self.levels.last_mut() {
                 Some(Level::Command(cases)) => cases,
                 _ => &mut self.cases,
             };
-            match word.as_str() {
+            match self.word.as_str() {
                 "case" if command => *cases += 1,
                 "esac" if command => *cases = cases.saturating_sub(1),
                 _ => {}
             }
-            self.command = Some(command && OPENERS.contains(&word.as_str()));
+            self.command = Some(command && OPENERS.contains(&self.word.as_str()));
+            self.word.clear();
         }
         if matches!(c, ';' | '&' | '|' | '\n') {
             self.command = Some(true);
@@ -271,7 +271,7 @@ impl ShellReader {
 
 /// Whether a letter goes on with a word.
 fn is_word(c: char) -> bool {
-    !c.is_whitespace() && !";|&()<>`'\"".contains(c)
+    !c.is_whitespace() && !matches!(c, ';' | '|' | '&' | '(' | ')' | '<' | '>' | '`' | '\'' | '"')
 }
 
 #[cfg(test)]
