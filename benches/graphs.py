@@ -20,6 +20,14 @@ class Node:
     inputs: list = field(default_factory=list)
     needs: list = field(default_factory=list)
     sleep: float = 0.0
+    more: list = field(default_factory=list)
+    """Further outputs, with the same content."""
+    pad: int = 0
+    """So many bytes follow the number in each output."""
+
+    @property
+    def outs(self):
+        return [self.out] + self.more
 
 
 @dataclass
@@ -35,8 +43,21 @@ class Graph:
             x = 0
             for path in node.inputs:
                 x = (x * 31 + values[path] + node.number) % MODULUS
-            values[node.out] = x
-        return {node.out: values[node.out] for node in self.nodes}
+            values.update((out, x) for out in node.outs)
+        return {out: values[out] for node in self.nodes for out in node.outs}
+
+    def leaf(self):
+        """A node that no other needs, and a source that only it reads; none where there is no such pair."""
+        needed = {need for node in self.nodes for need in node.needs}
+        readers = {}
+        for node in self.nodes:
+            for path in node.inputs:
+                readers.setdefault(path, []).append(node.number)
+        for node in reversed(self.nodes):
+            own = [path for path in node.inputs if path in self.sources and readers[path] == [node.number]]
+            if node.number not in needed and own:
+                return node, own[0]
+        return None
 
     def wrong(self, folder):
         """The outputs that do not hold what they have to."""
@@ -46,7 +67,7 @@ class Graph:
         for path, value in self.expected().items():
             try:
                 with open(os.path.join(folder, path)) as file:
-                    if file.read().strip() != str(value):
+                    if file.readline().strip() != str(value):
                         wrong.append(path)
             except OSError:
                 wrong.append(path)
@@ -94,6 +115,32 @@ def star(nodes, seed=1):
     return graph
 
 
+def fan(nodes, seed=1):
+    """All nodes read one source, and nothing reads them."""
+    graph = star(nodes + 1, seed)
+    graph.shape = "fan"
+    graph.nodes.pop()
+    return graph
+
+
+def outputs(nodes, seed=1, each=20):
+    """Layers as ever, of recipes that make many files each."""
+    graph = layered(max(1, nodes // each), seed, width=20)
+    graph.shape = "outputs"
+    for node in graph.nodes:
+        node.more = [f"{node.out[:-4]}_{i}.txt" for i in range(1, each)]
+    return graph
+
+
+def large(nodes, seed=1, size=4 << 20):
+    """Layers as ever, of files of some size."""
+    graph = layered(nodes, seed, width=20)
+    graph.shape = "large"
+    for node in graph.nodes:
+        node.pad = size
+    return graph
+
+
 def unbalanced(nodes=200, seed=1, total=60.0):
     """Heavy-tailed sleeps with few dependencies, in no order."""
     rng = random.Random(seed)
@@ -109,7 +156,15 @@ def unbalanced(nodes=200, seed=1, total=60.0):
     return graph
 
 
-SHAPES = {"layered": layered, "chain": chain, "star": star, "unbalanced": unbalanced}
+SHAPES = {
+    "layered": layered,
+    "chain": chain,
+    "star": star,
+    "fan": fan,
+    "outputs": outputs,
+    "large": large,
+    "unbalanced": unbalanced,
+}
 
 
 def lower_bound(graph, jobs):
@@ -132,9 +187,23 @@ def write_sources(graph, folder):
         write(folder, path, f"{value}\n")
 
 
+def command(graph, node, number, inputs, outs, dollar):
+    """What makes the outputs of a node; `dollar` is how the tool writes one."""
+    if graph.shape == "unbalanced":
+        return f"sleep {node.sleep}; : >{outs[0]}"
+    text = (
+        f"x=0; for f in {inputs}; do read -r v <{dollar}f; x={dollar}(((x*31+v+{number})%{MODULUS})); done; "
+        f"echo {dollar}x >{outs[0]}"
+    )
+    if node.pad:
+        text += f"; head -c {node.pad} /dev/zero >>{outs[0]}"
+    return text + "".join(f"; cp {outs[0]} {out}" for out in outs[1:])
+
+
 def for_kiln(graph, folder, jobs, schedule):
     name = {path: "s_" + path[4:-4] for path in graph.sources}
-    name.update({node.out: f"n{node.number}" for node in graph.nodes})
+    for node in graph.nodes:
+        name.update((out, f"n{node.number}" + (f"_{i}" if i else "")) for i, out in enumerate(node.outs))
     text = [
         f'[pipeline]\nformat = 1\nname = "bench"\n\n[settings]\nmax_parallel = {jobs}\nschedule = "{schedule}"\n',
         '[defaults]\nshell = ["/bin/sh", "-c"]\n',
@@ -142,45 +211,45 @@ def for_kiln(graph, folder, jobs, schedule):
     text += [f'[dataset.{name[path]}]\npath = "{path}"\n' for path in graph.sources]
     for node in graph.nodes:
         inputs = " ".join("{{ inputs.%s }}" % name[path] for path in node.inputs)
-        if graph.shape == "unbalanced":
-            command = f"sleep {node.sleep}; : > {{{{ output }}}}"
-        else:
-            command = (
-                f"x=0; for f in {inputs}; do read -r v <$f; x=$(((x*31+v+{node.number})%{MODULUS})); done; "
-                "echo $x >{{ output }}"
-            )
         names = json.dumps([name[path] for path in node.inputs])
-        text.append(
-            f'[dataset.n{node.number}]\npath = "{node.out}"\ninputs = {names}\nrun = {json.dumps(command)}\n'
-        )
+        if node.more:
+            outs = ["{{ outputs.%s }}" % name[out] for out in node.outs]
+            text += [f'[dataset.{name[out]}]\npath = "{out}"\n' for out in node.outs]
+            makes = json.dumps([name[out] for out in node.outs])
+            head = f"[recipe.r{node.number}]\noutputs = {makes}\n"
+        else:
+            outs = ["{{ output }}"]
+            head = f'[dataset.n{node.number}]\npath = "{node.out}"\n'
+        run = json.dumps(command(graph, node, node.number, inputs, outs, "$"))
+        text.append(f"{head}inputs = {names}\nrun = {run}\n")
     write(folder, "pipeline.toml", "\n".join(text))
 
 
 def for_ninja(graph, folder):
-    if graph.shape == "unbalanced":
-        text = ["rule node\n  command = sleep $s; : > $out"]
-    else:
-        text = [
-            "rule node\n  command = x=0; for f in $in; do read -r v <$$f; "
-            f"x=$$(((x*31+v+$id)%{MODULUS})); done; echo $$x >$out"
-        ]
+    """For all that read `build.ninja`. Nodes of one output share a rule, as a user would write it."""
+    plain = all(not node.more for node in graph.nodes)
+    text = []
+    if plain:
+        node = graph.nodes[0]
+        run = "sleep $s; : >$out" if graph.shape == "unbalanced" else command(graph, node, "$id", "$in", ["$out"], "$$")
+        text.append(f"rule node\n  command = {run}")
     for node in graph.nodes:
-        text.append(f"build {node.out}: node {' '.join(node.inputs)}\n  id = {node.number}\n  s = {node.sleep}")
+        rule = "node" if plain else f"node{node.number}"
+        if not plain:
+            run = command(graph, node, node.number, "$in", node.outs, "$$")
+            text.append(f"rule {rule}\n  command = {run}")
+        more = f"\n  id = {node.number}\n  s = {node.sleep}" if plain else ""
+        text.append(f"build {' '.join(node.outs)}: {rule} {' '.join(node.inputs)}{more}")
     write(folder, "build.ninja", "\n".join(text) + "\n")
 
 
 def for_make(graph, folder):
     text = [".SUFFIXES:", "MAKEFLAGS += -r --no-print-directory", "SHELL = /bin/sh", ""]
     text.append("all: " + " ".join(node.out for node in graph.nodes))
-    folders = sorted({os.path.dirname(node.out) for node in graph.nodes})
     for node in graph.nodes:
-        if graph.shape == "unbalanced":
-            command = f"sleep {node.sleep}; : > $@"
-        else:
-            command = (
-                f"x=0; for f in $^; do read -r v <$$f; x=$$(((x*31+v+{node.number})%{MODULUS})); done; echo $$x >$@"
-            )
-        text.append(f"{node.out}: {' '.join(node.inputs)}\n\t@{command}")
+        run = command(graph, node, node.number, "$^", ["$@"] if not node.more else node.outs, "$$")
+        made = "&:" if node.more else ":"
+        text.append(f"{' '.join(node.outs)}{made} {' '.join(node.inputs)}\n\t@{run}")
     write(folder, "Makefile", "\n".join(text) + "\n")
-    for path in folders:
+    for path in sorted({os.path.dirname(node.out) for node in graph.nodes}):
         os.makedirs(os.path.join(folder, path), exist_ok=True)
