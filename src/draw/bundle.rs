@@ -55,7 +55,7 @@ fn bundled(members: Vec<Item>) -> Item {
     Item {
         id: format!("{}-bundle", first.id),
         step: false,
-        action: first.action.filter(|_| same),
+        action: first.action.filter(|_| same && first.paint.is_none()),
         parts: vec![Part { name, shape: Shape::Group }],
         layer: first.layer,
         members,

@@ -213,6 +213,8 @@ fn group(key: &Key, members: &[usize], items: &[Item]) -> Item {
         tip: format!("{name}\n{}", names.join(", ")),
         layer: key.0,
         counts,
+        paint: members[0].paint.filter(|paint| members.iter().all(|item| item.paint == Some(*paint))),
+        steps: members.iter().filter(|item| item.step).map(|item| item.id.clone()).collect(),
         ..Item::default()
     }
 }

@@ -45,6 +45,10 @@ pub struct Item {
     pub counts: [usize; 4],
     /// Items that stand in it, all of the same size.
     pub members: Vec<Item>,
+    /// The steps of a group.
+    pub steps: Vec<String>,
+    /// The class it is painted by instead of that of its action: what has become of it.
+    pub paint: Option<&'static str>,
 }
 
 /// A thing that has a shape.

@@ -22,18 +22,30 @@ const KEY: f64 = 24.0;
 /// A picture is not narrower, so that its legend has room.
 const NARROWEST: f64 = 500.0;
 
-/// Writes a picture.
+/// Writes a picture as a file of its own.
 #[must_use]
 pub fn svg(picture: &Picture) -> String {
+    write(picture, true)
+}
+
+/// Writes a picture as a part of a page that has [`STYLE`] and says the title itself.
+#[must_use]
+pub fn inline(picture: &Picture) -> String {
+    write(picture, false)
+}
+
+fn write(picture: &Picture, alone: bool) -> String {
     let picture = &bundle(picture);
+    let above = if alone { TITLE } else { 0.0 };
     let layout = layout(picture);
     let names = picture.stages.values().map(|name| width(name, NOTE));
     let (dx, dy) = match layout.down {
-        true => (MARGIN + names.fold(0.0, f64::max) + 12.0, MARGIN + TITLE),
-        false => (MARGIN, MARGIN + TITLE + ABOVE),
+        true => (MARGIN + names.fold(0.0, f64::max) + 12.0, MARGIN + above),
+        false => (MARGIN, MARGIN + above + ABOVE),
     };
     let title = width(&picture.title, 15.0) + 2.0 * MARGIN;
-    let full = (layout.size.w + dx + MARGIN + 4.0).max(NARROWEST).max(title.min(1_200.0)).ceil();
+    let least = if alone { NARROWEST.max(title.min(1_200.0)) } else { 0.0 };
+    let full = (layout.size.w + dx + MARGIN + 4.0).max(least).ceil();
     let legend = legend(picture, full, dy + layout.size.h + 18.0);
     let height = (legend.bottom + MARGIN / 2.0).ceil();
     let mut out = String::new();
@@ -46,10 +58,14 @@ pub fn svg(picture: &Picture) -> String {
             escape(&picture.title)
         ),
     );
-    put(&mut out, &format!("<style>\n{STYLE}</style>"));
+    if alone {
+        put(&mut out, &format!("<style>\n{STYLE}</style>"));
+    }
     put(&mut out, &format!("<defs>{}{}</defs>", tip("tip", ""), tip("tip-on", " on")));
-    put(&mut out, &format!("<rect class=\"bg\" width=\"{w}\" height=\"{h}\" rx=\"6\"/>"));
-    put(&mut out, &text("title", MARGIN, MARGIN + 12.0, &picture.title));
+    if alone {
+        put(&mut out, &format!("<rect class=\"bg\" width=\"{w}\" height=\"{h}\" rx=\"6\"/>"));
+        put(&mut out, &text("title", MARGIN, MARGIN + 12.0, &picture.title));
+    }
     stages(&mut out, picture, &layout, (dx, dy));
     put(&mut out, &format!("<g transform=\"translate({} {})\">", num(dx), num(dy)));
     lines(&mut out, picture, &layout);
@@ -134,9 +150,9 @@ fn class(item: &Item) -> String {
         (false, Shape::Group) => "group",
         (false, _) => "source",
     };
-    match item.action {
+    match item.paint.or(item.action.map(Action::word)) {
         None => what.to_owned(),
-        Some(action) => format!("{what} {}", action.word()),
+        Some(word) => format!("{what} {word}"),
     }
 }
 
@@ -189,7 +205,7 @@ fn frame_head(out: &mut String, item: &Item, rect: Rect) {
     put(
         out,
         &format!(
-            "<text style=\"text-anchor:start\" x=\"{}\" y=\"{}\">{}</text><text class=\"note\" style=\"text-anchor:start\" x=\"{}\" y=\"{1}\">{}</text>",
+            "<text class=\"start\" x=\"{}\" y=\"{}\">{}</text><text class=\"note start\" x=\"{}\" y=\"{1}\">{}</text>",
             num(x),
             num(y),
             escape(&name),
@@ -203,7 +219,7 @@ fn frame_head(out: &mut String, item: &Item, rect: Rect) {
 fn bar(out: &mut String, item: &Item, rect: Rect) {
     let all: usize = item.counts.iter().sum();
     let kinds = item.counts.iter().filter(|n| **n > 0).count();
-    if kinds < 2 {
+    if kinds < 2 || item.paint.is_some() {
         return;
     }
     let mut x = rect.x;
@@ -245,7 +261,7 @@ fn legend(picture: &Picture, full: f64, top: f64) -> Legend {
         entry("source", shape, shape.word());
     }
     for action in [Action::Build, Action::Maybe, Action::Ask, Action::Skip] {
-        if all.iter().any(|item| item.action == Some(action)) {
+        if all.iter().any(|item| item.action == Some(action) && item.paint.is_none()) {
             entry(action.word(), Shape::Task, word(action));
         }
     }
