@@ -1,18 +1,16 @@
 //! `kiln run --failed`: what an earlier run did not get done, as the targets of a new one.
 
-use std::collections::HashSet;
-
-use crate::base::job::BuildMode;
 use crate::base::text::count;
 use crate::cli::args::RunArgs;
 use crate::cli::jobs::History;
 use crate::cli::{Context, find, run, tell};
 use crate::exit;
 use crate::pipeline::types::Pipeline;
+use crate::session::again::{mode, undone};
 use crate::session::fail::Fail;
 use crate::session::load::{Given, load};
 use crate::session::{Request, Session, state};
-use crate::view::{Head, RunView, StepState};
+use crate::view::{Head, RunView};
 
 /// What `kiln run` was asked for: targets, or with `--failed` the steps that a run did not get done.
 pub(crate) fn session(context: &Context, args: &RunArgs) -> Result<Session, Fail> {
@@ -47,30 +45,6 @@ fn again(context: &Context, pipeline: &Pipeline, view: &RunView, request: Reques
     warn_of_variables(context, head, &request);
     let mode = request.mode.or(Some(mode(head.started.mode)));
     Ok(Request { targets: here, mode, ..request })
-}
-
-/// The steps that have no good end, by whether the file still has them.
-fn undone(pipeline: &Pipeline, view: &RunView) -> (Vec<String>, Vec<String>) {
-    let names: HashSet<_> = pipeline.recipes.values().map(|recipe| recipe.name.as_str()).collect();
-    let open = view.steps.iter().filter(|step| match step.state {
-        StepState::Built | StepState::Same | StepState::Current => false,
-        StepState::Waiting
-        | StepState::Running
-        | StepState::Retrying
-        | StepState::Publishing
-        | StepState::Failed
-        | StepState::Stopped
-        | StepState::Skipped => true,
-    });
-    open.map(|step| step.plan.id.clone()).partition(|name| names.contains(name.as_str()))
-}
-
-/// A run that built whatever the state tries the same again, but not what is above: that it has built.
-fn mode(then: BuildMode) -> BuildMode {
-    match then {
-        BuildMode::Forced | BuildMode::Only => BuildMode::Only,
-        BuildMode::Smart | BuildMode::Missing => then,
-    }
 }
 
 /// Variables are not taken over: the command line says all that there is to know about a run.

@@ -1,6 +1,7 @@
 //! From a file and a request to a plan: what the command line and the server share. Reads no environment and no arguments.
 
 pub(crate) mod adopt;
+pub(crate) mod again;
 mod dead;
 pub(crate) mod fail;
 pub(crate) mod load;

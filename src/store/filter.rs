@@ -14,6 +14,8 @@ pub struct RunFilter {
     pub since: Option<jiff::Timestamp>,
     /// Only those that were asked for before.
     pub until: Option<jiff::Timestamp>,
+    /// Only those that were started by this one.
+    pub by: Option<String>,
     /// Only those of this pipeline.
     pub pipeline: Option<String>,
     /// Only those with one of these steps; an empty list counts as none.
@@ -38,6 +40,9 @@ impl RunFilter {
         }
         if let Some(state) = self.state {
             add("state = ?", state.word().to_owned());
+        }
+        if let Some(by) = &self.by {
+            add("by = ?", by.clone());
         }
         if let Some(since) = self.since {
             add("asked >= ?", time(since));
