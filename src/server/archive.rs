@@ -42,6 +42,8 @@ pub(crate) struct Standing {
     pub(crate) row: RunRow,
     /// What its events tell.
     pub(crate) view: Arc<RunView>,
+    /// The number of the event that comes next.
+    pub(crate) next: u64,
 }
 
 impl Archive {
@@ -83,19 +85,19 @@ impl Archive {
 
     /// A run of a pipeline by its whole id.
     pub(crate) fn run(&self, pipeline: &str, job: &JobId) -> Result<Option<Standing>, StoreError> {
-        let mut view = self.view(job)?;
+        let (mut view, mut next) = self.view(job)?;
         let row = self.ask(None, |reader| reader.run(job))?.filter(|row| row.pipeline == pipeline);
         let Some(mut row) = row else { return Ok(None) };
         // It may have gone on between the two questions.
         if row.state != view.state() {
-            view = self.view(job)?;
+            (view, next) = self.view(job)?;
         }
         row.see_death(&self.folder);
-        Ok(Some(Standing { row, view }))
+        Ok(Some(Standing { row, view, next }))
     }
 
-    /// What the events of a run tell so far. Only those are read that are new.
-    pub(crate) fn view(&self, job: &JobId) -> Result<Arc<RunView>, StoreError> {
+    /// What the events of a run tell so far, and the number of the next one. Only those are read that are new.
+    pub(crate) fn view(&self, job: &JobId) -> Result<(Arc<RunView>, u64), StoreError> {
         let known = guard(&self.folded).get(job).cloned();
         let mut folded = known.unwrap_or(Folded { next: 0, view: Arc::default(), used: 0 });
         let events = self.ask(Vec::new(), |reader| reader.events(job, folded.next))?;
@@ -104,12 +106,12 @@ impl Archive {
             events.iter().for_each(|event| view.apply(event));
             folded.next = events.last().map_or(folded.next, |event| event.seq + 1);
         }
-        let view = Arc::clone(&folded.view);
+        let (view, next) = (Arc::clone(&folded.view), folded.next);
         // Whatever is asked for, only what there is gets a place.
         if folded.next > 0 {
             self.keep(job, folded);
         }
-        Ok(view)
+        Ok((view, next))
     }
 
     fn keep(&self, job: &JobId, mut folded: Folded) {

@@ -42,6 +42,11 @@ impl ApiError {
         Self { header: Some(header), ..Self::new(StatusCode::UNAUTHORIZED, "UnauthorizedException", message) }
     }
 
+    /// A browser that is not signed in any more.
+    pub(crate) fn signed_out(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "UnauthorizedException", message)
+    }
+
     /// The key does not give the right to do this.
     pub(crate) fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "ForbiddenException", message)
@@ -90,6 +95,11 @@ impl ApiError {
     /// Something here does not work.
     pub(crate) fn broken(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "ServerException", message)
+    }
+
+    /// What is wrong, in words.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
     }
 
     /// The answer.

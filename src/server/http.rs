@@ -126,14 +126,14 @@ async fn route(router: &TowerToHyperService<Router>, peer: SocketAddr, request: 
     parts.extensions.insert(Peer(peer.ip()));
     let head = parts.method == axum::http::Method::HEAD;
     let Ok(response) = router.call(Request::from_parts(parts, Body::new(body))).await;
-    let bare = response.status().is_client_error() && !is_json(&response) && !head;
+    let bare = response.status().is_client_error() && !is_ours(&response) && !head;
     // What axum refuses by itself, such as a path that is no text, is told in our way too.
     if bare { ApiError::wrong("the request cannot be read").response() } else { response }
 }
 
-fn is_json(response: &Response) -> bool {
-    let kind = response.headers().get(axum::http::header::CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
+fn is_ours(response: &Response) -> bool {
+    let kind = response.headers().get(axum::http::header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
+    kind.starts_with(b"application/json") || kind.starts_with(b"text/html")
 }
 
 /// A connection that breaks off when its reader takes nothing for too long.

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::base::job::JobId;
 use crate::server::App;
-use crate::server::archive::Archive;
+use crate::server::archive::{Archive, Standing};
 use crate::server::error::ApiError;
 use crate::server::logs;
 use crate::server::reply::{Reply, stream};
@@ -24,7 +24,7 @@ const STILL_THERE: Duration = Duration::from_secs(15);
 /// How often the history and the logs are looked at while someone follows them.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// The type of a stream.
-const KIND: &str = "text/event-stream;charset=utf-8";
+pub(crate) const KIND: &str = "text/event-stream;charset=utf-8";
 /// So many events are read at a time.
 const EVENTS: i64 = 256;
 
@@ -42,9 +42,14 @@ pub(crate) struct Follow {
 enum What {
     /// The events from this number on.
     Events(u64),
-    /// The log of a step from this byte on.
-    Log(String, u64),
+    /// The log of a step from this byte on. Whoever is further behind than so many bytes skips most of that.
+    Log(String, u64, Option<u64>),
+    /// Something else, made from how the job stands.
+    Other(Look),
 }
+
+/// Makes the next piece of a stream from how the job stands; nothing where there is no news.
+pub(crate) type Look = Box<dyn FnMut(&Standing) -> io::Result<String> + Send>;
 
 impl Follow {
     fn new(app: &App, archive: &Arc<Archive>, pipeline: &str, job: JobId, what: What) -> Result<Self, ApiError> {
@@ -96,13 +101,21 @@ impl Follow {
                     text += &message(&event.seq.to_string(), "event", &json);
                 }
             }
-            What::Log(step, offset) => {
+            What::Other(look) => {
+                text += &look(&standing)?;
+                self.done = over;
+            }
+            What::Log(step, offset, lag) => {
                 let view = standing.view.step(step);
                 use StepState::{Built, Current, Failed, Same, Skipped, Stopped};
                 let over_now =
                     |step: &StepView| matches!(step.state, Built | Same | Current | Failed | Stopped | Skipped);
                 let ended = view.is_none_or(over_now);
                 let files = view.map(|step| logs::files(&self.archive.folder, step)).unwrap_or_default();
+                if let Some(to) = lag.and_then(|lag| skip(&files, *offset, lag)) {
+                    *offset = to;
+                    text += &message(&to.to_string(), "skip", "{}");
+                }
                 let part = logs::part(&files, *offset)?;
                 let part = part.slice(..whole_characters(&part));
                 if part.is_empty() {
@@ -122,7 +135,7 @@ impl Follow {
 }
 
 /// A message. `data` has no line end: it is JSON on one line.
-fn message(id: &str, kind: &str, data: &str) -> String {
+pub(crate) fn message(id: &str, kind: &str, data: &str) -> String {
     let id = if id.is_empty() { String::new() } else { format!("id: {id}\n") };
     format!("{id}event: {kind}\ndata: {data}\n\n")
 }
@@ -133,10 +146,31 @@ pub(crate) fn events(app: &App, archive: &Arc<Archive>, pipeline: &str, job: Job
     Ok(stream(KIND, pieces(follow)))
 }
 
-/// The log of a step of a job from byte `from` on.
-pub(crate) fn log(app: &App, archive: &Arc<Archive>, pipeline: &str, job: JobId, step: &str, from: u64) -> Reply {
-    let follow = Follow::new(app, archive, pipeline, job, What::Log(step.to_owned(), from))?;
+/// What `look` makes of a job, until it is over.
+pub(crate) fn other(app: &App, archive: &Arc<Archive>, pipeline: &str, job: JobId, look: Look) -> Reply {
+    let follow = Follow::new(app, archive, pipeline, job, What::Other(look))?;
     Ok(stream(KIND, pieces(follow)))
+}
+
+/// A place in the log of a step.
+pub(crate) struct Place {
+    pub(crate) step: String,
+    /// The byte that comes next.
+    pub(crate) from: u64,
+    /// Whoever is further behind than so many bytes skips most of that.
+    pub(crate) lag: Option<u64>,
+}
+
+/// The log of a step of a job from a place on.
+pub(crate) fn log(app: &App, archive: &Arc<Archive>, pipeline: &str, job: JobId, place: Place) -> Reply {
+    let follow = Follow::new(app, archive, pipeline, job, What::Log(place.step, place.from, place.lag))?;
+    Ok(stream(KIND, pieces(follow)))
+}
+
+/// Where someone goes on who is further behind than `lag` bytes: at half of that.
+fn skip(files: &[std::path::PathBuf], offset: u64, lag: u64) -> Option<u64> {
+    let whole: u64 = files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len()).sum();
+    (whole.saturating_sub(offset) > lag).then(|| whole - lag / 2)
 }
 
 fn pieces(follow: Follow) -> impl Stream<Item = io::Result<Bytes>> + Send {

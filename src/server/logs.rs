@@ -92,14 +92,23 @@ fn line(event: &Stamped) -> Option<(&'static str, String)> {
     })
 }
 
-/// The pieces one behind the other from byte `offset` on. A file that is not there (yet) is empty.
-pub(crate) fn stream(pieces: Vec<Piece>, offset: u64) -> impl Stream<Item = io::Result<Bytes>> + Send {
-    let state = Some((pieces.into_iter(), None::<File>, offset));
+/// The pieces one behind the other from byte `offset` on, not more than `limit` bytes. A file that is not there (yet) is
+/// empty.
+pub(crate) fn stream(
+    pieces: Vec<Piece>,
+    offset: u64,
+    limit: Option<u64>,
+) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    let state = Some((pieces.into_iter(), None::<File>, offset, limit.unwrap_or(u64::MAX)));
     futures::stream::try_unfold(state, |state| async move {
-        let Some((mut pieces, mut file, mut skip)) = state else { return Ok(None) };
+        let Some((mut pieces, mut file, mut skip, left)) = state.filter(|state| state.3 > 0) else { return Ok(None) };
         let read = tokio::task::spawn_blocking(move || {
             let part = next(&mut pieces, &mut file, &mut skip)?;
-            io::Result::Ok(part.map(|part| (part, Some((pieces, file, skip)))))
+            io::Result::Ok(part.map(|mut part| {
+                part.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+                let left = left - part.len() as u64;
+                (part, Some((pieces, file, skip, left)))
+            }))
         });
         read.await.map_err(io::Error::other)?
     })

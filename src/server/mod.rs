@@ -1,7 +1,9 @@
 //! The job server: the jobs API of DSS over HTTP, for pipeline files of this machine. Puts the parts together; the parts do
 //! not know one another but through [`App`].
 
+mod abort;
 mod archive;
+mod ask;
 mod audit;
 pub(crate) mod auth;
 mod desk;
@@ -9,9 +11,10 @@ mod dss;
 mod error;
 mod http;
 mod jobs;
+mod listing;
 mod live;
 mod logs;
-mod pages;
+mod page;
 mod project;
 mod query;
 mod reply;
@@ -21,6 +24,7 @@ mod sign_in;
 #[cfg(test)]
 mod tests;
 mod touch;
+mod wording;
 mod work;
 
 use std::io;
@@ -39,6 +43,7 @@ use crate::server::auth::door::Door;
 use crate::server::auth::keys::Keys;
 use crate::server::auth::session::Sessions;
 use crate::server::auth::slow::Slow;
+use crate::server::error::ApiError;
 use crate::server::jobs::Jobs;
 use crate::server::project::Project;
 use crate::server::route::{Call, Route};
@@ -50,6 +55,8 @@ use crate::signal::Signals;
 pub(crate) const DSS_VERSION: &str = "14.0.0";
 /// So many streams of events are open at a time.
 const STREAMS: usize = 128;
+/// So many plans are made at a time for pages.
+const PLANS: usize = 2;
 
 /// How long connections may take to end once everything else has.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -100,6 +107,8 @@ pub(crate) struct App {
     pub(crate) slow: Slow,
     pub(crate) door: Door,
     pub(crate) streams: Arc<Semaphore>,
+    /// Pages that look at what is out of date.
+    pub(crate) plans: Arc<Semaphore>,
     pub(crate) port: u16,
 }
 
@@ -120,9 +129,22 @@ impl Call {
     }
 }
 
+/// Does what may wait for a disk, aside from those who wait for sockets.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(ApiError::broken(format!("this is a bug: {error}"))))
+}
+
 /// All routes.
 pub(crate) fn routes() -> impl Iterator<Item = &'static Route> {
-    dss::ROUTES.iter().chain(sign_in::ROUTES).chain(pages::ROUTES)
+    dss::ROUTES.iter().chain(sign_in::ROUTES).chain(page::ROUTES)
+}
+
+/// An error as a page, for whoever looks at pages.
+pub(crate) fn sorry(error: &ApiError) -> axum::response::Response {
+    page::sorry(error)
 }
 
 /// Serves until a signal comes, and then until what runs has ended.
@@ -153,6 +175,7 @@ pub(crate) fn serve(site: Site, options: Options, tell: &Tell) -> Result<u8, Fai
             slow: Slow::default(),
             door,
             streams: Arc::new(Semaphore::new(STREAMS)),
+            plans: Arc::new(Semaphore::new(PLANS)),
             port: address.port(),
         };
         let app = Arc::new(app);

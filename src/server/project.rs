@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::file::FileStat;
 use crate::base::id::{NodeId, RecipeId};
+use crate::base::job::JobId;
 use crate::pipeline::dss_wire::Target;
 use crate::pipeline::types::{Kind, Node, Pipeline};
-use crate::server::archive::Archive;
+use crate::server::archive::{Archive, Standing};
+use crate::server::error::ApiError;
 use crate::server::{Notice, Tell};
 use crate::session::fail::Fail;
 use crate::session::load::{self, Given, Loaded};
@@ -75,6 +77,13 @@ impl Project {
     /// The key of the project.
     pub(crate) fn key(&self) -> String {
         self.loaded().pipeline.project.clone()
+    }
+
+    /// The job of that id.
+    pub(crate) fn standing(&self, job: &str) -> Result<Standing, ApiError> {
+        let pipeline = self.loaded().pipeline.name.clone();
+        let found = self.archive.run(&pipeline, &JobId::from_text(job))?;
+        found.ok_or_else(|| ApiError::none(format!("job `{job}` does not exist in project {}", self.key())))
     }
 
     /// The file.

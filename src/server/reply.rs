@@ -33,9 +33,10 @@ pub(crate) fn stream(
 }
 
 /// An answer that sends the browser elsewhere.
-pub(crate) fn see_other(place: &'static str) -> Response {
+pub(crate) fn see_other(place: &str) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SEE_OTHER;
-    response.headers_mut().insert(header::LOCATION, HeaderValue::from_static(place));
+    let place = HeaderValue::from_str(place).unwrap_or(HeaderValue::from_static("/"));
+    response.headers_mut().insert(header::LOCATION, place);
     response
 }

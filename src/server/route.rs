@@ -46,6 +46,8 @@ pub(crate) enum Needs {
     Key,
     /// Any key; a browser without one is sent to where it signs in.
     Page,
+    /// The right to look at the project that the path names; a browser without a key is sent to where it signs in.
+    Sight,
     /// A right on the project that the path names.
     Right(Right),
 }

@@ -15,12 +15,12 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::server::auth::session::cookie;
-use crate::server::auth::{Who, shown, shows};
+use crate::server::auth::{Right, Who, shown, shows};
 use crate::server::error::ApiError;
 use crate::server::query::Query;
 use crate::server::reply::see_other;
 use crate::server::route::{Below, Call, Needs, Route};
-use crate::server::{App, DSS_VERSION, routes};
+use crate::server::{App, DSS_VERSION, routes, sorry};
 
 /// No request has a longer body.
 const LONGEST_BODY: usize = 1 << 20;
@@ -57,9 +57,31 @@ fn method(app: &Arc<App>, route: &'static Route) -> MethodRouter {
         let app = Arc::clone(&app);
         async move {
             let names = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-            answer(app, route, names, request).await.unwrap_or_else(ApiError::response)
+            let page = route.below == Below::Root && wants_page(request.headers());
+            let sorry = |error: ApiError| if page { sorry(&error) } else { error.response() };
+            answer(app, route, names, request).await.unwrap_or_else(sorry)
         }
     })
+}
+
+/// Whether whoever asks looks at pages: what went wrong is told to him as one.
+fn wants_page(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    accept.contains("text/html")
+}
+
+/// Whether the browser is one that is signed in.
+fn signed_in(app: &App, headers: &HeaderMap) -> bool {
+    cookie(headers, app.port).is_some_and(|token| app.sessions.who(&token, crate::clock::now()).is_some())
+}
+
+/// Where a browser signs in that wants to see `here`.
+fn sign_in_to(here: &str) -> String {
+    if here == "/" {
+        return "/sign-in".to_owned();
+    }
+    let next: String = form_urlencoded::byte_serialize(here.as_bytes()).collect();
+    format!("/sign-in?next={next}")
 }
 
 async fn wrong_method(request: Request) -> Response {
@@ -69,7 +91,8 @@ async fn wrong_method(request: Request) -> Response {
 
 async fn unknown(request: Request) -> Response {
     let (method, path) = (request.method(), shorten(request.uri().path()));
-    ApiError::none(format!("{method} {path} is not part of this API")).response()
+    let error = ApiError::none(format!("{method} {path} is not part of this API"));
+    if wants_page(request.headers()) { sorry(&error) } else { error.response() }
 }
 
 fn shorten(path: &str) -> String {
@@ -87,14 +110,16 @@ async fn answer(
     let peer = parts.extensions.get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
     let who = match route.needs {
         Needs::Nothing => None,
-        Needs::Page if !shows(&parts.headers) && cookie(&parts.headers, app.port).is_none() => {
-            return Ok(see_other("/sign-in"));
+        Needs::Page | Needs::Sight if !shows(&parts.headers) && !signed_in(&app, &parts.headers) => {
+            let here = parts.uri.path_and_query().map_or("/", |here| here.as_str());
+            return Ok(see_other(&sign_in_to(here)));
         }
-        Needs::Key | Needs::Page | Needs::Right(_) => Some(identify(&app, &parts.headers, peer).await?),
+        Needs::Key | Needs::Page | Needs::Sight | Needs::Right(_) => Some(identify(&app, &parts.headers, peer).await?),
     };
     let project = names.iter().find(|(name, _)| name == "project").map(|(_, key)| key.as_str());
     let project = match (project, &who, route.needs) {
         (Some(key), Some(who), Needs::Right(right)) => Some(allowed(&app, who, right, key)?),
+        (Some(key), Some(who), Needs::Sight) => Some(allowed(&app, who, Right::View, key)?),
         _ => None,
     };
     let query = Query::parse(parts.uri.query().unwrap_or_default());
@@ -112,9 +137,9 @@ async fn identify(app: &App, headers: &HeaderMap, peer: IpAddr) -> Result<Who, A
         let Some(token) = cookie(headers, app.port) else {
             return Err(ApiError::unknown_key("this needs a key: none was given"));
         };
-        if let Some(who) = app.sessions.who(&token, crate::clock::now()) {
-            return Ok(who);
-        }
+        // Nobody guesses what a cookie says. One that is out of date is no attempt, and its browser is to ask nobody.
+        let who = app.sessions.who(&token, crate::clock::now());
+        return who.ok_or_else(|| ApiError::signed_out("this browser is not signed in any more"));
     }
     if app.slow.wrong(peer).await {
         Err(ApiError::unknown_key("this needs a key: the one that was given is not known"))
@@ -124,13 +149,7 @@ async fn identify(app: &App, headers: &HeaderMap, peer: IpAddr) -> Result<Who, A
 }
 
 /// The project of that key, if one may do this there. Whoever may not look at a project is not told whether there is one.
-fn allowed(
-    app: &App,
-    who: &Who,
-    right: crate::server::auth::Right,
-    key: &str,
-) -> Result<Arc<crate::server::project::Project>, ApiError> {
-    use crate::server::auth::Right;
+fn allowed(app: &App, who: &Who, right: Right, key: &str) -> Result<Arc<crate::server::project::Project>, ApiError> {
     if !who.may(Right::View, key) {
         return Err(ApiError::forbidden(format!("key `{}` may not look at project `{key}`", who.key)));
     }

@@ -20,7 +20,7 @@ pub(crate) const ROUTES: &[Route] = &[
 
 async fn link(call: Call) -> Reply {
     match call.app.sessions.follow(call.name("token")?) {
-        Some(who) => enter(&call, who),
+        Some(who) => enter(&call, who, "/"),
         None => wrong(&call, "this link was used before, or is not known").await,
     }
 }
@@ -28,7 +28,7 @@ async fn link(call: Call) -> Reply {
 async fn form(call: Call) -> Reply {
     let form = Query::parse(&String::from_utf8_lossy(&call.body));
     match form.get("key").and_then(|key| call.app.keys.who(key.trim())) {
-        Some(who) => enter(&call, who.clone()),
+        Some(who) => enter(&call, who.clone(), within(form.get("next").unwrap_or("/"))),
         None => wrong(&call, "this key is not known").await,
     }
 }
@@ -38,22 +38,45 @@ async fn wrong(call: &Call, message: &str) -> Reply {
     Err(if answered { ApiError::unknown_key(message) } else { ApiError::slow_down("too many wrong keys") })
 }
 
-fn enter(call: &Call, who: Who) -> Reply {
+fn enter(call: &Call, who: Who, next: &str) -> Reply {
     let token = call.app.sessions.open(who, crate::clock::now())?;
-    with_cookie(&set_cookie(&token, call.app.port))
+    with_cookie(next, &set_cookie(&token, call.app.port))
+}
+
+/// A place within this server, or its first page: whoever signs in is not sent elsewhere.
+fn within(place: &str) -> &str {
+    let fine = place.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    if fine && place.starts_with('/') && !place.starts_with("//") { place } else { "/" }
 }
 
 async fn out(call: Call) -> Reply {
     if let Some(token) = cookie(&call.headers, call.app.port) {
         call.app.sessions.close(&token);
     }
-    with_cookie(&set_cookie("", call.app.port))
+    with_cookie("/sign-in", &set_cookie("", call.app.port))
 }
 
-fn with_cookie(cookie: &str) -> Reply {
-    let mut response = see_other("/");
+fn with_cookie(place: &str, cookie: &str) -> Reply {
+    let mut response = see_other(place);
     *response.body_mut() = Body::empty();
     let cookie = HeaderValue::from_str(cookie).map_err(|error| ApiError::broken(error.to_string()))?;
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_signs_in_stays_here() {
+        for place in ["/", "/projects/ORDERS/jobs/x?step=a%20b"] {
+            assert_eq!(within(place), place);
+        }
+        for place in
+            ["", "//evil.example", "/\\evil.example", "http://evil.example", "evil", "/a b", "/a\r\nx: y", "/é"]
+        {
+            assert_eq!(within(place), "/", "{place}");
+        }
+    }
 }

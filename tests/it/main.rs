@@ -45,6 +45,7 @@ mod mistakes_paths;
 mod mistakes_text;
 mod oracle;
 mod output;
+mod page;
 mod pid1;
 mod pipelines;
 mod processes;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::base::id::NodeId;
 use crate::base::job::JobId;
 use crate::pipeline::types::{Kind, Pipeline, Rebuild};
+use crate::server::blocking;
 use crate::server::error::ApiError;
 use crate::server::project::{Names, Project};
 use crate::server::reply::{Reply, json};
@@ -105,7 +106,7 @@ pub(crate) async fn info(call: Call) -> Reply {
     let project = Arc::clone(call.project()?);
     let loaded = project.loaded();
     let id = named(&call, &loaded.pipeline)?;
-    super::blocking(move || json(&info_of(&project, &loaded, id)?)).await
+    blocking(move || json(&info_of(&project, &loaded, id)?)).await
 }
 
 fn info_of(project: &Project, loaded: &Loaded, id: NodeId) -> Result<Value, ApiError> {
@@ -154,7 +155,7 @@ pub(crate) async fn clear(call: Call) -> Reply {
         return Err(ApiError::conflict(format!("dataset `{name}` has no path: clear it where it lies")));
     };
     call.note("clear", &JobId::from_text(""), &name);
-    super::blocking(move || {
+    blocking(move || {
         let lock = lock_of(&loaded.pipeline.name, &project.archive.folder, &loaded.root);
         let _lock = lock.map_err(|fail| ApiError::conflict(fail.plain()))?;
         remove(&loaded.root.join(path)).map_err(|error| ApiError::broken(format!("{name}: {error}")))?;

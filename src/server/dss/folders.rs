@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::base::id::NodeId;
 use crate::base::text::did_you_mean;
 use crate::pipeline::types::{Kind, Pipeline};
+use crate::server::blocking;
 use crate::server::dss::datasets::definition;
 use crate::server::error::ApiError;
 use crate::server::logs::{self, Piece};
@@ -80,7 +81,7 @@ fn place(call: &Call, loaded: &Loaded) -> Result<PathBuf, ApiError> {
 /// `GET /projects/K/managedfolders/F/contents`
 pub(crate) async fn contents(call: Call) -> Reply {
     let folder = place(&call, &call.project()?.loaded())?;
-    super::blocking(move || {
+    blocking(move || {
         let mut items = Vec::new();
         match walk(&folder, &folder, &mut items) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(ApiError::broken(error.to_string())),
@@ -116,8 +117,8 @@ fn walk(root: &Path, folder: &Path, items: &mut Vec<Value>) -> io::Result<()> {
 pub(crate) async fn file(call: Call) -> Reply {
     let folder = place(&call, &call.project()?.loaded())?;
     let path = call.name("path")?.to_owned();
-    let (full, length) = super::blocking(move || inside(&folder, &path)).await?;
-    let mut response = reply::stream("application/octet-stream", logs::stream(vec![Piece::File(full)], 0));
+    let (full, length) = blocking(move || inside(&folder, &path)).await?;
+    let mut response = reply::stream("application/octet-stream", logs::stream(vec![Piece::File(full)], 0, None));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use crate::pipeline::types::Pipeline;
 use crate::server::archive::Standing;
-use crate::server::dss::jobs::standing;
 use crate::server::dss::state;
 use crate::server::error::ApiError;
 use crate::server::reply::{self, Reply};
 use crate::server::route::Call;
-use crate::server::{live, logs};
+use crate::server::wording::waits;
+use crate::server::{blocking, live, logs};
 use crate::view::StepView;
 
 /// `GET /projects/K/jobs/J/log`
@@ -17,6 +17,7 @@ pub(crate) async fn log(call: Call) -> Reply {
     let (project, job) = (Arc::clone(call.project()?), call.name("job")?.to_owned());
     let activity = call.query.get("activity").map(str::to_owned);
     let offset = call.query.number("offset")?;
+    let (limit, lag) = (call.query.number("limit")?, call.query.number("lag")?);
     let follow = call.query.flag("follow")?.unwrap_or(false);
     let resumed = call.headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let Some(activity) = activity else {
@@ -24,26 +25,27 @@ pub(crate) async fn log(call: Call) -> Reply {
             return Err(ApiError::wrong("offset and follow are of one activity: name it with activity=…"));
         }
         let app = Arc::clone(&call.app);
-        let pieces = super::blocking(move || {
-            let standing = standing(&project, &job)?;
+        let pieces = blocking(move || {
+            let standing = project.standing(&job)?;
             let events = project.archive.ask(Vec::new(), |reader| reader.events(&standing.row.id, 0))?;
-            let wait = app.jobs.wait(&standing.row).map(|wait| state::message(&wait, &project.loaded()));
+            let wait = app.jobs.wait(&standing.row).map(|wait| waits(&wait, &project.loaded()));
             Ok(logs::whole(&project.archive.folder, &events, &wait.unwrap_or_default()))
         });
-        return Ok(reply::stream("text/plain;charset=utf-8", logs::stream(pieces.await?, 0)));
+        return Ok(reply::stream("text/plain;charset=utf-8", logs::stream(pieces.await?, 0, None)));
     };
     let (archive, pipeline) = (Arc::clone(&project.archive), project.loaded().pipeline.name.clone());
-    let (id, step) = super::blocking(move || {
-        let standing = standing(&project, &job)?;
+    let (id, step) = blocking(move || {
+        let standing = project.standing(&job)?;
         let step = step(&standing, &project.loaded().pipeline, &activity)?;
         Ok((standing.row.id.clone(), step.clone()))
     })
     .await?;
     if follow {
-        return live::log(&call.app, &archive, &pipeline, id, &step.plan.id, resumed.or(offset).unwrap_or(0));
+        let place = live::Place { step: step.plan.id, from: resumed.or(offset).unwrap_or(0), lag };
+        return live::log(&call.app, &archive, &pipeline, id, place);
     }
     let pieces = logs::files(&archive.folder, &step).into_iter().map(logs::Piece::File).collect();
-    Ok(reply::stream("text/plain;charset=utf-8", logs::stream(pieces, offset.unwrap_or(0))))
+    Ok(reply::stream("text/plain;charset=utf-8", logs::stream(pieces, offset.unwrap_or(0), limit)))
 }
 
 /// The step that an activity is; its own name and those of its outputs do as well.
@@ -60,7 +62,7 @@ pub(crate) async fn events(call: Call) -> Reply {
     let (project, job) = (Arc::clone(call.project()?), call.name("job")?.to_owned());
     let pipeline = project.loaded().pipeline.name.clone();
     let archive = Arc::clone(&project.archive);
-    let id = super::blocking(move || Ok(standing(&project, &job)?.row.id)).await?;
+    let id = blocking(move || Ok(project.standing(&job)?.row.id)).await?;
     let resumed = call.headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
     let from = resumed.map(|last| last.saturating_add(1)).or(call.query.number("from")?).unwrap_or(0);
     live::events(&call.app, &archive, &pipeline, id, from)

@@ -17,7 +17,6 @@ use axum::http::Method;
 use futures::FutureExt;
 
 use crate::server::auth::Right::{Abort, Clear, Run, View};
-use crate::server::error::ApiError;
 use crate::server::route::{Needs, Route};
 
 const fn get(path: &'static str, answer: crate::server::route::Answer) -> Route {
@@ -64,11 +63,3 @@ pub(crate) const ROUTES: &[Route] = &[
     Route::api(Method::GET, "/futures", Needs::Key, |call| misc::futures(call).boxed()),
     Route::root(Method::GET, "/healthz", Needs::Nothing, |call| misc::health(call).boxed()),
 ];
-
-/// Does what may wait for a disk, aside from those who wait for sockets.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
-) -> Result<T, ApiError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(ApiError::broken(format!("this is a bug: {error}"))))
-}

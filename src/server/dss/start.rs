@@ -7,33 +7,29 @@ use axum::body::Bytes;
 use serde_json::Value;
 
 use crate::base::id::NodeId;
-use crate::base::job::{BuildMode, Schedule};
-use crate::event::RunStarted;
 use crate::pipeline::dss_wire::{NO_PARTITION, StartJob, Target, build};
-use crate::pipeline::types::{Item, Pipeline};
-use crate::server::desk::Touch;
+use crate::pipeline::types::Pipeline;
+use crate::server::ask::{self, Asked};
 use crate::server::dss::state;
 use crate::server::error::ApiError;
 use crate::server::jobs::Order;
 use crate::server::project::{Names, Project, kind as kind_of};
 use crate::server::reply::{Reply, json};
 use crate::server::route::Call;
-use crate::server::{App, touch};
-use crate::session::load::Loaded;
-use crate::session::{Request, Session};
+use crate::server::{App, blocking};
 
 /// `POST /projects/K/jobs/`
 pub(crate) async fn start(call: Call) -> Reply {
     let project = Arc::clone(call.project()?);
     let (app, by) = (Arc::clone(&call.app), call.who()?.initiator());
     let body = call.body.clone();
-    let order = super::blocking(move || order(&app, &project, &body, by)).await?;
+    let order = blocking(move || order(&app, &project, &body, by)).await?;
     let targets = order.queued.targets.clone();
     let mode = order.queued.mode;
     let job = call.app.jobs.start(order).await?;
     call.note("start", &job, &format!("{mode} {}", targets.join(" ")));
     let project = Arc::clone(call.project()?);
-    super::blocking(move || {
+    blocking(move || {
         let loaded = project.loaded();
         let standing = project.archive.run(&loaded.pipeline.name, &job)?;
         let standing = standing.ok_or_else(|| ApiError::broken("the job was kept, and is not there"))?;
@@ -55,30 +51,7 @@ fn order(app: &App, project: &Arc<Project>, body: &Bytes, by: String) -> Result<
         .ok_or_else(|| ApiError::wrong(format!("type `{kind}`: one of {}", build::ALL.join(", "))))?;
     let loaded = project.fresh()?;
     let targets = targets(&loaded.pipeline, &asked)?;
-    let built: Vec<String> = targets
-        .iter()
-        .filter(|name| !matches!(loaded.pipeline.names.get(*name), Some(Item::Node(id)) if loaded.pipeline.nodes[*id].maker.is_none()))
-        .cloned()
-        .collect();
-    let request = Request { targets: built, mode: Some(mode), ..Request::default() };
-    let number = app.projects.iter().position(|other| Arc::ptr_eq(other, project)).unwrap_or_default();
-    if request.targets.is_empty() {
-        let queued = queued(app, &loaded, &request, "local", by, targets);
-        let source = loaded.source;
-        return Ok(Order {
-            number,
-            project: Arc::clone(project),
-            source,
-            request: None,
-            wants: Touch::default(),
-            queued,
-        });
-    }
-    let session = Session::of(&app.site, loaded, &request)?;
-    let wants = touch::wants(&session);
-    let queued = queued(app, &session.loaded, &request, session.engine.name(), by, targets);
-    let source = session.loaded.source;
-    Ok(Order { number, project: Arc::clone(project), source, request: Some(request), wants, queued })
+    ask::order(app, project, loaded, Asked { targets, mode, engine: None }, by)
 }
 
 /// The names of what is to be built.
@@ -130,33 +103,4 @@ fn unknown(pipeline: &Pipeline, target: &Target) -> ApiError {
         }
     };
     ApiError::none(format!("{word} `{}` does not exist in project {}{help}", target.id, target.project))
-}
-
-/// The job as it is kept until it begins.
-fn queued(app: &App, loaded: &Loaded, request: &Request, engine: &str, by: String, targets: Vec<String>) -> RunStarted {
-    let pipeline = &loaded.pipeline;
-    let settings = &pipeline.settings;
-    RunStarted {
-        pipeline: pipeline.name.clone(),
-        project: pipeline.project.clone(),
-        file: loaded.source.name.clone(),
-        engine: engine.to_owned(),
-        mode: request.mode.unwrap_or(BuildMode::Smart),
-        schedule: settings.schedule.unwrap_or(Schedule::Stages),
-        targets,
-        max_parallel: settings.max_parallel.unwrap_or(app.site.cores),
-        by,
-        pid: std::process::id(),
-        host: crate::store::lock::host(),
-        kiln: env!("CARGO_PKG_VERSION").to_owned(),
-        again: crate::pipeline::template::command_line(&[
-            "kiln".to_owned(),
-            "run".to_owned(),
-            "-f".to_owned(),
-            loaded.source.name.clone(),
-        ]),
-        steps: Vec::new(),
-        up_to_date: 0,
-        expected_ms: None,
-    }
 }

@@ -10,6 +10,7 @@ use crate::server::archive::Standing;
 use crate::server::desk::Wait;
 use crate::server::logs;
 use crate::server::project::{Names, Project, kind};
+use crate::server::wording::waits;
 use crate::session::load::Loaded;
 use crate::store::read::RunRow;
 use crate::view::{RunView, StepState, StepView};
@@ -114,21 +115,9 @@ fn echo(pipeline: &Pipeline, id: crate::base::id::NodeId) -> Value {
 /// Why a job waits, for programs and for people.
 pub(crate) fn waiting(wait: &Wait, loaded: &Loaded) -> Value {
     match wait {
-        Wait::Turn => json!({ "reason": "turn", "message": message(wait, loaded) }),
-        Wait::Job(job, _) => json!({ "reason": "job", "jobId": job, "message": message(wait, loaded) }),
-        Wait::Process(_) => json!({ "reason": "process", "message": message(wait, loaded) }),
-    }
-}
-
-/// Why a job waits, in words.
-pub(crate) fn message(wait: &Wait, loaded: &Loaded) -> String {
-    match wait {
-        Wait::Turn => "waits for its turn: as many jobs as may run at once do".to_owned(),
-        Wait::Job(job, what) => {
-            let root = format!("{}/", loaded.root.display());
-            format!("waits for {job}, which has `{}`", what.strip_prefix(&root).unwrap_or(what))
-        }
-        Wait::Process(who) => format!("waits: {who}"),
+        Wait::Turn => json!({ "reason": "turn", "message": waits(wait, loaded) }),
+        Wait::Job(job, _) => json!({ "reason": "job", "jobId": job, "message": waits(wait, loaded) }),
+        Wait::Process(_) => json!({ "reason": "process", "message": waits(wait, loaded) }),
     }
 }
 
@@ -143,7 +132,7 @@ fn end(row: &RunRow) -> i64 {
 
 /// `GET /projects/K/jobs/J/`
 pub(crate) fn status(standing: &Standing, project: &Project, loaded: &Loaded, wait: Option<&Wait>) -> Value {
-    let Standing { row, view } = standing;
+    let Standing { row, view, .. } = standing;
     let view = settled(view, row.state);
     let view = view.as_ref();
     let pipeline = &loaded.pipeline;
@@ -167,7 +156,7 @@ pub(crate) fn status(standing: &Standing, project: &Project, loaded: &Loaded, wa
             "activities": activities,
         },
         "globalState": counts(&shown),
-        "logTail": tail(project, &shown, wait.map(|wait| message(wait, loaded))),
+        "logTail": tail(project, &shown, wait.map(|wait| waits(wait, loaded))),
         "runtimeSummary": {
             "jobType": def["type"],
             "triggerType": def["triggeredFrom"],

@@ -165,7 +165,7 @@ fn a_browser_signs_in_with_a_key() {
             .raw(format!("{method} {path} HTTP/1.1\r\n{host}Cookie: {cookie}\r\nContent-Length: 0\r\n\r\n").as_bytes())
     };
     let page = ask("GET", "/");
-    assert!(page.status == 200 && page.body.contains("<h2>ORDERS</h2>"), "{page:?}");
+    assert!(page.status == 200 && page.body.contains(">ORDERS</a></h2>"), "{page:?}");
     assert_eq!(ask("GET", "/public/api/projects/").status, 200);
     assert_eq!(ask("POST", "/sign-out").status, 303);
     assert_eq!(ask("GET", "/public/api/projects/").status, 401);

@@ -1,6 +1,6 @@
 //! `kiln serve`, as its clients see it.
 
-mod ask;
+pub(crate) mod ask;
 mod dss;
 mod hostile;
 mod life;
@@ -78,7 +78,12 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server in a project, and waits until it listens.
     pub(crate) fn start(project: &Project, arguments: &[&str]) -> Self {
-        let arguments = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
+        Self::listening(project, "127.0.0.1:0", arguments)
+    }
+
+    /// Starts a server that listens at this address.
+    pub(crate) fn listening(project: &Project, address: &str, arguments: &[&str]) -> Self {
+        let arguments = [&["serve", "--listen", address], arguments].concat();
         let mut child = project.command(&arguments).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();

@@ -1,0 +1,43 @@
+//! Asks a job to end: one of the server's own, or a run of another process of this machine.
+
+use std::sync::Arc;
+
+use rustix::process::Signal;
+
+use crate::server::blocking;
+use crate::server::error::ApiError;
+use crate::server::project::Project;
+use crate::server::route::Call;
+use crate::store::claim::Claim;
+use crate::store::lock::host;
+
+/// Asks the job that the path names to end. Returns what was done, in words.
+pub(crate) async fn abort(call: &Call) -> Result<String, ApiError> {
+    let (project, job) = (Arc::clone(call.project()?), call.name("job")?.to_owned());
+    let row = blocking(move || Ok(project.standing(&job)?.row)).await?;
+    if row.state.is_over() {
+        return Ok(format!("job {} is {} already", row.id, row.state));
+    }
+    call.note("abort", &row.id, "");
+    if call.app.jobs.abort(row.id.clone()).await {
+        return Ok(format!("job {} is asked to end", row.id));
+    }
+    let (project, id) = (Arc::clone(call.project()?), row.id.clone());
+    blocking(move || elsewhere(&project, id.as_str())).await
+}
+
+/// Asks a run of another process to end.
+fn elsewhere(project: &Project, job: &str) -> Result<String, ApiError> {
+    let row = project.standing(job)?.row;
+    if row.state.is_over() {
+        return Ok(format!("job {} is {} already", row.id, row.state));
+    }
+    let claim = Claim::of(&project.archive.folder, &row.pipeline).filter(|claim| claim.host == host());
+    match claim.map(|claim| claim.process.signal(Signal::TERM)) {
+        Some(Ok(true)) => Ok(format!("job {} is asked to end", row.id)),
+        _ => {
+            let message = format!("job {} is no run of this machine, started by {}: end it there", row.id, row.by);
+            Err(ApiError::conflict(message))
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! From targets and a mode to a job that can be queued. Does not know in which form they came.
+
+use std::sync::Arc;
+
+use crate::base::job::{BuildMode, Schedule};
+use crate::event::RunStarted;
+use crate::pipeline::types::Item;
+use crate::server::desk::Touch;
+use crate::server::error::ApiError;
+use crate::server::jobs::Order;
+use crate::server::project::Project;
+use crate::server::{App, touch};
+use crate::session::load::Loaded;
+use crate::session::{Request, Session};
+
+/// What someone asks for.
+pub(crate) struct Asked {
+    /// The targets by their names in the file; none for all.
+    pub(crate) targets: Vec<String>,
+    pub(crate) mode: BuildMode,
+    /// The engine, where it is not that of the file.
+    pub(crate) engine: Option<String>,
+}
+
+/// What is asked for, understood. Sources are there: where nothing else was named, nothing is to be done.
+pub(crate) fn order(
+    app: &App,
+    project: &Arc<Project>,
+    loaded: Loaded,
+    asked: Asked,
+    by: String,
+) -> Result<Order, ApiError> {
+    let Asked { targets, mode, engine } = asked;
+    let built: Vec<String> = targets
+        .iter()
+        .filter(|name| !matches!(loaded.pipeline.names.get(*name), Some(Item::Node(id)) if loaded.pipeline.nodes[*id].maker.is_none()))
+        .cloned()
+        .collect();
+    let nothing = built.is_empty() && !targets.is_empty();
+    let request = Request { targets: built, mode: Some(mode), engine, ..Request::default() };
+    let number = app.projects.iter().position(|other| Arc::ptr_eq(other, project)).unwrap_or_default();
+    if nothing {
+        let queued = queued(app, &loaded, &request, "local", by, targets);
+        let source = loaded.source;
+        return Ok(Order {
+            number,
+            project: Arc::clone(project),
+            source,
+            request: None,
+            wants: Touch::default(),
+            queued,
+        });
+    }
+    let session = Session::of(&app.site, loaded, &request)?;
+    let wants = touch::wants(&session);
+    let queued = queued(app, &session.loaded, &request, session.engine.name(), by, targets);
+    let source = session.loaded.source;
+    Ok(Order { number, project: Arc::clone(project), source, request: Some(request), wants, queued })
+}
+
+/// The job as it is kept until it begins.
+fn queued(app: &App, loaded: &Loaded, request: &Request, engine: &str, by: String, targets: Vec<String>) -> RunStarted {
+    let pipeline = &loaded.pipeline;
+    let settings = &pipeline.settings;
+    RunStarted {
+        pipeline: pipeline.name.clone(),
+        project: pipeline.project.clone(),
+        file: loaded.source.name.clone(),
+        engine: engine.to_owned(),
+        mode: request.mode.unwrap_or(BuildMode::Smart),
+        schedule: settings.schedule.unwrap_or(Schedule::Stages),
+        targets,
+        max_parallel: settings.max_parallel.unwrap_or(app.site.cores),
+        by,
+        pid: std::process::id(),
+        host: crate::store::lock::host(),
+        kiln: env!("CARGO_PKG_VERSION").to_owned(),
+        again: crate::pipeline::template::command_line(&[
+            "kiln".to_owned(),
+            "run".to_owned(),
+            "-f".to_owned(),
+            loaded.source.name.clone(),
+        ]),
+        steps: Vec::new(),
+        up_to_date: 0,
+        expected_ms: None,
+    }
+}

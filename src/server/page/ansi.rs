@@ -1,0 +1,102 @@
+//! What a step printed as a part of a page: text, with the colours of a terminal as classes. Everything else that steers
+//! terminals is left out.
+
+use maud::{Markup, html};
+
+/// Colour and weight of what follows.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Style {
+    color: u8,
+    bold: bool,
+}
+
+impl Style {
+    fn class(self) -> Option<String> {
+        let color = if self.color > 0 { format!("ansi-{}", self.color) } else { String::new() };
+        let bold = if self.bold { " ansi-b" } else { "" };
+        (self != Self::default()).then(|| format!("{color}{bold}").trim().to_owned())
+    }
+
+    /// With a list of numbers, as in `1;31`.
+    fn with(mut self, codes: &str) -> Self {
+        for code in codes.split(';') {
+            match code.parse::<u8>().unwrap_or(0) {
+                0 => self = Self::default(),
+                1 => self.bold = true,
+                22 => self.bold = false,
+                code @ 30..=37 => self.color = code - 30,
+                39 => self.color = 0,
+                code @ 90..=97 => self.color = if code == 90 { 8 } else { code - 90 },
+                _ => {}
+            }
+        }
+        self
+    }
+}
+
+/// Text with its colours.
+pub(super) fn coloured(text: &str) -> Markup {
+    let mut style = Style::default();
+    let mut parts: Vec<(Style, String)> = Vec::new();
+    for (i, piece) in text.split('\u{1b}').enumerate() {
+        let mut rest = piece;
+        if i > 0 {
+            let (codes, behind) = escape(piece);
+            if let Some(codes) = codes {
+                style = style.with(codes);
+            }
+            rest = behind;
+        }
+        let plain: String = rest.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
+        match parts.last_mut() {
+            Some((last, text)) if *last == style => text.push_str(&plain),
+            _ => parts.push((style, plain)),
+        }
+    }
+    html! {
+        @for (style, text) in parts.iter().filter(|(_, text)| !text.is_empty()) {
+            @match style.class() {
+                Some(class) => span class=(class) { (text) },
+                None => (text),
+            }
+        }
+    }
+}
+
+/// What stands behind an escape character: the numbers of a colour if it is one, and the text after it.
+fn escape(piece: &str) -> (Option<&str>, &str) {
+    if let Some(body) = piece.strip_prefix('[') {
+        let Some(end) = body.find(|c: char| ('@'..='~').contains(&c)) else { return (None, "") };
+        let (codes, behind) = body.split_at(end);
+        let is_color = behind.starts_with('m') && codes.bytes().all(|b| b.is_ascii_digit() || b == b';');
+        return (is_color.then_some(codes), &behind[1..]);
+    }
+    if let Some(body) = piece.strip_prefix(']') {
+        return (None, body.split_once('\u{7}').map_or("", |(_, behind)| behind));
+    }
+    let mut chars = piece.chars();
+    chars.next();
+    (None, chars.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_classes_and_the_rest_is_text() {
+        for (text, shown) in [
+            ("plain <b>&", "plain &lt;b&gt;&amp;"),
+            ("\u{1b}[31mred\u{1b}[0m on", "<span class=\"ansi-1\">red</span> on"),
+            ("\u{1b}[1;92mgood\u{1b}[22;39m on", "<span class=\"ansi-2 ansi-b\">good</span> on"),
+            ("\u{1b}[31m\u{1b}[31ma\u{1b}[31mb", "<span class=\"ansi-1\">ab</span>"),
+            ("a\u{1b}[2K\u{1b}[1Ab\u{1b}]0;title\u{7}c\u{1b}(Bd", "abcBd"),
+            ("\u{1b}[", ""),
+            ("\u{1b}", ""),
+            ("\u{1b}[99999mé", "é"),
+            ("a\u{0}\u{8}b\tc\n", "ab\tc\n"),
+        ] {
+            assert_eq!(coloured(text).into_string(), shown, "{text:?}");
+        }
+    }
+}

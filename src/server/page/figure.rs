@@ -1,0 +1,218 @@
+//! The pictures in pages: that of a plan, painted by what becomes of each step. Where everything stands is the business of
+//! `draw`.
+
+use std::collections::HashMap;
+
+use clap::ValueEnum;
+use maud::{Markup, PreEscaped, html};
+
+use crate::base::id::RecipeId;
+use crate::base::job::BuildMode;
+use crate::draw::collapse::{Collapse, LIMIT, collapse};
+use crate::draw::picture::{Item, Picture, picture, word};
+use crate::draw::svg::inline;
+use crate::engine::local;
+use crate::plan::reason::Action;
+use crate::plan::{Plan, Step};
+use crate::report::job::settled;
+use crate::select::{Want, select};
+use crate::server::archive::Standing;
+use crate::server::page::words;
+use crate::server::query::Query;
+use crate::session::load::Loaded;
+use crate::view::{RunView, StepState};
+
+/// A picture of so many things or less is shown as a whole.
+const SMALL: usize = 30;
+
+/// A picture, and what it takes to paint it anew.
+pub(super) struct Figure {
+    /// The picture, as it stands in a page.
+    pub(super) svg: String,
+    /// How many things it is a picture of.
+    pub(super) things: usize,
+    /// How many of them, or groups of them, it shows.
+    shown: usize,
+    /// Steps of the job that the file does not have any more.
+    pub(super) lost: usize,
+    /// The groups: the id of the element, and its steps.
+    groups: Vec<(String, Vec<String>)>,
+}
+
+/// How a picture is asked to be collapsed: `by=stage`, `by=tag`, `by=none`.
+pub(super) fn how(query: &Query) -> Option<Collapse> {
+    query.get("by").and_then(|word| Collapse::from_str(word, true).ok())
+}
+
+/// The picture of a job: the steps that it was asked for, painted as they stand. None where nothing of it is in the file.
+pub(super) fn of_job(loaded: &Loaded, standing: &Standing, how: Option<Collapse>) -> Option<Figure> {
+    let view = settled(&standing.view, standing.row.state);
+    let plan = plan(loaded, standing, &view);
+    if plan.steps.is_empty() {
+        return None;
+    }
+    let known: HashMap<&str, ()> =
+        plan.steps.iter().map(|step| (loaded.pipeline.recipes[step.id].name.as_str(), ())).collect();
+    let lost = view.steps.iter().filter(|step| !known.contains_key(step.plan.id.as_str())).count();
+    let title = format!("the steps of job {}", standing.row.id);
+    let mut picture = picture(&loaded.pipeline, &loaded.graph, Some(&plan), &title);
+    let things = picture.items.len();
+    // How it is grouped is settled before anything is painted, so that it stays while the job goes on.
+    picture = collapse(picture, how);
+    let begun = standing.row.begun;
+    for item in &mut picture.items {
+        paint(item, &view, begun);
+    }
+    Some(figure(&picture, things, lost))
+}
+
+/// The picture of the flow: all steps, with what a plan does with those that it has.
+pub(super) fn of_flow(loaded: &Loaded, plan: Option<&Plan>, title: &str, how: Option<Collapse>) -> Figure {
+    let mut steps = Vec::new();
+    let planned: HashMap<RecipeId, &Step> =
+        plan.iter().flat_map(|plan| &plan.steps).map(|step| (step.id, step)).collect();
+    for id in &loaded.graph.order {
+        let other = Step {
+            id: *id,
+            stage: loaded.graph.stage[*id],
+            action: Action::Skip,
+            reasons: Vec::new(),
+            expected_ms: None,
+        };
+        steps.push(planned.get(id).map_or(other, |step| (*step).clone()));
+    }
+    let mut picture = picture(&loaded.pipeline, &loaded.graph, Some(&Plan { steps }), title);
+    for item in picture.items.iter_mut().filter(|item| item.step) {
+        let asked = loaded.pipeline.recipe(&item.id).is_some_and(|id| planned.contains_key(&id));
+        if !asked {
+            (item.action, item.paint) = (None, Some("unasked"));
+            item.note = if plan.is_some() { "not asked for".to_owned() } else { String::new() };
+            item.tip.clone_from(&item.id);
+        }
+    }
+    let things = picture.items.len();
+    figure(&collapse(picture, how), things, 0)
+}
+
+fn figure(picture: &Picture, things: usize, lost: usize) -> Figure {
+    let groups = picture.items.iter().filter(|item| !item.steps.is_empty());
+    let groups = groups.map(|item| (format!("group-{}", item.id), item.steps.clone())).collect();
+    Figure { svg: inline(picture), things, shown: picture.items.len(), lost, groups }
+}
+
+/// The plan that a job began with: what it was to build, and what was up to date.
+fn plan(loaded: &Loaded, standing: &Standing, view: &RunView) -> Plan {
+    let (pipeline, graph) = (&loaded.pipeline, &loaded.graph);
+    let mode = BuildMode::of_word(&standing.row.mode).unwrap_or(BuildMode::Smart);
+    let here = standing.row.engine == local::NAME;
+    let can_build = |id: RecipeId| !here || pipeline.recipes[id].run.is_some();
+    // Where the file has changed since, the targets may be gone: then only what the job had is shown.
+    let wanted = select(pipeline, graph, &standing.row.targets, mode, &can_build).ok();
+    let step = |id: &RecipeId| {
+        let ran = view.step(&pipeline.recipes[*id].name).map(|step| &step.plan);
+        let wanted = wanted.as_ref().is_some_and(|selection| selection.want[*id] != Want::No);
+        (ran.is_some() || wanted).then(|| Step {
+            id: *id,
+            stage: graph.stage[*id],
+            action: ran.map_or(Action::Skip, |plan| plan.action),
+            reasons: ran.map(|plan| plan.reasons.clone()).unwrap_or_default(),
+            expected_ms: None,
+        })
+    };
+    Plan { steps: graph.order.iter().filter_map(step).collect() }
+}
+
+/// Paints a step or a group as it stands.
+fn paint(item: &mut Item, view: &RunView, begun: bool) {
+    let names: Vec<String> = if item.step { vec![item.id.clone()] } else { item.steps.clone() };
+    if names.is_empty() {
+        return;
+    }
+    let (class, note) = standing(&names, view, begun);
+    (item.paint, item.note) = (Some(class), note);
+}
+
+/// The class and the note of steps that stand together.
+fn standing(names: &[String], view: &RunView, begun: bool) -> (&'static str, String) {
+    let fallback = if begun { StepState::Current } else { StepState::Waiting };
+    let states: Vec<StepState> = names.iter().map(|name| view.step(name).map_or(fallback, |step| step.state)).collect();
+    let some = |wanted: StepState| states.contains(&wanted);
+    use StepState::{Built, Current, Failed, Publishing, Retrying, Running, Same, Skipped, Stopped, Waiting};
+    let ended = states.iter().filter(|state| **state != Waiting && !words::goes_on(**state)).count();
+    let order = [Failed, Running, Retrying, Publishing, Stopped, Skipped, Waiting, Built, Same, Current];
+    let state = order.into_iter().find(|state| some(*state)).unwrap_or(Waiting);
+    if let [only] = states.as_slice() {
+        return (words::class(*only), words::word(*only).to_owned());
+    }
+    // Some have ended and others wait: it goes on.
+    let state = if state == Waiting && ended > 0 { Running } else { state };
+    let failed = states.iter().filter(|state| **state == Failed).count();
+    let note = match (failed, ended) {
+        (0, 0) => words::word(state).to_owned(),
+        (0, n) if n == states.len() && states.iter().all(|other| *other == state) => words::word(state).to_owned(),
+        (0, n) => format!("{n} of {} done", states.len()),
+        (failed, _) => format!("{failed} of {} failed", states.len()),
+    };
+    (words::class(state), note)
+}
+
+impl Figure {
+    /// Whether something else has room beside it.
+    pub(super) fn is_small(&self) -> bool {
+        self.shown <= SMALL
+    }
+
+    /// What is to be painted anew when these steps have changed: the id of the element, its class, its note.
+    pub(super) fn repaint<'a>(
+        &self,
+        view: &RunView,
+        steps: impl Iterator<Item = &'a str> + Clone,
+    ) -> Vec<(String, String, String)> {
+        let one = |id: String, what: &str, names: &[String]| {
+            let (class, note) = standing(names, view, true);
+            (id, format!("{what} {class}"), note)
+        };
+        let single = steps.clone().map(|step| one(format!("step-{step}"), "step", &[step.to_owned()]));
+        let touched = |names: &[String]| steps.clone().any(|step| names.iter().any(|name| name == step));
+        let groups = self.groups.iter().filter(|(_, names)| touched(names));
+        single.chain(groups.map(|(id, names)| one(id.clone(), "group", names))).collect()
+    }
+}
+
+/// A picture with the ways to collapse it otherwise. `address` is that of the page, without `by`.
+pub(super) fn card(
+    figure: &Figure,
+    heading: &str,
+    how: Option<Collapse>,
+    address: &dyn Fn(Option<&str>) -> String,
+) -> Markup {
+    let large = figure.things > LIMIT;
+    let shown = how.unwrap_or(if large { Collapse::Stage } else { Collapse::None });
+    let ways = [(Collapse::Stage, "by stage"), (Collapse::Tag, "by tag"), (Collapse::None, "all")];
+    html! {
+        section class={ "card picture" @if figure.is_small() { " small" } } aria-labelledby="graph-head" {
+            header {
+                h2 #graph-head { (heading) }
+                @if figure.things > SMALL {
+                    nav class="ways" aria-label="How the picture is grouped" {
+                        @for (way, text) in ways {
+                            @let name = way.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+                            a href=(address(Some(&name))) aria-current=[(way == shown).then_some("true")] { (text) }
+                        }
+                    }
+                }
+            }
+            div class="canvas" tabindex="0" role="region" aria-label="Graph, scrolls" { (PreEscaped(&figure.svg)) }
+            @if figure.lost > 0 {
+                p class="quiet" {
+                    "The file has changed since: " (figure.lost) " of this job's steps are not in the picture."
+                }
+            }
+        }
+    }
+}
+
+/// What happens to a step, as a pill.
+pub(super) fn action_pill(action: Action) -> Markup {
+    html! { span class={ "pill " (action.word()) } { (word(action)) } }
+}

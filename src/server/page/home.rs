@@ -1,0 +1,281 @@
+//! `/`: the projects and their jobs, the newest first. What is asked for stands in the address.
+
+use std::io;
+use std::sync::Arc;
+
+use maud::{Markup, html};
+
+use crate::base::job::{BuildMode, JobState};
+use crate::base::text::millis;
+use crate::server::auth::{Right, Who};
+use crate::server::error::ApiError;
+use crate::server::listing::{Filter, rows};
+use crate::server::page::frame::Frame;
+use crate::server::page::{watch, words};
+use crate::server::project::{Names, Project};
+use crate::server::query::Query;
+use crate::server::reply::Reply;
+use crate::server::route::Call;
+use crate::server::{App, blocking};
+use crate::store::read::RunRow;
+
+/// So many jobs are on a page.
+const SHOWN: u32 = 50;
+/// What the list can be narrowed by.
+const FILTERS: [&str; 5] = ["project", "state", "since", "output", "initiator"];
+
+/// A job with the key of its project.
+struct Line {
+    project: String,
+    row: RunRow,
+    waits: Option<String>,
+}
+
+/// A page of the list.
+struct List {
+    lines: Vec<Line>,
+    /// Where the next page begins.
+    next: Option<String>,
+    /// What is wrong with what was asked for.
+    wrong: Option<String>,
+}
+
+/// `GET /`
+pub(super) async fn home(call: Call) -> Reply {
+    let (app, who, query) = (Arc::clone(&call.app), call.who()?.clone(), call.query);
+    blocking(move || {
+        let projects = visible(&app, &who);
+        let list = list(&app, &projects, &query)?;
+        let live = format!("/live{}", words::query(kept(&query, &["cursor"])));
+        let main = html! {
+            h1 class="unseen" { "Jobs" }
+            (cards(&projects)?)
+            section class="card" {
+                (form(&projects, &query))
+                @if let Some(wrong) = &list.wrong { p class="wrong" role="alert" { (wrong) } }
+                (table(&list, &query))
+            }
+        };
+        let title = "Jobs";
+        Frame { title, who: Some(&who), crumbs: &[], live: Some(&live), main }.reply()
+    })
+    .await
+}
+
+/// `GET /live`: the list anew whenever it is another one.
+pub(super) async fn live(call: Call) -> Reply {
+    let (app, who, query) = (Arc::clone(&call.app), call.who()?.clone(), call.query);
+    let place = watch::place(&app)?;
+    let look = move || {
+        let projects = visible(&app, &who);
+        let list = list(&app, &projects, &query).map_err(|error| io::Error::other(error.message().to_owned()))?;
+        let cards = cards(&projects).map_err(|error| io::Error::other(error.message().to_owned()))?;
+        Ok(vec![body(&list).into_string(), cards.into_string()])
+    };
+    Ok(watch::list(place, Box::new(look)))
+}
+
+fn visible(app: &App, who: &Who) -> Vec<Arc<Project>> {
+    app.projects.iter().filter(|project| who.may(Right::View, &project.key())).cloned().collect()
+}
+
+/// The jobs of all projects that are meant, in one order.
+fn list(app: &App, projects: &[Arc<Project>], query: &Query) -> Result<List, ApiError> {
+    let mut all = Vec::new();
+    let mut more = false;
+    let mut known = query.get("output").is_none();
+    let mut wrong = None;
+    for project in projects {
+        let key = project.key();
+        if query.get("project").is_some_and(|wanted| wanted != key) {
+            continue;
+        }
+        if let Some(output) = query.get("output") {
+            let pipeline = &project.loaded().pipeline;
+            if pipeline.node(output).is_none() && !pipeline.nodes.ids().any(|id| pipeline.id_of(id) == output) {
+                continue;
+            }
+            known = true;
+        }
+        let filter = match Filter::read(query, project) {
+            Ok(filter) => filter,
+            Err(error) => {
+                wrong = Some(error.message().to_owned());
+                continue;
+            }
+        };
+        let (shown, last) = page(project, filter)?;
+        more |= last;
+        let line = |row: RunRow| {
+            let waits = app.jobs.wait(&row).map(|wait| crate::server::wording::waits(&wait, &project.loaded()));
+            Line { project: key.clone(), row, waits }
+        };
+        all.extend(shown.into_iter().map(line));
+    }
+    all.sort_by(|a, b| (b.row.asked, &b.row.id).cmp(&(a.row.asked, &a.row.id)));
+    more |= all.len() > SHOWN as usize;
+    all.truncate(SHOWN as usize);
+    let next = all.last().filter(|_| more);
+    let next = next.map(|line| format!("{}_{}", line.row.asked.as_millisecond(), line.row.id));
+    if !known {
+        wrong = query.get("output").map(|output| format!("there is no output `{output}`"));
+    }
+    Ok(List { lines: all, next, wrong })
+}
+
+/// A page of the jobs of a project, and whether there are more. Jobs that turn out to be in another state than the history
+/// says leave room for the ones behind them.
+fn page(project: &Project, mut filter: Filter) -> Result<(Vec<RunRow>, bool), ApiError> {
+    let mut shown = Vec::new();
+    loop {
+        let rows = rows(project, &filter, SHOWN + 1)?;
+        shown.extend(rows.shown);
+        match rows.last {
+            Some(last) if shown.len() <= SHOWN as usize => filter.rows.behind = Some(last),
+            last => return Ok((shown, last.is_some())),
+        }
+    }
+}
+
+/// What of the address is kept.
+fn kept<'a>(query: &'a Query, more: &'a [&'a str]) -> impl Iterator<Item = (&'a str, &'a str)> {
+    FILTERS.iter().chain(more).filter_map(|name| query.get(name).map(|value| (*name, value)))
+}
+
+/// The projects, each with how its last job stands and the way to its flow.
+fn cards(projects: &[Arc<Project>]) -> Result<Markup, ApiError> {
+    let mut cards = Vec::new();
+    for project in projects {
+        let loaded = project.loaded();
+        let mut last = project.archive.ask(None, |reader| reader.last_run(&loaded.pipeline.name))?;
+        if let Some(row) = &mut last {
+            row.see_death(&project.archive.folder);
+        }
+        cards.push((loaded, last));
+    }
+    Ok(html! {
+        ul #projects class="projects" {
+            @for (loaded, last) in &cards {
+                @let (key, pipeline) = (&loaded.pipeline.project, &loaded.pipeline);
+                li class="card project" {
+                    h2 { a #{ "flow-" (key) } href=(words::flow_page(key)) { (key) } }
+                    @if let Some(row) = last {
+                        a #{ "last-" (key) } class="calm" href=(words::job_page(key, row.id.as_str())) { (words::pill(row.state)) }
+                    } @else {
+                        span class="quiet" { "never run" }
+                    }
+                    p class="quiet" {
+                        (pipeline.description.as_deref().unwrap_or_default().lines().next().unwrap_or_default())
+                        @if pipeline.description.is_none() { (loaded.source.name) }
+                    }
+                }
+            }
+        }
+    })
+}
+
+fn form(projects: &[Arc<Project>], query: &Query) -> Markup {
+    let states = [JobState::Running, JobState::Queued, JobState::Done, JobState::Failed, JobState::Aborted];
+    let state = query.get("state").unwrap_or_default().to_ascii_uppercase();
+    let chosen = |name: &str| query.get(name).unwrap_or_default();
+    html! {
+        form class="filters" method="get" action="/" role="search" aria-label="Jobs" {
+            @if projects.len() > 1 {
+                label { span { "Project" } select name="project" {
+                    option value="" { "all" }
+                    @for key in projects.iter().map(|project| project.key()) {
+                        option value=(key) selected[chosen("project") == key] { (key) }
+                    }
+                } }
+            }
+            label { span { "State" } select name="state" {
+                option value="" { "all" }
+                @for known in states {
+                    option value=(known.word()) selected[state == known.word()] { (words::job_state(known).0) }
+                }
+            } }
+            label { span { "Since" } input type="date" name="since" value=(chosen("since")); }
+            label { span { "Output" } input type="text" name="output" value=(chosen("output")) autocomplete="off" spellcheck="false" size="12"; }
+            label { span { "Started by" } input type="text" name="initiator" value=(chosen("initiator")) autocomplete="off" spellcheck="false" size="12"; }
+            div class="ends" {
+                button { "Filter" }
+                @if kept(query, &[]).next().is_some() { a class="button plain" href="/" { "Clear" } }
+            }
+        }
+    }
+}
+
+fn table(list: &List, query: &Query) -> Markup {
+    html! {
+        table class="jobs" {
+            caption class="unseen" { "Jobs, the newest first" }
+            thead { tr {
+                th scope="col" { "State" }
+                th scope="col" { "Job" }
+                th scope="col" class="wide" { "Result" }
+                th scope="col" class="wide" { "Started by" }
+                th scope="col" { "When" }
+                th scope="col" class="number" { "Took" }
+            } }
+            (body(list))
+        }
+        nav class="pages" aria-label="Pages" {
+            @if query.get("cursor").is_some() {
+                a class="button plain" href={ "/" (words::query(kept(query, &[]))) } { "← Newest" }
+            }
+            @if let Some(next) = &list.next {
+                a class="button plain" rel="next"
+                    href={ "/" (words::query(kept(query, &[]).chain([("cursor", next.as_str())]))) } { "Older →" }
+            }
+        }
+    }
+}
+
+fn body(list: &List) -> Markup {
+    html! {
+        tbody #jobs {
+            @for line in &list.lines { (job(line)) }
+            @if list.lines.is_empty() {
+                tr { td colspan="6" class="nothing" { "No jobs here." } }
+            }
+        }
+    }
+}
+
+fn job(line: &Line) -> Markup {
+    let Line { project, row, waits } = line;
+    let mode = BuildMode::of_word(&row.mode).unwrap_or(BuildMode::Smart);
+    html! {
+        tr {
+            td { (words::pill(row.state)) }
+            th scope="row" {
+                a #{ "job-" (row.id) } href=(words::job_page(project, row.id.as_str())) { (words::targets(&row.targets)) }
+                small {
+                    (project)
+                    @if mode != BuildMode::Smart { " · " (row.mode) }
+                    @if row.engine != "local" { " · " (row.engine) }
+                    @if let Some(why) = waits.as_ref().or(row.why.as_ref()) { " · " (words::plain(why)) }
+                }
+            }
+            td class="wide" { (counts(row)) }
+            td class="wide" { (row.by) }
+            td { (words::time(row.asked)) }
+            td class="number" { @if let Some(ms) = row.took_ms { (millis(ms)) } @else { "–" } }
+        }
+    }
+}
+
+fn counts(row: &RunRow) -> Markup {
+    let all = [
+        (row.built, "built", "built"),
+        (row.same, "unchanged", "same"),
+        (row.failed, "failed", "failed"),
+        (row.stopped, "stopped", "stopped"),
+        (row.skipped, "skipped", "skipped"),
+    ];
+    let some: Vec<_> = all.iter().filter(|(n, ..)| *n > 0).collect();
+    html! {
+        @for (n, word, class) in &some { span class={ "tally " (class) } { (n) " " (word) } " " }
+        @if some.is_empty() && row.current > 0 { span class="tally current" { (row.current) " up to date" } }
+    }
+}

@@ -1,0 +1,55 @@
+//! The pages for people: jobs, one job, the flow of a project. Names and what steps said are text in them, never markup. They
+//! load nothing from elsewhere, and can be read without the script.
+
+mod act;
+mod ansi;
+mod assets;
+mod figure;
+mod flow;
+mod frame;
+mod home;
+mod job;
+mod log;
+mod steps;
+mod watch;
+mod words;
+
+use axum::http::Method;
+use futures::FutureExt;
+
+use crate::server::auth::Right::{Abort, Run};
+use crate::server::error::ApiError;
+use crate::server::reply::Reply;
+use crate::server::route::{Call, Needs, Route};
+
+const fn see(path: &'static str, answer: crate::server::route::Answer) -> Route {
+    Route::root(Method::GET, path, Needs::Sight, answer)
+}
+
+const fn act(path: &'static str, right: crate::server::auth::Right, answer: crate::server::route::Answer) -> Route {
+    Route::root(Method::POST, path, Needs::Right(right), answer)
+}
+
+/// The routes of the pages.
+pub(crate) const ROUTES: &[Route] = &[
+    Route::root(Method::GET, "/", Needs::Page, |call| home::home(call).boxed()),
+    Route::root(Method::GET, "/live", Needs::Key, |call| home::live(call).boxed()),
+    Route::root(Method::GET, "/sign-in", Needs::Nothing, |call| sign_in(call).boxed()),
+    Route::root(Method::GET, "/assets/{name}", Needs::Nothing, |call| assets::asset(call).boxed()),
+    see("/projects/{project}/flow", |call| flow::flow(call).boxed()),
+    see("/projects/{project}/jobs/{job}", |call| job::job(call).boxed()),
+    see("/projects/{project}/jobs/{job}/live", |call| watch::job(call).boxed()),
+    act("/projects/{project}/jobs", Run, |call| act::start(call).boxed()),
+    act("/projects/{project}/jobs/{job}/again", Run, |call| act::again(call).boxed()),
+    act("/projects/{project}/jobs/{job}/abort", Abort, |call| act::abort(call).boxed()),
+];
+
+/// `GET /sign-in`: asks for a key.
+async fn sign_in(call: Call) -> Reply {
+    frame::sign_in(call.query.get("next").unwrap_or("/"))
+}
+
+/// An error as a page, for whoever looks at pages.
+pub(crate) fn sorry(error: &ApiError) -> axum::response::Response {
+    frame::sorry(error)
+}

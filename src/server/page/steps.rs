@@ -1,0 +1,187 @@
+//! The steps of a job as rows, each with a bar in time: how long it waited although it could have run, and how long it ran.
+
+use maud::{Markup, html};
+
+use crate::base::text::millis;
+use crate::graph::Graph;
+use crate::pipeline::types::Pipeline;
+use crate::plan::reason::sentences;
+use crate::server::page::words;
+use crate::session::load::Loaded;
+use crate::view::{RunView, StepState, StepView};
+
+/// So many rows are shown at most.
+pub(super) const MOST: usize = 1_500;
+/// The marks of the axis.
+const MARKS: [u64; 5] = [0, 1, 2, 3, 4];
+
+/// What rows are made from.
+pub(super) struct Rows<'a> {
+    pub(super) loaded: &'a Loaded,
+    pub(super) view: &'a RunView,
+    /// How long the job has gone on, in milliseconds.
+    pub(super) now_ms: u64,
+    /// The address of a step.
+    pub(super) address: &'a dyn Fn(&str) -> String,
+    /// The step whose log is shown.
+    pub(super) chosen: Option<&'a str>,
+}
+
+impl Rows<'_> {
+    /// The end of the axis: a round number of milliseconds, so that it seldom moves.
+    pub(super) fn scale(&self) -> u64 {
+        scale(self.now_ms)
+    }
+
+    /// The table of the steps that `shown` lets through: those that failed first, then in the order of the plan.
+    pub(super) fn table(&self, shown: &dyn Fn(StepState) -> bool) -> Markup {
+        let mut steps: Vec<&StepView> = self.view.steps.iter().filter(|step| shown(step.state)).collect();
+        steps.sort_by_key(|step| step.state != StepState::Failed);
+        let hidden = steps.len().saturating_sub(MOST);
+        html! {
+            table class="steps" {
+                caption class="unseen" { "Steps, those that failed first" }
+                thead { tr {
+                    th scope="col" { "Step" }
+                    th scope="col" { "State" }
+                    th scope="col" class="time" { span class="unseen" { "Time line" } (self.axis()) }
+                    th scope="col" class="number" { "Took" }
+                } }
+                tbody #steps { @for step in steps.iter().take(MOST) { (self.row(step)) } }
+            }
+            @if steps.is_empty() { p class="nothing" { "No steps here." } }
+            @if hidden > 0 { p class="quiet" { (hidden) " more are not shown. Narrow the list by a state above." } }
+        }
+    }
+
+    /// The axis above the bars.
+    pub(super) fn axis(&self) -> Markup {
+        let scale = self.scale();
+        html! {
+            div #axis class="axis" aria-hidden="true" data-scale=(scale) {
+                @for mark in MARKS { span { @if mark == 0 { "0" } @else { (millis(scale * mark / 4)) } } }
+            }
+        }
+    }
+
+    /// The row of a step.
+    pub(super) fn row(&self, step: &StepView) -> Markup {
+        let id = &step.plan.id;
+        let (class, word) = (words::class(step.state), words::word(step.state));
+        let chosen = self.chosen == Some(id.as_str());
+        let runs = matches!(step.state, StepState::Running | StepState::Publishing);
+        html! {
+            tr #{ "row-" (id) } class=(class) {
+                th scope="row" {
+                    a #{ "open-" (id) } href=((self.address)(id)) aria-current=[chosen.then_some("true")] { (id) }
+                    small { (self.why(step)) }
+                }
+                td class="state" { span class="dot" aria-hidden="true" {} (word) @if step.attempt > 1 { " · attempt " (step.attempt) } }
+                td class="time" { (self.bar(step)) }
+                td class="number" data-since=[runs.then_some(step.began_ms)] { (self.took(step)) }
+            }
+        }
+    }
+
+    /// Why it is as it is: its failure, what it was skipped for, why it is built.
+    fn why(&self, step: &StepView) -> String {
+        if let Some(failure) = &step.failure {
+            return words::plain(&failure.message);
+        }
+        match (step.state, &step.because) {
+            (StepState::Skipped, Some(because)) => format!("not started because of {because}"),
+            _ => sentences(&step.plan.reasons, crate::clock::now()).join("; "),
+        }
+    }
+
+    fn took(&self, step: &StepView) -> String {
+        match step.state {
+            StepState::Waiting | StepState::Skipped | StepState::Current => "–".to_owned(),
+            StepState::Running | StepState::Publishing => millis(self.now_ms.saturating_sub(step.began_ms)),
+            StepState::Retrying | StepState::Built | StepState::Same | StepState::Failed | StepState::Stopped => {
+                millis(step.took_ms)
+            }
+        }
+    }
+
+    fn bar(&self, step: &StepView) -> Markup {
+        let scale = self.scale();
+        let ready = ready(&self.loaded.pipeline, &self.loaded.graph, self.view, step);
+        let Some((from, to)) = span(step, self.now_ms) else {
+            // It waits for its turn although all that it needs is there.
+            let waits = if step.state == StepState::Waiting { ready } else { None };
+            return html! {
+                svg class="bar" viewBox={ "0 0 " (scale) " 12" } preserveAspectRatio="none" aria-hidden="true" {
+                    @if let Some(ready) = waits.filter(|_| self.view.end.is_none()) {
+                        rect class="wait" data-since=(ready) x=(ready) y="4" width=(self.now_ms.saturating_sub(ready)) height="4" {}
+                    }
+                }
+            };
+        };
+        let wide = (to - from).max(scale / 150).max(1);
+        let live = words::goes_on(step.state).then_some(from);
+        html! {
+            svg class="bar" viewBox={ "0 0 " (scale) " 12" } preserveAspectRatio="none" aria-hidden="true" {
+                @if let Some(ready) = ready.filter(|ready| *ready < from) {
+                    rect class="wait" x=(ready) y="4" width=(from - ready) height="4" {}
+                }
+                rect class="run" data-since=[live] x=(from) y="1" width=(wide) height="10" {}
+            }
+        }
+    }
+}
+
+/// When a step began and when it ended, or now; none where it did not begin.
+fn span(step: &StepView, now_ms: u64) -> Option<(u64, u64)> {
+    match step.state {
+        StepState::Waiting | StepState::Skipped | StepState::Current => None,
+        StepState::Running | StepState::Publishing => Some((step.began_ms, now_ms.max(step.began_ms))),
+        StepState::Retrying | StepState::Built | StepState::Same | StepState::Failed | StepState::Stopped => {
+            (step.attempt > 0).then(|| (step.began_ms, step.began_ms.saturating_add(step.took_ms)))
+        }
+    }
+}
+
+/// When all that a step is made from was there; none while it is not.
+fn ready(pipeline: &Pipeline, graph: &Graph, view: &RunView, step: &StepView) -> Option<u64> {
+    let id = pipeline.recipe(&step.plan.id)?;
+    let mut ready = 0;
+    for above in &graph.needs[id] {
+        let Some(above) = view.step(&pipeline.recipes[*above].name) else { continue };
+        match above.state {
+            StepState::Built | StepState::Same => ready = ready.max(above.began_ms.saturating_add(above.took_ms)),
+            StepState::Current => {}
+            StepState::Waiting
+            | StepState::Running
+            | StepState::Retrying
+            | StepState::Publishing
+            | StepState::Failed
+            | StepState::Stopped
+            | StepState::Skipped => return None,
+        }
+    }
+    Some(ready)
+}
+
+/// A round number not below so many milliseconds: 1, 2, 4, 6 or 8 times a power of ten, or of minutes and hours.
+fn scale(ms: u64) -> u64 {
+    const ROUND: [u64; 23] = [
+        2_000, 4_000, 8_000, 12_000, 20_000, 40_000, 60_000, 80_000, 120_000, 240_000, 360_000, 480_000, 720_000,
+        1_200_000, 2_400_000, 3_600_000, 4_800_000, 7_200_000, 14_400_000, 21_600_000, 28_800_000, 43_200_000,
+        86_400_000,
+    ];
+    let round = ROUND.into_iter().find(|round| *round >= ms);
+    round.unwrap_or_else(|| ms.div_ceil(172_800_000) * 172_800_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_axis_ends_at_a_round_number() {
+        for (ms, end) in [(0, 2_000), (2_000, 2_000), (2_001, 4_000), (61_000, 80_000), (90_000_000, 172_800_000)] {
+            assert_eq!(scale(ms), end, "{ms}");
+        }
+    }
+}

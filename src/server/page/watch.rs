@@ -1,0 +1,135 @@
+//! News for pages that are open: pieces of the page that are to stand where others of the same id stand now, made by the
+//! same code as the page. The history is the only queue.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::response::Response;
+use futures::StreamExt;
+use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::event::{Event, Stamped};
+use crate::server::archive::Standing;
+use crate::server::error::ApiError;
+use crate::server::page::figure::{self, Figure};
+use crate::server::page::job::{Sight, fragments};
+use crate::server::reply::{Reply, stream};
+use crate::server::route::Call;
+use crate::server::{App, blocking, live};
+
+/// How often the list of jobs is looked at for a page that shows it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// After so many looks without news a stream says that it is still there.
+const STILL_THERE: u32 = 15;
+/// So many events are told at a time.
+const EVENTS: i64 = 2_000;
+
+/// A place among the streams that may be open.
+pub(super) fn place(app: &App) -> Result<OwnedSemaphorePermit, ApiError> {
+    let place = Arc::clone(&app.streams).try_acquire_owned();
+    place.map_err(|_| ApiError::busy("as many streams as may be are open"))
+}
+
+/// Makes the pieces of a page anew.
+pub(super) type Look = Box<dyn FnMut() -> io::Result<Vec<String>> + Send>;
+
+struct Watch {
+    look: Look,
+    last: Option<blake3::Hash>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// A stream with the pieces of a page whenever they are others.
+pub(super) fn list(place: OwnedSemaphorePermit, look: Look) -> Response {
+    let watch = Watch { look, last: None, _place: place };
+    stream(live::KIND, futures::stream::try_unfold(watch, next).boxed())
+}
+
+async fn next(mut watch: Watch) -> io::Result<Option<(Bytes, Watch)>> {
+    for _ in 0..STILL_THERE {
+        let (pieces, back) =
+            tokio::task::spawn_blocking(move || ((watch.look)(), watch)).await.map_err(io::Error::other)?;
+        watch = back;
+        let data = json!({ "swap": pieces? }).to_string();
+        let hash = blake3::hash(data.as_bytes());
+        if watch.last != Some(hash) {
+            watch.last = Some(hash);
+            return Ok(Some((live::message("", "news", &data).into(), watch)));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(Some((Bytes::from_static(b": still there\n\n"), watch)))
+}
+
+/// `GET /projects/K/jobs/J/live`: what is other on the page of a job.
+pub(super) async fn job(call: Call) -> Reply {
+    let (project, name) = (Arc::clone(call.project()?), call.name("job")?.to_owned());
+    let from = call.query.number("from")?.unwrap_or(0);
+    let sight = Sight::read(&call)?;
+    let by = sight.by;
+    let opened = Arc::clone(&project);
+    let (standing, figure) = blocking(move || {
+        let standing = opened.standing(&name)?;
+        let figure = figure::of_job(&opened.loaded(), &standing, by);
+        Ok((standing, figure))
+    })
+    .await?;
+    let (id, pipeline) = (standing.row.id.clone(), standing.row.pipeline);
+    let archive = Arc::clone(&project.archive);
+    let mut news = News { next: from, figure, sight, state: None };
+    let look = Box::new(move |standing: &Standing| news.look(&project, standing));
+    live::other(&call.app, &archive, &pipeline, id, look)
+}
+
+/// What the page of a job has been told.
+struct News {
+    next: u64,
+    figure: Option<Figure>,
+    sight: Sight,
+    state: Option<crate::base::job::JobState>,
+}
+
+impl News {
+    fn look(&mut self, project: &crate::server::project::Project, standing: &Standing) -> io::Result<String> {
+        let lost = |error: crate::store::StoreError| io::Error::other(error.to_string());
+        let job = &standing.row.id;
+        let events =
+            project.archive.ask(Vec::new(), |reader| reader.some_events(job, self.next, EVENTS)).map_err(lost)?;
+        let changed = self.state.replace(standing.row.state) != Some(standing.row.state);
+        if events.is_empty() && !changed {
+            return Ok(String::new());
+        }
+        self.next = events.last().map_or(self.next, |event| event.seq + 1);
+        // What a page shows of a job that waits has no steps yet.
+        if events.iter().any(|event| matches!(event.event, Event::RunStarted(_))) {
+            self.figure = None;
+            return Ok(live::message(&self.next.to_string(), "again", "{}"));
+        }
+        let mut steps: BTreeSet<&str> = events.iter().filter_map(step_of).collect();
+        if standing.row.state.is_over() {
+            // Those that a run left behind that died.
+            steps.extend(standing.view.steps.iter().map(|step| step.plan.id.as_str()));
+        }
+        let data = fragments(project, standing, &self.sight, self.figure.as_ref(), &steps);
+        Ok(live::message(&self.next.to_string(), "news", &data.to_string()))
+    }
+}
+
+/// The step that an event is about.
+fn step_of(event: &Stamped) -> Option<&str> {
+    match &event.event {
+        Event::StepStarted { step, .. }
+        | Event::StepSubmitting { step, .. }
+        | Event::StepAccepted { step, .. }
+        | Event::StepPublishing { step, .. }
+        | Event::StepCurrent { step, .. }
+        | Event::StepSkipped { step, .. } => Some(step),
+        Event::StepRetrying(retrying) => Some(&retrying.step),
+        Event::StepEnded(ended) => Some(&ended.step),
+        Event::RunQueued(_) | Event::RunStarted(_) | Event::RunStopping { .. } | Event::RunEnded(_) => None,
+    }
+}

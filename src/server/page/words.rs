@@ -1,0 +1,103 @@
+//! Words, times and addresses as pages show them. Times are told in UTC, with what a script needs to tell them in the zone
+//! of whoever looks.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use maud::{Markup, html};
+
+use crate::base::job::JobState;
+use crate::view::StepState;
+
+/// The word and the class of a job's state.
+pub(super) fn job_state(state: JobState) -> (&'static str, &'static str) {
+    match state {
+        JobState::Queued => ("waiting", "waiting"),
+        JobState::Running => ("running", "running"),
+        JobState::Done => ("done", "built"),
+        JobState::Failed => ("failed", "failed"),
+        JobState::Aborted => ("aborted", "stopped"),
+    }
+}
+
+/// The class of a step's state: pictures and rows are painted by it.
+pub(super) fn class(state: StepState) -> &'static str {
+    match state {
+        StepState::Waiting => "waiting",
+        StepState::Running => "running",
+        StepState::Retrying => "retrying",
+        StepState::Publishing => "publishing",
+        StepState::Built => "built",
+        StepState::Same => "same",
+        StepState::Current => "current",
+        StepState::Failed => "failed",
+        StepState::Stopped => "stopped",
+        StepState::Skipped => "skipped",
+    }
+}
+
+/// The word for a step's state.
+pub(super) fn word(state: StepState) -> &'static str {
+    match state {
+        StepState::Publishing => "saving",
+        StepState::Same => "unchanged",
+        StepState::Current => "up to date",
+        StepState::Waiting
+        | StepState::Running
+        | StepState::Retrying
+        | StepState::Built
+        | StepState::Failed
+        | StepState::Stopped
+        | StepState::Skipped => class(state),
+    }
+}
+
+/// Whether a step in this state goes on.
+pub(super) fn goes_on(state: StepState) -> bool {
+    matches!(state, StepState::Running | StepState::Retrying | StepState::Publishing)
+}
+
+/// A pill with the state of a job.
+pub(super) fn pill(state: JobState) -> Markup {
+    let (word, class) = job_state(state);
+    html! { span class={ "pill " (class) } { (word) } }
+}
+
+/// A point in time.
+pub(super) fn time(at: Timestamp) -> Markup {
+    let zoned = at.to_zoned_datetime(TimeZone::UTC);
+    let whole = zoned.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    html! { time datetime=(whole) title=(whole) { (zoned.strftime("%-d %b %Y, %H:%M UTC").to_string()) } }
+}
+
+/// Targets in words.
+pub(super) fn targets(targets: &[String]) -> String {
+    if targets.is_empty() { "everything".to_owned() } else { targets.join(" ") }
+}
+
+/// The address of a job's page.
+pub(super) fn job_page(project: &str, job: &str) -> String {
+    format!("/projects/{}/jobs/{}", part(project), part(job))
+}
+
+/// The address of a project's flow.
+pub(super) fn flow_page(project: &str) -> String {
+    format!("/projects/{}/flow", part(project))
+}
+
+/// A text as one part of an address.
+pub(super) fn part(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+/// Pairs as they stand behind the `?` of an address.
+pub(super) fn query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let mut out = form_urlencoded::Serializer::new(String::new());
+    out.extend_pairs(pairs);
+    let text = out.finish();
+    if text.is_empty() { text } else { format!("?{text}") }
+}
+
+/// What a step printed as text for a page: without the codes that colour a terminal.
+pub(super) fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}

@@ -1,0 +1,88 @@
+//! Logs: what a step prints is text, comes as it is printed, and is never there as a whole.
+
+use std::io::Write;
+
+use super::driver::Browser;
+use super::sign_in;
+use crate::serve::ask::{go, up};
+use crate::serve::{Server, orders};
+
+/// A project whose recipe prints what comes through a pipe.
+fn talking() -> (crate::support::Project, std::fs::File) {
+    let project = orders();
+    let text = project.read("pipeline.toml");
+    let talks = "\n[dataset.talk]\npath = \"build/talk\"\nrun = \"cat words.pipe; echo done >{{ output }}\"\n";
+    project.write("pipeline.toml", text + talks);
+    let pipe = project.path("words.pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // Opened for both, so that opening waits for nobody.
+    let words = std::fs::File::options().read(true).write(true).open(pipe).unwrap();
+    (project, words)
+}
+
+#[test]
+fn a_log_grows_while_one_looks() {
+    let (project, mut words) = talking();
+    let server = Server::start(&project, &[]);
+    let browser = Browser::start();
+    let job = server.build("talk");
+    sign_in(&browser, &server, &format!("/projects/ORDERS/jobs/{job}?step=talk"));
+    browser.until_shown("#row-talk", "running");
+    words.write_all(b"first words\n").unwrap();
+    browser.until_shown("#log-text", "first words");
+    words.write_all("\x1b[31mred é\x1b[0m and <img src=x onerror='document.title=1'>\n".as_bytes()).unwrap();
+    browser.until_shown("#log-text", "red é and <img src=x onerror='document.title=1'>");
+    assert_eq!(browser.text("document.querySelector('#log-text .ansi-1').innerText"), "red é");
+    assert_eq!(browser.text("document.querySelectorAll('#log img').length"), "0");
+    // Whoever reads further up is left in peace; whoever comes back sees on.
+    words.write_all("line\n".repeat(200).as_bytes()).unwrap();
+    browser.until("document.querySelector('#log-text').innerText.split('line').length === 201");
+    browser.until("document.querySelector('#log-follow').ariaPressed === 'true'");
+    browser.script("document.querySelector('#log-text').scrollTop = 0");
+    browser.until("document.querySelector('#log-follow').ariaPressed === 'false'");
+    words.write_all(b"later words\n").unwrap();
+    browser.click("#log-follow");
+    browser.until_shown("#log-text", "later words");
+    // The end of what it reads.
+    drop(words);
+    browser.until_shown("#summary .pill", "done");
+    browser.until_shown("#log-text", "later words");
+    assert_eq!(browser.complaints(), [] as [&str; 0]);
+}
+
+#[test]
+fn a_log_of_100_mb_stays_small() {
+    let project = orders();
+    let text = project.read("pipeline.toml").replace("[dataset.held]", "[dataset.unused]");
+    let long = "awk 'BEGIN { for (i = 1; i <= 1250000; i++) print \\\"line \\\" i \\\" of a log that is very long indeed, \\\" i \\\" and no end of it in sight\\\" }'";
+    let loud = format!(
+        "\n[dataset.loud]\npath = \"build/loud\"\nrun = \"{long}; echo up >held.up; cat held.go; {long}; echo 1 >{{{{ output }}}}\"\nlog_limit = \"1GB\"\n"
+    );
+    project.write("pipeline.toml", text.replace("held.up; cat held.go", "unused") + &loud);
+    let server = Server::start(&project, &[]);
+    let browser = Browser::start();
+    let job = server.build("loud");
+    sign_in(&browser, &server, &format!("/projects/ORDERS/jobs/{job}?step=loud"));
+    up(&project.path("held.up"));
+    browser.go(&browser.text("location.href"));
+    browser.until_shown("#log-text", "line 1250000 of");
+    let held = |browser: &Browser| {
+        browser.script("return document.querySelector('#log-text').textContent.length").as_u64().unwrap()
+    };
+    assert!(held(&browser) < 1 << 20, "{}", held(&browser));
+    // The next 100 MB come while one looks.
+    go(&project.path("held.go"));
+    browser.until_shown("#summary .pill", "done");
+    browser.until("document.querySelector('#log-text').textContent.trimEnd().endsWith('line 1250000 of a log that is very long indeed, 1250000 and no end of it in sight')");
+    assert!(held(&browser) < 1 << 20, "{}", held(&browser));
+    assert!(browser.shown("#log-gap").contains("before this are not shown"), "{}", browser.shown("#log-gap"));
+    // Further up it is read in parts.
+    let first = "document.querySelector('#log-text').textContent.split('\\n')[0]";
+    let before = browser.text(first);
+    browser.click("#log-earlier");
+    browser.until(&format!("{first} !== {before:?}"));
+    let number = |line: &str| line.split_whitespace().nth(1).unwrap().parse::<u32>().unwrap();
+    assert!(number(&browser.text(first)) < number(&before), "{before} {}", browser.text(first));
+    assert!(held(&browser) < 1 << 20, "{}", held(&browser));
+    assert_eq!(browser.complaints(), [] as [&str; 0]);
+}

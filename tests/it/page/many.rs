@@ -1,0 +1,62 @@
+//! A pipeline of 1,000 steps.
+
+use std::fmt::Write as _;
+
+use super::driver::Browser;
+use super::looks::in_all_sizes;
+use super::sign_in;
+use crate::serve::Server;
+use crate::support::{HEAD, Project};
+
+/// Ten layers of a hundred steps; each reads two of the layer before. One fails.
+fn thousand() -> Project {
+    let project = Project::empty();
+    let mut text = HEAD.replace("name = \"p\"", "name = \"orders\"\n[settings]\nschedule = \"eager\"");
+    for layer in 0..10 {
+        for i in 0..100 {
+            let inputs = match layer {
+                0 => String::new(),
+                _ => format!("\"n{0}_{i}\", \"n{0}_{1}\"", layer - 1, (i * 7 + 3) % 100),
+            };
+            let run = if (layer, i) == (8, 42) { "echo no; exit 1" } else { "echo n >{{ output }}" };
+            writeln!(
+                text,
+                "[dataset.n{layer}_{i}]\npath = \"build/n{layer}_{i}\"\ninputs = [{inputs}]\ntags = [\"team{}\"]\nrun = \"{run}\"",
+                i % 5
+            )
+            .unwrap();
+        }
+    }
+    project.write("pipeline.toml", text);
+    project
+}
+
+#[test]
+fn a_thousand_steps_are_planned_run_and_seen() {
+    let project = thousand();
+    let server = Server::start(&project, &[]);
+    let browser = Browser::start();
+    sign_in(&browser, &server, "/projects/ORDERS/flow");
+    browser.until_shown("#outcome", "1000 build");
+    assert_eq!(browser.text("document.querySelectorAll('.kiln .group').length"), "10");
+    in_all_sizes(&browser, "flow-1000");
+    browser.write("#find", "n8_42");
+    assert_eq!(browser.text("document.querySelectorAll('#steps tr:not([hidden])').length"), "1");
+    browser.click(".ways a:nth-child(2)");
+    browser.until("location.search.includes('by=tag')");
+    assert_eq!(browser.text("document.querySelectorAll('.kiln .group').length"), "50");
+    browser.click("#start");
+    browser.until_shown("#summary .pill", "running");
+    // It goes on before one's eyes, in groups.
+    browser.until("[...document.querySelectorAll('.kiln .group .note')].some((note) => note.textContent.includes('done') || note.textContent === 'built')");
+    browser.until_shown("#failures", "n8_42");
+    browser.until_shown("#summary .pill", "failed");
+    browser.until("document.querySelector('.kiln .group.failed')");
+    assert_eq!(browser.text("document.querySelectorAll('#steps tr').length"), "1000");
+    assert_eq!(browser.text("document.querySelector('#steps tr').id"), "row-n8_42");
+    in_all_sizes(&browser, "job-1000");
+    browser.click("#chip-failed");
+    browser.until("location.search.includes('show=failed')");
+    assert_eq!(browser.text("document.querySelectorAll('#steps tr').length"), "1");
+    assert_eq!(browser.complaints(), [] as [&str; 0]);
+}
