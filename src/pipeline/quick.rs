@@ -222,10 +222,15 @@ impl<'a> Reader<'a> {
         ) {
             return None;
         }
+        let raw = self.source.get(token)?;
+        // Ends of lines within a text are made the same everywhere: that is left to the thorough reader.
+        if raw.as_str().contains('\r') {
+            return None;
+        }
         let mut text = Cow::Borrowed("");
         let mut sound = true;
         let mut error = |_: toml_parser::ParseError| sound = false;
-        let kind = self.source.get(token)?.decode_scalar(&mut text, &mut error);
+        let kind = raw.decode_scalar(&mut text, &mut error);
         debug_assert_eq!(kind, toml_parser::decoder::ScalarKind::String);
         sound.then(|| Spanned::new(token.span().start()..token.span().end(), text.into_owned()))
     }

@@ -38,6 +38,8 @@ fn the_quick_way_reads_what_the_thorough_one_reads() {
         "[pipeline]\nformat = 1\nname = \"p\"\n[dataset.a]\ntags = []\ntags = []",
         "[pipeline]\nformat = 1\nname = \"p\"\n[dataset.a]\n# \u{1}\npath = 'a'\n[folder.a]\n",
         "[pipeline]\nformat = 1\nname = \"p\"\n[dataset.a] path = 'a'",
+        "[pipeline]\r\nformat = 1\r\nname = \"p\"\r\n[dataset.a]\r\nrun = \"\"\"\r\na\r\nb\"\"\"\r\npath = 'a'\r\n",
+        "[pipeline]\nformat = 1\nname = \"p\"\n[dataset.a]\nrun = \'\'\'a\r\nb\'\'\'\npath = 'a'\n",
         "[pipeline]\nformat = 1\nname = \"p\"\n[dataset.é]\npath = 'a'",
     ] {
         same(text);
