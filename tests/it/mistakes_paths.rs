@@ -229,3 +229,13 @@ fn a_root_that_is_none() {
     project.write("src", "");
     project.expect(0, &["check", "conf/x/p.toml"]);
 }
+
+#[test]
+fn paths_that_differ_only_in_case_are_warned_of() {
+    let project = Project::new(
+        "[dataset.a]\npath = \"out/Orders\"\nrun = \"x\"\n[dataset.b]\npath = \"out/orders\"\nrun = \"x\"\n[dataset.c]\npath = \"out/order\"\nrun = \"x\"\n",
+    );
+    let said = project.expect(0, &["check"]).out;
+    assert!(said.contains("the paths of `a` and `b` differ only in case"), "{said}");
+    assert_eq!(said.matches("twin-path").count(), 1, "{said}");
+}

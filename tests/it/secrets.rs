@@ -87,6 +87,27 @@ fn no_secret_is_written_in_any_form() {
 }
 
 #[test]
+fn a_secret_that_is_shown_by_mistake_is_masked_and_warned_of() {
+    let mut project = Project::empty();
+    project.variable("GIVEN", "hunter2-hunter2");
+    project.pipeline(
+        "[dataset.a]\npath = \"a\"\nrun = 'test ${#SHOWN} = 15; echo 1 >{{ output }}'\nenv = { SHOWN = { env = \"GIVEN\" } }\n\
+         tools = { x = \"echo $SHOWN\" }\n[task.b]\nrun = 'true'\nsecrets = { PASSWORD = { env = \"GIVEN\" } }\n",
+    );
+    let checked = project.expect(0, &["check"]).out;
+    assert!(checked.contains("`env.SHOWN` of `a` takes GIVEN, which is a secret"), "{checked}");
+    let run = project.kiln(&["run", "a", "--events", "events"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    project.variable("GIVEN", "hunter2-hunter3");
+    let plan = project.expect(0, &["plan"]);
+    let mut all = vec![("said".to_owned(), format!("{run:?}{plan:?}{}", project.read("events")).into_bytes())];
+    files(&project.path(".kiln"), &mut all);
+    for (name, content) in &all {
+        assert!(!content.windows(7).any(|window| window == b"hunter2"), "{name}");
+    }
+}
+
+#[test]
 fn what_a_failing_digest_says_is_masked() {
     let mut project = Project::empty();
     project.variable("GIVEN", "hunter2-hunter2");

@@ -16,6 +16,7 @@ mod program;
 mod secrets;
 mod spares;
 mod staging;
+mod twins;
 mod work;
 
 use std::os::fd::OwnedFd;

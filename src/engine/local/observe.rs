@@ -3,9 +3,11 @@
 use std::cell::{LazyCell, OnceCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
+use std::sync::Arc;
 
 use crate::base::digest::Digest;
 use crate::base::id::{DenseMap, NodeId, RecipeId};
+use crate::base::mask::Secrets;
 use crate::base::span::{Problem, Problems};
 use crate::clock;
 use crate::engine::api::Environment;
@@ -14,7 +16,7 @@ use crate::engine::local::environ;
 use crate::engine::local::evidence::has_shell;
 use crate::engine::local::files;
 use crate::engine::local::probe::Probes;
-use crate::engine::local::secrets;
+use crate::engine::local::{secrets, twins};
 use crate::pipeline::types::{Command, Node, Recipe};
 use crate::plan::facts::{Content, Facts, OwnFacts};
 
@@ -30,6 +32,7 @@ pub(crate) fn observe(local: &Local, wanted: &DenseMap<RecipeId, bool>, probes: 
         has_bash: OnceCell::new(),
         probes: probes.then(Probes::default),
         looked: DenseMap::filled(pipeline.nodes.len(), false),
+        secrets: local.secrets(),
         built: built_paths(local),
         aside: local.staging.aside().unwrap_or_default(), // a run that cannot read it tells so when it tidies up
         problems: Vec::new(),
@@ -73,10 +76,28 @@ struct Observer<'a> {
     has_bash: OnceCell<bool>,
     probes: Option<Probes>,
     looked: DenseMap<NodeId, bool>,
+    secrets: Option<Arc<Secrets>>,
     built: BTreeSet<&'a str>,
     /// What recipes that write in place have set aside, in a run that goes on or died: the last good content counts.
     aside: BTreeMap<String, Option<String>>,
     problems: Problems,
+}
+
+/// What may hold a secret.
+trait Masked {
+    fn masked(self, secrets: &Arc<Secrets>) -> Self;
+}
+
+impl Masked for String {
+    fn masked(self, secrets: &Arc<Secrets>) -> Self {
+        secrets.mask(&self)
+    }
+}
+
+impl Masked for Option<String> {
+    fn masked(self, secrets: &Arc<Secrets>) -> Self {
+        self.map(|text| text.masked(secrets))
+    }
 }
 
 impl Observer<'_> {
@@ -101,11 +122,20 @@ impl Observer<'_> {
                 env
             }
         });
-        self.facts.recipes[id] = OwnFacts { files: self.files(recipe), tools: self.tools(recipe, &env), env: own };
+        let (files, tools) = (self.files(recipe), self.tools(recipe, &env));
+        self.facts.recipes[id] = OwnFacts { files, tools: self.mask_all(tools), env: self.mask_all(own) };
         for node in recipe.inputs.iter().chain(&recipe.outputs) {
             if !std::mem::replace(&mut self.looked[*node], true) {
                 self.facts.nodes[*node] = self.node(*node);
             }
+        }
+    }
+
+    /// Facts are kept and shown. A secret that got among them is not: then it is no part of the key either.
+    fn mask_all<T: Masked>(&self, named: Vec<(String, T)>) -> Vec<(String, T)> {
+        match &self.secrets {
+            Some(secrets) => named.into_iter().map(|(name, value)| (name, value.masked(secrets))).collect(),
+            None => named,
         }
     }
 
@@ -245,8 +275,10 @@ pub(crate) fn check(local: &Local) -> Problems {
     for node in local.pipeline.nodes.values().filter(|node| node.maker.is_none()) {
         problems.extend(source(local, node));
     }
+    problems.extend(twins::check(&local.pipeline));
     for recipe in local.pipeline.recipes.values() {
         problems.extend(secrets::short(recipe, &local.environment));
+        problems.extend(secrets::shown(&local.pipeline, recipe));
         problems.extend(no_bash(local, recipe, &has_bash));
         for (pattern, span) in &recipe.files {
             let found = files::resolve(&local.root, pattern, &built).unwrap_or_default();

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crate::base::mask::{SHORTEST, Secrets};
 use crate::base::span::Problem;
 use crate::engine::api::Environment;
-use crate::pipeline::raw::SecretValue;
+use crate::pipeline::raw::{EnvValue, SecretValue};
 use crate::pipeline::types::{Pipeline, Recipe};
 
 /// What is masked, as it was read last.
@@ -99,6 +99,28 @@ pub(crate) fn short(recipe: &Recipe, own: &Environment) -> Vec<Problem> {
             .warn()
     };
     short.map(warn).collect()
+}
+
+/// Warnings about variables that are shown as `env` of a recipe and are secrets elsewhere.
+pub(crate) fn shown(pipeline: &Pipeline, recipe: &Recipe) -> Vec<Problem> {
+    let named = pipeline.recipes.values().flat_map(|recipe| &recipe.secrets);
+    let secret: BTreeMap<&str, &str> = named
+        .filter_map(|(name, secret)| match secret {
+            SecretValue::Env(from) => Some((from.as_str(), name.as_str())),
+            SecretValue::File(_) => None,
+        })
+        .collect();
+    let shown = recipe.env.iter().filter_map(|(name, value)| match value {
+        EnvValue::From(from) => Some((name, from, secret.get(from.as_str())?)),
+        EnvValue::Text(_) => None,
+    });
+    let warn = |(name, from, secret): (&String, &String, &&str)| {
+        Problem::new("shown-secret", format!("`env.{name}` of `{}` takes {from}, which is a secret", recipe.name))
+            .at(&recipe.span, format!("the secret `{secret}` takes it too"))
+            .help(format!("give it as a secret here too: secrets = {{ {name} = {{ env = \"{from}\" }} }}"))
+            .warn()
+    };
+    shown.map(warn).collect()
 }
 
 /// Adds the secrets of a recipe.
