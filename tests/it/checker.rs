@@ -101,8 +101,9 @@ pub(crate) fn after_death(project: &Project, shown: &str) {
     let version = project.read("src").trim().to_owned();
     let plan = project.expect(0, &["plan", "--format", "json"]).out;
     let plan: Value = serde_json::from_str(&plan).unwrap();
+    let steps = plan["steps"].as_array().unwrap().iter();
     let open: BTreeSet<&str> =
-        plan["steps"].as_array().unwrap().iter().map(|step| step["id"].as_str().unwrap()).collect();
+        steps.filter(|step| step["action"] != "skip").map(|step| step["id"].as_str().unwrap()).collect();
     for (step, _) in STEPS.iter().filter(|(step, _)| !open.contains(step)) {
         let (found, wanted) = (standing(project, step), outputs(step, &version));
         // What a dead run was about to put in place counts, and is put in place by the next one.

@@ -7,6 +7,7 @@
 
 mod abort;
 mod adopt;
+mod checked;
 mod checker;
 mod conformance;
 mod crash;

@@ -1,5 +1,6 @@
 //! A project in a folder of its own, and the real program run in it.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,6 +14,11 @@ pub(crate) const HEAD: &str = "[pipeline]\nformat = 1\nname = \"p\"\n[defaults]\
 pub(crate) struct Project {
     dir: TempDir,
     variables: Vec<(String, String)>,
+}
+
+/// The program: the one that was built with the tests, or the one that `KILN_BIN` names.
+pub(crate) fn program() -> OsString {
+    std::env::var_os("KILN_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_kiln").into())
 }
 
 /// What the program said.
@@ -68,7 +74,7 @@ impl Project {
 
     /// The program with arguments, not started yet; its environment holds only what a test has set.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
+        let mut command = Command::new(program());
         command.args(arguments).current_dir(self.dir.path()).env_clear();
         let path = std::env::var_os("PATH").unwrap_or_default();
         command
