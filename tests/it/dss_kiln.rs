@@ -1,7 +1,5 @@
 //! Kiln builds on Kiln: `kiln run --engine` against `kiln serve`, which speaks as DSS does. Each tests the other.
 
-use std::os::unix::fs::OpenOptionsExt as _;
-
 use crate::serve::{Server, orders};
 use crate::support::{Project, lines};
 
@@ -93,7 +91,7 @@ fn a_stop_here_is_a_stop_there() {
         let here = remote(&server, settings);
         let child = here.start(&["run", "--engine", "prod", "gated"]);
         // It opens once the recipe runs there.
-        drop(std::fs::OpenOptions::new().read(true).custom_flags(0).open(there.path("gated.up")).unwrap());
+        std::fs::read(there.path("gated.up")).unwrap();
         crate::dss::signal(&child, "INT");
         let said = crate::dss::wait(child);
         assert_eq!(said.code, 130, "{settings}: {said:?}");
