@@ -2,7 +2,7 @@
 
 use rustix::process::{Signal, kill_process};
 
-use crate::processes::{Mark, guardian, signal, until};
+use crate::processes::{Mark, fx, guardian, signal, until};
 use crate::support::{Project, lines};
 
 /// A step that is up, with processes that hide in four ways; none of them ends by itself or when it is asked to.
@@ -271,4 +271,25 @@ fn what_lives_on_when_kiln_and_its_guardian_were_killed_is_ended_by_the_next_run
     let said = project.expect(0, &["run", "--var", "v=2"]);
     assert!(said.err.contains("lived on after a run that was killed, and was ended"), "{}", said.err);
     is_of_the_second_version(&project);
+}
+
+#[test]
+fn what_only_looks_does_not_outlive_a_kiln_that_is_killed_while_it_plans() {
+    let mark = Mark::new();
+    let project = Project::empty();
+    let probe =
+        format!("{} {} daemon {} up=daemon forever then up=up forever", fx().display(), mark.word(), mark.word());
+    project.pipeline(&format!("[task.a]\nrun = 'true'\ntools = {{ x = '{probe}' }}\n"));
+    for command in ["plan", "run"] {
+        let mut kiln = project.start(&[command]);
+        project.wait_for("up");
+        project.wait_for("daemon");
+        assert_eq!(mark.pids().len(), 2, "{command}");
+        kiln.kill().unwrap();
+        kiln.wait().unwrap();
+        until("nothing is left", || mark.pids().is_empty());
+        for file in ["up", "daemon"] {
+            std::fs::remove_file(project.path(file)).unwrap();
+        }
+    }
 }

@@ -1,73 +1,105 @@
-//! Commands that only look: versions of tools, digests of tables. Each is run once for all who ask the same.
+//! Commands that only look: versions of tools, digests of tables. Each is run once for all who ask the same, and like a step:
+//! none outlives Kiln, and what it leaves behind is ended.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read, Seek};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use crate::engine::api::Environment;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, watch};
 
-/// A longer answer is cut.
-const LONGEST: u64 = 16 << 20;
+use crate::engine::api::{Environment, Stop, Updates};
+use crate::engine::local::child::{self, Exit, NotRun, Start};
+use crate::engine::local::guardian::Guardian;
+use crate::engine::local::log::Log;
+
+/// So much of what a probe says besides its answer is kept.
+const SAID: u64 = 1 << 20;
 
 /// What a probe printed, or why it did not.
 pub(crate) type Printed = Result<String, String>;
 
 /// Runs probes and remembers what they printed.
-#[derive(Default)]
-pub(crate) struct Probes {
+pub(crate) struct Probes<'a> {
     printed: HashMap<(Vec<String>, String, Environment), Printed>,
+    guardian: &'a Guardian,
+    watched: Option<Watched>,
 }
 
-impl Probes {
+/// A guardian for as long as there is something to ask, in a runtime of its own: nobody is to wait in another one.
+struct Watched {
+    runtime: Option<Runtime>,
+    guardian: Guardian,
+}
+
+impl<'a> Probes<'a> {
+    /// Probes beside the steps of a run that has this guardian.
+    pub(crate) fn new(guardian: &'a Guardian) -> Self {
+        Self { printed: HashMap::new(), guardian, watched: None }
+    }
+
     /// What `command` prints in `shell`, less white space at both ends.
     pub(crate) fn ask(&mut self, root: &Path, shell: &[String], command: &str, env: &Environment) -> Printed {
         let question = (shell.to_vec(), command.to_owned(), env.clone());
-        self.printed.entry(question).or_insert_with(|| run(root, shell, command, env)).clone()
+        if let Some(printed) = self.printed.get(&question) {
+            return printed.clone();
+        }
+        let start = Start {
+            words: shell.iter().cloned().chain([command.to_owned()]).collect(),
+            on_stop: None,
+            env: env.clone(),
+            marks: Vec::new(),
+            workdir: root.to_owned(),
+            grace: Duration::ZERO,
+            asks: true,
+        };
+        let printed = self.watched().and_then(|watched| watched.run(&start));
+        self.printed.entry(question).or_insert(printed).clone()
+    }
+
+    fn watched(&mut self) -> Result<&Watched, String> {
+        if self.watched.is_none() {
+            let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+            self.watched = Some(Watched { runtime: Some(runtime), guardian: self.guardian.beside() });
+        }
+        self.watched.as_ref().ok_or_else(String::new)
     }
 }
 
-fn run(root: &Path, shell: &[String], command: &str, env: &Environment) -> Printed {
-    let Some((program, options)) = shell.split_first() else { return Err("there is no shell".to_owned()) };
-    let path = env.get("PATH").cloned().unwrap_or_default();
-    let mut child = Command::new(find(program, &path).unwrap_or_else(|| program.into()));
-    child.args(options).arg(command).current_dir(root).env_clear().envs(env).stdin(Stdio::null());
-    let printed = scratch().and_then(|out| Ok((out.try_clone()?, out, scratch()?)));
-    let (out, to_out, err) = printed.map_err(|error| format!("nowhere to print to: {error}"))?;
-    let to_err = err.try_clone().map_err(|error| format!("nowhere to print to: {error}"))?;
-    let status = child.stdout(to_out).stderr(to_err).status();
-    let status = status.map_err(|error| format!("{program} could not be started: {error}"))?;
-    if status.success() {
-        return Ok(read(out).trim().to_owned());
+impl Watched {
+    fn run(&self, start: &Start) -> Printed {
+        let Some(runtime) = &self.runtime else { return Err("it is over".to_owned()) };
+        let wait = || runtime.block_on(ask(start, &self.guardian));
+        std::thread::scope(|scope| scope.spawn(wait).join()).unwrap_or_else(|_| Err("this is a bug in Kiln".to_owned()))
     }
-    let said = read(err);
-    let said = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
-    Err(format!("{status}: {said}"))
 }
 
-/// A file without a name. A pipe would have to be read to its end, and something left behind may hold it open.
-#[cfg(target_os = "linux")]
-fn scratch() -> io::Result<File> {
-    Ok(rustix::fs::memfd_create("kiln-probe", rustix::fs::MemfdFlags::CLOEXEC)?.into())
-}
-
-#[cfg(not(target_os = "linux"))]
-fn scratch() -> io::Result<File> {
-    let path = std::env::temp_dir().join(format!("kiln-probe-{}-{}", std::process::id(), crate::clock::now_ns()));
-    let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-    std::fs::remove_file(path)?;
-    Ok(file)
-}
-
-/// What was printed, as far as it is sensible.
-fn read(mut file: File) -> String {
-    let mut bytes = Vec::new();
-    let read = file.rewind().and_then(|()| file.take(LONGEST).read_to_end(&mut bytes));
-    if let Err(error) = read {
-        tracing::warn!(%error, "what a command printed cannot be read");
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let (runtime, guardian) = (self.runtime.take(), &self.guardian);
+        let end = || runtime.map(|runtime| runtime.block_on(guardian.end()));
+        if std::thread::scope(|scope| scope.spawn(end).join()).is_err() {
+            tracing::debug!("the guardian of probes ends with Kiln");
+        }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+async fn ask(start: &Start, guardian: &Guardian) -> Printed {
+    let (trouble, _) = mpsc::unbounded_channel();
+    let log = Log::create(Path::new("/dev/null"), Updates::new(0, None, trouble), SAID, None);
+    let mut log = log.map_err(|error| format!("nowhere to print to: {error}"))?;
+    let (_go, stop) = watch::channel(Stop::Go);
+    let ran = child::run(start, guardian, &mut log, stop).await;
+    let said = log.finish().await;
+    match ran {
+        Ok(Exit { status, answer, .. }) if status.success() => Ok(String::from_utf8_lossy(&answer).trim().to_owned()),
+        Ok(Exit { status, .. }) => match said.iter().rfind(|line| !line.trim().is_empty()) {
+            Some(said) => Err(format!("{}: {said}", child::words(status))),
+            None => Err(child::words(status)),
+        },
+        Err(NotRun::Start(why)) => Err(why),
+        Err(NotRun::Stopped | NotRun::Lost) => Err("it was ended".to_owned()),
+    }
 }
 
 /// Where a program is, searched along `path` as a shell would.

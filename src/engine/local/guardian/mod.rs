@@ -78,6 +78,13 @@ pub(crate) struct Way {
 }
 
 impl Guardian {
+    /// Another guardian, with the same limits.
+    pub(crate) fn beside(&self) -> Self {
+        let Files { found, places } = self.files();
+        let files = OnceLock::from(Files { found: *found, places: Arc::clone(places) });
+        Self { files, ..Self::default() }
+    }
+
     /// Holds a lock until the run is over, and has guardians hold it.
     pub(crate) fn hold(&self, lock: OwnedFd) {
         self.held().locks.push(lock);
