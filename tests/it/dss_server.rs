@@ -241,7 +241,8 @@ impl State {
     }
 
     fn handle(&mut self, asked: &Asked) -> (u16, String) {
-        let path = asked.path.split('?').next().unwrap().trim_start_matches("/public/api");
+        let path = asked.path.split('?').next().unwrap().trim_start_matches("http://dss.invalid");
+        let path = path.trim_start_matches("/public/api").trim_start_matches("/dip/publicapi");
         if let Some(page) = self.pages.get(path) {
             return (200, page.clone());
         }

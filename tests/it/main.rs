@@ -25,6 +25,7 @@ mod dss_server;
 mod dss_storm;
 mod dss_tls;
 mod dss_twice;
+mod dss_ways;
 mod dss_whole;
 mod edges;
 mod environment;
