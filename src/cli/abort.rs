@@ -58,7 +58,8 @@ async fn end(state: &Path, run: &Target, grace: Duration) -> Result<String, Stri
         }
     }
     let process = process(state, &run.pipeline)?;
-    let mut left = Left { state, pipeline: &run.pipeline, process: process.clone(), known: BTreeSet::new() };
+    let holder = holder(state, &run.pipeline);
+    let mut left = Left { state, pipeline: &run.pipeline, holder, process: process.clone(), known: BTreeSet::new() };
     for patience in [grace + PATIENCE, LAST] {
         left.look();
         if let Err(error) = process.signal(Signal::TERM) {
@@ -86,6 +87,8 @@ fn process(state: &Path, pipeline: &str) -> Result<Process, String> {
 struct Left<'a> {
     state: &'a Path,
     pipeline: &'a str,
+    /// Who held the lock: once another run does, that waited for it, this one is gone.
+    holder: Option<String>,
     process: Process,
     /// All that descended from it at some time: what is adopted by another process is still its own.
     known: BTreeSet<Process>,
@@ -102,12 +105,16 @@ impl Left<'_> {
         all.filter(|process| process.lives()).cloned().collect()
     }
 
+    fn holds(&self) -> bool {
+        is_held(self.state, self.pipeline) && holder(self.state, self.pipeline) == self.holder
+    }
+
     /// Waits until nothing is left, for so long. Whether nothing is.
     async fn wait(&mut self, patience: Duration) -> bool {
         let until = Instant::now() + patience;
         loop {
             self.look();
-            if self.alive().is_empty() && !is_held(self.state, self.pipeline) {
+            if self.alive().is_empty() && !self.holds() {
                 return true;
             }
             if Instant::now() >= until {

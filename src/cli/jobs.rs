@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::base::job::JobState;
 use crate::cli::abort::{Target, abort};
 use crate::cli::args::{Format, Jobs};
-use crate::cli::{Context, find, jobs_wait, print};
+use crate::cli::{Context, find, jobs_wait, print, unprinted};
 use crate::clock;
 use crate::event::Counts;
 use crate::event::Stamped;
@@ -354,8 +354,11 @@ impl Follower<'_> {
             self.last = Some(log.clone());
             let written =
                 out.write_all(heading.as_bytes()).and_then(|()| out.write_all(&buffer[..n])).and_then(|()| out.flush());
-            if written.is_err() {
-                return Ok(()); // whoever reads has seen enough
+            match written {
+                Ok(()) => {}
+                // Whoever reads has seen enough.
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+                Err(error) => return Err(unprinted(&error)),
             }
         }
     }

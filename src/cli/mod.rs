@@ -160,11 +160,14 @@ fn tell(text: &str, code: u8) -> u8 {
 pub(crate) fn print(text: &str) -> Result<(), Fail> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Fail::Surroundings(format!("standard output cannot be written: {error}")))
-        }
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unprinted(&error)),
         _ => Ok(()),
     }
+}
+
+/// What is told where standard output cannot be written.
+pub(crate) fn unprinted(error: &io::Error) -> Fail {
+    Fail::Surroundings(format!("standard output cannot be written: {error}"))
 }
 
 /// Kiln's own diagnostics go to standard error. Off unless asked for.

@@ -1,7 +1,7 @@
 //! `kiln run`: takes the pipeline's lock, finishes what a run that died left, plans, and drives the run to its end.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use crate::base::job::{JobState, Schedule};
@@ -203,9 +203,22 @@ fn events_file(path: &Path) -> Result<Option<(PathBuf, File)>, Fail> {
     if path == Path::new("-") {
         return Ok(None);
     }
-    let file =
-        File::create(path).map_err(|error| Fail::Usage(format!("--events {}: {error}", path.display()), None))?;
-    Ok(Some((path.to_owned(), file)))
+    let cannot = |error: io::Error| Fail::Usage(format!("--events {}: {error}", path.display()), None);
+    if is_something_else(path).map_err(cannot)? {
+        let message = format!("--events {}: the file is there and holds no events", path.display());
+        return Err(Fail::Usage(message, Some("name another file, or remove this one".to_owned())));
+    }
+    Ok(Some((path.to_owned(), File::create(path).map_err(cannot)?)))
+}
+
+/// Whether a file is there that holds something else than events: one slip more, and a pipeline or its data would be gone.
+fn is_something_else(path: &Path) -> io::Result<bool> {
+    if !std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() > 0) {
+        return Ok(false);
+    }
+    let mut begin = Vec::new();
+    File::open(path)?.take(jsonl::BEGIN.len() as u64).read_to_end(&mut begin)?;
+    Ok(begin != jsonl::BEGIN.as_bytes())
 }
 
 fn reporters(context: &Context, state: &Path, args: &RunArgs, events: EventsTo) -> Vec<Box<dyn Reporter>> {

@@ -15,6 +15,8 @@ use crate::view::{RunView, StepState, StepView};
 const BLOCK: usize = 8 << 20;
 /// How wide the column of step names gets at most.
 const NAMES: usize = 36;
+/// How many processes that were left behind are told.
+const LEAKED: usize = 5;
 /// How many names of what was also built are told.
 const ALSO: usize = 8;
 /// Where the word of a line stands, and where the name of its step.
@@ -161,7 +163,7 @@ impl Feed {
             (None, _) => String::new(),
         };
         let flaky = step.filter(|_| ended.flaky).map(|step| format!("flaky: {}", summary::attempt(step)));
-        let leaked = (!ended.leaked.is_empty()).then(|| format!("leaked {}", ended.leaked.join(", ")));
+        let leaked = (!ended.leaked.is_empty()).then(|| format!("leaked {}", leaked(&ended.leaked)));
         let notes: Vec<_> = [Some(note), flaky, leaked].into_iter().flatten().filter(|note| !note.is_empty()).collect();
         let tint = if ended.flaky { Tint::Warn } else { Tint::Plain };
         line = line.at(self.after_took(), tint, &notes.join("; "));
@@ -269,6 +271,14 @@ fn also(names: &[String]) -> String {
         shown.push(&more);
     }
     format!("also built: {}", shown.join(", "))
+}
+
+fn leaked(processes: &[String]) -> String {
+    let told = processes[..processes.len().min(LEAKED)].join(", ");
+    match processes.len().checked_sub(LEAKED) {
+        None | Some(0) => told,
+        Some(more) => format!("{told} and {more} more"),
+    }
 }
 
 /// Why a step was not started.

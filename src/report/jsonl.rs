@@ -6,6 +6,9 @@ use super::api::Reporter;
 use crate::event::Stamped;
 use crate::view::RunView;
 
+/// What every line begins with.
+pub const BEGIN: &str = "{\"version\":";
+
 /// One line of JSON for each event, flushed.
 #[derive(Debug)]
 pub struct JsonLines<W> {

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 
 use super::line::{Line, Tint, clean, squeeze};
 use super::style::{Style, step_word};
-use crate::base::job::JobState;
+use crate::base::job::{BuildMode, JobState};
 use crate::base::text::millis;
 use crate::event::{Counts, Failure};
 use crate::pipeline::template::quote;
-use crate::view::{RunView, StepState, StepView};
+use crate::view::{Head, RunView, StepState, StepView};
 
 /// How many of the last lines of a step are shown.
 const TAIL: usize = 10;
@@ -167,10 +167,16 @@ fn facts(view: &RunView, step: &StepView, style: &Style, state: &str) -> Vec<(&'
         facts.push(("log", log));
     }
     if let Some(head) = head {
-        let again = format!("{} {}", head.started.again, quote(&clean(&step.plan.id)));
+        let mode = if whatever_its_state(head) { " --mode only" } else { "" };
+        let again = format!("{}{mode} {}", head.started.again, quote(&clean(&step.plan.id)));
         facts.push(("again", again));
     }
     facts
+}
+
+/// Whether what is up to date was asked for too: the same words without a mode would not ask for it again.
+fn whatever_its_state(head: &Head) -> bool {
+    matches!(head.started.mode, BuildMode::Forced | BuildMode::Only)
 }
 
 fn kept_outputs(outputs: &[String], kept: Timestamp, now: Timestamp, style: &Style) -> String {
@@ -199,8 +205,12 @@ fn last_words(view: &RunView) -> Option<Line> {
                 return Some(line);
             };
             let mut again = head.started.again.clone();
-            for target in &head.started.targets {
-                let _ = write!(again, " {}", quote(&clean(target)));
+            if whatever_its_state(head) {
+                again += " --failed";
+            } else {
+                for target in &head.started.targets {
+                    let _ = write!(again, " {}", quote(&clean(target)));
+                }
             }
             Some(line.text(&format!("; `{again}` goes on from here")))
         }

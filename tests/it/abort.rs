@@ -51,6 +51,21 @@ fn a_run_waits_for_another_when_it_is_told_to() {
 }
 
 #[test]
+fn an_abort_does_not_wait_for_a_run_that_waited_too() {
+    let (project, mut run) = waiting();
+    let mut second = project.start(&["run", "--wait"]);
+    let mut line = String::new();
+    BufReader::new(second.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let said = project.expect(0, &["jobs", "abort", "--all"]);
+    assert!(said.out.ends_with(": ended\n"), "{}", said.out);
+    run.end(143);
+    // The second one has begun, and stands where nobody hears it.
+    hear(&project, "up");
+    tell(&project, "gate");
+    assert!(second.wait_with_output().unwrap().status.success());
+}
+
+#[test]
 fn two_pipelines_of_one_root_run_side_by_side_unless_they_write_to_one_path() {
     let (project, mut run) = waiting();
     other(&project, "build/c");

@@ -127,6 +127,15 @@ fn what_cannot_be_shown_is_told_once_at_the_end_and_stops_no_run() {
 }
 
 #[test]
+fn a_log_that_cannot_be_printed_is_told() {
+    let project = Project::new("[task.a]\nrun = \"echo hello\"\n");
+    project.expect(0, &["run"]);
+    let said = in_shell(&project, "\"$0\" jobs log last >/dev/full");
+    assert_eq!(said.code, 3, "{said:?}");
+    assert!(said.err.starts_with("error: standard output cannot be written: No space left"), "{said:?}");
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
     let project = Project::new("[dataset.a]\npath = \"a\"\nrun = \"read -r go <gate; echo 1 >{{ output }}\"\n");
     let _gate = crate::running::Gate::new(&project, "gate");

@@ -70,6 +70,40 @@ fn events_are_lines_of_json_in_a_file_or_on_standard_output() {
     assert_eq!(lines(&said.out).len(), 2);
     assert!(said.err.contains("nothing to do · 2 up to date"), "{}", said.err);
     project.expect(2, &["run", "--events", "no/such/folder/events.jsonl"]);
+    project.expect(0, &["run", "--events", "events.jsonl"]);
+    assert_eq!(lines(&project.read("events.jsonl")).len(), 2, "events may be replaced");
+}
+
+#[test]
+fn events_replace_nothing_but_events() {
+    let project = Project::new(TALKS);
+    project.expect(0, &["run"]);
+    project.write("empty", "");
+    let before = (project.tree(), project.read("pipeline.toml"));
+    for file in ["pipeline.toml", ".kiln/kiln.db"] {
+        for mode in ["smart", "forced"] {
+            let said = project.expect(2, &["run", "--mode", mode, "--events", file]);
+            assert!(
+                said.err.contains(&format!("--events {file}: the file is there and holds no events")),
+                "{}",
+                said.err
+            );
+        }
+    }
+    assert_eq!((project.tree(), project.read("pipeline.toml")), before);
+    project.expect(0, &["run", "--events", "empty"]);
+}
+
+#[test]
+fn what_was_forced_and_failed_is_tried_again_by_the_command_that_is_told() {
+    let project = Project::new("[dataset.a]\npath = \"build/a\"\nrun = '[ ! -e fail ]; echo a >{{ output }}'\n");
+    project.expect(0, &["run"]);
+    project.write("fail", "");
+    let said = project.expect(1, &["run", "--mode", "forced"]);
+    assert!(said.out.contains("again  kiln run --mode only a\n"), "{}", said.out);
+    std::fs::remove_file(project.path("fail")).unwrap();
+    let said = project.expect(0, &["run", "--mode", "only", "a"]);
+    assert!(said.out.contains("1 unchanged"), "{}", said.out);
 }
 
 #[test]
