@@ -57,25 +57,23 @@ def ratios(results, goals, machine):
     return svg(left + wide + 150, bottom + 54, parts)
 
 
-def phases(rows, title):
-    """Stacked bars: rows of a label and a list of (phase, milliseconds)."""
-    most = max(sum(ms for _, ms in parts) for _, parts in rows)
-    names = list(dict.fromkeys(name for _, parts in rows for name, _ in parts))
-    colour = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
-    left, top, high, wide = 170, 50, 44, 560
+def shares(rows, title):
+    """Bars of one width: rows of a label, a total in words, and a list of (part, number)."""
+    left, top, high, wide = 200, 46, 74, 600
     out = [text(16, 26, title, "head")]
-    for i, (label, parts) in enumerate(rows):
+    for i, (label, total, parts) in enumerate(rows):
+        whole = sum(number for _, number in parts)
         x, y = left, top + high * i
-        out.append(text(left - 10, y + 20, label, "", "end"))
-        for name, ms in parts:
-            width = wide * ms / most
-            out.append(bar(x, y + 4, width, 24, colour[name]))
-            if width > 34:
-                out.append(f'<text x="{x + width / 2:.1f}" y="{y + 20:.1f}" text-anchor="middle" style="fill:#fff">{ms:.0f}</text>')
+        out += [text(left - 12, y + 16, label, "", "end"), text(left - 12, y + 32, total, "dim", "end")]
+        at_name = left
+        for k, (name, number) in enumerate(parts):
+            width = wide * number / whole
+            out.append(bar(x, y + 2, width - 1, 24, COLOURS[k % len(COLOURS)]))
+            if width > 30:
+                middle = x + width / 2
+                share = f"{100 * number / whole:.0f} %"
+                out.append(f'<text x="{middle:.1f}" y="{y + 19}" text-anchor="middle" style="fill:#fff">{share}</text>')
             x += width
-        out.append(text(x + 8, y + 20, f"{sum(ms for _, ms in parts):.0f} ms", "dim"))
-    x, y = 16, top + high * len(rows) + 16
-    for name in names:
-        out += [bar(x, y - 10, 11, 11, colour[name]), text(x + 16, y, name, "dim")]
-        x += 34 + 7 * len(name)
-    return svg(left + wide + 90, y + 16, out)
+            out += [bar(at_name, y + 34, 10, 10, COLOURS[k % len(COLOURS)]), text(at_name + 14, y + 43, name, "dim")]
+            at_name += 30 + 6.6 * len(name)
+    return svg(left + wide + 30, top + high * len(rows), out)
