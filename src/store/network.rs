@@ -17,7 +17,7 @@ pub(super) enum Journal {
 impl Journal {
     /// What is right for a folder.
     pub(super) fn of(state: &Path) -> Self {
-        if fault("store.network").is_err() {
+        if fault("network").is_err() {
             return Self::Delete("a test's");
         }
         network(state).map_or(Self::Wal, Self::Delete)
