@@ -63,6 +63,25 @@ fn a_kill_between_intent_request_and_answer_makes_no_second_job() {
 }
 
 #[test]
+fn a_job_that_could_not_be_looked_for_is_looked_for_again() {
+    let no = r#"{"message":"the key is not known"}"#;
+    for (name, concerns) in
+        [("behind the request", Asked::is_start as fn(&Asked) -> bool), ("at its status", is_status)]
+    {
+        let server = Server::start();
+        server.fault(concerns, Fault::Silent);
+        let project = project(&server, "", ONE);
+        killed(&project, &server, |state| state.silent() > 0);
+        // The next run is not let in.
+        (0..50).for_each(|_| server.fault(|asked| !asked.is_start(), Fault::Answer(401, "", no.to_owned())));
+        let said = project.kiln(&["run", "--engine", "prod"]);
+        assert_eq!(said.code, 1, "{name}: {said:?}");
+        server.heal();
+        goes_on(&project, &server, name);
+    }
+}
+
+#[test]
 fn a_kill_at_any_request_makes_no_second_job() {
     let whole = {
         let server = Server::start();

@@ -150,6 +150,11 @@ impl Server {
         self.with(|state| state.faults.push((concerns, fault)));
     }
 
+    /// Nothing goes wrong any more.
+    pub(crate) fn heal(&self) {
+        self.with(|state| state.faults.clear());
+    }
+
     /// Jobs for this output end so.
     pub(crate) fn end(&self, output: &str, end: End) {
         self.with(|state| state.ends.insert(output.to_owned(), end));

@@ -206,6 +206,12 @@ impl Dss {
         self.left.lock().unwrap_or_else(PoisonError::into_inner).remove(step).into_iter().collect()
     }
 
+    /// Keeps what was left for whoever comes next.
+    fn put_back(&self, left: Vec<LeftBehind>) {
+        let mut all = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        all.extend(left.into_iter().map(|left| (left.step.clone(), left)));
+    }
+
     fn is_own(&self, job: &str) -> bool {
         self.own.lock().unwrap_or_else(PoisonError::into_inner).contains(job)
     }
@@ -290,8 +296,7 @@ impl Engine for DssEngine {
     }
 
     fn resume(&self, left: Vec<LeftBehind>) {
-        let mut all = self.dss.left.lock().unwrap_or_else(PoisonError::into_inner);
-        all.extend(left.into_iter().map(|left| (left.step.clone(), left)));
+        self.dss.put_back(left);
     }
 
     fn background(&self) -> Option<BoxFuture<'static, ()>> {

@@ -33,17 +33,27 @@ enum Posted {
 impl Course {
     /// The job that a run that died had for this, where it still counts.
     pub(super) async fn resumed(&mut self) -> Go<Option<Job>> {
-        for left in std::mem::take(&mut self.left) {
-            self.go_on()?;
-            let job = match &left.job {
-                Some(job) => self.resume_job(&left, job).await?,
-                None => self.resume_intent(&left).await?,
-            };
-            if job.is_some() {
-                return Ok(job);
+        let mut left = std::mem::take(&mut self.left);
+        while let Some(first) = left.first() {
+            match self.resumed_from(first).await {
+                Ok(None) => drop(left.remove(0)),
+                Ok(job) => return Ok(job),
+                Err(ended) => {
+                    // It could not be looked for: another attempt, or the next run, has to.
+                    self.dss.put_back(left);
+                    return Err(ended);
+                }
             }
         }
         Ok(None)
+    }
+
+    async fn resumed_from(&mut self, left: &LeftBehind) -> Go<Option<Job>> {
+        self.go_on()?;
+        match &left.job {
+            Some(job) => self.resume_job(left, job).await,
+            None => self.resume_intent(left).await,
+        }
     }
 
     async fn resume_job(&mut self, left: &LeftBehind, remote: &RemoteJob) -> Go<Option<Job>> {
