@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use serde_json::Value;
@@ -185,6 +186,21 @@ fn the_root_may_lie_on_another_file_system_than_kilns_own_folder() {
     let mut left: Vec<_> = fs::read_dir(project.path("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["a", "f", "p"], "nothing else is left there");
+}
+
+#[test]
+fn a_copy_that_was_not_put_in_place_goes_before_a_step_begins() {
+    let text =
+        "[dataset.a]\npath = \"out/a\"\ninputs = [\"src\"]\nrun = 'test ! -e out/.a.kiln-new; cp src {{ output }}'\n";
+    let project = project(text);
+    let there = tempfile::Builder::new().tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    std::os::unix::fs::symlink(there.path(), project.path(".kiln")).unwrap();
+    if fs::metadata(there.path()).unwrap().dev() == fs::metadata(project.path("src")).unwrap().dev() {
+        return; // there is no other file system here
+    }
+    project.write("out/.a.kiln-new", "half");
+    assert_eq!(run(&project, &[]), ["a"]);
+    assert_eq!(project.read("out/a"), "1");
 }
 
 #[test]

@@ -77,6 +77,16 @@ impl Staging {
         }
     }
 
+    /// Removes what is left beside an output of a copy that was never put in place.
+    pub(crate) fn clear_beside(&self, path: &str) -> io::Result<()> {
+        let (full, own) = (self.root.join(path), self.root.join(".kiln"));
+        let left = beside(&full, NEW);
+        if left.symlink_metadata().is_ok() && elsewhere(&own, &full)? {
+            remove(&left)?;
+        }
+        Ok(())
+    }
+
     /// Forgets what was staged for a step.
     pub(crate) fn remove(&self, job: &JobId, step: &str) -> io::Result<()> {
         let own = self.root.join(self.step(job, step));
@@ -218,18 +228,16 @@ impl Staging {
         };
         let copied = if elsewhere(&self.root.join(&self.folder), &to)? { Some(copy_beside(&from, &to)?) } else { None };
         let new = copied.as_ref().unwrap_or(&from);
-        let standing = to.symlink_metadata().ok();
-        match standing {
-            Some(standing) if standing.is_dir() || staged_metadata.is_dir() => {
+        let put = match to.symlink_metadata() {
+            Ok(standing) if standing.is_dir() || staged_metadata.is_dir() => placed().and_then(|placed| {
                 // After a crash the exchange may have happened, and then the old content is the staged one.
-                if !placed()? {
-                    exchange(new, &to)?;
-                    fault("publish.exchanged")?;
-                }
-            }
-            Some(_) | None => fs::rename(new, &to)?,
-        }
-        copied.map_or(Ok(()), |old| remove(&old))?;
+                if placed { Ok(()) } else { exchange(new, &to).and_then(|()| fault("publish.exchanged")) }
+            }),
+            Ok(_) | Err(_) => fs::rename(new, &to),
+        };
+        // Now it is the old content, or what could not be put in place.
+        let cleared = copied.map_or(Ok(()), |copy| remove(&copy));
+        put.and(cleared)?;
         digester.moved(&staged.from, &staged.to, staged.digest)
     }
 
@@ -289,13 +297,17 @@ fn asides(step: &Path) -> io::Result<Vec<Aside>> {
     }
 }
 
-/// Copies what was staged into the folder that it goes to, durably. A crash leaves a part of it there until it is put in
-/// place again.
+/// Copies what was staged into the folder that it goes to, durably. Of a copy that fails nothing is left: the disk may be
+/// full of it. A crash leaves a part of it there until it is put in place again, or its step begins.
 fn copy_beside(from: &Path, to: &Path) -> io::Result<PathBuf> {
     let new = beside(to, NEW);
     remove(&new)?;
-    copy(from, &new)?;
-    flush(&new)?;
+    if let Err(error) = copy(from, &new).and_then(|()| flush(&new)) {
+        if let Err(error) = remove(&new) {
+            tracing::warn!(%error, "a part of a copy could not be removed; the next run will");
+        }
+        return Err(error);
+    }
     Ok(new)
 }
 
@@ -367,4 +379,25 @@ fn make_writable(folder: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn of_a_copy_that_fails_nothing_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        fs::create_dir(at("from")).unwrap();
+        fs::write(at("from/file"), "x").unwrap();
+        let _socket = UnixListener::bind(at("from/socket")).unwrap(); // cannot be opened, by nobody
+        copy_beside(&at("from"), &at("to")).unwrap_err();
+        assert!(!at(".to.kiln-new").exists());
+        fs::write(at(".to.kiln-new"), "what an earlier one left").unwrap();
+        copy_beside(&at("from/file"), &at("to")).unwrap();
+        assert_eq!(fs::read_to_string(at(".to.kiln-new")).unwrap(), "x");
+    }
 }

@@ -235,6 +235,9 @@ impl Step {
     fn prepare(&self) -> std::io::Result<()> {
         let recipe = self.recipe();
         let nodes = &self.local.pipeline.nodes;
+        for path in recipe.outputs.iter().filter_map(|node| nodes[*node].path.as_ref()) {
+            self.local.staging.clear_beside(path)?;
+        }
         if recipe.in_place {
             let paths: Vec<_> = recipe.outputs.iter().filter_map(|node| nodes[*node].path.clone()).collect();
             self.local.staging.set_aside(&self.attempt.job, &recipe.name, &paths)?;
