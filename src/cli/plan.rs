@@ -30,14 +30,17 @@ fn show(context: &Context, session: &Session, args: &PlanArgs) -> Result<u8, Fai
     let estimate = estimate(&planned.plan, graph, session.schedule, session.jobs);
     let (pipeline, selection) = (session.pipeline(), &session.selection);
     let engine = session.engine.name();
+    let put_back = session.put_back(&planned.known);
+    let something = !put_back.is_empty() || planned.plan.steps.iter().any(|step| step.action != Action::Skip);
     match args.format {
         PlanFormat::Text => {
             let state = state(context, &planned.known);
-            let heading = Heading { engine, state: &state, jobs: session.jobs, now: planned.facts.now };
+            let (now, put_back) = (planned.facts.now, put_back.as_slice());
+            let heading = Heading { engine, state: &state, jobs: session.jobs, now, put_back };
             print(&text(pipeline, selection, &planned.plan, &estimate, &heading))?;
         }
         PlanFormat::Json => {
-            let json = PlanJson::new(pipeline, selection, &planned.plan, &estimate, engine);
+            let json = PlanJson::new(pipeline, selection, &planned.plan, &estimate, engine).with(put_back);
             let json = serde_json::to_string_pretty(&json).map_err(|error| Fail::because("the plan", &error))?;
             print(&format!("{json}\n"))?;
         }
@@ -45,7 +48,6 @@ fn show(context: &Context, session: &Session, args: &PlanArgs) -> Result<u8, Fai
         PlanFormat::Dot => print(&diagram::dot(&drawn(session, &planned, args)))?,
         PlanFormat::Mermaid => print(&diagram::mermaid(&drawn(session, &planned, args)))?,
     }
-    let something = planned.plan.steps.iter().any(|step| step.action != Action::Skip);
     Ok(if args.check && something { exit::FAILED } else { exit::OK })
 }
 

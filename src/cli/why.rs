@@ -14,6 +14,7 @@ use crate::exit;
 use crate::pipeline::types::{Item, Pipeline};
 use crate::plan::Step;
 use crate::plan::decide::Basis;
+use crate::plan::put_back::PutBack;
 use crate::plan::reason::{Action, Reason};
 use crate::plan::why::{InputNow, PartNow, PartState, Why, why as parts_of};
 use crate::session::fail::Fail;
@@ -36,6 +37,9 @@ struct Answer {
     stage: u32,
     action: Action,
     reasons: Vec<Reason>,
+    /// Of its inputs and outputs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    put_back: Vec<PutBack>,
     last_good: Option<LastGood>,
     #[serde(flatten)]
     why: Why,
@@ -76,6 +80,10 @@ pub(crate) fn why(context: &Context, args: &WhyArgs) -> Result<u8, Fail> {
         return Err(Fail::Nothing(format!("nothing was selected: {recipe} is not wanted")));
     };
     let last = history.last(&recipe);
+    let touched = pipeline.recipes[id].inputs.iter().chain(&pipeline.recipes[id].outputs);
+    let touched: Vec<_> = touched.map(|node| pipeline.nodes[*node].name.as_str()).collect();
+    let mut put_back = session.put_back(&planned.known);
+    put_back.retain(|put_back| touched.contains(&put_back.output.as_str()));
     let answer = Answer {
         version: 1,
         outputs: pipeline.output_names(id).map(str::to_owned).collect(),
@@ -83,6 +91,7 @@ pub(crate) fn why(context: &Context, args: &WhyArgs) -> Result<u8, Fail> {
         stage,
         action,
         reasons,
+        put_back,
         last_good: last.map(|last| LastGood { job: last.job.clone(), built_at: last.built_at, key: last.key }),
         why,
         runs: runs(&session, &recipe)?,
@@ -156,6 +165,9 @@ fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, n
     line(&format!("  {}", verdict(answer.action)));
     for reason in &answer.reasons {
         line(&format!("    {}", reason.as_of(now)));
+    }
+    for put_back in &answer.put_back {
+        line(&format!("  {put_back}"));
     }
     match &answer.last_good {
         None => line("  no good build is known"),

@@ -20,6 +20,7 @@ use crate::base::span::Problems;
 use crate::event::{Failure, Intent, RemoteJob, Staged};
 use crate::pipeline::types::{Pipeline, Recipe};
 use crate::plan::facts::Facts;
+use crate::plan::put_back::PutBack;
 
 /// Something that carries steps of one pipeline out.
 pub trait Engine: Send + Sync {
@@ -88,6 +89,11 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// What the system says.
     fn tidy(&self) -> std::io::Result<()>;
+
+    /// What `tidy` would undo of what was being written in place, in a fixed order. Changes nothing.
+    fn put_back(&self) -> Vec<PutBack> {
+        Vec::new()
+    }
 
     /// A run begins: `lock` is the pipeline's, to be held for as long as anything of the run lives, whatever becomes of
     /// Kiln itself.

@@ -7,6 +7,7 @@ use crate::base::job::BuildMode;
 use crate::pipeline::types::Pipeline;
 use crate::plan::Plan;
 use crate::plan::estimate::Estimate;
+use crate::plan::put_back::PutBack;
 use crate::plan::reason::{Action, Reason};
 use crate::select::Selection;
 
@@ -38,6 +39,10 @@ pub struct PlanJson {
     pub expected_ms: Option<(u64, u64)>,
     /// Recipes that the engine cannot build, where all were asked for.
     pub not_for_engine: Vec<String>,
+    /// Outputs that were being written in place when a run was killed: the next run undoes that first. Absent where
+    /// there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub put_back: Vec<PutBack>,
 }
 
 /// A step of the plan.
@@ -88,6 +93,13 @@ impl PlanJson {
             longest_path: estimate.longest.iter().map(|id| name(*id)).collect(),
             expected_ms: (estimate.unknown == 0).then_some((estimate.least_ms, estimate.most_ms)),
             not_for_engine: selection.not_for_engine.iter().map(|id| name(*id)).collect(),
+            put_back: Vec::new(),
         }
+    }
+
+    /// With what the next run undoes first.
+    #[must_use]
+    pub fn with(self, put_back: Vec<PutBack>) -> Self {
+        Self { put_back, ..self }
     }
 }

@@ -6,6 +6,7 @@ pub mod estimate;
 pub mod facts;
 pub mod json;
 pub mod key;
+pub mod put_back;
 pub mod reason;
 pub mod record;
 pub mod text;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::base::text::{count, millis};
 use crate::pipeline::types::Pipeline;
 use crate::plan::estimate::Estimate;
+use crate::plan::put_back::PutBack;
 use crate::plan::reason::{Reason, sentences};
 use crate::plan::{Plan, Step};
 use crate::select::Selection;
@@ -20,6 +21,8 @@ pub struct Heading<'a> {
     pub jobs: u32,
     /// When the plan was made.
     pub now: jiff::Timestamp,
+    /// What the next run undoes before anything else.
+    pub put_back: &'a [PutBack],
 }
 
 /// So many reasons of a step are shown.
@@ -37,6 +40,7 @@ pub fn text(
     heading: &Heading<'_>,
 ) -> String {
     let mut out = head(pipeline, selection, plan, heading);
+    heading.put_back.iter().for_each(|put_back| line(&mut out, &put_back.to_string()));
     let names = |step: &Step| pipeline.recipes[step.id].name.as_str();
     let name_width = plan.active().map(|step| names(step).chars().count()).max().unwrap_or(0);
     let time_width = plan.active().filter_map(expected).map(|text| text.len()).max();

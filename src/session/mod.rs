@@ -24,6 +24,7 @@ use crate::pipeline::types::Pipeline;
 use crate::plan::Plan;
 use crate::plan::decide::Basis;
 use crate::plan::facts::Facts;
+use crate::plan::put_back::PutBack;
 use crate::plan::reason::Action;
 use crate::plan::record::{History, MemoryHistory};
 use crate::select::{SelectError, Selection, Want, select};
@@ -169,6 +170,21 @@ impl Session {
         let steps = plan.steps.iter().filter(|step| step.action != Action::Skip);
         let missing: Vec<_> = steps.filter_map(|step| self.engine.prepare(step.id).err()).flatten().collect();
         if missing.is_empty() { Ok(seen) } else { Err(self.mistakes(missing)) }
+    }
+
+    /// What the next run undoes first: what a run that was killed had been writing in place. Of a run that goes on
+    /// nothing is.
+    pub(crate) fn put_back(&self, known: &Known) -> Vec<PutBack> {
+        let mut found = self.engine.put_back();
+        let states = [self.state.clone(), self.loaded.root.join(".kiln")];
+        if !found.is_empty() && states.iter().any(|state| is_held(state, &self.pipeline().name)) {
+            return Vec::new();
+        }
+        // What was complete is not undone.
+        let settled = known.dead.iter().flat_map(|run| &run.publishing).flat_map(|row| &row.record.outputs);
+        let settled: Vec<_> = settled.map(|output| output.node.as_str()).collect();
+        found.retain(|put_back| !settled.contains(&put_back.output.as_str()));
+        found
     }
 
     /// What proves later that the facts are still so.

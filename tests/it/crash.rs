@@ -165,11 +165,21 @@ fn a_plan_sees_what_the_next_run_puts_back() {
     project.write("block/a", "");
     kill_when_waiting(&project, &["--mode", "forced"], &[]);
     assert_eq!(project.read("build/a"), "ha\n");
-    let plan = project.expect(0, &["plan", "--check"]);
+    let before = project.tree();
+    let plan = project.expect(1, &["plan", "--check"]);
     assert!(plan.out.contains("1 up to date"), "{}", plan.out);
     assert!(!plan.out.contains("goes on"), "{}", plan.out);
+    let says =
+        "a run was killed while `a` was written in place; the next `kiln run` puts its last good content back first";
+    assert!(plan.out.contains(says), "{}", plan.out);
+    assert!(project.expect(0, &["why", "a"]).out.contains(says));
+    let json: Value = serde_json::from_str(&project.expect(0, &["plan", "--format", "json"]).out).unwrap();
+    assert_eq!(json["put_back"], serde_json::json!([{ "output": "a", "last_good": true }]));
+    assert_eq!(project.tree(), before, "it only looks");
     assert_eq!(go_on(&project, &[]), [] as [&str; 0]);
     assert_eq!(project.read("build/a"), "1");
+    let plan = project.expect(0, &["plan", "--check"]);
+    assert!(!plan.out.contains("killed"), "{}", plan.out);
 }
 
 /// Makes the last run one that died when it was about to put `a` in place.
@@ -215,6 +225,8 @@ fn what_was_begun_in_place_for_the_first_time_is_taken_away() {
     kill_when_waiting(&project, &["a"], &[]);
     std::fs::remove_file(project.path("block/a")).unwrap();
     assert_eq!(project.read("build/a"), "ha\n");
+    let plan = project.expect(0, &["plan"]);
+    assert!(plan.out.contains("the next `kiln run` takes away what is there first"), "{}", plan.out);
     assert_eq!(go_on(&project, &["other"]), ["other"]);
     assert!(!project.exists("build/a"));
     assert_eq!(go_on(&project, &[]), ["a"]);

@@ -41,6 +41,7 @@ use crate::engine::local::staging::Staging;
 use crate::event::{Failure, Staged};
 use crate::pipeline::types::{Pipeline, Recipe};
 use crate::plan::facts::Facts;
+use crate::plan::put_back::PutBack;
 
 /// The name of the engine.
 pub const NAME: &str = "local";
@@ -166,6 +167,17 @@ impl Engine for LocalEngine {
 
     fn tidy(&self) -> std::io::Result<()> {
         self.local.staging.tidy()
+    }
+
+    fn put_back(&self) -> Vec<PutBack> {
+        let Local { staging, pipeline, root, .. } = self.local.as_ref();
+        let aside = staging.aside().unwrap_or_default().into_iter(); // a run that cannot read it tells so
+        let undone = aside.filter(|(path, kept)| kept.is_some() || root.join(path).symlink_metadata().is_ok());
+        let name = |path: String| {
+            let node = pipeline.nodes.values().find(|node| node.path.as_ref() == Some(&path));
+            node.map_or(path, |node| node.name.clone())
+        };
+        undone.map(|(path, kept)| PutBack { output: name(path), last_good: kept.is_some() }).collect()
     }
 
     fn hold(&self, lock: OwnedFd) {
