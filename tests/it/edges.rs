@@ -223,7 +223,7 @@ fn two_pipelines_of_one_root_do_not_know_one_another() {
 
 #[test]
 fn one_run_at_a_time_wherever_its_state_lies() {
-    let text = format!("[dataset.a]\npath = \"a\"\nrun = '''{WAIT}'''\n");
+    let text = format!("[dataset.a]\npath = \"a\"\nin_place = true\nrun = '''echo half >a; {WAIT}'''\n");
     let project = with_pipes(&text);
     let gate = File::options().read(true).write(true).open(project.path(".kiln/gate")).unwrap();
     let mut kiln = project.start(&["run", "--events", "-"]);
@@ -238,6 +238,7 @@ fn one_run_at_a_time_wherever_its_state_lies() {
     }
     let plan = project.expect(0, &["plan"]);
     assert!(plan.out.contains("a run goes on since"), "{}", plan.out);
+    assert!(!plan.out.contains("was killed"), "{}", plan.out);
     let elsewhere = tempfile::tempdir().unwrap();
     for arguments in [&["run"][..], &["run", "--state", elsewhere.path().to_str().unwrap()]] {
         let said = project.expect(3, arguments);
@@ -245,7 +246,8 @@ fn one_run_at_a_time_wherever_its_state_lies() {
     }
     assert_eq!(fs::read_dir(project.path(".kiln/staging/p")).unwrap().count(), 1, "what is staged was left alone");
     drop(gate);
-    assert_eq!(kiln.wait().unwrap().code(), Some(1), "it wrote nothing");
+    assert_eq!(kiln.wait().unwrap().code(), Some(0));
+    assert_eq!(project.read("a"), "half\n", "nobody put anything back");
 }
 
 #[test]
