@@ -145,3 +145,19 @@ fn a_stranger_that_has_the_number_of_a_run_is_left_alone() {
     tell(&project, "gate");
     run.end(0);
 }
+
+#[test]
+fn eight_at_once_do_the_work_once() {
+    for (wait, codes) in [(&["run", "--wait"][..], &[0][..]), (&["run"], &[0, 3])] {
+        let project = Project::new("[dataset.a]\npath = \"build/a\"\nrun = 'echo a >>ran; echo a >{{ output }}'\n");
+        let kilns: Vec<_> = (0..8).map(|_| project.start(wait)).collect();
+        let outputs: Vec<_> = kilns.into_iter().map(|kiln| kiln.wait_with_output().unwrap()).collect();
+        for output in &outputs {
+            assert!(codes.contains(&output.status.code().unwrap()), "{output:?}");
+        }
+        assert_eq!(project.read("ran"), "a\n", "{wait:?}");
+        let done = outputs.iter().filter(|output| output.status.success()).count();
+        let list = project.expect(0, &["jobs", "list"]).out;
+        assert_eq!(list.matches(" DONE ").count(), done, "{list}");
+    }
+}
