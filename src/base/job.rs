@@ -116,6 +116,18 @@ words! {
     }
 }
 
+impl BuildMode {
+    /// How what such a run did not get done is built: whatever the state where it built so, but not what is above, which it
+    /// has built.
+    #[must_use]
+    pub fn again(self) -> Self {
+        match self {
+            Self::Forced | Self::Only => Self::Only,
+            Self::Smart | Self::Missing => self,
+        }
+    }
+}
+
 impl JobState {
     /// Whether the run will not change any more.
     #[must_use]

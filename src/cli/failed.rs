@@ -6,7 +6,7 @@ use crate::cli::jobs::History;
 use crate::cli::{Context, find, run, tell};
 use crate::exit;
 use crate::pipeline::types::Pipeline;
-use crate::session::again::{mode, undone};
+use crate::session::again::undone;
 use crate::session::fail::Fail;
 use crate::session::load::{Given, load};
 use crate::session::{Request, Session, state};
@@ -43,7 +43,7 @@ fn again(context: &Context, pipeline: &Pipeline, view: &RunView, request: Reques
         ));
     }
     warn_of_variables(context, head, &request);
-    let mode = request.mode.or(Some(mode(head.started.mode)));
+    let mode = request.mode.or(Some(head.started.mode.again()));
     Ok(Request { targets: here, mode, ..request })
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use crate::base::job::BuildMode;
 use crate::pipeline::types::Pipeline;
 use crate::view::{RunView, StepState};
 
@@ -20,12 +19,4 @@ pub(crate) fn undone(pipeline: &Pipeline, view: &RunView) -> (Vec<String>, Vec<S
         | StepState::Skipped => true,
     });
     open.map(|step| step.plan.id.clone()).partition(|name| names.contains(name.as_str()))
-}
-
-/// A run that built whatever the state tries the same again, but not what is above: that it has built.
-pub(crate) fn mode(then: BuildMode) -> BuildMode {
-    match then {
-        BuildMode::Forced | BuildMode::Only => BuildMode::Only,
-        BuildMode::Smart | BuildMode::Missing => then,
-    }
 }

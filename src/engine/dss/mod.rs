@@ -207,7 +207,7 @@ impl Dss {
     }
 
     /// Keeps what was left for whoever comes next.
-    fn put_back(&self, left: Vec<LeftBehind>) {
+    fn keep_left(&self, left: Vec<LeftBehind>) {
         let mut all = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         all.extend(left.into_iter().map(|left| (left.step.clone(), left)));
     }
@@ -296,7 +296,7 @@ impl Engine for DssEngine {
     }
 
     fn resume(&self, left: Vec<LeftBehind>) {
-        self.dss.put_back(left);
+        self.dss.keep_left(left);
     }
 
     fn background(&self) -> Option<BoxFuture<'static, ()>> {

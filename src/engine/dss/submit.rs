@@ -40,7 +40,7 @@ impl Course {
                 Ok(job) => return Ok(job),
                 Err(ended) => {
                     // It could not be looked for: another attempt, or the next run, has to.
-                    self.dss.put_back(left);
+                    self.dss.keep_left(left);
                     return Err(ended);
                 }
             }

@@ -11,7 +11,7 @@ use crate::server::query::Query;
 use crate::server::reply::{Reply, see_other};
 use crate::server::route::Call;
 use crate::server::{abort as ending, blocking};
-use crate::session::again::{mode, undone};
+use crate::session::again::undone;
 use crate::store::read::RunRow;
 
 /// `POST /projects/K/jobs`
@@ -51,7 +51,7 @@ pub(super) async fn again(call: Call) -> Reply {
         if here.is_empty() {
             return Err(ApiError::conflict(format!("job {name} left nothing undone that the file still has")));
         }
-        Ok(Asked { targets: here, mode: mode(then), engine: engine(&standing.row) })
+        Ok(Asked { targets: here, mode: then.again(), engine: engine(&standing.row) })
     })
     .await?;
     begin(call, asked).await
