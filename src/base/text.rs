@@ -119,6 +119,17 @@ pub fn count(n: usize, word: &str) -> String {
     if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") }
 }
 
+/// The first `most` names, and how many more there are: `a, b and 3 more`.
+#[must_use]
+pub fn few<S: AsRef<str>>(names: &[S], most: usize) -> String {
+    let shown: Vec<_> = names.iter().take(most).map(AsRef::as_ref).collect();
+    let shown = shown.join(", ");
+    match names.len().saturating_sub(most) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
 /// The known word that is most like `word`, if one is near.
 #[must_use]
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -177,6 +188,13 @@ mod tests {
     fn durations_are_written() {
         let shown: Vec<_> = [0, 40, 400, 1_000, 9_960, 31_000, 71_000, 7_500_000, 273_600_000].map(millis).to_vec();
         assert_eq!(shown, ["0s", "40ms", "0.4s", "1s", "10s", "31s", "1m11s", "2h05m", "3d04h"]);
+    }
+
+    #[test]
+    fn of_many_names_a_few_are_told() {
+        assert_eq!(few::<&str>(&[], 2), "");
+        assert_eq!(few(&["a", "b"], 2), "a, b");
+        assert_eq!(few(&["a", "b", "c", "d"], 2), "a, b and 2 more");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::text::{age, one_line};
+use crate::base::text::{age, few, one_line};
 
 /// What happens to a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -172,10 +172,8 @@ pub fn sentences(reasons: &[Reason], now: jiff::Timestamp) -> Vec<String> {
 fn together(reasons: &[Reason], now: jiff::Timestamp) -> String {
     let [first, _, ..] = reasons else { return reasons.iter().map(|reason| reason.as_of(now)).collect() };
     let shown = if reasons.len() > NAMES + 1 { NAMES } else { reasons.len() };
-    let names: Vec<_> = reasons.iter().take(shown).filter_map(|reason| reason.what.as_deref()).collect();
-    let more = reasons.len() - shown;
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}: {}{more}", first.head(), names.join(", "))
+    let names: Vec<_> = reasons.iter().filter_map(|reason| reason.what.as_deref()).collect();
+    format!("{}: {}", first.head(), few(&names, shown))
 }
 
 /// `code changed: recipes/orders.py 9c1e→4f02`

@@ -7,7 +7,7 @@ use super::line::{Line, Tint, columns};
 use super::output::{Block, Lines};
 use super::style::{OutputMode, Style, ended_state, step_word};
 use super::summary;
-use crate::base::text::{count, millis};
+use crate::base::text::{count, few, millis};
 use crate::event::{Event, RunStarted, Stamped, StepEnded, StepRetrying};
 use crate::view::{RunView, StepState, StepView};
 
@@ -163,7 +163,7 @@ impl Feed {
             (None, _) => String::new(),
         };
         let flaky = step.filter(|_| ended.flaky).map(|step| format!("flaky: {}", summary::attempt(step)));
-        let leaked = (!ended.leaked.is_empty()).then(|| format!("leaked {}", leaked(&ended.leaked)));
+        let leaked = (!ended.leaked.is_empty()).then(|| format!("leaked {}", few(&ended.leaked, LEAKED)));
         let notes: Vec<_> = [Some(note), flaky, leaked].into_iter().flatten().filter(|note| !note.is_empty()).collect();
         let tint = if ended.flaky { Tint::Warn } else { Tint::Plain };
         line = line.at(self.after_took(), tint, &notes.join("; "));
@@ -271,14 +271,6 @@ fn also(names: &[String]) -> String {
         shown.push(&more);
     }
     format!("also built: {}", shown.join(", "))
-}
-
-fn leaked(processes: &[String]) -> String {
-    let told = processes[..processes.len().min(LEAKED)].join(", ");
-    match processes.len().checked_sub(LEAKED) {
-        None | Some(0) => told,
-        Some(more) => format!("{told} and {more} more"),
-    }
 }
 
 /// Why a step was not started.

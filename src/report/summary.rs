@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::line::{Line, Tint, clean, squeeze};
 use super::style::{Style, step_word};
 use crate::base::job::{BuildMode, JobState};
-use crate::base::text::millis;
+use crate::base::text::{few, millis};
 use crate::event::{Counts, Failure};
 use crate::pipeline::template::quote;
 use crate::view::{Head, RunView, StepState, StepView};
@@ -176,15 +176,11 @@ fn facts(view: &RunView, step: &StepView, style: &Style, state: &str) -> Vec<(&'
 
 /// Whether what is up to date was asked for too: the same words without a mode would not ask for it again.
 fn whatever_its_state(head: &Head) -> bool {
-    matches!(head.started.mode, BuildMode::Forced | BuildMode::Only)
+    head.started.mode.again() == BuildMode::Only
 }
 
 fn kept_outputs(outputs: &[String], kept: Timestamp, now: Timestamp, style: &Style) -> String {
-    let mut names = outputs[..outputs.len().min(OUTPUTS)].join(", ");
-    if outputs.len() > OUTPUTS {
-        let _ = write!(names, " and {} more", outputs.len() - OUTPUTS);
-    }
-    format!("{names} of {}", style.date(kept, now))
+    format!("{} of {}", few(outputs, OUTPUTS), style.date(kept, now))
 }
 
 /// What there is to say about a run that ended early or failed without a step that failed.

@@ -1,6 +1,7 @@
 //! What the next steps of a run wait for, for the region of a terminal. Does not know how it is drawn.
 
 use crate::base::job::Schedule;
+use crate::base::text::few;
 use crate::view::{RunView, StepState, StepView};
 
 /// How many names are told.
@@ -33,7 +34,7 @@ pub(super) fn waits(view: &RunView, most: usize) -> Vec<Waits<'_>> {
             (true, []) => return None,
             (false, []) if by_stages && step.plan.stage > stage => format!("for the rest of stage {stage}"),
             (false, []) => return None,
-            (_, names) => format!("for {}", listed(names)),
+            (_, names) => format!("for {}", few(names, NAMES)),
         };
         Some(Waits { step: &step.plan.id, why })
     });
@@ -46,11 +47,4 @@ fn before<'a>(view: &'a RunView, step: &StepView) -> (bool, Vec<&'a str>) {
     let open: Vec<_> = needs.filter(|need| !need.state.is_over()).collect();
     let running = open.iter().filter(|need| need.state.is_running()).map(|need| need.plan.id.as_str()).collect();
     (!open.is_empty(), running)
-}
-
-fn listed(names: &[&str]) -> String {
-    match names.len().checked_sub(NAMES) {
-        None | Some(0) => names.join(", "),
-        Some(more) => format!("{} and {more} more", names[..NAMES].join(", ")),
-    }
 }
