@@ -238,7 +238,7 @@ pub struct RunArgs {
     /// Only say what would be built; the same as `kiln plan`
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// Build what run ID did not get done: the steps that failed, were stopped or were not started [default: the last run]
+    /// Build what run ID did not get done: the steps that failed, were stopped or were not started [default: the last run that had something to do]
     #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "last", conflicts_with = "targets")]
     pub failed: Option<String>,
     /// Go on with what does not need a failed step

@@ -19,7 +19,7 @@ pub(crate) fn session(context: &Context, args: &RunArgs) -> Result<Session, Fail
     let Some(id) = &args.failed else { return Session::open(&site, &path, &request) };
     let loaded = load(&path, &Given { vars: &request.vars, project: request.project.as_deref() })?;
     let history = History::at(state(&site, &loaded.root))?;
-    let view = history.view(id, Some(&loaded.pipeline.name))?;
+    let view = history.view(id, &loaded.pipeline.name)?;
     let request = again(context, &loaded.pipeline, &view, request)?;
     Session::of(&site, loaded, &request)
 }

@@ -94,11 +94,11 @@ impl History {
         Ok(Self { state, reader })
     }
 
-    /// What the events of a run tell. `last` is the last one of a pipeline, where one is named.
-    pub(crate) fn view(&self, id: &str, pipeline: Option<&str>) -> Result<RunView, Fail> {
+    /// What the events of a run tell. `last` is the last one of this pipeline that had something to do.
+    pub(crate) fn view(&self, id: &str, pipeline: &str) -> Result<RunView, Fail> {
         let (reader, mut row) = self.find(id)?;
-        if let Some(pipeline) = pipeline.filter(|_| id == "last") {
-            let last = reader.last_run(pipeline).map_err(store)?;
+        if id == "last" {
+            let last = reader.last_busy_run(pipeline).map_err(store)?;
             row = last.ok_or_else(|| Fail::Usage(format!("`{pipeline}` has no run yet"), None))?;
         }
         Ok(RunView::fold(&reader.events(&row.id, 0).map_err(store)?))

@@ -317,6 +317,16 @@ impl Reader {
         Ok(self.runs(&filter)?.pop())
     }
 
+    /// The last run of a pipeline that was not over at once because nothing was to do; where there were only such, the last.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn last_busy_run(&self, pipeline: &str) -> Result<Option<RunRow>, StoreError> {
+        let busy = "pipeline = ?1 AND (state <> 'DONE' OR built + same > 0)";
+        let row = self.rows(&format!("{RUN} WHERE {busy} ORDER BY asked DESC LIMIT 1"), params![pipeline], run_row)?.pop();
+        if row.is_some() { Ok(row) } else { self.last_run(pipeline) }
+    }
+
     /// Whether there is a run of this id.
     ///
     /// # Errors

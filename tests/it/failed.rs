@@ -46,6 +46,16 @@ fn what_failed_and_what_was_skipped_is_built_and_nothing_else() {
 }
 
 #[test]
+fn a_run_with_nothing_to_do_does_not_make_a_failure_forgotten() {
+    let project = broken();
+    project.expect(0, &["run", "good"]);
+    project.write("fixed", "");
+    assert_eq!(built(&project, &["--failed"]), ["bad", "below"]);
+    project.expect(0, &["run", "good"]);
+    project.expect(4, &["run", "--failed"]);
+}
+
+#[test]
 fn an_older_run_is_named_by_its_id() {
     let project = broken();
     let list = project.expect(0, &["jobs", "list", "--format", "json"]).out;
