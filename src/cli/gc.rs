@@ -1,15 +1,14 @@
-//! `kiln gc`: takes old runs out of the history; and what of that a run does by itself now and then.
+//! `kiln gc`: takes old runs out of the history.
 
 use std::path::Path;
 
 use crate::base::text::{count, size};
 use crate::cli::args::GcArgs;
-use crate::cli::jobs::state_folder;
+use crate::cli::jobs::{root, state_folder};
 use crate::cli::{Context, print};
 use crate::exit;
 use crate::session::fail::Fail;
-use crate::store::gc::{Keep, Swept, gc as sweep, is_due, now_and_then};
-use crate::store::read::Reader;
+use crate::store::gc::{Keep, Swept, gc as sweep};
 use crate::store::recover::{Recovered, recover};
 
 pub(crate) fn gc(context: &Context, args: &GcArgs) -> Result<u8, Fail> {
@@ -21,27 +20,10 @@ pub(crate) fn gc(context: &Context, args: &GcArgs) -> Result<u8, Fail> {
         return Ok(exit::OK);
     }
     let keep = Keep { days: args.keep_days, runs: args.keep_runs, bytes: args.max_bytes };
-    let swept = sweep(&state, keep, crate::clock::now(), args.dry_run);
+    let swept = sweep(&state, &root(context)?, keep, crate::clock::now(), args.dry_run);
     let swept = swept.map_err(|error| Fail::because("house cannot be kept", &error))?;
     print(&text(context, &swept, args.dry_run))?;
     Ok(exit::OK)
-}
-
-/// At the end of a run, if the last time is a day ago. That it fails is no failure of the run.
-pub(crate) fn keep_house(state: &Path) {
-    match now_and_then(state, crate::clock::now()) {
-        Ok(None) => {}
-        Ok(Some(swept)) => tracing::debug!(runs = swept.jobs.len(), bytes = swept.bytes, "old runs were taken out"),
-        Err(error) => tracing::warn!(%error, "old runs could not be taken out of the history"),
-    }
-}
-
-/// The same for a history that is open.
-pub(crate) fn keep_house_of(history: &Reader, state: &Path) {
-    // Whatever is wrong is told by who opens it anew.
-    if is_due(history, crate::clock::now()).unwrap_or(true) {
-        keep_house(state);
-    }
 }
 
 fn text(context: &Context, swept: &Swept, dry: bool) -> String {

@@ -239,7 +239,7 @@ pub(crate) fn state_folder(context: &Context) -> Result<PathBuf, Fail> {
 }
 
 /// The root of the pipeline file; where there is none, the folder itself: history may outlive its file.
-fn root(context: &Context) -> Result<PathBuf, Fail> {
+pub(super) fn root(context: &Context) -> Result<PathBuf, Fail> {
     let found = match &context.file {
         Some(file) => Some(file.clone()),
         None => find::find_all(&context.surroundings).into_iter().next(),

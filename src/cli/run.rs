@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::job::{JobState, Schedule};
 use crate::cli::args::{FailFast, RunArgs};
-use crate::cli::{Context, failed, find, gc, print, tell};
+use crate::cli::{Context, failed, find, print, tell};
 use crate::event::FailureCode;
 use crate::exit;
 use crate::plan::estimate::{Spans, spans};
@@ -21,6 +21,7 @@ use crate::session::start::{Committed, Origin, Ready, finish_the_dead, lock, new
 use crate::session::{Request, Session};
 use crate::signal::{NAMES, Signals};
 use crate::store::StoreError;
+use crate::store::gc::{is_due, keep_house};
 use crate::store::read::Reader;
 use crate::store::write::Writer;
 use crate::view::{RunView, StepState};
@@ -57,7 +58,7 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     } else if driven.unshown.is_empty() {
         print(&slow)?;
     }
-    gc::keep_house(&session.state);
+    keep_house(&session.state, &session.loaded.root, crate::clock::now());
     let code = told(driven, closed)?;
     if let Some((verdict, started)) = verdict.filter(|_| code == exit::OK) {
         verdict.remember(started);
@@ -90,7 +91,10 @@ fn nothing_to_do(
     let ready = Ready::idle(&context.site(), kept.state(), ticket, started, policy);
     let (driven, closed) =
         drive(context, args, Going { state: kept.state(), ready, writer, committed, events, signals })?;
-    gc::keep_house_of(history, kept.state());
+    // Whatever is wrong with the history is told by who opens it anew.
+    if is_due(history, crate::clock::now()).unwrap_or(true) {
+        keep_house(kept.state(), kept.root(), crate::clock::now());
+    }
     told(driven, closed)
 }
 

@@ -21,6 +21,7 @@ use crate::session::fail::Fail;
 use crate::session::load::{self, Given};
 use crate::session::start::{Locks, Origin, Ready, Ticket, finish_the_dead, open_journal, seed};
 use crate::session::{Request, Session, Site};
+use crate::store::gc::keep_house;
 use crate::view::RunView;
 
 /// A job that is called.
@@ -102,6 +103,7 @@ impl Job {
             tracing::error!(job = %self.id, %lost, "a run was stopped, its history cannot be kept");
         }
         writer.close().map_err(|error| Fail::because("the history could not be closed", &error))?;
+        keep_house(&session.state, &session.loaded.root, crate::clock::now());
         Ok(Came::ToAnEnd)
     }
 

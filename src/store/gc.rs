@@ -2,6 +2,7 @@
 //! pipeline, never one that holds the last good build of a step.
 
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -57,24 +58,33 @@ const AT_ONCE: usize = 500;
 /// Logs of a run that is in no history are left for so long: it may just begin.
 const STRAY: Duration = Duration::from_hours(24);
 
-/// Takes out what need not be kept; only says so with `dry`.
+/// Takes out what need not be kept; only says so with `dry`. Paths of files count from `root`.
 ///
 /// # Errors
 /// Why the store cannot be read or written.
-pub fn gc(state: &Path, keep: Keep, now: jiff::Timestamp, dry: bool) -> Result<Swept, StoreError> {
-    sweep(state, keep, now, dry, usize::MAX)
+pub fn gc(state: &Path, root: &Path, keep: Keep, now: jiff::Timestamp, dry: bool) -> Result<Swept, StoreError> {
+    sweep((state, root), keep, now, dry, usize::MAX)
 }
 
 /// Does the same with [`KEEP`] if the last time is a day ago. It takes little at a time, so that nobody waits for it.
 ///
 /// # Errors
 /// Why the store cannot be read or written.
-pub fn now_and_then(state: &Path, now: jiff::Timestamp) -> Result<Option<Swept>, StoreError> {
+pub fn now_and_then(state: &Path, root: &Path, now: jiff::Timestamp) -> Result<Option<Swept>, StoreError> {
     let Some(reader) = Reader::open(state)? else { return Ok(None) };
     if !is_due(&reader, now)? {
         return Ok(None);
     }
-    sweep(state, KEEP, now, false, UNASKED).map(Some)
+    sweep((state, root), KEEP, now, false, UNASKED).map(Some)
+}
+
+/// The same at the end of a run. That it fails is no failure of the run.
+pub fn keep_house(state: &Path, root: &Path, now: jiff::Timestamp) {
+    match now_and_then(state, root, now) {
+        Ok(None) => {}
+        Ok(Some(swept)) => tracing::debug!(runs = swept.jobs.len(), bytes = swept.bytes, "old runs were taken out"),
+        Err(error) => tracing::warn!(%error, "old runs could not be taken out of the history"),
+    }
 }
 
 /// Whether the last time is a day ago.
@@ -96,7 +106,13 @@ struct Candidate {
     bytes: u64,
 }
 
-fn sweep(state: &Path, keep: Keep, now: jiff::Timestamp, dry: bool, most: usize) -> Result<Swept, StoreError> {
+fn sweep(
+    (state, root): (&Path, &Path),
+    keep: Keep,
+    now: jiff::Timestamp,
+    dry: bool,
+    most: usize,
+) -> Result<Swept, StoreError> {
     let opened = if dry { schema::open_read(state)? } else { open(state)? };
     let Some((mut connection, path)) = opened else { return Ok(Swept::default()) };
     let sql = |error: rusqlite::Error| StoreError::sql(&path, &error);
@@ -113,6 +129,7 @@ fn sweep(state: &Path, keep: Keep, now: jiff::Timestamp, dry: bool, most: usize)
         for jobs in doomed.chunks(AT_ONCE) {
             remove(&mut connection, jobs).map_err(sql)?;
         }
+        forget_files(&mut connection, root).map_err(sql)?;
         let note = "INSERT OR REPLACE INTO notes (name, value) VALUES ('gc', ?1)";
         connection.execute(note, [now.to_string()]).map_err(sql)?;
         let dead = doomed.iter().map(|run| run.job.as_str()).chain(strays.iter().map(String::as_str));
@@ -147,7 +164,7 @@ fn candidates(connection: &Connection, logs: &Path) -> rusqlite::Result<Vec<Cand
     let sql = "SELECT job, started, place, (SELECT sum(length(body)) FROM events WHERE events.job = ranked.job)
                FROM (SELECT job, started, state, row_number() OVER
                      (PARTITION BY pipeline ORDER BY started DESC, job DESC) AS place FROM runs) AS ranked
-               WHERE state <> 'RUNNING' AND place > 1 AND job NOT IN (SELECT job FROM keys)
+               WHERE state NOT IN ('RUNNING', 'NOT_STARTED') AND place > 1 AND job NOT IN (SELECT job FROM keys)
                ORDER BY started, job";
     let mut statement = connection.prepare(sql)?;
     let rows = statement.query_map([], |row| {
@@ -192,6 +209,23 @@ fn remove(connection: &mut Connection, runs: &[Candidate]) -> rusqlite::Result<(
     transaction.commit()
 }
 
+/// Forgets the digests of files that are not there any more. Of a file that another root has only the digest is lost: it is
+/// read again.
+fn forget_files(connection: &mut Connection, root: &Path) -> rusqlite::Result<()> {
+    let gone: Vec<String> = {
+        let mut statement = connection.prepare("SELECT path FROM digests")?;
+        let paths = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+        let is_gone =
+            |path: &String| root.join(path).symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        paths.into_iter().filter(is_gone).collect()
+    };
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for path in gone {
+        transaction.prepare_cached("DELETE FROM digests WHERE path = ?1")?.execute([path])?;
+    }
+    transaction.commit()
+}
+
 /// Folders of logs whose run is in no history, and that are old enough for it not to be about to begin. Those of a history
 /// that was moved aside stay as long as those of other runs.
 fn strays(logs: &Path, connection: &Connection, keep: Keep, now: jiff::Timestamp) -> rusqlite::Result<Vec<String>> {
@@ -212,7 +246,7 @@ fn strays(logs: &Path, connection: &Connection, keep: Keep, now: jiff::Timestamp
 
 fn remove_logs(folder: &Path) -> Result<(), StoreError> {
     match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StoreError::io(folder, &error)),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(StoreError::io(folder, &error)),
         _ => Ok(()),
     }
 }

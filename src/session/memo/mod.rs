@@ -134,6 +134,11 @@ impl Kept {
         &self.question.state
     }
 
+    /// The root, from which the paths of files count.
+    pub(crate) fn root(&self) -> &Path {
+        &self.question.root
+    }
+
     /// What a run begins with that finds nothing to do.
     pub(crate) fn started_by(&self, origin: Origin) -> RunStarted {
         let Origin { by, again } = origin;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::digest::Digest;
+use crate::base::file::{FileDigest, FileStat, Seen};
 use crate::base::job::{BuildMode, JobState, Schedule};
 use crate::event::{Counts, Event, Outcome, RunEnded, RunStarted, Stamped, StepEnded, VERSION};
 use crate::plan::record::{Parts, Record};
@@ -24,6 +25,27 @@ fn days_ago(days: i64) -> jiff::Timestamp {
     now() - jiff::SignedDuration::from_hours(24 * days)
 }
 
+fn started(pipeline: &str) -> RunStarted {
+    RunStarted {
+        pipeline: pipeline.to_owned(),
+        project: "P".to_owned(),
+        file: "p.toml".to_owned(),
+        engine: "local".to_owned(),
+        mode: BuildMode::Smart,
+        schedule: Schedule::Stages,
+        targets: Vec::new(),
+        max_parallel: 1,
+        by: "me".to_owned(),
+        pid: 1,
+        host: "here".to_owned(),
+        kiln: "0".to_owned(),
+        again: "kiln run".to_owned(),
+        steps: Vec::new(),
+        up_to_date: 0,
+        expected_ms: None,
+    }
+}
+
 impl Store {
     fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
@@ -32,25 +54,7 @@ impl Store {
     /// A run of a day with a log; it builds a step where one is given, and has no end where `goes_on`.
     fn run(&self, pipeline: &str, days: i64, step: Option<&str>, goes_on: bool) -> String {
         let job = JobId::new(pipeline, &format!("{:05}", 99_999 - days));
-        let started = RunStarted {
-            pipeline: pipeline.to_owned(),
-            project: "P".to_owned(),
-            file: "p.toml".to_owned(),
-            engine: "local".to_owned(),
-            mode: BuildMode::Smart,
-            schedule: Schedule::Stages,
-            targets: Vec::new(),
-            max_parallel: 1,
-            by: "me".to_owned(),
-            pid: 1,
-            host: "here".to_owned(),
-            kiln: "0".to_owned(),
-            again: "kiln run".to_owned(),
-            steps: Vec::new(),
-            up_to_date: 0,
-            expected_ms: None,
-        };
-        let mut events = vec![Event::RunStarted(Box::new(started))];
+        let mut events = vec![Event::RunStarted(Box::new(started(pipeline)))];
         if let Some(step) = step {
             let record = Record { key: Digest::of(b"key"), parts: Parts::new(), outputs: Vec::new() };
             events.push(Event::StepEnded(Box::new(StepEnded {
@@ -68,18 +72,28 @@ impl Store {
         if !goes_on {
             events.push(Event::RunEnded(RunEnded { state: JobState::Done, why: None, counts: Counts::default() }));
         }
-        let stamp = |(seq, event)| {
-            let (job, at) = (job.clone(), days_ago(days));
-            Stamped { version: VERSION, job, seq, at, elapsed_ms: 0, event }
-        };
-        let stamped = (0..).zip(events).map(stamp).collect();
-        let mut writer = Writer::open(self.dir.path(), Box::new(|_| {})).unwrap();
-        writer.append(stamped, Vec::new());
-        writer.close().unwrap();
+        self.append(&job, days, events);
         let logs = self.dir.path().join("logs").join(job.as_str());
         std::fs::create_dir_all(&logs).unwrap();
         std::fs::write(logs.join("a.1.log"), [b'x'; 1_000]).unwrap();
         job.to_string()
+    }
+
+    /// A job that waits for its turn.
+    fn queued(&self, pipeline: &str, days: i64) -> String {
+        let job = JobId::new(pipeline, "queued");
+        self.append(&job, days, vec![Event::RunQueued(Box::new(started(pipeline)))]);
+        job.to_string()
+    }
+
+    fn append(&self, job: &JobId, days: i64, events: Vec<Event>) {
+        let stamp = |(seq, event)| {
+            let (job, at) = (job.clone(), days_ago(days));
+            Stamped { version: VERSION, job, seq, at, elapsed_ms: 0, event }
+        };
+        let mut writer = Writer::open(self.dir.path(), Box::new(|_| {})).unwrap();
+        writer.append((0..).zip(events).map(stamp).collect(), Vec::new());
+        writer.close().unwrap();
     }
 
     fn left(&self) -> Vec<String> {
@@ -104,9 +118,9 @@ fn old_runs_go_with_their_logs_and_the_newest_of_each_pipeline_stay() {
     let old: Vec<_> = [50, 40, 30].map(|days| store.run("p", days, None, false)).to_vec();
     let other = store.run("q", 90, None, false);
     let young = store.run("p", 2, None, false);
-    let dry = gc(store.dir.path(), keep(10, 2, NO_LIMIT), now(), true).unwrap();
+    let dry = gc(store.dir.path(), store.dir.path(), keep(10, 2, NO_LIMIT), now(), true).unwrap();
     assert_eq!((store.left().len(), store.logs()), (5, 5), "a dry run changes nothing");
-    let swept = gc(store.dir.path(), keep(10, 2, NO_LIMIT), now(), false).unwrap();
+    let swept = gc(store.dir.path(), store.dir.path(), keep(10, 2, NO_LIMIT), now(), false).unwrap();
     assert_eq!(swept, dry);
     assert_eq!(swept.jobs.iter().map(JobId::as_str).collect::<Vec<_>>(), [&old[0], &old[1]]);
     assert_eq!(store.left(), [young, old[2].clone(), other]);
@@ -121,7 +135,7 @@ fn neither_a_run_that_goes_on_nor_one_with_a_last_good_build_is_removed() {
     let good = store.run("p", 80, Some("a"), false);
     let on = store.run("p", 70, None, true);
     let newest = store.run("p", 60, None, false);
-    let swept = gc(store.dir.path(), keep(0, 0, 0), now(), false).unwrap();
+    let swept = gc(store.dir.path(), store.dir.path(), keep(0, 0, 0), now(), false).unwrap();
     assert_eq!(swept.jobs.iter().map(JobId::as_str).collect::<Vec<_>>(), [superseded]);
     assert_eq!(store.left(), [newest, on, good.clone()]);
     assert_eq!((swept.left, swept.held), (3, 1));
@@ -129,6 +143,37 @@ fn neither_a_run_that_goes_on_nor_one_with_a_last_good_build_is_removed() {
     remake(store.dir.path()).unwrap();
     let history = Reader::open(store.dir.path()).unwrap().unwrap().history("p").unwrap();
     assert_eq!(crate::plan::record::History::last(&history, "a").unwrap().job.as_str(), good);
+}
+
+#[test]
+fn a_job_that_waits_for_its_turn_stays() {
+    let store = Store::new();
+    let waits = store.queued("p", 90);
+    let old = store.run("p", 80, None, false);
+    let newest = store.run("p", 2, None, false);
+    let swept = gc(store.dir.path(), store.dir.path(), keep(0, 0, 0), now(), false).unwrap();
+    assert_eq!(swept.jobs.iter().map(JobId::as_str).collect::<Vec<_>>(), [old]);
+    let mut left = store.left();
+    left.sort();
+    let mut stay = [waits, newest];
+    stay.sort();
+    assert_eq!(left, stay);
+}
+
+#[test]
+fn files_that_are_gone_are_forgotten() {
+    let store = Store::new();
+    store.run("p", 2, None, false);
+    std::fs::write(store.dir.path().join("there"), "").unwrap();
+    let stat = FileStat { size: 0, mtime_ns: 1, ctime_ns: 1, inode: 1 };
+    let seen = Seen { stat, digest: Digest::of(b""), seen_ns: 1 };
+    let files = ["there", "gone"].map(|path| FileDigest { path: path.to_owned(), seen });
+    let mut writer = Writer::open(store.dir.path(), Box::new(|_| {})).unwrap();
+    writer.append(Vec::new(), files.to_vec());
+    writer.close().unwrap();
+    gc(store.dir.path(), store.dir.path(), keep(10, 2, NO_LIMIT), now(), false).unwrap();
+    let known = Reader::open(store.dir.path()).unwrap().unwrap().digests().unwrap();
+    assert_eq!(known.into_keys().collect::<Vec<_>>(), ["there"]);
 }
 
 #[test]
@@ -140,7 +185,7 @@ fn what_is_too_large_loses_its_oldest_runs() {
     let (connection, _) = schema::open_read(store.dir.path()).unwrap().unwrap();
     let used = used(&connection).unwrap();
     drop(connection);
-    let swept = gc(store.dir.path(), keep(1_000, 1_000, used + 30_000), now(), false).unwrap();
+    let swept = gc(store.dir.path(), store.dir.path(), keep(1_000, 1_000, used + 30_000), now(), false).unwrap();
     let gone = swept.jobs.len();
     assert!((5..15).contains(&gone), "{gone}");
     assert_eq!(store.left().last(), Some(&runs[gone]));
@@ -153,22 +198,29 @@ fn it_happens_by_itself_once_a_day_and_logs_without_a_run_go() {
     let stray = store.dir.path().join("logs/build_p_gone");
     std::fs::create_dir_all(&stray).unwrap();
     let later = crate::clock::now() + jiff::SignedDuration::from_hours(48);
-    let swept = now_and_then(store.dir.path(), later).unwrap().unwrap();
+    let swept = now_and_then(store.dir.path(), store.dir.path(), later).unwrap().unwrap();
     assert_eq!(swept.jobs.len(), 10);
     assert!(!stray.exists() && swept.strays == 1);
     assert_eq!(store.left().last(), Some(&old[10]));
-    assert_eq!(now_and_then(store.dir.path(), later + jiff::SignedDuration::from_hours(23)).unwrap(), None);
-    assert!(now_and_then(store.dir.path(), later + jiff::SignedDuration::from_hours(25)).unwrap().is_some());
+    assert_eq!(
+        now_and_then(store.dir.path(), store.dir.path(), later + jiff::SignedDuration::from_hours(23)).unwrap(),
+        None
+    );
+    assert!(
+        now_and_then(store.dir.path(), store.dir.path(), later + jiff::SignedDuration::from_hours(25))
+            .unwrap()
+            .is_some()
+    );
     // What has just begun is no stray.
     std::fs::create_dir_all(&stray).unwrap();
-    gc(store.dir.path(), keep(30, 100, NO_LIMIT), crate::clock::now(), false).unwrap();
+    gc(store.dir.path(), store.dir.path(), keep(30, 100, NO_LIMIT), crate::clock::now(), false).unwrap();
     assert!(stray.exists());
 }
 
 #[test]
 fn where_there_is_no_store_there_is_nothing_to_do() {
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(gc(dir.path(), KEEP, now(), false).unwrap(), Swept::default());
-    assert_eq!(now_and_then(dir.path(), now()).unwrap(), None);
+    assert_eq!(gc(dir.path(), dir.path(), KEEP, now(), false).unwrap(), Swept::default());
+    assert_eq!(now_and_then(dir.path(), dir.path(), now()).unwrap(), None);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }

@@ -26,7 +26,7 @@ fn store_with(runs: u32) -> (tempfile::TempDir, Reader) {
 fn effort(reader: &Reader, filter: &RunFilter) -> (i32, i32) {
     let (sql, values) = filter.question();
     let mut statement = reader.connection.prepare(&sql).unwrap();
-    let rows = statement.query_map(rusqlite::params_from_iter(values), run_row).unwrap();
+    let rows = statement.query_map(rusqlite::params_from_iter(values), super::runs::run_row).unwrap();
     assert_eq!(rows.count(), 20);
     (
         statement.get_status(StatementStatus::VmStep),

@@ -1,0 +1,105 @@
+//! Questions about whole runs: lists of them, and which one is meant. Knows no steps.
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use crate::base::job::{JobId, JobState};
+use crate::store::StoreError;
+use crate::store::filter::{RUN, RunFilter};
+use crate::store::read::{Reader, RunRow, json, number, text};
+
+impl Reader {
+    /// Runs, the newest first.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError> {
+        let (sql, values) = filter.question();
+        self.rows(&sql, rusqlite::params_from_iter(values), run_row)
+    }
+
+    /// The runs that an id may mean: `last`, a whole id, or all that have it in theirs, the newest first.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn find_run(&self, id: &str) -> Result<Vec<RunRow>, StoreError> {
+        if id == "last" {
+            return self.runs(&RunFilter { limit: Some(1), ..RunFilter::default() });
+        }
+        let whole = self.rows(&format!("{RUN} WHERE job = ?1"), params![id], run_row)?;
+        if !whole.is_empty() {
+            return Ok(whole);
+        }
+        let id = id.trim_start_matches('…');
+        // An index holds the ids: the rows themselves need not be read.
+        let matching = "job IN (SELECT job FROM runs WHERE instr(job, ?1) > 0)";
+        self.rows(&format!("{RUN} WHERE {matching} ORDER BY asked DESC, job DESC"), params![id], run_row)
+    }
+
+    /// The run of this id.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn run(&self, job: &JobId) -> Result<Option<RunRow>, StoreError> {
+        Ok(self.rows(&format!("{RUN} WHERE job = ?1"), params![job.as_str()], run_row)?.pop())
+    }
+
+    /// The last run of a pipeline.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn last_run(&self, pipeline: &str) -> Result<Option<RunRow>, StoreError> {
+        let filter = RunFilter { pipeline: Some(pipeline.to_owned()), limit: Some(1), ..RunFilter::default() };
+        Ok(self.runs(&filter)?.pop())
+    }
+
+    /// The last run of a pipeline that was not over at once because nothing was to do; where there were only such, the last.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn last_busy_run(&self, pipeline: &str) -> Result<Option<RunRow>, StoreError> {
+        let busy = "pipeline = ?1 AND (state <> 'DONE' OR built + same > 0)";
+        let row =
+            self.rows(&format!("{RUN} WHERE {busy} ORDER BY asked DESC LIMIT 1"), params![pipeline], run_row)?.pop();
+        if row.is_some() { Ok(row) } else { self.last_run(pipeline) }
+    }
+
+    /// Whether there is a run of this id.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn job_exists(&self, job: &JobId) -> Result<bool, StoreError> {
+        let found = self.connection.query_row("SELECT 1 FROM runs WHERE job = ?1", [job.as_str()], |_| Ok(()));
+        Ok(found.optional().map_err(|error| self.sql(&error))?.is_some())
+    }
+}
+
+pub(super) fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
+    let state: String = row.get(2)?;
+    let states = [JobState::Queued, JobState::Running, JobState::Done, JobState::Failed];
+    let end: Option<String> = row.get(5)?;
+    Ok(RunRow {
+        id: JobId::from_text(&row.get::<_, String>(0)?),
+        pipeline: row.get(1)?,
+        state: states.into_iter().find(|known| known.word() == state).unwrap_or(JobState::Aborted),
+        asked: text(row, 3)?,
+        start: match row.get::<_, Option<String>>(4)? {
+            Some(_) => text(row, 4)?,
+            None => text(row, 3)?,
+        },
+        begun: row.get::<_, Option<String>>(4)?.is_some(),
+        end: end.and_then(|end| end.parse().ok()),
+        took_ms: row.get::<_, Option<i64>>(6)?.map(i64::cast_unsigned),
+        targets: json(row, 7)?,
+        engine: row.get(8)?,
+        mode: row.get(9)?,
+        by: row.get(10)?,
+        built: number(row, 11)?,
+        same: number(row, 12)?,
+        failed: number(row, 13)?,
+        stopped: number(row, 14)?,
+        skipped: number(row, 15)?,
+        current: number(row, 16)?,
+        why: row.get(17)?,
+        flaky: number(row, 18)?,
+    })
+}
