@@ -76,6 +76,8 @@ pub struct StepView {
 pub struct Earlier {
     /// Its number, counted from 1.
     pub attempt: u32,
+    /// When it began, in milliseconds since the run began.
+    pub began_ms: u64,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
     /// The file that its output went to, relative to the state's folder.
@@ -247,6 +249,7 @@ impl RunView {
             view.failure = Some(retrying.failure.clone());
             view.earlier.push(Earlier {
                 attempt: retrying.attempt,
+                began_ms: view.began_ms,
                 took_ms: retrying.took_ms,
                 log: view.log.clone(),
                 failure: retrying.failure.clone(),

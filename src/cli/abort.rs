@@ -78,7 +78,7 @@ fn process(state: &Path, pipeline: &str) -> Result<Process, String> {
     let holder = holder(state, pipeline).unwrap_or_default();
     match Claim::of(state, pipeline) {
         Some(claim) if claim.host != host() => Err(format!("it goes on on another machine, {}: {holder}", claim.host)),
-        Some(claim) if claim.process.lives() => Ok(claim.process),
+        Some(claim) if claim.process.lives() && !claim.serves => Ok(claim.process),
         _ => Err(format!("it is no `kiln run` of this machine ({holder}): end it there")),
     }
 }

@@ -197,7 +197,7 @@ impl History {
         rows.retain(|row| row.state == JobState::Running);
         let mut runs: Vec<_> = rows.into_iter().map(target).collect();
         let claims = Claim::all(&self.state).map_err(|error| Fail::because("what goes on", &error))?;
-        for (pipeline, _) in claims {
+        for (pipeline, _) in claims.into_iter().filter(|(_, claim)| !claim.serves) {
             if runs.iter().all(|run| run.pipeline != pipeline) {
                 let name = format!("a run of {pipeline} that had not begun");
                 runs.push(Target { name, pipeline, state: JobState::Running });

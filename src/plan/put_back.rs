@@ -17,6 +17,6 @@ pub struct PutBack {
 impl fmt::Display for PutBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let then = if self.last_good { "puts its last good content back" } else { "takes away what is there" };
-        write!(f, "a run was killed while `{}` was written in place; the next `kiln run` {then} first", self.output)
+        write!(f, "a run was killed while `{}` was written in place; the next run {then} first", self.output)
     }
 }

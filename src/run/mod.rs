@@ -1,6 +1,7 @@
 //! The loop of a run: it waits for what happens, asks [`state::Run`] what to do, and carries that out. It decides nothing.
 
 mod cancel;
+mod place;
 mod publish;
 pub mod recover;
 mod retry;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -46,6 +47,8 @@ pub struct Drive<'a> {
     pub started: RunStarted,
     /// What carries steps out.
     pub engine: Arc<dyn Engine>,
+    /// The places that it shares with other runs, if it does.
+    pub places: Option<Arc<Semaphore>>,
     /// The work of each step of the run.
     pub works: Vec<Arc<dyn Work>>,
     /// Digests of files that were read when the run was planned.
@@ -103,6 +106,8 @@ pub async fn drive(drive: Drive<'_>) -> Driven {
         notices_to,
         notices,
         background,
+        asked_place: None,
+        place: None,
         pending: VecDeque::new(),
         view: RunView::default(),
         over: false,
@@ -158,6 +163,10 @@ struct Driver<'a> {
     notices: mpsc::UnboundedReceiver<Noticed>,
     /// What the engine does all the time.
     background: Option<BoxFuture<'static, ()>>,
+    /// The place that is waited for.
+    asked_place: Option<BoxFuture<'static, Option<OwnedSemaphorePermit>>>,
+    /// The place of the step that starts next.
+    place: Option<OwnedSemaphorePermit>,
     pending: VecDeque<Batch>,
     view: RunView,
     over: bool,
@@ -187,6 +196,10 @@ impl Driver<'_> {
             Some(notice) = self.notices.recv() => self.noticed(notice),
             Some(done) = self.jobs.join_next() => self.task(done),
             () = in_background(&mut self.background) => self.background = None,
+            place = in_background(&mut self.asked_place) => {
+                (self.asked_place, self.place) = (None, place);
+                self.input(Input::Place);
+            }
             Some(why) = self.trouble.recv() => self.input(Input::Broken(why)),
             () = sleep_until(timer.unwrap_or(self.begun)), if timer.is_some() => {
                 if let Some(Reverse((_, _, timer))) = self.timers.pop() {
@@ -221,6 +234,11 @@ impl Driver<'_> {
             match effect {
                 Effect::Emit(event) => events.push(self.stamp(*event)),
                 Effect::Start { step, attempt, inputs } => self.start(step, attempt, inputs),
+                Effect::AskPlace => {
+                    let places = self.drive.places.clone();
+                    self.asked_place = places.map(|places| places.acquire_owned().map(Result::ok).boxed());
+                }
+                Effect::LeavePlace => self.place = None,
                 Effect::Wake(timer, ms) => self.wake(timer, ms),
                 Effect::Flush(staged) => self.flush(staged),
                 Effect::Publish(step, staged) => {
@@ -275,7 +293,9 @@ impl Driver<'_> {
         let (to, stop) = watch::channel(self.asked);
         self.stops.insert(step, to);
         let began = Instant::now();
+        let place = self.place.take();
         self.jobs.spawn(async move {
+            let _place = place;
             let run = AssertUnwindSafe(async { work.run(attempt, updates, stop).await });
             let ended = run.catch_unwind().await.unwrap_or_else(|panic| Ended::Failed(crashed(panic.as_ref())));
             let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -415,8 +435,8 @@ fn keep_sound(
     });
 }
 
-/// Goes on with what the engine does all the time, where there is something.
-async fn in_background(background: &mut Option<BoxFuture<'static, ()>>) {
+/// Goes on with something that is waited for, where there is something.
+async fn in_background<T>(background: &mut Option<BoxFuture<'static, T>>) -> T {
     match background {
         Some(background) => background.await,
         None => std::future::pending().await,

@@ -16,6 +16,7 @@ use crate::plan::key;
 use crate::plan::reason::Action;
 use crate::plan::record::{History, Record};
 use crate::run::cancel::Cause;
+use crate::run::place::Place;
 use crate::run::publish::Linger;
 use crate::run::schedule::Ready;
 use crate::run::setup::{Effect, Input, Policy, Setup, SetupStep, Timer};
@@ -66,6 +67,7 @@ pub struct Run {
     /// Steps whose inputs have arrived and that are not looked at yet.
     pub(super) arrived: VecDeque<usize>,
     pub(super) running: usize,
+    pub(super) place: Place,
     pub(super) staged: Vec<usize>,
     pub(super) flushing: Vec<usize>,
     pub(super) publishing: usize,
@@ -107,6 +109,7 @@ impl Run {
             ready,
             arrived: VecDeque::new(),
             running: 0,
+            place: Place::Unneeded,
             staged: Vec::new(),
             flushing: Vec::new(),
             publishing: 0,
@@ -133,6 +136,7 @@ impl Run {
             Input::Begin => self.begin(),
             Input::Ended { step, ended, took_ms } => self.ended(step, ended, took_ms),
             Input::Woken(timer) => self.woken(timer),
+            Input::Place => self.place = Place::Had,
             Input::Noticed { step, notice } => self.noticed(step, notice),
             Input::Flushed(result) => self.flushed(result),
             Input::Published { step, result } => self.published(step, result),
@@ -141,6 +145,7 @@ impl Run {
         }
         self.look_at_arrived();
         self.start();
+        self.leave_place();
         self.flush();
         self.finish();
         std::mem::take(&mut self.effects)
@@ -213,7 +218,7 @@ impl Run {
     }
 
     fn start(&mut self) {
-        while !self.stopping && self.running < self.policy.jobs {
+        while !self.stopping && self.running < self.policy.jobs && self.has_place() {
             let Some(i) = self.ready.pop() else { break };
             let id = self.steps[i].id;
             let known = |node| match self.input(node) {
@@ -235,6 +240,7 @@ impl Run {
             step.failure = None;
             let (attempt, command) = (step.attempt, step.command.clone());
             self.running += 1;
+            self.take_place();
             let log = self.log(i, attempt);
             self.emit(Event::StepStarted { step: self.name(i).to_owned(), attempt, command, log });
             self.effects.push(Effect::Start { step: i, attempt, inputs });

@@ -32,7 +32,8 @@ fn elsewhere(project: &Project, job: &str) -> Result<String, ApiError> {
     if row.state.is_over() {
         return Ok(format!("job {} is {} already", row.id, row.state));
     }
-    let claim = Claim::of(&project.archive.folder, &row.pipeline).filter(|claim| claim.host == host());
+    let claim = Claim::of(&project.archive.folder, &row.pipeline);
+    let claim = claim.filter(|claim| claim.host == host() && !claim.serves);
     match claim.map(|claim| claim.process.signal(Signal::TERM)) {
         Some(Ok(true)) => Ok(format!("job {} is asked to end", row.id)),
         _ => {

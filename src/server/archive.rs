@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::base::job::JobId;
+use crate::server::logs::Lines;
 use crate::session::fail::Fail;
 use crate::store::lock::{Lock, LockError, QUEUE};
 use crate::store::read::{Reader, RunRow};
@@ -26,6 +27,8 @@ pub(crate) struct Archive {
     readers: Mutex<Vec<Reader>>,
     folded: Mutex<HashMap<JobId, Folded>>,
     more: watch::Sender<u64>,
+    /// How many lines its logs have.
+    pub(crate) lines: Lines,
     _queue: Lock,
 }
 
@@ -58,7 +61,14 @@ impl Archive {
             LockError::Io(error) => Fail::because(&folder.display().to_string(), &error),
         })?;
         let (more, _) = watch::channel(0);
-        Ok(Self { folder, readers: Mutex::default(), folded: Mutex::default(), more, _queue: queue })
+        Ok(Self {
+            folder,
+            readers: Mutex::default(),
+            folded: Mutex::default(),
+            more,
+            lines: Lines::default(),
+            _queue: queue,
+        })
     }
 
     /// Asks the history something; `none` where there is none yet.

@@ -11,6 +11,7 @@ use crate::server::jobs::Order;
 use crate::server::project::Project;
 use crate::server::{App, touch};
 use crate::session::load::Loaded;
+use crate::session::start::writes;
 use crate::session::{Request, Session};
 
 /// What someone asks for.
@@ -48,14 +49,15 @@ pub(crate) fn order(
             source,
             request: None,
             wants: Touch::default(),
+            writes: Vec::new(),
             queued,
         });
     }
     let session = Session::of(&app.site, loaded, &request)?;
-    let wants = touch::wants(&session);
+    let (wants, writes) = (touch::wants(&session), writes(&session));
     let queued = queued(app, &session.loaded, &request, session.engine.name(), by, targets);
     let source = session.loaded.source;
-    Ok(Order { number, project: Arc::clone(project), source, request: Some(request), wants, queued })
+    Ok(Order { number, project: Arc::clone(project), source, request: Some(request), wants, writes, queued })
 }
 
 /// The job as it is kept until it begins.

@@ -60,15 +60,15 @@ impl Desk {
         self.entries.push(Entry { job, project, wants, stage: Stage::Waiting(BTreeSet::new()) });
     }
 
-    /// The jobs that may look at what is to be done now. `free` says whether the pipeline of a project can be had.
-    pub(crate) fn call(&mut self, mut free: impl FnMut(usize) -> bool) -> Vec<JobId> {
+    /// The jobs that may look at what is to be done now. `free` says whether a job can have its pipeline.
+    pub(crate) fn call(&mut self, mut free: impl FnMut(&JobId) -> bool) -> Vec<JobId> {
         let mut called = Vec::new();
         for i in 0..self.entries.len() {
             if self.at_work_at_all() >= self.max_jobs {
                 break;
             }
             let waits = matches!(self.entries[i].stage, Stage::Waiting(_));
-            if waits && self.why(i).is_none() && free(self.entries[i].project) {
+            if waits && self.why(i).is_none() && free(&self.entries[i].job) {
                 self.entries[i].stage = Stage::Planning;
                 called.push(self.entries[i].job.clone());
             }
@@ -99,10 +99,10 @@ impl Desk {
         self.entries.retain(|entry| entry.job != *job);
     }
 
-    /// The project of a job that waits, and why it does as far as that is known here.
-    pub(crate) fn waits(&self, job: &JobId) -> Option<(usize, Option<Wait>)> {
+    /// Why a job waits, as far as that is known here; none if it does not.
+    pub(crate) fn waits(&self, job: &JobId) -> Option<Option<Wait>> {
         let i = self.position(job)?;
-        matches!(self.entries[i].stage, Stage::Waiting(_)).then(|| (self.entries[i].project, self.why(i)))
+        matches!(self.entries[i].stage, Stage::Waiting(_)).then(|| self.why(i))
     }
 
     /// How many jobs wait.
@@ -196,7 +196,7 @@ mod tests {
     }
 
     fn why(desk: &Desk, name: &str) -> Option<Wait> {
-        desk.waits(&job(name)).and_then(|(_, why)| why)
+        desk.waits(&job(name)).flatten()
     }
 
     #[test]
@@ -267,7 +267,7 @@ mod tests {
         let mut desk = Desk::new(9);
         desk.add(job("a"), 0, touch("", "a"));
         desk.add(job("b"), 1, touch("", "b"));
-        let called = desk.call(|project| project == 1);
+        let called = desk.call(|job| job.as_str() == "b");
         assert_eq!(called, [job("b")]);
         assert!(desk.at_work(1) && !desk.at_work(0));
         assert_eq!(why(&desk, "a"), None);

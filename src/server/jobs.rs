@@ -16,10 +16,11 @@ use crate::event::{Counts, Event, RunEnded, RunStarted, Stamped, VERSION};
 use crate::report::api::Journal;
 use crate::server::archive::Archive;
 use crate::server::desk::{Desk, Touch, Wait};
+use crate::server::held::Pipelines;
 use crate::server::project::Project;
 use crate::server::work;
 use crate::session::fail::Fail;
-use crate::session::start::{Locks, job_at, lock_of};
+use crate::session::start::job_at;
 use crate::session::{Request, Site};
 use crate::store::filter::RunFilter;
 use crate::store::read::{DIED, RunRow};
@@ -42,6 +43,8 @@ pub(crate) struct Order {
     pub(crate) request: Option<Request>,
     /// All that it might touch.
     pub(crate) wants: Touch,
+    /// The paths that it might write, relative to the root.
+    pub(crate) writes: Vec<String>,
     /// The job as it is kept until it begins.
     pub(crate) queued: RunStarted,
 }
@@ -88,8 +91,7 @@ impl Jobs {
             desk: Desk::new(max_jobs),
             orders: HashMap::new(),
             at_work: HashMap::new(),
-            locks: HashMap::new(),
-            held: HashMap::new(),
+            pipelines: Pipelines::default(),
             journals: HashMap::new(),
             permits: Arc::new(Semaphore::new(max_activities)),
             answers: Vec::new(),
@@ -160,12 +162,6 @@ struct AtWork {
     thread: JoinHandle<()>,
 }
 
-/// The lock of a pipeline, and whether what runs that died left is finished.
-struct Held {
-    locks: Arc<Locks>,
-    tidy: bool,
-}
-
 /// Who waits to hear that a job is kept.
 type Answer = oneshot::Sender<Result<JobId, Fail>>;
 
@@ -175,9 +171,7 @@ struct Clerk {
     /// The jobs that wait.
     orders: HashMap<JobId, Box<Order>>,
     at_work: HashMap<JobId, AtWork>,
-    locks: HashMap<usize, Held>,
-    /// Pipelines that other processes have, and who.
-    held: HashMap<usize, String>,
+    pipelines: Pipelines,
     journals: HashMap<PathBuf, Writer>,
     permits: Arc<Semaphore>,
     /// Jobs that are kept as soon as all that was written is on disk.
@@ -191,7 +185,7 @@ struct Clerk {
 impl Clerk {
     fn work(mut self, messages: &Receiver<Message>) {
         while self.ending.is_none() || !self.at_work.is_empty() {
-            match messages.recv_timeout(if self.held.is_empty() { Duration::MAX } else { TRY_EVERY }) {
+            match messages.recv_timeout(if self.pipelines.is_missed() { TRY_EVERY } else { Duration::MAX }) {
                 Ok(first) => std::iter::once(first).chain(messages.try_iter()).for_each(|message| self.take(message)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -215,11 +209,7 @@ impl Clerk {
                     tracing::debug!(%job, "whoever asked has gone");
                 }
             }
-            Message::Tidied(number) => {
-                if let Some(held) = self.locks.get_mut(&number) {
-                    held.tidy = true;
-                }
-            }
+            Message::Tidied(number) => self.pipelines.tidied(number),
             Message::Planned(job, steps, tell) => {
                 let may = self.desk.planned(&job, steps);
                 if tell.send(may).is_err() {
@@ -324,45 +314,29 @@ impl Clerk {
 
     /// Lets jobs begin.
     fn call(&mut self) {
-        self.held.clear();
+        self.pipelines.ask_anew();
         if self.ending.is_some() {
             return;
         }
-        let Self { desk, locks, held, orders, .. } = self;
-        let project = |number| orders.values().find(|order| order.number == number).map(|order| &order.project);
-        let called = desk.call(|number| match locks.get(&number) {
-            Some(lock) => lock.tidy,
-            None => match project(number).map(|project| lock(project)) {
-                Some(Ok(lock)) => {
-                    locks.insert(number, Held { locks: Arc::new(lock), tidy: false });
-                    true
-                }
-                Some(Err(who)) => {
-                    held.insert(number, who);
-                    false
-                }
-                None => false,
-            },
-        });
+        let Self { desk, pipelines, orders, .. } = self;
+        let called = desk.call(|job| orders.get(job).is_some_and(|order| pipelines.take(job, order)));
         for job in called {
             self.begin(job);
         }
         // A lock that nobody came to need.
-        self.locks.retain(|number, _| self.desk.at_work(*number));
+        self.pipelines.keep(|number| self.desk.at_work(number));
     }
 
     fn begin(&mut self, job: JobId) {
         let Some(order) = self.orders.remove(&job) else { return };
         let number = order.number;
-        let held = self.locks.get(&number);
-        let untidy = held.is_some_and(|held| !held.tidy);
-        let locks = held.map(|held| Arc::clone(&held.locks));
+        let (locks, untidy) = self.pipelines.locks(number).unzip();
         let (signals, received) = signals::unbounded_channel();
         let work = work::Job {
             id: job.clone(),
             order,
             site: self.site.clone(),
-            untidy,
+            untidy: untidy.unwrap_or(false),
             locks,
             permits: Arc::clone(&self.permits),
             to: self.to.clone(),
@@ -383,9 +357,8 @@ impl Clerk {
             if at_work.thread.join().is_err() {
                 tracing::error!(%job, "a job crashed: this is a bug");
             }
-            if !self.desk.at_work(at_work.number) {
-                self.locks.remove(&at_work.number);
-            }
+            self.pipelines.over(job, at_work.number);
+            self.pipelines.keep(|number| self.desk.at_work(number));
         }
     }
 
@@ -416,8 +389,8 @@ impl Clerk {
     }
 
     fn why(&self, job: &JobId) -> Option<Wait> {
-        let (number, why) = self.desk.waits(job)?;
-        let process = || self.held.get(&number).map_or(Wait::Turn, |who| Wait::Process(who.clone()));
+        let why = self.desk.waits(job)?;
+        let process = || self.pipelines.in_the_way(job).map_or(Wait::Turn, |who| Wait::Process(who.to_owned()));
         Some(why.unwrap_or_else(process))
     }
 
@@ -435,12 +408,6 @@ impl Clerk {
 
 fn aborted(why: &str) -> Event {
     Event::RunEnded(RunEnded { state: JobState::Aborted, why: Some(why.to_owned()), counts: Counts::default() })
-}
-
-/// Takes the lock of a project's pipeline, or says who has it.
-fn lock(project: &Project) -> Result<Locks, String> {
-    let loaded = project.loaded();
-    lock_of(&loaded.pipeline.name, &project.archive.folder, &loaded.root).map_err(|fail| fail.plain())
 }
 
 /// An event of a job that is not driven.

@@ -1,9 +1,11 @@
 //! The logs of a job as text: of one activity its files one behind the other, of the whole job what happened with what the
 //! steps printed below it. Read from the files in parts, no faster than the reader takes them.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::body::Bytes;
 use futures::Stream;
@@ -171,4 +173,76 @@ pub(crate) fn tail(path: &Path, lines: usize) -> Vec<String> {
     let mut last: Vec<String> = text.lines().rev().take(lines).map(str::to_owned).collect();
     last.reverse();
     last
+}
+
+/// How many lines logs have, counted no further than they have grown since they were counted last.
+#[derive(Default)]
+pub(crate) struct Lines(Mutex<HashMap<PathBuf, Counted>>);
+
+/// So many logs are remembered.
+const REMEMBERED: usize = 256;
+
+#[derive(Clone, Copy, Default)]
+struct Counted {
+    bytes: u64,
+    ends: u64,
+    /// Whether a line has begun behind the last end.
+    begun: bool,
+}
+
+impl Lines {
+    /// How many lines a log has; none where it cannot be read.
+    pub(crate) fn of(&self, path: &Path) -> u64 {
+        let known = self.all().get(path).copied().unwrap_or_default();
+        let counted = known.go_on(path).unwrap_or_default();
+        let mut all = self.all();
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        all.insert(path.to_owned(), counted);
+        counted.ends + u64::from(counted.begun)
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<PathBuf, Counted>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counted {
+    fn go_on(self, path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        // One that has become shorter is another one.
+        let mut counted = if file.metadata()?.len() < self.bytes { Self::default() } else { self };
+        file.seek(SeekFrom::Start(counted.bytes))?;
+        let mut part = vec![0; PART];
+        loop {
+            let n = file.read(&mut part)?;
+            let Some(last) = part[..n].last() else { return Ok(counted) };
+            counted.bytes += n as u64;
+            counted.ends += part[..n].iter().filter(|byte| **byte == b'\n').count() as u64;
+            counted.begun = *last != b'\n';
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_counted_as_logs_grow() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, lines) = (dir.path().join("log"), Lines::default());
+        assert_eq!(lines.of(&log), 0);
+        let mut text = String::new();
+        for (more, count) in [("one\n", 1), ("two", 2), (" and a half\n\n", 3), (&"x\n".repeat(PART), 3 + PART as u64)]
+        {
+            text += more;
+            std::fs::write(&log, &text).unwrap();
+            assert_eq!(lines.of(&log), count, "{more}");
+            assert_eq!(lines.of(&log), count, "{more}");
+        }
+        std::fs::write(&log, "another one").unwrap();
+        assert_eq!(lines.of(&log), 1);
+    }
 }

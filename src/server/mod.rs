@@ -9,6 +9,7 @@ pub(crate) mod auth;
 mod desk;
 mod dss;
 mod error;
+mod held;
 mod http;
 mod jobs;
 mod listing;
@@ -23,6 +24,7 @@ mod router;
 mod sign_in;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod touch;
 mod wording;
 mod work;

@@ -5,13 +5,10 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use tokio::sync::{Semaphore, mpsc as signals, watch};
+use tokio::sync::{Semaphore, mpsc as signals};
 
 use crate::base::job::{JobId, JobState};
-use crate::engine::api::{Attempt, Ended, Stop, Updates, Work};
-use crate::event::{Counts, Event, Failure, FailureCode, RunEnded, RunStarted, Stamped};
+use crate::event::{Counts, Event, RunEnded, RunStarted, Stamped};
 use crate::report::api::{Journal, Reporter};
 use crate::run::setup::Policy;
 use crate::server::archive::Archive;
@@ -93,9 +90,8 @@ impl Job {
             seed: seed(),
         };
         let RunStarted { by, again, .. } = self.order.queued.clone();
-        let permits = &self.permits;
-        let ready = Ready::make(&session, planned, ticket, policy, Origin { by, again })?
-            .with(|work| Arc::new(Limited { work, permits: Arc::clone(permits) }));
+        let ready = Ready::make(&session, planned, ticket, policy, Origin { by, again })?;
+        let ready = ready.sharing(Arc::clone(&self.permits));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Fail::because("no run can be driven", &error))?;
         let driven = runtime.block_on(ready.drive(&mut writer, committed, vec![self.reporter()], signals));
@@ -183,33 +179,5 @@ impl Reporter for Teller {
         }
         self.archive.grown();
         Ok(())
-    }
-}
-
-/// A step that begins when one of the server's places is free.
-struct Limited {
-    work: Arc<dyn Work>,
-    permits: Arc<Semaphore>,
-}
-
-impl Work for Limited {
-    fn describe(&self) -> String {
-        self.work.describe()
-    }
-
-    fn run(&self, attempt: Attempt, updates: Updates, mut stop: watch::Receiver<Stop>) -> BoxFuture<'static, Ended> {
-        let (work, permits) = (Arc::clone(&self.work), Arc::clone(&self.permits));
-        async move {
-            let asked = stop.clone();
-            let place = tokio::select! {
-                place = permits.acquire_owned() => place.ok(),
-                _ = stop.wait_for(|stop| *stop != Stop::Go) => None,
-            };
-            let Some(_place) = place else {
-                return Ended::Stopped(Failure::new(FailureCode::Stopped, "stopped before it began"));
-            };
-            work.run(attempt, updates, asked).await
-        }
-        .boxed()
     }
 }

@@ -36,9 +36,11 @@ impl Fail {
     pub(crate) fn plain(&self) -> String {
         match self {
             Self::Mistakes(source, problems) => {
-                let line = |problem: &Problem| match problem.labels.first() {
-                    Some(label) => format!("{}:{}: {}", source.name, source.line(label.span.start), problem.message),
-                    None => format!("{}: {}", source.name, problem.message),
+                let line = |problem: &Problem| {
+                    let line = problem.labels.first().map(|label| format!(":{}", source.line(label.span.start)));
+                    let help = problem.help.as_ref().map(|help| format!("; {help}"));
+                    let (line, help) = (line.unwrap_or_default(), help.unwrap_or_default());
+                    format!("{}{line}: {}{help}", source.name, problem.message)
                 };
                 let wrong = problems.iter().filter(|problem| !problem.warning);
                 wrong.map(line).collect::<Vec<_>>().join("\n")

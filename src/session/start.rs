@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::base::file::{FileDigest, Memory};
 use crate::base::id::{DenseMap, RecipeId};
@@ -39,27 +39,57 @@ pub(crate) type Committed = mpsc::UnboundedReceiver<Result<u64, String>>;
 
 /// The locks of a pipeline that a run holds.
 pub(crate) struct Locks {
-    state: Lock,
+    name: String,
+    state: (PathBuf, Lock),
     /// That of the root, where the state lies elsewhere.
-    root: Option<Lock>,
+    root: Option<(PathBuf, Lock)>,
 }
 
 impl Locks {
     /// Has the engine of a run hold them too, for as long as anything of the run lives.
     pub(crate) fn lend(&self, session: &Session) -> Result<(), Fail> {
-        for lock in std::iter::once(&self.state).chain(&self.root) {
+        for (_, lock) in std::iter::once(&self.state).chain(&self.root) {
             let share = lock.share().map_err(|error| Fail::because("the lock of the pipeline", &error))?;
             session.engine.hold(share);
         }
         Ok(())
     }
+
+    /// Claims what the jobs of a server write. What was claimed before holds on if this cannot be had.
+    pub(crate) fn serve(&self, paths: Vec<String>) -> Result<(), Fail> {
+        self.claim(&Claim { serves: true, ..claim_of(paths) }, Claim::renew).map_err(Busy::fail)
+    }
+
+    /// Claims paths where all can see it who might write there, and says in the state which process this is.
+    fn claim(&self, claim: &Claim, make: Make) -> Result<(), Busy> {
+        let make = |claim: &Claim, folder: &Path| make(claim, folder, &self.name).map_err(|error| taken(folder, error));
+        match &self.root {
+            None => make(claim, &self.state.0),
+            Some((root, _)) => {
+                make(claim, root)?;
+                make(&Claim { paths: Vec::new(), ..claim.clone() }, &self.state.0)
+            }
+        }
+    }
 }
+
+/// How a claim is made.
+type Make = fn(&Claim, &Path, &str) -> Result<(), ClaimError>;
 
 /// Why a run cannot begin now.
 enum Busy {
     /// Someone holds the lock of this pipeline in this folder; the text says why that is in the way.
     Held(PathBuf, String, String),
     Fail(Fail),
+}
+
+impl Busy {
+    fn fail(self) -> Fail {
+        match self {
+            Self::Held(_, _, why) => Fail::Surroundings(why),
+            Self::Fail(fail) => fail,
+        }
+    }
 }
 
 /// Takes the lock of a pipeline in its state, and in its root where the state lies elsewhere: what is built is there. Claims
@@ -86,43 +116,46 @@ pub(crate) fn lock(session: &Session, wait: bool, mut tell: impl FnMut(&str)) ->
     }
 }
 
-/// Takes the locks of the pipeline of that name. Claims nothing.
-pub(crate) fn lock_of(name: &str, state: &Path, root: &Path) -> Result<Locks, Fail> {
-    locks(name, state, root).map_err(|busy| match busy {
-        Busy::Held(_, _, why) => Fail::Surroundings(why),
-        Busy::Fail(fail) => fail,
-    })
+/// Takes the locks of the pipeline of that name, if these paths could be claimed then. Claims nothing.
+pub(crate) fn lock_of(name: &str, state: &Path, root: &Path, paths: &[String]) -> Result<Locks, Fail> {
+    let own = root.join(".kiln");
+    let claims = if is_own(&own, state) { state } else { &own };
+    Claim::free(claims, name, paths).map_err(|error| taken(claims, error).fail())?;
+    locks(name, state, root).map_err(Busy::fail)
+}
+
+fn is_own(own: &Path, state: &Path) -> bool {
+    own.canonicalize().ok() == state.canonicalize().ok()
 }
 
 fn locks(name: &str, state: &Path, root: &Path) -> Result<Locks, Busy> {
     let lock = take(state, name)?;
-    let own = root.join(".kiln");
-    if own.canonicalize().ok() == state.canonicalize().ok() {
-        return Ok(Locks { state: lock, root: None });
+    let (own, name, state) = (root.join(".kiln"), name.to_owned(), (state.to_owned(), lock));
+    if is_own(&own, &state.0) {
+        return Ok(Locks { name, state, root: None });
     }
     make_folder(&own).map_err(|error| Busy::Fail(Fail::because("nothing can be built in this root", &error)))?;
-    Ok(Locks { state: lock, root: Some(take(&own, name)?) })
+    let lock = take(&own, &name)?;
+    Ok(Locks { name, state, root: Some((own, lock)) })
+}
+
+/// What a request may write, relative to the root.
+pub(crate) fn writes(session: &Session) -> Vec<String> {
+    let wanted = session.selection.want.iter().filter(|(_, want)| **want != Want::No);
+    let outputs = wanted.flat_map(|(id, _)| &session.pipeline().recipes[id].outputs);
+    outputs.filter_map(|node| session.pipeline().nodes[*node].path.clone()).collect()
 }
 
 fn seize(session: &Session) -> Result<Locks, Busy> {
-    let name = &session.pipeline().name;
-    let locks = locks(name, &session.state, &session.loaded.root)?;
-    let wanted = session.selection.want.iter().filter(|(_, want)| **want != Want::No);
-    let outputs = wanted.flat_map(|(id, _)| &session.pipeline().recipes[id].outputs);
-    let paths = outputs.filter_map(|node| session.pipeline().nodes[*node].path.clone()).collect();
-    if locks.root.is_none() {
-        claim(&session.state, name, paths)?;
-    } else {
-        claim(&session.loaded.root.join(".kiln"), name, paths)?;
-        claim(&session.state, name, Vec::new())?;
-    }
+    let locks = locks(&session.pipeline().name, &session.state, &session.loaded.root)?;
+    locks.claim(&claim_of(writes(session)), Claim::make)?;
     Ok(locks)
 }
 
 /// Says for a run that writes nothing that it goes on. Whether no other one does in this state.
 pub(super) fn is_alone(state: &Path, name: &str) -> bool {
     let alone = || Claim::all(state).is_ok_and(|claims| claims.iter().all(|(other, _)| other == name));
-    claim(state, name, Vec::new()).is_ok() && alone()
+    claim_of(Vec::new()).make(state, name).is_ok() && alone()
 }
 
 fn take(state: &Path, name: &str) -> Result<Lock, Busy> {
@@ -137,16 +170,20 @@ fn take(state: &Path, name: &str) -> Result<Lock, Busy> {
     })
 }
 
-fn claim(state: &Path, name: &str, paths: Vec<String>) -> Result<(), Busy> {
-    let claim = Claim { process: Process::this(), host: host(), paths };
-    claim.make(state, name).map_err(|error| match error {
+fn claim_of(paths: Vec<String>) -> Claim {
+    Claim { process: Process::this(), host: host(), paths, serves: false }
+}
+
+/// Why a claim was not made.
+fn taken(state: &Path, error: ClaimError) -> Busy {
+    match error {
         ClaimError::Taken { pipeline, path } => {
             let holder = holder(state, &pipeline).unwrap_or_default();
             let why = format!("a run of `{pipeline}` writes {path} too: {holder}");
             Busy::Held(state.to_owned(), pipeline, why)
         }
         ClaimError::Io(path, error) => Busy::Fail(Fail::because(&path.display().to_string(), &error)),
-    })
+    }
 }
 
 /// Opens the store for writing.
@@ -241,6 +278,7 @@ pub(crate) struct Ready {
     engine: Arc<dyn Engine>,
     works: Vec<Arc<dyn Work>>,
     seen: Vec<FileDigest>,
+    places: Option<Arc<Semaphore>>,
 }
 
 impl Ready {
@@ -260,7 +298,7 @@ impl Ready {
         let job = ticket.job.clone();
         let setup = Setup { job, pipeline, facts, history: known.history, mode, policy, steps };
         let run = Run::new(setup, up_to_date);
-        Ok(Self { ticket, run, started, engine: Arc::clone(&session.engine), works, seen })
+        Ok(Self { ticket, run, started, engine: Arc::clone(&session.engine), works, seen, places: None })
     }
 
     /// A run in which nothing is done, for there is nothing to do.
@@ -284,7 +322,7 @@ impl Ready {
         let (facts, history) = (Facts::unseen(ticket.began, 0, 0), Box::new(MemoryHistory::default()));
         let setup = Setup { job, pipeline, facts, history, mode, policy, steps: Vec::new() };
         let run = Run::new(setup, started.up_to_date);
-        Self { ticket, run, started, engine: Arc::new(engine), works: Vec::new(), seen: Vec::new() }
+        Self { ticket, run, started, engine: Arc::new(engine), works: Vec::new(), seen: Vec::new(), places: None }
     }
 
     /// What it begins with.
@@ -292,10 +330,9 @@ impl Ready {
         &self.started
     }
 
-    /// With its work wrapped up in other work.
-    pub(crate) fn with(mut self, wrap: impl Fn(Arc<dyn Work>) -> Arc<dyn Work>) -> Self {
-        self.works = self.works.into_iter().map(wrap).collect();
-        self
+    /// With its steps in places that it shares with other runs.
+    pub(crate) fn sharing(self, places: Arc<Semaphore>) -> Self {
+        Self { run: self.run.sharing_places(), places: Some(places), ..self }
     }
 
     /// Carries the run out, to its end.
@@ -306,7 +343,7 @@ impl Ready {
         reporters: Vec<Box<dyn Reporter>>,
         signals: mpsc::UnboundedReceiver<&'static str>,
     ) -> Driven {
-        let Self { ticket: Ticket { job, began, events }, run, started, engine, works, seen } = self;
+        let Self { ticket: Ticket { job, began, events }, run, started, engine, works, seen, places } = self;
         let journal = writer;
         drive(Drive {
             run,
@@ -315,6 +352,7 @@ impl Ready {
             events,
             started,
             engine,
+            places,
             works,
             seen,
             journal,

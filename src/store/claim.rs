@@ -20,6 +20,9 @@ pub struct Claim {
     pub host: String,
     /// What it writes, relative to the root.
     pub paths: Vec<String>,
+    /// Whether the process is a server, that must not end with a run.
+    #[serde(default)]
+    pub serves: bool,
 }
 
 /// Why nothing was claimed.
@@ -49,18 +52,40 @@ impl Claim {
     /// # Errors
     /// Who writes there already, or why that cannot be told.
     pub fn make(&self, state: &Path, pipeline: &str) -> Result<(), ClaimError> {
-        let own = path(state, pipeline);
-        let failed = |error| ClaimError::Io(own.clone(), error);
-        let gate = File::options().write(true).create(true).truncate(false).open(state.join("locks").join(GATE));
-        let gate = gate.map_err(failed)?;
-        gate.lock().map_err(failed)?;
+        let _gate = gate(state, pipeline)?;
         // What a run before this one claimed is over.
-        forget(&own).map_err(failed)?;
+        let own = path(state, pipeline);
+        forget(&own).map_err(|error| ClaimError::Io(own, error))?;
+        self.put(state, pipeline)
+    }
+
+    /// The same for who has claimed something already, which holds on if this cannot be had.
+    ///
+    /// # Errors
+    /// Who writes there already, or why that cannot be told.
+    pub fn renew(&self, state: &Path, pipeline: &str) -> Result<(), ClaimError> {
+        let _gate = gate(state, pipeline)?;
+        self.put(state, pipeline)
+    }
+
+    /// Whether the paths could be claimed now.
+    ///
+    /// # Errors
+    /// Who writes there already, or why that cannot be told.
+    pub fn free(state: &Path, pipeline: &str, paths: &[String]) -> Result<(), ClaimError> {
+        let failed = |error| ClaimError::Io(path(state, pipeline), error);
         for (other, claim) in Self::all(state).map_err(failed)?.into_iter().filter(|(other, _)| other != pipeline) {
-            if let Some(path) = self.paths.iter().find(|path| claim.paths.iter().any(|theirs| overlap(path, theirs))) {
+            if let Some(path) = paths.iter().find(|path| claim.paths.iter().any(|theirs| overlap(path, theirs))) {
                 return Err(ClaimError::Taken { pipeline: other, path: path.clone() });
             }
         }
+        Ok(())
+    }
+
+    fn put(&self, state: &Path, pipeline: &str) -> Result<(), ClaimError> {
+        Self::free(state, pipeline, &self.paths)?;
+        let own = path(state, pipeline);
+        let failed = |error| ClaimError::Io(own.clone(), error);
         let text = serde_json::to_string(self).map_err(io::Error::other).map_err(failed)?;
         fs::write(&own, text).map_err(failed)
     }
@@ -94,6 +119,15 @@ impl Claim {
     }
 }
 
+fn gate(state: &Path, pipeline: &str) -> Result<File, ClaimError> {
+    let open = || {
+        let gate = File::options().write(true).create(true).truncate(false).open(state.join("locks").join(GATE))?;
+        gate.lock()?;
+        Ok(gate)
+    };
+    open().map_err(|error| ClaimError::Io(path(state, pipeline), error))
+}
+
 fn forget(own: &Path) -> io::Result<()> {
     match fs::remove_file(own) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -114,7 +148,7 @@ mod tests {
 
     fn claim(paths: &[&str]) -> Claim {
         let paths = paths.iter().map(|path| (*path).to_owned()).collect();
-        Claim { process: Process::this(), host: "here".to_owned(), paths }
+        Claim { process: Process::this(), host: "here".to_owned(), paths, serves: false }
     }
 
     #[test]
@@ -134,6 +168,11 @@ mod tests {
             }
         }
         claim(&["build/y", "build/xx", "build/charts2"]).make(state, "b").unwrap();
+        // Who wants more and cannot have it keeps what it has.
+        claim(&["build/y", "build"]).renew(state, "b").unwrap_err();
+        assert_eq!(Claim::of(state, "b").unwrap().paths, ["build/y", "build/xx", "build/charts2"]);
+        claim(&["build/y", "z"]).renew(state, "b").unwrap();
+        assert_eq!(Claim::of(state, "b").unwrap().paths, ["build/y", "z"]);
         drop(first);
         assert_eq!(Claim::of(state, "a"), None);
         claim(&["build/x"]).make(state, "b").unwrap();

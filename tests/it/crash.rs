@@ -169,8 +169,7 @@ fn a_plan_sees_what_the_next_run_puts_back() {
     let plan = project.expect(1, &["plan", "--check"]);
     assert!(plan.out.contains("1 up to date"), "{}", plan.out);
     assert!(!plan.out.contains("goes on"), "{}", plan.out);
-    let says =
-        "a run was killed while `a` was written in place; the next `kiln run` puts its last good content back first";
+    let says = "a run was killed while `a` was written in place; the next run puts its last good content back first";
     assert!(plan.out.contains(says), "{}", plan.out);
     assert!(project.expect(0, &["why", "a"]).out.contains(says));
     let json: Value = serde_json::from_str(&project.expect(0, &["plan", "--format", "json"]).out).unwrap();
@@ -226,7 +225,7 @@ fn what_was_begun_in_place_for_the_first_time_is_taken_away() {
     std::fs::remove_file(project.path("block/a")).unwrap();
     assert_eq!(project.read("build/a"), "ha\n");
     let plan = project.expect(0, &["plan"]);
-    assert!(plan.out.contains("the next `kiln run` takes away what is there first"), "{}", plan.out);
+    assert!(plan.out.contains("the next run takes away what is there first"), "{}", plan.out);
     assert_eq!(go_on(&project, &["other"]), ["other"]);
     assert!(!project.exists("build/a"));
     assert_eq!(go_on(&project, &[]), ["a"]);

@@ -87,6 +87,8 @@ fn ends(pipeline: Pipeline, schedule: Schedule, fails: Option<usize>) -> (usize,
                 }
                 Effect::Wake(..)
                 | Effect::Flush(_)
+                | Effect::AskPlace
+                | Effect::LeavePlace
                 | Effect::Publish(..)
                 | Effect::StopStep(..)
                 | Effect::Stop(_)

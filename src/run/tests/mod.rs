@@ -2,6 +2,7 @@
 
 mod large;
 mod pairs;
+mod places;
 mod properties;
 mod retries;
 mod sound;
@@ -61,6 +62,8 @@ struct Case {
     full: Option<u64>,
     /// The event that cannot be shown.
     unseen: Option<u64>,
+    /// The places that it shares with others.
+    places: Option<Arc<Semaphore>>,
 }
 
 struct Ran {
@@ -121,6 +124,7 @@ fn case(steps: &[&str], jobs: usize, schedule: Schedule) -> Case {
         broken: None,
         full: None,
         unseen: None,
+        places: None,
     }
 }
 
@@ -179,11 +183,7 @@ impl Case {
         let basis = Basis { pipeline: &self.pipeline, facts: &facts, history: &self.history, mode: BuildMode::Smart };
         let plan = Plan::make(&basis, &graph, &selection, &HashMap::new()).unwrap();
         let ways = remaining(&plan, &graph);
-        let step = |step: &crate::plan::Step| {
-            let (id, stage, action) = (step.id, step.stage, step.action);
-            SetupStep { id, stage, action, command: String::new(), remaining_ms: ways[id] }
-        };
-        let steps: Vec<_> = plan.active().map(step).collect();
+        let steps: Vec<_> = plan.active().map(|step| setup(step, ways[step.id])).collect();
         let started = started(&self.pipeline, &plan, &self.policy);
         let works = steps.iter().map(|step| engine.prepare(step.id).unwrap()).collect();
         let planned = planned(&self.pipeline, &graph, &steps);
@@ -198,12 +198,13 @@ impl Case {
             steps,
         };
         let (told, committed) = mpsc::unbounded_channel();
-        let mut journal = Memory { told, batches: 0, broken: self.broken, full: None, events: Vec::new() };
-        journal.full = self.full.map(|ms| Instant::now() + Duration::from_millis(ms));
+        let full = self.full.map(|ms| Instant::now() + Duration::from_millis(ms));
+        let mut journal = Memory { told, batches: 0, broken: self.broken, full, events: Vec::new() };
         let blind = self.unseen.map(|seq| Box::new(Blind(seq)) as Box<dyn Reporter>);
         let (signal, signals) = mpsc::unbounded_channel();
         let drive = drive(Drive {
-            run: Run::new(setup, started.up_to_date),
+            run: run(setup, started.up_to_date, self.places.is_some()),
+            places: self.places,
             job,
             events: 0,
             began: jiff::Timestamp::UNIX_EPOCH,
@@ -225,6 +226,16 @@ impl Case {
         };
         Ran { driven, events: journal.events, published: engine.published(), log: engine.log(), steps: planned }
     }
+}
+
+fn setup(step: &crate::plan::Step, remaining_ms: u64) -> SetupStep {
+    let (id, stage, action) = (step.id, step.stage, step.action);
+    SetupStep { id, stage, action, command: String::new(), remaining_ms }
+}
+
+fn run(setup: Setup, up_to_date: u64, shares: bool) -> Run {
+    let run = Run::new(setup, up_to_date);
+    if shares { run.sharing_places() } else { run }
 }
 
 /// Sends the signals, each at its time.

@@ -13,6 +13,7 @@ use crate::server::error::ApiError;
 use crate::server::project::{Names, Project};
 use crate::server::reply::{Reply, json};
 use crate::server::route::Call;
+use crate::session::fail::Fail;
 use crate::session::load::Loaded;
 use crate::session::start::lock_of;
 
@@ -156,8 +157,10 @@ pub(crate) async fn clear(call: Call) -> Reply {
     };
     call.note("clear", &JobId::from_text(""), &name);
     blocking(move || {
-        let lock = lock_of(&loaded.pipeline.name, &project.archive.folder, &loaded.root);
-        let _lock = lock.map_err(|fail| ApiError::conflict(fail.plain()))?;
+        let busy = |fail: Fail| ApiError::conflict(fail.plain());
+        let writes = vec![path.clone()];
+        let lock = lock_of(&loaded.pipeline.name, &project.archive.folder, &loaded.root, &writes).map_err(busy)?;
+        lock.serve(writes).map_err(busy)?;
         remove(&loaded.root.join(path)).map_err(|error| ApiError::broken(format!("{name}: {error}")))?;
         json(&json!({ "msg": format!("dataset {name} is cleared") }))
     })

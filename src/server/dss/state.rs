@@ -10,6 +10,7 @@ use crate::server::archive::Standing;
 use crate::server::desk::Wait;
 use crate::server::logs;
 use crate::server::project::{Names, Project, kind};
+use crate::server::timeline::{Did, spans};
 use crate::server::wording::waits;
 use crate::session::load::Loaded;
 use crate::store::read::RunRow;
@@ -140,7 +141,7 @@ pub(crate) fn status(standing: &Standing, project: &Project, loaded: &Loaded, wa
     let shown: Vec<&StepView> = view.steps.iter().filter(|step| step.state != StepState::Current).collect();
     let activities: Map<String, Value> =
         shown.iter().map(|step| (activity_id(step, pipeline), activity(step, view, pipeline))).collect();
-    let times: Vec<Value> = shown.iter().map(|step| summary(step, pipeline)).collect();
+    let times: Vec<Value> = shown.iter().map(|step| summary(step, view, loaded)).collect();
     let resolve = if row.begun { row.start.as_millisecond() - row.asked.as_millisecond() } else { 0 };
     let mut status = json!({
         "def": def,
@@ -223,16 +224,21 @@ fn activity(step: &StepView, view: &RunView, pipeline: &Pipeline) -> Value {
     activity
 }
 
-fn summary(step: &StepView, pipeline: &Pipeline) -> Value {
+fn summary(step: &StepView, view: &RunView, loaded: &Loaded) -> Value {
+    let spans = spans(loaded, view, step, view.elapsed_ms);
+    let sum = |waited: bool| -> u64 {
+        spans.iter().filter(|span| (span.did == Did::Waited) == waited).map(|span| span.to - span.from).sum()
+    };
+    let (waiting, running) = (sum(true), sum(false));
     json!({
-        "activityId": activity_id(step, pipeline),
+        "activityId": activity_id(step, &loaded.pipeline),
         "state": state(step.state),
         "activityType": "RECIPE",
         "engineType": "LOCAL",
-        "totalTime": step.took_ms,
+        "totalTime": waiting + running,
         "preparingTime": 0,
-        "waitingTime": step.began_ms,
-        "runningTime": step.took_ms,
+        "waitingTime": waiting,
+        "runningTime": running,
     })
 }
 
@@ -313,7 +319,9 @@ fn tail(project: &Project, steps: &[&StepView], wait: Option<String>) -> Value {
     let failed = steps.iter().find(|step| step.state == StepState::Failed);
     let last = || steps.iter().filter(|step| step.attempt > 0).max_by_key(|step| step.began_ms);
     let file = failed.or_else(last).map(|step| project.archive.folder.join(&step.log));
-    let mut lines = file.map(|file| logs::tail(&file, TAIL)).unwrap_or_default();
+    let mut lines = file.as_ref().map(|file| logs::tail(file, TAIL)).unwrap_or_default();
+    let all = file.map_or(0, |file| project.archive.lines.of(&file));
+    let total = all.max(lines.len() as u64) + u64::from(wait.is_some());
     lines.extend(wait);
-    json!({ "totalLines": lines.len(), "lines": lines })
+    json!({ "totalLines": total, "lines": lines })
 }

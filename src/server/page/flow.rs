@@ -12,6 +12,7 @@ use crate::base::text::{count, millis};
 use crate::draw::collapse::Collapse;
 use crate::pipeline::types::Pipeline;
 use crate::plan::estimate::estimate;
+use crate::plan::put_back::PutBack;
 use crate::plan::reason::{Action, sentences};
 use crate::plan::{Plan, Step};
 use crate::server::auth::{Right, Who};
@@ -44,7 +45,7 @@ struct Picked {
 
 /// A plan, or why there is none.
 enum Found {
-    Plan { plan: Plan, expected: Option<(u64, u64)> },
+    Plan { plan: Plan, expected: Option<(u64, u64)>, put_back: Vec<PutBack> },
     None(String),
 }
 
@@ -82,7 +83,8 @@ fn find(app: &App, project: &Project, who: &Who, picked: &Picked) -> (Arc<Loaded
         let planned = session.plan(who.may(Right::Run, &project.key()))?;
         let span = estimate(&planned.plan, &session.loaded.graph, session.schedule, session.jobs);
         let expected = (span.unknown == 0 && span.most_ms > 0).then_some((span.least_ms, span.most_ms));
-        Ok(Found::Plan { plan: planned.plan, expected })
+        let put_back = session.put_back(&planned.known);
+        Ok(Found::Plan { plan: planned.plan, expected, put_back })
     };
     let found = plan().unwrap_or_else(|error| Found::None(error.message().to_owned()));
     // Read after the plan: what the file says now is what it was made from.
@@ -140,7 +142,10 @@ impl Page<'_> {
         html! {
             section class="card choice" aria-labelledby="plan-head" {
                 header { h2 #plan-head { "Plan" } (self.outcome()) }
-                @if let Found::None(why) = self.found { p class="wrong pre" role="alert" { (why) } }
+                @match self.found {
+                    Found::None(why) => p class="wrong pre" role="alert" { (why) },
+                    Found::Plan { put_back, .. } => @for put_back in put_back { p class="warn" { (put_back) } },
+                }
                 div class="filters" {
                     label class="grow" { span { "Targets" }
                         input #targets type="text" name="target" value=(other.join(" ")) placeholder="everything; or NAME, +NAME, NAME+, tag:TAG" autocomplete="off" spellcheck="false" aria-describedby="targets-help";
@@ -161,7 +166,7 @@ impl Page<'_> {
     }
 
     fn outcome(&self) -> Markup {
-        let Found::Plan { plan, expected } = self.found else { return html! {} };
+        let Found::Plan { plan, expected, .. } = self.found else { return html! {} };
         html! {
             p #outcome {
                 (plan.counts().to_string())

@@ -244,9 +244,11 @@ impl<'a> Page<'a> {
     }
 
     fn legend(&self) -> Markup {
+        let tried = self.view.steps.iter().any(|step| !step.earlier.is_empty());
         html! {
             p class="legend quiet" aria-hidden="true" {
                 span class="key wait" {} "ready, waiting" span class="key run" {} "running"
+                @if tried { span class="key tried" {} "an attempt before" }
             }
         }
     }

@@ -106,6 +106,19 @@ const signedOut = async () => {
 
 // ---- Pieces of the page
 
+// What is as it was stays the element that it was: a button that is pressed just now is not taken away.
+const renew = (old, fresh) => {
+  if (old.isEqualNode(fresh)) return;
+  const all = (item) => item.children.length && item.children.length === item.childNodes.length;
+  if (!all(old) || !all(fresh) || old.nodeName !== fresh.nodeName || old.children.length !== fresh.children.length) {
+    old.replaceWith(fresh);
+    return;
+  }
+  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  const [before, now] = [[...old.children], [...fresh.children]];
+  before.forEach((child, i) => renew(child, now[i]));
+};
 const swap = (pieces) => {
   const focused = document.activeElement?.id;
   for (const piece of pieces) {
@@ -113,7 +126,8 @@ const swap = (pieces) => {
     const old = fresh && by(fresh.id);
     if (!old) continue;
     localise(fresh);
-    old.replaceWith(fresh);
+    // The window on a log begins anew.
+    fresh.id === "log" ? old.replaceWith(fresh) : renew(old, fresh);
   }
   if (focused && document.activeElement?.id !== focused) by(focused)?.focus({ preventScroll: true });
 };
@@ -157,7 +171,7 @@ const tick = () => {
   const summary = by("summary");
   const axis = by("axis");
   if (!summary?.dataset.now) return;
-  if (clock?.of !== summary) clock = { of: summary, at: performance.now() - Number(summary.dataset.now) };
+  if (clock?.of !== summary.dataset.now) clock = { of: summary.dataset.now, at: performance.now() - Number(summary.dataset.now) };
   const now = performance.now() - clock.at;
   const scale = stretch(axis, now);
   for (const item of document.querySelectorAll("[data-since]")) {

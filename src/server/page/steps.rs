@@ -1,12 +1,11 @@
-//! The steps of a job as rows, each with a bar in time: how long it waited although it could have run, and how long it ran.
+//! The steps of a job as rows, each with a bar in time: how long it waited although it could have run, and how long each attempt ran.
 
 use maud::{Markup, html};
 
 use crate::base::text::millis;
-use crate::graph::Graph;
-use crate::pipeline::types::Pipeline;
 use crate::plan::reason::sentences;
 use crate::server::page::words;
+use crate::server::timeline::{Did, Span, spans};
 use crate::session::load::Loaded;
 use crate::view::{RunView, StepState, StepView};
 
@@ -106,61 +105,25 @@ impl Rows<'_> {
 
     fn bar(&self, step: &StepView) -> Markup {
         let scale = self.scale();
-        let ready = ready(&self.loaded.pipeline, &self.loaded.graph, self.view, step);
-        let Some((from, to)) = span(step, self.now_ms) else {
-            // It waits for its turn although all that it needs is there.
-            let waits = if step.state == StepState::Waiting { ready } else { None };
-            return html! {
-                svg class="bar" viewBox={ "0 0 " (scale) " 12" } preserveAspectRatio="none" aria-hidden="true" {
-                    @if let Some(ready) = waits.filter(|_| self.view.end.is_none()) {
-                        rect class="wait" data-since=(ready) x=(ready) y="4" width=(self.now_ms.saturating_sub(ready)) height="4" {}
-                    }
-                }
-            };
-        };
-        let wide = (to - from).max(scale / 150).max(1);
-        let live = words::goes_on(step.state).then_some(from);
+        let spans = spans(self.loaded, self.view, step, self.now_ms);
         html! {
             svg class="bar" viewBox={ "0 0 " (scale) " 12" } preserveAspectRatio="none" aria-hidden="true" {
-                @if let Some(ready) = ready.filter(|ready| *ready < from) {
-                    rect class="wait" x=(ready) y="4" width=(from - ready) height="4" {}
-                }
-                rect class="run" data-since=[live] x=(from) y="1" width=(wide) height="10" {}
+                @for span in spans { (part(&span, scale)) }
             }
         }
     }
 }
 
-/// When a step began and when it ended, or now; none where it did not begin.
-fn span(step: &StepView, now_ms: u64) -> Option<(u64, u64)> {
-    match step.state {
-        StepState::Waiting | StepState::Skipped | StepState::Current => None,
-        StepState::Running | StepState::Publishing => Some((step.began_ms, now_ms.max(step.began_ms))),
-        StepState::Retrying | StepState::Built | StepState::Same | StepState::Failed | StepState::Stopped => {
-            (step.attempt > 0).then(|| (step.began_ms, step.began_ms.saturating_add(step.took_ms)))
-        }
-    }
-}
-
-/// When all that a step is made from was there; none while it is not.
-fn ready(pipeline: &Pipeline, graph: &Graph, view: &RunView, step: &StepView) -> Option<u64> {
-    let id = pipeline.recipe(&step.plan.id)?;
-    let mut ready = 0;
-    for above in &graph.needs[id] {
-        let Some(above) = view.step(&pipeline.recipes[*above].name) else { continue };
-        match above.state {
-            StepState::Built | StepState::Same => ready = ready.max(above.began_ms.saturating_add(above.took_ms)),
-            StepState::Current => {}
-            StepState::Waiting
-            | StepState::Running
-            | StepState::Retrying
-            | StepState::Publishing
-            | StepState::Failed
-            | StepState::Stopped
-            | StepState::Skipped => return None,
-        }
-    }
-    Some(ready)
+/// A part of a bar. What waits is thin; what ran is seen however short it was.
+fn part(span: &Span, scale: u64) -> Markup {
+    let (class, y, height) = match span.did {
+        Did::Waited => ("wait", 4, 4),
+        Did::Tried => ("tried", 1, 10),
+        Did::Ran => ("run", 1, 10),
+    };
+    let least = if span.did == Did::Waited { 0 } else { (scale / 150).max(1) };
+    let since = span.open.then_some(span.from);
+    html! { rect class=(class) data-since=[since] x=(span.from) y=(y) width=((span.to - span.from).max(least)) height=(height) {} }
 }
 
 /// A round number not below so many milliseconds: 1, 2, 4, 6 or 8 times a power of ten, or of minutes and hours.

@@ -20,6 +20,7 @@ use crate::server::page::job::{Sight, fragments};
 use crate::server::reply::{Reply, stream};
 use crate::server::route::Call;
 use crate::server::{App, blocking, live};
+use crate::view::{RunView, StepState, StepView};
 
 /// How often the list of jobs is looked at for a page that shows it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -112,11 +113,42 @@ impl News {
         let mut steps: BTreeSet<&str> = events.iter().filter_map(step_of).collect();
         if standing.row.state.is_over() {
             // Those that a run left behind that died.
-            steps.extend(standing.view.steps.iter().map(|step| step.plan.id.as_str()));
+            steps.extend(standing.view.steps.iter().map(id));
+        }
+        let above: Vec<&str> = events.iter().filter_map(there).collect();
+        if !above.is_empty() {
+            steps.extend(standing.view.steps.iter().filter(|step| waits_for(&standing.view, step, &above)).map(id));
         }
         let data = fragments(project, standing, &self.sight, self.figure.as_ref(), &steps);
         Ok(live::message(&self.next.to_string(), "news", &data.to_string()))
     }
+}
+
+fn id(step: &StepView) -> &str {
+    &step.plan.id
+}
+
+/// The step whose outputs are there since an event.
+fn there(event: &Stamped) -> Option<&str> {
+    match &event.event {
+        Event::StepEnded(_) | Event::StepCurrent { .. } => step_of(event),
+        Event::RunQueued(_)
+        | Event::RunStarted(_)
+        | Event::StepStarted { .. }
+        | Event::StepRetrying(_)
+        | Event::StepSubmitting { .. }
+        | Event::StepAccepted { .. }
+        | Event::StepPublishing { .. }
+        | Event::StepSkipped { .. }
+        | Event::RunStopping { .. }
+        | Event::RunEnded(_) => None,
+    }
+}
+
+/// Whether a step waits, and is made from what one of these makes: it may be its turn now.
+fn waits_for(view: &RunView, step: &StepView, above: &[&str]) -> bool {
+    let place = |place: &u32| view.steps.get(*place as usize).map(id);
+    step.state == StepState::Waiting && step.plan.after.iter().filter_map(place).any(|id| above.contains(&id))
 }
 
 /// The step that an event is about.

@@ -117,7 +117,7 @@ impl Kept {
         let Question { state, root, .. } = &self.question;
         let head = &self.memo.head;
         let pipeline = &head.started.pipeline;
-        let locks = lock_of(pipeline, state, root).ok()?;
+        let locks = lock_of(pipeline, state, root, &[]).ok()?;
         let reader = Reader::open(state).ok()??;
         let holds = is_alone(state, pipeline)
             && reader.mark(pipeline).ok()?.as_ref() == Some(&head.mark)

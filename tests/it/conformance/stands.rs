@@ -362,6 +362,7 @@ async fn scripted(steps: &[Step], jobs: usize, options: &[&str]) -> Ran {
     let heard = Arc::default();
     let (signal, signals) = mpsc::unbounded_channel();
     let driving = drive(Drive {
+        places: None,
         run,
         job,
         events: 0,

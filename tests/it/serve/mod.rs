@@ -4,6 +4,7 @@ pub(crate) mod ask;
 mod dss;
 mod hostile;
 mod life;
+mod overlap;
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};

@@ -1,0 +1,108 @@
+//! The pipelines that the server has while jobs of theirs are at work: their locks, and what these jobs may write, which no
+//! other process writes then. Does not know which jobs may begin.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::base::job::JobId;
+use crate::server::jobs::Order;
+use crate::session::fail::Fail;
+use crate::session::start::{Locks, lock_of};
+
+/// The pipelines that the server has, by the numbers of their projects.
+#[derive(Default)]
+pub(crate) struct Pipelines {
+    held: HashMap<usize, Held>,
+    /// Jobs that cannot have theirs, and who is in the way.
+    away: HashMap<JobId, String>,
+}
+
+struct Held {
+    locks: Arc<Locks>,
+    /// Whether what runs that died left is finished.
+    tidy: bool,
+    /// What the jobs at work may write.
+    writes: HashMap<JobId, Vec<String>>,
+}
+
+impl Held {
+    /// Claims what the jobs at work may write, and this besides.
+    fn claim(&self, more: &[String]) -> Result<(), Fail> {
+        let mut all: Vec<_> = self.writes.values().flatten().chain(more).cloned().collect();
+        all.sort_unstable();
+        all.dedup();
+        self.locks.serve(all)
+    }
+}
+
+impl Pipelines {
+    /// Takes the pipeline of a job, and claims what it may write. Whether it could have that.
+    pub(crate) fn take(&mut self, job: &JobId, order: &Order) -> bool {
+        match self.try_take(job, order) {
+            Ok(tidy) => tidy,
+            Err(fail) => {
+                self.away.insert(job.clone(), fail.plain());
+                false
+            }
+        }
+    }
+
+    fn try_take(&mut self, job: &JobId, order: &Order) -> Result<bool, Fail> {
+        let is_there = self.held.contains_key(&order.number);
+        if !is_there {
+            let (loaded, folder) = (order.project.loaded(), &order.project.archive.folder);
+            let locks = Arc::new(lock_of(&loaded.pipeline.name, folder, &loaded.root, &order.writes)?);
+            self.held.insert(order.number, Held { locks, tidy: false, writes: HashMap::new() });
+        }
+        let Some(held) = self.held.get_mut(&order.number) else { return Ok(false) };
+        // The first job tidies up; until then the others wait.
+        if is_there && !held.tidy {
+            return Ok(false);
+        }
+        held.claim(&order.writes)?;
+        held.writes.insert(job.clone(), order.writes.clone());
+        Ok(true)
+    }
+
+    /// The locks of a job's pipeline, and whether it has to finish what runs that died left.
+    pub(crate) fn locks(&self, number: usize) -> Option<(Arc<Locks>, bool)> {
+        self.held.get(&number).map(|held| (Arc::clone(&held.locks), !held.tidy))
+    }
+
+    /// What runs that died left in a project is finished.
+    pub(crate) fn tidied(&mut self, number: usize) {
+        if let Some(held) = self.held.get_mut(&number) {
+            held.tidy = true;
+        }
+    }
+
+    /// A job is at work no more: what only it wrote others may write now.
+    pub(crate) fn over(&mut self, job: &JobId, number: usize) {
+        if let Some(held) = self.held.get_mut(&number)
+            && held.writes.remove(job).is_some()
+            && let Err(fail) = held.claim(&[])
+        {
+            tracing::warn!(%job, "what it wrote stays claimed while its pipeline is at work: {}", fail.plain());
+        }
+    }
+
+    /// Lets go of those that are not needed.
+    pub(crate) fn keep(&mut self, needed: impl Fn(usize) -> bool) {
+        self.held.retain(|number, _| needed(*number));
+    }
+
+    /// Forgets who was in the way: it is asked anew.
+    pub(crate) fn ask_anew(&mut self) {
+        self.away.clear();
+    }
+
+    /// Whether some job cannot have its pipeline.
+    pub(crate) fn is_missed(&self) -> bool {
+        !self.away.is_empty()
+    }
+
+    /// Who is in the way of a job.
+    pub(crate) fn in_the_way(&self, job: &JobId) -> Option<&str> {
+        self.away.get(job).map(String::as_str)
+    }
+}

@@ -1,0 +1,172 @@
+//! What one process writes no other one writes at the same time, whether a server's jobs or `kiln run`.
+
+use super::ask::{go, up};
+use super::{Server, orders};
+use crate::support::Project;
+
+/// Another pipeline over the same root: it writes what [`super::ORDERS`] writes too, and something of its own.
+fn with_other() -> Project {
+    let project = orders();
+    let other = r#"[pipeline]
+format = 1
+name = "other"
+[dataset.gated]
+path = "build/gated.txt"
+run = "echo up >held.up; cat held.go >{{ output }}"
+[dataset.charts]
+path = "build/charts/x.csv"
+run = "echo x >{{ output }}"
+[dataset.orders]
+path = "build/orders.csv"
+run = "echo other >{{ output }}"
+[dataset.own]
+path = "build/own.txt"
+run = "echo own >{{ output }}"
+"#;
+    project.write("other.toml", other);
+    project
+}
+
+/// Builds the folder `charts`.
+fn charts(server: &Server) -> String {
+    let output = "{\"type\": \"MANAGED_FOLDER\", \"id\": \"O2ue6CX3\"}";
+    let body = format!("{{\"type\": \"RECURSIVE_BUILD\", \"outputs\": [{output}]}}");
+    server.post("/public/api/projects/ORDERS/jobs/", &body).json()["id"].as_str().unwrap().to_owned()
+}
+
+fn waits_for(server: &Server, job: &str) -> String {
+    let status = server.get(&format!("/public/api/projects/ORDERS/jobs/{job}/")).json();
+    assert_eq!(status["baseStatus"]["state"], "NOT_STARTED");
+    status["waitingFor"]["message"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn kiln_run_does_not_write_what_a_job_writes() {
+    let project = with_other();
+    let server = Server::start(&project, &[]);
+    let job = server.build("gated");
+    up(&project.path("gated.up"));
+    let said = project.expect(3, &["run", "-f", "other.toml", "gated"]).err;
+    let holder = format!("a run of `orders` writes build/gated.txt too: process {}", server.pid());
+    assert!(said.contains(&holder), "{said}");
+    // What the job does not write is free, also when another job of the pipeline has written it.
+    project.expect(0, &["run", "-f", "other.toml", "own"]);
+    assert_eq!(server.wait(&charts(&server)), "DONE");
+    project.expect(0, &["run", "-f", "other.toml", "orders"]);
+    // Neither the one who asks that from the command line, nor who asks for all of that, ends the server.
+    let said = project.expect(3, &["jobs", "abort", &job]).err;
+    assert!(said.contains("it is no `kiln run` of this machine"), "{said}");
+    let mut waits = project.start(&["run", "--wait", "-f", "other.toml", "gated"]);
+    go(&project.path("gated.go"));
+    assert_eq!(server.wait(&job), "DONE");
+    up(&project.path("held.up"));
+    assert_eq!(project.read("build/gated.txt"), "go\n");
+    go(&project.path("held.go"));
+    assert!(waits.wait().unwrap().success());
+    assert_eq!(server.get("/healthz").status, 200);
+}
+
+#[test]
+fn a_job_does_not_write_what_kiln_run_writes() {
+    let project = with_other();
+    let server = Server::start(&project, &[]);
+    let mut run = project.start(&["run", "-f", "other.toml", "gated", "charts"]);
+    up(&project.path("held.up"));
+    let job = server.build("gated");
+    let message = waits_for(&server, &job);
+    let holder = format!("a run of `other` writes build/gated.txt too: process {}", run.id());
+    assert!(message.contains(&holder), "{message}");
+    // Who wants nothing of that is not held up, and holds up nobody.
+    assert_eq!(server.wait(&server.build("report")), "DONE");
+    project.expect(0, &["run", "orders"]);
+    // A folder around what another one writes is the same place.
+    let around = charts(&server);
+    let message = waits_for(&server, &around);
+    assert!(message.contains("a run of `other` writes build/charts too"), "{message}");
+    go(&project.path("held.go"));
+    assert!(run.wait().unwrap().success());
+    up(&project.path("gated.up"));
+    go(&project.path("gated.go"));
+    assert_eq!((server.wait(&job), server.wait(&around)), ("DONE".to_owned(), "DONE".to_owned()));
+}
+
+#[test]
+fn projects_of_one_server_do_not_write_to_one_place() {
+    let project = with_other();
+    let server = Server::start(&project, &["-f", "pipeline.toml", "-f", "other.toml"]);
+    let job = server.build("gated");
+    up(&project.path("gated.up"));
+    assert_eq!(server.wait(&server.build("orders")), "DONE");
+    let start = |output: &str| {
+        let body = format!("{{\"outputs\": [{{\"id\": \"{output}\"}}]}}");
+        let answer = server.post("/public/api/projects/OTHER/jobs/", &body);
+        answer.json()["id"].as_str().unwrap().to_owned()
+    };
+    let charts = start("charts");
+    let events = |job: &str| server.get(&format!("/public/api/projects/OTHER/jobs/{job}/events")).body;
+    assert!(events(&charts).contains("event: end\ndata: {\"state\":\"DONE\"}"));
+    // Nor is anything taken away that another one writes.
+    let clear = server.head("DELETE", "/public/api/projects/OTHER/datasets/gated/data", "Connection: close\r\n");
+    let clear = server.raw(clear.as_bytes());
+    assert!(clear.status == 409 && clear.body.contains("a run of `orders` writes build/gated.txt too"), "{clear:?}");
+    go(&project.path("gated.go"));
+    assert_eq!(server.wait(&job), "DONE");
+}
+
+#[test]
+fn mistakes_that_a_run_finds_are_told_by_the_job() {
+    let project = orders();
+    std::fs::remove_file(project.path("raw.csv")).unwrap();
+    let said = project.expect(2, &["run", "orders"]).err;
+    assert!(said.contains("source `raw` is not there"), "{said}");
+    let server = Server::start(&project, &[]);
+    let job = server.build("orders");
+    assert_eq!(server.wait(&job), "FAILED");
+    let status = server.get(&format!("/public/api/projects/ORDERS/jobs/{job}/")).json();
+    let message = status["error"]["message"].as_str().unwrap();
+    assert!(message.starts_with("pipeline.toml:") && message.contains(": source `raw` is not there"), "{message}");
+    assert!(message.contains("; put the file there"), "{message}");
+    let log = server.get(&format!("/public/api/projects/ORDERS/jobs/{job}/log")).body;
+    assert!(log.contains("source `raw` is not there"), "{log}");
+    // Nothing is held: the next one goes through.
+    project.write("raw.csv", "1\n");
+    assert_eq!(server.wait(&server.build("orders")), "DONE");
+}
+
+#[test]
+fn a_step_without_a_place_waits_and_does_not_run() {
+    let project = orders();
+    let server = Server::start(&project, &["--max-activities", "1", "--max-jobs", "2"]);
+    let first = server.build("gated");
+    up(&project.path("gated.up"));
+    let second = server.build("held");
+    let status = server
+        .until(&format!("/public/api/projects/ORDERS/jobs/{second}/"), |job| job["baseStatus"]["state"] == "RUNNING");
+    let activity = &status["baseStatus"]["activities"]["compute_held_NP"];
+    assert_eq!((&activity["state"], &status["globalState"]["running"]), (&"NOT_STARTED".into(), &0.into()), "{status}");
+    assert_eq!(status["globalState"]["notStarted"], 1);
+    go(&project.path("gated.go"));
+    assert_eq!(server.wait(&first), "DONE");
+    up(&project.path("held.up"));
+    go(&project.path("held.go"));
+    assert_eq!(server.wait(&second), "DONE");
+    let times = server.get(&format!("/public/api/projects/ORDERS/jobs/{second}/")).json();
+    let times = &times["runtimeSummary"]["activities"][0];
+    let ms = |name: &str| times[name].as_u64().unwrap();
+    assert_eq!(ms("totalTime"), ms("waitingTime") + ms("runningTime"), "{times}");
+}
+
+#[test]
+fn the_end_of_a_log_says_how_long_all_of_it_is() {
+    let project = orders();
+    let text = project.read("pipeline.toml");
+    project.write("pipeline.toml", text.replace("echo made orders", "seq 1000; printf end"));
+    let server = Server::start(&project, &[]);
+    let job = server.build("orders");
+    assert_eq!(server.wait(&job), "DONE");
+    let status = server.get(&format!("/public/api/projects/ORDERS/jobs/{job}/")).json();
+    let tail = &status["logTail"];
+    assert_eq!(tail["totalLines"], 1001);
+    let lines = tail["lines"].as_array().unwrap();
+    assert_eq!((lines.len(), &lines[28], &lines[29]), (30, &"1000".into(), &"end".into()));
+}
