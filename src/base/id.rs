@@ -64,6 +64,11 @@ impl<K: Id, V> DenseMap<K, V> {
         id
     }
 
+    /// Makes room for so many more values.
+    pub fn reserve(&mut self, more: usize) {
+        self.items.reserve(more);
+    }
+
     /// How many values there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -25,6 +25,7 @@ mod why;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::mem::ManuallyDrop;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
@@ -148,6 +149,11 @@ fn dispatch(context: &Context, command: Command) -> Result<u8, Fail> {
             guarded.map(|()| exit::OK).map_err(|error| Fail::because("no guardian", &error))
         }
     }
+}
+
+/// Something large that is used to the end of the process: to take it apart takes longer than to leave it to the system.
+pub(crate) fn to_the_end<T>(value: T) -> ManuallyDrop<T> {
+    ManuallyDrop::new(value)
 }
 
 fn tell(text: &str, code: u8) -> u8 {

@@ -2,7 +2,7 @@
 
 use crate::base::job::JobState;
 use crate::cli::args::{PlanArgs, PlanFormat, RunArgs};
-use crate::cli::{Context, failed, find, print};
+use crate::cli::{Context, failed, find, print, to_the_end};
 use crate::draw::collapse::collapse;
 use crate::draw::picture::{Picture, picture};
 use crate::draw::{svg, text as diagram};
@@ -21,11 +21,12 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<u8, Fail> {
         return Err(Fail::Usage("--collapse is for pictures".to_owned(), Some(help)));
     }
     let file = find::find(context.file.as_deref(), &context.surroundings)?;
-    show(context, &Session::open(&context.site(), &file, &args.wanted.request())?, args)
+    let session = to_the_end(Session::open(&context.site(), &file, &args.wanted.request())?);
+    show(context, &session, args)
 }
 
 fn show(context: &Context, session: &Session, args: &PlanArgs) -> Result<u8, Fail> {
-    let planned = session.plan(!args.no_probes)?;
+    let planned = to_the_end(session.plan(!args.no_probes)?);
     let graph = &session.loaded.graph;
     let estimate = estimate(&planned.plan, graph, session.schedule, session.jobs);
     let (pipeline, selection) = (session.pipeline(), &session.selection);
@@ -60,7 +61,7 @@ fn drawn(session: &Session, planned: &Planned, args: &PlanArgs) -> Picture {
 
 /// `kiln run -n`
 pub(crate) fn dry_run(context: &Context, args: RunArgs) -> Result<u8, Fail> {
-    let session = failed::session(context, &args)?;
+    let session = to_the_end(failed::session(context, &args)?);
     show(
         context,
         &session,

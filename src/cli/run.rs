@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::job::{JobState, Schedule};
 use crate::cli::args::{FailFast, RunArgs};
-use crate::cli::{Context, failed, find, print, tell};
+use crate::cli::{Context, failed, find, print, tell, to_the_end};
 use crate::event::FailureCode;
 use crate::exit;
 use crate::plan::estimate::{Spans, spans};
@@ -35,7 +35,7 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     {
         return nothing_to_do(context, args, signals, (&kept, &reader));
     }
-    let session = failed::session(context, args)?;
+    let session = to_the_end(failed::session(context, args)?);
     let early = session.preflight()?;
     let events = args.events.as_deref().map(events_file).transpose()?;
     let waiting = |why: &str| drop(writeln!(io::stderr(), "waiting: {why}"));

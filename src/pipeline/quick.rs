@@ -16,11 +16,11 @@ use crate::pipeline::raw::{RawNode, RawRecipe, RawTask, Run, Table};
 /// The plain tables of a file, and what is left of it.
 #[derive(Default)]
 pub(crate) struct Plain {
-    pub(crate) dataset: Table<RawNode>,
-    pub(crate) folder: Table<RawNode>,
-    pub(crate) model: Table<RawNode>,
-    pub(crate) recipe: Table<RawRecipe>,
-    pub(crate) task: Table<RawTask>,
+    pub(crate) dataset: Table<Box<RawNode>>,
+    pub(crate) folder: Table<Box<RawNode>>,
+    pub(crate) model: Table<Box<RawNode>>,
+    pub(crate) recipe: Table<Box<RawRecipe>>,
+    pub(crate) task: Table<Box<RawTask>>,
     /// The text, up to the end of its last table that is not plain, with blanks for the tables that were taken out: every
     /// place in it is that of the file.
     pub(crate) rest: String,
@@ -180,8 +180,8 @@ impl<'a> Reader<'a> {
     }
 
     /// All keys, each handed to `set`, which is false for one that it does not know or that it has.
-    fn keys<T: Default>(&mut self, set: impl Fn(&mut T, &str, Value) -> bool) -> Option<T> {
-        let mut table = T::default();
+    fn keys<T: Default>(&mut self, set: impl Fn(&mut T, &str, Value) -> bool) -> Option<Box<T>> {
+        let mut table = Box::<T>::default();
         while self.tokens.iter().any(|token| !is_blank(token)) {
             let (key, _) = self.key(true)?;
             self.expect(TokenKind::Equals)?;

@@ -50,19 +50,19 @@ pub struct RawFile {
     pub defaults: RawDefaults,
     /// Datasets: a file, or a table somewhere else.
     #[schemars(default, with = "BTreeMap<String, RawNode>", extend("propertyNames" = names()))]
-    pub dataset: Table<RawNode>,
+    pub dataset: Table<Box<RawNode>>,
     /// Managed folders: the output is a directory.
     #[schemars(default, with = "BTreeMap<String, RawNode>", extend("propertyNames" = names()))]
-    pub folder: Table<RawNode>,
+    pub folder: Table<Box<RawNode>>,
     /// Saved models.
     #[schemars(default, with = "BTreeMap<String, RawNode>", extend("propertyNames" = names()))]
-    pub model: Table<RawNode>,
+    pub model: Table<Box<RawNode>>,
     /// Recipes that stand on their own, for instance because they make several nodes.
     #[schemars(default, with = "BTreeMap<String, RawRecipe>", extend("propertyNames" = names()))]
-    pub recipe: Table<RawRecipe>,
+    pub recipe: Table<Box<RawRecipe>>,
     /// Recipes without an output: publish, notify.
     #[schemars(default, with = "BTreeMap<String, RawTask>", extend("propertyNames" = names()))]
-    pub task: Table<RawTask>,
+    pub task: Table<Box<RawTask>>,
 }
 
 /// `[pipeline]`

@@ -74,16 +74,40 @@ impl ShellReader {
 
     /// Reads on.
     pub(crate) fn read(&mut self, text: &str) {
-        for (i, c) in text.char_indices() {
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
             if self.skip > 0 {
                 self.skip -= 1;
             } else if self.in_document {
                 self.document(c);
             } else {
-                self.step(c, &text[i..]);
+                self.step(c, rest);
             }
             self.previous = c;
+            rest = &rest[c.len_utf8()..];
+            rest = &rest[self.hurry(rest)..];
         }
+    }
+
+    /// Reads letters that only go on with what is read already, as most letters do. How many bytes those are.
+    fn hurry(&mut self, rest: &str) -> usize {
+        if self.skip > 0 || self.escaped || self.in_document {
+            return 0;
+        }
+        let bare = match self.levels.last() {
+            Some(Level::Comment) => return 0,
+            Some(Level::Single | Level::Double | Level::Ansi | Level::Parameter) => false,
+            Some(Level::Command(_) | Level::Arithmetic(_) | Level::Backtick) | None => true,
+        };
+        let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'/' | b',' | b':' | b'%' | b'+');
+        let read = rest.bytes().take_while(plain).count();
+        if bare {
+            self.word.push_str(&rest[..read]);
+        }
+        if let Some(last) = rest[..read].chars().next_back() {
+            self.previous = last;
+        }
+        read
     }
 
     fn document(&mut self, c: char) {

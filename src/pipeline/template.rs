@@ -16,20 +16,40 @@ pub struct Template {
     pub pieces: Vec<Piece>,
 }
 
-/// A piece of a template.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A piece of a template. It holds places in the text, so that a long file makes no heap of small texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece {
     /// Text that stands as it is.
-    Text(String),
+    Text(Slice),
     /// A name to be filled in.
     Name {
         /// The name, such as `inputs.orders`.
-        name: String,
+        name: Slice,
         /// Where it stands in the template, braces included.
-        span: Span,
+        span: Slice,
         /// Where it stands for the shell.
         place: Place,
     },
+}
+
+/// A part of a template's text, in bytes. A file under 64 MiB has no longer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    start: u32,
+    end: u32,
+}
+
+impl Slice {
+    fn new(span: Span) -> Self {
+        let place = |at: usize| u32::try_from(at).expect("a file under 64 MiB has no text of 4 GiB");
+        Self { start: place(span.start), end: place(span.end) }
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn span(self) -> Span {
+        self.start as usize..self.end as usize
+    }
 }
 
 /// Where a piece stands for the shell.
@@ -49,53 +69,59 @@ pub type TemplateError = (Span, String);
 /// Reads a template. It holds what is sound; it may be used only where there is no error: a `{{` without its `}}`, or
 /// something in braces that is not a name.
 #[must_use]
-pub fn parse(text: &str) -> (Template, Vec<TemplateError>) {
-    let mut pieces = Vec::new();
+pub fn parse(text: impl Into<String>) -> (Template, Vec<TemplateError>) {
+    let mut template = Template { text: text.into(), pieces: Vec::new() };
+    let Template { text, pieces } = &mut template;
     let mut errors = Vec::new();
     let mut shell = ShellReader::default();
     let mut at = 0;
-    while let Some(open) = twice(&text[at..], '{').map(|i| at + i) {
-        push_text(&mut pieces, &text[at..open]);
+    while let Some(open) = twice(&text[at..], b'{').map(|i| at + i) {
+        push_text(pieces, at..open);
         shell.read(&text[at..open]);
-        let Some(close) = twice(&text[open..], '}').map(|i| open + i) else {
+        let Some(close) = twice(&text[open..], b'}').map(|i| open + i) else {
             errors.push((open..open + 2, "`{{` has no `}}`".to_owned()));
             at = text.len();
             break;
         };
-        let inner = text[open + 2..close].trim();
+        let inner = inner(text, open + 2..close);
         let span = open..close + 2;
-        match literal(inner) {
-            Some(literal) => push_text(&mut pieces, literal),
-            None if is_reference(inner) => {
-                pieces.push(Piece::Name { name: inner.to_owned(), span, place: shell.place() });
+        match literal(&text[inner.clone()]) {
+            Some(literal) => push_text(pieces, inner.start + literal.start..inner.start + literal.end),
+            None if is_reference(&text[inner.clone()]) => {
+                pieces.push(Piece::Name { name: Slice::new(inner), span: Slice::new(span), place: shell.place() });
             }
             None if inner.is_empty() => errors.push((span, "there is no name between the braces".to_owned())),
-            None => errors.push((span, format!("`{}` is not a name", one_line(inner, 60)))),
+            None => errors.push((span, format!("`{}` is not a name", one_line(&text[inner], 60)))),
         }
         shell.read("x");
         at = close + 2;
     }
-    push_text(&mut pieces, &text[at..]);
-    (Template { text: text.to_owned(), pieces }, errors)
+    push_text(pieces, at..text.len());
+    (template, errors)
 }
 
-/// Where a letter first stands twice in a row. Quicker than a search for a text: mostly there is none.
-fn twice(text: &str, c: char) -> Option<usize> {
-    text.match_indices(c).map(|(i, _)| i).find(|i| text[i + c.len_utf8()..].starts_with(c))
+/// Where a letter of ASCII first stands twice in a row.
+fn twice(text: &str, c: u8) -> Option<usize> {
+    text.as_bytes().windows(2).position(|pair| pair == [c, c])
 }
 
-fn push_text(pieces: &mut Vec<Piece>, text: &str) {
-    if let Some(Piece::Text(last)) = pieces.last_mut() {
-        last.push_str(text);
-    } else if !text.is_empty() {
-        pieces.push(Piece::Text(text.to_owned()));
+/// A part of a text without the blanks around it.
+fn inner(text: &str, span: Span) -> Span {
+    let start = span.end - text[span.clone()].trim_start().len();
+    start..start + text[start..span.end].trim_end().len()
+}
+
+fn push_text(pieces: &mut Vec<Piece>, span: Span) {
+    if !span.is_empty() {
+        pieces.push(Piece::Text(Slice::new(span)));
     }
 }
 
 /// The text inside `{{ '…' }}`: the way to write braces themselves.
-fn literal(inner: &str) -> Option<&str> {
+fn literal(inner: &str) -> Option<Span> {
     let quote = inner.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
-    inner.strip_prefix(quote)?.strip_suffix(quote).filter(|text| !text.contains(quote))
+    let text = inner.strip_prefix(quote)?.strip_suffix(quote).filter(|text| !text.contains(quote))?;
+    Some(1..1 + text.len())
 }
 
 fn is_reference(inner: &str) -> bool {
@@ -109,10 +135,16 @@ impl Template {
         &self.text
     }
 
+    /// A part of its text.
+    #[must_use]
+    pub fn slice(&self, slice: Slice) -> &str {
+        &self.text[slice.span()]
+    }
+
     /// The names that it uses.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.pieces.iter().filter_map(|piece| match piece {
-            Piece::Name { name, .. } => Some(name.as_str()),
+            Piece::Name { name, .. } => Some(self.slice(*name)),
             Piece::Text(_) => None,
         })
     }
@@ -136,7 +168,7 @@ impl Template {
     #[must_use]
     pub fn for_words(&self, values: &impl Fn(&str) -> Vec<String>) -> Vec<String> {
         if let [Piece::Name { name, .. }] = self.pieces.as_slice() {
-            return values(name);
+            return values(self.slice(*name));
         }
         vec![self.fill(|name, _| values(name).join(" "))]
     }
@@ -145,8 +177,8 @@ impl Template {
         let mut out = String::new();
         for piece in &self.pieces {
             match piece {
-                Piece::Text(text) => out.push_str(text),
-                Piece::Name { name, place, .. } => out.push_str(&value(name, *place)),
+                Piece::Text(text) => out.push_str(self.slice(*text)),
+                Piece::Name { name, place, .. } => out.push_str(&value(self.slice(*name), *place)),
             }
         }
         out

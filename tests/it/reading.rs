@@ -183,7 +183,7 @@ fn a_real_shell_sees_the_value_as_it_is() {
         "!x",
     ];
     for script in SCRIPTS {
-        let (template, errors) = parse(script);
+        let (template, errors) = parse(*script);
         assert_eq!(errors, [], "{script}");
         let bare = template
             .pieces

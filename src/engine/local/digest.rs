@@ -61,7 +61,11 @@ impl Digester {
     pub(crate) fn paths(&self, paths: &[&str]) -> Vec<io::Result<Option<Digest>>> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let share = paths.len().div_ceil(cores.min(paths.len() / FOR_A_THREAD).max(1)).max(1);
-        let look = |paths: &[&str]| paths.iter().map(|path| self.path(path)).collect::<Vec<_>>();
+        let look = |paths: &[&str]| {
+            let mut absent = Absent::default();
+            let look = |path: &&str| if absent.holds(&self.root, path) { Ok(None) } else { self.path(path) };
+            paths.iter().map(look).collect::<Vec<_>>()
+        };
         if share >= paths.len() {
             return look(paths);
         }
@@ -174,6 +178,26 @@ impl Fresh {
     }
 }
 
+/// The folder that was looked for last: in one that is not there nothing is, so nothing of it is looked for.
+#[derive(Default)]
+struct Absent {
+    folder: String,
+    absent: bool,
+}
+
+impl Absent {
+    /// Whether the folder that holds the path is not there.
+    fn holds(&mut self, root: &Path, path: &str) -> bool {
+        let Some((folder, _)) = path.rsplit_once('/') else { return false };
+        if self.folder != folder {
+            folder.clone_into(&mut self.folder);
+            let looked = fs::symlink_metadata(root.join(folder));
+            self.absent = looked.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        }
+        self.absent
+    }
+}
+
 fn not_text(path: &Path) -> io::Error {
     io::Error::other(format!("the name of the folder {} is not UTF-8", path.display()))
 }
@@ -231,6 +255,20 @@ mod tests {
         assert_eq!(digester.path("to").unwrap(), Some(wrong));
         time(&to, 1_000_000_001);
         assert_eq!(digester.path("to").unwrap(), Some(digest), "it may have changed since");
+    }
+
+    #[test]
+    fn in_a_folder_that_is_not_there_nothing_is() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("here")).unwrap();
+        std::os::unix::fs::symlink("here", dir.path().join("link")).unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join("dead")).unwrap();
+        fs::write(dir.path().join("here/f"), "x").unwrap();
+        let digester = Digester::new(dir.path(), Memory::default());
+        let paths = ["none/a", "none/b", "here/f", "here/g", "link/f", "dead/f", "here/f/below", "none/c/d", "f"];
+        let found: Vec<_> = digester.paths(&paths).into_iter().map(Result::unwrap).collect();
+        let x = Some(Digest::of(b"x"));
+        assert_eq!(found, [None, None, x, None, x, None, None, None, None]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Looks at what steps are made from: sources, outputs, files of code, tools, variables. Changes nothing.
 
 use std::cell::{LazyCell, OnceCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -25,6 +25,7 @@ pub(crate) fn observe(local: &Local, wanted: &DenseMap<RecipeId, bool>, probes: 
     let pipeline = &local.pipeline;
     let facts = Facts::unseen(clock::now(), pipeline.nodes.len(), pipeline.recipes.len());
     let digests = digests(local, wanted);
+    let built = || built_paths(local);
     let mut observer = Observer {
         local,
         facts,
@@ -33,7 +34,8 @@ pub(crate) fn observe(local: &Local, wanted: &DenseMap<RecipeId, bool>, probes: 
         probes: probes.then(|| Probes::new(&local.guardian)),
         looked: DenseMap::filled(pipeline.nodes.len(), false),
         secrets: local.secrets(),
-        built: built_paths(local),
+        built: LazyCell::new(&built),
+        blocked: HashMap::new(),
         aside: local.staging.aside().unwrap_or_default(), // a run that cannot read it tells so when it tidies up
         problems: Vec::new(),
     };
@@ -77,7 +79,10 @@ struct Observer<'a> {
     probes: Option<Probes<'a>>,
     looked: DenseMap<NodeId, bool>,
     secrets: Option<Arc<Secrets>>,
-    built: BTreeSet<&'a str>,
+    /// What globs leave out; most files have no glob.
+    built: LazyCell<BTreeSet<&'a str>, &'a dyn Fn() -> BTreeSet<&'a str>>,
+    /// For each folder that an output would lie in, the file that lies in its place.
+    blocked: HashMap<&'a str, Option<&'a str>>,
     /// What recipes that write in place have set aside, in a run that goes on or died: the last good content counts.
     aside: BTreeMap<String, Option<String>>,
     problems: Problems,
@@ -100,7 +105,7 @@ impl Masked for Option<String> {
     }
 }
 
-impl Observer<'_> {
+impl<'a> Observer<'a> {
     fn recipe(&mut self, id: RecipeId, recipe: &Recipe) {
         let own = match environ::env(recipe, &self.local.environment) {
             Ok(env) => env,
@@ -191,7 +196,8 @@ impl Observer<'_> {
     }
 
     fn node(&mut self, id: NodeId) -> Content {
-        let node = &self.local.pipeline.nodes[id];
+        let local = self.local;
+        let node = &local.pipeline.nodes[id];
         match (&node.path, &node.digest) {
             (Some(path), _) => self.path(id, node, path),
             (None, Some(command)) => self.probe(id, node, command),
@@ -200,7 +206,25 @@ impl Observer<'_> {
         }
     }
 
-    fn path(&mut self, id: NodeId, node: &Node, path: &str) -> Content {
+    /// The file that lies where a path needs a folder. Each folder is looked at once.
+    fn file_above(&mut self, path: &'a str) -> Option<&'a str> {
+        let (folder, _) = path.rsplit_once('/')?;
+        if let Some(known) = self.blocked.get(folder) {
+            return *known;
+        }
+        let found = match self.local.root.join(folder).metadata() {
+            Ok(metadata) => (!metadata.is_dir()).then_some(folder),
+            Err(_) => self.file_above(folder).or_else(|| {
+                // A link that leads nowhere.
+                let there = self.local.root.join(folder).symlink_metadata().is_ok();
+                there.then_some(folder)
+            }),
+        };
+        self.blocked.insert(folder, found);
+        found
+    }
+
+    fn path(&mut self, id: NodeId, node: &'a Node, path: &'a str) -> Content {
         let looked = match self.aside.get(path) {
             None => self.digests[id].take().unwrap_or(Ok(None)),
             Some(None) => Ok(None),
@@ -208,7 +232,7 @@ impl Observer<'_> {
         };
         let problem = match looked {
             Ok(Some(digest)) => return Content::Is(digest),
-            Ok(None) => match node.maker.and_then(|_| file_above(self.local, path)) {
+            Ok(None) => match node.maker.and_then(|_| self.file_above(path)) {
                 None => return Content::Missing,
                 Some(above) => {
                     let problem = Problem::new("blocked-output", format!("`{}` cannot be put in place", node.name));
@@ -256,15 +280,6 @@ impl Observer<'_> {
             }
         }
     }
-}
-
-/// The file that lies where a path needs a folder.
-fn file_above(local: &Local, path: &str) -> Option<String> {
-    let above = std::iter::successors(path.rsplit_once('/'), |(above, _)| above.rsplit_once('/'));
-    let mut above = above.map(|(above, _)| above);
-    above
-        .find(|above| local.root.join(above).symlink_metadata().is_ok_and(|_| !local.root.join(above).is_dir()))
-        .map(str::to_owned)
 }
 
 /// Mistakes and warnings about a file on this machine. Runs nothing.

@@ -34,7 +34,8 @@ pub(super) fn check(pipeline: &Pipeline, id: RecipeId, file: File<'_>, lost: &Lo
                 let Piece::Name { name, span, place } = piece else {
                     continue;
                 };
-                problems.extend(names.check(name, *place, &|| locate(file.text, outer, span)));
+                let name = template.slice(*name);
+                problems.extend(names.check(name, *place, &|| locate(file.text, outer, &span.span())));
             }
         }
     }
@@ -183,10 +184,18 @@ impl Names<'_> {
     }
 }
 
+/// Of so few names each is compared with each: to sort them takes longer.
+const FEW: usize = 8;
+
 /// Two nodes whose names differ in case only would share a variable.
 fn collisions(pipeline: &Pipeline, recipe: &Recipe) -> Problems {
     let mut problems = Vec::new();
     for (prefix, ids) in [("KILN_INPUT_", &recipe.inputs), ("KILN_OUTPUT_", &recipe.outputs)] {
+        let name = |id: &NodeId| pipeline.nodes[*id].name.as_str();
+        let alike = |i: usize| ids[..i].iter().any(|id| name(id).eq_ignore_ascii_case(name(&ids[i])));
+        if ids.len() <= FEW && !(1..ids.len()).any(alike) {
+            continue;
+        }
         let mut nodes: Vec<_> = ids.iter().map(|id| &pipeline.nodes[*id]).collect();
         let letters = |node: &Node| node.name.bytes().map(|b| b.to_ascii_uppercase()).collect::<Vec<_>>();
         if nodes.len() > 1 {

@@ -27,7 +27,7 @@ pub(super) struct Draft {
     outputs: Vec<NodeId>,
     /// Outputs that are told as mistakes of their own.
     lost: Vec<String>,
-    make: RawMake,
+    make: Box<RawMake>,
 }
 
 impl Checker<'_> {
@@ -37,7 +37,7 @@ impl Checker<'_> {
         let own_item = !matches!(entry, Entry::Node(..));
         match entry {
             Entry::Node(_, mut raw) => {
-                let make = raw.take_make();
+                let make = Box::new(raw.take_make());
                 let id = self.pipeline.node(&name)?;
                 if make.run.is_none() && make.inputs.is_none() {
                     self.keys_without_run(&name, &make, raw.in_place.as_ref());
@@ -55,7 +55,7 @@ impl Checker<'_> {
                 })
             }
             Entry::Recipe(mut raw) => {
-                let make = raw.take_make();
+                let make = Box::new(raw.take_make());
                 if raw.outputs.is_empty() {
                     let problem =
                         Problem::new("no-output", format!("recipe `{name}` has no outputs")).at(&span, "this recipe");
@@ -67,7 +67,7 @@ impl Checker<'_> {
                 Some(Draft { name, span, task: false, own_item, in_place: raw.in_place, outputs, lost, make })
             }
             Entry::Task(mut raw) => {
-                let make = raw.take_make();
+                let make = Box::new(raw.take_make());
                 if make.run.is_none() {
                     let problem =
                         Problem::new("missing-key", format!("task `{name}` has no `run`")).at(&span, "this task");
@@ -249,10 +249,11 @@ impl Checker<'_> {
             Run::Words(words) if words.first().is_none_or(|word| word.get_ref().is_empty()) => {
                 return self.empty_run(name, key, &span);
             }
-            Run::Shell(text) => (self.template(&text, &span).map(Command::Shell), vec![span]),
+            Run::Shell(text) => (self.template(text, &span).map(Command::Shell), vec![span]),
             Run::Words(words) => {
-                let templates: Vec<_> = words.iter().map(|word| self.template(word.get_ref(), &word.span())).collect();
-                let spans = words.iter().map(Spanned::span).collect();
+                let spans: Vec<_> = words.iter().map(Spanned::span).collect();
+                let words = words.into_iter().zip(&spans);
+                let templates: Vec<_> = words.map(|(word, span)| self.template(word.into_inner(), span)).collect();
                 (templates.into_iter().collect::<Option<_>>().map(Command::Words), spans)
             }
         };
@@ -269,7 +270,7 @@ impl Checker<'_> {
     }
 
     /// The template as far as it is sound, so that its other mistakes are found too.
-    fn template(&mut self, text: &str, outer: &Span) -> Option<Template> {
+    fn template(&mut self, text: String, outer: &Span) -> Option<Template> {
         if text.contains('\0') {
             let problem = Problem::new("bad-value", "a command holds a NUL").at(outer, "here");
             self.problem(problem.help("no program can be given a NUL: leave it out"));

@@ -52,10 +52,10 @@ pub fn check(raw: RawFile, text: &str, options: &Options<'_>) -> (Pipeline, Prob
     checker.defaults();
     let mut entries = Vec::new();
     for (kind, table) in [(Kind::Dataset, raw.dataset), (Kind::Folder, raw.folder), (Kind::Model, raw.model)] {
-        collect(&mut entries, table, |raw| Entry::Node(kind, Box::new(raw)));
+        collect(&mut entries, table, |raw| Entry::Node(kind, raw));
     }
-    collect(&mut entries, raw.recipe, |raw| Entry::Recipe(Box::new(raw)));
-    collect(&mut entries, raw.task, |raw| Entry::Task(Box::new(raw)));
+    collect(&mut entries, raw.recipe, Entry::Recipe);
+    collect(&mut entries, raw.task, Entry::Task);
     entries.sort_by_key(|named| named.span.start);
     checker.entries(entries, &raw.pipeline);
     let Checker { pipeline, mut problems, .. } = checker;
@@ -78,6 +78,7 @@ struct Named {
 }
 
 fn collect<T>(entries: &mut Vec<Named>, table: Table<T>, entry: impl Fn(T) -> Entry) {
+    entries.reserve(table.len());
     for (name, raw) in table {
         let span = name.span();
         entries.push(Named { name: name.into_inner(), span, entry: entry(raw) });
@@ -200,12 +201,15 @@ impl Checker<'_> {
             return;
         }
         let entries = self.without_duplicates(entries);
+        self.pipeline.nodes.reserve(entries.len());
+        self.pipeline.names.reserve(entries.len());
+        self.pipeline.recipes.reserve(entries.len());
         for named in &entries {
             if let Entry::Node(kind, raw) = &named.entry {
                 self.node(named, *kind, raw);
             }
         }
-        let mut recipes = Vec::new();
+        let mut recipes = Vec::with_capacity(entries.len());
         for named in entries {
             recipes.extend(self.recipe_of(named));
         }
@@ -217,7 +221,7 @@ impl Checker<'_> {
 
     /// Names are unique over all kinds; of two things of one name the first counts.
     fn without_duplicates(&mut self, entries: Vec<Named>) -> Vec<Named> {
-        let mut first: Names<Span> = Names::default();
+        let mut first: Names<Span> = Names::with_capacity_and_hasher(entries.len(), rustc_hash::FxBuildHasher);
         let mut kept = Vec::with_capacity(entries.len());
         for named in entries {
             if let Some(span) = first.get(&named.name) {
