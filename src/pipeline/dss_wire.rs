@@ -129,14 +129,8 @@ wire! {
         initiated_ms: i64 = "initiationTimestamp",
         /// The recipe that it was started from.
         recipe: String = "recipe",
-        /// Whether a mail is sent.
-        mail: bool = "mailNotification",
         /// As in [`StartJob`].
         refresh_hive_metastore: bool = "refreshHiveMetastore",
-        /// Not used any more.
-        refresh_intermediate_mirrors: bool = "refreshIntermediateMirrors",
-        /// Not used any more.
-        refresh_target_mirrors: bool = "refreshTargetMirrors",
         ; lists
         /// What it was asked to build.
         outputs: Output = "outputs",
@@ -202,13 +196,8 @@ wire! {
         start_ms: i64 = "jobStartTime",
         /// When it ended; 0 for not yet.
         end_ms: i64 = "jobEndTime",
-        /// How long the dependencies took to find, in milliseconds.
-        resolve_ms: i64 = "resolveDuration",
-        /// How long it ran, in milliseconds.
-        exec_ms: i64 = "execDuration",
-        ; maps
         /// Its activities by their ids: a recipe for a partition each.
-        activities: Activity = "activities",
+        activities: Activities = "activities",
     }
 
     /// An activity of a job.
@@ -354,6 +343,20 @@ wire! {
     }
 }
 
+/// Activities by their ids. Where they are missing, nothing is known; where there are none, nothing was run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Activities(pub BTreeMap<String, Activity>);
+
+impl<'de> Deserialize<'de> for Activities {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let fits = |(key, value): (&String, &Value)| Some((key.clone(), Activity::deserialize(value).ok()?));
+        let entries = value.as_object().ok_or_else(|| serde::de::Error::custom("no activities"))?;
+        Ok(Self(entries.iter().filter_map(fits).collect()))
+    }
+}
+
 /// A partition in a request: one text, though clients send lists of them too, which mean the same as joined by `,`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
@@ -441,6 +444,12 @@ impl JobItem {
         self.job_id.as_deref().or(def).or(self.top_id.as_deref()).filter(|id| !id.is_empty())
     }
 
+    /// Whether it tells where it stands.
+    #[must_use]
+    pub fn tells(&self) -> bool {
+        self.stable.is_some() || self.state.is_some()
+    }
+
     /// Whether it will not change any more.
     #[must_use]
     pub fn over(&self) -> bool {
@@ -463,7 +472,7 @@ impl JobStatus {
 
     /// The activities by their ids.
     pub fn activities(&self) -> impl Iterator<Item = (&String, &Activity)> {
-        self.base.iter().flat_map(|base| base.activities.iter())
+        self.base.iter().flat_map(|base| base.activities.iter().flat_map(|activities| &activities.0))
     }
 }
 

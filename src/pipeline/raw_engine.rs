@@ -66,7 +66,7 @@ pub struct RawDss {
     pub submit_grace: Option<Spanned<String>>,
     /// Whether a job that was not found in that time is asked for once more. Default: true.
     pub resubmit: Option<bool>,
-    /// How often jobs are looked at; less often when there are many. Default: `500ms`.
+    /// How often jobs are looked at; less often when there are many. Default: `500ms`; `200ms` at least.
     #[schemars(with = "Option<String>")]
     pub poll: Option<Spanned<String>>,
     /// How long a server that does not answer is waited for. Default: `15m`.

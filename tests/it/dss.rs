@@ -31,10 +31,11 @@ pub(crate) fn project(server: &Server, settings: &str, steps: &str) -> Project {
         "pipeline.toml",
         format!(
             "[pipeline]\nformat = 1\nname = \"p\"\n[engine.prod]\nkind = \"dss\"\nurl = \"http://127.0.0.1:{port}\"\n\
-             api_key = {{ env = \"KEY\" }}\npoll = \"10ms\"\nsubmit_grace = \"100ms\"\nlost_after = \"5s\"\n{settings}\n{steps}"
+             api_key = {{ env = \"KEY\" }}\nsubmit_grace = \"100ms\"\nlost_after = \"5s\"\n{settings}\n{steps}"
         ),
     );
     project.variable("KEY", "s3cret-key");
+    project.variable("KILN_TEST_POLL", "10ms");
     project
 }
 
@@ -195,6 +196,47 @@ fn what_reads_is_tried_again() {
         assert_eq!(said.code, 0, "{said:?}");
         one_job_each(&server, &["a"]);
     }
+}
+
+#[test]
+fn pages_in_place_of_answers_pass_by_until_the_deadline() {
+    let page = || Fault::Answer(200, "", "<html><title>Log in</title></html>".to_owned());
+    let all: [fn(&Asked) -> bool; 3] = [is_list, is_status, is_get];
+    for concerns in all {
+        let server = Server::start();
+        (0..3).for_each(|_| server.fault(concerns, page()));
+        run(&project(&server, "", ONE), 0, &[]);
+        one_job_each(&server, &["a"]);
+    }
+    let server = Server::start();
+    (0..200).for_each(|_| server.fault(is_get, page()));
+    let project = project(&server, "", ONE);
+    project.write("pipeline.toml", project.read("pipeline.toml").replace("\"5s\"", "\"300ms\""));
+    let said = run(&project, 1, &[]);
+    let expected = "a web page came in place of an answer of DSS, perhaps a login: check `url`: Log in";
+    assert!(said.out.contains(expected), "{}", said.out);
+    assert_eq!(server.jobs_per_step().len(), 0);
+}
+
+#[test]
+fn two_lost_requests_are_both_told() {
+    let server = Server::start();
+    server.fault(Asked::is_start, Fault::CutBefore);
+    server.fault(Asked::is_start, Fault::Answer(504, "", String::new()));
+    let said = run(&project(&server, "", ONE), 1, &[]);
+    let expected = "no job was found, and there may be one of each request all the same: the answer of DSS was lost";
+    assert!(said.out.contains(expected), "{}", said.out);
+    assert!(said.out.contains("; then a gateway answered for DSS: 504"), "{}", said.out);
+    assert_eq!(server.jobs_per_step().len(), 0);
+}
+
+#[test]
+fn looking_too_often_is_a_mistake() {
+    let server = Server::start();
+    let said = project(&server, "poll = \"50ms\"", ONE).expect(2, &["plan", "--engine", "prod"]);
+    assert!(said.err.contains("`poll = \"50ms\"` is too short"), "{}", said.err);
+    assert!(said.err.contains("pipeline.toml:10:8"), "{}", said.err);
+    assert!(said.err.contains("at most five times a second"), "{}", said.err);
 }
 
 #[test]

@@ -19,7 +19,6 @@ project = "ORDERS"
 kind = "dss"
 url = "{url}"
 api_key = {{ env = "KEY" }}
-poll = "20ms"
 submit_grace = "200ms"
 {settings}
 [dataset.raw]
@@ -43,6 +42,7 @@ inputs = []
         ),
     );
     project.variable("KEY", &server.key);
+    project.variable("KILN_TEST_POLL", "20ms");
     project
 }
 

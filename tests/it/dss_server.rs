@@ -78,6 +78,8 @@ pub(crate) struct State {
     pub(crate) shuffled: bool,
     /// What is left out of the lines of lists: `def`, or nothing.
     pub(crate) bare: bool,
+    /// Whether a gateway answers for it.
+    pub(crate) down: bool,
     /// The server's clock, in milliseconds.
     pub(crate) clock: i64,
     pub(crate) me: &'static str,
@@ -121,6 +123,7 @@ impl Server {
             has_running: true,
             shuffled: false,
             bare: false,
+            down: false,
             clock: 1_700_000_000_000,
             me: "kiln-key",
             pages: BTreeMap::new(),
@@ -239,6 +242,7 @@ impl State {
                 (job.hidden, job.initiated, job.looks) = (true, job.initiated + shift, None);
                 (0, String::new())
             }
+            None if self.down => (502, String::new()),
             Some(Fault::CutMiddle | Fault::CutAfter | Fault::Silent | Fault::Drip) | None => self.handle(asked),
         };
         self.silent += usize::from(matches!(fault, Some(Fault::Silent | Fault::Held)));

@@ -2,7 +2,8 @@
 //! again for a while when it goes wrong. Does not know what is to be built.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -30,6 +31,32 @@ pub(super) struct Calls {
     pub(super) timeout: Duration,
     /// How long a call without effect is tried.
     pub(super) patience: Duration,
+    /// What calls have learnt of the server.
+    pub(super) peer: Peer,
+}
+
+/// What calls have learnt of a server: what one answer says counts for all calls.
+#[derive(Clone, Default)]
+pub(super) struct Peer {
+    quiet: Arc<Mutex<Option<Instant>>>,
+    met: Arc<AtomicBool>,
+}
+
+impl Peer {
+    /// When the server may be asked next, which it may have said itself.
+    pub(super) fn quiet_until(&self) -> Instant {
+        self.quiet.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(Instant::now)
+    }
+
+    fn wants_quiet(&self, wait: Duration) {
+        let until = self.quiet_until().max(Instant::now() + wait);
+        *self.quiet.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+
+    /// Whether it ever gave an answer that is understood.
+    pub(super) fn met(&self) -> bool {
+        self.met.load(Ordering::Relaxed)
+    }
 }
 
 impl Calls {
@@ -122,6 +149,15 @@ impl Calls {
     async fn again(&self, post: bool, path: &str) -> Result<Vec<u8>, Fault> {
         let began = Instant::now();
         let mut wait = FIRST_WAIT;
+        // What ends a job does not wait.
+        if !post {
+            let until = self.peer.quiet_until();
+            let rest = until.saturating_duration_since(Instant::now());
+            if !rest.is_zero() && rest > self.patience {
+                return Err(Fault::quiet(rest));
+            }
+            sleep_until(until).await;
+        }
         loop {
             let fault = match self.once(post, path, None).await {
                 Ok(body) => return Ok(body),
@@ -139,7 +175,8 @@ impl Calls {
 
     /// What an answer holds; one that is none is quoted.
     fn json<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Fault> {
-        serde_json::from_slice(body).map_err(|_| {
+        let read = serde_json::from_slice(body).inspect(|_| self.peer.met.store(true, Ordering::Relaxed));
+        read.map_err(|_| {
             // A secret that is cut off is not known as one.
             let text = self.mask.text(&String::from_utf8_lossy(&body[..body.len().min(4_096)]));
             Fault::odd(format!("it is not the expected JSON: {}", crate::base::text::one_line(&text, 60)))
@@ -152,7 +189,10 @@ impl Calls {
             Ok(response) => judge(response),
             Err(error) => Err(error.into()),
         };
-        result.map_err(|fault| Fault { message: self.mask.text(&fault.message), ..fault })
+        result.map_err(|fault| {
+            fault.retry_after.into_iter().for_each(|wait| self.peer.wants_quiet(wait));
+            Fault { message: self.mask.text(&fault.message), ..fault }
+        })
     }
 }
 

@@ -52,21 +52,28 @@ pub(super) struct Fault {
     pub(super) message: String,
     /// How long the server wants to be left alone.
     pub(super) retry_after: Option<Duration>,
+    /// Whether it is a page for people: what speaks may not be DSS.
+    pub(super) page: bool,
 }
 
 impl Fault {
     /// Of an answer that is not what the API promises.
     pub(super) fn odd(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Odd, status: 200, message: message.into(), retry_after: None }
+        Self { kind: Kind::Odd, status: 200, message: message.into(), retry_after: None, page: false }
+    }
+
+    /// Of a call that was not made, since the server wants to be left alone.
+    pub(super) fn quiet(rest: Duration) -> Self {
+        Self { kind: Kind::TooMany, status: 429, message: String::new(), retry_after: Some(rest), page: false }
     }
 
     /// Whether the same request may go well a little later, if it has no effect.
     pub(super) fn passing(&self) -> bool {
         match self.kind {
-            Kind::Unreachable | Kind::Cut | Kind::Gateway | Kind::TooMany => true,
+            // A page is what a gateway shows while the server starts again, as well as a login.
+            Kind::Unreachable | Kind::Cut | Kind::Gateway | Kind::TooMany | Kind::Page => true,
             Kind::Mute => self.status >= 500,
             Kind::Tls
-            | Kind::Page
             | Kind::Redirect
             | Kind::Unknown
             | Kind::Forbidden
@@ -100,7 +107,7 @@ impl From<SendError> for Fault {
             SendError::Tls(message) => (Kind::Tls, message),
             SendError::Cut(message) => (Kind::Cut, message),
         };
-        Self { kind, status: 0, message, retry_after: None }
+        Self { kind, status: 0, message, retry_after: None, page: false }
     }
 }
 
@@ -127,7 +134,7 @@ pub(super) fn judge(response: Response) -> Result<Vec<u8>, Fault> {
     };
     let message = words.or(location).unwrap_or_else(|| said(&body, page));
     let retry_after = retry_after.as_deref().and_then(|text| wait(text, date.as_deref()));
-    Err(Fault { kind, status, message: one_line(&message, SHOWN), retry_after })
+    Err(Fault { kind, status, message: one_line(&message, SHOWN), retry_after, page })
 }
 
 fn said(body: &[u8], page: bool) -> String {
@@ -164,7 +171,7 @@ fn moment(text: &str) -> Option<jiff::Timestamp> {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, status, message, retry_after } = self;
+        let Self { kind, status, message, retry_after, page: _ } = self;
         match kind {
             Kind::Unreachable => write!(f, "DSS cannot be reached: {message}"),
             Kind::Tls => write!(f, "the connection to DSS is not safe: {message}"),
@@ -268,6 +275,7 @@ mod tests {
 
     #[test]
     fn what_passes_is_told_from_what_stays() {
+        assert!(fault(200, "<html>Starting</html>").passing());
         assert!(fault(503, "").passing() && fault(429, "").passing() && fault(500, "").passing());
         assert!(!fault(500, r#"{"message":"no"}"#).passing() && !fault(404, "").passing() && !fault(401, "").passing());
         assert!(is_busy("Dataset P.orders is already being built by job x"));

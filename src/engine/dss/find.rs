@@ -35,12 +35,6 @@ pub(super) struct Search<'a> {
     pub(super) known: &'a BTreeSet<String>,
 }
 
-/// The part of the jobs of a list that may be the same as one that is about to be asked for.
-pub(super) fn alike(jobs: &[JobItem], spec: &Spec) -> BTreeSet<String> {
-    let alike = jobs.iter().filter(|job| spec.relation_to(job) != Relation::Other);
-    alike.filter_map(|job| job.id().map(str::to_owned)).collect()
-}
-
 impl Search<'_> {
     /// Looks until there is a candidate, or lists have shown none for `grace`. Time without lists does not count.
     pub(super) async fn run(&self, grace: Duration, lost_after: Duration) -> Found {
@@ -85,7 +79,7 @@ impl Search<'_> {
         let (mut found, mut unclear) = (Vec::new(), Vec::new());
         for job in jobs {
             let Some(id) = job.id().filter(|id| !self.known.contains(*id)) else { continue };
-            let mut relation = self.spec.relation_to(job);
+            let mut relation = self.dss.relation(self.spec, id, job);
             if relation == Relation::Unclear {
                 relation = self.resolve(id, resolved).await;
             }

@@ -36,12 +36,14 @@ pub(super) fn judge(status: &JobStatus, spec: &Spec, job: &str, strict: bool) ->
 pub(super) fn done(status: &JobStatus, spec: &Spec, all: &Spec, job: &str, strict: bool) -> Ended {
     let (mut ours, mut mute) = (false, false);
     for activity in begun(status) {
-        mute |= activity.targets.is_empty();
+        mute |= activity.targets.is_empty() || activity.targets.iter().any(|item| item.id.is_none());
         ours |= activity.targets.iter().any(|item| spec.targets.iter().any(|target| is(item, target)));
     }
     let also = also(status, all);
-    let counted = status.global.as_ref().and_then(|global| global.total).unwrap_or(0);
-    let untold = status.activities().next().is_none() && counted > 0;
+    let counted = status.global.as_ref().and_then(|global| global.total);
+    // Nothing was run where DSS says so; where it says nothing, the job is believed.
+    let missing = status.base.as_ref().is_none_or(|base| base.activities.is_none());
+    let untold = status.activities().next().is_none() && counted.map_or(missing, |counted| counted > 0);
     if ours || mute || untold {
         return Ended::Built(also);
     }
@@ -152,8 +154,15 @@ mod tests {
     fn an_answer_that_names_no_targets_is_believed() {
         let text = r#"{"baseStatus":{"state":"DONE","activities":{"x_NP":{"state":"DONE"}}}}"#;
         assert_eq!(verdict(text, true), Verdict::Ended(Ended::Built(vec![])));
-        let text = r#"{"baseStatus":{"state":"DONE"},"globalState":{"total":2,"done":2}}"#;
-        assert_eq!(verdict(text, true), Verdict::Ended(Ended::Built(vec![])));
+        for text in [
+            r#"{"baseStatus":{"state":"DONE"},"globalState":{"total":2,"done":2}}"#,
+            r#"{"baseStatus":{"state":"DONE"}}"#,
+            r#"{"baseStatus":{"state":"DONE","activities":{"x_NP":{"state":"DONE","targets":[{"type":"DATASET"}]}}}}"#,
+        ] {
+            assert_eq!(verdict(text, true), Verdict::Ended(Ended::Built(vec![])), "{text}");
+        }
+        let nothing = r#"{"baseStatus":{"state":"DONE"},"globalState":{"total":0}}"#;
+        assert_eq!(verdict(nothing, false), Verdict::Ended(Ended::Current(vec![])));
     }
 
     #[test]

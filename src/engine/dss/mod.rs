@@ -1,6 +1,7 @@
 //! The engine that builds on a Dataiku DSS server: each step is a job there, started, followed, found again and aborted
 //! through the jobs API. DSS decides what is out of date.
 
+mod before;
 mod calls;
 mod client;
 pub mod compare;
@@ -17,10 +18,11 @@ mod settings;
 mod spec;
 mod submit;
 mod tls;
+mod watched;
 mod whole;
 mod work;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -33,7 +35,7 @@ use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::{BuildMode, JobId};
 use crate::base::span::{Problem, Problems};
 use crate::engine::api::{Engine, LeftBehind, Observed, Opening, Work};
-use crate::engine::dss::calls::{Calls, segment};
+use crate::engine::dss::calls::{Calls, Peer, segment};
 use crate::engine::dss::client::Http;
 use crate::engine::dss::mask::Mask;
 use crate::engine::dss::part::Part;
@@ -43,7 +45,7 @@ use crate::engine::dss::spec::Spec;
 use crate::engine::dss::whole::{Progress, Whole};
 use crate::engine::dss::work::DssWork;
 use crate::event::{Failure, Staged};
-use crate::pipeline::dss_wire::{JobItem, StartJob};
+use crate::pipeline::dss_wire::{JobDef, JobItem, StartJob};
 use crate::pipeline::raw_engine::{Jobs, RawEngine};
 use crate::pipeline::types::{Kind, Pipeline, Rebuild, Recipe};
 use crate::plan::facts::Facts;
@@ -72,8 +74,10 @@ pub(crate) struct Dss {
     identity: OnceCell<Option<String>>,
     /// The one job of the run, where it has one.
     whole: Option<Arc<Whole>>,
-    /// Jobs that this process started, and who started them as DSS calls us.
-    own: Mutex<BTreeSet<String>>,
+    /// Jobs that this process started, and what was asked for.
+    own: Mutex<BTreeMap<String, String>>,
+    /// What jobs of others were asked for as, where lists do not tell it.
+    defs: Mutex<BTreeMap<String, JobDef>>,
 }
 
 impl DssEngine {
@@ -110,6 +114,7 @@ impl DssEngine {
                 identity: OnceCell::new(),
                 whole,
                 own: Mutex::default(),
+                defs: Mutex::default(),
             }),
         })
     }
@@ -131,6 +136,7 @@ impl Dss {
                 mask: Mask::new(auth.secret()),
                 timeout: self.settings.request_timeout,
                 patience: self.settings.lost_after,
+                peer: Peer::default(),
             })
         });
         made.as_ref().map_err(Clone::clone)
@@ -212,12 +218,21 @@ impl Dss {
         all.extend(left.into_iter().map(|left| (left.step.clone(), left)));
     }
 
-    fn is_own(&self, job: &str) -> bool {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner).contains(job)
+    fn forget_left(&self) {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn remember(&self, job: &str) {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner).insert(job.to_owned());
+    fn is_own(&self, job: &str) -> bool {
+        self.own_request(job).is_some()
+    }
+
+    /// What a job of this process was asked for as.
+    fn own_request(&self, job: &str) -> Option<String> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).get(job).cloned()
+    }
+
+    fn remember(&self, job: &str, spec: &Spec) {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).insert(job.to_owned(), spec.text());
     }
 
     /// Who started a job, and who we are to DSS: why it does not count as ours.

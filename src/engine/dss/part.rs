@@ -159,7 +159,8 @@ impl Part {
         let begun = all.iter().any(|activity| matches!(activity.state.as_deref(), Some("RUNNING" | "DONE")));
         let whole = status.global.as_ref().and_then(|global| global.total) == i64::try_from(all.len()).ok();
         let sound = all.iter().all(|activity| {
-            !activity.targets.is_empty() && !matches!(activity.state.as_deref(), Some("FAILED" | "ABORTED"))
+            let named = !activity.targets.is_empty() && activity.targets.iter().all(|item| item.id.is_some());
+            named && !matches!(activity.state.as_deref(), Some("FAILED" | "ABORTED"))
         });
         !self.last && !self.strict && states.is_empty() && begun && whole && sound
     }

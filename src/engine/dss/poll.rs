@@ -2,7 +2,7 @@
 //! itself. Also fetches the lists that are looked at before a job is asked for, one for all who want one. Does not know what
 //! the jobs build.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,19 +13,22 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::engine::dss::calls::Calls;
 use crate::engine::dss::fault::{Fault, Kind};
+use crate::engine::dss::watched::Watched;
 use crate::engine::dss::whole::Progress;
-use crate::pipeline::dss_wire::{JobItem, JobStatus, is_over};
+use crate::pipeline::dss_wire::{JobItem, JobStatus};
 
 /// The shortest time between the beginnings of two calls that look at what goes on: at most five a second.
-const APART: Duration = Duration::from_millis(200);
+pub(super) const APART: Duration = Duration::from_millis(200);
 /// So many jobs are looked at less often.
 const MANY: usize = 50;
-/// How often a job must be unknown to the server until it counts as gone.
-const GONE_AFTER: u32 = 3;
 /// How often the list of running jobs may lack a job that goes on until it is not asked for any more.
 const LACKS: u32 = 3;
-/// How many jobs that no list shows are asked for in one round.
+/// How many jobs that no list tells of are asked for by themselves at once; one where there are more than a few.
 const SINGLE: usize = 2;
+/// How many such jobs are a few.
+const FEW: usize = 8;
+/// How many jobs that have ended are asked for at once, where the server keeps up.
+const ENDS: usize = 32;
 
 /// A question to the poller.
 pub(super) enum Ask {
@@ -54,18 +57,29 @@ pub(super) enum Followed {
 /// A job: its project and its id.
 type Key = (String, String);
 
-struct Watched {
-    live: Option<watch::Sender<Progress>>,
-    reply: oneshot::Sender<Followed>,
-    unknown: u32,
-    /// Its end was seen, and its status is on the way.
-    ending: bool,
-}
-
 enum Done {
     Listed(String, Vec<oneshot::Sender<Listed>>, Result<Vec<JobItem>, Fault>),
-    Round(String, Source, Result<Vec<JobItem>, Fault>),
-    Status(Key, bool, Result<Box<JobStatus>, Fault>),
+    Round(Look, Duration, Result<Vec<JobItem>, Fault>),
+    Status(Key, Why, Result<Box<JobStatus>, Fault>),
+}
+
+/// Why a job is asked for by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// Someone wants to know how far it is.
+    Live,
+    /// No list told of it.
+    Single,
+    /// It has ended.
+    End,
+}
+
+/// A look at the jobs of a project.
+struct Look {
+    project: String,
+    source: Source,
+    /// How many jobs were asked for.
+    limit: usize,
 }
 
 /// Where a round looks.
@@ -85,18 +99,26 @@ pub(super) struct Poller {
     lost_after: Duration,
     source: Source,
     lacks: u32,
-    /// Where the jobs begin that are asked for by themselves.
-    turn: usize,
     watched: BTreeMap<Key, Watched>,
     waiting: BTreeMap<String, Vec<oneshot::Sender<Listed>>>,
     listing: BTreeSet<String>,
     flight: FuturesUnordered<BoxFuture<'static, Done>>,
     drives: FuturesUnordered<BoxFuture<'static, ()>>,
-    /// How many calls of the round are on their way.
+    /// How many calls of the round are on their way, and how long the slowest of them took.
     round: usize,
+    took: Duration,
+    /// Whether the last round told nothing of some jobs.
+    dim: bool,
     round_began: Instant,
     next_round: Instant,
     next_call: Instant,
+    /// How many jobs are asked for in a list of all: more than are followed, since others have jobs too.
+    reach: usize,
+    singles: usize,
+    /// Jobs that have ended and are to be asked for, how many are, and how many may be at once.
+    ends: VecDeque<Key>,
+    ending: usize,
+    wide: usize,
     /// When the server last answered as it should.
     heard: Instant,
 }
@@ -113,16 +135,22 @@ impl Poller {
             lost_after,
             source: Source::Running,
             lacks: 0,
-            turn: 0,
             watched: BTreeMap::new(),
             waiting: BTreeMap::new(),
             listing: BTreeSet::new(),
             flight: FuturesUnordered::new(),
             drives: FuturesUnordered::new(),
             round: 0,
+            took: Duration::ZERO,
+            dim: false,
             round_began: now,
             next_round: now,
             next_call: now,
+            reach: 100,
+            singles: 0,
+            ends: VecDeque::new(),
+            ending: 0,
+            wide: ENDS,
             heard: now,
         }
     }
@@ -130,7 +158,7 @@ impl Poller {
     /// Answers questions for as long as someone may ask.
     pub(super) async fn run(mut self) {
         loop {
-            let due = self.round == 0 && self.watched.values().any(|watched| !watched.ending);
+            let due = self.round == 0 && self.watched.values().any(|watched| !watched.asking);
             tokio::select! {
                 biased;
                 ask = self.asks.recv() => match ask {
@@ -156,14 +184,15 @@ impl Poller {
                     self.heard = Instant::now();
                     self.next_round = Instant::now() + self.poll;
                 }
-                self.watched.insert((project, job), Watched { live, reply, unknown: 0, ending: false });
+                self.watched.insert((project, job), Watched::new(live, reply));
+                self.reach = self.reach.max(2 * self.watched.len());
             }
         }
     }
 
     /// The time at which the next call that looks may begin.
     fn slot(&mut self) -> Instant {
-        let at = self.next_call.max(Instant::now());
+        let at = self.next_call.max(Instant::now()).max(self.calls.peer.quiet_until());
         self.next_call = at + APART.min(self.poll);
         at
     }
@@ -188,21 +217,24 @@ impl Poller {
 
     fn begin_round(&mut self) {
         self.watched.retain(|_, watched| !watched.reply.is_closed());
-        self.round_began = Instant::now();
-        let open = || self.watched.iter().filter(|(_, watched)| !watched.ending);
-        let listed = open().filter(|(_, watched)| watched.live.is_none());
+        (self.round_began, self.took, self.dim) = (Instant::now(), Duration::ZERO, false);
+        self.next_round = self.round_began + self.poll;
+        let idle = || self.watched.iter().filter(|(_, watched)| !watched.asking);
+        let listed = idle().filter(|(_, watched)| watched.live.is_none() && !watched.told());
         let projects: BTreeSet<String> = listed.map(|((project, _), _)| project.clone()).collect();
-        let live: Vec<Key> = open().filter(|(_, watched)| watched.live.is_some()).map(|(key, _)| key.clone()).collect();
-        live.into_iter().for_each(|key| self.status(key, false));
-        for project in projects {
-            self.look(project, self.source);
-        }
+        let chosen = |which: &dyn Fn(&Watched) -> bool| -> Vec<Key> {
+            idle().filter(|(_, watched)| which(watched)).map(|(key, _)| key.clone()).collect()
+        };
+        let ended = chosen(&|watched| watched.ended.is_some());
+        let live = chosen(&|watched| watched.ended.is_none() && watched.live.is_some());
+        live.into_iter().for_each(|key| self.status(key, Why::Live));
+        projects.into_iter().for_each(|project| self.look(project, self.source));
+        ended.into_iter().for_each(|key| self.ended(key));
     }
 
     fn look(&mut self, project: String, source: Source) {
         self.round += 1;
-        let (calls, at) = (self.calls.clone(), self.slot());
-        let limit = (2 * self.watched.len()).max(100);
+        let (calls, at, limit) = (self.calls.clone(), self.slot(), self.reach);
         self.flight.push(
             async move {
                 sleep_until(at).await;
@@ -210,31 +242,54 @@ impl Poller {
                     Source::Running => calls.running(&project).await,
                     Source::All => calls.jobs(&project, Some(limit)).await,
                 };
-                Done::Round(project, source, jobs)
+                Done::Round(Look { project, source, limit }, at.elapsed(), jobs)
             }
             .boxed(),
         );
     }
 
-    /// Asks for one job. `ended` says that its end was seen: then it is asked for at once.
-    fn status(&mut self, key: Key, ended: bool) {
-        let at = if ended { Instant::now() } else { self.slot() };
-        if ended {
-            if let Some(watched) = self.watched.get_mut(&key) {
-                watched.ending = true;
-            }
-        } else {
-            self.round += 1;
+    /// A job has ended: it is asked for when its turn comes.
+    fn ended(&mut self, key: Key) {
+        if let Some(watched) = self.watched.get_mut(&key) {
+            watched.asking = true;
+            self.ends.push_back(key);
         }
+        self.ask_ends();
+    }
+
+    fn ask_ends(&mut self) {
+        while self.ending < self.wide {
+            let Some(key) = self.ends.pop_front() else { return };
+            self.status(key, Why::End);
+        }
+    }
+
+    /// Asks for one job.
+    fn status(&mut self, key: Key, why: Why) {
+        let Some(watched) = self.watched.get_mut(&key) else { return };
+        (watched.asking, watched.touched) = (true, Instant::now());
+        let at = match why {
+            Why::End => Instant::now().max(self.calls.peer.quiet_until()),
+            Why::Live | Why::Single => self.slot(),
+        };
+        *self.count(why) += 1;
         let calls = self.calls.clone();
         self.flight.push(
             async move {
                 sleep_until(at).await;
                 let status = calls.status(&key.0, &key.1).await;
-                Done::Status(key, ended, status.map(Box::new))
+                Done::Status(key, why, status.map(Box::new))
             }
             .boxed(),
         );
+    }
+
+    fn count(&mut self, why: Why) -> &mut usize {
+        match why {
+            Why::Live => &mut self.round,
+            Why::Single => &mut self.singles,
+            Why::End => &mut self.ending,
+        }
     }
 
     fn done(&mut self, done: Done) {
@@ -245,24 +300,33 @@ impl Poller {
                 self.listed(replies, jobs);
                 self.list(project);
             }
-            Done::Round(project, source, jobs) => {
+            Done::Round(look, took, jobs) => {
                 self.round -= 1;
+                self.took = self.took.max(took);
                 match jobs {
-                    Ok(jobs) => self.seen(&project, source, &jobs),
-                    Err(fault) => self.not_seen(project, source, &fault),
+                    Ok(jobs) => self.seen(look, &jobs),
+                    Err(fault) => self.not_seen(look, &fault),
                 }
             }
-            Done::Status(key, ended, status) => {
-                if !ended {
-                    self.round -= 1;
+            Done::Status(key, why, status) => {
+                *self.count(why) -= 1;
+                if why == Why::End {
+                    // As many at once as the server can take.
+                    self.wide = if status.is_ok() { (self.wide + 1).min(ENDS) } else { (self.wide / 2).max(1) };
                 }
                 self.status_seen(&key, status);
+                self.ask_ends();
             }
         }
         if in_round && self.round == 0 {
-            let poll = if self.watched.len() > MANY { self.poll * 2 } else { self.poll };
+            let poll = match self.dim {
+                // The next list may tell more.
+                true => self.poll / 2,
+                false if self.watched.len() > MANY => self.poll * 2,
+                false => self.poll,
+            };
             // A server that takes its time is given as much again.
-            self.next_round = Instant::now() + poll.max(self.round_began.elapsed().min(self.lost_after / 8));
+            self.next_round = Instant::now() + poll.max(self.took.min(self.lost_after / 8));
         }
     }
 
@@ -277,46 +341,57 @@ impl Poller {
         }
     }
 
-    /// A list came: what it shows as ended is asked for; what it does not show is looked for elsewhere.
-    fn seen(&mut self, project: &str, source: Source, jobs: &[JobItem]) {
+    /// A list came: what it shows as ended is asked for; what it tells nothing of is looked for elsewhere.
+    fn seen(&mut self, look: Look, jobs: &[JobItem]) {
         self.heard = Instant::now();
-        let shown: BTreeMap<&str, bool> = jobs.iter().filter_map(|job| Some((job.id()?, job.over()))).collect();
-        let mut ended = Vec::new();
-        let mut absent = Vec::new();
-        for (key, watched) in self
-            .watched
-            .iter_mut()
-            .filter(|(key, watched)| key.0 == project && !watched.ending && watched.live.is_none())
+        let Look { project, source, limit } = look;
+        let lines: BTreeMap<&str, &JobItem> = jobs.iter().filter_map(|job| Some((job.id()?, job))).collect();
+        let (mut ended, mut absent) = (Vec::new(), Vec::new());
+        for (key, watched) in
+            self.watched.iter_mut().filter(|(key, watched)| key.0 == project && watched.live.is_none())
         {
-            match shown.get(key.1.as_str()) {
-                Some(true) => ended.push(key.clone()),
-                Some(false) => watched.unknown = 0,
-                None => absent.push(key.clone()),
+            watched.see(lines.get(key.1.as_str()).copied());
+            if watched.asking {
+                continue;
+            }
+            match watched.ended {
+                Some(_) => ended.push(key.clone()),
+                None if watched.touched < self.round_began => absent.push((watched.touched, key.clone())),
+                None => {}
             }
         }
-        ended.into_iter().for_each(|key| self.status(key, true));
+        ended.into_iter().for_each(|key| self.ended(key));
+        if source == Source::Running && jobs.iter().any(|job| job.id().is_none()) {
+            // Lines that name no job: what it lacks may go on.
+            self.source = Source::All;
+        }
         if source == Source::Running && absent.len() > 1 {
-            self.look(project.to_owned(), Source::All);
+            self.look(project, Source::All);
+        } else if source == Source::All && !absent.is_empty() && jobs.len() >= limit {
+            // The server has more: what is not told of may be behind the end of the list.
+            self.reach = self.reach.max(limit.saturating_mul(4));
+            self.look(project, Source::All);
         } else {
-            // Not always the same ones.
-            self.turn = self.turn.wrapping_add(SINGLE);
-            let from = if absent.is_empty() { 0 } else { self.turn % absent.len() };
-            absent.rotate_left(from);
-            absent.into_iter().take(SINGLE).for_each(|key| self.status(key, false));
+            self.dim |= !absent.is_empty();
+            absent.sort();
+            // Where lists leave much open, the next one is worth more.
+            let single = if absent.len() > FEW { 1 } else { SINGLE };
+            let free = single.saturating_sub(self.singles);
+            absent.into_iter().take(free).for_each(|(_, key)| self.status(key, Why::Single));
         }
     }
 
-    fn not_seen(&mut self, project: String, source: Source, fault: &Fault) {
+    fn not_seen(&mut self, look: Look, fault: &Fault) {
         let unknown = matches!(fault.kind, Kind::NotFound | Kind::Refused | Kind::Mute | Kind::Odd);
-        if source == Source::Running && unknown {
+        if look.source == Source::Running && unknown {
             // Servers before 15.2 take the question for the id of a job.
             tracing::debug!(%fault, "the server has no list of running jobs");
             self.source = Source::All;
-            self.look(project, Source::All);
+            self.look(look.project, Source::All);
             return;
         }
         tracing::debug!(%fault, "jobs cannot be looked at");
-        self.give_up(fault, |key| key.0 == project);
+        self.give_up(fault, |key| key.0 == look.project);
     }
 
     /// Jobs cannot be looked at: if that will stay so, or has been so for too long, who waits is told.
@@ -332,28 +407,23 @@ impl Poller {
 
     fn status_seen(&mut self, key: &Key, status: Result<Box<JobStatus>, Fault>) {
         let Some(watched) = self.watched.get_mut(key) else { return };
-        watched.ending = false;
+        watched.asking = false;
         match status {
-            Ok(status) if status.removed == Some(true) => self.tell(key, Followed::Gone),
             Ok(status) => {
                 self.heard = Instant::now();
-                watched.unknown = 0;
-                if is_over(status.state()) {
-                    self.tell(key, Followed::Over(status));
-                } else if let Some(live) = &watched.live {
-                    let status = Arc::new(*status);
-                    live.send_modify(|progress| progress.status = Some(status));
-                } else if self.source == Source::Running {
+                let lacking = watched.live.is_none() && watched.ended.is_none() && !status.state().is_empty();
+                if let Some(followed) = watched.hear(status) {
+                    self.tell(key, followed);
+                } else if lacking && self.source == Source::Running {
                     self.lacks += 1;
                     if self.lacks >= LACKS {
                         self.source = Source::All;
                     }
                 }
             }
-            Err(fault) if fault.kind == Kind::NotFound => {
-                watched.unknown += 1;
-                if watched.unknown >= GONE_AFTER {
-                    self.tell(key, Followed::Gone);
+            Err(fault) if fault.kind == Kind::NotFound && !fault.page => {
+                if let Some(followed) = watched.not_known() {
+                    self.tell(key, followed);
                 }
             }
             Err(fault) => self.give_up(&fault, |other| other == key),

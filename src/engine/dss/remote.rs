@@ -10,9 +10,10 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::base::span::Problem;
+use crate::engine::dss::before::{Alike, LISTS};
 use crate::engine::dss::calls::Calls;
 use crate::engine::dss::fault::{Fault, Kind};
-use crate::engine::dss::find::{Found, Search, alike};
+use crate::engine::dss::find::{Found, Search};
 use crate::engine::dss::poll::Followed;
 use crate::engine::dss::spec::Spec;
 use crate::engine::dss::{Dss, DssEngine};
@@ -223,7 +224,13 @@ impl Remote {
     /// Why there is none, or that it is not known.
     pub async fn start(&self, project: &str, start: Start) -> Result<String, RemoteError> {
         let spec = Spec { kind: start.kind, targets: start.targets };
-        let known = alike(&self.calls.jobs(project, None).await?, &spec);
+        let mut before = Alike::default();
+        for _ in 0..LISTS {
+            if before.add(&self.calls.jobs(project, None).await?, &spec) {
+                break;
+            }
+        }
+        let known = before.ids();
         let request = spec.request(start.auto_update_schema, start.refresh_hive_metastore);
         let fault = match self.calls.start(project, &request).await {
             Ok(id) => return Ok(id),

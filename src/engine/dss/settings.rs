@@ -7,9 +7,10 @@ use std::time::Duration;
 use toml::Spanned;
 
 use crate::base::span::{Problem, Problems};
-use crate::base::text::parse_duration;
+use crate::base::text::{duration, parse_duration};
 use crate::engine::api::{Environment, Opening};
 use crate::engine::dss::dataiku::{self, Instance};
+use crate::engine::dss::poll::APART;
 use crate::pipeline::raw::SecretValue;
 use crate::pipeline::raw_engine::{Jobs, OnRunning, RawDss, Secret};
 
@@ -89,7 +90,7 @@ pub(super) fn settings(raw: &RawDss, opening: &Opening) -> Result<Settings, Prob
         on_running: raw.on_running,
         submit_grace: reader.duration("submit_grace", raw.submit_grace.as_ref(), 30_000),
         resubmit: raw.resubmit.unwrap_or(true),
-        poll: reader.duration("poll", raw.poll.as_ref(), 500),
+        poll: reader.poll(raw.poll.as_ref()),
         lost_after: reader.duration("lost_after", raw.lost_after.as_ref(), 15 * 60_000),
         busy_limit: reader.duration("busy_limit", raw.busy_limit.as_ref(), 60 * 60_000),
         request_timeout: reader.duration("request_timeout", raw.request_timeout.as_ref(), 60_000),
@@ -229,6 +230,20 @@ impl Reader<'_> {
         }
         let general = self.opening.pipeline.settings.max_parallel;
         raw.map(|raw| *raw.get_ref()).or(general).unwrap_or(5)
+    }
+
+    fn poll(&mut self, raw: Option<&Spanned<String>>) -> Duration {
+        let poll = self.duration("poll", raw, 500);
+        if let Some(raw) = raw.filter(|_| poll < APART) {
+            let problem = Problem::new("bad-value", format!("`poll = \"{}\"` is too short", raw.get_ref()));
+            self.problems.push(problem.at(&raw.span(), "here").help(format!(
+                "write \"{}\" or longer: DSS is asked at most five times a second, however many jobs there are",
+                duration(APART)
+            )));
+        }
+        // Tests have no time to wait; what is shipped does not know of it.
+        let hurry = variable(&self.opening.environment, "KILN_TEST_POLL").filter(|_| cfg!(debug_assertions));
+        hurry.and_then(|text| parse_duration(&text).ok()).unwrap_or(poll)
     }
 
     fn duration(&mut self, key: &str, raw: Option<&Spanned<String>>, default_ms: u64) -> Duration {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::id::RecipeId;
 use crate::base::job::BuildMode;
-use crate::pipeline::dss_wire::{JobDef, JobItem, NO_PARTITION, StartJob, Target, build};
+use crate::pipeline::dss_wire::{JobDef, JobItem, NO_PARTITION, Output, StartJob, Target, build};
 use crate::pipeline::types::{Kind, Pipeline, Rebuild};
 
 /// What is asked for: the build type and the outputs, in order.
@@ -104,6 +104,16 @@ impl Spec {
         job.def.as_ref().map_or(Relation::Unclear, |def| self.relation(def))
     }
 
+    /// Whether a job of a list is the same for all that its line tells: whatever is missing there may be so.
+    pub(super) fn may_be(&self, job: &JobItem) -> bool {
+        let Some(def) = &job.def else { return true };
+        let fits = |output: &Output| {
+            let id = output.target("").id;
+            id.is_empty() || self.targets.iter().any(|target| target.id == id)
+        };
+        def.kind.as_ref().is_none_or(|kind| *kind == self.kind) && def.outputs.iter().all(fits)
+    }
+
     /// What a job is to this, by its definition.
     pub(super) fn relation(&self, def: &JobDef) -> Relation {
         let (Some(kind), false) = (&def.kind, def.outputs.is_empty()) else { return Relation::Unclear };
@@ -112,7 +122,9 @@ impl Spec {
         }
         let project = def.project.as_deref().unwrap_or_else(|| self.project());
         let theirs: Vec<Target> = def.outputs.iter().map(|output| output.target(project)).collect();
-        if theirs.iter().any(|target| target.id.is_empty()) {
+        let partitioned = self.targets.iter().any(|target| target.partition != NO_PARTITION);
+        let untold = |output: &Output| output.partition.is_none() && output.target_partition.is_none();
+        if theirs.iter().any(|target| target.id.is_empty()) || (partitioned && def.outputs.iter().any(untold)) {
             return Relation::Unclear;
         }
         relations(&self.targets, &theirs).max(relations(&theirs, &self.targets))
@@ -217,6 +229,25 @@ mod tests {
         assert_eq!(relation(&pair, &job("RECURSIVE_BUILD", r#"{"type":"DATASET"}"#)), Relation::Unclear);
         assert_eq!(relation(&pair, r#"{"def":{"outputs":[{"id":"a"}]}}"#), Relation::Unclear);
         assert_eq!(relation(&pair, r#"{"jobId":"x"}"#), Relation::Unclear);
+    }
+
+    #[test]
+    fn what_is_missing_may_be_so() {
+        let may_be = |spec: &Spec, def: &str| spec.may_be(&serde_json::from_str(def).unwrap());
+        let pair = spec(&[("a", "NP"), ("b", "NP")]);
+        for (def, expected) in [
+            ("{}", true),
+            (r#"{"def":{}}"#, true),
+            (r#"{"def":{"outputs":[{"targetDataset":"a"},{"type":"DATASET"}]}}"#, true),
+            (r#"{"def":{"type":"RECURSIVE_BUILD","outputs":[{"targetDataset":"b"}]}}"#, true),
+            (r#"{"def":{"type":"RECURSIVE_FORCED_BUILD"}}"#, false),
+            (r#"{"def":{"outputs":[{"targetDataset":"a"},{"targetDataset":"c"}]}}"#, false),
+        ] {
+            assert_eq!(may_be(&pair, def), expected, "{def}");
+        }
+        let day = spec(&[("a", "2026-11-01")]);
+        let def = r#"{"def":{"type":"RECURSIVE_BUILD","outputs":[{"targetDataset":"a"}]}}"#;
+        assert_eq!(relation(&day, def), Relation::Unclear, "of which partition?");
     }
 
     #[test]

@@ -8,9 +8,10 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::engine::api::{LeftBehind, Notice, Stop};
+use crate::engine::dss::before::Before;
 use crate::engine::dss::calls::Backoff;
 use crate::engine::dss::fault::{Fault, Kind};
-use crate::engine::dss::find::{Found, Search, alike};
+use crate::engine::dss::find::{Found, Search};
 use crate::engine::dss::spec::{Relation, Spec};
 use crate::engine::dss::work::{Course, Go, Job, failed, reached, stopped};
 use crate::event::{FailureCode, Intent, RemoteJob};
@@ -37,15 +38,28 @@ impl Course {
         while let Some(first) = left.first() {
             match self.resumed_from(first).await {
                 Ok(None) => drop(left.remove(0)),
-                Ok(job) => return Ok(job),
+                Ok(job) => {
+                    self.found_left();
+                    return Ok(job);
+                }
                 Err(ended) => {
                     // It could not be looked for: another attempt, or the next run, has to.
-                    self.dss.keep_left(left);
+                    if self.whole.is_none() {
+                        self.dss.keep_left(left);
+                    }
                     return Err(ended);
                 }
             }
         }
+        self.found_left();
         Ok(None)
+    }
+
+    /// All that was left was looked for. What was left for one step is taken from the beginning.
+    fn found_left(&self) {
+        if self.whole.is_some() {
+            self.dss.forget_left();
+        }
     }
 
     async fn resumed_from(&mut self, left: &LeftBehind) -> Go<Option<Job>> {
@@ -127,11 +141,8 @@ impl Course {
     /// A job for the step, or why DSS has none yet.
     pub(super) async fn obtain(&mut self) -> Go<Result<Job, String>> {
         loop {
-            let jobs = self.list().await?;
-            let same = |job: &&JobItem| !job.over() && self.spec.relation_to(job) == Relation::Same;
-            let Some(running) = jobs.iter().find(same) else {
-                return self.submit(alike(&jobs, &self.spec)).await;
-            };
+            let Before { running, known } = self.before().await?;
+            let Some(running) = &running else { return self.submit(known).await };
             let id = running.id().unwrap_or_default().to_owned();
             let mine = self.dss.is_mine(running).await;
             let policy = self.dss.settings.on_running.unwrap_or(if mine { OnRunning::Join } else { OnRunning::Wait });
@@ -155,24 +166,6 @@ impl Course {
         }
     }
 
-    /// The jobs of the project as they are now.
-    async fn list(&mut self) -> Go<std::sync::Arc<Vec<JobItem>>> {
-        let began = Instant::now();
-        let mut backoff = Backoff::new();
-        loop {
-            self.go_on()?;
-            let fault = match self.dss.jobs(self.spec.project()).await {
-                Some(Ok(jobs)) => return Ok(jobs),
-                Some(Err(fault)) => fault,
-                None => return Err(stopped("the run is over")),
-            };
-            if !fault.passing() || began.elapsed() > self.dss.settings.lost_after {
-                return Err(self.refused(&fault));
-            }
-            self.rest(backoff.next(fault.retry_after)).await?;
-        }
-    }
-
     /// Waits for the end of a job that is not this step's.
     async fn wait_for(&mut self, job: &str, why: &str) -> Go<()> {
         self.say(&format!("job {job} {why}; waiting for its end"));
@@ -189,8 +182,9 @@ impl Course {
 
     /// Asks for a job. An answer that is lost is looked for; only where no job turns up one more is asked for.
     async fn submit(&mut self, known: BTreeSet<String>) -> Go<Result<Job, String>> {
-        let mut twice = false;
+        let mut lost: Vec<Fault> = Vec::new();
         loop {
+            let twice = !lost.is_empty();
             self.go_on()?;
             let intent = Intent { request: self.spec.text(), known: known.iter().cloned().collect() };
             if self.updates.notice(Notice::Submitting(intent)).await.is_err() {
@@ -207,6 +201,7 @@ impl Course {
                 Posted::Perhaps(fault) => fault,
             };
             self.say(&format!("{fault}; looking for the job"));
+            lost.push(fault.clone());
             match self.search(&self.spec.clone(), &known).await? {
                 Found::Jobs(found) => {
                     let one = self.only(found, if twice { 2 } else { 1 })?;
@@ -216,16 +211,12 @@ impl Course {
                     return Ok(Ok(job));
                 }
                 Found::Unclear(ids) => return Err(unclear(&ids)),
-                Found::None if matches!(fault.kind, Kind::Mute | Kind::Page) => return Err(self.refused(&fault)),
-                Found::None if twice || !self.dss.settings.resubmit => {
-                    let message = format!("no job was found, and there may be one all the same: {fault}");
-                    return Err(failed(FailureCode::SubmissionUnknown, message));
+                Found::None if !twice && matches!(fault.kind, Kind::Mute | Kind::Page) => {
+                    return Err(self.refused(&fault));
                 }
-                Found::None => twice = true,
-                Found::Silence(silence) => {
-                    let message = format!("there may be a job, and DSS cannot be asked: {silence}");
-                    return Err(failed(FailureCode::SubmissionUnknown, message));
-                }
+                Found::None if twice || !self.dss.settings.resubmit => return Err(unknown(&lost, None)),
+                Found::None => {}
+                Found::Silence(silence) => return Err(unknown(&lost, Some(&silence))),
             }
             self.say("no job was found: asking once more");
         }
@@ -240,6 +231,7 @@ impl Course {
         let mut kill = self.stop.clone();
         loop {
             let calls = self.calls.clone();
+            self.rest(calls.peer.quiet_until()).await?;
             let answer = tokio::select! {
                 answer = calls.start(&project, &request) => answer,
                 () = reached(&mut kill, Stop::Kill) => {
@@ -298,6 +290,21 @@ impl Course {
         }
         Ok(found.remove(0))
     }
+}
+
+/// Requests whose answers were lost, and no job was found, or DSS cannot be asked for one.
+fn unknown(lost: &[Fault], silence: Option<&Fault>) -> crate::engine::api::Ended {
+    let may = match lost {
+        [_] => "there may be one all the same",
+        _ => "there may be one of each request all the same",
+    };
+    let told: Vec<String> = lost.iter().map(Fault::to_string).collect();
+    let told = told.join("; then ");
+    let message = match silence {
+        None => format!("no job was found, and {may}: {told}"),
+        Some(silence) => format!("DSS cannot be asked for the job, and {may}: {told}; {silence}"),
+    };
+    failed(FailureCode::SubmissionUnknown, message)
 }
 
 fn unclear(ids: &[String]) -> crate::engine::api::Ended {

@@ -120,7 +120,8 @@ impl Whole {
         let spec = Spec::clone(&self.shape(dss).all);
         let course = Course {
             request: dss.request(&spec, &self.steps()),
-            left: dss.take_all_left(),
+            left: dss.all_left(),
+            own: None,
             dss: Arc::clone(dss),
             calls: calls.clone(),
             spec,
@@ -162,10 +163,11 @@ impl Whole {
 }
 
 impl Dss {
-    /// All that runs that died left.
-    fn take_all_left(&self) -> Vec<LeftBehind> {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<LeftBehind> = std::mem::take(&mut *left).into_values().collect();
+    /// All that runs that died left. It stays until it was looked for.
+    fn all_left(&self) -> Vec<LeftBehind> {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<LeftBehind> = left.values().cloned().collect();
+        drop(left);
         // Steps that had the same job left the same.
         all.sort_by(|one, other| one.step.cmp(&other.step));
         let mut seen = BTreeSet::new();

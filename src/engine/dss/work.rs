@@ -12,7 +12,8 @@ use tokio::sync::{SemaphorePermit, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::base::id::RecipeId;
-use crate::base::job::BuildMode;
+use crate::base::job::{BuildMode, JobId};
+use crate::clock;
 use crate::engine::api::{Attempt, Ended, LeftBehind, Notice, Stop, Updates, Work};
 use crate::engine::dss::Dss;
 use crate::engine::dss::calls::{Backoff, Calls};
@@ -23,7 +24,7 @@ use crate::engine::dss::part::{self, Part};
 use crate::engine::dss::poll::Followed;
 use crate::engine::dss::spec::Spec;
 use crate::engine::dss::whole::{Progress, Whole};
-use crate::event::{Failure, FailureCode, RemoteJob};
+use crate::event::{Failure, FailureCode, Intent, RemoteJob};
 use crate::pipeline::dss_wire::{JobStatus, StartJob};
 
 /// The work of a recipe.
@@ -51,6 +52,7 @@ impl Work for DssWork {
         let mut course = Course {
             request: dss.request(&spec, &BTreeSet::from([self.id])),
             left: if part.is_some() { Vec::new() } else { dss.take_left(&dss.pipeline.recipes[self.id].name) },
+            own: Some((dss.pipeline.recipes[self.id].name.clone(), attempt.job.clone())),
             dss: Arc::clone(dss),
             calls: self.calls.clone(),
             spec,
@@ -100,8 +102,10 @@ pub(super) struct Course {
     pub(super) calls: Calls,
     pub(super) spec: Spec,
     pub(super) request: StartJob,
-    /// What runs that died had for it.
+    /// What runs that died had for it, or an attempt before.
     pub(super) left: Vec<LeftBehind>,
+    /// The step and the run, unless it is for many steps.
+    pub(super) own: Option<(String, JobId)>,
     pub(super) log: std::path::PathBuf,
     pub(super) updates: Updates,
     pub(super) stop: watch::Receiver<Stop>,
@@ -169,7 +173,7 @@ impl Course {
     /// There is a job: it is on disk before it is waited for.
     pub(super) async fn accepted(&self, job: &Job) {
         if !job.joined {
-            self.dss.remember(&job.id);
+            self.dss.remember(&job.id, &self.spec);
         }
         let page = self.dss.page(self.spec.project(), &job.id);
         self.say(&format!("{} job {}: {page}", if job.joined { "joined" } else { "is" }, job.id));
@@ -298,6 +302,7 @@ impl Course {
                 return Err(self.page(failed(FailureCode::Lost, format!("job {id} vanished from DSS")), id));
             }
             Followed::Lost(fault) => {
+                self.leave(job);
                 return Err(self.page(failed(FailureCode::Lost, format!("job {id} may go on: {fault}")), id));
             }
         };
@@ -320,6 +325,14 @@ impl Course {
             Verdict::Ended(_) if self.whole.is_some() => Ok(End::Over(Ended::Current(Vec::new()))),
             Verdict::Ended(ended) => Ok(End::Over(self.page(self.with_tail(ended, &status, id).await, id))),
         }
+    }
+
+    /// The job may go on: another attempt looks for it first.
+    fn leave(&self, job: &Job) {
+        let Some((step, run)) = self.own.clone() else { return };
+        let intent = Intent { request: self.spec.text(), known: Vec::new() };
+        let job = Some(RemoteJob { id: job.id.clone(), page: None, joined: job.joined });
+        self.dss.keep_left(vec![LeftBehind { step, run, intent, job, at: clock::now() }]);
     }
 
     /// The last word of DSS on the job, for the steps that wait for it.

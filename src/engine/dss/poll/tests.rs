@@ -2,7 +2,10 @@
 
 use std::sync::Mutex;
 
+use serde_json::Value;
+
 use super::*;
+use crate::engine::dss::calls::Peer;
 use crate::engine::dss::client::{Request, Response, SendError, Transport};
 use crate::engine::dss::mask::Mask;
 
@@ -16,27 +19,79 @@ struct Made {
     ends: Vec<Duration>,
     /// Whether it has the list of running jobs.
     has_running: bool,
+    /// Of a hundred fields, how many are missing; and which ones always are in lists.
+    missing: (usize, &'static [&'static str]),
+    random: Mutex<Random>,
+    /// Answers to the first calls.
+    first: Mutex<Vec<Response>>,
     /// What was asked, and when.
     asked: Mutex<Vec<(Duration, String)>>,
 }
 
+/// Numbers that look random, the same for the same seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % n
+    }
+}
+
 impl Made {
+    fn new(ends: Vec<Duration>, has_running: bool) -> Self {
+        let (random, missing) = (Mutex::new(Random(7)), (0, &[][..]));
+        let (first, asked) = (Mutex::default(), Mutex::default());
+        Self { began: Instant::now(), ends, has_running, missing, random, first, asked }
+    }
+
     fn state(&self, job: usize) -> &'static str {
         if self.began.elapsed() >= self.ends[job] { "DONE" } else { "RUNNING" }
     }
 
-    fn answer(&self, path: &str) -> (u16, String) {
-        let line = |job: usize| format!(r#"{{"def":{{"id":"j{job}"}},"state":"{}"}}"#, self.state(job));
-        let all = |keep: &dyn Fn(&usize) -> bool| {
-            let lines: Vec<_> = (0..self.ends.len()).filter(keep).map(line).collect();
-            (200, format!("[{}]", lines.join(",")))
+    /// What is left of an answer.
+    fn spoiled(&self, value: Value, always: &[&str]) -> Value {
+        let mut left = |(key, value): (String, Value)| {
+            let lost = self.random.lock().unwrap().below(100) < self.missing.0 || always.contains(&key.as_str());
+            (!lost).then(|| (key, self.spoiled(value, always)))
         };
-        let path = path.trim_start_matches("/projects/P/jobs/").trim_end_matches('/');
-        match path.split('?').next().unwrap() {
-            "" => all(&|_| true),
-            "running" if self.has_running => all(&|job| self.state(*job) == "RUNNING"),
+        match value {
+            Value::Object(fields) => Value::Object(fields.into_iter().filter_map(&mut left).collect()),
+            Value::Array(items) => items.into_iter().map(|item| self.spoiled(item, always)).collect(),
+            other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => other,
+        }
+    }
+
+    fn line(&self, job: usize) -> String {
+        let state = self.state(job);
+        let line = format!(r#"{{"def":{{"id":"j{job}"}},"state":"{state}","stableState":{}}}"#, state == "DONE");
+        self.left(line, self.missing.1)
+    }
+
+    /// The text of an answer, less what is missing.
+    fn left(&self, text: String, always: &[&str]) -> String {
+        match self.missing {
+            (0, []) => text,
+            _ => self.spoiled(serde_json::from_str(&text).unwrap(), always).to_string(),
+        }
+    }
+
+    fn answer(&self, path: &str) -> (u16, String) {
+        // The newest first.
+        let all = |limit: usize, keep: &dyn Fn(&usize) -> bool| {
+            let lines = (0..self.ends.len()).rev().filter(keep).take(limit).map(|job| self.line(job));
+            (200, format!("[{}]", lines.collect::<Vec<_>>().join(",")))
+        };
+        let path = path.trim_start_matches("/projects/P/jobs/");
+        let (path, limit) = path.split_once("?limit=").unwrap_or((path, "1000000"));
+        match path.trim_end_matches('/') {
+            "" => all(limit.parse().unwrap(), &|_| true),
+            "running" if self.has_running => all(usize::MAX, &|job| self.state(*job) == "RUNNING"),
             job => match job.strip_prefix('j').and_then(|job| job.parse().ok()) {
-                Some(job) => (200, format!(r#"{{"baseStatus":{{"state":"{}"}}}}"#, self.state(job))),
+                Some(job) => {
+                    let text = format!(r#"{{"baseStatus":{{"state":"{}"}}}}"#, self.state(job));
+                    (200, self.left(text, &[]))
+                }
                 None => (500, r#"{"message":"no such job"}"#.to_owned()),
             },
         }
@@ -48,6 +103,9 @@ impl Transport for Made {
         async move {
             self.asked.lock().unwrap().push((self.began.elapsed(), request.path.clone()));
             tokio::time::sleep(LATENCY).await;
+            if let Some(first) = self.first.lock().unwrap().pop() {
+                return Ok(first);
+            }
             let (status, body) = self.answer(&request.path);
             Ok(Response { status, body: body.into_bytes(), ..Response::default() })
         }
@@ -55,14 +113,23 @@ impl Transport for Made {
     }
 }
 
-/// What following so many jobs came to: how late the latest end was seen, how many calls that look there were in the
-/// second that had most of them, and how many calls there were for ends.
-async fn followed(ends: Vec<Duration>, has_running: bool) -> (Duration, usize, usize) {
-    let made = Made { began: Instant::now(), ends: ends.clone(), has_running, asked: Mutex::default() };
+/// What following came to.
+struct Course {
+    /// How late the latest end was seen.
+    latest: Duration,
+    /// How many calls that look there were in the second that had most of them.
+    most: usize,
+    /// How many calls there were for what was known to have ended, and all of them.
+    ends: usize,
+    asked: Vec<(Duration, String)>,
+}
+
+async fn followed(made: Made) -> Course {
+    let (ends, began) = (made.ends.clone(), made.began);
     let made = Arc::new(made);
     let (timeout, patience) = (Duration::from_secs(60), Duration::from_secs(900));
     let transport: Arc<dyn Transport> = Arc::clone(&made) as Arc<dyn Transport>;
-    let calls = Calls { transport, mask: Mask::default(), timeout, patience };
+    let calls = Calls { transport, mask: Mask::default(), timeout, patience, peer: Peer::default() };
     let (asks, asked) = mpsc::unbounded_channel();
     let poller = Poller::new(calls, asked, Duration::from_millis(500), patience).run();
     let wait = async {
@@ -71,9 +138,9 @@ async fn followed(ends: Vec<Duration>, has_running: bool) -> (Duration, usize, u
             let (reply, answer) = oneshot::channel();
             let (project, job) = ("P".to_owned(), format!("j{job}"));
             asks.send(Ask::Follow { project, job, live: None, reply }).ok().unwrap();
-            let began = made.began;
             waiting.push(async move {
-                assert!(matches!(answer.await.unwrap(), Followed::Over(_)));
+                let followed = answer.await.unwrap();
+                assert!(matches!(&followed, Followed::Over(status) if status.state() == "DONE"), "{followed:?}");
                 began.elapsed().checked_sub(end).expect("no end is seen before it comes")
             });
         }
@@ -87,20 +154,15 @@ async fn followed(ends: Vec<Duration>, has_running: bool) -> (Duration, usize, u
         latest = wait => latest,
         () = poller => unreachable!("it goes on while someone may ask"),
     };
-    let asked = made.asked.lock().unwrap();
-    let is_status = |path: &str| path.starts_with("/projects/P/jobs/j");
-    let mut looks: Vec<Duration> = Vec::new();
-    let mut seen = BTreeSet::new();
-    for (at, path) in asked.iter().rev() {
-        // The last question about a job is the one for its end.
-        if !(is_status(path) && seen.insert(path)) {
-            looks.push(*at);
-        }
-    }
-    let second = Duration::from_secs(1);
-    let most =
-        looks.iter().map(|at| looks.iter().filter(|other| **other >= *at && **other < *at + second).count()).max();
-    (latest, most.unwrap_or(0), asked.len() - looks.len())
+    let asked = made.asked.lock().unwrap().clone();
+    let end = |(at, path): &&(Duration, String)| {
+        let job = path.strip_prefix("/projects/P/jobs/j").and_then(|job| job.trim_end_matches('/').parse().ok());
+        job.is_some_and(|job: usize| *at + LATENCY >= made.ends[job])
+    };
+    let looks: Vec<Duration> = asked.iter().filter(|asked| !end(asked)).map(|(at, _)| *at).collect();
+    let since = |at: Duration| looks.partition_point(|other| *other < at);
+    let most = looks.iter().map(|at| since(*at + Duration::from_secs(1)) - since(*at)).max().unwrap_or(0);
+    Course { latest, most, ends: asked.len() - looks.len(), asked }
 }
 
 /// Ends that are spread over some time, from a tenth of a second on.
@@ -113,13 +175,59 @@ fn spread(jobs: usize, over: Duration) -> Vec<Duration> {
 async fn the_end_of_a_job_is_seen_soon_with_few_calls() {
     for has_running in [true, false] {
         for (jobs, within) in [(1, 1_000), (2, 1_000), (8, 1_000), (64, 3_000), (500, 3_000)] {
-            for over in if jobs > 8 { &[1, 60][..] } else { &[1, 10, 3_600] } {
+            for over in if jobs > 8 { &[1, 20][..] } else { &[1, 10, 3_600] } {
                 let case = format!("{jobs} jobs over {over}s, list of running jobs {has_running}");
-                let (latest, most, ends) = followed(spread(jobs, Duration::from_secs(*over)), has_running).await;
+                let Course { latest, most, ends, .. } =
+                    followed(Made::new(spread(jobs, Duration::from_secs(*over)), has_running)).await;
                 assert!(latest <= Duration::from_millis(within), "{case}: {latest:?} late");
                 assert!(most <= 5, "{case}: {most} calls in one second");
                 assert_eq!(ends, jobs, "{case}: one call for each end");
             }
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_is_seen_soon_whatever_is_missing_from_answers() {
+    const NOTHING: &[&str] = &[];
+    for has_running in [true, false] {
+        for (jobs, (missing, always), within) in [
+            (8, (20, NOTHING), 3_000),
+            (200, (20, NOTHING), 4_000),
+            (500, (20, NOTHING), 4_000),
+            (8, (0, &["id"][..]), 3_000),
+            (8, (0, &["state"][..]), 3_000),
+            (8, (0, &["state", "stableState"][..]), 3_000),
+            (64, (0, &["id"][..]), 30_000),
+        ] {
+            for over in [1, 20] {
+                let case = format!("{jobs} jobs over {over}s, {missing} of 100 missing and {always:?}, {has_running}");
+                let mut made = Made::new(spread(jobs, Duration::from_secs(over)), has_running);
+                made.missing = (missing, always);
+                let Course { latest, most, ends, .. } = followed(made).await;
+                assert!(latest <= Duration::from_millis(within), "{case}: {latest:?} late");
+                assert!(most <= 5, "{case}: {most} calls in one second");
+                assert!(ends < 3 * jobs, "{case}: {ends} calls for ends");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_wants_to_be_left_alone_is() {
+    let answer = |status: u16| Response { status, retry_after: Some("7".to_owned()), ..Response::default() };
+    for status in [429, 503] {
+        let made = Made::new(vec![Duration::from_secs(1)], true);
+        made.first.lock().unwrap().push(answer(status));
+        let Course { asked, .. } = followed(made).await;
+        assert!(asked[1].0 >= asked[0].0 + Duration::from_secs(7), "{asked:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_in_place_of_answers_pass_by() {
+    let page = || Response { status: 200, body: b"<html>Starting</html>".to_vec(), ..Response::default() };
+    let made = Made::new(vec![Duration::from_secs(1)], true);
+    *made.first.lock().unwrap() = (0..20).map(|_| page()).collect();
+    assert!(followed(made).await.asked.len() > 20);
 }

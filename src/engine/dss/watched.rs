@@ -1,0 +1,100 @@
+//! What is known of one job that is followed, from lists and from its own status, each of which may tell little: whether it
+//! goes on, has ended or is gone. Asks nobody.
+
+use std::sync::Arc;
+
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use crate::engine::dss::fault::Fault;
+use crate::engine::dss::poll::Followed;
+use crate::engine::dss::whole::Progress;
+use crate::pipeline::dss_wire::{BaseStatus, JobItem, JobStatus, is_over};
+
+/// How often a job must be unknown to the server until it counts as gone.
+const GONE_AFTER: u32 = 3;
+/// How often the status of a job may not tell its end, though it has ended.
+const MUTE_AFTER: u32 = 10;
+
+/// A job that is followed.
+pub(super) struct Watched {
+    pub(super) live: Option<watch::Sender<Progress>>,
+    pub(super) reply: oneshot::Sender<Followed>,
+    /// Its status is on the way, or will be.
+    pub(super) asking: bool,
+    /// When something last told that it goes on, or it was asked for.
+    pub(super) touched: Instant,
+    /// That it has ended, and its state, where a list told it.
+    pub(super) ended: Option<Option<String>>,
+    /// How often its status did not tell its end.
+    mute: u32,
+    /// How often the server did not know it.
+    unknown: u32,
+}
+
+impl Watched {
+    pub(super) fn new(live: Option<watch::Sender<Progress>>, reply: oneshot::Sender<Followed>) -> Self {
+        Self { live, reply, asking: false, touched: Instant::now(), ended: None, mute: 0, unknown: 0 }
+    }
+
+    /// Whether lists can tell no more of it.
+    pub(super) fn told(&self) -> bool {
+        matches!(self.ended, Some(Some(_)))
+    }
+
+    /// What a list told of it, if anything. A line without a state tells nothing.
+    pub(super) fn see(&mut self, line: Option<&JobItem>) {
+        let Some(line) = line else { return };
+        let state = line.state.as_deref().filter(|state| !state.is_empty());
+        if line.over() {
+            let state = state.filter(|state| is_over(state)).map(str::to_owned);
+            self.ended = Some(state.or(self.ended.take().flatten()));
+        } else if self.ended.is_none() && line.tells() {
+            (self.touched, self.unknown) = (Instant::now(), 0);
+        }
+    }
+
+    /// What its status told. The end, if there is one to tell.
+    pub(super) fn hear(&mut self, status: Box<JobStatus>) -> Option<Followed> {
+        if status.removed == Some(true) {
+            return Some(Followed::Gone);
+        }
+        self.unknown = 0;
+        if is_over(status.state()) {
+            return Some(Followed::Over(status));
+        }
+        if self.ended.is_some() {
+            let lacks = status.state().is_empty();
+            return self.end_by_list(status, lacks);
+        }
+        if let Some(live) = &self.live {
+            let status = Arc::new(*status);
+            live.send_modify(|progress| progress.status = Some(status));
+        }
+        None
+    }
+
+    /// The server does not know it. What became of it, if that says it.
+    pub(super) fn not_known(&mut self) -> Option<Followed> {
+        self.unknown += 1;
+        let gone = self.unknown >= GONE_AFTER;
+        match &self.ended {
+            Some(Some(_)) => self.end_by_list(Box::default(), gone),
+            Some(None) | None => gone.then_some(Followed::Gone),
+        }
+    }
+
+    /// It has ended, and its status does not say how: a list may have. `believed` says that it will say no more.
+    fn end_by_list(&mut self, mut status: Box<JobStatus>, believed: bool) -> Option<Followed> {
+        self.mute += 1;
+        let enough = self.mute >= MUTE_AFTER;
+        match &self.ended {
+            Some(Some(state)) if believed || enough => {
+                status.base.get_or_insert_with(BaseStatus::default).state = Some(state.clone());
+                Some(Followed::Over(status))
+            }
+            _ if enough => Some(Followed::Lost(Fault::odd("the job has ended, and nothing says how"))),
+            _ => None,
+        }
+    }
+}
