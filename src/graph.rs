@@ -22,45 +22,69 @@ pub struct Graph {
     pub feeds: DenseMap<RecipeId, Vec<RecipeId>>,
 }
 
+/// Steps that each step has to do with.
+type Edges = DenseMap<RecipeId, Vec<RecipeId>>;
+
 impl Graph {
     /// Orders the steps of a pipeline.
     ///
     /// # Errors
     /// The cycles, one of each tangle, with each edge in order.
     pub fn build(pipeline: &Pipeline) -> Result<Self, Problems> {
-        let needs: DenseMap<_, Vec<_>> = pipeline.recipes.ids().map(|id| needs(pipeline, id)).collect();
-        let graph = petgraph_of(&needs);
-        let mut backwards = Vec::with_capacity(needs.len());
-        let mut problems = Vec::new();
-        // Tarjan's way calls itself as deep as the graph is.
-        for knot in kosaraju_scc(&graph) {
-            if knot.len() > 1 {
-                problems.push(cycle(pipeline, &needs, &knot));
-            }
-            backwards.extend(knot.into_iter().map(|node| RecipeId::from_index(node.index())));
+        let needs: Edges = pipeline.recipes.ids().map(|id| needs(pipeline, id)).collect();
+        let feeds = feeds(&needs);
+        match topological(&needs, &feeds) {
+            Some(order) => Ok(Self::ordered(needs, feeds, &order)),
+            None => Err(Self::cycles(pipeline, &needs)),
         }
-        if !problems.is_empty() {
-            problems.sort_by_key(|problem| problem.labels.first().map(|label| label.span.start));
-            return Err(problems);
-        }
-        Ok(Self::ordered(needs, backwards.into_iter().rev()))
     }
 
-    fn ordered(needs: DenseMap<RecipeId, Vec<RecipeId>>, topological: impl Iterator<Item = RecipeId>) -> Self {
-        let mut stage = DenseMap::filled(needs.len(), 1);
-        let mut feeds: DenseMap<RecipeId, Vec<RecipeId>> = DenseMap::filled(needs.len(), Vec::new());
-        for id in topological {
-            stage[id] = needs[id].iter().map(|need| stage[*need] + 1).max().unwrap_or(1);
+    /// The mistakes of steps that have no order.
+    fn cycles(pipeline: &Pipeline, needs: &Edges) -> Problems {
+        let mut problems = Vec::new();
+        // Tarjan's way calls itself as deep as the graph is.
+        for knot in kosaraju_scc(&petgraph_of(needs)).into_iter().filter(|knot| knot.len() > 1) {
+            problems.push(cycle(pipeline, needs, &knot));
         }
-        for (id, needs) in needs.iter() {
-            for need in needs {
-                feeds[*need].push(id);
-            }
+        problems.sort_by_key(|problem| problem.labels.first().map(|label| label.span.start));
+        problems
+    }
+
+    fn ordered(needs: Edges, feeds: Edges, topological: &[RecipeId]) -> Self {
+        let mut stage = DenseMap::filled(needs.len(), 1);
+        for id in topological {
+            stage[*id] = needs[*id].iter().map(|need| stage[*need] + 1).max().unwrap_or(1);
         }
         let mut order: Vec<_> = needs.ids().collect();
         order.sort_by_key(|id| stage[*id]);
         Self { order, stage, needs, feeds }
     }
+}
+
+/// The steps, each behind all that it needs; none where there is a cycle.
+fn topological(needs: &Edges, feeds: &Edges) -> Option<Vec<RecipeId>> {
+    let mut order: Vec<_> = needs.ids().filter(|id| needs[*id].is_empty()).collect();
+    let mut waits: DenseMap<RecipeId, usize> = needs.values().map(Vec::len).collect();
+    let mut done = 0;
+    while let Some(id) = order.get(done).copied() {
+        done += 1;
+        for next in &feeds[id] {
+            waits[*next] -= 1;
+            if waits[*next] == 0 {
+                order.push(*next);
+            }
+        }
+    }
+    (done == needs.len()).then_some(order)
+}
+
+/// The steps that need each step.
+fn feeds(needs: &Edges) -> Edges {
+    let mut feeds: Edges = DenseMap::filled(needs.len(), Vec::new());
+    for (id, needs) in needs.iter() {
+        needs.iter().for_each(|need| feeds[*need].push(id));
+    }
+    feeds
 }
 
 fn needs(pipeline: &Pipeline, id: RecipeId) -> Vec<RecipeId> {

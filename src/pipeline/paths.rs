@@ -38,6 +38,10 @@ pub(crate) fn normal(path: &str) -> Result<String, PathError> {
     if path.starts_with('/') {
         return Err(PathError::Absolute);
     }
+    // Mostly there is nothing to be made normal.
+    if path.split('/').all(|part| !matches!(part, "" | "." | ".." | ".kiln")) {
+        return Ok(path.to_owned());
+    }
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {

@@ -99,8 +99,7 @@ impl ShellReader {
             Some(Level::Single | Level::Double | Level::Ansi | Level::Parameter) => false,
             Some(Level::Command(_) | Level::Arithmetic(_) | Level::Backtick) | None => true,
         };
-        let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'/' | b',' | b':' | b'%' | b'+');
-        let read = rest.bytes().take_while(plain).count();
+        let read = rest.bytes().take_while(|b| PLAIN[usize::from(*b)]).count();
         if bare {
             self.word.push_str(&rest[..read]);
         }
@@ -292,6 +291,19 @@ impl ShellReader {
         }
     }
 }
+
+/// The letters that go on with a word, and mean nothing inside any quotes or braces.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        let more =
+            matches!(byte, b'_' | b'.' | b'/' | b',' | b':' | b'%' | b'+' | b'-' | b'=' | b'*' | b'@' | b'[' | b']');
+        plain[byte as usize] = byte.is_ascii_alphanumeric() || more;
+        byte += 1;
+    }
+    plain
+};
 
 /// Whether a letter goes on with a word.
 fn is_word(c: char) -> bool {

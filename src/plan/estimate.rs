@@ -34,9 +34,11 @@ pub fn estimate(plan: &Plan, graph: &Graph, schedule: Schedule, jobs: u32) -> Es
             Schedule::Eager => eager(graph, &counts, jobs),
         }
     };
+    let most_ms = span(true);
+    let open = weight.values().flatten().any(|weight| !weight.certain);
     Estimate {
-        least_ms: span(false),
-        most_ms: span(true),
+        least_ms: if open { span(false) } else { most_ms },
+        most_ms,
         unknown: plan.active().filter(|step| step.expected_ms.is_none()).count(),
         longest: longest(plan, graph),
     }

@@ -50,11 +50,13 @@ pub fn text(
             stage = step.stage;
             line(&mut out, &format!("stage {stage}"));
         }
-        let mut text = format!("  {:<5}  {:<name_width$}", step.action.word(), names(step));
+        write!(out, "  {:<5}  {:<name_width$}", step.action.word(), names(step)).expect("a String takes everything");
         if let Some(width) = time_width {
-            write!(text, "  {:>width$}", expected(step).unwrap_or_default()).expect("a String takes everything");
+            write!(out, "  {:>width$}", expected(step).unwrap_or_default()).expect("a String takes everything");
         }
-        line(&mut out, &format!("{text}  {}", reasons(&step.reasons, heading.now)));
+        write!(out, "  {}", reasons(&step.reasons, heading.now)).expect("a String takes everything");
+        out.truncate(out.trim_end_matches(' ').len());
+        out.push('\n');
     }
     foot(&mut out, pipeline, selection, estimate, heading);
     out

@@ -10,7 +10,9 @@ impl Checker<'_> {
         let nodes = &self.pipeline.nodes;
         let mut by_path: Vec<(&str, NodeId)> =
             nodes.iter().filter_map(|(id, node)| Some((node.path.as_deref()?, id))).collect();
-        by_path.sort_by(|a, b| a.0.split('/').cmp(b.0.split('/')).then(a.1.cmp(&b.1)));
+        // As if by their folders: what separates those comes before all letters, and no path has a NUL.
+        let rank = |byte: u8| if byte == b'/' { 0 } else { byte };
+        by_path.sort_by(|a, b| a.0.bytes().map(rank).cmp(b.0.bytes().map(rank)).then(a.1.cmp(&b.1)));
         let mut problems = Vec::new();
         // What lies around the path, the innermost last: all of it, and what is built. One collision is told of each path.
         let (mut around, mut built): (Vec<&(&str, NodeId)>, Vec<_>) = (Vec::new(), Vec::new());
