@@ -40,7 +40,7 @@ pub(crate) fn jobs(context: &Context, jobs: Jobs) -> Result<u8, Fail> {
             let filter = RunFilter { state: Some(JobState::Running), ..RunFilter::default() };
             history.list(context, &filter, None, format)
         }
-        Jobs::Log { id, step, follow, activity: _, tail: _ } => history.log(&id, step.as_deref(), follow),
+        Jobs::Log { id, step, follow, activity, tail } => history.log(&id, step.or(activity).as_deref(), tail, follow),
         Jobs::Wait { ids, timeout } => jobs_wait::wait(&history, &ids, timeout.as_deref()),
         Jobs::Abort { ids, .. } if ids.is_empty() => history.abort(context, None),
         Jobs::Abort { ids, .. } => {
@@ -206,23 +206,26 @@ impl History {
         Ok(runs)
     }
 
-    fn log(&self, id: &str, step: Option<&str>, follow: bool) -> Result<u8, Fail> {
+    fn log(&self, id: &str, step: Option<&str>, tail: Option<usize>, follow: bool) -> Result<u8, Fail> {
         let (reader, row) = self.find(id)?;
         let mut follower = Follower {
             history: self,
             reader,
             row,
             step,
+            tail,
             view: RunView::default(),
             next: 0,
             shown: HashMap::new(),
             last: None,
+            first: true,
         };
         follower.read()?;
         if let Some(step) = step {
             follower.known(step)?;
         }
         follower.print()?;
+        follower.first = false;
         if follow {
             follower.follow()?;
         }
@@ -278,12 +281,40 @@ struct Follower<'a> {
     reader: &'a Reader,
     row: RunRow,
     step: Option<&'a str>,
+    /// How many lines of what is there when it begins.
+    tail: Option<usize>,
     view: RunView,
     next: u64,
     /// How many bytes of each log were printed.
     shown: HashMap<String, u64>,
     /// The log that was printed last.
     last: Option<String>,
+    /// Whether it prints what was there when it began.
+    first: bool,
+}
+
+/// Where the last lines of a file begin.
+fn last_lines(file: &mut File, lines: usize) -> std::io::Result<u64> {
+    let mut at = file.seek(SeekFrom::End(0))?;
+    let mut wanted = lines + 1; // the end of the line before them, too
+    let mut end = true;
+    while at > 0 {
+        let size = at.min(64 << 10);
+        at -= size;
+        let mut buffer = vec![0; usize::try_from(size).unwrap_or_default()];
+        file.seek(SeekFrom::Start(at))?;
+        file.read_exact(&mut buffer)?;
+        for (i, byte) in buffer.iter().enumerate().rev() {
+            // A last line without an end is one as well.
+            wanted -= usize::from(end && *byte != b'\n');
+            end = false;
+            wanted -= usize::from(*byte == b'\n');
+            if wanted == 0 {
+                return Ok(at + i as u64 + 1);
+            }
+        }
+    }
+    Ok(0)
 }
 
 /// How often a run that goes on is looked at.
@@ -340,7 +371,13 @@ impl Follower<'_> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             opened => opened.map_err(cannot)?,
         };
-        let shown = self.shown.entry(log.clone()).or_default();
+        let begin = match self.tail {
+            Some(lines) if !self.shown.contains_key(&log) && self.first => {
+                last_lines(&mut file, lines).map_err(cannot)?
+            }
+            Some(_) | None => 0,
+        };
+        let shown = self.shown.entry(log.clone()).or_insert(begin);
         file.seek(SeekFrom::Start(*shown)).map_err(cannot)?;
         let mut buffer = vec![0; 64 << 10];
         let mut out = std::io::stdout().lock();

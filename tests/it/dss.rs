@@ -187,6 +187,8 @@ fn what_reads_is_tried_again() {
             Fault::Answer(502, "", html.clone()),
             Fault::Answer(503, "Retry-After: 0\r\n", empty.clone()),
             Fault::Answer(500, "", empty.clone()),
+            Fault::Answer(404, "", html.clone()),
+            Fault::Answer(200, "", "[{\"def\": {".to_owned()),
             Fault::Answer(429, "Retry-After: 0\r\n", empty.clone()),
         ] {
             server.fault(concerns, fault);

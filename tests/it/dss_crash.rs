@@ -82,6 +82,18 @@ fn a_job_that_could_not_be_looked_for_is_looked_for_again() {
 }
 
 #[test]
+fn what_a_gateway_does_not_know_has_not_vanished() {
+    for answer in [Fault::Answer(404, "", "<html>Not here</html>".to_owned()), Fault::Answer(200, "", "{".to_owned())] {
+        let server = Server::start();
+        server.fault(is_status, Fault::Silent);
+        let project = project(&server, "", ONE);
+        killed(&project, &server, |state| state.silent() > 0);
+        (0..2).for_each(|_| server.fault(is_status, answer.clone()));
+        goes_on(&project, &server, &format!("{answer:?}"));
+    }
+}
+
+#[test]
 fn a_kill_at_any_request_makes_no_second_job() {
     let whole = {
         let server = Server::start();

@@ -200,6 +200,21 @@ fn a_file_is_compared_with_its_project() {
 }
 
 #[test]
+fn what_is_partitioned_is_told() {
+    let server = flow();
+    let by = r#""partitioning":{"dimensions":[{"name":"day","type":"time"},{"name":"country","type":"value"}]}"#;
+    server.with(|state| {
+        let text = format!(r#"[{{"name":"raw",{by}}},{{"name":"a",{by}}},{{"name":"b"}}]"#);
+        state.pages.insert("/projects/P/datasets/".to_owned(), text);
+    });
+    let steps = "[dataset.raw]\n[dataset.a]\ninputs = [\"raw\"]\n";
+    let said = project(&server, "", steps).expect(0, &["check", "--engine", "prod"]).out;
+    assert!(said.contains("on DSS `a` is partitioned by day, country"), "{said}");
+    assert!(said.contains("kiln run --partition SPEC"), "{said}");
+    assert!(!said.contains("`raw` is partitioned"), "it is not built: {said}");
+}
+
+#[test]
 fn a_flow_becomes_a_file_that_is_sound() {
     let server = flow();
     let project = project(&server, "", ONE);

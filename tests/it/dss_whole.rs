@@ -253,6 +253,38 @@ fn a_lost_answer_or_a_kill_makes_no_second_job() {
 }
 
 #[test]
+fn what_was_left_and_could_not_be_looked_for_is_looked_for_by_each_attempt() {
+    let running = || status("RUNNING", &[("a", "RUNNING"), ("b", "NOT_STARTED")]);
+    let server = Server::start();
+    server.script(vec![running()]);
+    server.fault(|asked| asked.path.ends_with(".000/"), Fault::Held);
+    let project = whole(&server);
+    let text = project.read("pipeline.toml").replace("retry = 0\n", "").replace("\"5s\"", "\"100ms\"");
+    let retry = "inputs = [\"raw\"]\nretry = { max = 100, delay = \"0s\" }";
+    project.write("pipeline.toml", text.replacen("inputs = [\"raw\"]", retry, 1));
+    let mut child = project.start(&["run", "--engine", "prod"]);
+    server.wait(|state| state.silent() > 0);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // The next run cannot ask for the job until it tries again.
+    server.with(|state| state.down = true);
+    let mut child = project.start(&["run", "--engine", "prod", "--events", "-", "a"]);
+    let mut seen = String::new();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    while !seen.contains("step_retrying") {
+        assert!(out.read_line(&mut seen).unwrap() > 0, "{seen}");
+    }
+    let asked_before = server.count(|_| true);
+    server.with(|state| state.down = false);
+    server.wait(|state| state.asked.len() > asked_before + 8);
+    assert_eq!(asked(&server), [ALL], "while the job goes on there is no other: {seen}");
+    server.script_on(0, vec![status("DONE", &[("a", "DONE"), ("b", "DONE"), ("c", "DONE"), ("O2ue6CX3", "DONE")])]);
+    server.with(|state| state.jobs[0].state = "DONE".to_owned());
+    while out.read_line(&mut seen).unwrap() > 0 {}
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{seen}");
+}
+
+#[test]
 fn what_is_always_built_does_not_fit() {
     let server = Server::start();
     let project = project(&server, "jobs = \"run\"", "[dataset.a]\ninputs = []\nrebuild = \"always\"\n");

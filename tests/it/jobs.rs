@@ -176,6 +176,25 @@ fn logs_are_printed_for_a_run_or_a_step() {
 }
 
 #[test]
+fn only_the_end_of_logs_is_printed() {
+    let step = |name: &str, text: &str| {
+        format!("[dataset.{name}]\npath = \"{name}\"\nrun = \"printf '{text}'; touch {{{{ output }}}}\"\n")
+    };
+    let project = Project::new(&(step("a", "1\\\\n2\\\\n3\\\\n") + &step("b", "4\\\\n5\\\\n6")));
+    project.expect(0, &["run"]);
+    for (arguments, expected) in [
+        (&["--tail", "2"][..], "== a ==\n2\n3\n== b ==\n5\n6"),
+        (&["--tail", "1", "--follow"], "== a ==\n3\n== b ==\n6"),
+        (&["a", "--tail", "9"], "1\n2\n3\n"),
+        (&["--activity", "b", "--tail", "1"], "6"),
+        (&["a", "--tail", "0"], ""),
+    ] {
+        assert_eq!(project.expect(0, &[&["jobs", "log", "last"], arguments].concat()).out, expected, "{arguments:?}");
+    }
+    project.expect(2, &["jobs", "log", "last", "a", "--activity", "b"]);
+}
+
+#[test]
 fn a_run_that_goes_on_is_followed() {
     let project = Project::new(
         "[dataset.a]\npath = \"a\"\nrun = 'echo one; echo up >up; read -r go <gate; echo two; echo a >{{ output }}'\n",

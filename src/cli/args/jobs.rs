@@ -94,11 +94,11 @@ pub enum Jobs {
         id: String,
         /// Only this step
         step: Option<String>,
-        /// With --engine: only this activity
-        #[arg(long, value_name = "ACTIVITY", requires = "engine")]
+        /// Only this activity of a job on DSS; here, only this step
+        #[arg(long, value_name = "ACTIVITY", conflicts_with = "step")]
         activity: Option<String>,
-        /// With --engine: only the last lines
-        #[arg(long, value_name = "N", requires = "engine")]
+        /// Only the last lines: of each step, where there are several
+        #[arg(long, value_name = "N")]
         tail: Option<usize>,
         /// Go on until the run has ended
         #[arg(long)]

@@ -123,7 +123,7 @@ impl Course {
                 None => return Err(stopped("the run is over")),
             };
             let lost_after = self.dss.settings.lost_after;
-            let strange = matches!(fault.kind, Kind::Page | Kind::Odd);
+            let strange = fault.page || fault.kind == Kind::Odd;
             let patience = if strange && !self.calls.peer.met() { lost_after.min(STRANGE) } else { lost_after };
             if !(fault.passing() || strange) || began.elapsed() > patience {
                 return Err(self.refused(&fault));

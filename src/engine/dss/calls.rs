@@ -78,8 +78,9 @@ impl Calls {
 
     /// A job as DSS tells it, secrets masked.
     pub(super) async fn status_value(&self, project: &str, job: &str) -> Result<Value, Fault> {
-        let body = self.get(&job_path(project, job, "")).await?;
-        let value: Value = self.json(self.mask.text(&String::from_utf8_lossy(&body)).as_bytes())?;
+        let path = job_path(project, job, "");
+        let read = |body: Vec<u8>| self.json(self.mask.text(&String::from_utf8_lossy(&body)).as_bytes());
+        let value: Value = self.again(false, &path, read).await?;
         if value.is_object() { Ok(value) } else { Err(Fault::odd("the status of a job is no object")) }
     }
 
@@ -91,8 +92,8 @@ impl Calls {
     /// The whole log of a job or of one of its activities, secrets masked.
     pub(super) async fn log(&self, project: &str, job: &str, activity: Option<&str>) -> Result<String, Fault> {
         let query = activity.map(|activity| format!("?activity={}", segment(activity))).unwrap_or_default();
-        let body = self.get(&job_path(project, job, &format!("log{query}"))).await?;
-        Ok(self.mask.text(&String::from_utf8_lossy(&body)))
+        let path = job_path(project, job, &format!("log{query}"));
+        self.again(false, &path, |body| Ok(self.mask.text(&String::from_utf8_lossy(&body)))).await
     }
 
     /// Asks for a job once. Whether a lost answer means that there is one is for the caller to find out.
@@ -109,12 +110,12 @@ impl Calls {
 
     /// Asks a job to end. Asking again has no further effect.
     pub(super) async fn abort(&self, project: &str, job: &str) -> Result<(), Fault> {
-        self.again(true, &job_path(project, job, "abort")).await.map(drop)
+        self.again(true, &job_path(project, job, "abort"), |_| Ok(())).await
     }
 
     /// Who we are.
     pub(super) async fn auth_info(&self) -> Result<AuthInfo, Fault> {
-        self.json(&self.get("/auth/info").await?)
+        self.get("/auth/info").await
     }
 
     /// The jobs of all projects that go on.
@@ -124,9 +125,7 @@ impl Calls {
 
     /// The flow of a project.
     pub(super) async fn graph(&self, project: &str) -> Result<FlowGraph, Fault> {
-        let body = self.get(&format!("/projects/{}/flow/graph/", segment(project))).await?;
-        let graph: FlowGraph = self.json(&body)?;
-        Ok(graph)
+        self.get(&format!("/projects/{}/flow/graph/", segment(project))).await
     }
 
     /// Things of a project: `datasets`, `managedfolders`, `savedmodels`, `recipes`.
@@ -135,18 +134,18 @@ impl Calls {
     }
 
     async fn list<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, Fault> {
-        let Value::Array(items) = self.json(&self.get(path).await?)? else {
+        let Value::Array(items) = self.get(path).await? else {
             return Err(Fault::odd("a list was expected"));
         };
         Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
     }
 
-    async fn get(&self, path: &str) -> Result<Vec<u8>, Fault> {
-        self.again(false, path).await
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Fault> {
+        self.again(false, path, |body| self.json(&body)).await
     }
 
     /// Makes a call that may be made twice, until it goes well, cannot go well, or took too long.
-    async fn again(&self, post: bool, path: &str) -> Result<Vec<u8>, Fault> {
+    async fn again<T>(&self, post: bool, path: &str, read: impl Fn(Vec<u8>) -> Result<T, Fault>) -> Result<T, Fault> {
         let began = Instant::now();
         let mut wait = FIRST_WAIT;
         // What ends a job does not wait.
@@ -159,8 +158,8 @@ impl Calls {
             sleep_until(until).await;
         }
         loop {
-            let fault = match self.once(post, path, None).await {
-                Ok(body) => return Ok(body),
+            let fault = match self.once(post, path, None).await.and_then(&read) {
+                Ok(answer) => return Ok(answer),
                 Err(fault) => fault,
             };
             let next = fault.retry_after.unwrap_or_else(|| jittered(wait));
@@ -176,7 +175,10 @@ impl Calls {
     /// What an answer holds; one that is none is quoted.
     fn json<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Fault> {
         let read = serde_json::from_slice(body).inspect(|_| self.peer.met.store(true, Ordering::Relaxed));
-        read.map_err(|_| {
+        read.map_err(|error| {
+            if error.is_eof() {
+                return Fault { kind: Kind::Cut, ..Fault::odd("it breaks off") };
+            }
             // A secret that is cut off is not known as one.
             let text = self.mask.text(&String::from_utf8_lossy(&body[..body.len().min(4_096)]));
             Fault::odd(format!("it is not the expected JSON: {}", crate::base::text::one_line(&text, 60)))

@@ -7,7 +7,7 @@ use crate::base::id::{NodeId, RecipeId};
 use crate::base::span::{Problem, Problems};
 use crate::base::text::{did_you_mean, nearest};
 use crate::engine::dss::remote::Project;
-use crate::pipeline::dss_wire::FlowNode;
+use crate::pipeline::dss_wire::{self, FlowNode};
 use crate::pipeline::types::{Kind, Node, Pipeline};
 
 /// Compares a pipeline with the projects of its nodes. `own` is the project of nodes that name none.
@@ -66,6 +66,8 @@ impl Comparing<'_> {
         let Some((key, project)) = self.project(node) else { return };
         let (kind, id) = Self::thing(node);
         if has(project, kind, &id) {
+            let partitioned = self.partitioned(node, project, &id);
+            self.problems.extend(partitioned);
             return;
         }
         let word = kind.word();
@@ -78,6 +80,18 @@ impl Comparing<'_> {
             (None, None) => near(project, kind, &id).unwrap_or_else(|| format!("make it there, or say its `id`: {word}s of {key} are named as they are in the address of their page")),
         };
         self.problems.push(problem.help(help));
+    }
+
+    /// What is built and has partitions: which of them, the file does not say.
+    fn partitioned(&self, node: &Node, project: &Project, id: &str) -> Option<Problem> {
+        let is = |thing: &&dss_wire::Thing| node.kind == Kind::Dataset && thing.name.as_deref() == Some(id);
+        let by = project.datasets.iter().find(is)?.partitioned_by();
+        if by.is_empty() || node.maker.is_none() {
+            return None;
+        }
+        let message = format!("on DSS `{}` is partitioned by {}", node.name, by.join(", "));
+        let help = "say which partitions are built with `kiln run --partition SPEC`; without it none is named";
+        Some(Problem::new("partitioned-on-dss", message).at(&node.span, "this one").help(help).warn())
     }
 
     /// Whether a recipe reads what DSS reads for its outputs, and makes all that DSS makes with them.

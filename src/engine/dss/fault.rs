@@ -73,13 +73,9 @@ impl Fault {
             // A page is what a gateway shows while the server starts again, as well as a login.
             Kind::Unreachable | Kind::Cut | Kind::Gateway | Kind::TooMany | Kind::Page => true,
             Kind::Mute => self.status >= 500,
-            Kind::Tls
-            | Kind::Redirect
-            | Kind::Unknown
-            | Kind::Forbidden
-            | Kind::NotFound
-            | Kind::Refused
-            | Kind::Odd => false,
+            // DSS says in JSON what it does not know.
+            Kind::NotFound => self.page,
+            Kind::Tls | Kind::Redirect | Kind::Unknown | Kind::Forbidden | Kind::Refused | Kind::Odd => false,
         }
     }
 
@@ -275,9 +271,13 @@ mod tests {
 
     #[test]
     fn what_passes_is_told_from_what_stays() {
-        assert!(fault(200, "<html>Starting</html>").passing());
+        assert!(fault(200, "<html>Starting</html>").passing() && fault(404, "<html>Not here</html>").passing());
         assert!(fault(503, "").passing() && fault(429, "").passing() && fault(500, "").passing());
-        assert!(!fault(500, r#"{"message":"no"}"#).passing() && !fault(404, "").passing() && !fault(401, "").passing());
+        assert!(
+            !fault(500, r#"{"message":"no"}"#).passing()
+                && !fault(404, r#"{"message":"no"}"#).passing()
+                && !fault(401, "").passing()
+        );
         assert!(is_busy("Dataset P.orders is already being built by job x"));
     }
 }

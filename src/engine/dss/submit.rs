@@ -74,7 +74,7 @@ impl Course {
         self.say(&format!("run {} left job {}", left.run, remote.id));
         let status = match self.calls.status(self.spec.project(), &remote.id).await {
             Ok(status) => status,
-            Err(fault) if fault.kind == Kind::NotFound => return Ok(None),
+            Err(fault) if fault.kind == Kind::NotFound && !fault.page => return Ok(None),
             Err(fault) => return Err(self.refused(&fault)),
         };
         let same = match status.definition().map(|def| self.spec.relation(def)) {
@@ -211,7 +211,7 @@ impl Course {
                     return Ok(Ok(job));
                 }
                 Found::Unclear(ids) => return Err(unclear(&ids)),
-                Found::None if !twice && matches!(fault.kind, Kind::Mute | Kind::Page) => {
+                Found::None if !twice && matches!(fault.kind, Kind::Mute | Kind::Page | Kind::NotFound) => {
                     return Err(self.refused(&fault));
                 }
                 Found::None if twice || !self.dss.settings.resubmit => return Err(unknown(&lost, None)),
@@ -250,6 +250,7 @@ impl Course {
                 _ if fault.busy() => return Ok(Posted::Busy(fault.message)),
                 Kind::Cut | Kind::Gateway | Kind::Page => return Ok(Posted::Perhaps(fault)),
                 Kind::Mute if fault.status >= 500 => return Ok(Posted::Perhaps(fault)),
+                Kind::NotFound if fault.page => return Ok(Posted::Perhaps(fault)),
                 Kind::Unreachable
                 | Kind::TooMany
                 | Kind::Tls
