@@ -61,7 +61,8 @@ impl Search<'_> {
                     if !found.is_empty() {
                         return Found::Jobs(found);
                     }
-                    if counted >= grace {
+                    // What is not clear yet is given as long again.
+                    if counted >= grace && (unclear.is_empty() || counted >= grace * 2) {
                         return if unclear.is_empty() { Found::None } else { Found::Unclear(unclear) };
                     }
                     sleep((grace / 10).clamp(Duration::from_millis(20), Duration::from_secs(1))).await;
@@ -82,6 +83,9 @@ impl Search<'_> {
             let mut relation = self.dss.relation(self.spec, id, job);
             if relation == Relation::Unclear {
                 relation = self.resolve(id, resolved).await;
+            } else {
+                // The next list may tell less of it.
+                resolved.insert(id.to_owned(), relation);
             }
             match relation {
                 Relation::Same => found.push(job.clone()),

@@ -10,7 +10,7 @@ use crate::base::span::{Problem, Problems};
 use crate::base::text::{duration, parse_duration};
 use crate::engine::api::{Environment, Opening};
 use crate::engine::dss::dataiku::{self, Instance};
-use crate::engine::dss::poll::APART;
+use crate::engine::dss::poll::SHORTEST;
 use crate::pipeline::raw::SecretValue;
 use crate::pipeline::raw_engine::{Jobs, OnRunning, RawDss, Secret};
 
@@ -234,11 +234,11 @@ impl Reader<'_> {
 
     fn poll(&mut self, raw: Option<&Spanned<String>>) -> Duration {
         let poll = self.duration("poll", raw, 500);
-        if let Some(raw) = raw.filter(|_| poll < APART) {
+        if let Some(raw) = raw.filter(|_| poll < SHORTEST) {
             let problem = Problem::new("bad-value", format!("`poll = \"{}\"` is too short", raw.get_ref()));
             self.problems.push(problem.at(&raw.span(), "here").help(format!(
                 "write \"{}\" or longer: DSS is asked at most five times a second, however many jobs there are",
-                duration(APART)
+                duration(SHORTEST)
             )));
         }
         // Tests have no time to wait; what is shipped does not know of it.

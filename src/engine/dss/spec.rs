@@ -101,7 +101,11 @@ impl Spec {
 
     /// What a job of a list is to this.
     pub(super) fn relation_to(&self, job: &JobItem) -> Relation {
-        job.def.as_ref().map_or(Relation::Unclear, |def| self.relation(def))
+        match &job.def {
+            _ if !self.may_be(job) => Relation::Other,
+            None => Relation::Unclear,
+            Some(def) => self.relation(def),
+        }
     }
 
     /// Whether a job of a list is the same for all that its line tells: whatever is missing there may be so.
@@ -228,6 +232,7 @@ mod tests {
         assert_eq!(relation(&pair, &job("RECURSIVE_FORCED_BUILD", &format!("{a},{b}"))), Relation::Other);
         assert_eq!(relation(&pair, &job("RECURSIVE_BUILD", r#"{"type":"DATASET"}"#)), Relation::Unclear);
         assert_eq!(relation(&pair, r#"{"def":{"outputs":[{"id":"a"}]}}"#), Relation::Unclear);
+        assert_eq!(relation(&pair, r#"{"def":{"outputs":[{"id":"x"}]}}"#), Relation::Other);
         assert_eq!(relation(&pair, r#"{"jobId":"x"}"#), Relation::Unclear);
     }
 
