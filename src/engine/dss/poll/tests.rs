@@ -192,12 +192,12 @@ async fn an_end_is_seen_soon_whatever_is_missing_from_answers() {
     const NOTHING: &[&str] = &[];
     for has_running in [true, false] {
         for (jobs, (missing, always), within) in [
-            (8, (20, NOTHING), 3_000),
+            (8, (20, NOTHING), 4_000),
             (200, (20, NOTHING), 4_000),
-            (500, (20, NOTHING), 4_000),
-            (8, (0, &["id"][..]), 3_000),
-            (8, (0, &["state"][..]), 3_000),
-            (8, (0, &["state", "stableState"][..]), 3_000),
+            (500, (20, NOTHING), 5_000),
+            (8, (0, &["id"][..]), 4_000),
+            (8, (0, &["state"][..]), 4_000),
+            (8, (0, &["state", "stableState"][..]), 4_000),
             (64, (0, &["id"][..]), 30_000),
         ] {
             for over in [1, 20] {
