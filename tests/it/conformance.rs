@@ -1,13 +1,15 @@
 //! What every engine has to keep, as one set of tests for all of them: the one that builds here, the one on DSS, and the
 //! scripted one. The record of what really went on is that of the recipes, of the server, and of the script.
 
+mod scripted;
 mod stands;
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::conformance::stands::{Does, Dss, Here, Ran, Scripts, Stand, Step};
+use crate::conformance::scripted::Scripts;
+use crate::conformance::stands::{Does, Dss, Here, Ran, Stand, Step};
 
 fn stands() -> Vec<Box<dyn Stand>> {
     vec![Box::new(Here), Box::new(Dss), Box::new(Scripts)]
@@ -103,6 +105,27 @@ fn what_is_stopped_is_told_as_stopped_and_really_is() {
         assert_eq!(told(&ran, "step_skipped"), ["b"], "{name}");
         assert_eq!(of(&ran, "run_ended")[0]["state"], "ABORTED", "{name}");
         assert_eq!((starts(&ran), ran.on), (BTreeMap::from([("a", 1)]), 0), "{name}: nothing goes on");
+    }
+}
+
+#[test]
+fn the_run_after_one_that_was_killed_goes_on_with_what_was_left() {
+    for stand in stands() {
+        let steps = [step("a", Does::Build), step("b < a", Does::Cut), step("c < b", Does::Build)];
+        let ran = stand.run_again(&steps);
+        let name = stand.name();
+        assert_eq!(ran.code, 0, "{name}: {ran:?}");
+        let of_b = if stand.outlives() { 1 } else { 2 };
+        let expected = BTreeMap::from([("a", 1), ("b", of_b), ("c", 1)]);
+        assert_eq!(
+            starts(&ran),
+            expected,
+            "{name}: what was built is not built again, what outlives Kiln is not doubled"
+        );
+        let ended = told(&ran, "step_ended");
+        assert!(ended.ends_with(&["b built".to_owned(), "c built".to_owned()]), "{name}: {ended:?}");
+        assert_eq!((ran.most, ran.on), (1, 0), "{name}: no step begins again before what was left of it has ended");
+        assert_eq!(of(&ran, "run_ended")[0]["state"], "DONE", "{name}");
     }
 }
 
