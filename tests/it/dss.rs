@@ -157,6 +157,7 @@ fn a_lost_answer_makes_neither_two_jobs_nor_none() {
         for (running, shuffled, bare) in kinds.iter().copied() {
             let server = Server::start();
             server.with(|state| (state.has_running, state.shuffled, state.bare) = (running, shuffled, bare));
+            server.with(|state| state.repeats = shuffled);
             // What was built before must not be taken for the new job, whatever the clocks say.
             server.job("old_1", "RECURSIVE_BUILD", "a", "DONE", "API (kiln-key)");
             server.job("old_2", "RECURSIVE_BUILD", "a", "FAILED", "API (kiln-key)");
@@ -230,6 +231,34 @@ fn two_lost_requests_are_both_told() {
     assert!(said.out.contains(expected), "{}", said.out);
     assert!(said.out.contains("; then a gateway answered for DSS: 504"), "{}", said.out);
     assert_eq!(server.jobs_per_step().len(), 0);
+}
+
+#[test]
+fn a_job_that_was_lost_from_sight_is_what_the_next_attempt_looks_at_first() {
+    for kept in [true, false] {
+        let server = Server::start();
+        server.with(|state| state.looks = None);
+        let project =
+            project(&server, "", "[dataset.a]\ninputs = []\nretry = { max = 100, delay = \"100ms\", factor = 1 }\n");
+        project.write("pipeline.toml", project.read("pipeline.toml").replace("\"5s\"", "\"50ms\""));
+        let child = project.start(&["run", "--engine", "prod"]);
+        server.wait(|state| state.asked.iter().any(|asked| asked.path.contains("/running/")));
+        server.with(|state| state.down = true);
+        let before = server.count(|_| true);
+        // So many requests that go wrong are more than one attempt makes.
+        server.wait(|state| state.asked.len() > before + 12);
+        server.with(|state| (state.down, state.jobs[0].looks, state.jobs[0].removed) = (false, Some(0), !kept));
+        server.with(|state| state.looks = Some(0));
+        let said = wait(child);
+        assert_eq!(said.code, 0, "{said:?}");
+        assert_eq!(
+            server.jobs_per_step()["a"],
+            if kept { 1 } else { 2 },
+            "a job that is gone is asked for again: {said:?}"
+        );
+        let log = project.expect(0, &["jobs", "log", "last"]).out;
+        assert!(log.contains("left job Build_a_NP"), "{log}");
+    }
 }
 
 #[test]

@@ -111,6 +111,51 @@ fn a_kill_at_any_request_makes_no_second_job() {
 }
 
 #[test]
+fn a_kill_and_a_job_in_the_way_go_together() {
+    // Kiln is killed while it waits for a job of somebody else, while it is joined to one, and with one of its own.
+    for (policy, by, jobs) in [
+        ("", "API (other)", 2),
+        ("on_running = \"wait\"", "API (kiln-key)", 2),
+        ("on_running = \"join\"", "API (other)", 1),
+        ("", "API (kiln-key)", 1),
+    ] {
+        let server = Server::start();
+        server.job("Build_a_before", "RECURSIVE_BUILD", "a", "RUNNING", by);
+        let project = project(&server, policy, ONE);
+        killed(&project, &server, |state| state.asked.iter().any(|asked| asked.path.contains("/running/")));
+        server.with(|state| state.jobs[0].looks = Some(4));
+        let said = project.expect(0, &["run", "--engine", "prod"]);
+        assert_eq!(server.jobs_per_step()["a"], jobs, "{policy} {by}: {said:?}");
+    }
+    for policy in ["wait", "fail", "join"] {
+        let server = Server::start();
+        server.with(|state| state.looks = None);
+        let project = project(&server, &format!("on_running = \"{policy}\""), ONE);
+        for (concerns, fault) in [
+            (Asked::is_start as fn(&Asked) -> bool, Fault::Silent),
+            (|asked: &Asked| asked.path.contains("/running/"), Fault::Held),
+        ] {
+            let silent = server.with(|state| state.silent());
+            server.fault(concerns, fault);
+            killed(&project, &server, |state| state.silent() > silent);
+        }
+        server.with(|state| state.jobs[0].looks = Some(2));
+        // Its own job of before is no reason to wait, to fail or to ask for another.
+        goes_on(&project, &server, policy);
+        assert_eq!(server.jobs_per_step()["a"], 1, "{policy}");
+    }
+    // One that somebody else started is, also for the run after a kill.
+    let server = Server::start();
+    server.job("Build_a_before", "RECURSIVE_BUILD", "a", "RUNNING", "API (kiln-key)");
+    server.fault(|asked| asked.path.ends_with("/auth/info"), Fault::Held);
+    let project = project(&server, "on_running = \"fail\"", ONE);
+    killed(&project, &server, |state| state.silent() > 0);
+    let said = project.expect(1, &["run", "--engine", "prod"]);
+    assert!(said.out.contains("builds it already"), "{said:?}");
+    assert_eq!(server.jobs_per_step()["a"], 1);
+}
+
+#[test]
 fn the_run_after_that_asks_for_new_jobs() {
     let server = Server::start();
     server.fault(is_status, Fault::Silent);

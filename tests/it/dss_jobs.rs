@@ -97,6 +97,7 @@ fn jobs_are_waited_for() {
     let project = project(&server, "", ONE);
     assert_eq!(jobs(&project, 0, &["wait", "a_1", "a_3"]).lines().count(), 2);
     assert!(jobs(&project, 1, &["wait", "a_1", "b_2"]).contains("Build_b_2 FAILED"));
+    assert_eq!(jobs(&project, 0, &["wait", "a_1", "Build_a_1", "a_1"]), "Build_a_1 DONE\n", "once");
     server.job("Build_d_5", "RECURSIVE_BUILD", "d", "RUNNING", "ana");
     assert_eq!(jobs(&project, 1, &["wait", "d_5", "--timeout", "50ms"]), "Build_d_5 goes on\n");
 }
@@ -135,6 +136,34 @@ fn jobs_are_aborted() {
     assert_eq!(jobs(&project, 0, &["abort", "--all", "--state", "NOT_STARTED"]), "no job goes on in project P\n");
     assert_eq!(jobs(&project, 0, &["abort", "--all"]), "Build_a_3 ABORTED\n");
     assert_eq!(states(), 2);
+}
+
+#[test]
+fn of_all_jobs_some_are_aborted() {
+    let server = busy();
+    server.job("Build_d_5", "RECURSIVE_BUILD", "d", "NOT_STARTED", "ana");
+    // Each is named twice in the list, and asked to end once.
+    server.with(|state| state.repeats = true);
+    let project = project(&server, "", ONE);
+    let said = jobs(&project, 0, &["abort", "--all", "--project", "OTHER", "--state", "NOT_STARTED", "--dry-run"]);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines.len() == 3 && lines[1].starts_with("Build_d_5"), "{said}");
+    assert_eq!(lines[2], "1 job would be aborted");
+    let aborts =
+        || server.with(|state| state.asked.iter().filter(|asked| asked.method == "POST").cloned().collect::<Vec<_>>());
+    assert_eq!(aborts().len(), 0, "nothing is done");
+    assert_eq!(server.count(|asked| !asked.path.contains("/projects/OTHER/")), 0, "no other project is asked");
+    // One that cannot be aborted does not keep the others.
+    server
+        .fault(|asked| asked.path.ends_with("/abort"), Fault::Answer(403, "", r#"{"message":"not yours"}"#.to_owned()));
+    let said =
+        project.expect(3, &["jobs", "abort", "--engine", "prod", "--all", "--project", "OTHER", "--state", "RUNNING"]);
+    assert!(said.out.contains("Build_c_4 was not aborted") && said.out.contains("not yours"), "{said:?}");
+    assert!(said.out.ends_with("Build_a_3 ABORTED\n"), "{said:?}");
+    let asked: Vec<String> = aborts().into_iter().map(|asked| asked.path).collect();
+    let path = |id: &str| format!("/public/api/projects/OTHER/jobs/{id}/abort");
+    assert_eq!(asked, [path("Build_c_4"), path("Build_a_3")]);
+    assert_eq!(server.with(|state| state.jobs[4].state.clone()), "NOT_STARTED");
 }
 
 const GRAPH: &str = r#"{"nodes":{

@@ -49,6 +49,26 @@ fn a_second_job_is_aborted_even_at_the_end() {
 }
 
 #[test]
+fn what_somebody_else_starts_meanwhile_is_left_alone() {
+    let server = Server::start();
+    server.fault(Asked::is_start, Fault::CutBefore);
+    server.with(|state| state.looks = None);
+    let project = project(&server, "", ONE);
+    let child = project.start(&["run", "--engine", "prod"]);
+    // It has asked twice, and looks for another job of its own.
+    server.wait(|state| state.asked.iter().filter(|asked| asked.is_start()).count() == 2 && !state.jobs.is_empty());
+    server.job("Build_a_by_hand", "RECURSIVE_BUILD", "a", "RUNNING", "ana");
+    let lists =
+        |state: &crate::dss_server::State| state.asked.iter().filter(|asked| crate::dss::is_list(asked)).count();
+    let before = server.with(|state| lists(state));
+    server.wait(|state| lists(state) > before + 2);
+    server.with(|state| (0..2).for_each(|i| state.jobs[i].looks = Some(0)));
+    let said = wait(child);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(server.count(|asked| asked.path.ends_with("/abort")), 0, "{said:?}");
+}
+
+#[test]
 fn a_run_that_is_stopped_meanwhile_aborts_both() {
     let server = Server::start();
     server.fault(Asked::is_start, Fault::Hidden(10_000));

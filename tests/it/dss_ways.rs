@@ -1,7 +1,7 @@
 //! Ways to a DSS server that are not the usual one, and what ends a job besides Ctrl-C.
 
 use crate::dss::{ONE, project, run};
-use crate::dss_server::{End, Server};
+use crate::dss_server::{Asked, End, Fault, Server};
 
 #[test]
 fn another_prefix_and_a_proxy_are_used() {
@@ -18,6 +18,103 @@ fn another_prefix_and_a_proxy_are_used() {
     behind.variable("http_proxy", &format!("http://127.0.0.1:{}", proxy.port));
     run(&behind, 0, &[]);
     assert!(proxy.count(|asked| asked.path.starts_with("http://dss.invalid/public/api/")) > 2);
+}
+
+#[test]
+fn an_address_where_nothing_is_known_is_told_at_once() {
+    let page = || Fault::Answer(404, "", "<html><title>Nothing here</title></html>".to_owned());
+    let expected = "a web page came in place of an answer of DSS (404): check `url` and `path_prefix`: Nothing here";
+    let server = Server::start();
+    (0..100).for_each(|_| server.fault(|_| true, page()));
+    let project = project(&server, "path_prefix = \"/api\"", ONE);
+    // Not as long as an outage is waited for.
+    project.write("pipeline.toml", project.read("pipeline.toml").replace("lost_after = \"5s\"", "lost_after = \"1h\""));
+    let said = run(&project, 1, &[]);
+    assert!(said.out.contains(expected), "{}", said.out);
+    assert!(server.count(|_| true) < 20);
+    assert_eq!(server.count(Asked::is_start), 0);
+    for (code, arguments) in [(3, &["check", "--engine", "prod"][..]), (3, &["jobs", "list", "--engine", "prod"])] {
+        let said = project.expect(code, arguments);
+        assert!(format!("{}{}", said.out, said.err).contains(expected), "{said:?}");
+    }
+    // One that has answered before is waited for, whatever stands in front of it.
+    let server = Server::start();
+    server.fault(|asked| asked.path.contains("/running/"), page());
+    (0..3).for_each(|_| server.fault(|asked| asked.path.contains("/jobs/Build_"), page()));
+    run(&crate::dss::project(&server, "", ONE), 0, &[]);
+}
+
+#[test]
+fn a_redirect_to_another_server_takes_no_key_along() {
+    for status in [301, 302, 307, 308] {
+        for concerns in [Asked::is_start, |asked: &Asked| asked.method == "GET"] {
+            let (server, other) = (Server::start(), Server::start());
+            let to: &'static str = format!("Location: http://127.0.0.1:{}/projects/P/jobs/\r\n", other.port).leak();
+            server.fault(concerns, Fault::Answer(status, to, String::new()));
+            let said = run(&project(&server, "", ONE), 1, &[]);
+            assert!(said.out.contains("the key is not sent there; check `url`"), "{}", said.out);
+            assert_eq!(other.count(|_| true), 0, "{status}: nothing is sent there at all");
+        }
+    }
+    // On the same server a question is followed, and nothing that has an effect.
+    let server = Server::start();
+    server.fault(
+        |asked| asked.method == "GET",
+        Fault::Answer(302, "Location: /dip/publicapi/projects/P/jobs/\r\n", String::new()),
+    );
+    run(&project(&server, "", ONE), 0, &[]);
+    let followed = server.with(|state| state.asked[1].clone());
+    assert_eq!(
+        (followed.path.as_str(), followed.header("authorization").is_some()),
+        ("/dip/publicapi/projects/P/jobs/", true)
+    );
+}
+
+#[test]
+fn what_dataikus_own_tools_are_configured_with_serves_where_the_file_says_nothing() {
+    let (server, other) = (Server::start(), Server::start());
+    let config = |port: u16| {
+        let elsewhere = format!(r#"{{"url":"http://127.0.0.1:{}","api_key":"another"}}"#, other.port);
+        format!(
+            r#"{{"dss_instances":{{"old":{elsewhere},"new":{{"url":"http://127.0.0.1:{port}/","api_key":"s3cret-key"}}}},"default_instance":"new"}}"#
+        )
+    };
+    let bare = |settings: &str| {
+        let project = crate::support::Project::empty();
+        let head = "[pipeline]\nformat = 1\nname = \"p\"\n[engine.prod]\nkind = \"dss\"\n";
+        project.write("pipeline.toml", format!("{head}{settings}\n{ONE}"));
+        project.write(".dataiku/config.json", config(server.port));
+        project
+    };
+    // The file of the home folder alone says all.
+    let mut project = bare("");
+    project.variable("KILN_TEST_POLL", "10ms");
+    run(&project, 0, &[]);
+    let key = server.with(|state| state.asked.last().unwrap().header("authorization").map(str::to_owned));
+    assert_eq!(key.as_deref(), Some("Basic czNjcmV0LWtleTo="));
+    assert_eq!(other.count(|_| true), 0);
+    // A name chooses among its instances.
+    let mut project = bare("instance = \"old\"");
+    project.variable("KILN_TEST_POLL", "10ms");
+    run(&project, 0, &[]);
+    assert!(other.count(Asked::is_start) == 1 && server.count(Asked::is_start) == 1);
+    let said = bare("instance = \"none\"").expect(2, &["run", "--engine", "prod"]);
+    assert!(said.err.contains("has no instance `none`; it has: new, old"), "{}", said.err);
+    // Its key goes to no other server.
+    let said = bare("url = \"http://127.0.0.1:9\"").expect(2, &["run", "--engine", "prod"]);
+    assert!(said.err.contains("[engine.prod] names no `api_key`"), "{}", said.err);
+    // The variables come before it.
+    let mut project = bare("");
+    project.variable("KILN_TEST_POLL", "10ms");
+    project.variable("DKU_DSS_URL", &format!("http://127.0.0.1:{}", other.port));
+    project.variable("DKU_API_KEY", "s3cret-key");
+    run(&project, 0, &[]);
+    assert_eq!(other.count(Asked::is_start), 2);
+    // What is no such file is told, without its text.
+    let project = bare("");
+    project.write(".dataiku/config.json", "{\"api_key\": s3cret-key");
+    let said = project.expect(2, &["run", "--engine", "prod"]);
+    assert!(said.err.contains("this is no such file") && !said.err.contains("s3cret"), "{}", said.err);
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod dss_kiln;
 mod dss_net;
 mod dss_secrets;
 mod dss_server;
+mod dss_stop;
 mod dss_storm;
 mod dss_tls;
 mod dss_twice;

@@ -22,12 +22,28 @@ pub(super) fn wait(server: &Server, ids: &[String], timeout: Option<&str>) -> Re
         parse_duration(text).map_err(wrong)
     });
     let timeout = timeout.transpose()?;
-    let ids: Vec<String> = ids.iter().map(|id| server.find(id)).collect::<Result<_, _>>()?;
-    wait_for(server, &ids, timeout)
+    let ids = found(server, ids)?;
+    Ok(code(wait_for(server, &ids, timeout)? == (true, true)))
 }
 
-/// Waits for jobs, and says how each ended.
-fn wait_for(server: &Server, ids: &[String], timeout: Option<Duration>) -> Result<u8, Fail> {
+/// The jobs that ids mean, each once.
+fn found(server: &Server, ids: &[String]) -> Result<Vec<String>, Fail> {
+    let mut found: Vec<String> = Vec::new();
+    for id in ids {
+        let id = server.find(id)?;
+        if !found.contains(&id) {
+            found.push(id);
+        }
+    }
+    Ok(found)
+}
+
+fn code(good: bool) -> u8 {
+    if good { exit::OK } else { exit::FAILED }
+}
+
+/// Waits for jobs, and says how each ended: whether all did in time, and whether those that did are DONE.
+fn wait_for(server: &Server, ids: &[String], timeout: Option<Duration>) -> Result<(bool, bool), Fail> {
     let mut open: Vec<&str> = ids.iter().map(String::as_str).collect();
     let mut all_done = true;
     let mut said = Ok(());
@@ -43,7 +59,7 @@ fn wait_for(server: &Server, ids: &[String], timeout: Option<Duration>) -> Resul
     for id in &open {
         print(&format!("{id} goes on\n"))?;
     }
-    Ok(if in_time && all_done { exit::OK } else { exit::FAILED })
+    Ok((in_time, all_done))
 }
 
 pub(super) fn start(server: &Server, args: StartArgs) -> Result<u8, Fail> {
@@ -58,7 +74,7 @@ pub(super) fn start(server: &Server, args: StartArgs) -> Result<u8, Fail> {
     };
     let id = server.ask(server.remote.start(&server.project, start))?;
     print(&format!("{id}\n"))?;
-    if args.wait { wait_for(server, &[id], None) } else { Ok(exit::OK) }
+    Ok(code(!args.wait || wait_for(server, &[id], None)? == (true, true)))
 }
 
 /// What an output means: a node of the file, else a dataset, unless it says what it is.
@@ -111,19 +127,25 @@ pub(super) fn abort(
         }
         jobs.iter().filter_map(JobItem::id).map(str::to_owned).collect()
     } else {
-        ids.iter().map(|id| server.find(id)).collect::<Result<_, _>>()?
+        found(server, ids)?
     };
     if dry_run {
         print(&format!("{} would be aborted\n", count(ids.len(), "job")))?;
         return Ok(exit::OK);
     }
-    for id in &ids {
-        server.ask(server.remote.abort(&server.project, id))?;
+    let (mut asked, mut refused) = (Vec::new(), Ok(()));
+    for id in ids {
+        match server.ask(server.remote.abort(&server.project, &id)) {
+            Ok(()) => asked.push(id),
+            // The others are asked all the same.
+            Err(fail) => {
+                print(&format!("{id} was not aborted: {}\n", fail.plain()))?;
+                refused = refused.and(Err(fail));
+            }
+        }
     }
     // Asking is not ending.
-    wait_for(server, &ids, Some(ENDING))?;
-    let states: Result<Vec<_>, _> =
-        ids.iter().map(|id| server.ask(server.remote.status(&server.project, id)).map(|(status, _)| status)).collect();
-    let ended = states?.iter().all(|status| crate::pipeline::dss_wire::is_over(status.state()));
-    Ok(if ended { exit::OK } else { exit::FAILED })
+    let (in_time, _) = wait_for(server, &asked, Some(ENDING))?;
+    refused?;
+    Ok(code(in_time))
 }

@@ -2,13 +2,13 @@
 //! taken for the new one later. Answers may lack anything: then they are asked for again. Starts nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
 
 use tokio::time::Instant;
 
 use crate::engine::dss::calls::Backoff;
 use crate::engine::dss::fault::Kind;
+use crate::engine::dss::lines::{one_of, together};
 use crate::engine::dss::spec::{Relation, Spec};
 use crate::engine::dss::work::{Course, Go, stopped};
 use crate::pipeline::dss_wire::{JobDef, JobItem, is_over};
@@ -17,8 +17,6 @@ use crate::pipeline::dss_wire::{JobDef, JobItem, is_over};
 pub(super) const LISTS: usize = 6;
 /// How often a job is asked for that lists do not tell enough of.
 const TRIES: usize = 5;
-/// How long a server that never gave an answer that is understood is taken for one that starts: `url` may be wrong.
-const STRANGE: Duration = Duration::from_secs(60);
 
 /// What there is.
 pub(super) struct Before {
@@ -43,16 +41,8 @@ impl Alike {
                 whole = false;
                 continue;
             };
-            let mut job = job.clone();
-            if let Some(known) = self.jobs.remove(id) {
-                if spec.relation_to(&job) == Relation::Unclear {
-                    job.def = known.def;
-                }
-                if !job.tells() {
-                    (job.state, job.stable) = (known.state, known.stable);
-                }
-            }
-            self.jobs.insert(id.to_owned(), job);
+            let known = self.jobs.remove(id).unwrap_or_default();
+            self.jobs.insert(id.to_owned(), together(job.clone(), known));
         }
         whole
     }
@@ -86,46 +76,42 @@ impl Course {
         if job.over() {
             return Ok(false);
         }
-        let mut relation = self.dss.relation(&self.spec, id, job);
         let mut on = job.tells().then_some(true);
+        let relation = |course: &Self| course.dss.relation(&course.spec, id, job);
         for _ in 0..TRIES {
-            if relation == Relation::Other || (relation == Relation::Same && on.is_some()) {
+            if relation(self) == Relation::Other || (relation(self) == Relation::Same && on.is_some()) {
                 break;
             }
-            self.go_on()?;
-            let Ok(status) = self.calls.patient(Duration::from_secs(5)).status(self.spec.project(), id).await else {
-                continue;
-            };
-            if let Some(def) = status.definition() {
-                let told = self.spec.relation(def);
-                if told != Relation::Unclear {
-                    relation = told;
-                    self.dss.learn(id, def);
+            // It may be one that this process has just asked for.
+            let unknown = !self.dss.is_own(id);
+            let status = async {
+                tokio::select! {
+                    status = self.dss.look(self.spec.project(), id) => status,
+                    () = self.dss.owned(id), if unknown => None,
                 }
-            }
-            if !status.state().is_empty() {
+            };
+            if let Some(Ok(status)) = self.answer(status).await?
+                && !status.state().is_empty()
+            {
                 on = Some(!is_over(status.state()));
             }
         }
-        Ok(relation == Relation::Same && on == Some(true))
+        Ok(relation(self) == Relation::Same && on == Some(true))
     }
 
     /// The jobs of the project as they are now.
-    async fn list(&mut self) -> Go<Arc<Vec<JobItem>>> {
+    pub(super) async fn list(&mut self) -> Go<Arc<Vec<JobItem>>> {
         let began = Instant::now();
         let mut backoff = Backoff::new();
         let mut said = false;
         loop {
-            self.go_on()?;
-            let fault = match self.dss.jobs(self.spec.project()).await {
+            let fault = match self.answer(self.dss.jobs(self.spec.project())).await? {
                 Some(Ok(jobs)) => return Ok(jobs),
                 Some(Err(fault)) => fault,
                 None => return Err(stopped("the run is over")),
             };
-            let lost_after = self.dss.settings.lost_after;
-            let strange = fault.page || fault.kind == Kind::Odd;
-            let patience = if strange && !self.calls.peer.met() { lost_after.min(STRANGE) } else { lost_after };
-            if !(fault.passing() || strange) || began.elapsed() > patience {
+            let passing = fault.passing() || fault.page || fault.kind == Kind::Odd;
+            if !passing || began.elapsed() > self.lost_after(&fault) {
                 return Err(self.refused(&fault));
             }
             if !said {
@@ -146,16 +132,21 @@ impl crate::engine::dss::Dss {
             None => {}
         }
         match (spec.relation_to(job), self.learnt(id)) {
-            (Relation::Unclear, Some(def)) => spec.relation(&def),
+            (Relation::Unclear, Some(learnt)) => {
+                spec.relation(&job.def.clone().map_or(learnt.clone(), |def| one_of(def, learnt)))
+            }
             (relation, _) => relation,
         }
     }
 
-    fn learn(&self, id: &str, def: &JobDef) {
-        self.defs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(id.to_owned(), def.clone());
+    /// Keeps what a job is asked to do: the next answer may tell less of it.
+    pub(super) fn learn(&self, id: &str, def: &JobDef) {
+        let mut defs = self.defs.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = defs.remove(id).unwrap_or_default();
+        defs.insert(id.to_owned(), one_of(def.clone(), known));
     }
 
     fn learnt(&self, id: &str) -> Option<JobDef> {
-        self.defs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(id).cloned()
+        self.defs.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::engine::dss::client::{Request, Transport};
 use crate::engine::dss::fault::{Fault, Kind, judge};
+use crate::engine::dss::lines::one_each;
 use crate::engine::dss::mask::Mask;
 use crate::pipeline::dss_wire::{AuthInfo, FlowGraph, JobItem, JobStatus, StartJob, Thing};
 
@@ -21,6 +22,11 @@ const LIMIT: usize = 256 << 20;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// The longest wait before a call is made again.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+/// How long a server that never gave an answer that is understood is taken for one that starts: `url` may be wrong.
+const STRANGE: Duration = Duration::from_secs(60);
+/// How long one is that knows none of the addresses: that is no way in which servers start.
+const NOWHERE: Duration = Duration::from_secs(2);
 
 /// The API of one server.
 #[derive(Clone)]
@@ -53,9 +59,13 @@ impl Peer {
         *self.quiet.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }
 
-    /// Whether it ever gave an answer that is understood.
-    pub(super) fn met(&self) -> bool {
-        self.met.load(Ordering::Relaxed)
+    /// How long it is worth to try on after such a fault: what never gave an answer that is understood may be no DSS.
+    pub(super) fn patience(&self, fault: &Fault, patience: Duration) -> Duration {
+        match self.met.load(Ordering::Relaxed) {
+            false if fault.kind == Kind::NotFound => patience.min(NOWHERE),
+            false if fault.page || fault.kind == Kind::Odd => patience.min(STRANGE),
+            true | false => patience,
+        }
     }
 }
 
@@ -68,12 +78,12 @@ impl Calls {
     /// All jobs of a project that the server keeps, or about `limit` of them. Neither order nor number is promised.
     pub(super) async fn jobs(&self, project: &str, limit: Option<usize>) -> Result<Vec<JobItem>, Fault> {
         let limit = limit.map(|limit| format!("?limit={limit}")).unwrap_or_default();
-        self.list(&format!("/projects/{}/jobs/{limit}", segment(project))).await
+        self.list(&format!("/projects/{}/jobs/{limit}", segment(project))).await.map(one_each)
     }
 
     /// The jobs of a project that go on; servers before 15.2 do not know the question.
     pub(super) async fn running(&self, project: &str) -> Result<Vec<JobItem>, Fault> {
-        self.list(&format!("/projects/{}/jobs/running/", segment(project))).await
+        self.list(&format!("/projects/{}/jobs/running/", segment(project))).await.map(one_each)
     }
 
     /// A job as DSS tells it, secrets masked.
@@ -120,7 +130,7 @@ impl Calls {
 
     /// The jobs of all projects that go on.
     pub(super) async fn running_everywhere(&self) -> Result<Vec<JobItem>, Fault> {
-        self.list("/jobs/running/?allUsers=true").await
+        self.list("/jobs/running/?allUsers=true").await.map(one_each)
     }
 
     /// The flow of a project.
@@ -163,7 +173,7 @@ impl Calls {
                 Err(fault) => fault,
             };
             let next = fault.retry_after.unwrap_or_else(|| jittered(wait));
-            if !fault.passing() || began.elapsed() + next > self.patience {
+            if !fault.passing() || began.elapsed() + next > self.peer.patience(&fault, self.patience) {
                 return Err(fault);
             }
             tracing::debug!(%fault, path, "asking again");

@@ -179,6 +179,9 @@ impl fmt::Display for Fault {
             }
             Kind::Unknown => write!(f, "DSS does not accept the API key (401)"),
             Kind::Forbidden => write!(f, "DSS does not allow it, or does not know the project (403)"),
+            Kind::NotFound if self.page => {
+                write!(f, "a web page came in place of an answer of DSS (404): check `url` and `path_prefix`")
+            }
             Kind::NotFound => write!(f, "DSS does not know it (404)"),
             Kind::TooMany => write!(f, "DSS is asked too often (429)"),
             Kind::Refused => write!(f, "DSS says ({status})"),
@@ -216,7 +219,13 @@ mod tests {
                 Kind::Forbidden,
                 "DSS does not allow it, or does not know the project (403): Dataset 'x' was not found",
             ),
-            (404, "<html><title>Not here</title></html>", Kind::NotFound, "DSS does not know it (404): Not here"),
+            (404, r#"{"message":"no"}"#, Kind::NotFound, "DSS does not know it (404): no"),
+            (
+                404,
+                "<html><title>Not here</title></html>",
+                Kind::NotFound,
+                "a web page came in place of an answer of DSS (404): check `url` and `path_prefix`: Not here",
+            ),
             (429, "", Kind::TooMany, "DSS is asked too often (429)"),
             (500, words, Kind::Refused, "DSS says (500): Dataset 'x' was not found"),
             (500, "", Kind::Mute, "DSS answered 500 without a word"),

@@ -39,14 +39,18 @@ impl Search<'_> {
     /// Looks until there is a candidate, or lists have shown none for `grace`. Time without lists does not count.
     pub(super) async fn run(&self, grace: Duration, lost_after: Duration) -> Found {
         let mut counted = Duration::ZERO;
+        // When the last list was asked for, if it came: what it shows may be as old as that.
         let mut heard: Option<Instant> = None;
         let mut last_heard = Instant::now();
         let mut backoff = Backoff::new();
         let mut resolved = BTreeMap::new();
         loop {
+            let asked = Instant::now();
             match self.dss.jobs(self.project).await {
                 None => return Found::Silence(Fault::odd("the run is over")),
-                Some(Err(fault)) if fault.hopeless() || last_heard.elapsed() > lost_after => {
+                Some(Err(fault))
+                    if fault.hopeless() || last_heard.elapsed() > self.calls.peer.patience(&fault, lost_after) =>
+                {
                     return Found::Silence(fault);
                 }
                 Some(Err(fault)) => {
@@ -54,9 +58,8 @@ impl Search<'_> {
                     backoff.wait(fault.retry_after).await;
                 }
                 Some(Ok(jobs)) => {
-                    let now = Instant::now();
-                    counted += heard.map_or(Duration::ZERO, |heard| now - heard);
-                    (heard, last_heard) = (Some(now), now);
+                    counted += heard.map_or(Duration::ZERO, |heard| asked - heard);
+                    (heard, last_heard) = (Some(asked), Instant::now());
                     let (found, unclear) = self.candidates(&jobs, &mut resolved).await;
                     if !found.is_empty() {
                         return Found::Jobs(found);
@@ -82,7 +85,7 @@ impl Search<'_> {
             let Some(id) = job.id().filter(|id| !self.known.contains(*id)) else { continue };
             let mut relation = self.dss.relation(self.spec, id, job);
             if relation == Relation::Unclear {
-                relation = self.resolve(id, resolved).await;
+                relation = self.resolve(id, job, resolved).await;
             } else {
                 // The next list may tell less of it.
                 resolved.insert(id.to_owned(), relation);
@@ -94,18 +97,16 @@ impl Search<'_> {
             }
         }
         found.sort_by_key(|job| (initiated(job), job.id().unwrap_or_default().to_owned()));
-        found.dedup_by(|one, other| one.id() == other.id());
         (found, unclear)
     }
 
     /// What a job is whose line in the list does not tell it.
-    async fn resolve(&self, id: &str, resolved: &mut BTreeMap<String, Relation>) -> Relation {
+    async fn resolve(&self, id: &str, job: &JobItem, resolved: &mut BTreeMap<String, Relation>) -> Relation {
         if let Some(relation) = resolved.get(id) {
             return *relation;
         }
-        let status = self.calls.patient(Duration::from_secs(5)).status(self.project, id).await;
-        let Ok(status) = status else { return Relation::Unclear };
-        let relation = status.definition().map_or(Relation::Unclear, |def| self.spec.relation(def));
+        let Some(Ok(_)) = self.dss.look(self.project, id).await else { return Relation::Unclear };
+        let relation = self.dss.relation(self.spec, id, job);
         if relation != Relation::Unclear {
             resolved.insert(id.to_owned(), relation);
         }

@@ -10,6 +10,8 @@ mod fault;
 mod find;
 pub mod import;
 mod judge;
+mod lines;
+mod looks;
 mod mask;
 mod part;
 mod poll;
@@ -28,7 +30,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::{OnceCell, mpsc, oneshot, watch};
+use tokio::sync::{Notify, OnceCell, Semaphore, mpsc, oneshot, watch};
 
 use crate::base::file::FileDigest;
 use crate::base::id::{DenseMap, RecipeId};
@@ -39,7 +41,7 @@ use crate::engine::dss::calls::{Calls, Peer, segment};
 use crate::engine::dss::client::Http;
 use crate::engine::dss::mask::Mask;
 use crate::engine::dss::part::Part;
-use crate::engine::dss::poll::{Ask, Followed, Listed, Poller};
+use crate::engine::dss::poll::{Ask, ENDS, Followed, Listed, Looked, Poller};
 use crate::engine::dss::settings::{Settings, settings};
 use crate::engine::dss::spec::Spec;
 use crate::engine::dss::whole::{Progress, Whole};
@@ -76,6 +78,10 @@ pub(crate) struct Dss {
     whole: Option<Arc<Whole>>,
     /// Jobs that this process started, and what was asked for.
     own: Mutex<BTreeMap<String, String>>,
+    /// That there are more of them.
+    owns: Notify,
+    /// Places for questions about jobs that have ended.
+    ends: Semaphore,
     /// What jobs of others were asked for as, where lists do not tell it.
     defs: Mutex<BTreeMap<String, JobDef>>,
 }
@@ -114,6 +120,8 @@ impl DssEngine {
                 identity: OnceCell::new(),
                 whole,
                 own: Mutex::default(),
+                owns: Notify::new(),
+                ends: Semaphore::new(ENDS),
                 defs: Mutex::default(),
             }),
         })
@@ -161,6 +169,17 @@ impl Dss {
         let (reply, answer) = oneshot::channel();
         self.asks.send(Ask::Jobs(project.to_owned(), reply)).ok()?;
         answer.await.ok()
+    }
+
+    /// A job as it is now. It is asked for once for all who want to know, and what it is asked to do is kept.
+    async fn look(&self, project: &str, job: &str) -> Option<Looked> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(Ask::Look { project: project.to_owned(), job: job.to_owned(), reply }).ok()?;
+        let looked = answer.await.ok()?;
+        if let Some(def) = looked.as_ref().ok().and_then(|status| status.definition()) {
+            self.learn(job, def);
+        }
+        Some(looked)
     }
 
     /// The end of a job.
@@ -233,6 +252,18 @@ impl Dss {
 
     fn remember(&self, job: &str, spec: &Spec) {
         self.own.lock().unwrap_or_else(PoisonError::into_inner).insert(job.to_owned(), spec.text());
+        self.owns.notify_waiters();
+    }
+
+    /// Comes back once a job turns out to be one that this process asked for.
+    async fn owned(&self, job: &str) {
+        loop {
+            let more = self.owns.notified();
+            if self.is_own(job) {
+                return;
+            }
+            more.await;
+        }
     }
 
     /// Who started a job, and who we are to DSS: why it does not count as ours.
@@ -344,3 +375,6 @@ impl Engine for DssEngine {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod weather;

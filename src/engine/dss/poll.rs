@@ -2,6 +2,7 @@
 //! itself. Also fetches the lists that are looked at before a job is asked for, one for all who want one. Does not know what
 //! the jobs build.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::engine::dss::calls::Calls;
 use crate::engine::dss::fault::{Fault, Kind};
+use crate::engine::dss::looks::Looks;
 use crate::engine::dss::watched::Watched;
 use crate::engine::dss::whole::Progress;
 use crate::pipeline::dss_wire::{JobItem, JobStatus};
@@ -28,15 +30,19 @@ const MANY: usize = 50;
 const LACKS: u32 = 3;
 /// How many jobs that no list tells of are asked for by themselves at once; one where there are more than a few.
 const SINGLE: usize = 2;
+/// After how long without a word a job is asked for by itself, where lists leave more than a few open.
+const LONG: Duration = Duration::from_secs(2);
 /// How many such jobs are a few.
 const FEW: usize = 8;
 /// How many jobs that have ended are asked for at once, where the server keeps up.
-const ENDS: usize = 32;
+pub(super) const ENDS: usize = 32;
 
 /// A question to the poller.
 pub(super) enum Ask {
     /// All jobs of a project, from a list that is asked for after this question.
     Jobs(String, oneshot::Sender<Listed>),
+    /// A job as it is now.
+    Look { project: String, job: String, reply: oneshot::Sender<Looked> },
     /// The end of a job, and how far it is until then, where someone wants to know.
     Follow { project: String, job: String, live: Option<watch::Sender<Progress>>, reply: oneshot::Sender<Followed> },
     /// Something that has to go on besides.
@@ -46,8 +52,11 @@ pub(super) enum Ask {
 /// All jobs of a project, or why they are not known.
 pub(super) type Listed = Result<Arc<Vec<JobItem>>, Fault>;
 
+/// A job as it is, or why that is not known.
+pub(super) type Looked = Result<Arc<JobStatus>, Fault>;
+
 /// What became of a job.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Followed {
     /// It ended.
     Over(Box<JobStatus>),
@@ -58,12 +67,13 @@ pub(super) enum Followed {
 }
 
 /// A job: its project and its id.
-type Key = (String, String);
+pub(super) type Key = (String, String);
 
 enum Done {
     Listed(String, Vec<oneshot::Sender<Listed>>, Result<Vec<JobItem>, Fault>),
     Round(Look, Duration, Result<Vec<JobItem>, Fault>),
     Status(Key, Why, Result<Box<JobStatus>, Fault>),
+    Looked(Key, Looked),
 }
 
 /// Why a job is asked for by itself.
@@ -118,6 +128,8 @@ pub(super) struct Poller {
     /// How many jobs are asked for in a list of all: more than are followed, since others have jobs too.
     reach: usize,
     singles: usize,
+    /// Jobs that someone wants to know as they are now.
+    looks: Looks,
     /// Jobs that have ended and are to be asked for, how many are, and how many may be at once.
     ends: VecDeque<Key>,
     ending: usize,
@@ -151,6 +163,7 @@ impl Poller {
             next_call: now,
             reach: 100,
             singles: 0,
+            looks: Looks::default(),
             ends: VecDeque::new(),
             ending: 0,
             wide: ENDS,
@@ -182,12 +195,19 @@ impl Poller {
                 self.list(project);
             }
             Ask::Drive(drive) => self.drives.push(drive),
+            Ask::Look { project, job, reply } => {
+                self.looks.add((project, job), reply);
+                self.look_next();
+            }
             Ask::Follow { project, job, live, reply } => {
                 if self.watched.is_empty() {
                     self.heard = Instant::now();
                     self.next_round = Instant::now() + self.poll;
                 }
-                self.watched.insert((project, job), Watched::new(live, reply));
+                match self.watched.entry((project, job)) {
+                    Entry::Occupied(mut one) => one.get_mut().join(live, reply),
+                    Entry::Vacant(place) => drop(place.insert(Watched::new(live, reply))),
+                }
                 self.reach = self.reach.max(2 * self.watched.len());
             }
         }
@@ -219,8 +239,22 @@ impl Poller {
         );
     }
 
+    /// Asks for the next job that someone wants to know as it is now.
+    fn look_next(&mut self) {
+        let Some(key) = self.looks.next() else { return };
+        let (calls, at) = (self.calls.clone(), self.slot());
+        self.flight.push(
+            async move {
+                sleep_until(at).await;
+                let status = calls.status(&key.0, &key.1).await;
+                Done::Looked(key, status.map(Arc::new))
+            }
+            .boxed(),
+        );
+    }
+
     fn begin_round(&mut self) {
-        self.watched.retain(|_, watched| !watched.reply.is_closed());
+        self.watched.retain(|_, watched| watched.wanted());
         (self.round_began, self.took, self.dim) = (Instant::now(), Duration::ZERO, false);
         self.next_round = self.round_began + self.poll;
         let idle = || self.watched.iter().filter(|(_, watched)| !watched.asking);
@@ -321,11 +355,18 @@ impl Poller {
                 self.status_seen(&key, status);
                 self.ask_ends();
             }
+            Done::Looked(key, status) => {
+                if status.is_ok() {
+                    self.heard = Instant::now();
+                }
+                self.looks.told(&key, &status);
+                self.look_next();
+            }
         }
         if in_round && self.round == 0 {
             let poll = match self.dim {
                 // The next list may tell more.
-                true => self.poll / 2,
+                true => self.poll / 4,
                 false if self.watched.len() > MANY => self.poll * 2,
                 false => self.poll,
             };
@@ -378,8 +419,11 @@ impl Poller {
         } else {
             self.dim |= !absent.is_empty();
             absent.sort();
-            // Where lists leave much open, the next one is worth more.
-            let single = if absent.len() > FEW { 1 } else { SINGLE };
+            // Where lists leave much open, the next one is worth more, unless lists never tell of it.
+            let single = match absent.first() {
+                Some((touched, _)) if absent.len() > FEW => usize::from(touched.elapsed() > LONG),
+                Some(_) | None => SINGLE,
+            };
             let free = single.saturating_sub(self.singles);
             absent.into_iter().take(free).for_each(|(_, key)| self.status(key, Why::Single));
         }
@@ -400,7 +444,7 @@ impl Poller {
 
     /// Jobs cannot be looked at: if that will stay so, or has been so for too long, who waits is told.
     fn give_up(&mut self, fault: &Fault, concerns: impl Fn(&Key) -> bool) {
-        if !fault.hopeless() && self.heard.elapsed() < self.lost_after {
+        if !fault.hopeless() && self.heard.elapsed() < self.calls.peer.patience(fault, self.lost_after) {
             return;
         }
         let keys: Vec<Key> = self.watched.keys().filter(|key| concerns(key)).cloned().collect();
@@ -435,9 +479,10 @@ impl Poller {
     }
 
     fn tell(&mut self, key: &Key, followed: Followed) {
-        if let Some(watched) = self.watched.remove(key) {
+        let replies = self.watched.remove(key).map(|watched| watched.replies).unwrap_or_default();
+        for reply in replies {
             // Who asked may have been stopped since.
-            drop(watched.reply.send(followed));
+            drop(reply.send(followed.clone()));
         }
     }
 }

@@ -2,12 +2,13 @@
 //! care that no answer that is lost makes two of it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::clock;
-use crate::engine::api::{LeftBehind, Notice, Stop};
+use crate::engine::api::{Ended, LeftBehind, Notice, Stop};
 use crate::engine::dss::before::Before;
 use crate::engine::dss::calls::Backoff;
 use crate::engine::dss::fault::{Fault, Kind};
@@ -15,7 +16,7 @@ use crate::engine::dss::find::{Found, Search};
 use crate::engine::dss::spec::{Relation, Spec};
 use crate::engine::dss::work::{Course, Go, Job, failed, reached, stopped};
 use crate::event::{FailureCode, Intent, RemoteJob};
-use crate::pipeline::dss_wire::{JobItem, is_over};
+use crate::pipeline::dss_wire::{JobItem, JobStatus, is_over};
 use crate::pipeline::raw_engine::OnRunning;
 
 /// How long after its end a job of a run that died still counts for the next one.
@@ -72,7 +73,16 @@ impl Course {
 
     async fn resume_job(&mut self, left: &LeftBehind, remote: &RemoteJob) -> Go<Option<Job>> {
         self.say(&format!("run {} left job {}", left.run, remote.id));
-        let status = match self.calls.status(self.spec.project(), &remote.id).await {
+        let job = Job { id: remote.id.clone(), joined: remote.joined, twice: None };
+        let jobs = self.list().await.map_err(|ended| may_go_on(ended, left, remote))?;
+        let line = jobs.iter().find(|line| line.id() == Some(&remote.id));
+        let relation = line.map_or(Relation::Unclear, |line| self.dss.relation(&self.spec, &remote.id, line));
+        if relation != Relation::Unclear && line.is_some_and(|line| line.tells() && !line.over()) {
+            return self.take_or_wait(job, relation == Relation::Same).await;
+        }
+        let over = line.is_some_and(JobItem::over);
+        let status = match self.status(&remote.id, over).await.map_err(|ended| may_go_on(ended, left, remote))? {
+            Ok(status) if status.removed == Some(true) => return Ok(None),
             Ok(status) => status,
             Err(fault) if fault.kind == Kind::NotFound && !fault.page => return Ok(None),
             Err(fault) => return Err(self.refused(&fault)),
@@ -81,12 +91,40 @@ impl Course {
             None | Some(Relation::Unclear) => left.intent.request.is_empty() || left.intent.request == self.spec.text(),
             Some(relation) => relation == Relation::Same,
         };
-        let job = Job { id: remote.id.clone(), joined: remote.joined, twice: None };
         if !is_over(status.state()) {
             return self.take_or_wait(job, same).await;
         }
         let took = status.base.as_ref().and_then(|base| Some(base.end_ms? - base.def.as_ref()?.initiated_ms?));
         Ok(self.ended_before(job, status.state(), same, fresh(left, took)).await)
+    }
+
+    /// A job as it is now, for as long as it takes to be told. `over` says that a list told its end.
+    async fn status(&mut self, job: &str, over: bool) -> Go<Result<Arc<JobStatus>, Fault>> {
+        let began = Instant::now();
+        let mut backoff = Backoff::new();
+        loop {
+            let status = async {
+                if over {
+                    // As everywhere else, what has ended is asked for at once.
+                    let _place = self.dss.ends.acquire().await.ok()?;
+                    let calls = self.calls.patient(Duration::ZERO);
+                    return Some(calls.status(self.spec.project(), job).await.map(Arc::new));
+                }
+                self.dss.look(self.spec.project(), job).await
+            };
+            match self.answer(status).await? {
+                None => return Err(stopped("the run is over")),
+                Some(Err(fault)) if fault.passing() && began.elapsed() < self.lost_after(&fault) => {
+                    self.rest(backoff.next(fault.retry_after)).await?;
+                }
+                Some(answer) => return Ok(answer),
+            }
+        }
+    }
+
+    /// How long the server is waited for, with such a fault.
+    pub(super) fn lost_after(&self, fault: &Fault) -> Duration {
+        self.calls.peer.patience(fault, self.dss.settings.lost_after)
     }
 
     /// A job of a run that died has ended: it counts if it did what is asked for now, and not long ago.
@@ -117,15 +155,8 @@ impl Course {
             Found::Silence(fault) => return Err(failed(FailureCode::SubmissionUnknown, fault.to_string())),
         };
         let one = self.only(found, 1)?;
-        let Some(job) = one.id().map(|id| Job { id: id.to_owned(), joined: false, twice: None }) else {
-            return Ok(None);
-        };
-        let same = spec == self.spec;
-        if !one.over() {
-            return self.take_or_wait(job, same).await;
-        }
-        let took = one.end_ms.zip(one.def.as_ref().and_then(|def| def.initiated_ms)).map(|(end, begin)| end - begin);
-        Ok(self.ended_before(job, one.state.as_deref().unwrap_or_default(), same, fresh(left, took)).await)
+        let job = RemoteJob { id: one.id().unwrap_or_default().to_owned(), page: None, joined: false };
+        self.resume_job(left, &job).await
     }
 
     /// A job that goes on is this step's, or stands in its way.
@@ -144,7 +175,7 @@ impl Course {
             let Before { running, known } = self.before().await?;
             let Some(running) = &running else { return self.submit(known).await };
             let id = running.id().unwrap_or_default().to_owned();
-            let mine = self.dss.is_mine(running).await;
+            let mine = self.answer(self.dss.is_mine(running)).await?;
             let policy = self.dss.settings.on_running.unwrap_or(if mine { OnRunning::Join } else { OnRunning::Wait });
             match policy {
                 OnRunning::Fail => {
@@ -294,7 +325,7 @@ impl Course {
 }
 
 /// Requests whose answers were lost, and no job was found, or DSS cannot be asked for one.
-fn unknown(lost: &[Fault], silence: Option<&Fault>) -> crate::engine::api::Ended {
+fn unknown(lost: &[Fault], silence: Option<&Fault>) -> Ended {
     let may = match lost {
         [_] => "there may be one all the same",
         _ => "there may be one of each request all the same",
@@ -308,7 +339,17 @@ fn unknown(lost: &[Fault], silence: Option<&Fault>) -> crate::engine::api::Ended
     failed(FailureCode::SubmissionUnknown, message)
 }
 
-fn unclear(ids: &[String]) -> crate::engine::api::Ended {
+/// The run was stopped before the job of a run that died was asked for.
+fn may_go_on(ended: Ended, left: &LeftBehind, job: &RemoteJob) -> Ended {
+    match ended {
+        Ended::Stopped(_) => stopped(format!("job {} of run {} may go on: it was not asked for", job.id, left.run)),
+        other @ (Ended::Staged(_) | Ended::Built(_) | Ended::Current(_) | Ended::Failed(_) | Ended::Leaked(..)) => {
+            other
+        }
+    }
+}
+
+fn unclear(ids: &[String]) -> Ended {
     let message = format!("the answer was lost, and DSS does not tell what these jobs build: {}", ids.join(", "));
     failed(FailureCode::SubmissionUnknown, message)
 }

@@ -19,7 +19,8 @@ const MUTE_AFTER: u32 = 10;
 /// A job that is followed.
 pub(super) struct Watched {
     pub(super) live: Option<watch::Sender<Progress>>,
-    pub(super) reply: oneshot::Sender<Followed>,
+    /// Who wants to know its end.
+    pub(super) replies: Vec<oneshot::Sender<Followed>>,
     /// Its status is on the way, or will be.
     pub(super) asking: bool,
     /// When something last told that it goes on, or it was asked for.
@@ -34,7 +35,19 @@ pub(super) struct Watched {
 
 impl Watched {
     pub(super) fn new(live: Option<watch::Sender<Progress>>, reply: oneshot::Sender<Followed>) -> Self {
-        Self { live, reply, asking: false, touched: Instant::now(), ended: None, mute: 0, unknown: 0 }
+        Self { live, replies: vec![reply], asking: false, touched: Instant::now(), ended: None, mute: 0, unknown: 0 }
+    }
+
+    /// Another one wants to know its end.
+    pub(super) fn join(&mut self, live: Option<watch::Sender<Progress>>, reply: oneshot::Sender<Followed>) {
+        self.live = self.live.take().or(live);
+        self.replies.push(reply);
+    }
+
+    /// Whether anyone still wants to know.
+    pub(super) fn wanted(&mut self) -> bool {
+        self.replies.retain(|reply| !reply.is_closed());
+        !self.replies.is_empty()
     }
 
     /// Whether lists can tell no more of it.

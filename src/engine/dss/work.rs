@@ -25,7 +25,7 @@ use crate::engine::dss::poll::Followed;
 use crate::engine::dss::spec::Spec;
 use crate::engine::dss::whole::{Progress, Whole};
 use crate::event::{Failure, FailureCode, Intent, RemoteJob};
-use crate::pipeline::dss_wire::{JobStatus, StartJob};
+use crate::pipeline::dss_wire::{JobDef, JobItem, JobStatus, StartJob};
 
 /// The work of a recipe.
 pub(super) struct DssWork {
@@ -165,6 +165,15 @@ impl Course {
         }
     }
 
+    /// Waits for an answer without effect, unless it is asked to stop.
+    pub(super) async fn answer<T>(&self, answer: impl Future<Output = T>) -> Go<T> {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            answer = answer => Ok(answer),
+            () = reached(&mut stop, Stop::Ask) => Err(stopped("stopped before a job was started")),
+        }
+    }
+
     /// Ends the attempt where it was asked to stop.
     pub(super) fn go_on(&self) -> Go<()> {
         if *self.stop.borrow() == Stop::Go { Ok(()) } else { Err(stopped("stopped before a job was started")) }
@@ -239,17 +248,22 @@ impl Course {
             spec: &self.spec,
             known: &known,
         };
-        let Found::Jobs(mut found) = search.run(Duration::ZERO, Duration::ZERO).await else { return None };
-        let other = found.remove(0);
+        let Found::Jobs(found) = search.run(Duration::ZERO, Duration::ZERO).await else { return None };
+        let ours = self.dss.look(self.spec.project(), &job.id).await.and_then(Result::ok);
+        let ours = ours.as_ref().and_then(|status| status.definition());
+        // One that somebody else started is not for us to abort.
+        let by = |def: Option<&JobDef>| def.and_then(|def| def.initiator.clone());
+        let foreign = |job: &&JobItem| by(job.def.as_ref()).zip(by(ours)).is_some_and(|(one, other)| one != other);
+        let other = found.iter().find(|job| !foreign(job))?;
         let other_id = other.id()?.to_owned();
-        let ours = self.calls.patient(Duration::from_secs(5)).status(self.spec.project(), &job.id).await.ok();
-        let ours = ours.as_ref().and_then(|status| status.definition()).and_then(|def| def.initiated_ms);
+        let ours = ours.and_then(|def| def.initiated_ms);
         let theirs = other.def.as_ref().and_then(|def| def.initiated_ms);
         let keep_other = !over && theirs.zip(ours).is_none_or(|(theirs, ours)| theirs <= ours);
         let (keep, end) = if keep_other { (other_id, job.id.clone()) } else { (job.id.clone(), other_id) };
         self.say(&format!("the first request had come through too: job {end} is aborted, job {keep} goes on"));
         tracing::warn!(kept = keep, aborted = end, "a request whose answer was lost had come through");
-        if let Err(fault) = self.calls.abort(self.spec.project(), &end).await {
+        let calls = self.calls.patient(self.dss.settings.grace);
+        if let Err(fault) = calls.abort(self.spec.project(), &end).await {
             self.say(&format!("job {end} could not be aborted: {fault}"));
         }
         known.insert(end);

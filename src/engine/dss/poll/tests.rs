@@ -19,6 +19,8 @@ struct Made {
     ends: Vec<Duration>,
     /// Whether it has the list of running jobs.
     has_running: bool,
+    /// In how many projects the jobs are, one after the other.
+    projects: usize,
     /// Of a hundred fields, how many are missing; and which ones always are in lists.
     missing: (usize, &'static [&'static str]),
     random: Mutex<Random>,
@@ -42,7 +44,11 @@ impl Made {
     fn new(ends: Vec<Duration>, has_running: bool) -> Self {
         let (random, missing) = (Mutex::new(Random(7)), (0, &[][..]));
         let (first, asked) = (Mutex::default(), Mutex::default());
-        Self { began: Instant::now(), ends, has_running, missing, random, first, asked }
+        Self { began: Instant::now(), ends, has_running, projects: 1, missing, random, first, asked }
+    }
+
+    fn project(&self, job: usize) -> String {
+        format!("P{}", job % self.projects)
     }
 
     fn state(&self, job: usize) -> &'static str {
@@ -77,12 +83,13 @@ impl Made {
     }
 
     fn answer(&self, path: &str) -> (u16, String) {
+        let (project, path) = path.trim_start_matches("/projects/").split_once("/jobs/").unwrap();
         // The newest first.
         let all = |limit: usize, keep: &dyn Fn(&usize) -> bool| {
-            let lines = (0..self.ends.len()).rev().filter(keep).take(limit).map(|job| self.line(job));
+            let here = (0..self.ends.len()).rev().filter(|job| self.project(*job) == project);
+            let lines = here.filter(keep).take(limit).map(|job| self.line(job));
             (200, format!("[{}]", lines.collect::<Vec<_>>().join(",")))
         };
-        let path = path.trim_start_matches("/projects/P/jobs/");
         let (path, limit) = path.split_once("?limit=").unwrap_or((path, "1000000"));
         match path.trim_end_matches('/') {
             "" => all(limit.parse().unwrap(), &|_| true),
@@ -136,7 +143,7 @@ async fn followed(made: Made) -> Course {
         let mut waiting = FuturesUnordered::new();
         for (job, end) in ends.into_iter().enumerate() {
             let (reply, answer) = oneshot::channel();
-            let (project, job) = ("P".to_owned(), format!("j{job}"));
+            let (project, job) = (made.project(job), format!("j{job}"));
             asks.send(Ask::Follow { project, job, live: None, reply }).ok().unwrap();
             waiting.push(async move {
                 let followed = answer.await.unwrap();
@@ -156,7 +163,7 @@ async fn followed(made: Made) -> Course {
     };
     let asked = made.asked.lock().unwrap().clone();
     let end = |(at, path): &&(Duration, String)| {
-        let job = path.strip_prefix("/projects/P/jobs/j").and_then(|job| job.trim_end_matches('/').parse().ok());
+        let job = path.split_once("/jobs/j").and_then(|(_, job)| job.trim_end_matches('/').parse().ok());
         job.is_some_and(|job: usize| *at + LATENCY >= made.ends[job])
     };
     let looks: Vec<Duration> = asked.iter().filter(|asked| !end(asked)).map(|(at, _)| *at).collect();
@@ -188,13 +195,29 @@ async fn the_end_of_a_job_is_seen_soon_with_few_calls() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_projects_share_the_calls_of_one_second() {
+    for has_running in [true, false] {
+        // A list for each project, one after the other: as much later as that takes.
+        for (projects, within) in [(3, 3_000), (12, 10_000), (40, 30_000)] {
+            let case = format!("{projects} projects, list of running jobs {has_running}");
+            let mut made = Made::new(spread(projects * 5, Duration::from_secs(20)), has_running);
+            made.projects = projects;
+            let Course { latest, most, ends, .. } = followed(made).await;
+            assert!(most <= 5, "{case}: {most} calls in one second");
+            assert!(latest <= Duration::from_millis(within), "{case}: {latest:?} late");
+            assert_eq!(ends, projects * 5, "{case}: one call for each end");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_end_is_seen_soon_whatever_is_missing_from_answers() {
     const NOTHING: &[&str] = &[];
     for has_running in [true, false] {
         for (jobs, (missing, always), within) in [
             (8, (20, NOTHING), 4_000),
-            (200, (20, NOTHING), 4_000),
-            (500, (20, NOTHING), 5_000),
+            (200, (20, NOTHING), 3_500),
+            (500, (20, NOTHING), 3_500),
             (8, (0, &["id"][..]), 4_000),
             (8, (0, &["state"][..]), 4_000),
             (8, (0, &["state", "stableState"][..]), 4_000),

@@ -1,0 +1,62 @@
+//! A run on DSS that is stopped while the server is silent: it ends at once, and loses no job.
+
+use crate::dss::{ONE, is_list, is_status, project, signal, wait};
+use crate::dss_server::{Asked, Fault, Server};
+use crate::support::{Project, Said};
+
+/// Waits until an answer is held back, and stops the run.
+fn stopped(project: &Project, server: &Server, silent: usize) -> Said {
+    let child = project.start(&["run", "--engine", "prod"]);
+    server.wait(|state| state.silent() >= silent);
+    signal(&child, "INT");
+    let said = wait(child);
+    assert_eq!(said.code, 130, "{said:?}");
+    said
+}
+
+/// A project that would wait for an answer for hours.
+fn patient(server: &Server) -> Project {
+    let project = project(server, "request_timeout = \"1h\"", ONE);
+    project.write("pipeline.toml", project.read("pipeline.toml").replace("\"5s\"", "\"1h\""));
+    project
+}
+
+#[test]
+fn nobody_waits_for_an_answer_without_effect() {
+    type Concerns = fn(&Asked) -> bool;
+    let questions: [(&str, Concerns); 3] = [
+        ("the list", is_list),
+        ("a job that may be the same", is_status),
+        ("who we are", |asked| asked.path.ends_with("/auth/info")),
+    ];
+    for (name, concerns) in questions {
+        let server = Server::start();
+        server.job("Build_a_before", "RECURSIVE_BUILD", "a", "RUNNING", "API (kiln-key)");
+        server.with(|state| state.bare = name.contains("same"));
+        server.fault(concerns, Fault::Held);
+        let said = stopped(&patient(&server), &server, 1);
+        assert!(said.out.contains("stopped"), "{name}: {said:?}");
+        assert_eq!(server.count(Asked::is_start), 0, "{name}");
+    }
+}
+
+#[test]
+fn a_job_that_was_left_stays_for_the_run_after_the_next() {
+    let server = Server::start();
+    server.with(|state| state.looks = None);
+    let project = patient(&server);
+    let mut child = project.start(&["run", "--engine", "prod"]);
+    server.wait(|state| state.asked.iter().any(|asked| asked.path.contains("/running/")));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // What goes on is asked for first.
+    server.fault(is_list, Fault::Held);
+    let said = stopped(&project, &server, 1);
+    let log = project.expect(0, &["jobs", "log", "last"]).out;
+    assert!(format!("{}{log}", said.out).contains("may go on"), "{said:?}\n{log}");
+    assert_eq!(server.with(|state| state.jobs[0].state.clone()), "RUNNING", "it was not asked to end");
+    server.with(|state| state.jobs[0].looks = Some(2));
+    let said = project.expect(0, &["run", "--engine", "prod"]);
+    assert!(said.out.contains("1 built"), "{said:?}");
+    assert_eq!(server.jobs_per_step()["a"], 1);
+}
