@@ -109,6 +109,27 @@ pub enum Event {
     RunEnded(RunEnded),
 }
 
+impl Event {
+    /// The word for what happened: its `type` in JSON.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::RunQueued(_) => "run_queued",
+            Self::RunStarted(_) => "run_started",
+            Self::StepStarted { .. } => "step_started",
+            Self::StepRetrying(_) => "step_retrying",
+            Self::StepSubmitting { .. } => "step_submitting",
+            Self::StepAccepted { .. } => "step_accepted",
+            Self::StepPublishing { .. } => "step_publishing",
+            Self::StepEnded(_) => "step_ended",
+            Self::StepCurrent { .. } => "step_current",
+            Self::StepSkipped { .. } => "step_skipped",
+            Self::RunStopping { .. } => "run_stopping",
+            Self::RunEnded(_) => "run_ended",
+        }
+    }
+}
+
 /// A run began.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunStarted {

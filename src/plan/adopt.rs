@@ -113,6 +113,6 @@ fn record(basis: &Basis<'_>, id: RecipeId, named: bool, reasons: &[Reason]) -> R
         return Err(Refusal::Unseen(basis.pipeline.nodes[*unknown].name.clone()));
     }
     let own = &basis.facts.recipes[id];
-    let (key, parts) = (key::key(basis.pipeline, id, own, &known), key::parts(basis.pipeline, id, own, &known));
+    let (key, parts) = key::key_and_parts(basis.pipeline, id, own, &known);
     Ok(Record { key, parts, outputs })
 }

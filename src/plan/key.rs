@@ -13,10 +13,28 @@ use crate::plan::record::Parts;
 #[must_use]
 pub fn key(pipeline: &Pipeline, id: RecipeId, own: &OwnFacts, inputs: &dyn Fn(NodeId) -> Option<Digest>) -> Digest {
     let mut hasher = FieldHasher::default();
-    each(pipeline, id, own, inputs, &mut |Name(kind, name), value| {
-        hasher.begin(kind.len() + name.len()).add(kind.as_bytes()).add(name.as_bytes()).field(value.as_bytes());
-    });
+    each(pipeline, id, own, inputs, &mut |name, value| add(&mut hasher, name, value));
     hasher.finish()
+}
+
+/// The key of a step and its parts, made together.
+#[must_use]
+pub fn key_and_parts(
+    pipeline: &Pipeline,
+    id: RecipeId,
+    own: &OwnFacts,
+    inputs: &dyn Fn(NodeId) -> Option<Digest>,
+) -> (Digest, Parts) {
+    let (mut hasher, mut parts) = (FieldHasher::default(), Parts::new());
+    each(pipeline, id, own, inputs, &mut |name, value| {
+        add(&mut hasher, name, value);
+        parts.insert([name.0, name.1].concat(), value.to_owned());
+    });
+    (hasher.finish(), parts)
+}
+
+fn add(hasher: &mut FieldHasher, Name(kind, name): Name<'_>, value: &str) {
+    hasher.begin(kind.len() + name.len()).add(kind.as_bytes()).add(name.as_bytes()).field(value.as_bytes());
 }
 
 /// The parts of the key by name. Inputs that are not known are left out.

@@ -1,6 +1,7 @@
 //! The port of reporters: what shows or keeps the events of a run. Does not know who reports.
 
 use std::io;
+use std::sync::Arc;
 
 use crate::base::file::FileDigest;
 use crate::event::Stamped;
@@ -45,5 +46,5 @@ pub trait Reporter {
 pub trait Journal {
     /// Takes events, and digests of files that were read. Returns the number of the batch, which rises by one with each
     /// call; once a batch is on disk, its number (or a higher one) is told to whoever opened the journal. Never blocks.
-    fn append(&mut self, events: Vec<Stamped>, digests: Vec<FileDigest>) -> u64;
+    fn append(&mut self, events: Arc<[Stamped]>, digests: Vec<FileDigest>) -> u64;
 }

@@ -135,7 +135,7 @@ enum Done {
 /// Events on their way to the disk, and what waits for them to be there.
 struct Batch {
     number: u64,
-    events: Vec<Stamped>,
+    events: Arc<[Stamped]>,
     publish: Vec<(usize, String, Vec<Staged>)>,
     /// Who waits for it to be on disk.
     told: Vec<oneshot::Sender<()>>,
@@ -258,7 +258,8 @@ impl Driver<'_> {
         }
         if !events.is_empty() {
             let digests = std::mem::take(&mut self.drive.seen);
-            let number = self.drive.journal.append(events.clone(), digests);
+            let events: Arc<[Stamped]> = events.into();
+            let number = self.drive.journal.append(Arc::clone(&events), digests);
             self.pending.push_back(Batch { number, events, publish, told: Vec::new() });
         }
     }
@@ -370,7 +371,7 @@ impl Driver<'_> {
             let Some(batch) = self.pending.pop_front() else {
                 break;
             };
-            for event in &batch.events {
+            for event in batch.events.iter() {
                 self.show(event);
             }
             publish.extend(batch.publish);

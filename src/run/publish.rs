@@ -48,13 +48,15 @@ impl Run {
         FieldHasher::default().field(key.as_bytes()).field(node.as_bytes()).field(self.job.as_str().as_bytes()).finish()
     }
 
-    /// Staged outputs are flushed together: at once when nothing could start anyway, else after a short wait for more.
+    /// Staged outputs are flushed together: at once when nothing could start anyway, or when the last ones came alone, else
+    /// after a short wait for more.
     pub(super) fn flush(&mut self) {
         if self.staged.is_empty() || !self.flushing.is_empty() {
             return;
         }
         let busy = self.running >= self.policy.jobs && !self.stopping;
-        if busy && self.linger != Linger::Over && self.staged.len() < LARGEST_BATCH {
+        let more = self.together > 1;
+        if busy && more && self.linger != Linger::Over && self.staged.len() < LARGEST_BATCH {
             if self.linger == Linger::No {
                 self.linger = Linger::Waiting;
                 self.effects.push(Effect::Wake(Timer::Linger, LINGER_MS));
@@ -63,6 +65,7 @@ impl Run {
         }
         self.linger = Linger::No;
         self.flushing = std::mem::take(&mut self.staged);
+        self.together = self.flushing.len();
         let staged = self.flushing.iter().flat_map(|i| self.steps[*i].staged.clone()).collect();
         self.effects.push(Effect::Flush(staged));
     }

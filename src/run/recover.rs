@@ -55,7 +55,7 @@ pub fn recover(
             why: Some(DIED.to_owned()),
             counts: view.counts,
         }));
-        journal.append(ending.events, digests);
+        journal.append(ending.events.into(), digests);
         if let Err(error) = fault("recover.told") {
             tracing::debug!(%error, "only a test can make this fail");
         }

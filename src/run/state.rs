@@ -72,6 +72,8 @@ pub struct Run {
     pub(super) flushing: Vec<usize>,
     pub(super) publishing: usize,
     pub(super) linger: Linger,
+    /// How many steps were flushed together the last time.
+    pub(super) together: usize,
     /// Whether nothing more starts.
     pub(super) stopping: bool,
     /// Whether all that runs was asked to end.
@@ -114,6 +116,7 @@ impl Run {
             flushing: Vec::new(),
             publishing: 0,
             linger: Linger::No,
+            together: 0,
             stopping: false,
             asked: false,
             signals: 0,
@@ -226,11 +229,8 @@ impl Run {
                 NodeInput::Pending | NodeInput::NotProbed | NodeInput::Missing => None,
             };
             let own = &self.facts.recipes[id];
-            let record = Record {
-                key: key::key(&self.pipeline, id, own, &known),
-                parts: key::parts(&self.pipeline, id, own, &known),
-                outputs: Vec::new(),
-            };
+            let (key, parts) = key::key_and_parts(&self.pipeline, id, own, &known);
+            let record = Record { key, parts, outputs: Vec::new() };
             let inputs = self.pipeline.recipes[id].inputs.iter().filter_map(|node| Some((*node, known(*node)?)));
             let inputs = inputs.collect();
             let step = &mut self.steps[i];

@@ -283,7 +283,7 @@ impl Clerk {
             self.journals.insert(folder.to_owned(), writer);
         }
         if let Some(writer) = self.journals.get_mut(folder) {
-            writer.append(vec![event], Vec::new());
+            writer.append([event].into(), Vec::new());
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! From an event to the rows that follow from it. The same for an event that happens and for one that is read again.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, Result, params};
 use serde::Serialize;
 
@@ -12,10 +14,32 @@ pub(super) fn time(at: jiff::Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }
 
-/// Keeps an event, and what follows from it.
-pub(super) fn keep(connection: &Connection, stamped: &Stamped) -> Result<()> {
-    let body = serde_json::to_value(stamped).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-    let kind = body.get("type").and_then(|kind| kind.as_str()).unwrap_or_default().to_owned();
+/// How many steps of each run ended in which way, as far as `runs` does not say it yet: it is told once for many events.
+#[derive(Default)]
+pub(super) struct Tally(BTreeMap<(String, &'static str), i64>);
+
+impl Tally {
+    fn count(&mut self, job: &str, column: &'static str) {
+        *self.0.entry((job.to_owned(), column)).or_default() += 1;
+    }
+
+    /// A run is over: its end says all numbers.
+    fn forget(&mut self, job: &str) {
+        self.0.retain(|(other, _), _| other != job);
+    }
+
+    /// Tells `runs`, in the transaction of the events.
+    pub(super) fn tell(self, connection: &Connection) -> Result<()> {
+        for ((job, column), more) in self.0 {
+            let sql = format!("UPDATE runs SET {column} = {column} + ?2 WHERE job = ?1");
+            run(connection, &sql, params![job, more])?;
+        }
+        Ok(())
+    }
+}
+
+/// Keeps an event, and what follows from it but for the numbers in `tally`.
+pub(super) fn keep(connection: &Connection, stamped: &Stamped, tally: &mut Tally) -> Result<()> {
     connection
         .prepare_cached("INSERT INTO events (job, seq, at, elapsed_ms, type, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
         .execute(params![
@@ -23,10 +47,10 @@ pub(super) fn keep(connection: &Connection, stamped: &Stamped) -> Result<()> {
             integer(stamped.seq),
             time(stamped.at),
             integer(stamped.elapsed_ms),
-            kind,
-            body.to_string()
+            stamped.event.kind(),
+            json(stamped)?
         ])?;
-    apply(connection, stamped)
+    apply(connection, stamped, tally)
 }
 
 /// Makes the tables anew that are folded from the events.
@@ -38,14 +62,14 @@ pub(super) fn remake(connection: &Connection) -> Result<()> {
     let order = "SELECT body FROM events JOIN (SELECT job, min(at) FILTER (WHERE type <> 'run_queued') AS began FROM events GROUP BY job) USING (job)
                  ORDER BY began, job, seq";
     let mut statement = connection.prepare(order)?;
-    let mut rows = statement.query([])?;
+    let (mut rows, mut tally) = (statement.query([])?, Tally::default());
     while let Some(row) = rows.next()? {
         let body: String = row.get(0)?;
         let event = serde_json::from_str(&body)
             .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into()))?;
-        apply(connection, &event)?;
+        apply(connection, &event, &mut tally)?;
     }
-    Ok(())
+    tally.tell(connection)
 }
 
 fn integer(value: u64) -> i64 {
@@ -56,7 +80,7 @@ fn json(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
-fn apply(connection: &Connection, stamped: &Stamped) -> Result<()> {
+fn apply(connection: &Connection, stamped: &Stamped, tally: &mut Tally) -> Result<()> {
     let job = stamped.job.as_str();
     match &stamped.event {
         Event::RunQueued(started) => run_begun(connection, stamped, started, JobState::Queued),
@@ -77,19 +101,20 @@ fn apply(connection: &Connection, stamped: &Stamped) -> Result<()> {
                        FROM runs WHERE job = ?1";
             run(connection, sql, params![job, step, integer(*took_ms), json(record)?, json(staged)?])
         }
-        Event::StepEnded(ended) => step_ended(connection, stamped, ended),
+        Event::StepEnded(ended) => step_ended(connection, stamped, ended, tally),
         Event::StepCurrent { step, .. } => {
-            count(connection, job, "current")?;
+            tally.count(job, "current");
             set_state(connection, job, step, "current", None)
         }
         Event::StepSkipped { step, because } => {
-            count(connection, job, "skipped")?;
+            tally.count(job, "skipped");
             let why = because.as_ref().map(|because| format!("{because} failed"));
             set_state(connection, job, step, "skipped", why.as_deref())
         }
         Event::RunStopping { cause } => run(connection, "UPDATE runs SET why = ?2 WHERE job = ?1", params![job, cause]),
         Event::RunEnded(end) => {
             forget_run(connection, job, end)?;
+            tally.forget(job);
             run_ended(connection, stamped, end)
         }
     }
@@ -103,10 +128,6 @@ fn run(connection: &Connection, sql: &str, values: impl rusqlite::Params) -> Res
 fn set_state(connection: &Connection, job: &str, step: &str, state: &str, why: Option<&str>) -> Result<()> {
     let sql = "UPDATE steps SET state = ?3, why = coalesce(?4, why) WHERE job = ?1 AND step = ?2";
     run(connection, sql, params![job, step, state, why])
-}
-
-fn count(connection: &Connection, job: &str, column: &str) -> Result<()> {
-    run(connection, &format!("UPDATE runs SET {column} = {column} + 1 WHERE job = ?1"), params![job])
 }
 
 /// A run that waited for its turn has its row already.
@@ -143,7 +164,7 @@ fn run_begun(connection: &Connection, stamped: &Stamped, started: &RunStarted, s
     Ok(())
 }
 
-fn step_ended(connection: &Connection, stamped: &Stamped, ended: &StepEnded) -> Result<()> {
+fn step_ended(connection: &Connection, stamped: &Stamped, ended: &StepEnded, tally: &mut Tally) -> Result<()> {
     let job = stamped.job.as_str();
     let (word, column) = match ended.outcome {
         Outcome::Built => ("built", "built"),
@@ -152,9 +173,9 @@ fn step_ended(connection: &Connection, stamped: &Stamped, ended: &StepEnded) -> 
         Outcome::Failed => ("failed", "failed"),
         Outcome::Stopped => ("stopped", "stopped"),
     };
-    count(connection, job, column)?;
+    tally.count(job, column);
     if ended.flaky {
-        count(connection, job, "flaky")?;
+        tally.count(job, "flaky");
     }
     let why = ended.failure.as_ref().map(|failure| failure.message.as_str());
     let sql = "UPDATE steps SET state = ?3, attempt = ?4, took_ms = ?5, why = ?6 WHERE job = ?1 AND step = ?2";

@@ -8,6 +8,7 @@ pub mod gc;
 pub mod lock;
 mod network;
 mod notes;
+mod queue;
 pub mod read;
 pub mod recover;
 mod schema;

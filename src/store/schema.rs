@@ -94,6 +94,13 @@ CREATE TRIGGER keys_deleted AFTER DELETE ON keys BEGIN
 END;
 ";
 
+/// The size of a page in bytes: that of a block of most file systems, so that no half of one is ever missing at the end.
+const PAGE: i64 = 4 << 10;
+/// So long the log of writes gets, in bytes, before it is worked into the tables: mostly that has time to the end of a run.
+const LONG_LOG: i64 = 32 << 20;
+/// So much of the tables is kept in memory, in KiB.
+const CACHE: i64 = 16 << 10;
+
 /// How long a connection waits for another one to finish writing, in milliseconds.
 const BUSY_MS: u64 = 10_000;
 
@@ -143,7 +150,12 @@ pub(super) fn open_with(state: &Path, journal: Journal) -> Result<(Connection, P
         is_sound(&connection, &path)?;
     }
     aloof(&connection, false).map_err(sql)?;
+    if found == 0 {
+        connection.pragma_update(None, "page_size", PAGE).map_err(sql)?;
+    }
     connection.pragma_update(None, "journal_mode", journal.word()).map_err(sql)?;
+    connection.pragma_update(None, "wal_autocheckpoint", LONG_LOG / PAGE).map_err(sql)?;
+    connection.pragma_update(None, "cache_size", -CACHE).map_err(sql)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(sql)?;
     connection.pragma_update(None, "cell_size_check", true).map_err(sql)?;
     connection.set_prepared_statement_cache_capacity(64);

@@ -144,7 +144,7 @@ pub(super) fn keep(state: &Path, tales: &[Tale]) {
     for tale in tales {
         // In batches of two, as they might come.
         for batch in tale.events.chunks(2) {
-            writer.append(batch.to_vec(), Vec::new());
+            writer.append(batch.into(), Vec::new());
         }
     }
     writer.close().unwrap();
@@ -340,14 +340,14 @@ fn batches_are_told_in_order_and_the_last_failure_once() {
     let (tell, told) = channel();
     let mut writer = Writer::open(dir.path(), Box::new(move |result| tell.send(result).unwrap())).unwrap();
     let tale = Tale::failing(1);
-    let last = tale.events.iter().map(|event| writer.append(vec![event.clone()], Vec::new())).last();
+    let last = tale.events.iter().map(|event| writer.append([event.clone()].into(), Vec::new())).last();
     writer.flush().unwrap();
     let numbers: Vec<u64> = told.try_iter().map(Result::unwrap).collect();
     assert!(numbers.is_sorted());
     assert_eq!(numbers.last().copied(), last);
     // The same events once more cannot be kept.
-    writer.append(tale.events.clone(), Vec::new());
-    writer.append(vec![], Vec::new());
+    writer.append(tale.events.as_slice().into(), Vec::new());
+    writer.append([].into(), Vec::new());
     assert!(writer.close().is_err());
     let results: Vec<_> = told.try_iter().collect();
     assert!(matches!(results.as_slice(), [Err(_)]), "{results:?}");
@@ -365,7 +365,7 @@ fn digests_are_remembered_but_not_of_what_was_staged() {
     };
     let entry = |path: &str, size| FileDigest { path: path.to_owned(), seen: seen(path, size) };
     let mut writer = Writer::open(dir.path(), Box::new(|_| {})).unwrap();
-    writer.append(Vec::new(), vec![entry("a", 1), entry(".kiln/staging/p/a", 2), entry("b", u64::MAX), entry("a", 3)]);
+    writer.append([].into(), vec![entry("a", 1), entry(".kiln/staging/p/a", 2), entry("b", u64::MAX), entry("a", 3)]);
     writer.close().unwrap();
     let digests = Reader::open(dir.path()).unwrap().unwrap().digests().unwrap();
     assert_eq!(digests.len(), 2);

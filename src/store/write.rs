@@ -2,23 +2,24 @@
 //! waits a little for more.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior, params};
-use tokio::time::Instant;
 
 use crate::base::file::FileDigest;
 use crate::event::{Event, Stamped};
 use crate::fault::fault;
 use crate::report::api::Journal;
+use crate::store::queue::{Queue, Queued, Waiting, queue};
 use crate::store::{StoreError, apply, schema, sound};
 
 /// Writes events and digests. Dropped without [`Writer::close`] it still writes what was queued.
 pub struct Writer {
-    queue: Option<Sender<Message>>,
+    queue: Option<Queue<Batch>>,
     thread: Option<JoinHandle<Result<(), StoreError>>>,
     batches: u64,
 }
@@ -26,14 +27,9 @@ pub struct Writer {
 /// Is told the number of the highest batch that is on disk, or once why no more will be.
 pub type Told = Box<dyn Fn(Result<u64, StoreError>) + Send>;
 
-enum Message {
-    Batch(Batch),
-    Flush(Sender<()>),
-}
-
 struct Batch {
     number: u64,
-    events: Vec<Stamped>,
+    events: Arc<[Stamped]>,
     digests: Vec<FileDigest>,
 }
 
@@ -44,9 +40,9 @@ impl Writer {
     /// Why the store cannot be written.
     pub fn open(state: &Path, told: Told) -> Result<Self, StoreError> {
         let (connection, path) = schema::open_write(state)?;
-        let (queue, messages) = channel();
+        let (queue, queued) = queue();
         let thread = std::thread::Builder::new().name("kiln-store".to_owned());
-        let thread = thread.spawn(move || Thread { connection, path, messages, told, events: 0 }.run());
+        let thread = thread.spawn(move || Thread { connection, path, queued, told, events: 0 }.run());
         let thread = thread.map_err(|error| StoreError::io(state, &error))?;
         Ok(Self { queue: Some(queue), thread: Some(thread), batches: 0 })
     }
@@ -57,7 +53,9 @@ impl Writer {
     /// Why it is not.
     pub fn flush(&mut self) -> Result<(), StoreError> {
         let (done, wait) = channel();
-        self.send(Message::Flush(done));
+        if let Some(queue) = &self.queue {
+            queue.flush(done);
+        }
         match wait.recv() {
             Ok(()) => Ok(()),
             Err(_) => self.join(),
@@ -70,13 +68,6 @@ impl Writer {
     /// Why something was not written.
     pub fn close(mut self) -> Result<(), StoreError> {
         self.join()
-    }
-
-    fn send(&self, message: Message) {
-        if let Some(queue) = &self.queue {
-            // If the thread has ended it has told why, and `close` tells it again.
-            drop(queue.send(message));
-        }
     }
 
     fn join(&mut self) -> Result<(), StoreError> {
@@ -92,9 +83,13 @@ impl Writer {
 }
 
 impl Journal for Writer {
-    fn append(&mut self, events: Vec<Stamped>, digests: Vec<FileDigest>) -> u64 {
+    fn append(&mut self, events: Arc<[Stamped]>, digests: Vec<FileDigest>) -> u64 {
         self.batches += 1;
-        self.send(Message::Batch(Batch { number: self.batches, events, digests }));
+        if let Some(queue) = &self.queue {
+            let hurry = !events.iter().all(|event| may_wait(&event.event));
+            // If the thread has ended it has told why, and `close` tells it again.
+            queue.push(Batch { number: self.batches, events, digests }, hurry);
+        }
         self.batches
     }
 }
@@ -110,30 +105,6 @@ impl Drop for Writer {
 /// Events that nobody waits for stay for so long, so that more of them are written at once: what a commit takes is mostly
 /// to wait for the disk.
 const LINGER: Duration = Duration::from_millis(10);
-
-/// What is to be written.
-#[derive(Default)]
-struct Queued {
-    batches: Vec<Batch>,
-    flushes: Vec<Sender<()>>,
-    /// Whether someone waits for it.
-    hurry: bool,
-}
-
-impl Queued {
-    fn push(&mut self, message: Message) {
-        match message {
-            Message::Batch(batch) => {
-                self.hurry |= !batch.events.iter().all(|event| may_wait(&event.event));
-                self.batches.push(batch);
-            }
-            Message::Flush(done) => {
-                self.hurry = true;
-                self.flushes.push(done);
-            }
-        }
-    }
-}
 
 /// Whether nothing happens any later because an event is on disk later: it is only shown then.
 fn may_wait(event: &Event) -> bool {
@@ -160,7 +131,7 @@ const FEW: usize = 2;
 struct Thread {
     connection: Connection,
     path: PathBuf,
-    messages: Receiver<Message>,
+    queued: Queued<Batch>,
     told: Told,
     /// How many events were written.
     events: usize,
@@ -168,8 +139,7 @@ struct Thread {
 
 impl Thread {
     fn run(mut self) -> Result<(), StoreError> {
-        while let Ok(first) = self.messages.recv() {
-            let Queued { batches, flushes, .. } = self.gather(first);
+        while let Some(Waiting { batches, flushes, .. }) = self.queued.next(LINGER) {
             if let Err(error) = self.commit(&batches) {
                 let error = StoreError::sql(&self.path, &error);
                 (self.told)(Err(error.clone()));
@@ -199,32 +169,20 @@ impl Thread {
         Ok(())
     }
 
-    /// All that queued, and what comes soon, as long as nobody waits for it to be on disk.
-    fn gather(&self, first: Message) -> Queued {
-        let mut queued = Queued::default();
-        queued.push(first);
-        let until = Instant::now() + LINGER;
-        loop {
-            let wait = if queued.hurry { Duration::ZERO } else { until.saturating_duration_since(Instant::now()) };
-            match self.messages.recv_timeout(wait) {
-                Ok(message) => queued.push(message),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return queued,
-            }
-        }
-    }
-
     fn commit(&mut self, batches: &[Batch]) -> rusqlite::Result<()> {
         if batches.is_empty() {
             return Ok(());
         }
         self.events += batches.iter().map(|batch| batch.events.len()).sum::<usize>();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut tally = apply::Tally::default();
         for batch in batches {
-            for event in &batch.events {
-                apply::keep(&transaction, event)?;
+            for event in batch.events.iter() {
+                apply::keep(&transaction, event, &mut tally)?;
             }
             keep_digests(&transaction, &batch.digests)?;
         }
+        tally.tell(&transaction)?;
         fault("store.commit").map_err(full)?;
         transaction.commit()?;
         fault("store.committed").map_err(full)

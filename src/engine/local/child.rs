@@ -1,7 +1,7 @@
 //! One child process of the guardian: its output is kept as it comes, it is asked to end when that is wanted, and what it
 //! leaves behind is ended. Knows no recipes.
 
-use std::io;
+use std::io::{self, PipeWriter};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::engine::api::{Environment, Stop};
-use crate::engine::local::guardian::orders::{Command, Order, Report};
+use crate::engine::local::guardian::orders::{Command, Order, Report, Value};
 use crate::engine::local::guardian::{Guardian, Way};
 use crate::engine::local::log::{Log, Taken};
 use crate::engine::local::program;
@@ -110,6 +110,9 @@ struct Part {
     way: Way,
     reader: Receiver,
     open: bool,
+    /// The other end: while it is held, nothing tells of the end of what is printed. The report of the end of the process is
+    /// enough, and comes at the same moment.
+    _writer: PipeWriter,
     answer: Option<Answer>,
     status: Option<ExitStatus>,
     over: bool,
@@ -162,18 +165,16 @@ impl Part {
         let (answer, out) = if start.asks {
             let (reader, out) = io::pipe()?;
             let reader = Receiver::from_owned_fd(reader.into())?;
-            (Some(Answer { reader, open: true, bytes: Vec::new() }), out)
+            (Some(Answer { reader, open: true, bytes: Vec::new() }), Some(out))
         } else {
-            (None, err.try_clone()?)
+            (None, None)
         };
-        let way = guardian.open().await?;
-        let env: Vec<_> = start.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let env: Vec<_> = start.env.iter().map(|(name, value)| (name.clone(), Value(value.clone()))).collect();
         let mark = |name: &&str| Some(format!("{name}={}", start.env.get(*name)?.to_str()?));
         let marks = start.marks.iter().filter_map(mark).collect();
         let command = Command { program, words: words.to_vec(), env, workdir: start.workdir.clone(), marks };
-        // A guardian that goes now is noticed where its reports are waited for.
-        drop(way.wire.send(&Order::Start(Box::new(command)), &[out.as_fd(), err.as_fd()]).await);
-        Ok(Self { way, reader, open: true, answer, status: None, over: false, leaked: Vec::new() })
+        let way = guardian.start(command, &[out.as_ref().unwrap_or(&err).as_fd(), err.as_fd()]).await?;
+        Ok(Self { way, reader, open: true, _writer: err, answer, status: None, over: false, leaked: Vec::new() })
     }
 
     /// What comes next. Whoever stops waiting loses nothing. Only where it is not over.
@@ -276,6 +277,10 @@ impl<'a> Follow<'a> {
             }
         }
         let status = self.main.status.ok_or(NotRun::Lost)?;
+        self.guardian.keep(self.main.way);
+        if let Some(helper) = self.helper {
+            self.guardian.keep(helper.way);
+        }
         let (leaked, answer) = (
             self.main.leaked,
             self.main.answer.map(|mut answer| {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::base::digest::{Digest, FieldHasher, of_reader};
-use crate::base::file::{FileDigest, Memory, Seen};
+use crate::base::file::{FileDigest, FileStat, Memory, Seen};
 use crate::clock;
 use crate::stat::stat_of;
 
@@ -30,6 +30,8 @@ struct Fresh {
     untold: Vec<FileDigest>,
 }
 
+/// A file of so many bytes is read in no time.
+const SMALL: u64 = 64 << 10;
 /// So many paths are worth a thread.
 const FOR_A_THREAD: usize = 512;
 
@@ -41,13 +43,7 @@ impl Digester {
     /// The digest of what lies at `path`, relative to the root; none if nothing is there. Links at `path` itself are
     /// followed.
     pub(crate) fn path(&self, path: &str) -> io::Result<Option<Digest>> {
-        let metadata = match fs::metadata(self.root.join(path)) {
-            Ok(metadata) => metadata,
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
+        let Some(metadata) = self.metadata(path)? else { return Ok(None) };
         if metadata.is_dir() {
             return self.folder(path).map(Some);
         }
@@ -55,6 +51,20 @@ impl Digester {
             return Err(io::Error::other("it is neither a file nor a folder"));
         }
         self.file(path, &metadata).map(Some)
+    }
+
+    /// As [`Digester::path`], where nothing large has to be read for it.
+    pub(crate) fn quickly(&self, path: &str) -> Option<io::Result<Option<Digest>>> {
+        let metadata = match self.metadata(path) {
+            Ok(Some(metadata)) => metadata,
+            Ok(None) => return Some(Ok(None)),
+            Err(error) => return Some(Err(error)),
+        };
+        let known = || self.remembered(path, &stat_of(&metadata));
+        if !metadata.is_file() || (metadata.len() > SMALL && known().is_none()) {
+            return None;
+        }
+        Some(self.file(path, &metadata).map(Some))
     }
 
     /// As [`Digester::path`] for each of many paths, on as many threads as that is worth.
@@ -116,15 +126,26 @@ impl Digester {
         self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn metadata(&self, path: &str) -> io::Result<Option<Metadata>> {
+        match fs::metadata(self.root.join(path)) {
+            Ok(metadata) => Ok(Some(metadata)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The digest of a file in a state that was seen before.
+    fn remembered(&self, path: &str, stat: &FileStat) -> Option<Digest> {
+        let holds = |seen: &&Seen| seen.holds_for(stat);
+        // Mostly nothing changed: then no thread waits for another one here.
+        let known = self.known.get(path).filter(holds).map(|seen| seen.digest);
+        known.or_else(|| self.lock().known.get(path).filter(holds).map(|seen| seen.digest))
+    }
+
     fn file(&self, path: &str, metadata: &Metadata) -> io::Result<Digest> {
         let stat = stat_of(metadata);
-        let holds = |seen: &&Seen| seen.holds_for(&stat);
-        // Mostly nothing changed: then no thread waits for another one here.
-        if let Some(seen) = self.known.get(path).filter(holds) {
-            return Ok(seen.digest);
-        }
-        if let Some(seen) = self.lock().known.get(path).filter(holds) {
-            return Ok(seen.digest);
+        if let Some(digest) = self.remembered(path, &stat) {
+            return Ok(digest);
         }
         let seen_ns = clock::now_ns();
         let digest = of_reader(File::open(self.root.join(path))?)?;

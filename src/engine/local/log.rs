@@ -1,5 +1,5 @@
-//! The log of an attempt: any bytes, as they come, up to a limit; of more, the beginning and the end are kept. Does not
-//! know what prints.
+//! The log of an attempt: any bytes, as they come, up to a limit; of more, the beginning and the end are kept. Its file is made
+//! with the first of them: many steps print nothing. Does not know what prints.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -18,7 +18,8 @@ const LARGEST_END: u64 = 1 << 20;
 
 /// The log of an attempt.
 pub(crate) struct Log {
-    file: File,
+    /// None as long as nothing was printed.
+    file: Option<File>,
     path: PathBuf,
     updates: Updates,
     limit: u64,
@@ -46,19 +47,18 @@ pub(crate) enum Taken {
 }
 
 impl Log {
-    /// A new log of at most `limit` bytes, without the secrets.
+    /// A new log of at most `limit` bytes, without the secrets. Its folder is made, so that it is known before anything
+    /// starts whether there can be one.
     pub(crate) fn create(
         path: &Path,
         updates: Updates,
         limit: u64,
         secrets: Option<&Arc<Secrets>>,
     ) -> io::Result<Self> {
-        if let Some(parent) = path.parent() {
+        if let Some(parent) = path.parent().filter(|parent| !parent.is_dir()) {
             std::fs::create_dir_all(parent)?;
         }
-        fault("log.create")?;
-        let file = File::create(path)?;
-        let (end, last) = (Vec::new(), Vec::new());
+        let (file, end, last) = (None, Vec::new(), Vec::new());
         let room = limit - end_of(limit);
         let (path, masker) = (path.to_owned(), secrets.map(Masker::new));
         Ok(Self { file, path, updates, limit, room, end, dropped: 0, last, masker, broken: false })
@@ -144,11 +144,27 @@ impl Log {
         self.dropped += over as u64;
     }
 
-    /// Writes to the file. If that fails the child goes on all the same; the run is told.
+    /// Makes the file, even if nothing is in it: a step that failed names it.
+    pub(crate) fn make(&mut self) {
+        self.attempt(|_| Ok(()));
+    }
+
     fn write(&mut self, bytes: &[u8]) {
-        if !self.broken
-            && let Err(error) = fault("log.write").and_then(|()| self.file.write_all(bytes))
-        {
+        if !bytes.is_empty() {
+            self.attempt(|file| fault("log.write").and_then(|()| file.write_all(bytes)));
+        }
+    }
+
+    /// Does something with the file. If that fails the child goes on all the same; the run is told.
+    fn attempt(&mut self, act: impl FnOnce(&mut File) -> io::Result<()>) {
+        if self.broken {
+            return;
+        }
+        let opened = match &mut self.file {
+            Some(file) => Ok(file),
+            none => fault("log.create").and_then(|()| File::create(&self.path)).map(|file| none.insert(file)),
+        };
+        if let Err(error) = opened.and_then(act) {
             self.broken = true;
             self.updates.trouble(format!("{}: {error}", self.path.display()));
         }

@@ -291,9 +291,10 @@ pub(crate) fn check(local: &Local) -> Problems {
         problems.extend(source(local, node));
     }
     problems.extend(twins::check(&local.pipeline));
+    let variables = secrets::variables(&local.pipeline);
     for recipe in local.pipeline.recipes.values() {
         problems.extend(secrets::short(recipe, &local.environment));
-        problems.extend(secrets::shown(&local.pipeline, recipe));
+        problems.extend(secrets::shown(&variables, recipe));
         problems.extend(no_bash(local, recipe, &has_bash));
         for (pattern, span) in &recipe.files {
             let found = files::resolve(&local.root, pattern, &built).unwrap_or_default();

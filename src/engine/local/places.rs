@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
@@ -57,23 +58,53 @@ pub(crate) fn inside(root: &Path, path: &Path) -> io::Result<bool> {
     Ok(is_surely_inside(root, path) || is_inside(root, path)?)
 }
 
-/// Whether the system gets from `root` to a path without ever leaving the root. A link to an absolute path leaves it.
-#[cfg(target_os = "linux")]
 fn is_surely_inside(root: &Path, path: &Path) -> bool {
-    use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
     let Ok(below) = path.strip_prefix(root) else { return false };
-    let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let open = || {
-        let root = rustix::fs::open(root, flags | OFlags::DIRECTORY, Mode::empty())?;
-        openat2(&root, below, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS)
-    };
-    open().is_ok()
+    Top::open(root).is_some_and(|top| top.holds(below, Links::May))
+}
+
+/// A folder that is open, so that one call of the system tells whether something lies below it.
+#[derive(Debug)]
+pub(crate) struct Top(OwnedFd);
+
+/// Whether there may be links on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Links {
+    May,
+    None,
+}
+
+#[cfg(target_os = "linux")]
+impl Top {
+    pub(crate) fn open(folder: &Path) -> Option<Self> {
+        use rustix::fs::{Mode, OFlags};
+        let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY;
+        rustix::fs::open(folder, flags, Mode::empty()).ok().map(Self)
+    }
+
+    /// Whether the system gets to a folder that is there without ever leaving the folder. A link to an absolute path leaves
+    /// it.
+    pub(crate) fn holds(&self, below: &Path, links: Links) -> bool {
+        use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+        let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
+        let resolve = match links {
+            Links::May => ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS,
+            Links::None => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+        };
+        let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY;
+        openat2(&self.0, below, flags, Mode::empty(), resolve).is_ok()
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn is_surely_inside(_root: &Path, _path: &Path) -> bool {
-    false
+impl Top {
+    pub(crate) fn open(_folder: &Path) -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn holds(&self, _below: &Path, _links: Links) -> bool {
+        false
+    }
 }
 
 fn is_inside(root: &Path, path: &Path) -> io::Result<bool> {

@@ -101,17 +101,20 @@ pub(crate) fn short(recipe: &Recipe, own: &Environment) -> Vec<Problem> {
     short.map(warn).collect()
 }
 
-/// Warnings about variables that are shown as `env` of a recipe and are secrets elsewhere.
-pub(crate) fn shown(pipeline: &Pipeline, recipe: &Recipe) -> Vec<Problem> {
+/// The variables that secrets of the pipeline take, each with the name of such a secret.
+pub(crate) fn variables(pipeline: &Pipeline) -> BTreeMap<&str, &str> {
     let named = pipeline.recipes.values().flat_map(|recipe| &recipe.secrets);
-    let secret: BTreeMap<&str, &str> = named
-        .filter_map(|(name, secret)| match secret {
-            SecretValue::Env(from) => Some((from.as_str(), name.as_str())),
-            SecretValue::File(_) => None,
-        })
-        .collect();
+    let variables = named.filter_map(|(name, secret)| match secret {
+        SecretValue::Env(from) => Some((from.as_str(), name.as_str())),
+        SecretValue::File(_) => None,
+    });
+    variables.collect()
+}
+
+/// Warnings about variables that are shown as `env` of a recipe and are among those that `secrets` take.
+pub(crate) fn shown(secrets: &BTreeMap<&str, &str>, recipe: &Recipe) -> Vec<Problem> {
     let shown = recipe.env.iter().filter_map(|(name, value)| match value {
-        EnvValue::From(from) => Some((name, from, secret.get(from.as_str())?)),
+        EnvValue::From(from) => Some((name, from, secrets.get(from.as_str())?)),
         EnvValue::Text(_) => None,
     });
     let warn = |(name, from, secret): (&String, &String, &&str)| {

@@ -7,6 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
 /// The folder of the one output of a step, in the folder of the step.
 const ONLY: &str = "0";
 /// More are never wanted at a time.
@@ -38,7 +40,8 @@ impl Spares {
             folders.swap_remove(own);
             return true;
         }
-        let taken = folders.last().is_some_and(|spare| !step.exists() && fs::rename(spare, step).is_ok());
+        let free = |spare: &PathBuf| renameat_with(CWD, spare, CWD, step, RenameFlags::NOREPLACE).is_ok();
+        let taken = folders.last().is_some_and(free);
         if taken {
             folders.pop();
         }

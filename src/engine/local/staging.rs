@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ use crate::base::file::FileDigest;
 use crate::base::job::JobId;
 use crate::engine::local::across::{beside, copy, elsewhere};
 use crate::engine::local::digest::Digester;
-use crate::engine::local::places::inside;
+use crate::engine::local::places::{Links, Top, inside};
 use crate::engine::local::spares::Spares;
 use crate::event::{Failure, FailureCode, Staged};
 use crate::fault::fault;
@@ -26,6 +27,8 @@ pub(crate) struct Staging {
     /// Relative to the root.
     folder: String,
     spares: Spares,
+    /// The root, opened with the first output that is put in place.
+    top: OnceLock<Option<Top>>,
 }
 
 /// An output that was set aside for a recipe that writes in place.
@@ -49,7 +52,8 @@ const FLUSH_ONE_BY_ONE: usize = 4;
 
 impl Staging {
     pub(crate) fn new(root: &Path, pipeline: &str) -> Self {
-        Self { root: root.to_owned(), folder: format!(".kiln/staging/{pipeline}"), spares: Spares::default() }
+        let (root, folder) = (root.to_owned(), format!(".kiln/staging/{pipeline}"));
+        Self { root, folder, spares: Spares::default(), top: OnceLock::new() }
     }
 
     fn step(&self, job: &JobId, step: &str) -> String {
@@ -223,6 +227,10 @@ impl Staging {
         if staged.from == staged.to {
             return if placed()? { Ok(()) } else { Err(io::Error::other("it changed before it was recorded")) };
         }
+        // Mostly nothing stands there, and one call does it all. It fails too where the way leads to another file system.
+        if renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE).is_ok() {
+            return digester.moved(&staged.from, &staged.to, staged.digest);
+        }
         let Ok(staged_metadata) = from.symlink_metadata() else {
             return if placed()? { Ok(()) } else { Err(io::Error::other("the staged output is gone")) };
         };
@@ -241,7 +249,21 @@ impl Staging {
         digester.moved(&staged.from, &staged.to, staged.digest)
     }
 
-    /// A link that the recipe made leads nothing in or out of the root.
+    /// Makes the folder that an output goes to. A link that the recipe made leads nothing in or out of the root.
+    fn make_way(&self, output: &Staged) -> io::Result<()> {
+        let top = self.top.get_or_init(|| Top::open(&self.root));
+        let holds = |path: &str, links| {
+            let folder = Path::new(path).parent();
+            top.as_ref().zip(folder).is_some_and(|(top, folder)| top.holds(folder, links))
+        };
+        // What was staged lies where it was made to lie, if no link is on the way there.
+        if holds(&output.to, Links::May) && (output.from == output.to || holds(&output.from, Links::None)) {
+            return Ok(());
+        }
+        self.root.join(&output.to).parent().map_or(Ok(()), fs::create_dir_all)?;
+        self.stays_inside(output)
+    }
+
     fn stays_inside(&self, output: &Staged) -> io::Result<()> {
         let (own, from, to) = (self.root.join(&self.folder), self.root.join(&output.from), self.root.join(&output.to));
         let is_inside = |folder: &Path, path: &Path| match path.parent() {
@@ -270,8 +292,7 @@ impl Staging {
         };
         // What is in the way of one is found before another is moved.
         for output in staged {
-            let parent = self.root.join(&output.to).parent().map_or(Ok(()), fs::create_dir_all);
-            parent.and_then(|()| self.stays_inside(output)).map_err(|error| wrong(&output.to, &error))?;
+            self.make_way(output).map_err(|error| wrong(&output.to, &error))?;
         }
         for output in staged {
             let placed = fault("publish.place").and_then(|()| self.place(output, digester));
@@ -279,8 +300,10 @@ impl Staging {
         }
         fault("publish.placed").map_err(|error| wrong(step, &error))?;
         // From here on the new outputs are the good ones, whatever happens to what was set aside.
-        let aside = self.step(job, step);
-        self.forget_aside(&self.root.join(&aside)).map_err(|error| wrong(&aside, &error))?;
+        if staged.iter().any(|output| output.from == output.to) {
+            let aside = self.step(job, step);
+            self.forget_aside(&self.root.join(&aside)).map_err(|error| wrong(&aside, &error))?;
+        }
         if let Err(error) = fault("publish.remove").and_then(|()| self.remove(job, step)) {
             tracing::warn!(%error, step, "what was staged could not be removed; the next run will");
         }

@@ -1,6 +1,7 @@
 //! One step on this machine: from a staging folder through a child process to complete outputs, or to a failure that
 //! leaves everything as it was.
 
+use std::io::{self, ErrorKind};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -24,6 +25,9 @@ const KILLED: &str = "killed by SIGKILL";
 
 /// The last lines of what went well, and the digests of outputs that cannot be seen.
 type Good = (Vec<String>, Vec<(NodeId, Digest)>);
+
+/// How a path is digested.
+type Look<'a> = &'a dyn Fn(&str) -> io::Result<Option<Digest>>;
 
 /// The work of a recipe.
 pub(crate) struct LocalWork {
@@ -88,10 +92,15 @@ impl Step {
             Ok(start) => self.follow(&start, updates, stop).await,
             Err(failure) => (Vec::new(), Err(Ended::Failed(failure))),
         };
+        if let Some(outputs) = result.as_ref().ok().and_then(|(_, digests)| self.quickly(digests)) {
+            let ended = Ended::Staged(outputs);
+            return if leaked.is_empty() { ended } else { Ended::Leaked(Box::new(ended), leaked) };
+        }
         // Digesting may take long: not on the loop's thread.
         let end = tokio::task::spawn_blocking(move || {
             let ended = result.and_then(|(tail, digests)| {
-                self.outputs(&digests).map_err(|failure| Ended::Failed(Failure { tail, ..failure }))
+                let look = |path: &str| self.local.digester.path(path);
+                self.outputs(&digests, &look).map_err(|failure| Ended::Failed(Failure { tail, ..failure }))
             });
             let ended = match ended {
                 Ok(outputs) => Ended::Staged(outputs),
@@ -131,6 +140,9 @@ impl Step {
             Err(ended) => Err(ended),
         };
         let tail = log.finish().await;
+        if digests.is_err() {
+            log.make();
+        }
         let result = match digests {
             Ok(digests) => Ok((tail, digests)),
             Err(ended) => Err(self.told(ended, tail)),
@@ -209,8 +221,7 @@ impl Step {
 
     fn start(&self) -> Result<Start, Failure> {
         let recipe = self.recipe();
-        let failed =
-            |error: std::io::Error| Failure::new(FailureCode::Start, format!("no place for its output: {error}"));
+        let failed = |error: io::Error| Failure::new(FailureCode::Start, format!("no place for its output: {error}"));
         self.prepare().map_err(failed)?;
         let pipeline = &self.local.pipeline;
         let given = |node| self.given(node);
@@ -232,7 +243,7 @@ impl Step {
         })
     }
 
-    fn prepare(&self) -> std::io::Result<()> {
+    fn prepare(&self) -> io::Result<()> {
         let recipe = self.recipe();
         let nodes = &self.local.pipeline.nodes;
         for path in recipe.outputs.iter().filter_map(|node| nodes[*node].path.as_ref()) {
@@ -250,13 +261,20 @@ impl Step {
         Ok(())
     }
 
-    /// The outputs of a recipe that ended well.
-    fn outputs(&self, digests: &[(NodeId, Digest)]) -> Result<Vec<StagedOutput>, Failure> {
-        self.inputs_unchanged()?;
-        self.recipe().outputs.iter().map(|node| self.output(*node, digests)).collect()
+    /// The outputs of a recipe that ended well, where nothing large has to be read for that. A thread of its own would take
+    /// longer to wake than the little there mostly is to read.
+    fn quickly(&self, digests: &[(NodeId, Digest)]) -> Option<Vec<StagedOutput>> {
+        let look = |path: &str| self.local.digester.quickly(path).unwrap_or_else(|| Err(ErrorKind::WouldBlock.into()));
+        self.outputs(digests, &look).ok()
     }
 
-    fn output(&self, id: NodeId, digests: &[(NodeId, Digest)]) -> Result<StagedOutput, Failure> {
+    /// The outputs of a recipe that ended well.
+    fn outputs(&self, digests: &[(NodeId, Digest)], look: Look<'_>) -> Result<Vec<StagedOutput>, Failure> {
+        self.inputs_unchanged(look)?;
+        self.recipe().outputs.iter().map(|node| self.output(*node, digests, look)).collect()
+    }
+
+    fn output(&self, id: NodeId, digests: &[(NodeId, Digest)], look: Look<'_>) -> Result<StagedOutput, Failure> {
         let node = &self.local.pipeline.nodes[id];
         let (Some(from), Some(to)) = (self.staged(id), &node.path) else {
             let digest = digests.iter().find(|(node, _)| *node == id).map(|(_, digest)| *digest);
@@ -272,7 +290,7 @@ impl Step {
             let link = if metadata.is_symlink() { "is a symbolic link" } else { "is neither a file nor a folder" };
             return Err(wrong(format!("{link}: write the content itself")));
         }
-        let digest = self.local.digester.path(&from).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        let digest = look(&from).map_err(|error| wrong(format!("cannot be read: {error}")))?;
         let digest = digest.ok_or_else(|| wrong("vanished".to_owned()))?;
         Ok(StagedOutput { node: id, digest: Some(digest), staged: Some(Staged { from, to: to.clone(), digest }) })
     }
@@ -287,8 +305,8 @@ impl Step {
     }
 
     /// What the step read is what its key says.
-    fn inputs_unchanged(&self) -> Result<(), Failure> {
-        let is = |path: &str, digest| self.local.digester.path(path).ok().flatten() == Some(digest);
+    fn inputs_unchanged(&self, look: Look<'_>) -> Result<(), Failure> {
+        let is = |path: &str, digest| look(path).ok().flatten() == Some(digest);
         let changed =
             |message| Failure::new(FailureCode::InputChanged, format!("{message} changed while the run went on"));
         for (id, digest) in &self.attempt.inputs {

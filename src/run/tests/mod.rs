@@ -10,6 +10,7 @@ mod traces;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::*;
 use crate::base::job::{BuildMode, JobState, Schedule};
@@ -37,12 +38,12 @@ struct Memory {
 }
 
 impl Journal for Memory {
-    fn append(&mut self, events: Vec<Stamped>, _digests: Vec<FileDigest>) -> u64 {
+    fn append(&mut self, events: Arc<[Stamped]>, _digests: Vec<FileDigest>) -> u64 {
         self.batches += 1;
         let full = self.full.is_some_and(|full| Instant::now() >= full);
         let broken = full || self.broken.is_some_and(|broken| self.batches >= broken);
         if !broken {
-            self.events.extend(events);
+            self.events.extend(events.iter().cloned());
         }
         let told = if broken { Err("the disk is full".to_owned()) } else { Ok(self.batches) };
         self.told.send(told).unwrap();

@@ -39,12 +39,12 @@ fn another_step_runs_while_one_waits_to_be_tried_again() {
     5 retry a in 100ms (exit 1)
     5 start b
     155 start a
+    155 publish b
+    155 built b
     160 start c
-    161 publish b
-    161 publish a
+    160 publish a
+    160 built a (flaky)
     161 publish c
-    161 built b
-    161 built a (flaky)
     161 built c
     161 end DONE -
     ");

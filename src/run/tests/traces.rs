@@ -42,12 +42,12 @@ fn one_slot_is_one_step_at_a_time() {
     0 begin 3
     0 start a
     5 start b
+    5 publish a
+    5 built a
     6 start c
-    7 publish a
-    7 publish b
+    6 publish b
+    6 built b
     7 publish c
-    7 built a
-    7 built b
     7 built c
     7 end DONE -
     ");

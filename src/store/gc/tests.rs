@@ -169,7 +169,7 @@ fn files_that_are_gone_are_forgotten() {
     let seen = Seen { stat, digest: Digest::of(b""), seen_ns: 1 };
     let files = ["there", "gone"].map(|path| FileDigest { path: path.to_owned(), seen });
     let mut writer = Writer::open(store.dir.path(), Box::new(|_| {})).unwrap();
-    writer.append(Vec::new(), files.to_vec());
+    writer.append([].into(), files.to_vec());
     writer.close().unwrap();
     gc(store.dir.path(), store.dir.path(), keep(10, 2, NO_LIMIT), now(), false).unwrap();
     let known = Reader::open(store.dir.path()).unwrap().unwrap().digests().unwrap();

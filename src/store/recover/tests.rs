@@ -26,7 +26,7 @@ fn files(closed: bool) -> Vec<(&'static str, Vec<u8>)> {
     if !closed {
         let mut writer = Writer::open(dir.path(), Box::new(|_| {})).unwrap();
         for event in &tales()[2].events {
-            crate::report::api::Journal::append(&mut writer, vec![event.clone()], Vec::new());
+            crate::report::api::Journal::append(&mut writer, [event.clone()].into(), Vec::new());
         }
         writer.flush().unwrap();
         let all = copies(dir.path());

@@ -38,7 +38,7 @@ struct Kept {
 }
 
 impl Journal for Kept {
-    fn append(&mut self, events: Vec<Stamped>, _digests: Vec<FileDigest>) -> u64 {
+    fn append(&mut self, events: Arc<[Stamped]>, _digests: Vec<FileDigest>) -> u64 {
         self.batches += 1;
         self.events.extend(events.iter().map(|event| serde_json::to_value(event).unwrap()));
         self.told.send(Ok(self.batches)).unwrap();

@@ -11,10 +11,10 @@ mod wire;
 
 use std::collections::HashSet;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 
 pub(crate) use serve::guard;
 
-use crate::engine::local::guardian::orders::{Farewell, HandOver};
+use crate::engine::local::guardian::orders::{Command, Farewell, HandOver, Order};
 use crate::engine::local::guardian::tree::Process;
 use crate::engine::local::guardian::wire::Wire;
 
@@ -67,9 +67,11 @@ struct Held {
 struct Alive {
     link: Arc<Wire>,
     process: Child,
+    /// Ways whose steps are over, for other steps.
+    ways: Vec<Wire>,
 }
 
-/// The way to a step of the guardian. When it is dropped, all of the step is ended.
+/// The way to a step of the guardian. When it is dropped before the step is over, all of the step is ended.
 #[derive(Debug)]
 pub(crate) struct Way {
     /// Where orders go to and reports come from.
@@ -100,18 +102,31 @@ impl Guardian {
         self.files.get_or_init(raise_limit)
     }
 
-    /// A way to a new step. A guardian that died is replaced, once.
-    pub(crate) async fn open(&self) -> io::Result<Way> {
+    /// Has a step started, with these descriptors. A guardian that died before is replaced, once; one that dies now is
+    /// noticed where its reports are waited for.
+    pub(crate) async fn start(&self, command: Command, fds: &[BorrowedFd<'_>]) -> io::Result<Way> {
+        let order = Order::Start(Box::new(command));
         let mut tried = false;
         loop {
-            let (wire, other) = Wire::pair()?;
-            let link = self.link()?;
-            match link.send(&HandOver::Step, &[other.as_fd()]).await {
-                Ok(()) => return Ok(Way { wire, link }),
+            let (link, kept) = self.link()?;
+            let sent = match kept {
+                Some(wire) => wire.send(&order, fds).await.map(|()| wire),
+                None => begin(&link, &order, fds).await,
+            };
+            match sent {
+                Ok(wire) => return Ok(Way { wire, link }),
                 Err(error) if tried || !is_gone(&error) => return Err(error),
                 Err(_) => self.mend(&link).await,
             }
             tried = true;
+        }
+    }
+
+    /// The step of this way is over: another one may have it.
+    pub(crate) fn keep(&self, way: Way) {
+        let Way { wire, link } = way;
+        if let Some(alive) = self.held().alive.as_mut().filter(|alive| Arc::ptr_eq(&alive.link, &link)) {
+            alive.ways.push(wire);
         }
     }
 
@@ -137,7 +152,8 @@ impl Guardian {
             (std::mem::take(&mut held.locks), held.alive.take())
         };
         drop(locks);
-        let Some(Alive { link, mut process }) = alive else { return Vec::new() };
+        let Some(Alive { link, mut process, ways }) = alive else { return Vec::new() };
+        drop(ways);
         let farewell = match Arc::into_inner(link) {
             Some(mut link) => farewell(&mut link).await,
             None => None, // a step still holds on to it: it was given up
@@ -163,14 +179,24 @@ impl Guardian {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The way to the guardian, which is started if need be.
-    fn link(&self) -> io::Result<Arc<Wire>> {
+    /// The way to the guardian, which is started if need be; and one to a step, if one was kept.
+    fn link(&self) -> io::Result<(Arc<Wire>, Option<Wire>)> {
         let mut held = self.held();
-        if let Some(alive) = &held.alive {
-            return Ok(Arc::clone(&alive.link));
+        if let Some(alive) = &mut held.alive {
+            return Ok((Arc::clone(&alive.link), alive.ways.pop()));
         }
         let alive = start(&held.locks, self.files().found)?;
-        Ok(Arc::clone(&held.alive.insert(alive).link))
+        Ok((Arc::clone(&held.alive.insert(alive).link), None))
+    }
+}
+
+/// A new way to a step, and the order to start it.
+async fn begin(link: &Wire, order: &Order, fds: &[BorrowedFd<'_>]) -> io::Result<Wire> {
+    let (wire, other) = Wire::pair()?;
+    link.send(&HandOver::Step, &[other.as_fd()]).await?;
+    match wire.send(order, fds).await {
+        Err(error) if !is_gone(&error) => Err(error),
+        Ok(()) | Err(_) => Ok(wire),
     }
 }
 
@@ -195,14 +221,14 @@ fn start(locks: &[OwnedFd], files: u64) -> io::Result<Alive> {
     #[cfg(target_os = "linux")]
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let (link, other) = Wire::pair()?;
-    let mut command = Command::new(own_program()?);
+    let mut command = std::process::Command::new(own_program()?);
     command.arg0("kiln").args([COMMAND, "--files", &files.to_string()]);
     command.env_clear().env(VARIABLE, "1").current_dir("/").stdin(other).stdout(Stdio::null());
     let process = command.spawn()?;
     for lock in locks {
         link.send_short(&HandOver::Lock, lock.as_fd())?;
     }
-    Ok(Alive { link: Arc::new(link), process })
+    Ok(Alive { link: Arc::new(link), process, ways: Vec::new() })
 }
 
 /// This very program, even if its file was replaced meanwhile.

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use serde::de::Deserializer;
+use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 /// What Kiln hands over, as a descriptor.
@@ -47,11 +49,40 @@ pub(crate) struct Command {
     /// The program as it was named, and its arguments.
     pub(crate) words: Vec<String>,
     /// Its whole environment.
-    pub(crate) env: Vec<(String, OsString)>,
+    pub(crate) env: Vec<(String, Value)>,
     /// The folder that it runs in.
     pub(crate) workdir: PathBuf,
     /// The variables among `env` that mark its processes.
     pub(crate) marks: Vec<String>,
+}
+
+/// The value of a variable. Nearly all are text, and text is short in JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Value(pub(crate) OsString);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Text(String),
+    Other(OsString),
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.to_str() {
+            Some(text) => serializer.serialize_str(text),
+            None => self.0.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match Written::deserialize(deserializer)? {
+            Written::Text(text) => Self(text.into()),
+            Written::Other(value) => Self(value),
+        })
+    }
 }
 
 /// What the guardian tells of a step.
@@ -68,4 +99,20 @@ pub(crate) enum Report {
     },
     /// Nothing of it is left. These were, and were ended.
     Finished(Vec<String>),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    #[test]
+    fn values_come_over_as_they_are_text_or_not() {
+        for bytes in [b"text \" \n".to_vec(), Vec::new(), vec![b'/', 0xff, b'"']] {
+            let value = Value(OsString::from_vec(bytes));
+            let over = serde_json::to_string(&value).unwrap();
+            assert_eq!(serde_json::from_str::<Value>(&over).unwrap(), value, "{over}");
+        }
+    }
 }

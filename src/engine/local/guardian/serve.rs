@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::engine::local::guardian::orders::{Farewell, HandOver};
 use crate::engine::local::guardian::step;
-use crate::engine::local::guardian::tree::{self, Process};
+use crate::engine::local::guardian::tree::{self, Children, Process};
 use crate::engine::local::guardian::wire::Wire;
 
 /// How often is looked for what nobody tells of.
@@ -33,6 +33,7 @@ const HOPELESS: Duration = Duration::from_secs(2);
 pub(super) struct House {
     /// The guardian's own number.
     pub(super) me: i32,
+    children: Children,
     /// Where is waited for the end of main processes.
     mains: RefCell<HashMap<i32, oneshot::Sender<WaitStatus>>>,
     /// A child has ended.
@@ -60,7 +61,8 @@ pub(crate) fn guard(files: u64) -> io::Result<()> {
     let nothing = File::open("/dev/null")?;
     let limits = limits(files);
     let mains = RefCell::default();
-    let house = House { me: me.as_raw_nonzero().get(), mains, changed: Notify::new(), nothing, limits };
+    let me = me.as_raw_nonzero().get();
+    let house = House { me, children: Children::of(me), mains, changed: Notify::new(), nothing, limits };
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(Rc::new(house)))
 }
 
@@ -154,7 +156,7 @@ impl House {
 
     /// Whether the guardian has children that are no main processes. Cheap where the system tells children.
     pub(super) fn has_orphans(&self) -> bool {
-        match tree::children(self.me) {
+        match self.children.list() {
             Some(children) => {
                 let mains = self.mains.borrow();
                 children.iter().any(|child| !mains.contains_key(child))

@@ -19,15 +19,21 @@ use crate::engine::local::guardian::wire::Wire;
 /// What does not end within this time is left to the end of the run.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Serves a step to its end. When Kiln does not want it any more, all of it is ended.
+/// Serves steps to their ends, one after the other. When Kiln does not want one any more, all of it is ended.
 pub(super) async fn serve(way: OwnedFd, house: Rc<House>) {
     let Ok(mut wire) = Wire::new(way) else { return };
-    let Ok(Some(Order::Start(command))) = wire.receive().await else { return };
-    let outputs = wire.take_fd().and_then(|out| Ok((out, wire.take_fd()?)));
-    let started = outputs.and_then(|(out, err)| start(&house, &command, out, err));
-    match started {
-        Ok(step) => step.serve(&mut wire).await,
-        Err(error) => tell(&wire, &Report::NotStarted(error.raw_os_error())).await,
+    while let Ok(Some(order)) = wire.receive().await {
+        let command = match order {
+            Order::Start(command) => command,
+            // The step that this was meant for has ended meanwhile.
+            Order::Ask | Order::Kill | Order::Finish { .. } => continue,
+        };
+        let outputs = wire.take_fd().and_then(|out| Ok((out, wire.take_fd()?)));
+        let started = outputs.and_then(|(out, err)| start(&house, &command, out, err));
+        match started {
+            Ok(step) => step.serve(&mut wire).await,
+            Err(error) => tell(&wire, &Report::NotStarted(error.raw_os_error())).await,
+        }
     }
 }
 
@@ -35,7 +41,7 @@ fn start(house: &Rc<House>, command: &Command, out: OwnedFd, err: OwnedFd) -> io
     let (name, arguments) = command.words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut builder = Builder::new(&command.program);
     builder.arg0(name).args(arguments).current_dir(&command.workdir);
-    builder.env_clear().envs(command.env.iter().map(|(name, value)| (name, value)));
+    builder.env_clear().envs(command.env.iter().map(|(name, value)| (name, &value.0)));
     let pipe = format!("pipe:[{}]", rustix::fs::fstat(&err)?.st_ino);
     builder.stdin(house.nothing.try_clone()?).stdout(out).stderr(err).process_group(0);
     let child = house.spawn(&mut builder)?;

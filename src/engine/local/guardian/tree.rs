@@ -2,6 +2,8 @@
 //! same. Where the system does not tell (it is not Linux), none are found, and only process groups can be ended.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 
 use rustix::process::{Pid, Signal};
 
@@ -69,10 +71,28 @@ fn look(pid: i32) -> Option<Process> {
     Process::parse(&String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/stat")).ok()?))
 }
 
-/// The numbers of the children of a process with one thread, where the system tells them.
-pub(crate) fn children(pid: i32) -> Option<Vec<i32>> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
-    Some(text.split_whitespace().filter_map(|word| word.parse().ok()).collect())
+/// The children of a process with one thread, where the system tells them. The file stays open: it is read with each step.
+#[derive(Debug)]
+pub(crate) struct Children(Option<File>);
+
+impl Children {
+    pub(crate) fn of(pid: i32) -> Self {
+        Self(File::open(format!("/proc/{pid}/task/{pid}/children")).ok())
+    }
+
+    /// Their numbers now.
+    pub(crate) fn list(&self) -> Option<Vec<i32>> {
+        let file = self.0.as_ref()?;
+        let (mut text, mut buffer) = (Vec::new(), [0; 4 << 10]);
+        loop {
+            match file.read_at(&mut buffer, text.len() as u64).ok()? {
+                0 => break,
+                n => text.extend_from_slice(&buffer[..n]),
+            }
+        }
+        let text = String::from_utf8(text).ok()?;
+        Some(text.split_whitespace().filter_map(|word| word.parse().ok()).collect())
+    }
 }
 
 /// Those of `processes` that descend from one of `roots`, the roots themselves included.
@@ -170,6 +190,21 @@ mod tests {
         assert_eq!((seen.name.as_str(), seen.pid, seen.parent), ("a) (b) Z", 42, 7));
         assert_eq!((seen.group, seen.session, seen.started, seen.zombie), (42, 40, 98_765, false));
         assert_eq!(Process::parse("42 (a"), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn children_come_and_go() {
+        // Of this thread alone: whatever other tests start is not its child.
+        let thread = std::fs::read_link("/proc/thread-self").unwrap();
+        let children = Children(File::open(format!("/proc/{}/children", thread.display())).ok());
+        assert_eq!(children.list(), Some(Vec::new()));
+        let mut command = std::process::Command::new("cat");
+        let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        assert_eq!(children.list(), Some(vec![i32::try_from(child.id()).unwrap()]));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(children.list(), Some(Vec::new()));
     }
 
     #[test]
