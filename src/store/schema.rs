@@ -94,8 +94,9 @@ CREATE TRIGGER keys_deleted AFTER DELETE ON keys BEGIN
 END;
 ";
 
-/// The size of a page in bytes: that of a block of most file systems, so that no half of one is ever missing at the end.
-const PAGE: i64 = 4 << 10;
+/// The size of a page in bytes. An event of more than a quarter of it takes a page of its own, and with half of this most
+/// events of steps would.
+const PAGE: i64 = 8 << 10;
 /// So long the log of writes gets, in bytes, before it is worked into the tables: mostly that has time to the end of a run.
 const LONG_LOG: i64 = 32 << 20;
 /// So much of the tables is kept in memory, in KiB.
@@ -174,7 +175,8 @@ pub(super) fn open_with(state: &Path, journal: Journal) -> Result<(Connection, P
     Ok((connection, path))
 }
 
-/// Refuses what SQLite would take for an empty file and write over: it sees no content in a file of one byte.
+/// Refuses what SQLite would take for an empty file and write over: it sees no content in a file of one byte. And what it
+/// would take for whole although half of its last page is missing; with a log of writes beside it that may be mended.
 fn begins_well(path: &Path) -> Result<(), StoreError> {
     const HEADER: &[u8] = b"SQLite format 3\0";
     let mut start = Vec::new();
@@ -183,11 +185,22 @@ fn begins_well(path: &Path) -> Result<(), StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(StoreError::io(path, &error)),
     };
-    file.take(HEADER.len() as u64).read_to_end(&mut start).map_err(|error| StoreError::io(path, &error))?;
-    if start.is_empty() || start == HEADER {
-        return Ok(());
+    let length = file.metadata().map_err(|error| StoreError::io(path, &error))?.len();
+    let page = HEADER.len() + size_of::<u16>();
+    file.take(page as u64).read_to_end(&mut start).map_err(|error| StoreError::io(path, &error))?;
+    let damaged = |why: &str| Err(StoreError::Damaged { path: path.to_owned(), message: why.to_owned() });
+    match start.split_at_checked(HEADER.len()) {
+        None if start.is_empty() => Ok(()),
+        Some((HEADER, page)) => {
+            let logs =
+                ["db-wal", "db-journal"].map(|log| path.with_extension(log).metadata().map_or(0, |log| log.len()));
+            match page.try_into().map(u16::from_be_bytes) {
+                Ok(page @ 512..) if logs == [0, 0] && length % u64::from(page) != 0 => damaged("its end is missing"),
+                _ => Ok(()), // SQLite knows all else
+            }
+        }
+        _ => damaged("it does not begin as a database does"),
     }
-    Err(StoreError::Damaged { path: path.to_owned(), message: "it does not begin as a database does".to_owned() })
 }
 
 /// A larger store is not looked through when it is opened for writing, but only by `kiln gc`; nor one that nobody has written

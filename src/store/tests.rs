@@ -308,6 +308,20 @@ fn a_store_that_was_cut_off_is_refused_and_left_alone() {
 }
 
 #[test]
+fn half_a_page_at_the_end_counts_only_without_a_log_of_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let tale = Tale::failing(1);
+    let mut writer = Writer::open(dir.path(), Box::new(|_| {})).unwrap();
+    writer.append(tale.events.as_slice().into(), Vec::new());
+    writer.flush().unwrap();
+    // What a machine leaves that goes down while the log of writes is worked into the tables.
+    let mut file = fs::File::options().append(true).open(dir.path().join(FILE)).unwrap();
+    std::io::Write::write_all(&mut file, &[0; 4_096]).unwrap();
+    let reader = Reader::open(dir.path()).unwrap().unwrap();
+    assert_eq!(reader.events(&tale.job, 0).unwrap(), tale.events);
+}
+
+#[test]
 fn a_row_that_cannot_be_read_is_damage() {
     let dir = tempfile::tempdir().unwrap();
     let tale = Tale::failing(1);

@@ -124,7 +124,7 @@ fn a_damaged_history_is_moved_aside_and_what_is_there_need_not_be_built_again() 
     project.expect(0, &["run"]);
     assert_eq!(project.expect(0, &["gc", "--recover"]).out, "the history is sound: nothing was moved\n");
     let mut bytes = std::fs::read(project.path(".kiln/kiln.db")).unwrap();
-    bytes[4_096..8_192].fill(7);
+    bytes[8_192..16_384].fill(7);
     project.write(".kiln/kiln.db", &bytes);
     let logs = || std::fs::read_dir(project.path(".kiln/logs")).unwrap().count();
     for arguments in [&["run"][..], &["gc"], &["jobs", "show", "last"]] {

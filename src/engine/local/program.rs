@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ fn named(name: &str, file: &Path) -> Result<PathBuf, String> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(format!("command not found: {name}")),
         Err(error) => Err(format!("{name} cannot be looked at: {error}")),
         Ok(metadata) if metadata.is_dir() => Err(format!("not a program but a folder: {name}")),
-        Ok(_) if !is_executable(file) => Err(format!("not executable: {name}; chmod +x makes it so")),
+        Ok(metadata) if !may_run(&metadata) => Err(format!("not executable: {name}; chmod +x makes it so")),
         Ok(_) => Ok(file.to_owned()),
     }
 }
@@ -61,7 +61,11 @@ fn programs(path: &OsStr) -> BTreeSet<String> {
 }
 
 fn is_executable(file: &Path) -> bool {
-    file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    file.metadata().is_ok_and(|metadata| may_run(&metadata))
+}
+
+fn may_run(metadata: &Metadata) -> bool {
+    metadata.is_file() && metadata.permissions().mode() & 0o111 != 0
 }
 
 /// Whether a start that failed may succeed a little later.

@@ -94,9 +94,10 @@ impl Staging {
     /// Forgets what was staged for a step.
     pub(crate) fn remove(&self, job: &JobId, step: &str) -> io::Result<()> {
         let own = self.root.join(self.step(job, step));
-        if !self.spares.keep(&own) {
-            remove(&own)?;
+        if self.spares.keep(&own) {
+            return Ok(()); // the run's own folder goes with it, at the end
         }
+        remove(&own)?;
         // The run's own folder goes with its last step; until then it is not empty.
         drop(fs::remove_dir(self.root.join(&self.folder).join(job.as_str())));
         Ok(())

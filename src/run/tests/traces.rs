@@ -54,6 +54,29 @@ fn one_slot_is_one_step_at_a_time() {
 }
 
 #[test]
+fn outputs_wait_for_more_where_they_come_together() {
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+    let case = names.iter().fold(case(&names, 4, Schedule::Stages), |case, name| case.act(name, Act::Build(5, "x")));
+    let trace = case.run().trace();
+    let published: Vec<&str> = trace.lines().filter(|line| line.contains("publish")).collect();
+    // The first comes alone; those that come while it is flushed come together, and the next wait: here until nothing runs.
+    insta::assert_snapshot!(published.join("\n"), @"
+    5 publish a
+    5 publish b
+    5 publish c
+    5 publish d
+    15 publish e
+    15 publish f
+    15 publish g
+    15 publish h
+    15 publish i
+    15 publish j
+    15 publish k
+    15 publish l
+    ");
+}
+
+#[test]
 fn a_failure_lets_running_steps_end_and_skips_the_rest() {
     let case = case(&["a", "b", "c", "d < a", "e < d", "f < b"], 2, Schedule::Eager);
     let ran = case.act("a", Act::Fail(5)).act("b", Act::Build(20, "b")).run();
