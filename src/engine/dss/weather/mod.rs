@@ -15,7 +15,7 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::weather::server::{Random, Server, State, Weather};
+use super::weather::server::{Asked, QUIET, Random, Server, State, Weather};
 use super::*;
 use crate::base::file::Memory;
 use crate::clock;
@@ -227,7 +227,7 @@ fn weather(random: &mut Random) -> Weather {
 
 /// The calls that look at what goes on: the most of them in one second.
 fn most_looks(state: &State) -> usize {
-    let look = |(at, path, over): &(Duration, String, bool)| {
+    let look = |(at, path, over): &Asked| {
         let looks = path.starts_with("GET") && !over && !path.contains("/log") && !path.contains("/auth/");
         looks.then_some(*at)
     };
@@ -320,6 +320,11 @@ async fn stopped(seed: u64) {
         state.go_on(Instant::now());
         let told = &state.told;
         assert!(took < Duration::from_secs(120), "seed {seed}: it ends {took:?} later\n{told}");
+        // Whatever was answered so, the request for a job among it: nothing is asked meanwhile, but that jobs end.
+        for from in &state.quiet {
+            let early = |(at, what, _): &&Asked| at > from && *at < *from + QUIET && !what.ends_with("/abort");
+            assert_eq!(state.asked.iter().find(early), None, "seed {seed}: asked to be quiet at {from:?}\n{told}");
+        }
         for job in state.jobs.iter().filter(|job| job.state(Instant::now()) == "RUNNING") {
             let named = ends.contains(&job.id) || ends.contains("a job may have been started");
             assert!(named, "seed {seed}: {} goes on: {ends}\n{told}", job.id);

@@ -13,6 +13,9 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::engine::dss::client::{Request, Response, SendError, Transport};
 
+/// How long it wants to be left alone, where it says so.
+pub(super) const QUIET: Duration = Duration::from_secs(7);
+
 /// Numbers that look random, the same for the same seed.
 pub(super) struct Random(pub(super) u64);
 
@@ -84,6 +87,8 @@ pub(super) type Asked = (Duration, String, bool);
 pub(super) struct State {
     pub(super) jobs: Vec<Job>,
     pub(super) asked: Vec<Asked>,
+    /// When it said that it wants to be left alone for [`QUIET`].
+    pub(super) quiet: Vec<Duration>,
     random: Random,
     weather: Weather,
     /// Requests that are on their way: when they come, what, and under which number.
@@ -125,6 +130,7 @@ impl Server {
         let state = State {
             jobs: Vec::new(),
             asked: Vec::new(),
+            quiet: Vec::new(),
             random: Random(seed.wrapping_mul(7_919)),
             weather,
             coming: Vec::new(),
@@ -168,7 +174,10 @@ impl Transport for Server {
                 Luck::Other(status) => (status, String::new()),
                 Luck::Good => answer,
             };
-            let retry_after = matches!(status, 429 | 503).then(|| "7".to_owned());
+            let retry_after = matches!(status, 429 | 503).then(|| QUIET.as_secs().to_string());
+            if retry_after.is_some() {
+                self.with(|state| state.quiet.push(self.began.elapsed()));
+            }
             Ok(Response { status, retry_after, body: body.into_bytes(), ..Response::default() })
         }
         .boxed()
