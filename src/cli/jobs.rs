@@ -125,21 +125,10 @@ impl History {
         Ok(exit::OK)
     }
 
-    /// The runs of a list. One that died may still stand as one that goes on in the store: it is ABORTED here.
+    /// The runs of a list.
     fn rows(&self, filter: &RunFilter) -> Result<Vec<RunRow>, Fail> {
         let Some(reader) = &self.reader else { return Ok(Vec::new()) };
-        let in_state = |state, limit| reader.runs(&RunFilter { state, limit, ..filter.clone() }).map_err(store);
-        let open = |state| matches!(state, JobState::Running | JobState::Queued);
-        let mut rows = in_state(filter.state, filter.limit.filter(|_| !filter.state.is_some_and(open)))?;
-        if filter.state == Some(JobState::Aborted) {
-            rows.extend(in_state(Some(JobState::Running), None)?);
-            rows.extend(in_state(Some(JobState::Queued), None)?);
-        }
-        rows.iter_mut().for_each(|row| row.see_death(&self.state));
-        rows.retain(|row| filter.state.is_none_or(|state| row.state == state));
-        rows.sort_by(|a, b| (b.asked, &b.id).cmp(&(a.asked, &a.id)));
-        rows.truncate(filter.limit.unwrap_or(u32::MAX) as usize);
-        Ok(rows)
+        reader.runs_now(filter, &self.state).map_err(store)
     }
 
     pub(super) fn find(&self, id: &str) -> Result<(&Reader, RunRow), Fail> {

@@ -10,46 +10,34 @@ use crate::store::filter::RunFilter;
 use crate::store::read::RunRow;
 
 /// Which jobs are asked for.
-pub(crate) struct Filter {
-    pub(crate) state: Option<JobState>,
-    pub(crate) rows: RunFilter,
-}
-
-impl Filter {
-    /// What is asked for of the list.
-    pub(crate) fn read(query: &Query, project: &Project) -> Result<Self, ApiError> {
-        let loaded = project.loaded();
-        let word = query.get("state").map(str::to_ascii_uppercase);
-        let states = [JobState::Queued, JobState::Running, JobState::Done, JobState::Failed, JobState::Aborted];
-        let state = word.map(|word| {
-            let known = states.into_iter().find(|state| state.word() == word);
-            known.ok_or_else(|| {
-                ApiError::wrong(format!("state={word}: one of NOT_STARTED, RUNNING, DONE, FAILED, ABORTED"))
-            })
-        });
-        let behind = query.get("cursor").map(|cursor| {
-            let parts = cursor.split_once(' ').or_else(|| cursor.split_once('_'));
-            let read = parts.and_then(|(time, job)| Some((time.parse::<i64>().ok()?, job)));
-            let place = read
-                .and_then(|(time, job)| Some((jiff::Timestamp::from_millisecond(time).ok()?, JobId::from_text(job))));
-            place.ok_or_else(|| {
-                ApiError::wrong("cursor: give the value of the header X-Next-Cursor or of a job's `cursor`")
-            })
-        });
-        let steps = query.get("output").map(|output| steps_of(&loaded.pipeline, output));
-        Ok(Self {
-            state: state.transpose()?,
-            rows: RunFilter {
-                pipeline: Some(loaded.pipeline.name.clone()),
-                since: query.time("since")?,
-                by: query.get("initiator").map(str::to_owned),
-                until: query.time("until")?,
-                behind: behind.transpose()?,
-                steps: steps.transpose()?,
-                ..RunFilter::default()
-            },
-        })
-    }
+pub(crate) fn filter(query: &Query, project: &Project) -> Result<RunFilter, ApiError> {
+    let loaded = project.loaded();
+    let word = query.get("state").map(str::to_ascii_uppercase);
+    let states = [JobState::Queued, JobState::Running, JobState::Done, JobState::Failed, JobState::Aborted];
+    let state = word.map(|word| {
+        let known = states.into_iter().find(|state| state.word() == word);
+        known
+            .ok_or_else(|| ApiError::wrong(format!("state={word}: one of NOT_STARTED, RUNNING, DONE, FAILED, ABORTED")))
+    });
+    let behind = query.get("cursor").map(|cursor| {
+        let parts = cursor.split_once(' ').or_else(|| cursor.split_once('_'));
+        let read = parts.and_then(|(time, job)| Some((time.parse::<i64>().ok()?, job)));
+        let place =
+            read.and_then(|(time, job)| Some((jiff::Timestamp::from_millisecond(time).ok()?, JobId::from_text(job))));
+        place
+            .ok_or_else(|| ApiError::wrong("cursor: give the value of the header X-Next-Cursor or of a job's `cursor`"))
+    });
+    let steps = query.get("output").map(|output| steps_of(&loaded.pipeline, output));
+    Ok(RunFilter {
+        state: state.transpose()?,
+        pipeline: Some(loaded.pipeline.name.clone()),
+        since: query.time("since")?,
+        by: query.get("initiator").map(str::to_owned),
+        until: query.time("until")?,
+        behind: behind.transpose()?,
+        steps: steps.transpose()?,
+        ..RunFilter::default()
+    })
 }
 
 /// The steps that make an output.
@@ -65,16 +53,12 @@ pub(crate) struct Rows {
     pub(crate) last: Option<(jiff::Timestamp, JobId)>,
 }
 
-/// The next rows that fit. States are looked at here: a run that died may still stand as RUNNING in the history.
-pub(crate) fn rows(project: &Project, filter: &Filter, want: u32) -> Result<Rows, StoreError> {
+/// The next rows that fit, and where the list goes on if there may be more.
+pub(crate) fn rows(project: &Project, filter: &RunFilter, want: u32) -> Result<Rows, StoreError> {
     let archive = &project.archive;
-    // All states but ABORTED are what the history says, or less.
-    let exact = filter.state.filter(|state| *state != JobState::Aborted);
-    let asked = RunFilter { limit: Some(want), state: exact, ..filter.rows.clone() };
-    let mut rows = archive.ask(Vec::new(), |reader| reader.runs(&asked))?;
-    let more = rows.len() as u64 == u64::from(want);
-    let last = rows.last().map(|row| (row.asked, row.id.clone())).filter(|_| more);
-    rows.iter_mut().for_each(|row| row.see_death(&archive.folder));
-    rows.retain(|row| filter.state.is_none_or(|state| row.state == state));
-    Ok(Rows { shown: rows, last })
+    let asked = RunFilter { limit: Some(want), ..filter.clone() };
+    let shown = archive.ask(Vec::new(), |reader| reader.runs_now(&asked, &archive.folder))?;
+    let more = shown.len() as u64 == u64::from(want);
+    let last = shown.last().map(|row| (row.asked, row.id.clone())).filter(|_| more);
+    Ok(Rows { shown, last })
 }

@@ -40,6 +40,7 @@ CREATE TABLE runs (
 CREATE INDEX runs_asked ON runs (asked);
 CREATE INDEX runs_pipeline ON runs (pipeline, asked);
 CREATE INDEX runs_state ON runs (state, asked);
+CREATE INDEX runs_by ON runs (pipeline, by, asked);
 
 -- The steps of a run that were or might have been built; those that were up to date are counted in `runs`.
 CREATE TABLE steps (

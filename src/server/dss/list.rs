@@ -12,13 +12,12 @@ use crate::base::job::JobState;
 use crate::server::auth::Right;
 use crate::server::dss::state;
 use crate::server::error::{ApiError, JSON};
-use crate::server::listing::{Filter, rows};
+use crate::server::listing::{filter, rows};
 use crate::server::project::Project;
 use crate::server::reply::{self, Reply, json};
 use crate::server::route::Call;
 use crate::server::{App, blocking};
 use crate::store::filter::RunFilter;
-use crate::store::read::RunRow;
 
 /// So many jobs are read at a time.
 const PAGE: u32 = 500;
@@ -26,7 +25,7 @@ const PAGE: u32 = 500;
 /// `GET /projects/K/jobs/`
 pub(crate) async fn list(call: Call) -> Reply {
     let project = Arc::clone(call.project()?);
-    let filter = Filter::read(&call.query, &project)?;
+    let filter = filter(&call.query, &project)?;
     let limit = call.query.number("limit")?.filter(|limit| *limit > 0);
     let pages = Pages { app: Arc::clone(&call.app), project, filter, left: limit, first: true };
     Ok(reply::stream(JSON, pages.stream()))
@@ -36,7 +35,7 @@ pub(crate) async fn list(call: Call) -> Reply {
 struct Pages {
     app: Arc<App>,
     project: Arc<Project>,
-    filter: Filter,
+    filter: RunFilter,
     left: Option<u64>,
     first: bool,
 }
@@ -68,7 +67,7 @@ impl Pages {
             text.push(']');
             return Ok((text.into(), None));
         };
-        self.filter.rows.behind = Some(last);
+        self.filter.behind = Some(last);
         Ok((text.into(), Some(self)))
     }
 }
@@ -99,13 +98,10 @@ fn running_in(app: &App, project: &Project) -> Result<Vec<Value>, ApiError> {
     let loaded = project.loaded();
     let mut items = Vec::new();
     for state in [JobState::Queued, JobState::Running] {
-        let rows = RunFilter { pipeline: Some(loaded.pipeline.name.clone()), ..RunFilter::default() };
-        let rows = rows_of(project, &Filter { state: Some(state), rows })?;
+        let pipeline = Some(loaded.pipeline.name.clone());
+        let filter = RunFilter { pipeline, state: Some(state), ..RunFilter::default() };
+        let rows = rows(project, &filter, u32::MAX)?.shown;
         items.extend(rows.iter().map(|row| state::item(row, &loaded, app.jobs.wait(row).as_ref())));
     }
     Ok(items)
-}
-
-fn rows_of(project: &Project, filter: &Filter) -> Result<Vec<RunRow>, ApiError> {
-    Ok(rows(project, filter, u32::MAX)?.shown)
 }

@@ -9,7 +9,7 @@ use crate::base::job::{BuildMode, JobState};
 use crate::base::text::millis;
 use crate::server::auth::{Right, Who};
 use crate::server::error::ApiError;
-use crate::server::listing::{Filter, rows};
+use crate::server::listing::{filter, rows};
 use crate::server::page::frame::Frame;
 use crate::server::page::{watch, words};
 use crate::server::project::{Names, Project};
@@ -22,7 +22,7 @@ use crate::store::read::RunRow;
 /// So many jobs are on a page.
 const SHOWN: u32 = 50;
 /// What the list can be narrowed by.
-const FILTERS: [&str; 5] = ["project", "state", "since", "output", "initiator"];
+const FILTERS: [&str; 6] = ["project", "state", "since", "until", "output", "initiator"];
 
 /// A job with the key of its project.
 struct Line {
@@ -70,7 +70,7 @@ pub(super) async fn live(call: Call) -> Reply {
         let projects = visible(&app, &who);
         let list = list(&app, &projects, &query).map_err(|error| io::Error::other(error.message().to_owned()))?;
         let cards = cards(&projects).map_err(|error| io::Error::other(error.message().to_owned()))?;
-        Ok(vec![body(&list).into_string(), cards.into_string()])
+        Ok(vec![body(&list).into_string(), pages(&list, &query).into_string(), cards.into_string()])
     };
     Ok(watch::list(place, Box::new(look)))
 }
@@ -97,20 +97,20 @@ fn list(app: &App, projects: &[Arc<Project>], query: &Query) -> Result<List, Api
             }
             known = true;
         }
-        let filter = match Filter::read(query, project) {
+        let filter = match filter(query, project) {
             Ok(filter) => filter,
             Err(error) => {
                 wrong = Some(error.message().to_owned());
                 continue;
             }
         };
-        let (shown, last) = page(project, filter)?;
-        more |= last;
+        let rows = rows(project, &filter, SHOWN + 1)?;
+        more |= rows.last.is_some();
         let line = |row: RunRow| {
             let waits = app.jobs.wait(&row).map(|wait| crate::server::wording::waits(&wait, &project.loaded()));
             Line { project: key.clone(), row, waits }
         };
-        all.extend(shown.into_iter().map(line));
+        all.extend(rows.shown.into_iter().map(line));
     }
     all.sort_by(|a, b| (b.row.asked, &b.row.id).cmp(&(a.row.asked, &a.row.id)));
     more |= all.len() > SHOWN as usize;
@@ -121,20 +121,6 @@ fn list(app: &App, projects: &[Arc<Project>], query: &Query) -> Result<List, Api
         wrong = query.get("output").map(|output| format!("there is no output `{output}`"));
     }
     Ok(List { lines: all, next, wrong })
-}
-
-/// A page of the jobs of a project, and whether there are more. Jobs that turn out to be in another state than the history
-/// says leave room for the ones behind them.
-fn page(project: &Project, mut filter: Filter) -> Result<(Vec<RunRow>, bool), ApiError> {
-    let mut shown = Vec::new();
-    loop {
-        let rows = rows(project, &filter, SHOWN + 1)?;
-        shown.extend(rows.shown);
-        match rows.last {
-            Some(last) if shown.len() <= SHOWN as usize => filter.rows.behind = Some(last),
-            last => return Ok((shown, last.is_some())),
-        }
-    }
 }
 
 /// What of the address is kept.
@@ -195,6 +181,7 @@ fn form(projects: &[Arc<Project>], query: &Query) -> Markup {
                 }
             } }
             label { span { "Since" } input type="date" name="since" value=(chosen("since")); }
+            label { span { "Before" } input type="date" name="until" value=(chosen("until")); }
             label { span { "Output" } input type="text" name="output" value=(chosen("output")) autocomplete="off" spellcheck="false" size="12"; }
             label { span { "Started by" } input type="text" name="initiator" value=(chosen("initiator")) autocomplete="off" spellcheck="false" size="12"; }
             div class="ends" {
@@ -219,7 +206,14 @@ fn table(list: &List, query: &Query) -> Markup {
             } }
             (body(list))
         }
-        nav class="pages" aria-label="Pages" {
+        (pages(list, query))
+    }
+}
+
+/// The ways to the other pages of the list.
+fn pages(list: &List, query: &Query) -> Markup {
+    html! {
+        nav #pages class="pages" aria-label="Pages" {
             @if query.get("cursor").is_some() {
                 a class="button plain" href={ "/" (words::query(kept(query, &[]))) } { "← Newest" }
             }

@@ -1,5 +1,7 @@
 //! Questions about whole runs: lists of them, and which one is meant. Knows no steps.
 
+use std::path::Path;
+
 use rusqlite::{OptionalExtension, Row, params};
 
 use crate::base::job::{JobId, JobState};
@@ -15,6 +17,27 @@ impl Reader {
     pub fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError> {
         let (sql, values) = filter.question();
         self.rows(&sql, rusqlite::params_from_iter(values), run_row)
+    }
+
+    /// Runs as they are, the newest first: one whose process died may still stand as one that goes on in the store, and is
+    /// ABORTED here.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn runs_now(&self, filter: &RunFilter, state: &Path) -> Result<Vec<RunRow>, StoreError> {
+        let in_state = |state, limit| self.runs(&RunFilter { state, limit, ..filter.clone() });
+        let open = |state| matches!(state, JobState::Running | JobState::Queued);
+        // Of the few that go on, some may not be what they seem.
+        let mut rows = in_state(filter.state, filter.limit.filter(|_| !filter.state.is_some_and(open)))?;
+        if filter.state == Some(JobState::Aborted) {
+            rows.extend(in_state(Some(JobState::Running), None)?);
+            rows.extend(in_state(Some(JobState::Queued), None)?);
+        }
+        rows.iter_mut().for_each(|row| row.see_death(state));
+        rows.retain(|row| filter.state.is_none_or(|state| row.state == state));
+        rows.sort_by(|a, b| (b.asked, &b.id).cmp(&(a.asked, &a.id)));
+        rows.truncate(filter.limit.unwrap_or(u32::MAX) as usize);
+        Ok(rows)
     }
 
     /// The runs that an id may mean: `last`, a whole id, or all that have it in theirs, the newest first.
