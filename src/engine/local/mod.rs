@@ -10,7 +10,7 @@ pub mod guardian;
 mod log;
 mod memory;
 mod observe;
-mod places;
+pub(crate) mod places;
 mod probe;
 mod program;
 mod secrets;

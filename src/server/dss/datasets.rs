@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::base::id::NodeId;
 use crate::base::job::JobId;
+use crate::engine::local::places::inside;
 use crate::pipeline::types::{Kind, Pipeline, Rebuild};
 use crate::server::blocking;
 use crate::server::error::ApiError;
@@ -161,7 +162,12 @@ pub(crate) async fn clear(call: Call) -> Reply {
         let writes = vec![path.clone()];
         let lock = lock_of(&loaded.pipeline.name, &project.archive.folder, &loaded.root, &writes).map_err(busy)?;
         lock.serve(writes).map_err(busy)?;
-        remove(&loaded.root.join(path)).map_err(|error| ApiError::broken(format!("{name}: {error}")))?;
+        let full = loaded.root.join(&path);
+        if !full.parent().is_none_or(|folder| !folder.exists() || inside(&loaded.root, folder).unwrap_or(false)) {
+            let message = format!("dataset `{name}` is not cleared: the folder of {path} leads out of the root");
+            return Err(ApiError::conflict(message));
+        }
+        remove(&full).map_err(|error| ApiError::broken(format!("{name}: {error}")))?;
         json(&json!({ "msg": format!("dataset {name} is cleared") }))
     })
     .await
