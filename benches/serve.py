@@ -94,17 +94,27 @@ def main():
             with open(".kiln/api-key") as file:
                 client = Client(port, file.read().strip())
 
+            own = []
+
             def trivial():
+                begun = time.perf_counter()
                 job = client.start("orders")
                 while client.state(job) not in ("DONE", "FAILED"):
                     pass
+                took = (time.perf_counter() - begun) * 1000
+                status = json.loads(client.ask("GET", BASE + job + "/"))
+                own.append(took - status["runtimeSummary"]["activities"][0]["runningTime"])
 
             print("GET jobs/?limit=50:", times(lambda: client.ask("GET", BASE + "?limit=50")))
             print("GET /:", times(lambda: client.ask("GET", "/")))
+            for query in ("initiator=API+(ci)", "initiator=nobody", "state=FAILED", "state=ABORTED", "since=2023-11-15&until=2023-11-16"):
+                print("GET /?%s:" % query, times(lambda: client.ask("GET", "/?" + query)))
             begun = time.perf_counter()
             size = len(client.ask("GET", BASE))
             print("GET jobs/: %.1f s for %d MB" % (time.perf_counter() - begun, size >> 20))
             print("a trivial job:", times(trivial, 30))
+            own.sort()
+            print("of that, without its step: %.1f ms in the middle, %.1f ms at worst" % (own[len(own) // 2], own[-1]))
             slow = client.start("slow")
             while client.state(slow) != "RUNNING":
                 pass

@@ -57,6 +57,8 @@ use crate::signal::Signals;
 pub(crate) const DSS_VERSION: &str = "14.0.0";
 /// So many streams of events are open at a time.
 const STREAMS: usize = 128;
+/// So many look at the history and at logs at a time: each has a thread and memory of its own, whoever has asked.
+const LOOKS: usize = 16;
 /// So many plans are made at a time for pages.
 const PLANS: usize = 2;
 
@@ -155,7 +157,8 @@ pub(crate) fn serve(site: Site, options: Options, tell: &Tell) -> Result<u8, Fai
         let help = "give --api-key-file FILE, or listen on 127.0.0.1".to_owned();
         return Err(Fail::Usage(format!("--listen {}: others can reach this address", options.listen), Some(help)));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(LOOKS).build();
     let runtime = runtime.map_err(|error| Fail::because("the server cannot run", &error))?;
     let (projects, archives) = open(&site, &options, tell)?;
     let keys = keys(&options, &archives, tell)?;

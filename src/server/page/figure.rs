@@ -202,7 +202,10 @@ pub(super) fn card(
                     }
                 }
             }
-            div class="canvas" tabindex="0" role="region" aria-label="Graph, scrolls" { (PreEscaped(&figure.svg)) }
+            p #graph-text class="unseen" { "The same steps, with how they stand and why, are in the table of steps below." }
+            div class="canvas" tabindex="0" role="region" aria-label="Graph, scrolls" aria-describedby="graph-text" {
+                (PreEscaped(&figure.svg))
+            }
             @if figure.lost > 0 {
                 p class="quiet" {
                     "The file has changed since: " (figure.lost) " of this job's steps are not in the picture."

@@ -67,9 +67,9 @@ impl Frame<'_> {
                         img src={ "/assets/icon.svg?v=" (VERSION.as_str()) } alt="" width="22" height="22";
                         "Kiln"
                     }
-                    @for (name, address) in self.crumbs {
+                    @for (i, (name, address)) in self.crumbs.iter().enumerate() {
                         span class="slash" aria-hidden="true" { "/" }
-                        a href=(address) { (name) }
+                        a href=(address) aria-current=[(i + 1 == self.crumbs.len()).then_some("page")] { (name) }
                     }
                 }
                 @if let Some(who) = self.who {

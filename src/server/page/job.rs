@@ -137,10 +137,10 @@ pub(super) async fn job(call: Call) -> Reply {
     .await
 }
 
-/// What stands otherwise on the page of a job when these steps have changed.
+/// What stands otherwise on the page of a job when these steps have changed. `wait` says why it waits.
 pub(super) fn fragments(
     project: &Project,
-    standing: &Standing,
+    (standing, wait): (&Standing, Option<&str>),
     sight: &Sight,
     figure: Option<&Figure>,
     steps: &BTreeSet<&str>,
@@ -151,7 +151,7 @@ pub(super) fn fragments(
     let address = |step: &str| page.step_address(step);
     let rows = page.rows(&address);
     let changed: Vec<&StepView> = steps.iter().filter_map(|step| view.step(step)).collect();
-    let mut swap = vec![page.summary(None).into_string(), page.failures().into_string(), rows.axis().into_string()];
+    let mut swap = vec![page.summary(wait).into_string(), page.failures().into_string(), rows.axis().into_string()];
     swap.extend(changed.iter().map(|step| rows.row(step).into_string()));
     let names = changed.iter().map(|step| step.plan.id.as_str());
     let said: Vec<String> =

@@ -14,8 +14,19 @@ const main = () => by("main");
 
 // ---- Words
 
+// Readers of screens are told no more often than they can hear; of what came meanwhile, the last.
+const QUIET = 3000;
+let said = { text: "", timer: 0 };
 const told = (text) => {
-  if (text) by("said").textContent = text;
+  if (!text) return;
+  said.text = text;
+  if (said.timer) return;
+  by("said").textContent = said.text;
+  said.text = "";
+  said.timer = setTimeout(() => {
+    said.timer = 0;
+    told(said.text);
+  }, QUIET);
 };
 const duration = (ms) => {
   const s = Math.round(ms / 1000);
@@ -109,6 +120,8 @@ const signedOut = async () => {
 // What is as it was stays the element that it was: a button that is pressed just now is not taken away.
 const renew = (old, fresh) => {
   if (old.isEqualNode(fresh)) return;
+  // The window on a log begins anew.
+  if (old.id === "log") return void old.replaceWith(fresh);
   const all = (item) => item.children.length && item.children.length === item.childNodes.length;
   if (!all(old) || !all(fresh) || old.nodeName !== fresh.nodeName || old.children.length !== fresh.children.length) {
     old.replaceWith(fresh);
@@ -126,8 +139,7 @@ const swap = (pieces) => {
     const old = fresh && by(fresh.id);
     if (!old) continue;
     localise(fresh);
-    // The window on a log begins anew.
-    fresh.id === "log" ? old.replaceWith(fresh) : renew(old, fresh);
+    renew(old, fresh);
   }
   if (focused && document.activeElement?.id !== focused) by(focused)?.focus({ preventScroll: true });
 };
@@ -142,15 +154,17 @@ const paint = (items) => {
   }
 };
 
-// All of the page anew, where it has come to be another one.
+// The page anew, where it has come to be another one.
 const refresh = async () => {
   const answer = await fetch(location.href, { cache: "no-store" }).catch(() => null);
   if (!answer?.ok) return;
-  const text = await answer.text();
-  const fresh = parsed(text).querySelector("#main");
+  const page = parsed(await answer.text());
+  const fresh = page.querySelector("#main");
   if (!fresh) return;
+  document.title = page.querySelector("title").textContent;
   const focused = document.activeElement?.id;
-  main().replaceWith(fresh);
+  localise(fresh);
+  renew(main(), fresh);
   begin();
   if (focused) by(focused)?.focus({ preventScroll: true });
 };
@@ -420,9 +434,9 @@ const begin = () => {
   readLog(by("log"));
   hearNews();
   pick();
-  main().addEventListener("click", point);
-  main().addEventListener("change", pick);
   if (by("find")) find(by("find"));
 };
+document.addEventListener("click", point);
+document.addEventListener("change", pick);
 begin();
 setInterval(tick, 500);

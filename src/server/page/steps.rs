@@ -69,14 +69,17 @@ impl Rows<'_> {
         let (class, word) = (words::class(step.state), words::word(step.state));
         let chosen = self.chosen == Some(id.as_str());
         let runs = matches!(step.state, StepState::Running | StepState::Publishing);
+        let spans = spans(self.loaded, self.view, step, self.now_ms);
+        // It could run: it waits for its turn, not for what it is made from.
+        let ready = step.state == StepState::Waiting && spans.last().is_some_and(|span| span.open);
         html! {
             tr #{ "row-" (id) } class=(class) {
                 th scope="row" {
                     a #{ "open-" (id) } href=((self.address)(id)) aria-current=[chosen.then_some("true")] { (id) }
                     small { (self.why(step)) }
                 }
-                td class="state" { span class="dot" aria-hidden="true" {} (word) @if step.attempt > 1 { " · attempt " (step.attempt) } }
-                td class="time" { (self.bar(step)) }
+                td class="state" { span class="dot" aria-hidden="true" {} (word) @if ready { ", ready" } @if step.attempt > 1 { " · attempt " (step.attempt) } }
+                td class="time" { (self.bar(&spans)) }
                 td class="number" data-since=[runs.then_some(step.began_ms)] { (self.took(step)) }
             }
         }
@@ -103,14 +106,26 @@ impl Rows<'_> {
         }
     }
 
-    fn bar(&self, step: &StepView) -> Markup {
+    fn bar(&self, spans: &[Span]) -> Markup {
         let scale = self.scale();
-        let spans = spans(self.loaded, self.view, step, self.now_ms);
         html! {
             svg class="bar" viewBox={ "0 0 " (scale) " 12" } preserveAspectRatio="none" aria-hidden="true" {
-                @for span in spans { (part(&span, scale)) }
+                @for span in spans { (part(span, scale)) }
             }
+            span class="unseen" { (spans.iter().map(told).collect::<Vec<_>>().join(", ")) }
         }
+    }
+}
+
+/// A part of a bar in words: for those who see no bar, and for those who point at it.
+fn told(span: &Span) -> String {
+    let took = millis(span.to.saturating_sub(span.from));
+    match (span.did, span.open) {
+        (Did::Waited, true) => "waits".to_owned(),
+        (Did::Waited, false) => format!("waited {took}"),
+        (Did::Tried, _) => format!("tried for {took}"),
+        (Did::Ran, true) => "runs".to_owned(),
+        (Did::Ran, false) => format!("ran {took}"),
     }
 }
 
@@ -123,7 +138,7 @@ fn part(span: &Span, scale: u64) -> Markup {
     };
     let least = if span.did == Did::Waited { 0 } else { (scale / 150).max(1) };
     let since = span.open.then_some(span.from);
-    html! { rect class=(class) data-since=[since] x=(span.from) y=(y) width=((span.to - span.from).max(least)) height=(height) {} }
+    html! { rect class=(class) data-since=[since] x=(span.from) y=(y) width=((span.to - span.from).max(least)) height=(height) { title { (told(span)) } } }
 }
 
 /// A round number not below so many milliseconds: 1, 2, 4, 6 or 8 times a power of ten, or of minutes and hours.

@@ -12,6 +12,7 @@ use futures::StreamExt;
 use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::base::job::JobState;
 use crate::event::{Event, Stamped};
 use crate::server::archive::Standing;
 use crate::server::error::ApiError;
@@ -19,6 +20,7 @@ use crate::server::page::figure::{self, Figure};
 use crate::server::page::job::{Sight, fragments};
 use crate::server::reply::{Reply, stream};
 use crate::server::route::Call;
+use crate::server::wording::waits;
 use crate::server::{App, blocking, live};
 use crate::view::{RunView, StepState, StepView};
 
@@ -81,17 +83,20 @@ pub(super) async fn job(call: Call) -> Reply {
     .await?;
     let (id, pipeline) = (standing.row.id.clone(), standing.row.pipeline);
     let archive = Arc::clone(&project.archive);
-    let mut news = News { next: from, figure, sight, state: None };
+    let app = Arc::clone(&call.app);
+    let mut news = News { app, next: from, figure, sight, stood: None };
     let look = Box::new(move |standing: &Standing| news.look(&project, standing));
     live::other(&call.app, &archive, &pipeline, id, look)
 }
 
 /// What the page of a job has been told.
 struct News {
+    app: Arc<App>,
     next: u64,
     figure: Option<Figure>,
     sight: Sight,
-    state: Option<crate::base::job::JobState>,
+    /// In which state it was, and why it waited.
+    stood: Option<(JobState, Option<String>)>,
 }
 
 impl News {
@@ -100,7 +105,10 @@ impl News {
         let job = &standing.row.id;
         let events =
             project.archive.ask(Vec::new(), |reader| reader.some_events(job, self.next, EVENTS)).map_err(lost)?;
-        let changed = self.state.replace(standing.row.state) != Some(standing.row.state);
+        let wait = self.app.jobs.wait(&standing.row).map(|wait| waits(&wait, &project.loaded()));
+        let stands = Some((standing.row.state, wait.clone()));
+        let changed = self.stood != stands;
+        self.stood = stands;
         if events.is_empty() && !changed {
             return Ok(String::new());
         }
@@ -119,6 +127,7 @@ impl News {
         if !above.is_empty() {
             steps.extend(standing.view.steps.iter().filter(|step| waits_for(&standing.view, step, &above)).map(id));
         }
+        let standing = (standing, wait.as_deref());
         let data = fragments(project, standing, &self.sight, self.figure.as_ref(), &steps);
         Ok(live::message(&self.next.to_string(), "news", &data.to_string()))
     }

@@ -16,7 +16,7 @@ use crate::server::router::PREFIXES;
 use crate::server::{Notice, Options, routes, serve};
 use crate::session::Site;
 
-const PIPELINE: &str = "[pipeline]\nformat = 1\nname = \"orders\"\n[dataset.a]\npath = \"a\"\nrun = \"true\"\n";
+const PIPELINE: &str = "[pipeline]\nformat = 1\nname = \"orders\"\n[dataset.a]\npath = \"a\"\nrun = \"true\"\n[folder.f]\npath = \"f\"\nrun = \"true\"\n";
 const RIGHTS: [Right; 4] = [Right::View, Right::Run, Right::Abort, Right::Clear];
 
 /// A key that a test shows, and what it may do in the project `ORDERS`.
@@ -76,6 +76,18 @@ fn start(folder: &std::path::Path) -> SocketAddr {
 
 /// Asks from an address of its own, as wrong keys are slowed down by address. Returns the status and all that was said.
 async fn ask(server: SocketAddr, from: u32, method: &Method, path: &str, key: Option<&str>) -> (u16, String) {
+    ask_as(server, from, method, path, key, &format!("Host: {server}\r\n")).await
+}
+
+/// The same with other lines in the head.
+async fn ask_as(
+    server: SocketAddr,
+    from: u32,
+    method: &Method,
+    path: &str,
+    key: Option<&str>,
+    lines: &str,
+) -> (u16, String) {
     let socket = TcpSocket::new_v4().unwrap();
     let [_, b, c, d] = from.to_be_bytes();
     socket.bind(SocketAddr::from(([127, b, c, d], 0))).unwrap();
@@ -83,9 +95,8 @@ async fn ask(server: SocketAddr, from: u32, method: &Method, path: &str, key: Op
     let key = key.map(|key| format!("Authorization: Bearer {key}\r\n")).unwrap_or_default();
     let body = if *method == Method::GET { "" } else { "{}" };
     let length = body.len();
-    let text = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n{key}Content-Length: {length}\r\n\r\n{body}"
-    );
+    let text =
+        format!("{method} {path} HTTP/1.1\r\n{lines}Connection: close\r\n{key}Content-Length: {length}\r\n\r\n{body}");
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut said = Vec::new();
     // A stream goes on for ever: its head is enough.
@@ -143,6 +154,87 @@ async fn every_route_with_every_key() {
                 assert!(status != 500, "{label} with {}: {said}", key.text);
             }
         }
+    }
+}
+
+/// Whoever asks for another server, or writes from another page, gets nothing, whatever the key: no route is left out.
+#[tokio::test]
+async fn every_route_from_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(dir.path());
+    let admin = keys().pop().unwrap().text;
+    let port = server.port();
+    for route in routes() {
+        for path in paths(route) {
+            let label = format!("{} {path}", route.method);
+            for host in ["evil.example", &format!("evil.example:{port}"), &format!("localhost.:{port}"), "127.0.0.1:1"]
+            {
+                for key in [None, Some(admin.as_str())] {
+                    let line = format!("Host: {host}\r\n");
+                    let (status, said) = ask_as(server, 1, &route.method, &path, key, &line).await;
+                    assert_eq!(status, 421, "{label} at {host}: {said}");
+                    assert!(!said.contains("set-cookie") && !said.contains("location:"), "{label}: {said}");
+                }
+            }
+            let (status, said) = ask_as(server, 1, &route.method, &path, Some(&admin), "").await;
+            assert_eq!(status, 400, "{label} without a host: {said}");
+            if route.method == Method::GET {
+                continue;
+            }
+            for line in [
+                "Origin: http://evil.example",
+                "Origin: null",
+                "Sec-Fetch-Site: cross-site",
+                "Sec-Fetch-Site: same-site",
+            ] {
+                let lines = format!("Host: {server}\r\n{line}\r\n");
+                let (status, said) = ask_as(server, 1, &route.method, &path, Some(&admin), &lines).await;
+                assert_eq!(status, 403, "{label} with {line}: {said}");
+            }
+        }
+    }
+}
+
+/// What is not there is named, by every route that names something.
+#[tokio::test]
+async fn every_404_names_what_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(dir.path());
+    let admin = keys().pop().unwrap().text;
+    let mut asked = 0;
+    for route in routes().filter(|route| route.below == Below::Api && route.path.contains('{')) {
+        // Each name in turn is one that is not there; those before it are.
+        let parts: Vec<&str> = route.path.split('/').collect();
+        for wrong in parts.iter().filter(|part| part.starts_with('{')) {
+            let fill = |part: &str| match part {
+                part if part == *wrong => "no-such-thing".to_owned(),
+                "{project}" => "ORDERS".to_owned(),
+                "{dataset}" => "a".to_owned(),
+                "{folder}" => "f".to_owned(),
+                other => other.to_owned(),
+            };
+            let path = parts.iter().map(|part| fill(part)).collect::<Vec<_>>().join("/");
+            if path.contains('{') {
+                continue;
+            }
+            for prefix in PREFIXES {
+                let (status, said) = ask(server, 1, &route.method, &format!("{prefix}{path}"), Some(&admin)).await;
+                assert_eq!(status, 404, "{} {path}: {said}", route.method);
+                let body: serde_json::Value = serde_json::from_str(said.split_once("\r\n\r\n").unwrap().1).unwrap();
+                let message = body["message"].as_str().unwrap();
+                assert!(message.contains("`no-such-thing`"), "{path}: {message}");
+                assert!(body["errorType"].as_str().unwrap().contains("NotFound"), "{said}");
+                assert!(body["detailedMessage"].as_str().unwrap().contains("no-such-thing"), "{said}");
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 40, "{asked}");
+    for path in ["/public/api/projects/ORDERS/scenarios/", "/dip/publicapi/projects/ORDERS/wikis/x", "/nothing/at/all"]
+    {
+        let (status, said) = ask(server, 1, &Method::GET, path, Some(&admin)).await;
+        assert_eq!(status, 404);
+        assert!(said.contains(&format!("GET {} is not part of this API", path.trim_end_matches('/'))), "{said}");
     }
 }
 

@@ -28,6 +28,14 @@ impl Browser {
     /// Starts Chromium without a window on a screen.
     pub(crate) fn start() -> Self {
         let profile = tempfile::Builder::new().prefix("chromium").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let (driver, port) = Self::driver();
+        let mut browser = Self { driver, port, session: String::new(), _profile: profile };
+        browser.open();
+        browser
+    }
+
+    /// Starts the driver of the browser, and finds out where it listens.
+    fn driver() -> (Child, u16) {
         let driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdin(Stdio::null())
@@ -45,9 +53,7 @@ impl Browser {
         let port = port.expect("chromedriver says where it listens");
         // What it says later is of no interest, and must not fill the pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        let mut browser = Self { driver, port, session: String::new(), _profile: profile };
-        browser.open();
-        browser
+        (driver, port)
     }
 
     fn open(&mut self) {
@@ -209,10 +215,23 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", &json!({ "features": features }));
     }
 
-    /// Keeps a picture of the window in `target/screenshots/`.
+    /// Says whether someone wants nothing to move.
+    #[track_caller]
+    pub(crate) fn motion(&self, still: bool) {
+        let wanted = if still { "reduce" } else { "no-preference" };
+        let features = json!([{ "name": "prefers-reduced-motion", "value": wanted }]);
+        self.devtools("Emulation.setEmulatedMedia", &json!({ "features": features }));
+    }
+
+    /// Keeps a picture of the page in `target/screenshots/`: of all that is below one another, to a length.
     #[track_caller]
     pub(crate) fn picture(&self, name: &str) {
-        let taken = self.devtools("Page.captureScreenshot", &json!({ "format": "png" }));
+        let size = self.script(
+            "return [innerWidth, Math.min(Math.max(innerHeight, document.documentElement.scrollHeight), 3000)]",
+        );
+        let clip = json!({ "x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1 });
+        let how = json!({ "format": "png", "captureBeyondViewport": true, "clip": clip });
+        let taken = self.devtools("Page.captureScreenshot", &how);
         let bytes = base64::engine::general_purpose::STANDARD.decode(taken["data"].as_str().unwrap()).unwrap();
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../screenshots");
         std::fs::create_dir_all(&folder).unwrap();

@@ -112,3 +112,35 @@ fn jobs_are_found_and_the_address_keeps_what_was_looked_for() {
     go(&project.path("held.go"));
     browser.until_shown("#summary .pill", "done");
 }
+
+#[test]
+fn the_plan_says_what_is_put_back_first() {
+    let project = orders();
+    let text = project.read("pipeline.toml").replace("[dataset.held]", "[dataset.unused]");
+    let placed = "\n[dataset.placed]\npath = \"build/placed\"\nin_place = true\n\
+        run = \"echo half >\\\"$KILN_OUTPUT\\\"; echo up >held.up; said=$(cat held.go); echo $said >\\\"$KILN_OUTPUT\\\"\"\n";
+    project.write("pipeline.toml", text.replace("held.up; cat held.go", "unused") + placed);
+    let mut run = project.start(&["run", "placed"]);
+    up(&project.path("held.up"));
+    go(&project.path("held.go"));
+    assert!(run.wait().unwrap().success());
+    let mut run = project.start(&["run", "--mode", "forced", "placed"]);
+    up(&project.path("held.up"));
+    run.kill().unwrap();
+    run.wait().unwrap();
+    project.settled();
+    assert_eq!(project.read("build/placed"), "half\n");
+    let says =
+        "a run was killed while `placed` was written in place; the next run puts its last good content back first";
+    assert!(project.expect(0, &["plan"]).out.contains(says));
+    let server = Server::start(&project, &[]);
+    let browser = Browser::start();
+    sign_in(&browser, &server, "/projects/ORDERS/flow?target=orders");
+    assert_eq!(browser.shown(".choice .warn"), says);
+    // Whatever the next job builds.
+    browser.click("#start");
+    browser.until_shown("#summary .pill", "done");
+    assert_eq!(project.read("build/placed"), "go\n");
+    browser.go(&format!("{}/projects/ORDERS/flow", server.url));
+    assert_eq!(browser.text("document.querySelector('.choice .warn')"), "null");
+}

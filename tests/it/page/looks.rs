@@ -1,9 +1,12 @@
 //! How pages look and how they are walked with keys: nothing lies on anything else, focus goes the way one reads.
 
+use std::fmt::Write as _;
+
 use super::driver::{Browser, ENTER, TAB};
 use super::sign_in;
 use crate::serve::ask::{go, up};
 use crate::serve::{Server, orders};
+use crate::support::{HEAD, Project};
 
 /// Texts that lie on one another, or reach out of the window or of what holds them.
 const OVERLAPS: &str = r"
@@ -100,6 +103,45 @@ fn pages_look_well_in_all_sizes_and_in_the_dark() {
     go(&project.path("gated.go"));
     assert_eq!(server.wait(&runs), "DONE");
     assert_eq!(server.wait(&waits), "DONE");
+}
+
+/// A project with so many steps, each made from the one before and one further back.
+fn chain(steps: usize) -> Project {
+    let project = Project::empty();
+    let mut text = HEAD.replace("name = \"p\"", "name = \"orders\"");
+    for i in 0..steps {
+        let inputs: Vec<_> =
+            [i.checked_sub(1), i.checked_sub(4)].iter().flatten().map(|j| format!("\"step_{j}\"")).collect();
+        writeln!(
+            text,
+            "[dataset.step_{i}]\npath = \"build/step_{i}\"\ninputs = [{}]\nrun = \"echo {i} >{{{{ output }}}}\"",
+            inputs.join(", ")
+        )
+        .unwrap();
+    }
+    project.write("pipeline.toml", text);
+    project
+}
+
+#[test]
+fn one_step_and_twenty_look_well() {
+    for steps in [1, 20] {
+        let project = chain(steps);
+        let server = Server::start(&project, &[]);
+        let browser = Browser::start();
+        sign_in(&browser, &server, "/projects/ORDERS/flow");
+        browser.until_shown("#outcome", &format!("{steps} build"));
+        in_all_sizes(&browser, &format!("flow-{steps}"));
+        browser.click("#start");
+        browser.until_shown("#summary .pill", "done");
+        browser.until_shown("#chip-built", &format!("{steps} built"));
+        assert_eq!(browser.text("document.querySelectorAll('.kiln .step.built').length"), steps.to_string());
+        in_all_sizes(&browser, &format!("job-{steps}"));
+        browser.go(&format!("{}/", server.url));
+        browser.until_shown("#jobs", "everything");
+        in_all_sizes(&browser, &format!("home-{steps}"));
+        assert_eq!(browser.complaints(), [] as [&str; 0]);
+    }
 }
 
 #[test]

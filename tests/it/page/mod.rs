@@ -1,11 +1,14 @@
 //! The pages of `kiln serve` in a real browser, as people use them.
 
+mod access;
 mod driver;
 mod jobs;
 mod links;
+mod lists;
 mod logs;
 mod looks;
 mod many;
+mod time;
 
 use crate::serve::Server;
 use driver::Browser;

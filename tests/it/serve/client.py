@@ -327,6 +327,88 @@ def things():
     assert client.list_futures() == []
 
 
+def samples():
+    """What the documentation of DSS does with jobs, in its way of saying it."""
+    import datetime
+    import time
+
+    # Building a dataset from a definition, and waiting for it.
+    definition = {
+        "type": "NON_RECURSIVE_FORCED_BUILD",
+        "outputs": [{"id": "orders", "partition": "NP"}],
+    }
+    job = project.start_job(definition)
+    state = ""
+    while state != "DONE" and state != "FAILED" and state != "ABORTED":
+        time.sleep(0.05)
+        state = job.get_status()["baseStatus"]["state"]
+    assert state == "DONE"
+    # The same with a builder, in the old way and in the new one.
+    builder = project.new_job("NON_RECURSIVE_FORCED_BUILD")
+    builder.with_output("orders", partition="NP")
+    assert wait(builder.start()) == "DONE"
+    builder = project.new_job_definition_builder("RECURSIVE_BUILD")
+    builder.with_output("report")
+    assert DSSJobWaiter(project.start_job(builder.get_definition())).wait() == "DONE"
+    forced = {"type": "RECURSIVE_FORCED_BUILD", "outputs": [{"id": "report", "type": "DATASET"}]}
+    assert project.start_job_and_wait(forced) == "DONE"
+    assert project.get_job(project.list_jobs()[0]["def"]["id"]).get_status()["globalState"]["done"] == 3
+    # Without a type, and with each word that a definition may have.
+    whole = {
+        "type": None,
+        "outputs": [{"type": None, "id": "orders", "projectKey": None, "partition": None}],
+        "refreshHiveMetastore": True,
+        "autoUpdateSchemaBeforeEachRecipeRun": True,
+        "somethingNew": {"a": [1]},
+    }
+    job = project.start_job(whole)
+    assert wait(job) == "DONE" and activities(job) == {"compute_orders_NP": "DONE"}
+
+    # Which jobs have failed since some day.
+    raises(project.get_dataset("bad").build, "FAILED")
+    day = datetime.datetime.now() - datetime.timedelta(days=1)
+    since = int(day.strftime("%s")) * 1000
+    jobs = project.list_jobs()
+    failed_jobs = [job for job in jobs if job["state"] == "FAILED" and job["def"]["initiationTimestamp"] >= since]
+    assert len(failed_jobs) == 1 and failed_jobs[0]["def"]["name"].startswith("Build bad")
+    late = [job for job in jobs if job["def"]["initiationTimestamp"] >= since + 2 * 24 * 3600 * 1000]
+    assert late == []
+    for job in jobs:
+        made = job["def"]
+        assert made["projectKey"] == "ORDERS" and made["initiator"] == "API (local)" and made["triggeredFrom"] == "API"
+        for flag in ("mailNotification", "refreshHiveMetastore", "refreshIntermediateMirrors", "refreshTargetMirrors"):
+            assert made[flag] in (True, False)
+        for output in made["outputs"]:
+            assert output["type"] == "DATASET" and output["targetDatasetProjectKey"] == "ORDERS"
+            assert output["targetDataset"] and output["targetPartition"] == "NP"
+        assert job["warningsCount"] == 0 and job["stableState"] is True
+    # The log of the job that failed, found by the id in the list.
+    assert "oh no" in project.get_job(failed_jobs[0]["def"]["id"]).get_log()
+    assert "oh no\n" == project.get_job(failed_jobs[0]["def"]["id"]).get_log(activity="compute_bad_NP")
+
+    # Whatever runs is aborted.
+    project.start_job({"outputs": [{"id": "gated"}]})
+    up("gated")
+    aborted_jobs = []
+    for job in project.list_jobs():
+        if not job["stableState"]:
+            job_id = job["def"]["id"]
+            aborted_jobs.append(job_id)
+            project.get_job(job_id).abort()
+    assert len(aborted_jobs) == 1 and wait(project.get_job(aborted_jobs[0])) == "ABORTED"
+
+    # All that has no successor is built: the ends of the flow.
+    graph = project.get_flow().get_graph()
+    ends = [node for node in graph.nodes.values() if node["type"] == "COMPUTABLE_DATASET" and not node["successors"]]
+    assert {node["ref"] for node in ends} == {"test", "bad", "gated", "held"}
+    for node in ends:
+        if node["ref"] == "test":
+            assert wait(project.get_dataset(node["ref"]).build(wait=False)) == "DONE"
+    # A recipe is run by itself; a folder is built by its id.
+    assert project.get_recipe("compute_charts").run().get_status()["baseStatus"]["state"] == "DONE"
+    assert project.get_managed_folder("O2ue6CX3").list_contents()["items"] != []
+
+
 def crowd():
     """Fifty clients at once."""
     ended, wrong = [], []

@@ -65,7 +65,7 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    newest "15.2.0": jobs running kinds recipes graph abort failures things crowd;
-    version_14 "14.7.5": jobs running kinds recipes graph abort failures things crowd;
-    version_13 "13.5.6": jobs running kinds recipes graph abort failures things crowd;
+    newest "15.2.0": jobs running kinds recipes graph abort failures things samples crowd;
+    version_14 "14.7.5": jobs running kinds recipes graph abort failures things samples crowd;
+    version_13 "13.5.6": jobs running kinds recipes graph abort failures things samples crowd;
 }

@@ -170,3 +170,31 @@ fn a_browser_signs_in_with_a_key() {
     assert_eq!(ask("POST", "/sign-out").status, 303);
     assert_eq!(ask("GET", "/public/api/projects/").status, 401);
 }
+
+#[test]
+fn whoever_guesses_keys_waits_and_nobody_else_does() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    let port = server.port();
+    let guess = |i: u32| {
+        let mut stream = server.connect();
+        let head = format!(
+            "GET /public/api/projects/ HTTP/1.1\r\nHost: localhost:{port}\r\nAuthorization: Bearer guess number {i} of many\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    // By now each takes as long as any does.
+    for i in 0..8 {
+        assert_eq!(Answer::of(&closed(guess(i))).status, 401);
+    }
+    let guesses: Vec<_> = (8..48).map(guess).collect();
+    // Whoever has the key is answered while they wait, from the same address.
+    assert_eq!(server.get("/public/api/projects/").status, 200);
+    let answers: Vec<Answer> = guesses.into_iter().map(|stream| Answer::of(&closed(stream))).collect();
+    let many = |status: u16| answers.iter().filter(|answer| answer.status == status).count();
+    assert_eq!(many(401) + many(429), 40, "{answers:?}");
+    assert!(many(429) > 0 && many(401) >= 16, "{} of 40 were turned away", many(429));
+    let turned = answers.iter().find(|answer| answer.status == 429).unwrap();
+    assert!(turned.head.contains("retry-after: ") && turned.json()["message"] == "too many wrong keys", "{turned:?}");
+}

@@ -265,3 +265,94 @@ fn a_run_of_another_process_is_followed() {
     }
     assert!(run.wait().unwrap().success());
 }
+
+#[test]
+fn a_run_that_was_killed_is_aborted_wherever_one_looks() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    assert_eq!(server.wait(&server.build("orders")), "DONE");
+    // The server tells that a job is done before it has let go of the pipeline.
+    let mut run = project.start(&["run", "--wait", "gated"]);
+    up(&project.path("gated.up"));
+    let running = server.until("/public/api/projects/ORDERS/jobs/running/", |jobs| jobs[0]["state"] == "RUNNING");
+    let job = running[0]["id"].as_str().unwrap().to_owned();
+    run.kill().unwrap();
+    run.wait().unwrap();
+    project.free("orders");
+    // The store still says RUNNING; nobody has the pipeline.
+    let database = rusqlite::Connection::open(project.path(".kiln/kiln.db")).unwrap();
+    let said: String = database.query_row("SELECT state FROM runs WHERE job = ?1", [&job], |row| row.get(0)).unwrap();
+    assert_eq!(said, "RUNNING");
+    let status = server.get(&format!("/public/api/projects/ORDERS/jobs/{job}/")).json();
+    assert_eq!(status["baseStatus"]["state"], "ABORTED");
+    assert_eq!(status["baseStatus"]["activities"]["compute_gated_NP"]["state"], "ABORTED");
+    assert_eq!(status["globalState"]["running"], 0);
+    for (query, found) in [("", 2), ("state=ABORTED", 1), ("state=RUNNING", 0), ("state=DONE", 1), ("limit=1", 1)] {
+        let listed = server.get(&format!("/public/api/projects/ORDERS/jobs/?{query}")).json();
+        assert_eq!(listed.as_array().unwrap().len(), found, "{query}: {listed}");
+        if query != "state=DONE" && found > 0 {
+            assert_eq!((&listed[0]["id"], &listed[0]["state"]), (&job.clone().into(), &"ABORTED".into()));
+            assert_eq!(listed[0]["stableState"], true);
+        }
+    }
+    for running in ["/public/api/projects/ORDERS/jobs/running/", "/public/api/jobs/running/"] {
+        assert_eq!(server.get(running).json(), serde_json::json!([]));
+    }
+    // Who follows it is told the end; who aborts it is told that it is over.
+    assert_eq!(server.wait(&job), "ABORTED");
+    let abort = server.post(&format!("/public/api/projects/ORDERS/jobs/{job}/abort"), "");
+    assert!(abort.body.contains("is ABORTED already"), "{abort:?}");
+    let page = server.get(&format!("/projects/ORDERS/jobs/{job}")).body;
+    assert!(page.contains("<span class=\"pill stopped\">aborted</span>"), "{page}");
+    // The next job tells the store too.
+    assert_eq!(server.wait(&server.build("orders")), "DONE");
+    let said: String = database.query_row("SELECT state FROM runs WHERE job = ?1", [&job], |row| row.get(0)).unwrap();
+    assert_eq!(said, "ABORTED");
+}
+
+#[test]
+fn a_step_that_will_not_end_does_not_keep_the_server() {
+    let project = orders();
+    let text = project.read("pipeline.toml");
+    let stubborn = "run = \"trap '' TERM INT HUP; echo up >gated.up; while :; do read -r go <gated.go || :; done\"\ngrace = \"100ms\"";
+    project.write("pipeline.toml", text.replace("run = \"echo up >gated.up; cat gated.go >{{ output }}\"", stubborn));
+    let server = Server::start(&project, &[]);
+    let job = server.build("gated");
+    up(&project.path("gated.up"));
+    server.signal("TERM");
+    let (code, said) = server.ended();
+    assert_eq!(code, 0, "{said}");
+    // Its step is gone with it, and the end is in the history.
+    project.free("orders");
+    let server = Server::start(&project, &[]);
+    assert_eq!(states(&server), [(job, "ABORTED".to_owned())]);
+}
+
+#[test]
+fn clearing_takes_away_nothing_outside_the_root() {
+    let project = orders();
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("orders.csv"), "mine").unwrap();
+    std::os::unix::fs::symlink(outside.path(), project.path("build")).unwrap();
+    let server = Server::start(&project, &[]);
+    let clear = |dataset: &str| {
+        let head = server.head(
+            "DELETE",
+            &format!("/public/api/projects/ORDERS/datasets/{dataset}/data"),
+            "Connection: close\r\n",
+        );
+        server.raw(head.as_bytes())
+    };
+    let answer = clear("orders");
+    assert_eq!(answer.status, 409, "{answer:?}");
+    let message = answer.json()["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("`orders`") && message.contains("leads out of the root"), "{message}");
+    assert_eq!(std::fs::read_to_string(outside.path().join("orders.csv")).unwrap(), "mine");
+    // A source is nobody's to clear, and what is not there is clear.
+    assert_eq!(clear("raw").status, 409);
+    assert!(project.exists("raw.csv"));
+    std::fs::remove_file(project.path("build")).unwrap();
+    assert_eq!(clear("orders").status, 200);
+    let audit = lines(&project.read(".kiln/audit.jsonl"));
+    assert!(audit.iter().all(|line| line["what"] == "clear"), "{audit:?}");
+}

@@ -4,7 +4,9 @@ pub(crate) mod ask;
 mod dss;
 mod hostile;
 mod life;
+mod limits;
 mod overlap;
+mod wrong;
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
