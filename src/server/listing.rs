@@ -24,8 +24,7 @@ pub(crate) fn filter(query: &Query, project: &Project) -> Result<RunFilter, ApiE
         let read = parts.and_then(|(time, job)| Some((time.parse::<i64>().ok()?, job)));
         let place =
             read.and_then(|(time, job)| Some((jiff::Timestamp::from_millisecond(time).ok()?, JobId::from_text(job))));
-        place
-            .ok_or_else(|| ApiError::wrong("cursor: give the value of the header X-Next-Cursor or of a job's `cursor`"))
+        place.ok_or_else(|| ApiError::wrong("cursor: give the `cursor` of the last job of the page before"))
     });
     let steps = query.get("output").map(|output| steps_of(&loaded.pipeline, output));
     Ok(RunFilter {

@@ -323,7 +323,8 @@ impl<'a> Page<'a> {
         let up_to_date = self.view.head.as_ref().map_or(0, |head| head.started.up_to_date);
         html! {
             nav class="chips" aria-label="Steps by state" {
-                (chip(None, self.view.steps.len()))
+                // Which steps a job has that waits is not known yet.
+                @if self.standing.row.begun { (chip(None, self.view.steps.len())) }
                 @for state in STATES {
                     @let n = self.view.in_state(state).count();
                     @if n > 0 || self.sight.show == Some(state) { (chip(Some(state), n)) }

@@ -110,3 +110,31 @@ fn the_way_to_older_jobs_comes_when_there_are_some() {
     browser.until_shown("#pages", "Older →");
     assert_eq!(shown(&browser).len(), 50);
 }
+
+#[test]
+fn several_projects_are_one_list_and_can_be_told_apart() {
+    let project = orders();
+    let other =
+        "[pipeline]\nformat = 1\nname = \"other\"\n[dataset.x]\npath = \"build/x\"\nrun = 'echo 1 >{{ output }}'\n";
+    project.write("other.toml", other);
+    let server = Server::start(&project, &["-f", "pipeline.toml", "-f", "other.toml"]);
+    assert_eq!(server.wait(&server.build("orders")), "DONE");
+    let job = server.post("/public/api/projects/OTHER/jobs/", "{\"outputs\": [{\"id\": \"x\"}]}").json();
+    let events = format!("/public/api/projects/OTHER/jobs/{}/events", job["id"].as_str().unwrap());
+    assert!(server.get(&events).body.contains("\"state\":\"DONE\""));
+    let browser = Browser::start();
+    sign_in(&browser, &server, "/");
+    assert_eq!(shown(&browser), ["x", "orders"]);
+    let cards = browser.text("[...document.querySelectorAll('.project h2')].map((card) => card.innerText)");
+    assert_eq!(cards, "ORDERS,OTHER");
+    browser.script("document.querySelector('select[name=project]').value = 'OTHER'");
+    browser.click("form.filters button");
+    browser.until("location.search.includes('project=OTHER')");
+    assert_eq!(shown(&browser), ["x"]);
+    // An output that only one of them has.
+    browser.go(&format!("{}/?output=x", server.url));
+    assert_eq!(shown(&browser), ["x"]);
+    browser.click("#flow-OTHER");
+    browser.until_shown("h1", "other");
+    assert_eq!(browser.text("document.querySelectorAll('#steps tr').length"), "1");
+}

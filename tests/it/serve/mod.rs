@@ -1,6 +1,7 @@
 //! `kiln serve`, as its clients see it.
 
 pub(crate) mod ask;
+mod closed;
 mod dss;
 mod hostile;
 mod life;

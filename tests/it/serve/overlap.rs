@@ -140,6 +140,31 @@ fn a_step_without_a_place_waits_and_does_not_run() {
 }
 
 #[test]
+fn jobs_beyond_so_many_wait_for_their_turn_in_order() {
+    let project = orders();
+    let server = Server::start(&project, &["--max-jobs", "1"]);
+    let first = server.build("gated");
+    up(&project.path("gated.up"));
+    let (second, third) = (server.build("orders"), server.build("held"));
+    for job in [&second, &third] {
+        let status = server.get(&format!("/public/api/projects/ORDERS/jobs/{job}/")).json();
+        assert_eq!(status["baseStatus"]["state"], "NOT_STARTED");
+        assert_eq!((&status["waitingFor"]["reason"], &status["globalState"]["total"]), (&"turn".into(), &0.into()));
+        assert_eq!(status["baseStatus"]["jobStartTime"], 0);
+    }
+    // One that is aborted while it waits never was at work.
+    assert_eq!(server.post(&format!("/public/api/projects/ORDERS/jobs/{second}/abort"), "").status, 200);
+    assert_eq!(server.wait(&second), "ABORTED");
+    go(&project.path("gated.go"));
+    assert_eq!(server.wait(&first), "DONE");
+    up(&project.path("held.up"));
+    server.until(&format!("/public/api/projects/ORDERS/jobs/{third}/"), |job| job["baseStatus"]["state"] == "RUNNING");
+    go(&project.path("held.go"));
+    assert_eq!(server.wait(&third), "DONE");
+    assert!(!project.exists("build/orders.csv"));
+}
+
+#[test]
 fn the_end_of_a_log_says_how_long_all_of_it_is() {
     let project = orders();
     let text = project.read("pipeline.toml");
