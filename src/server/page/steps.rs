@@ -78,7 +78,7 @@ impl Rows<'_> {
                     a #{ "open-" (id) } href=((self.address)(id)) aria-current=[chosen.then_some("true")] { (id) }
                     small { (self.why(step)) }
                 }
-                td class="state" { span class="dot" aria-hidden="true" {} (word) @if ready { ", ready" } @if step.attempt > 1 { " · attempt " (step.attempt) } }
+                td class="state" { span class="word" { span class="dot" aria-hidden="true" {} (word) } @if ready { ", ready" } @if step.attempt > 1 { " · attempt " (step.attempt) } }
                 td class="time" { (self.bar(&spans)) }
                 td class="number" data-since=[runs.then_some(step.began_ms)] { (self.took(step)) }
             }
