@@ -135,7 +135,7 @@ impl Browser {
         self.text(&format!("document.querySelector({})?.innerText", json!(selector)))
     }
 
-    /// Waits until an expression is true. It is looked at whenever the page changes, also when it is another page.
+    /// Waits until an expression is true. It is looked at whenever the page changes or the focus moves, also when it is another page.
     #[track_caller]
     pub(crate) fn until(&self, condition: &str) {
         let script = format!(
@@ -143,7 +143,7 @@ impl Browser {
              const holds = () => {{ try {{ return ({condition}) }} catch {{ return false }} }};
              const seen = new MutationObserver(() => holds() && (seen.disconnect(), done(true)));
              seen.observe(document, {{ subtree: true, childList: true, attributes: true, characterData: true }});
-             addEventListener('load', () => holds() && (seen.disconnect(), done(true)));
+             for (const news of ['load', 'focusin']) addEventListener(news, () => holds() && (seen.disconnect(), done(true)));
              if (holds()) done(true);"
         );
         let path = format!("{}/execute/async", self.session);

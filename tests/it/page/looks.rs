@@ -156,8 +156,10 @@ fn all_is_done_by_keys() {
     assert_eq!(walk(&browser, 5), expected);
     browser.go(&format!("{}/projects/ORDERS/jobs/{job}", server.url));
     browser.press(TAB);
+    browser.until("document.activeElement.className === 'pass'");
     browser.press(ENTER);
     // The skip link leads past the bar.
+    browser.until("document.activeElement.id === 'main'");
     let expected = [
         "failed-only",
         "again",
