@@ -185,7 +185,7 @@ fn the_focus_is_seen_in_the_light_and_in_the_dark() {
             let count = browser.script("return [...document.querySelectorAll('a[href],button,input:not([type=hidden]),select,[tabindex=\"0\"]')].filter((item) => item.checkVisibility() && !item.disabled).length");
             let mut seen = std::collections::HashSet::new();
             for _ in 0..count.as_u64().unwrap() {
-                browser.press(super::driver::TAB);
+                browser.tab();
                 let here = browser.text(
                     "(() => { const item = document.activeElement; const style = getComputedStyle(item); const box = item.getBoundingClientRect();
                        window.walked ??= new Map(); if (!window.walked.has(item)) window.walked.set(item, window.walked.size);

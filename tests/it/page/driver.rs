@@ -21,7 +21,7 @@ pub(crate) struct Browser {
 }
 
 /// A key, as WebDriver writes it.
-pub(crate) const TAB: &str = "\u{e004}";
+const TAB: &str = "\u{e004}";
 pub(crate) const ENTER: &str = "\u{e007}";
 
 impl Browser {
@@ -195,6 +195,18 @@ impl Browser {
         let actions = json!([{ "type": "keyDown", "value": key }, { "type": "keyUp", "value": key }]);
         let keys = json!({ "actions": [{ "type": "key", "id": "keys", "actions": actions }] });
         self.command("/actions", &keys);
+    }
+
+    /// Goes on to the next thing with the tab key. A page that has just come may not hear keys yet: until it does, nothing
+    /// in it has the focus.
+    #[track_caller]
+    pub(crate) fn tab(&self) {
+        loop {
+            self.press(TAB);
+            if self.text("document.activeElement === document.body") == "false" {
+                return;
+            }
+        }
     }
 
     #[track_caller]

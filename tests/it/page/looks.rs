@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::driver::{Browser, ENTER, TAB};
+use super::driver::{Browser, ENTER};
 use super::sign_in;
 use crate::serve::ask::{go, up};
 use crate::serve::{Server, orders};
@@ -58,7 +58,7 @@ pub(super) fn in_all_sizes(browser: &Browser, name: &str) {
 fn walk(browser: &Browser, most: usize) -> Vec<String> {
     let mut seen = Vec::new();
     for _ in 0..most {
-        browser.press(TAB);
+        browser.tab();
         let here = browser.text(
             "(document.activeElement.id || document.activeElement.className || document.activeElement.innerText).toString().trim()",
         );
@@ -155,8 +155,8 @@ fn all_is_done_by_keys() {
     let expected = ["pass", "home", "plain", "flow-ORDERS", "last-ORDERS"];
     assert_eq!(walk(&browser, 5), expected);
     browser.go(&format!("{}/projects/ORDERS/jobs/{job}", server.url));
-    browser.press(TAB);
-    browser.until("document.activeElement.className === 'pass'");
+    browser.tab();
+    assert_eq!(browser.text("document.activeElement.className"), "pass");
     browser.press(ENTER);
     // The skip link leads past the bar.
     browser.until("document.activeElement.id === 'main'");
