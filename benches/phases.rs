@@ -65,7 +65,11 @@ impl Phases {
         if wanted("store") {
             time("store", rounds, || {
                 let reader = Reader::open(&state).expect("it can be read").expect("it was run once");
-                (reader.history(&pipeline.name).map(|_| ()), reader.durations(&pipeline.name), reader.digests())
+                (
+                    reader.history(&pipeline.name, None).map(|_| ()),
+                    reader.durations(&pipeline.name, None),
+                    reader.digests(),
+                )
             });
         }
         let selection = select(&pipeline, &graph, &[], BuildMode::Smart, &|_| true).expect("all can be selected");
@@ -77,7 +81,7 @@ impl Phases {
         if wanted("plan") {
             let facts = self.engine(&pipeline).observe(&wants, true).expect("it can be looked at").facts;
             let reader = Reader::open(&state).expect("it can be read").expect("it was run once");
-            let history = reader.history(&pipeline.name).expect("it can be read");
+            let history = reader.history(&pipeline.name, None).expect("it can be read");
             let basis = Basis { pipeline: &pipeline, facts: &facts, history: &history, mode: BuildMode::Smart };
             time("plan", rounds, || Plan::make(&basis, &graph, &selection, &HashMap::new()));
         }
@@ -110,7 +114,7 @@ impl Phases {
             root: self.root.clone(),
             state,
             environment: BTreeMap::new(),
-            digests,
+            digests: Box::new(digests),
             grace: Duration::from_secs(1),
         })
     }

@@ -19,6 +19,11 @@ pub struct FileStat {
     pub inode: u64,
 }
 
+impl FileStat {
+    /// A state that no file has: it is that of nothing that is found.
+    pub const NONE: Self = Self { size: 0, mtime_ns: 0, ctime_ns: 0, inode: 0 };
+}
+
 /// The digest of a file's content, and the state that it had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileDigest {
@@ -30,6 +35,25 @@ pub struct FileDigest {
 
 /// What is remembered of files, by path relative to the root.
 pub type Memory = HashMap<String, Seen, rustc_hash::FxBuildHasher>;
+
+/// Where it is kept what was seen of files that were read before.
+pub trait Remembered: Send + Sync {
+    /// What was seen of one.
+    fn one(&self, path: &str) -> Option<Seen>;
+
+    /// What was seen of all.
+    fn all(&self) -> Memory;
+}
+
+impl Remembered for Memory {
+    fn one(&self, path: &str) -> Option<Seen> {
+        self.get(path).copied()
+    }
+
+    fn all(&self) -> Memory {
+        self.clone()
+    }
+}
 
 /// What was seen of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

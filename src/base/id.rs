@@ -14,7 +14,7 @@ pub trait Id: Copy {
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, borsh::BorshSerialize, borsh::BorshDeserialize)]
         pub struct $name(u32);
 
         impl Id for $name {
@@ -36,9 +36,10 @@ ids! {
 }
 
 /// A vector indexed by an id type.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, borsh::BorshSerialize, borsh::BorshDeserialize)]
 pub struct DenseMap<K, V> {
     items: Vec<V>,
+    #[borsh(skip)]
     key: PhantomData<K>,
 }
 

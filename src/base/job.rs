@@ -48,7 +48,8 @@ impl fmt::Display for JobId {
 macro_rules! words {
     ($($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* })*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(borsh::BorshSerialize, borsh::BorshDeserialize, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
         pub enum $name {
             $($(#[$vdoc])* #[serde(rename = $word)] #[value(name = $word)] $variant,)*
         }

@@ -32,7 +32,7 @@ impl Source {
     /// The line of a byte, counted from 1.
     #[must_use]
     pub fn line(&self, offset: usize) -> usize {
-        let ends = || self.text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1);
+        let ends = || self.text.match_indices('\n').map(|(at, _)| at + 1);
         let lines = self.lines.get_or_init(|| std::iter::once(0).chain(ends()).collect());
         lines.partition_point(|begin| *begin <= offset)
     }

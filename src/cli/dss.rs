@@ -64,7 +64,7 @@ impl Server {
             root: site.folder.clone(),
             state: site.folder.join(".kiln"),
             environment: site.environment.clone(),
-            digests: crate::base::file::Memory::default(),
+            digests: Box::new(crate::base::file::Memory::default()),
             grace: site.grace,
         };
         Self::of(opening, &source)

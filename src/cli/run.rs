@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 
+use crate::base::file::FileDigest;
 use crate::base::job::{JobState, Schedule};
 use crate::cli::args::{FailFast, RunArgs};
 use crate::cli::{Context, failed, find, print, tell, to_the_end};
@@ -16,8 +17,12 @@ use crate::report::{Setup as Screen, jsonl, reporter, slow};
 use crate::run::Driven;
 use crate::run::setup::Policy;
 use crate::session::fail::Fail;
-use crate::session::memo::{Kept, Question};
-use crate::session::start::{Committed, Origin, Ready, finish_the_dead, lock, new_job, new_job_in, open_journal, seed};
+use crate::session::memo::{Basis, Held, Kept, Question};
+use crate::session::part::{Part, Since};
+use crate::session::remembers;
+use crate::session::start::{
+    Committed, Locks, Origin, Ready, finish_the_dead, lock, new_job, new_job_in, open_journal, seed, started,
+};
 use crate::session::{Request, Session};
 use crate::signal::{NAMES, Signals};
 use crate::store::StoreError;
@@ -29,23 +34,27 @@ use crate::view::{RunView, StepState};
 pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     let signals = Signals::catch().map_err(|error| Fail::because("signals cannot be caught", &error))?;
     let question = question(context, args)?;
-    let idle = question.clone().and_then(Question::recall);
-    if let Some(kept) = idle
-        && let Some((_locks, reader)) = kept.hold(&context.site())
-    {
-        return nothing_to_do(context, args, signals, (&kept, &reader));
-    }
-    let session = to_the_end(failed::session(context, args)?);
-    let early = session.preflight()?;
-    let events = args.events.as_deref().map(events_file).transpose()?;
-    let waiting = |why: &str| drop(writeln!(io::stderr(), "waiting: {why}"));
-    let _lock = lock(&session, args.wait, waiting)?;
-    let (mut writer, committed) = open_journal(&session.state)?;
-    finish_the_dead(&session, &mut writer)?;
-    let basis = question.map(|question| question.basis(&session));
+    let kept = question.clone().and_then(Question::recall);
+    let since = match kept.and_then(|kept| kept.hold(&context.site())) {
+        Some(Held::Nothing(held)) => return nothing_to_do(context, args, signals, &held),
+        Some(Held::Since(since)) => Some(*since),
+        None => None,
+    };
+    let begun = Begun::begin(context, args, question.as_ref(), since)?;
+    let begun = if begun.is_stale() {
+        drop(begun);
+        Begun::begin(context, args, question.as_ref(), None)?
+    } else {
+        begun
+    };
+    let Begun { session, early, events, locks: _locks, writer, committed, basis } = begun;
+    let mut session = to_the_end(session);
     let mut planned = session.plan(true)?;
     planned.seen.extend(early);
     let verdict = basis.and_then(|basis| basis.verdict(&context.site(), &session, &planned));
+    if verdict.is_none() && question.is_some() {
+        session.narrow(&context.site(), &planned);
+    }
     let ticket = new_job(&session.state, &session.pipeline().name)?;
     let ready =
         Ready::make(&session, planned, ticket, policy(args, session.schedule, session.jobs), origin(context, args))?;
@@ -60,16 +69,79 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     }
     keep_house(&session.state, &session.loaded.root, crate::clock::now());
     let code = told(driven, closed)?;
-    if let Some((verdict, started)) = verdict.filter(|_| code == exit::OK) {
-        verdict.remember(started);
+    if code == exit::OK {
+        match verdict {
+            Some((verdict, started)) => verdict.remember(started),
+            None => look_again(context, args, question, &session),
+        }
+        keep_image(context, args, &session)?;
     }
     Ok(code)
+}
+
+/// After a small part of the pipeline was looked at, and built: looks at it once more, and remembers that there is nothing to
+/// do now.
+fn look_again(context: &Context, args: &RunArgs, question: Option<Question>, session: &Session) {
+    let small = session.part.as_ref().is_some_and(Part::is_small);
+    let Some(question) = question.filter(|_| small) else { return };
+    let basis = question.basis(session);
+    // Whatever is wrong is told by the next run.
+    let Ok(planned) = session.plan(false) else { return };
+    if let Some(verdict) = basis.verdict(&context.site(), session, &planned) {
+        verdict.remember(started(session, &planned, origin(context, args), Vec::new()));
+    }
+}
+
+fn keep_image(context: &Context, args: &RunArgs, session: &Session) -> Result<(), Fail> {
+    let file = find::find(context.file.as_deref(), &context.surroundings)?;
+    session.keep_image(&context.site(), &file, &args.request());
+    Ok(())
+}
+
+/// A run that is about to plan: it has the lock of the pipeline, and nothing is left of runs that died.
+struct Begun {
+    session: Session,
+    early: Vec<FileDigest>,
+    events: EventsTo,
+    locks: Locks,
+    writer: Writer,
+    committed: Committed,
+    basis: Option<Basis>,
+}
+
+impl Begun {
+    fn begin(
+        context: &Context,
+        args: &RunArgs,
+        question: Option<&Question>,
+        since: Option<Since>,
+    ) -> Result<Self, Fail> {
+        let session = failed::session(context, args)?;
+        let session = match since {
+            Some(since) => session.since(since),
+            None => session,
+        };
+        let early = session.preflight()?;
+        let events = args.events.as_deref().map(events_file).transpose()?;
+        let waiting = |why: &str| drop(writeln!(io::stderr(), "waiting: {why}"));
+        let locks = lock(&session, args.wait, waiting)?;
+        let (mut writer, committed) = open_journal(&session.state)?;
+        finish_the_dead(&session, &mut writer)?;
+        let basis = question.map(|question| question.clone().basis(&session));
+        Ok(Self { session, early, events, locks, writer, committed, basis })
+    }
+
+    /// Whether something was built between the look at what has changed and the lock.
+    fn is_stale(&self) -> bool {
+        let part = self.session.part.as_ref();
+        part.is_some_and(|part| !self.basis.as_ref().is_some_and(|basis| basis.is_from(part)))
+    }
 }
 
 /// What is asked for, where it is remembered that there was nothing to do. It is not where someone does not want that, nor
 /// where the targets depend on the history.
 fn question(context: &Context, args: &RunArgs) -> Result<Option<Question>, Fail> {
-    if args.failed.is_some() || context.surroundings.var("KILN_NO_MEMO").is_some() {
+    if args.failed.is_some() || !remembers(&context.site()) {
         return Ok(None);
     }
     let file = find::find(context.file.as_deref(), &context.surroundings)?;
@@ -81,7 +153,7 @@ fn nothing_to_do(
     context: &Context,
     args: &RunArgs,
     signals: Signals,
-    (kept, history): (&Kept, &Reader),
+    (kept, _locks, history): &(Kept, Locks, Reader),
 ) -> Result<u8, Fail> {
     let events = args.events.as_deref().map(events_file).transpose()?;
     let (writer, committed) = open_journal(kept.state())?;

@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::base::digest::Digest;
-use crate::base::file::{FileDigest, Memory};
+use crate::base::file::{FileDigest, FileStat, Remembered};
 use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::job::{BuildMode, JobId};
 use crate::base::span::Problems;
@@ -52,8 +52,8 @@ pub trait Engine: Send + Sync {
     /// What is needed to look and is not there.
     fn observe(&self, wanted: &DenseMap<RecipeId, bool>, probes: bool) -> Result<Observed, Problems>;
 
-    /// What proves later that all is as it was seen to be in these facts, without looking as closely; none where only
-    /// looking closely tells.
+    /// What proves later that all is as it was seen to be in these facts, without looking as closely; none where nothing
+    /// does.
     fn evidence(&self, _wanted: &DenseMap<RecipeId, bool>, _facts: &Facts) -> Option<Evidence> {
         None
     }
@@ -128,7 +128,7 @@ pub struct Opening {
     /// Kiln's own environment.
     pub environment: Environment,
     /// Digests of files that were read before, by path.
-    pub digests: Memory,
+    pub digests: Box<dyn Remembered>,
     /// How long work may take to end when it is asked to.
     pub grace: Duration,
 }
@@ -147,12 +147,15 @@ pub struct Observed {
 /// What facts rest on. As long as all of it is the same, so are they.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
-    /// Every file that was looked at, in a state that proves its content.
-    pub files: Vec<FileDigest>,
+    /// Every file that was looked at, each once, with the state that proves its content; [`FileStat::NONE`] where only
+    /// reading it does.
+    pub files: Vec<(String, FileStat)>,
     /// The names of the variables that were read.
     pub variables: BTreeSet<String>,
     /// Whether it counts that the default shell is there.
     pub shell: bool,
+    /// The steps whose facts rest on more than that: on the time, on what commands print, on what lies in a folder.
+    pub closely: BTreeSet<RecipeId>,
 }
 
 /// A step, ready to be started.

@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod dss_wire;
+pub mod image;
 mod paths;
 mod quick;
 pub mod raw;

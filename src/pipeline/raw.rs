@@ -404,7 +404,7 @@ impl<'de> Deserialize<'de> for Scalar {
 }
 
 /// A value of `env`: a text, or `{ env = "NAME" }` for a variable of Kiln's own environment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, borsh::BorshSerialize, borsh::BorshDeserialize)]
 pub enum EnvValue {
     /// The value itself.
     Text(String),
@@ -451,7 +451,7 @@ impl<'de> Deserialize<'de> for EnvValue {
 }
 
 /// A value of `secrets`: named, never written.
-#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, borsh::BorshSerialize, borsh::BorshDeserialize)]
 #[schemars(rename_all = "lowercase")]
 pub enum SecretValue {
     /// The value of a variable of Kiln's own environment.

@@ -10,10 +10,11 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use crate::pipeline::image;
 use crate::pipeline::raw::SecretValue;
 
 /// `[engine.NAME]`; its `kind` says which keys it has.
-#[derive(Clone, Debug, JsonSchema)]
+#[derive(Clone, Debug, JsonSchema, borsh::BorshSerialize, borsh::BorshDeserialize)]
 #[schemars(untagged)]
 pub enum RawEngine {
     /// A Dataiku DSS server.
@@ -24,7 +25,7 @@ pub enum RawEngine {
 pub const KINDS: [&str; 1] = ["dss"];
 
 /// `[engine.NAME]` with `kind = "dss"`: a Dataiku DSS server, which builds through its jobs API.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, borsh::BorshSerialize, borsh::BorshDeserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawDss {
     /// The kind of engine: `dss`.
@@ -32,30 +33,39 @@ pub struct RawDss {
     pub kind: String,
     /// Where the server is: `https://dss.example.com`. Default: `DKU_DSS_URL`, else `~/.dataiku/config.json`.
     #[schemars(with = "Option<String>")]
+    #[borsh(serialize_with = "image::spanned::write", deserialize_with = "image::spanned::read")]
     pub url: Option<Spanned<String>>,
     /// The API key, named and never written. Default: `DKU_API_KEY`, else `~/.dataiku/config.json`.
     #[schemars(with = "Option<SecretValue>")]
+    #[borsh(serialize_with = "image::spanned::write", deserialize_with = "image::spanned::read")]
     pub api_key: Option<Spanned<Secret>>,
     /// A JSON web token in place of the API key, named and never written.
     #[schemars(with = "Option<SecretValue>")]
+    #[borsh(serialize_with = "image::spanned::write", deserialize_with = "image::spanned::read")]
     pub jwt: Option<Spanned<Secret>>,
     /// The name of an instance in `~/.dataiku/config.json`. Default: its `default_instance`.
     #[schemars(with = "Option<String>")]
+    #[borsh(serialize_with = "image::spanned::write", deserialize_with = "image::spanned::read")]
     pub instance: Option<Spanned<String>>,
     /// A file of certificates (PEM) that are trusted besides those of the system, relative to the root.
     #[schemars(with = "Option<String>")]
+    #[borsh(serialize_with = "image::spanned::write", deserialize_with = "image::spanned::read")]
     pub ca_file: Option<Spanned<String>>,
     /// Accepts any certificate, so that anyone between here and the server can read the key.
     #[schemars(with = "Option<bool>")]
+    #[borsh(serialize_with = "image::spanned::write", deserialize_with = "image::spanned::read")]
     pub insecure_tls: Option<Spanned<bool>>,
     /// The project key. Default: the pipeline's.
     #[schemars(with = "Option<String>")]
+    #[borsh(serialize_with = "image::spanned::write", deserialize_with = "image::spanned::read")]
     pub project: Option<Spanned<String>>,
     /// What stands between the url and the paths of the API. Default: `/public/api`.
     #[schemars(with = "Option<String>")]
+    #[borsh(serialize_with = "image::spanned::write", deserialize_with = "image::spanned::read")]
     pub path_prefix: Option<Spanned<String>>,
     /// How many jobs run at once. Default: 5.
     #[schemars(with = "Option<std::num::NonZeroU32>")]
+    #[borsh(serialize_with = "image::spanned::write", deserialize_with = "image::spanned::read")]
     pub max_parallel: Option<Spanned<u32>>,
     /// Which steps share a job. Default: `step`.
     pub jobs: Option<Jobs>,
@@ -63,20 +73,25 @@ pub struct RawDss {
     pub on_running: Option<OnRunning>,
     /// How long to look for a job whose answer was lost. Default: `30s`.
     #[schemars(with = "Option<String>")]
+    #[borsh(serialize_with = "image::spanned::write", deserialize_with = "image::spanned::read")]
     pub submit_grace: Option<Spanned<String>>,
     /// Whether a job that was not found in that time is asked for once more. Default: true.
     pub resubmit: Option<bool>,
     /// How often jobs are looked at; less often when there are many. Default: `500ms`; `200ms` at least.
     #[schemars(with = "Option<String>")]
+    #[borsh(serialize_with = "image::spanned::write", deserialize_with = "image::spanned::read")]
     pub poll: Option<Spanned<String>>,
     /// How long a server that does not answer is waited for. Default: `15m`.
     #[schemars(with = "Option<String>")]
+    #[borsh(serialize_with = "image::spanned::write", deserialize_with = "image::spanned::read")]
     pub lost_after: Option<Spanned<String>>,
     /// How long a step waits for others that are building the same. Default: `1h`.
     #[schemars(with = "Option<String>")]
+    #[borsh(serialize_with = "image::spanned::write", deserialize_with = "image::spanned::read")]
     pub busy_limit: Option<Spanned<String>>,
     /// How long an answer of the server may take. Default: `60s`.
     #[schemars(with = "Option<String>")]
+    #[borsh(serialize_with = "image::spanned::write", deserialize_with = "image::spanned::read")]
     pub request_timeout: Option<Spanned<String>>,
     /// Whether the schema of outputs is updated before each recipe; a recipe's own word counts more.
     pub auto_update_schema: Option<bool>,
@@ -85,7 +100,18 @@ pub struct RawDss {
 }
 
 /// Which steps share a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Deserialize,
+    Serialize,
+    JsonSchema,
+    borsh::BorshSerialize,
+    borsh::BorshDeserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Jobs {
     /// Each step has one of its own.
@@ -95,7 +121,18 @@ pub enum Jobs {
 }
 
 /// What to do about a job that builds the same already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Deserialize,
+    Serialize,
+    JsonSchema,
+    borsh::BorshSerialize,
+    borsh::BorshDeserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum OnRunning {
     /// Its end is this step's end.
@@ -107,7 +144,7 @@ pub enum OnRunning {
 }
 
 /// A secret as the file holds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, borsh::BorshSerialize, borsh::BorshDeserialize)]
 pub enum Secret {
     /// It is named.
     Named(SecretValue),

@@ -11,6 +11,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use crate::base::text::{nearest, parse_duration};
+use crate::pipeline::image;
 
 /// The most attempts after the first.
 pub const MOST: u32 = 100;
@@ -18,11 +19,12 @@ pub const MOST: u32 = 100;
 pub const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
 /// When a step that failed is tried again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, borsh::BorshSerialize, borsh::BorshDeserialize)]
 pub struct Retry {
     /// How many more attempts there are after the first.
     pub max: u32,
     /// How long to wait before the second attempt.
+    #[borsh(serialize_with = "image::duration::write", deserialize_with = "image::duration::read")]
     pub delay: Duration,
     /// By how much each further wait is longer than the one before.
     pub factor: f64,
@@ -33,7 +35,7 @@ pub struct Retry {
 }
 
 /// A failure after which a step is tried again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, borsh::BorshSerialize, borsh::BorshDeserialize)]
 pub enum RetryOn {
     /// The job was lost.
     Lost,
@@ -42,7 +44,7 @@ pub enum RetryOn {
     /// The command ended with this code; one that was ended by signal n counts as 128 + n.
     Code(i32),
     /// The last lines that it printed match.
-    Text(Regex),
+    Text(#[borsh(serialize_with = "image::regex::write", deserialize_with = "image::regex::read")] Regex),
 }
 
 impl Default for Retry {

@@ -8,7 +8,7 @@ use crate::base::text::one_line;
 use crate::pipeline::shell::ShellReader;
 
 /// A text with names to be filled in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, borsh::BorshSerialize, borsh::BorshDeserialize)]
 pub struct Template {
     /// The text as it was written: part of the key.
     pub text: String,
@@ -17,7 +17,7 @@ pub struct Template {
 }
 
 /// A piece of a template. It holds places in the text, so that a long file makes no heap of small texts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, borsh::BorshSerialize, borsh::BorshDeserialize)]
 pub enum Piece {
     /// Text that stands as it is.
     Text(Slice),
@@ -33,7 +33,7 @@ pub enum Piece {
 }
 
 /// A part of a template's text, in bytes. A file under 64 MiB has no longer one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, borsh::BorshSerialize, borsh::BorshDeserialize)]
 pub struct Slice {
     start: u32,
     end: u32,
@@ -53,7 +53,7 @@ impl Slice {
 }
 
 /// Where a piece stands for the shell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, borsh::BorshSerialize, borsh::BorshDeserialize)]
 pub enum Place {
     /// Outside all quotes: a value can be quoted.
     Bare,

@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize};
 use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::job::{BuildMode, Schedule};
 use crate::base::span::Span;
+use crate::pipeline::image;
 use crate::pipeline::raw::{EnvValue, SecretValue};
 use crate::pipeline::raw_engine::RawEngine;
 use crate::pipeline::retry::Retry;
 use crate::pipeline::template::Template;
 
 /// A checked pipeline.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, borsh::BorshSerialize, borsh::BorshDeserialize)]
 pub struct Pipeline {
     /// Its name.
     pub name: String,
@@ -43,7 +44,7 @@ pub struct Pipeline {
 pub type Names<T> = HashMap<String, T, rustc_hash::FxBuildHasher>;
 
 /// What a name stands for. A node and the recipe written inside it share a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, borsh::BorshSerialize, borsh::BorshDeserialize)]
 pub enum Item {
     /// A node.
     Node(NodeId),
@@ -52,7 +53,7 @@ pub enum Item {
 }
 
 /// Defaults of `kiln run`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, borsh::BorshSerialize, borsh::BorshDeserialize)]
 pub struct Settings {
     /// The engine that builds, and where that is said.
     pub engine: Option<(String, Span)>,
@@ -65,7 +66,21 @@ pub struct Settings {
 }
 
 /// The kind of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    borsh::BorshSerialize,
+    borsh::BorshDeserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A file, or a table somewhere else.
@@ -89,7 +104,7 @@ impl Kind {
 }
 
 /// A thing with a name that can be built.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, borsh::BorshSerialize, borsh::BorshDeserialize)]
 pub struct Node {
     /// Its name.
     pub name: String,
@@ -116,7 +131,7 @@ pub struct Node {
 }
 
 /// What makes nodes from nodes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, borsh::BorshSerialize, borsh::BorshDeserialize)]
 pub struct Recipe {
     /// Its name: its own, or that of the node that it is written in.
     pub name: String,
@@ -142,17 +157,20 @@ pub struct Recipe {
     pub pass: Vec<String>,
     /// Secret environment.
     pub secrets: BTreeMap<String, SecretValue>,
-    /// The shell for `run` when it is a text, for `tools` and for `digest`.
+    /// The shell for `run` when it is a text, for `tools` and for `digest`. Recipes share it.
+    #[borsh(skip)]
     pub shell: Arc<[String]>,
     /// Whether `shell` is Kiln's default rather than the user's word.
     pub default_shell: bool,
     /// When it runs again although nothing changed.
     pub rebuild: Rebuild,
     /// How long an attempt may take.
+    #[borsh(serialize_with = "image::durations::write", deserialize_with = "image::durations::read")]
     pub timeout: Option<Duration>,
     /// When it is tried again after it failed.
     pub retry: Retry,
     /// How long it may take to end when it is asked to; `None` for what the surroundings say.
+    #[borsh(serialize_with = "image::durations::write", deserialize_with = "image::durations::read")]
     pub grace: Option<Duration>,
     /// How large its log may get, in bytes; `None` for [`LOG_LIMIT`].
     pub log_limit: Option<u64>,
@@ -175,7 +193,7 @@ pub struct Recipe {
 }
 
 /// What a recipe runs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, borsh::BorshSerialize, borsh::BorshDeserialize)]
 pub enum Command {
     /// A text for the shell.
     Shell(Template),
@@ -195,7 +213,7 @@ impl Command {
 }
 
 /// When a recipe runs again although nothing changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, borsh::BorshSerialize, borsh::BorshDeserialize)]
 pub enum Rebuild {
     /// Only when something that it is made from changed.
     #[default]
@@ -203,7 +221,7 @@ pub enum Rebuild {
     /// Each time.
     Always,
     /// When the last build is older than this.
-    Age(Duration),
+    Age(#[borsh(serialize_with = "image::duration::write", deserialize_with = "image::duration::read")] Duration),
     /// As `Changed`, but only where it is a target itself.
     Explicit,
     /// Not as long as there is an output.

@@ -56,6 +56,9 @@ impl Basis<'_> {
     /// Decides about a wanted step.
     #[must_use]
     pub fn decide(&self, id: RecipeId, input: &dyn Fn(NodeId) -> Input) -> Verdict {
+        if self.facts.settled[id] {
+            return Verdict::Skip;
+        }
         let recipe = &self.pipeline.recipes[id];
         if self.facts.asks {
             return self.leave_to_engine(recipe.rebuild);

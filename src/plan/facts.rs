@@ -10,6 +10,8 @@ pub struct Facts {
     pub now: jiff::Timestamp,
     /// Whether the engine decides by itself what is out of date, when it is asked to build.
     pub asks: bool,
+    /// The steps that are known to be as they were when they were found up to date. Nothing else is filled in for them.
+    pub settled: DenseMap<RecipeId, bool>,
     /// The content of each node.
     pub nodes: DenseMap<NodeId, Content>,
     /// What each recipe is made from besides its inputs.
@@ -47,6 +49,7 @@ impl Facts {
         Self {
             now,
             asks: false,
+            settled: DenseMap::filled(recipes, false),
             nodes: DenseMap::filled(nodes, Content::Missing),
             recipes: DenseMap::filled(recipes, OwnFacts::default()),
         }

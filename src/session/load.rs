@@ -30,6 +30,8 @@ pub(crate) struct Loaded {
     pub(crate) pipeline: Arc<Pipeline>,
     /// Its steps in order.
     pub(crate) graph: Graph,
+    /// Whether its text was known, and not read again.
+    pub(super) known: bool,
 }
 
 impl Loaded {
@@ -58,7 +60,9 @@ pub(crate) fn of(path: &Path, source: Source, given: &Given<'_>) -> Result<Loade
     problems.extend(found.into_iter().filter(|problem| !follows.contains(&problem.code)));
     let graph = Graph::build(&pipeline);
     match graph {
-        Ok(graph) if problems.is_empty() => Ok(Loaded { source, root, pipeline: Arc::new(pipeline), graph }),
+        Ok(graph) if problems.is_empty() => {
+            Ok(Loaded { source, root, pipeline: Arc::new(pipeline), graph, known: false })
+        }
         Ok(_) => Err(Fail::Mistakes(source, problems)),
         Err(cycles) => {
             problems.extend(cycles);

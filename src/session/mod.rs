@@ -2,18 +2,22 @@
 
 pub(crate) mod adopt;
 pub(crate) mod again;
+mod cache;
 mod dead;
 pub(crate) mod fail;
+mod image;
 pub(crate) mod load;
 pub(crate) mod memo;
+mod memo_format;
+pub(crate) mod part;
 pub(crate) mod start;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::file::{FileDigest, Memory};
+use crate::base::file::{FileDigest, Memory, Remembered};
 use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::{BuildMode, JobState, Schedule};
 use crate::base::span::{Problem, Problems};
@@ -30,7 +34,9 @@ use crate::plan::record::{History, MemoryHistory};
 use crate::select::{SelectError, Selection, Want, select};
 use crate::session::fail::Fail;
 use crate::session::load::{Given, Loaded};
+use crate::session::part::{Part, Since};
 use crate::store::lock::is_held;
+use crate::store::read::digests::StoredDigests;
 use crate::store::read::{Reader, RunRow, Unfinished};
 
 /// Where requests are made; the same for all of a process.
@@ -79,6 +85,8 @@ pub(crate) struct Session {
     pub(crate) selection: Selection,
     pub(crate) jobs: u32,
     pub(crate) schedule: Schedule,
+    /// What has to be looked at, where that is not all.
+    pub(crate) part: Option<Part>,
 }
 
 /// What the store knows about a pipeline.
@@ -102,7 +110,34 @@ impl Session {
     /// Understands a request about a file.
     pub(crate) fn open(site: &Site, file: &Path, request: &Request) -> Result<Self, Fail> {
         let given = Given { vars: &request.vars, project: request.project.as_deref() };
-        Self::of(site, load::load(file, &given)?, request)
+        Self::of(site, image::load(site, file, &given)?, request)
+    }
+
+    /// With only that looked at which changes since there was nothing to do have to do with.
+    pub(crate) fn since(self, since: Since) -> Self {
+        let part = since.part(&self.loaded);
+        if let Some(part) = &part {
+            let steps = part.steps.values().filter(|looked| **looked).count();
+            tracing::debug!(steps, "only what has changed is looked at");
+        }
+        Self { part, ..self }
+    }
+
+    /// Looks only at what a plan builds from now on, if that is little: all else is as it was seen.
+    pub(crate) fn narrow(&mut self, site: &Site, planned: &Planned) {
+        if self.part.is_some() || !part::is_small(planned.plan.active().count(), planned.plan.steps.len()) {
+            return;
+        }
+        let Some(ground) = memo::ground(site, self, planned) else { return };
+        let mut steps = DenseMap::filled(self.pipeline().recipes.len(), false);
+        planned.plan.active().for_each(|step| steps[step.id] = true);
+        self.part = Some(Part { steps, mark: None, ground });
+    }
+
+    /// Keeps what saves the next request for this file the reading of it.
+    pub(crate) fn keep_image(&self, site: &Site, file: &Path, request: &Request) {
+        let given = Given { vars: &request.vars, project: request.project.as_deref() };
+        image::keep(site, file, &self.loaded, &given);
     }
 
     /// Understands a request about a file that was read.
@@ -123,7 +158,7 @@ impl Session {
         let (file, root) = (&loaded.source.name, loaded.root.display());
         let selected = selection.want.values().filter(|want| **want != Want::No).count();
         tracing::debug!(file, %root, state = %state.display(), engine = engine.name(), %mode, selected, "the pipeline is read");
-        Ok(Self { loaded, state, engine, selection, jobs, schedule })
+        Ok(Self { loaded, state, engine, selection, jobs, schedule, part: None })
     }
 
     /// The pipeline.
@@ -133,9 +168,12 @@ impl Session {
 
     /// Looks at what was built before, and at what is there.
     pub(crate) fn look(&self, probes: bool) -> Result<(Known, Observed), Fail> {
-        let mut known = known(&self.state, &self.pipeline().name)?;
+        let mut known = known(&self.state, &self.pipeline().name, self.concerned().as_deref())?;
         let looked = self.engine.observe(&self.wanted(), probes);
         let mut observed = looked.map_err(|problems| self.mistakes(problems))?;
+        if let Some(part) = &self.part {
+            observed.facts.settled = part.steps.values().map(|looked| !looked).collect();
+        }
         known.history = dead::settle(&known.dead, self.pipeline(), &mut observed.facts, known.history);
         Ok((known, observed))
     }
@@ -192,13 +230,29 @@ impl Session {
         self.engine.evidence(&self.wanted(), facts)
     }
 
-    fn wanted(&self) -> DenseMap<RecipeId, bool> {
-        self.selection.want.values().map(|want| *want != Want::No).collect()
+    /// The steps that are looked at.
+    pub(crate) fn wanted(&self) -> DenseMap<RecipeId, bool> {
+        let looked = |id| self.part.as_ref().is_none_or(|part| part.steps[id]);
+        self.selection.want.iter().map(|(id, want)| *want != Want::No && looked(id)).collect()
+    }
+
+    /// The steps whose last builds a decision asks for: those that are looked at, and what makes their inputs; none for all.
+    fn concerned(&self) -> Option<Vec<&str>> {
+        let Part { steps, .. } = self.part.as_ref()?;
+        let ids = steps.iter().filter(|(_, looked)| **looked).map(|(id, _)| id);
+        let needs = |id: RecipeId| self.loaded.graph.needs[id].iter().copied().chain([id]);
+        let ids: BTreeSet<_> = ids.flat_map(needs).collect();
+        Some(ids.into_iter().map(|id| self.pipeline().recipes[id].name.as_str()).collect())
     }
 
     fn mistakes(&self, problems: Problems) -> Fail {
         Fail::Mistakes(self.loaded.source.clone(), problems)
     }
+}
+
+/// Whether what earlier runs saw may be taken for what is.
+pub(crate) fn remembers(site: &Site) -> bool {
+    !site.environment.contains_key("KILN_NO_MEMO")
 }
 
 /// The folder of the state.
@@ -209,7 +263,8 @@ pub(crate) fn state(site: &Site, root: &Path) -> PathBuf {
     }
 }
 
-fn known(state: &Path, pipeline: &str) -> Result<Known, Fail> {
+/// What the store knows of a pipeline; of its steps only what it knows of these, where some are named.
+fn known(state: &Path, pipeline: &str, steps: Option<&[&str]>) -> Result<Known, Fail> {
     let store = |error: crate::store::StoreError| Fail::because("the history cannot be read", &error);
     let Some(reader) = Reader::open(state).map_err(store)? else {
         let history = Box::new(MemoryHistory::default());
@@ -223,8 +278,8 @@ fn known(state: &Path, pipeline: &str) -> Result<Known, Fail> {
         dead = reader.unfinished(pipeline).map_err(store)?;
     }
     Ok(Known {
-        history: Box::new(reader.history(pipeline).map_err(store)?),
-        durations: reader.durations(pipeline).map_err(store)?,
+        history: Box::new(reader.history(pipeline, steps).map_err(store)?),
+        durations: reader.durations(pipeline, steps).map_err(store)?,
         last_run,
         dead,
     })
@@ -269,9 +324,9 @@ pub(crate) fn opening(
     name: &str,
 ) -> Result<Opening, Fail> {
     let store = |error: crate::store::StoreError| Fail::because("the history cannot be read", &error);
-    let digests = match Reader::open(state).map_err(store)? {
-        Some(reader) => reader.digests().map_err(store)?,
-        None => Memory::default(),
+    let digests: Box<dyn Remembered> = match Reader::open(state).map_err(store)? {
+        Some(reader) => Box::new(StoredDigests::new(reader)),
+        None => Box::new(Memory::default()),
     };
     let settings = &loaded.pipeline.settings;
     Ok(Opening {

@@ -25,7 +25,6 @@ use crate::run::recover::recover;
 use crate::run::setup::{Policy, Setup, SetupStep};
 use crate::run::state::Run;
 use crate::run::{Drive, Driven, drive};
-use crate::select::Want;
 use crate::session::fail::Fail;
 use crate::session::{Planned, Session, Site};
 use crate::store::claim::{Claim, ClaimError};
@@ -141,7 +140,8 @@ fn locks(name: &str, state: &Path, root: &Path) -> Result<Locks, Busy> {
 
 /// What a request may write, relative to the root.
 pub(crate) fn writes(session: &Session) -> Vec<String> {
-    let wanted = session.selection.want.iter().filter(|(_, want)| **want != Want::No);
+    let wanted = session.wanted();
+    let wanted = wanted.iter().filter(|(_, wanted)| **wanted);
     let outputs = wanted.flat_map(|(id, _)| &session.pipeline().recipes[id].outputs);
     outputs.filter_map(|node| session.pipeline().nodes[*node].path.clone()).collect()
 }
@@ -315,7 +315,7 @@ impl Ready {
             root: state.to_owned(),
             state: state.to_owned(),
             environment: site.environment.clone(),
-            digests: Memory::default(),
+            digests: Box::new(Memory::default()),
             grace: site.grace,
         });
         let (job, mode) = (ticket.job.clone(), started.mode);
@@ -413,7 +413,7 @@ pub(super) fn planned_step(session: &Session, step: &Step) -> PlannedStep {
 }
 
 /// The first event.
-pub(super) fn started(session: &Session, planned: &Planned, origin: Origin, steps: Vec<PlannedStep>) -> RunStarted {
+pub(crate) fn started(session: &Session, planned: &Planned, origin: Origin, steps: Vec<PlannedStep>) -> RunStarted {
     let pipeline = session.pipeline();
     let estimate = estimate(&planned.plan, &session.loaded.graph, session.schedule, session.jobs);
     RunStarted {

@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::base::file::{FileStat, Memory, Seen};
 use crate::base::job::{JobId, JobState};
 use crate::engine::api::LeftBehind;
 use crate::event::{Intent, RemoteJob, Staged, Stamped};
@@ -180,13 +179,32 @@ impl Reader {
         ask().map_err(|error| self.sql(&error))
     }
 
-    /// The last good builds of a pipeline.
+    /// All rows about the steps of a pipeline, or about those of them that are named.
+    fn of_steps<T>(
+        &self,
+        sql: &str,
+        (pipeline, steps): (&str, Option<&[&str]>),
+        mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let Some(steps) = steps else { return self.rows(sql, params![pipeline], read) };
+        let mut ask = || -> rusqlite::Result<Vec<T>> {
+            let mut question = self.connection.prepare(&format!("{sql} AND step = ?2"))?;
+            let mut rows = Vec::new();
+            for step in steps {
+                rows.extend(question.query_row(params![pipeline, step], &mut read).optional()?);
+            }
+            Ok(rows)
+        };
+        ask().map_err(|error| self.sql(&error))
+    }
+
+    /// The last good builds of a pipeline; of these steps only, where some are named.
     ///
     /// # Errors
     /// Why the store cannot be read.
-    pub fn history(&self, pipeline: &str) -> Result<StoredHistory, StoreError> {
+    pub fn history(&self, pipeline: &str, steps: Option<&[&str]>) -> Result<StoredHistory, StoreError> {
         let sql = "SELECT step, key, built_at, job, outputs FROM keys WHERE pipeline = ?1";
-        let rows = self.rows(sql, params![pipeline], |row| {
+        let rows = self.of_steps(sql, (pipeline, steps), |row| {
             let last = LastGood {
                 key: text(row, 1)?,
                 built_at: text(row, 2)?,
@@ -201,31 +219,13 @@ impl Reader {
         Ok(StoredHistory { last: rows.into_iter().collect(), reader, pipeline: pipeline.to_owned() })
     }
 
-    /// How long the steps of a pipeline usually take, in milliseconds.
+    /// How long the steps of a pipeline usually take, in milliseconds; these steps only, where some are named.
     ///
     /// # Errors
     /// Why the store cannot be read.
-    pub fn durations(&self, pipeline: &str) -> Result<HashMap<String, u64>, StoreError> {
+    pub fn durations(&self, pipeline: &str, steps: Option<&[&str]>) -> Result<HashMap<String, u64>, StoreError> {
         let sql = "SELECT step, ms FROM durations WHERE pipeline = ?1";
-        let rows = self.rows(sql, params![pipeline], |row| Ok((row.get(0)?, number(row, 1)?)))?;
-        Ok(rows.into_iter().collect())
-    }
-
-    /// Digests of files that were read.
-    ///
-    /// # Errors
-    /// Why the store cannot be read.
-    pub fn digests(&self) -> Result<Memory, StoreError> {
-        let sql = "SELECT path, size, mtime_ns, ctime_ns, inode, digest, seen_ns FROM digests";
-        let rows = self.rows(sql, [], |row| {
-            let stat = FileStat {
-                size: row.get::<_, i64>(1)?.cast_unsigned(),
-                mtime_ns: row.get(2)?,
-                ctime_ns: row.get(3)?,
-                inode: row.get::<_, i64>(4)?.cast_unsigned(),
-            };
-            Ok((row.get(0)?, Seen { stat, digest: text(row, 5)?, seen_ns: row.get(6)? }))
-        })?;
+        let rows = self.of_steps(sql, (pipeline, steps), |row| Ok((row.get(0)?, number(row, 1)?)))?;
         Ok(rows.into_iter().collect())
     }
 
@@ -410,6 +410,7 @@ fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T
     serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| wrong(column, error))
 }
 
+pub mod digests;
 mod runs;
 #[cfg(test)]
 mod tests;

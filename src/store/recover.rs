@@ -108,8 +108,8 @@ fn rows(state: &Path) -> Result<(), StoreError> {
     let Some(reader) = Reader::open(state)? else { return Ok(()) };
     let pipelines: BTreeSet<String> = reader.runs(&RunFilter::default())?.into_iter().map(|run| run.pipeline).collect();
     for pipeline in pipelines {
-        reader.history(&pipeline)?;
-        reader.durations(&pipeline)?;
+        reader.history(&pipeline, None)?;
+        reader.durations(&pipeline, None)?;
         reader.unfinished(&pipeline)?;
     }
     Ok(())

@@ -180,14 +180,14 @@ fn what_is_kept_is_read_back() {
     assert_eq!(told, [(&second, JobState::Running, 1, 0, 6), (&first, JobState::Failed, 1, 1, 5)]);
     assert_eq!(runs[1].targets, ["+a"]);
     assert_eq!(runs[1].why.as_deref(), Some("b: exit 3"));
-    let history = reader.history("p").unwrap();
+    let history = reader.history("p", None).unwrap();
     let last = history.last("a").unwrap();
     assert_eq!((last.key, &last.job), (record("a", "another").key, &second));
     assert_eq!(last.outputs, record("a", "another").outputs);
     assert_eq!(history.parts("a"), record("a", "another").parts);
     assert!(history.last("b").is_none() && history.last("c").is_none(), "neither was ever good");
-    assert_eq!(reader.durations("p").unwrap()["a"], 105, "half of the old and of the new, rounded up");
-    assert!(reader.history("q").unwrap().last("a").is_none(), "another pipeline");
+    assert_eq!(reader.durations("p", None).unwrap()["a"], 105, "half of the old and of the new, rounded up");
+    assert!(reader.history("q", None).unwrap().last("a").is_none(), "another pipeline");
     let dead = reader.unfinished("p").unwrap();
     assert_eq!(dead.len(), 1);
     assert_eq!(dead[0].job, second);
@@ -256,7 +256,11 @@ fn refused(state: &Path) -> StoreError {
     let read = Reader::open(state).and_then(|reader| {
         let reader = reader.expect("there is a file");
         let job = JobId::from_text("x");
-        reader.history("p").map(drop).and(reader.runs(&RunFilter::default()).map(drop)).and(reader.events(&job, 0))
+        reader
+            .history("p", None)
+            .map(drop)
+            .and(reader.runs(&RunFilter::default()).map(drop))
+            .and(reader.events(&job, 0))
     });
     let read = read.expect_err("reading");
     let write = Writer::open(state, Box::new(|_| {})).map(drop).expect_err("writing");
@@ -330,7 +334,7 @@ fn a_row_that_cannot_be_read_is_damage() {
     let (connection, _) = schema::open_write(dir.path()).unwrap();
     connection.execute_batch("UPDATE keys SET key = 'x'; UPDATE events SET body = '{' WHERE seq = 2").unwrap();
     let reader = Reader::open(dir.path()).unwrap().unwrap();
-    let wrong = [reader.history("p").map(drop).unwrap_err(), reader.events(&job, 0).map(drop).unwrap_err()];
+    let wrong = [reader.history("p", None).map(drop).unwrap_err(), reader.events(&job, 0).map(drop).unwrap_err()];
     for error in wrong {
         assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
     }

@@ -57,7 +57,8 @@ mod tests {
         let program = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(at("a/file"), program).unwrap();
         copy(&at("a"), &at("b")).unwrap();
-        let digester = crate::engine::local::digest::Digester::new(dir.path(), Default::default());
+        let digester =
+            crate::engine::local::digest::Digester::new(dir.path(), Box::new(crate::base::file::Memory::default()));
         assert_eq!(digester.path("a").unwrap(), digester.path("b").unwrap());
         assert!(!elsewhere(dir.path(), &at("not/there/yet")).unwrap());
         assert_eq!(beside(&at("a/file"), "new"), at("a/.file.new"));

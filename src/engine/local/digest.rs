@@ -7,19 +7,45 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::base::digest::{Digest, FieldHasher, of_reader};
-use crate::base::file::{FileDigest, FileStat, Memory, Seen};
+use crate::base::file::{FileDigest, FileStat, Memory, Remembered, Seen};
 use crate::clock;
 use crate::stat::stat_of;
 
 /// Digests what lies under one root. Shared by the jobs of a run: its memory is only ever added to.
 pub(crate) struct Digester {
     root: PathBuf,
-    /// What was read before, by other runs.
-    known: Memory,
+    known: Known,
     fresh: Mutex<Fresh>,
+}
+
+/// What was read before, by other runs. Of a few files it is asked for by name; of more, all is fetched at once.
+struct Known {
+    kept: Box<dyn Remembered>,
+    all: OnceLock<Memory>,
+    asked: AtomicUsize,
+}
+
+/// So many files are a few.
+const FEW: usize = 100;
+
+impl Known {
+    fn get(&self, path: &str) -> Option<Seen> {
+        if self.all.get().is_none() && self.asked.fetch_add(1, Ordering::Relaxed) < FEW {
+            return self.kept.one(path);
+        }
+        self.all.get_or_init(|| self.kept.all()).get(path).copied()
+    }
+
+    /// So many will be asked for.
+    fn expect(&self, files: usize) {
+        if files > FEW {
+            self.all.get_or_init(|| self.kept.all());
+        }
+    }
 }
 
 /// What was read by this run.
@@ -36,7 +62,8 @@ const SMALL: u64 = 64 << 10;
 const FOR_A_THREAD: usize = 512;
 
 impl Digester {
-    pub(crate) fn new(root: &Path, known: Memory) -> Self {
+    pub(crate) fn new(root: &Path, known: Box<dyn Remembered>) -> Self {
+        let known = Known { kept: known, all: OnceLock::new(), asked: AtomicUsize::new(0) };
         Self { root: root.to_owned(), known, fresh: Mutex::default() }
     }
 
@@ -69,6 +96,7 @@ impl Digester {
 
     /// As [`Digester::path`] for each of many paths, on as many threads as that is worth.
     pub(crate) fn paths(&self, paths: &[&str]) -> Vec<io::Result<Option<Digest>>> {
+        self.known.expect(paths.len());
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let share = paths.len().div_ceil(cores.min(paths.len() / FOR_A_THREAD).max(1)).max(1);
         let look = |paths: &[&str]| {
@@ -90,9 +118,9 @@ impl Digester {
 
     /// What proves by its state alone that the file at `path` has this content; none where only reading it does.
     pub(crate) fn proof(&self, path: &str, digest: Digest) -> Option<Seen> {
-        let proves = |seen: &&Seen| seen.digest == digest && seen.holds_for(&seen.stat);
-        let fresh = self.lock().known.get(path).filter(proves).copied();
-        fresh.or_else(|| self.known.get(path).filter(proves).copied())
+        let proves = |seen: &Seen| seen.digest == digest && seen.holds_for(&seen.stat);
+        let fresh = self.lock().known.get(path).copied().filter(proves);
+        fresh.or_else(|| self.known.get(path).filter(proves))
     }
 
     /// Entries that were added since the last call.
@@ -136,10 +164,10 @@ impl Digester {
 
     /// The digest of a file in a state that was seen before.
     fn remembered(&self, path: &str, stat: &FileStat) -> Option<Digest> {
-        let holds = |seen: &&Seen| seen.holds_for(stat);
+        let holds = |seen: &Seen| seen.holds_for(stat);
         // Mostly nothing changed: then no thread waits for another one here.
-        let known = self.known.get(path).filter(holds).map(|seen| seen.digest);
-        known.or_else(|| self.lock().known.get(path).filter(holds).map(|seen| seen.digest))
+        let known = self.known.get(path).filter(holds);
+        known.or_else(|| self.lock().known.get(path).copied().filter(holds)).map(|seen| seen.digest)
     }
 
     fn file(&self, path: &str, metadata: &Metadata) -> io::Result<Digest> {
@@ -231,7 +259,7 @@ mod tests {
     fn a_folder_is_more_than_its_contents() {
         let dir = tempfile::tempdir().unwrap();
         let at = |path: &str| dir.path().join(path);
-        let digester = Digester::new(dir.path(), Memory::default());
+        let digester = Digester::new(dir.path(), Box::new(Memory::default()));
         fs::create_dir(at("a")).unwrap();
         let mut seen = Vec::new();
         let look = |seen: &mut Vec<Digest>| {
@@ -267,7 +295,7 @@ mod tests {
             File::options().write(true).open(file).unwrap().set_modified(time).unwrap();
         };
         time(&from, 1_000_000_000);
-        let digester = Digester::new(dir.path(), Memory::default());
+        let digester = Digester::new(dir.path(), Box::new(Memory::default()));
         let digest = digester.path("from").unwrap().unwrap();
         fs::rename(&from, &to).unwrap();
         // What is remembered is made wrong: whoever believes it has not read the file.
@@ -285,7 +313,7 @@ mod tests {
         std::os::unix::fs::symlink("here", dir.path().join("link")).unwrap();
         std::os::unix::fs::symlink("nowhere", dir.path().join("dead")).unwrap();
         fs::write(dir.path().join("here/f"), "x").unwrap();
-        let digester = Digester::new(dir.path(), Memory::default());
+        let digester = Digester::new(dir.path(), Box::new(Memory::default()));
         let paths = ["none/a", "none/b", "here/f", "here/g", "link/f", "dead/f", "here/f/below", "none/c/d", "f"];
         let found: Vec<_> = digester.paths(&paths).into_iter().map(Result::unwrap).collect();
         let x = Some(Digest::of(b"x"));
@@ -296,7 +324,7 @@ mod tests {
     fn what_is_not_there_has_no_digest() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("f"), "x").unwrap();
-        let digester = Digester::new(dir.path(), Memory::default());
+        let digester = Digester::new(dir.path(), Box::new(Memory::default()));
         assert_eq!(digester.path("nothing").unwrap(), None);
         assert_eq!(digester.path("f/below").unwrap(), None);
         assert_eq!(digester.path("f").unwrap(), Some(Digest::of(b"x")));

@@ -1,15 +1,16 @@
 //! What proves that nothing has changed on this machine: the states of files, and a few variables. Looks at nothing but
-//! those; knows no nodes once it was gathered.
+//! those.
 
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::panic::resume_unwind;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{AtFlags, FileType, Stat, statat};
 
-use crate::base::file::{FileDigest, FileStat};
+use crate::base::file::FileStat;
 use crate::base::id::{DenseMap, RecipeId};
 use crate::engine::api::{Environment, Evidence};
 use crate::engine::local::Local;
@@ -23,47 +24,40 @@ use crate::stat::stat_of;
 /// So many files are worth a thread.
 const FOR_A_THREAD: usize = 512;
 
-/// The evidence for facts; none where something can change that no state of a file tells: what commands print, the time,
-/// what lies in a folder, what is not there yet.
-pub(super) fn gather(local: &Local, wanted: &DenseMap<RecipeId, bool>, facts: &Facts) -> Option<Evidence> {
+/// The evidence for facts.
+pub(super) fn gather(local: &Local, wanted: &DenseMap<RecipeId, bool>, facts: &Facts) -> Evidence {
     let pipeline = &local.pipeline;
     let mut evidence = Evidence::default();
-    let mut files = Vec::new();
-    let mut looked = DenseMap::filled(pipeline.nodes.len(), false);
+    let mut files = BTreeMap::new();
     for (id, recipe) in pipeline.recipes.iter().filter(|(id, _)| wanted[*id]) {
-        own(recipe, &mut evidence)?;
+        let mut told = own(recipe, &mut evidence);
         files.extend(facts.recipes[id].files.iter().map(|(path, digest)| (path.as_str(), *digest)));
         for node in recipe.inputs.iter().chain(&recipe.outputs) {
-            if std::mem::replace(&mut looked[*node], true) {
-                continue;
-            }
             let content = facts.nodes[*node];
             let node = &pipeline.nodes[*node];
             match (&node.path, &node.digest, content) {
-                (Some(path), _, Content::Is(digest)) => files.push((path, digest)),
+                (Some(path), _, Content::Is(digest)) => drop(files.insert(path, digest)),
                 // Nothing is asked for it.
                 (None, None, _) => {}
-                (Some(_) | None, ..) => return None,
+                // What is not there yet, and what commands print.
+                (Some(_) | None, ..) => told = false,
             }
         }
+        if !told {
+            evidence.closely.insert(id);
+        }
     }
-    let proven = |(path, digest): (&str, _)| {
-        let seen = local.digester.proof(path, digest)?;
-        Some(FileDigest { path: path.to_owned(), seen })
-    };
-    evidence.files = files.into_iter().map(proven).collect::<Option<_>>()?;
-    Some(evidence)
+    let state = |path, digest| local.digester.proof(path, digest).map_or(FileStat::NONE, |seen| seen.stat);
+    evidence.files = files.into_iter().map(|(path, digest)| (path.to_owned(), state(path, digest))).collect();
+    evidence
 }
 
-/// What a recipe is made from besides nodes and files that are named.
-fn own(recipe: &Recipe, evidence: &mut Evidence) -> Option<()> {
+/// What a recipe is made from besides nodes and files that are named. Whether that is all.
+fn own(recipe: &Recipe, evidence: &mut Evidence) -> bool {
     let timeless = match recipe.rebuild {
         Rebuild::Changed | Rebuild::Explicit | Rebuild::Never => true,
         Rebuild::Always | Rebuild::Age(_) => false,
     };
-    if !timeless || !recipe.tools.is_empty() || recipe.files.iter().any(|(pattern, _)| is_glob(pattern)) {
-        return None;
-    }
     for value in recipe.env.values() {
         match value {
             EnvValue::Text(_) => {}
@@ -71,7 +65,7 @@ fn own(recipe: &Recipe, evidence: &mut Evidence) -> Option<()> {
         }
     }
     evidence.shell |= recipe.default_shell && matches!(recipe.run, Some(Command::Shell(_)));
-    Some(())
+    timeless && recipe.tools.is_empty() && !recipe.files.iter().any(|(pattern, _)| is_glob(pattern))
 }
 
 /// The state of the file at a path; links are followed.
@@ -84,32 +78,30 @@ pub(crate) fn has_shell(environment: &Environment) -> bool {
     find("bash", environment.get("PATH").map(AsRef::as_ref).unwrap_or_default()).is_some()
 }
 
-/// Whether all files below `root` are in the states that they were in. Looks on as many threads as that is worth.
-pub(crate) fn unchanged(root: &Path, files: &[(&CStr, FileStat)]) -> bool {
-    let Ok(root) = File::open(root) else { return false };
-    let changed = AtomicBool::new(false);
-    let look = |files: &[(&CStr, FileStat)]| {
-        for (path, then) in files {
-            if changed.load(Ordering::Relaxed) {
-                return;
-            }
+/// The files below `root` that are not in the states that they were in, by their places. Looks on as many threads as that is
+/// worth; none if the root is not there.
+pub(crate) fn changed(root: &Path, files: &[(&CStr, FileStat)]) -> Option<Vec<usize>> {
+    let root = File::open(root).ok()?;
+    let look = |begin: usize, files: &[(&CStr, FileStat)]| {
+        let is_other = |(path, then): &(&CStr, FileStat)| {
             let now = statat(root.as_fd(), *path, AtFlags::empty());
-            if !now.is_ok_and(|now| is_file(&now) && state(&now).as_ref() == Some(then)) {
-                changed.store(true, Ordering::Relaxed);
-            }
-        }
+            !now.is_ok_and(|now| is_file(&now) && state(&now).as_ref() == Some(then))
+        };
+        let others = files.iter().enumerate().filter(|(_, file)| is_other(file));
+        others.map(|(i, _)| begin + i).collect::<Vec<_>>()
     };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let share = files.len().div_ceil(cores.min(files.len() / FOR_A_THREAD).max(1)).max(1);
-    let mut chunks = files.chunks(share);
-    let own = chunks.next().unwrap_or_default();
-    std::thread::scope(|scope| {
-        for chunk in chunks {
-            scope.spawn(move || look(chunk));
-        }
-        look(own);
-    });
-    !changed.into_inner()
+    let mut chunks = files.chunks(share).enumerate().map(|(i, chunk)| (i * share, chunk));
+    let (_, own) = chunks.next().unwrap_or_default();
+    Some(std::thread::scope(|scope| {
+        let threads: Vec<_> = chunks.map(|(begin, chunk)| scope.spawn(move || look(begin, chunk))).collect();
+        let mut all = look(0, own);
+        let join =
+            |thread: std::thread::ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+        all.extend(threads.into_iter().flat_map(join));
+        all
+    }))
 }
 
 fn is_file(stat: &Stat) -> bool {

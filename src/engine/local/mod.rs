@@ -136,7 +136,7 @@ impl Engine for LocalEngine {
     }
 
     fn evidence(&self, wanted: &DenseMap<RecipeId, bool>, facts: &Facts) -> Option<Evidence> {
-        evidence::gather(&self.local, wanted, facts)
+        Some(evidence::gather(&self.local, wanted, facts))
     }
 
     fn prepare(&self, id: RecipeId) -> Result<Arc<dyn Work>, Problems> {

@@ -141,7 +141,7 @@ fn neither_a_run_that_goes_on_nor_one_with_a_last_good_build_is_removed() {
     assert_eq!((swept.left, swept.held), (3, 1));
     // The tables can still be made anew from the events that are left.
     remake(store.dir.path()).unwrap();
-    let history = Reader::open(store.dir.path()).unwrap().unwrap().history("p").unwrap();
+    let history = Reader::open(store.dir.path()).unwrap().unwrap().history("p", None).unwrap();
     assert_eq!(crate::plan::record::History::last(&history, "a").unwrap().job.as_str(), good);
 }
 

@@ -62,7 +62,7 @@ impl Case {
             root: "/r".into(),
             state: state.to_owned(),
             environment: [("KEY".to_owned(), "key".into())].into(),
-            digests: Memory::default(),
+            digests: Box::new(Memory::default()),
             grace: Duration::from_secs(10),
         });
         let engine = engine.ok().unwrap();

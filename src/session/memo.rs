@@ -1,34 +1,31 @@
 //! Remembers that a request found nothing to do, and what that rested on. As long as all of that is the same, the same
-//! request finds nothing to do again, and need not read the pipeline to know it. What is remembered is a guess until it is
+//! request finds nothing to do again, and need not read the pipeline to know it. Where only some files changed, only the
+//! [part](crate::session::part) of the pipeline that has to do with them is looked at. What is remembered is a guess until it is
 //! [checked](Kept::hold) under the pipeline's lock; whenever anything is in doubt, it is as if nothing were remembered.
 
-mod format;
-
+use std::ffi::CStr;
 use std::fs;
-use std::io;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::base::digest::Digest;
-use crate::base::file::{FileDigest, FileStat, Seen};
+use crate::base::file::{FileStat, Seen};
 use crate::base::span::Source;
 use crate::clock;
 use crate::engine::api::Evidence;
-use crate::engine::local::evidence::{has_shell, state_of, unchanged};
+use crate::engine::local::evidence::{changed, has_shell, state_of};
 use crate::event::RunStarted;
+use crate::session::cache::{Kind, program};
 use crate::session::load::{plain_root, text};
+use crate::session::memo_format::{self as format, Head, Variable};
+use crate::session::part::{Ground, Part, Since};
 use crate::session::start::{Locks, Origin, is_alone, lock_of};
 use crate::session::{Planned, Request, Session, Site, state};
 use crate::store::lock::host;
 use crate::store::read::Reader;
-use format::{Head, Variable};
 
-/// Where it is kept, below the state's folder.
-const FOLDER: &str = "cache";
-/// The end of the names of its files.
-const ENDING: &str = ".memo";
-/// So many requests are remembered.
-const KEPT: usize = 8;
+const MEMOS: Kind = Kind { ending: ".memo", kept: 8 };
 
 /// What is asked for, with all that understands it: another program may come to another verdict.
 #[derive(Clone, Debug)]
@@ -57,10 +54,17 @@ pub(crate) struct Basis {
 pub(crate) struct Verdict {
     question: Question,
     file: FileStat,
+    text: Digest,
     mark: String,
-    variables: Vec<Variable>,
-    shell: bool,
-    files: Vec<FileDigest>,
+    ground: Ground,
+}
+
+/// What became of all that was remembered.
+pub(crate) enum Held {
+    /// It is still so, and the pipeline's lock is held.
+    Nothing(Box<(Kept, Locks, Reader)>),
+    /// Some of it has changed.
+    Since(Box<Since>),
 }
 
 impl Question {
@@ -77,13 +81,9 @@ impl Question {
         Some(Self { file: file.to_owned(), state, root, key: Digest::of(asked.as_bytes()) })
     }
 
-    fn path(&self) -> PathBuf {
-        self.state.join(FOLDER).join(format!("{}{ENDING}", &self.key.to_string()[..32]))
-    }
-
     /// What is remembered of it, if its file is as it was.
     pub(crate) fn recall(self) -> Option<Kept> {
-        let memo = format::read(fs::read(self.path()).ok()?, self.key)?;
+        let memo = format::read(MEMOS.recall(&self.state, self.key)?)?;
         let now = state_of(&self.file).ok()?;
         (now == memo.head.file).then_some(Kept { question: self, memo })
     }
@@ -95,9 +95,12 @@ impl Question {
     }
 }
 
-/// Which program this is: one that was built anew may understand a file otherwise.
-fn program() -> Option<FileStat> {
-    state_of(Path::new("/proc/self/exe")).ok()
+/// Whether a folder is not there, or holds nothing.
+fn is_clear(folder: &Path) -> bool {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
 }
 
 /// The mark of the last good builds; none where a run of the pipeline has not ended.
@@ -111,9 +114,10 @@ fn variable(site: &Site, name: &str) -> Variable {
 }
 
 impl Kept {
-    /// Takes the lock of the pipeline and opens the history, if all that was remembered is still so. Where others build in the same state it is
-    /// not taken: what they may not write meanwhile is not known here.
-    pub(crate) fn hold(&self, site: &Site) -> Option<(Locks, Reader)> {
+    /// Takes the lock of the pipeline and opens the history, if all that was remembered is still so; else says which files
+    /// have changed since, as long as nothing else has. Where others build in the same state the lock is not taken: what
+    /// they may not write meanwhile is not known here.
+    pub(crate) fn hold(self, site: &Site) -> Option<Held> {
         let Question { state, root, .. } = &self.question;
         let head = &self.memo.head;
         let pipeline = &head.started.pipeline;
@@ -121,12 +125,17 @@ impl Kept {
         let reader = Reader::open(state).ok()??;
         let holds = is_alone(state, pipeline)
             && reader.mark(pipeline).ok()?.as_ref() == Some(&head.mark)
-            && root.join(".kiln/staging").join(pipeline).symlink_metadata().is_err()
+            && is_clear(&root.join(".kiln/staging").join(pipeline))
             && head.variables.iter().all(|then| variable(site, &then.name) == *then)
-            && (!head.shell || has_shell(&site.environment))
-            && self.memo.files().is_some_and(|files| unchanged(root, &files));
-        tracing::debug!(holds, "there was nothing to do the last time");
-        holds.then_some((locks, reader))
+            && (!head.shell || has_shell(&site.environment));
+        let files = self.memo.files()?;
+        let changed = if holds { changed(root, &files)? } else { return None };
+        let holds = changed.is_empty() && head.closely.is_empty();
+        tracing::debug!(holds, changed = changed.len(), "there was nothing to do the last time");
+        if !holds {
+            return Some(Held::Since(Box::new(since(head, files, &changed))));
+        }
+        Some(Held::Nothing(Box::new((self, locks, reader))))
     }
 
     /// The folder of the state; it is that of the root.
@@ -147,14 +156,19 @@ impl Kept {
 }
 
 impl Basis {
-    /// What is to be remembered of a plan; none where there is something to do, or where it cannot be told as cheaply that
-    /// there is nothing.
+    /// Whether the last good builds are those from which only the steps of a part can differ.
+    pub(crate) fn is_from(&self, part: &Part) -> bool {
+        self.mark.is_some() && self.mark == part.mark
+    }
+
+    /// What is to be remembered of a plan; none where there is something to do, or where nothing proves later that there is
+    /// not.
     pub(crate) fn verdict(self, site: &Site, session: &Session, planned: &Planned) -> Option<Verdict> {
         let Self { question, mark } = self;
         if planned.plan.active().next().is_some() || session.loaded.root != question.root {
             return None;
         }
-        let Evidence { files, variables, shell } = session.evidence(&planned.facts)?;
+        let ground = ground(site, session, planned)?;
         let seen_ns = clock::now_ns();
         let file = state_of(&question.file).ok()?;
         let Source { text: now, .. } = text(&question.file).ok()?;
@@ -162,45 +176,39 @@ impl Basis {
         if !seen.holds_for(&file) || now != session.loaded.source.text {
             return None;
         }
-        let variables = variables.iter().map(|name| variable(site, name)).collect();
-        Some(Verdict { question, file, mark: mark?, variables, shell, files })
+        let text = Digest::of(now.as_bytes());
+        Some(Verdict { question, file, text, mark: mark?, ground })
     }
+}
+
+/// What a plan rests on.
+pub(super) fn ground(site: &Site, session: &Session, planned: &Planned) -> Option<Ground> {
+    let Evidence { files, variables, shell, closely } = session.evidence(&planned.facts)?;
+    let variables = variables.iter().map(|name| variable(site, name)).collect();
+    let pipeline = session.pipeline();
+    let closely = closely.into_iter().map(|id| pipeline.recipes[id].name.clone()).collect();
+    let seen = Ground { variables, shell, closely, files };
+    Some(match &session.part {
+        None => seen,
+        Some(part) => part.ground.with(pipeline, &part.steps, seen),
+    })
+}
+
+/// What is different now from what is remembered.
+fn since(head: &Head, files: Vec<(&CStr, FileStat)>, changed: &[usize]) -> Since {
+    let files: Vec<_> = files.into_iter().map(|(path, state)| (path.to_string_lossy().into_owned(), state)).collect();
+    let changed = changed.iter().map(|i| files[*i].0.clone()).collect();
+    let Head { mark, text, variables, shell, closely, .. } = head.clone();
+    Since { mark, text, ground: Ground { variables, shell, closely, files }, changed }
 }
 
 impl Verdict {
     /// Remembers it. That this fails is no failure of the run.
     pub(crate) fn remember(self, started: RunStarted) {
-        let Self { question, file, mark, variables, shell, files } = self;
-        let head = Head { file, mark, variables, shell, started };
-        let Some(bytes) = format::write(question.key, &head, &files) else { return };
-        match question.write(&bytes) {
-            Ok(()) => tracing::debug!(files = files.len(), "that there is nothing to do is remembered"),
-            Err(error) => tracing::debug!(%error, "nothing is remembered"),
+        let Self { question, file, text, mark, ground: Ground { variables, shell, closely, files } } = self;
+        let head = Head { file, text, mark, variables, shell, closely, started };
+        if let Some(bytes) = format::write(&head, &files) {
+            MEMOS.keep(&question.state, question.key, &bytes);
         }
     }
-}
-
-impl Question {
-    fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        let folder = self.state.join(FOLDER);
-        fs::create_dir_all(&folder)?;
-        let new = folder.join(format!("{}.new", std::process::id()));
-        fs::write(&new, bytes)?;
-        fs::rename(&new, self.path())?;
-        forget_old(&folder)
-    }
-}
-
-/// Removes all but the newest.
-fn forget_old(folder: &Path) -> io::Result<()> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if !path.to_string_lossy().ends_with(ENDING) {
-            continue;
-        }
-        all.push((fs::symlink_metadata(&path)?.modified()?, path));
-    }
-    all.sort();
-    all.iter().rev().skip(KEPT).try_for_each(|(_, path)| fs::remove_file(path))
 }
