@@ -161,11 +161,13 @@ fn open(state: &Path) -> Result<Option<(Connection, std::path::PathBuf)>, StoreE
 
 /// The runs that may go at all, the oldest first.
 fn candidates(connection: &Connection, logs: &Path) -> rusqlite::Result<Vec<Candidate>> {
-    let sql = "SELECT job, started, place, (SELECT sum(length(body)) FROM events WHERE events.job = ranked.job)
-               FROM (SELECT job, started, state, row_number() OVER
-                     (PARTITION BY pipeline ORDER BY started DESC, job DESC) AS place FROM runs) AS ranked
+    // A job that was ended while it waited has never begun.
+    let sql = "SELECT job, began, place, (SELECT sum(length(body)) FROM events WHERE events.job = ranked.job)
+               FROM (SELECT job, began, state, row_number() OVER
+                     (PARTITION BY pipeline ORDER BY began DESC, job DESC) AS place
+                     FROM (SELECT *, coalesce(started, asked) AS began FROM runs)) AS ranked
                WHERE state NOT IN ('RUNNING', 'NOT_STARTED') AND place > 1 AND job NOT IN (SELECT job FROM keys)
-               ORDER BY started, job";
+               ORDER BY began, job";
     let mut statement = connection.prepare(sql)?;
     let rows = statement.query_map([], |row| {
         let job: String = row.get(0)?;

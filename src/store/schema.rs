@@ -1,8 +1,11 @@
 //! The tables, and how the file is opened. Knows no events.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -112,9 +115,8 @@ pub(super) fn open_read(state: &Path) -> Result<Option<(Connection, PathBuf)>, S
     if !path.exists() {
         return Ok(None);
     }
-    begins_well(&path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(&path, flags).map_err(|error| StoreError::sql(&path, &error))?;
+    let connection = connect(&path, flags)?;
     let sound = connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS));
     sound.map_err(|error| StoreError::sql(&path, &error))?;
     match format(&connection, &path)? {
@@ -140,9 +142,8 @@ pub(super) fn open_write(state: &Path) -> Result<(Connection, PathBuf), StoreErr
 /// Does the same with a journal of this kind.
 pub(super) fn open_with(state: &Path, journal: Journal) -> Result<(Connection, PathBuf), StoreError> {
     let path = state.join(FILE);
-    begins_well(&path)?;
     let sql = |error: rusqlite::Error| StoreError::sql(&path, &error);
-    let mut connection = Connection::open(&path).map_err(sql)?;
+    let mut connection = connect(&path, OpenFlags::default())?;
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS)).map_err(sql)?;
     // Until it is known to be sound nothing is written, not even what a Kiln that died left in the log of writes.
     let aloof = |connection: &Connection, on| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, on);
@@ -174,6 +175,25 @@ pub(super) fn open_with(state: &Path, journal: Journal) -> Result<(Connection, P
         transaction.commit().map_err(sql)?;
     }
     Ok((connection, path))
+}
+
+/// The stores that this process has open, or had, each by its device and inode. A process loses its locks of a file with the
+/// first handle of it that it closes, whoever opened that: another program would then take SQLite's log of writes for nobody's,
+/// and remove it. So only what nothing here can have open yet is read by other means than SQLite's. This is the only state of
+/// the whole process, as those locks are.
+static KNOWN: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
+
+/// Connects to a store, after a look at its first bytes.
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+    let identity = || path.metadata().map(|file| (file.dev(), file.ino())).ok();
+    // Nobody else looks or connects in between.
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if identity().is_none_or(|file| !known.contains(&file)) {
+        begins_well(path)?;
+    }
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| StoreError::sql(path, &error))?;
+    known.extend(identity());
+    Ok(connection)
 }
 
 /// Refuses what SQLite would take for an empty file and write over: it sees no content in a file of one byte. And what it

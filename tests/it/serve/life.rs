@@ -13,6 +13,40 @@ fn states(server: &Server) -> Vec<(String, String)> {
 }
 
 #[test]
+fn who_reads_the_history_with_sqlite_takes_nothing_away() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    let log = project.path(".kiln/kiln.db-wal");
+    let ask = |sql: &str| {
+        let said = std::process::Command::new("sqlite3").arg(project.path(".kiln/kiln.db")).arg(sql).output().unwrap();
+        assert!(said.status.success(), "{said:?}");
+        String::from_utf8(said.stdout).unwrap()
+    };
+    let mut jobs = Vec::new();
+    for round in 1..4 {
+        jobs.push(server.build("orders"));
+        assert_eq!(server.wait(jobs.last().unwrap()), "DONE");
+        assert_eq!(ask("SELECT count(*) FROM runs"), format!("{round}\n"));
+        assert!(log.exists(), "round {round}: the log of writes is the server's as long as it has the store open");
+    }
+    // A job that was ended while it waited has no beginning, and is swept like any other.
+    let held = server.build("held");
+    up(&project.path("held.up"));
+    let waits = server.build("held");
+    server.post(&format!("/public/api/projects/ORDERS/jobs/{waits}/abort"), "");
+    assert_eq!(server.wait(&waits), "ABORTED");
+    go(&project.path("held.go"));
+    assert_eq!(server.wait(&held), "DONE");
+    // The newest one stays.
+    assert_eq!(server.wait(&server.build("orders")), "DONE");
+    for arguments in [&["gc", "--dry-run"][..], &["gc", "--keep-days", "0", "--keep-runs", "0"]] {
+        project.expect(0, arguments);
+    }
+    let listed = project.expect(0, &["jobs", "list", "--format", "json"]).out;
+    assert!(listed.contains(&held) && !listed.contains(&waits), "{listed}");
+}
+
+#[test]
 fn a_run_of_the_command_line_is_a_job_and_the_other_way_round() {
     let project = orders();
     let server = Server::start(&project, &[]);

@@ -43,6 +43,9 @@ fn a_hundred_pages_that_do_not_read_cost_nothing() {
     let body = "{\"type\": \"RECURSIVE_BUILD\", \"outputs\": [{\"type\": \"TASK\", \"id\": \"all\"}]}";
     let job = server.post("/public/api/projects/ORDERS/jobs/", body).json()["id"].as_str().unwrap().to_owned();
     up(&project.path("gated.up"));
+    // That a step runs is told a moment after it does.
+    let status = format!("/public/api/projects/ORDERS/jobs/{job}/");
+    server.until(&status, |status| status["baseStatus"]["activities"]["compute_gated_NP"]["state"] == "RUNNING");
     let before = memory(server.pid());
     let job_page = format!("/projects/ORDERS/jobs/{job}/live?from=0");
     let log = format!("/public/api/projects/ORDERS/jobs/{job}/log?activity=compute_gated_NP&follow=true&lag=393216");
