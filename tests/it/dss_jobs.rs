@@ -91,6 +91,22 @@ fn a_job_is_shown_with_its_log() {
 }
 
 #[test]
+fn a_log_that_is_not_there_yet_is_waited_for() {
+    let server = busy();
+    server.with(|state| state.jobs.iter_mut().for_each(|job| job.looks = Some(6)));
+    let missing = || Fault::Answer(404, "", r#"{"errorType": "NotFound", "message": "no log"}"#.to_owned());
+    let is_log = |asked: &Asked| asked.path.contains("/log");
+    let project = project(&server, "", ONE);
+    server.fault(is_log, missing());
+    assert_eq!(jobs(&project, 0, &["log", "a_3", "--follow"]).lines().count(), 3);
+    assert!(server.count(is_log) > 1);
+    // Of a job that is over none comes any more.
+    server.fault(is_log, missing());
+    let said = project.expect(3, &["jobs", "log", "--engine", "prod", "a_1", "--follow"]);
+    assert!(said.err.contains("no log"), "{}", said.err);
+}
+
+#[test]
 fn jobs_are_waited_for() {
     let server = busy();
     server.with(|state| state.jobs.iter_mut().for_each(|job| job.looks = Some(2)));

@@ -45,6 +45,17 @@ fn an_address_where_nothing_is_known_is_told_at_once() {
 }
 
 #[test]
+fn variables_of_the_file_mean_nothing_there() {
+    let server = Server::start();
+    let project = project(&server, "", &format!("[vars]\nday = \"1\"\n{ONE}"));
+    for command in ["run", "plan"] {
+        let said = project.expect(2, &[command, "--engine", "prod", "--var", "day=2"]);
+        assert!(said.err.contains("--var has no effect on the engine `prod`"), "{command}: {}", said.err);
+    }
+    assert_eq!(server.count(|_| true), 0);
+}
+
+#[test]
 fn a_redirect_to_another_server_takes_no_key_along() {
     for status in [301, 302, 307, 308] {
         for concerns in [Asked::is_start, |asked: &Asked| asked.method == "GET"] {

@@ -94,16 +94,21 @@ pub(super) fn log(
     follow: bool,
 ) -> Result<u8, Fail> {
     let id = server.find(id)?;
-    let fetch = || server.ask(server.remote.log(&server.project, &id, activity));
     if !follow {
-        let log = fetch()?;
+        let log = server.ask(server.remote.log(&server.project, &id, activity))?;
         print(last(&log, tail))?;
         return Ok(exit::OK);
     }
     let (mut shown, mut wait) = (0, FETCH[0]);
     loop {
         let over = server.ask(server.remote.status(&server.project, &id))?.0;
-        let log = fetch()?;
+        let log = server.ask(async {
+            match server.remote.log(&server.project, &id, activity).await {
+                // A job that waits for its turn, or an activity that has not begun, has none yet.
+                Err(error) if error.not_found && !is_over(over.state()) => Ok(String::new()),
+                log => log,
+            }
+        })?;
         let new = if shown == 0 { last(&log, tail) } else { log.get(shown..).unwrap_or_default() };
         print(new)?;
         wait = if new.is_empty() { (wait * 2).min(FETCH[1]) } else { FETCH[0] };
@@ -111,7 +116,7 @@ pub(super) fn log(
         if is_over(over.state()) {
             return Ok(exit::OK);
         }
-        server.runtime.block_on(tokio::time::sleep(wait));
+        server.runtime.block_on(async { tokio::time::sleep(wait).await });
     }
 }
 
