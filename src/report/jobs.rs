@@ -147,10 +147,14 @@ fn took(ms: u64) -> String {
     if secs < 3_600 { format!("{}m{:02}s", secs / 60, secs % 60) } else { millis(ms) }
 }
 
+/// In a longer table ids are whole: each would be compared with each.
+const LONG: usize = 500;
+
 /// For each job the shortest end of its id that no other one in the table has.
 fn short_ids(jobs: &[JobLine]) -> Vec<String> {
     let ids: Vec<&str> = jobs.iter().map(|job| job.job.as_str()).collect();
-    ids.iter().map(|id| short_id(id, &ids)).collect()
+    let short = |id: &&str| if ids.len() > LONG { (*id).to_owned() } else { short_id(id, &ids) };
+    ids.iter().map(short).collect()
 }
 
 fn short_id(id: &str, all: &[&str]) -> String {
