@@ -1,6 +1,24 @@
-//! Words for people: durations, counts, nearest names; knows no terminal.
+//! Words for people: durations, points in time, counts, nearest names; knows no terminal.
 
 use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::TimeZone;
+
+/// Reads a point in time as people write it: a day, or a day and a time, in `zone` unless it says otherwise.
+#[must_use]
+pub fn parse_time(text: &str, zone: &TimeZone) -> Option<Timestamp> {
+    if let Ok(time) = text.parse() {
+        return Some(time);
+    }
+    // The day alone comes last: read as one, a text with a time of day would lose it.
+    let local = match text.parse::<DateTime>() {
+        Ok(local) => local,
+        Err(_) => text.parse::<Date>().ok()?.to_datetime(Time::midnight()),
+    };
+    Some(local.to_zoned_datetime(zone.clone()).ok()?.timestamp())
+}
 
 /// Reads a duration such as `30s`, `1h 30m`, `1.5h`, `2d`. Units: ms, s, m, h, d, w.
 ///
@@ -207,6 +225,24 @@ mod tests {
         }
         let shown = [0, 999, 1_000, 9_960, 3_400_000, 2_000_000_000, 7_000_000_000_000].map(size);
         assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "10 kB", "3.4 MB", "2.0 GB", "7.0 TB"]);
+    }
+
+    #[test]
+    fn points_in_time_are_read_in_a_zone() {
+        let zone = TimeZone::fixed(jiff::tz::offset(2));
+        for (text, time) in [
+            ("2026-11-29", "2026-11-28T22:00:00Z"),
+            ("2026-11-29T10:55", "2026-11-29T08:55:00Z"),
+            ("2026-11-29T23:59:59", "2026-11-29T21:59:59Z"),
+            ("2026-11-29 23:59:59", "2026-11-29T21:59:59Z"),
+            ("2026-11-29T23:59:59Z", "2026-11-29T23:59:59Z"),
+            ("2026-11-29T23:59:59-05:00", "2026-11-30T04:59:59Z"),
+        ] {
+            assert_eq!(parse_time(text, &zone).unwrap().to_string(), time, "{text}");
+        }
+        for text in ["", "yesterday", "2026-11-31", "2026-11-29T25:00", "2026-11-29Tnoon", "10:55"] {
+            assert_eq!(parse_time(text, &zone), None, "{text}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::job::JobState;
+use crate::base::text::parse_time;
 use crate::cli::abort::{Target, abort};
 use crate::cli::args::{Format, Jobs};
 use crate::cli::{Context, find, jobs_wait, print, unprinted};
@@ -60,14 +61,7 @@ fn target(row: RunRow) -> Target {
 
 /// A point in time as people write it: a day, or a day and a time, in the local zone unless it says otherwise.
 pub(crate) fn time(option: &str, text: &str) -> Result<jiff::Timestamp, Fail> {
-    if let Ok(time) = text.parse::<jiff::Timestamp>() {
-        return Ok(time);
-    }
-    let local = text
-        .parse::<jiff::civil::DateTime>()
-        .or_else(|_| text.parse::<jiff::civil::Date>().map(|date| date.to_datetime(jiff::civil::Time::midnight())));
-    let zoned = local.and_then(|local| local.to_zoned_datetime(jiff::tz::TimeZone::system()));
-    zoned.map(|zoned| zoned.timestamp()).map_err(|_| {
+    parse_time(text, &jiff::tz::TimeZone::system()).ok_or_else(|| {
         let help = "write 2026-11-01, 2026-11-01T02:00 or 2026-11-01T02:00:00Z".to_owned();
         Fail::Usage(format!("{option} {text}: this is no point in time"), Some(help))
     })

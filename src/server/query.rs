@@ -1,5 +1,6 @@
 //! What stands behind the `?` of a request, as lenient as clients need it: `True`, repeated names, empty values.
 
+use crate::base::text::parse_time;
 use crate::server::error::ApiError;
 
 /// The pairs of a query or of a form.
@@ -40,22 +41,16 @@ impl Query {
         text.parse().map(Some).map_err(|_| ApiError::wrong(format!("{name}={text}: write a whole number")))
     }
 
-    /// A point in time: milliseconds since 1970, or as in `2026-11-01T02:00:00Z`, or a day in UTC.
+    /// A point in time: milliseconds since 1970, or as on the command line, where the local zone counts too.
     pub(crate) fn time(&self, name: &str) -> Result<Option<jiff::Timestamp>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let time = match text.parse::<i64>() {
             Ok(millis) => jiff::Timestamp::from_millisecond(millis).ok(),
-            Err(_) => text.parse().ok().or_else(|| day(text)),
+            Err(_) => parse_time(text, &jiff::tz::TimeZone::system()),
         };
-        let help = "write milliseconds since 1970, 2026-11-01 or 2026-11-01T02:00:00Z";
+        let help = "write milliseconds since 1970, 2026-11-01, 2026-11-01T02:00 or 2026-11-01T02:00:00Z";
         time.map(Some).ok_or_else(|| ApiError::wrong(format!("{name}={text}: this is no point in time; {help}")))
     }
-}
-
-fn day(text: &str) -> Option<jiff::Timestamp> {
-    let day: jiff::civil::Date = text.parse().ok()?;
-    let midnight = day.to_datetime(jiff::civil::Time::midnight());
-    Some(midnight.to_zoned_datetime(jiff::tz::TimeZone::UTC).ok()?.timestamp())
 }
 
 #[cfg(test)]
@@ -80,10 +75,25 @@ mod tests {
 
     #[test]
     fn times_are_read() {
-        for text in ["since=1793491200000", "since=2026-11-01", "since=2026-11-01T00:00:00Z"] {
+        for text in ["since=1793491200000", "since=2026-11-01T00:00:00Z", "since=2026-11-01T02:00:00%2B02:00"] {
             let time = Query::parse(text).time("since").unwrap().unwrap();
             assert_eq!(time.as_millisecond(), 1_793_491_200_000, "{text}");
         }
-        assert!(Query::parse("since=yesterday").time("since").is_err());
+        for wrong in ["yesterday", "2026-11-29T23:59:59 02:00", "2026-11-29Tnoon", "2026-11-29T25:00"] {
+            assert!(Query::parse(&format!("since={wrong}")).time("since").is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_time_without_a_zone_is_local_and_keeps_its_time_of_day() {
+        for (text, whole) in [
+            ("2026-11-29T23:59:59", "2026-11-29T23:59:59"),
+            ("2026-11-29T10:55", "2026-11-29T10:55:00"),
+            ("2026-11-29", "2026-11-29T00:00:00"),
+        ] {
+            let time = Query::parse(&format!("until={text}")).time("until").unwrap().unwrap();
+            let local = jiff::tz::TimeZone::system().to_datetime(time);
+            assert_eq!(local.to_string(), whole, "{text}");
+        }
     }
 }
