@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::base::id::NodeId;
 use crate::pipeline::dss_wire::{NO_PARTITION, StartJob, Target, build};
@@ -40,18 +40,75 @@ pub(crate) async fn start(call: Call) -> Reply {
 
 /// What a request asks for, understood.
 fn order(app: &App, project: &Arc<Project>, body: &Bytes, by: String) -> Result<Order, ApiError> {
-    let asked: Value =
-        serde_json::from_slice(body).map_err(|error| ApiError::wrong(format!("the body is no JSON: {error}")))?;
-    if !asked.is_object() {
-        return Err(ApiError::wrong("the body is no JSON object"));
-    }
-    let asked: StartJob = serde_json::from_value(asked).map_err(|error| ApiError::wrong(error.to_string()))?;
+    let asked = understood(body)?;
     let kind = asked.kind.as_deref().unwrap_or(build::ONLY);
     let mode = state::mode_of(kind)
         .ok_or_else(|| ApiError::wrong(format!("type `{kind}`: one of {}", build::ALL.join(", "))))?;
     let loaded = project.fresh()?;
     let targets = targets(&loaded.pipeline, &asked)?;
     ask::order(app, project, loaded, Asked { targets, mode, engine: None }, by)
+}
+
+/// The body as a request. Answers of DSS are read leniently; here, what does not fit is refused, as its absence would mean
+/// something else: another build type, another output.
+fn understood(body: &[u8]) -> Result<StartJob, ApiError> {
+    let asked: Value =
+        serde_json::from_slice(body).map_err(|error| ApiError::wrong(format!("the body is no JSON: {error}")))?;
+    let Some(fields) = asked.as_object() else { return Err(ApiError::wrong("the body is no JSON object")) };
+    text(fields, "", "type", &format!("one of {}", build::ALL.join(", ")))?;
+    match fields.get("outputs") {
+        None | Some(Value::Null) => {}
+        Some(Value::Array(outputs)) => {
+            for (i, output) in outputs.iter().enumerate() {
+                check(&format!("outputs[{i}]"), output)?;
+            }
+        }
+        Some(other) => return Err(unfit("outputs", other, "list", "one of objects with `id`")),
+    }
+    serde_json::from_value(asked).map_err(|error| ApiError::wrong(error.to_string()))
+}
+
+/// Refuses an output with a field that does not fit.
+fn check(place: &str, output: &Value) -> Result<(), ApiError> {
+    let Some(fields) = output.as_object() else {
+        let message = format!("`{place}`: {} is no object; an output is an object with `id`", shown(output));
+        return Err(ApiError::wrong(message));
+    };
+    let place = format!("{place}.");
+    text(fields, &place, "type", "DATASET, MANAGED_FOLDER, SAVED_MODEL or TASK")?;
+    text(fields, &place, "id", "the name of a dataset, or the id of something else")?;
+    text(fields, &place, "projectKey", "the key of the project")?;
+    for echo in ["targetDataset", "targetDatasetProjectKey", "targetManagedFolder", "targetManagedFolderProjectKey"] {
+        text(fields, &place, echo, "what DSS calls it")?;
+    }
+    text(fields, &place, "savedModelId", "the id of the model")?;
+    for partition in ["partition", "targetPartition"] {
+        let list = fields.get(partition).and_then(Value::as_array);
+        // Some clients send a list, even for what is not partitioned.
+        if !list.is_some_and(|list| list.iter().all(Value::is_string)) {
+            text(fields, &place, partition, &format!("{NO_PARTITION}, or leave it out"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a field that is there and no text.
+fn text(fields: &Map<String, Value>, place: &str, name: &str, give: &str) -> Result<(), ApiError> {
+    match fields.get(name) {
+        None | Some(Value::Null | Value::String(_)) => Ok(()),
+        Some(other) => Err(unfit(&format!("{place}{name}"), other, "text", give)),
+    }
+}
+
+fn unfit(place: &str, value: &Value, kind: &str, give: &str) -> ApiError {
+    ApiError::wrong(format!("`{place}`: {} is no {kind}; give {give}", shown(value)))
+}
+
+/// A value as far as it fits into a message.
+fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    let cut: String = text.chars().take(60).collect();
+    if cut.len() < text.len() { cut + "…" } else { cut }
 }
 
 /// The names of what is to be built.
@@ -103,4 +160,55 @@ fn unknown(pipeline: &Pipeline, target: &Target) -> ApiError {
         }
     };
     ApiError::none(format!("{word} `{}` does not exist in project {}{help}", target.id, target.project))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_of_another_type_is_refused_by_name() {
+        for (body, part) in [
+            (r#"[]"#, "the body is no JSON object"),
+            (
+                r#"{"type": 5, "outputs": [{"id": "a"}]}"#,
+                "`type`: 5 is no text; give one of NON_RECURSIVE_FORCED_BUILD, ",
+            ),
+            (r#"{"type": ["X"], "outputs": [{"id": "a"}]}"#, "`type`: [\"X\"] is no text; give one of "),
+            (r#"{"type": false}"#, "`type`: false is no text"),
+            (r#"{"outputs": "a"}"#, "`outputs`: \"a\" is no list; give one of objects with `id`"),
+            (r#"{"outputs": {"id": "a"}}"#, "`outputs`: {\"id\":\"a\"} is no list"),
+            (r#"{"outputs": ["a"]}"#, "`outputs[0]`: \"a\" is no object; an output is an object with `id`"),
+            (r#"{"outputs": [{"id": "a"}, null]}"#, "`outputs[1]`: null is no object"),
+            (r#"{"outputs": [7]}"#, "`outputs[0]`: 7 is no object"),
+            (r#"{"outputs": [{"id": 5}]}"#, "`outputs[0].id`: 5 is no text"),
+            (r#"{"outputs": [{"id": "a", "type": 5}]}"#, "`outputs[0].type`: 5 is no text"),
+            (r#"{"outputs": [{"id": "a", "projectKey": 5}]}"#, "`outputs[0].projectKey`: 5 is no text"),
+            (r#"{"outputs": [{"id": "a", "partition": 5}]}"#, "`outputs[0].partition`: 5 is no text"),
+            (r#"{"outputs": [{"id": "a", "partition": [5]}]}"#, "`outputs[0].partition`: [5] is no text"),
+            (r#"{"outputs": [{"targetDataset": {}}]}"#, "`outputs[0].targetDataset`: {} is no text"),
+        ] {
+            let error = understood(body.as_bytes()).err().unwrap_or_else(|| panic!("{body} is taken"));
+            assert!(error.message().starts_with(part), "{body}: {}", error.message());
+        }
+        let long = format!(r#"{{"outputs": ["{}"]}}"#, "é".repeat(5_000));
+        assert!(understood(long.as_bytes()).unwrap_err().message().len() < 300);
+    }
+
+    #[test]
+    fn what_is_absent_null_or_unknown_is_let_be() {
+        for body in [
+            r#"{"outputs": [{"id": "a"}]}"#,
+            r#"{"type": null, "outputs": [{"id": "a", "type": null, "projectKey": null, "partition": null}]}"#,
+            r#"{"new": 5, "outputs": [{"id": "a", "new": [], "partition": "NP"}], "refreshHiveMetastore": true}"#,
+            r#"{"outputs": [{"id": "a", "partition": ["NP"]}]}"#,
+        ] {
+            let asked = understood(body.as_bytes()).unwrap_or_else(|error| panic!("{body}: {}", error.message()));
+            assert_eq!((asked.kind, asked.outputs.len()), (None, 1), "{body}");
+            assert_eq!(asked.outputs[0].target("P").id, "a", "{body}");
+        }
+        for body in ["{}", r#"{"outputs": null}"#] {
+            assert!(understood(body.as_bytes()).is_ok_and(|asked| asked.outputs.is_empty()), "{body}");
+        }
+    }
 }
