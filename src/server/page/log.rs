@@ -51,7 +51,7 @@ pub(super) fn panel(project: &Project, standing: &Standing, step: &StepView) -> 
     })
 }
 
-/// The last part of a log, from the beginning of a line on, and where it begins.
+/// The last part of a log, from the beginning of a line on if it has one, and where it begins.
 fn end(files: &[std::path::PathBuf], whole: u64) -> io::Result<(u64, Vec<u8>)> {
     let mut from = whole.saturating_sub(SHOWN);
     let mut text = Vec::new();
@@ -62,11 +62,56 @@ fn end(files: &[std::path::PathBuf], whole: u64) -> io::Result<(u64, Vec<u8>)> {
         }
         text.extend_from_slice(&part);
     }
-    if from > 0
-        && let Some(line) = text.iter().position(|byte| *byte == b'\n')
-    {
-        text.drain(..=line);
-        from += line as u64 + 1;
+    if from > 0 {
+        let cut = beginning(&text);
+        text.drain(..cut);
+        from += cut as u64;
     }
     Ok((from, text))
+}
+
+/// Where the first whole line of a part begins. With none, the part is shown from its first whole letter on: a line that is
+/// longer than a part is cut, not left out.
+fn beginning(text: &[u8]) -> usize {
+    let line = text.iter().position(|byte| *byte == b'\n').map(|end| end + 1);
+    let letter = || text.iter().take(3).take_while(|byte| **byte & 0xC0 == 0x80).count();
+    line.filter(|line| *line < text.len()).unwrap_or_else(letter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end_of(text: &[u8]) -> (u64, Vec<u8>) {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        fs::write(&log, text).unwrap();
+        end(&[log], text.len() as u64).unwrap()
+    }
+
+    #[test]
+    fn the_end_begins_with_a_line() {
+        assert_eq!(end_of(b"one\ntwo\n"), (0, b"one\ntwo\n".to_vec()));
+        let text = "0123456789\n".repeat(10_000);
+        let (from, shown) = end_of(text.as_bytes());
+        assert_eq!(&text.as_bytes()[usize::try_from(from).unwrap()..], shown);
+        assert!(from > 0 && shown.starts_with(b"0123456789\n"));
+    }
+
+    #[test]
+    fn of_one_very_long_line_its_end_is_shown() {
+        for last in ["", "\n"] {
+            let text = "x".repeat(2_000_000) + last;
+            let (from, shown) = end_of(text.as_bytes());
+            assert_eq!(from, text.len() as u64 - SHOWN, "{last:?}");
+            assert_eq!(&text.as_bytes()[usize::try_from(from).unwrap()..], shown, "{last:?}");
+        }
+        // It is not cut within a letter.
+        for more in ["\n", "a\n", "ab\n", "abc\n"] {
+            let text = "\u{1f525}".repeat(100_000) + more;
+            let (from, shown) = end_of(text.as_bytes());
+            assert!(String::from_utf8(shown).unwrap().starts_with('\u{1f525}'), "{more:?}");
+            assert!(text.is_char_boundary(usize::try_from(from).unwrap()), "{more:?}");
+        }
+    }
 }

@@ -343,7 +343,9 @@ const readLog = (panel) => {
     const answer = await fetch(source + "&offset=" + from + "&limit=" + (to - from));
     if (!answer.ok) return;
     let bytes = new Uint8Array(await answer.arrayBuffer());
-    const line = from ? bytes.indexOf(10) + 1 : 0;
+    // From the first whole line on; of a line that is longer than the part, from its first whole letter on.
+    let line = from ? bytes.indexOf(10) + 1 : 0;
+    if (from && (line === 0 || line === bytes.length)) for (line = 0; line < 3 && (bytes[line] & 0xc0) === 0x80; ) line += 1;
     bytes = bytes.subarray(line);
     const node = coloured(new TextDecoder().decode(bytes), {});
     const before = text.scrollHeight;

@@ -86,3 +86,24 @@ fn a_log_of_100_mb_stays_small() {
     assert!(held(&browser) < 1 << 20, "{}", held(&browser));
     assert_eq!(browser.complaints(), [] as [&str; 0]);
 }
+
+#[test]
+fn of_one_very_long_line_the_end_is_shown_and_more_further_up() {
+    let project = orders();
+    let long = "head -c 2000000 /dev/zero | tr '\\\\0' x; echo; echo 1 >{{ output }}";
+    let text = project.read("pipeline.toml");
+    project.write("pipeline.toml", text + &format!("\n[dataset.long]\npath = \"build/long\"\nrun = \"{long}\"\n"));
+    let server = Server::start(&project, &[]);
+    let job = server.build("long");
+    assert_eq!(server.wait(&job), "DONE");
+    let browser = Browser::start();
+    sign_in(&browser, &server, &format!("/projects/ORDERS/jobs/{job}?step=long"));
+    browser.until_shown("#log-text", "xxxxxxxxxx");
+    let held = "document.querySelector('#log-text').textContent.trimEnd().length";
+    let before = browser.text(held);
+    browser.click("#log-earlier");
+    browser.until(&format!("{held} > {before}"));
+    assert_eq!(browser.text("document.querySelector('#log-text').textContent.trimEnd().includes('\\n')"), "false");
+    assert!(browser.shown("#log-gap").contains("before this are not shown"), "{}", browser.shown("#log-gap"));
+    assert_eq!(browser.complaints(), [] as [&str; 0]);
+}
