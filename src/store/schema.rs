@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -177,15 +178,18 @@ pub(super) fn open_with(state: &Path, journal: Journal) -> Result<(Connection, P
     Ok((connection, path))
 }
 
-/// The stores that this process has open, or had, each by its device and inode. A process loses its locks of a file with the
+/// A file: its device, its inode, and when it was made, as numbers of inodes are given again.
+type Identity = (u64, u64, Option<SystemTime>);
+
+/// The stores that this process has open, or had. A process loses its locks of a file with the
 /// first handle of it that it closes, whoever opened that: another program would then take SQLite's log of writes for nobody's,
 /// and remove it. So only what nothing here can have open yet is read by other means than SQLite's. This is the only state of
 /// the whole process, as those locks are.
-static KNOWN: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
+static KNOWN: Mutex<BTreeSet<Identity>> = Mutex::new(BTreeSet::new());
 
 /// Connects to a store, after a look at its first bytes.
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
-    let identity = || path.metadata().map(|file| (file.dev(), file.ino())).ok();
+    let identity = || path.metadata().map(|file| (file.dev(), file.ino(), file.created().ok())).ok();
     // Nobody else looks or connects in between.
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if identity().is_none_or(|file| !known.contains(&file)) {

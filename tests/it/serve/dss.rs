@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{Server, orders};
+use crate::support::Project;
 
 /// The Python of a version of the client.
 #[track_caller]
@@ -35,17 +36,23 @@ fn client(version: &str, scenario: &str) {
     assert_eq!(code, 0, "{told}");
 }
 
-/// What the manual shows works as it stands there, but for the port.
+/// What the manual shows works as it stands there, but for the port, with the first pipeline of the README.
 #[test]
 fn the_manual_is_right() {
-    let manual = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/serve.md")).unwrap();
-    let project = orders();
+    let page = |name: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let (manual, readme) = (page("docs/serve.md"), page("README.md"));
+    let project = Project::empty();
+    for (kind, file) in [("csv", "data/orders.csv"), ("toml", "pipeline.toml")] {
+        let block = readme.split(&format!("```{kind}\n")).nth(1).unwrap().split("```").next().unwrap();
+        project.write(file, block);
+    }
     let server = Server::start(&project, &[]);
     let block = manual.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
     let script = block.replace("http://127.0.0.1:11200", &server.url);
     let output = python("15.2.0").arg("-c").arg(script).current_dir(project.path("")).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("made orders\n"), "{output:?}");
+    assert!(output.status.success() && said.contains("totals: done in "), "{output:?}");
+    assert_eq!(project.read("build/totals.csv"), "ada 35\ngrace 12\n");
     let block = manual.split("```console\n$ curl").nth(1).unwrap().split("```").next().unwrap();
     let script = format!("curl -sS{}", block.replace("http://127.0.0.1:11200", &server.url));
     let output = Command::new("sh").arg("-c").arg(script).current_dir(project.path("")).output().unwrap();
