@@ -258,15 +258,20 @@ impl Poller {
         (self.round_began, self.took, self.dim) = (Instant::now(), Duration::ZERO, false);
         self.next_round = self.round_began + self.poll;
         let idle = || self.watched.iter().filter(|(_, watched)| !watched.asking);
-        let listed = idle().filter(|(_, watched)| watched.live.is_none() && !watched.told());
-        let projects: BTreeSet<String> = listed.map(|((project, _), _)| project.clone()).collect();
+        let listed = idle().filter(|(_, watched)| watched.is_listed() && !watched.told());
+        let mut projects: BTreeMap<String, Source> = BTreeMap::new();
+        for ((project, _), watched) in listed {
+            let source = projects.entry(project.clone()).or_insert(self.source);
+            // Whether a job has ended that does not tell it, only the list of all can tell.
+            *source = if watched.is_quiet() { Source::All } else { *source };
+        }
         let chosen = |which: &dyn Fn(&Watched) -> bool| -> Vec<Key> {
             idle().filter(|(_, watched)| which(watched)).map(|(key, _)| key.clone()).collect()
         };
         let ended = chosen(&|watched| watched.ended.is_some());
         let live = chosen(&|watched| watched.ended.is_none() && watched.live.is_some());
         live.into_iter().for_each(|key| self.status(key, Why::Live));
-        projects.into_iter().for_each(|project| self.look(project, self.source));
+        projects.into_iter().for_each(|(project, source)| self.look(project, source));
         ended.into_iter().for_each(|key| self.ended(key));
     }
 
@@ -392,9 +397,7 @@ impl Poller {
         let Look { project, source, limit } = look;
         let lines: BTreeMap<&str, &JobItem> = jobs.iter().filter_map(|job| Some((job.id()?, job))).collect();
         let (mut ended, mut absent) = (Vec::new(), Vec::new());
-        for (key, watched) in
-            self.watched.iter_mut().filter(|(key, watched)| key.0 == project && watched.live.is_none())
-        {
+        for (key, watched) in self.watched.iter_mut().filter(|(key, watched)| key.0 == project && watched.is_listed()) {
             watched.see(lines.get(key.1.as_str()).copied());
             if watched.asking {
                 continue;
@@ -460,7 +463,7 @@ impl Poller {
             Ok(status) => {
                 self.heard = Instant::now();
                 let lacking = watched.live.is_none() && watched.ended.is_none() && !status.state().is_empty();
-                if let Some(followed) = watched.hear(status) {
+                if let Some(followed) = watched.hear(status, self.lost_after) {
                     self.tell(key, followed);
                 } else if lacking && self.source == Source::Running {
                     self.lacks += 1;

@@ -2,6 +2,7 @@
 //! goes on, has ended or is gone. Asks nobody.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -15,6 +16,8 @@ use crate::pipeline::dss_wire::{BaseStatus, JobItem, JobStatus, is_over};
 const GONE_AFTER: u32 = 3;
 /// How often the status of a job may not tell its end, though it has ended.
 const MUTE_AFTER: u32 = 10;
+/// How many answers in a row tell nothing of where a job stands until lists are looked at for it.
+const QUIET_AFTER: u32 = 3;
 
 /// A job that is followed.
 pub(super) struct Watched {
@@ -31,11 +34,24 @@ pub(super) struct Watched {
     mute: u32,
     /// How often the server did not know it.
     unknown: u32,
+    /// How many answers about it in a row did not tell where it stands, and when the first of them came.
+    quiet: u32,
+    quiet_since: Option<Instant>,
 }
 
 impl Watched {
     pub(super) fn new(live: Option<watch::Sender<Progress>>, reply: oneshot::Sender<Followed>) -> Self {
-        Self { live, replies: vec![reply], asking: false, touched: Instant::now(), ended: None, mute: 0, unknown: 0 }
+        Self {
+            live,
+            replies: vec![reply],
+            asking: false,
+            touched: Instant::now(),
+            ended: None,
+            mute: 0,
+            unknown: 0,
+            quiet: 0,
+            quiet_since: None,
+        }
     }
 
     /// Another one wants to know its end.
@@ -55,6 +71,16 @@ impl Watched {
         matches!(self.ended, Some(Some(_)))
     }
 
+    /// Whether its status does not tell where it stands, and no list has since.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet >= QUIET_AFTER
+    }
+
+    /// Whether lists are looked at for it: one that is asked for all the time needs none, as long as it tells something.
+    pub(super) fn is_listed(&self) -> bool {
+        self.live.is_none() || self.is_quiet()
+    }
+
     /// What a list told of it, if anything. A line without a state tells nothing.
     pub(super) fn see(&mut self, line: Option<&JobItem>) {
         let Some(line) = line else { return };
@@ -64,11 +90,16 @@ impl Watched {
             self.ended = Some(state.or(self.ended.take().flatten()));
         } else if self.ended.is_none() && line.tells() {
             (self.touched, self.unknown) = (Instant::now(), 0);
+            self.speaks();
         }
     }
 
-    /// What its status told. The end, if there is one to tell.
-    pub(super) fn hear(&mut self, status: Box<JobStatus>) -> Option<Followed> {
+    fn speaks(&mut self) {
+        (self.quiet, self.quiet_since) = (0, None);
+    }
+
+    /// What its status told. The end, if there is one to tell, or if nothing has told where it stands for `lost_after`.
+    pub(super) fn hear(&mut self, status: Box<JobStatus>, lost_after: Duration) -> Option<Followed> {
         if status.removed == Some(true) {
             return Some(Followed::Gone);
         }
@@ -79,6 +110,15 @@ impl Watched {
         if self.ended.is_some() {
             let lacks = status.state().is_empty();
             return self.end_by_list(status, lacks);
+        }
+        if status.state().is_empty() {
+            self.quiet += 1;
+            let since = *self.quiet_since.get_or_insert_with(Instant::now);
+            if self.is_quiet() && since.elapsed() >= lost_after {
+                return Some(Followed::Lost(Fault::odd("neither its status nor a list says where it stands")));
+            }
+        } else {
+            self.speaks();
         }
         if let Some(live) = &self.live {
             let status = Arc::new(*status);

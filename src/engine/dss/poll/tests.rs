@@ -23,6 +23,8 @@ struct Made {
     projects: usize,
     /// Of a hundred fields, how many are missing; and which ones always are in lists.
     missing: (usize, &'static [&'static str]),
+    /// Whether the status of a job never tells anything.
+    mute: bool,
     random: Mutex<Random>,
     /// Answers to the first calls.
     first: Mutex<Vec<Response>>,
@@ -44,7 +46,7 @@ impl Made {
     fn new(ends: Vec<Duration>, has_running: bool) -> Self {
         let (random, missing) = (Mutex::new(Random(7)), (0, &[][..]));
         let (first, asked) = (Mutex::default(), Mutex::default());
-        Self { began: Instant::now(), ends, has_running, projects: 1, missing, random, first, asked }
+        Self { began: Instant::now(), ends, has_running, projects: 1, missing, mute: false, random, first, asked }
     }
 
     fn project(&self, job: usize) -> String {
@@ -95,6 +97,7 @@ impl Made {
             "" => all(limit.parse().unwrap(), &|_| true),
             "running" if self.has_running => all(usize::MAX, &|job| self.state(*job) == "RUNNING"),
             job => match job.strip_prefix('j').and_then(|job| job.parse().ok()) {
+                Some(_) if self.mute => (200, "{}".to_owned()),
                 Some(job) => {
                     let text = format!(r#"{{"baseStatus":{{"state":"{}"}}}}"#, self.state(job));
                     (200, self.left(text, &[]))
@@ -253,4 +256,43 @@ async fn pages_in_place_of_answers_pass_by() {
     let made = Made::new(vec![Duration::from_secs(1)], true);
     *made.first.lock().unwrap() = (0..20).map(|_| page()).collect();
     assert!(followed(made).await.asked.len() > 20);
+}
+
+/// What becomes of the one job of a server, and when that is known.
+async fn fate(made: Made, live: Option<watch::Sender<Progress>>) -> (Followed, Duration) {
+    let (began, transport): (Instant, Arc<dyn Transport>) = (made.began, Arc::new(made));
+    let timeout = Duration::from_secs(60);
+    let calls = Calls { transport, mask: Mask::default(), timeout, patience: LOST_AFTER, peer: Peer::default() };
+    let (asks, asked) = mpsc::unbounded_channel();
+    let poller = Poller::new(calls, asked, Duration::from_millis(500), LOST_AFTER).run();
+    let (reply, answer) = oneshot::channel();
+    asks.send(Ask::Follow { project: "P0".to_owned(), job: "j0".to_owned(), live, reply }).ok().unwrap();
+    tokio::select! {
+        followed = answer => (followed.unwrap(), began.elapsed()),
+        () = poller => unreachable!("it goes on while someone may ask"),
+        () = tokio::time::sleep(10 * LOST_AFTER) => panic!("it is waited for without an end"),
+    }
+}
+
+const LOST_AFTER: Duration = Duration::from_secs(60);
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_status_never_tells_anything_comes_to_an_end() {
+    for (has_running, is_live) in [(true, false), (false, false), (true, true), (false, true)] {
+        let case = format!("list of running jobs {has_running}, live {is_live}");
+        let live = || is_live.then(|| watch::channel(Progress::default()).0);
+        // It goes on for longer than a server is waited for that says nothing.
+        let end = 3 * LOST_AFTER;
+        let mut made = Made::new(vec![end], has_running);
+        made.mute = true;
+        let (followed, at) = fate(made, live()).await;
+        assert!(matches!(&followed, Followed::Over(status) if status.state() == "DONE"), "{case}: {followed:?}");
+        assert!(at >= end && at < end + Duration::from_secs(10), "{case}: {at:?}");
+        // Lists do not tell it either.
+        let mut made = Made::new(vec![Duration::ZERO], has_running);
+        (made.mute, made.missing) = (true, (0, &["state", "stableState"][..]));
+        let (followed, at) = fate(made, live()).await;
+        assert!(matches!(followed, Followed::Lost(_)), "{case}: {followed:?}");
+        assert!(at >= LOST_AFTER && at < LOST_AFTER + Duration::from_secs(5), "{case}: {at:?}");
+    }
 }
