@@ -144,3 +144,30 @@ fn a_limit_of_time_and_a_failure_that_kills_abort_what_goes_on() {
     let of_a = server.with(|state| state.jobs.iter().find(|job| job.key() == "a").map(|job| job.state.clone()));
     assert!(of_a.is_none_or(|state| state == "ABORTED"));
 }
+
+#[test]
+fn a_key_that_may_not_see_what_runs_looks_at_the_list_of_all() {
+    let words = || Fault::Answer(403, "", r#"{"errorType":"E","message":"not yours"}"#.to_owned());
+    let server = Server::start();
+    server.fault(|asked| asked.path.contains("/running/"), words());
+    let project = project(&server, "", ONE);
+    run(&project, 0, &[]);
+    assert_eq!(server.count(|asked| asked.path.contains("/running/")), 1);
+    server.job("Build_a_by_hand", "RECURSIVE_BUILD", "a", "RUNNING", "ana");
+    server.fault(|asked| asked.path.contains("/running/"), words());
+    let said = project.expect(0, &["jobs", "running", "--engine", "prod"]);
+    assert!(said.out.contains("Build_a_by_hand"), "{said:?}");
+    // What cannot be done without stays as it is.
+    let needed: [fn(&Asked) -> bool; 2] = [crate::dss::is_list, crate::dss::is_status];
+    for concerns in needed {
+        let server = Server::start();
+        server.fault(concerns, words());
+        let said = run(&crate::dss::project(&server, "", ONE), 1, &[]);
+        assert!(said.out.contains("(403): not yours"), "{said:?}");
+    }
+    let server = Server::start();
+    let unknown = Fault::Answer(401, "", r#"{"message":"no such key"}"#.to_owned());
+    server.fault(|asked| asked.path.contains("/running/"), unknown);
+    let said = run(&crate::dss::project(&server, "", ONE), 1, &[]);
+    assert!(said.out.contains("(401): no such key"), "{said:?}");
+}

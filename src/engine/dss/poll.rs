@@ -433,9 +433,9 @@ impl Poller {
     }
 
     fn not_seen(&mut self, look: Look, fault: &Fault) {
-        let unknown = matches!(fault.kind, Kind::NotFound | Kind::Refused | Kind::Mute | Kind::Odd);
-        if look.source == Source::Running && unknown {
-            // Servers before 15.2 take the question for the id of a job.
+        let kinds = [Kind::NotFound, Kind::Refused, Kind::Mute, Kind::Odd, Kind::Forbidden];
+        if look.source == Source::Running && kinds.contains(&fault.kind) {
+            // Servers before 15.2 take the question for the id of a job; some keys may not see what others run.
             tracing::debug!(%fault, "the server has no list of running jobs");
             self.source = Source::All;
             self.look(look.project, Source::All);
