@@ -325,7 +325,7 @@ pub(crate) fn opening(
 ) -> Result<Opening, Fail> {
     let store = |error: crate::store::StoreError| Fail::because("the history cannot be read", &error);
     let digests: Box<dyn Remembered> = match Reader::open(state).map_err(store)? {
-        Some(reader) => Box::new(StoredDigests::new(reader)),
+        Some(_) => Box::new(StoredDigests::new(state)),
         None => Box::new(Memory::default()),
     };
     let settings = &loaded.pipeline.settings;
