@@ -74,7 +74,7 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
             Some((verdict, started)) => verdict.remember(started),
             None => look_again(context, args, question, &session),
         }
-        keep_image(context, args, &session)?;
+        keep_image(context, args, &session);
     }
     Ok(code)
 }
@@ -92,10 +92,11 @@ fn look_again(context: &Context, args: &RunArgs, question: Option<Question>, ses
     }
 }
 
-fn keep_image(context: &Context, args: &RunArgs, session: &Session) -> Result<(), Fail> {
-    let file = find::find(context.file.as_deref(), &context.surroundings)?;
-    session.keep_image(&context.site(), &file, &args.request());
-    Ok(())
+/// Keeps what saves the next run the reading of the file. A file that is gone by now is no failure of this one.
+fn keep_image(context: &Context, args: &RunArgs, session: &Session) {
+    if let Ok(file) = find::find(context.file.as_deref(), &context.surroundings) {
+        session.keep_image(&context.site(), &file, &args.request());
+    }
 }
 
 /// A run that is about to plan: it has the lock of the pipeline, and nothing is left of runs that died.

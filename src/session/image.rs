@@ -43,7 +43,7 @@ fn recall(site: &Site, path: &Path, source: &Source, given: &Given<'_>) -> Optio
 /// Keeps an image of a file that was read, where that saves time. A root that the file names is not known before it is read.
 pub(super) fn keep(site: &Site, path: &Path, loaded: &Loaded, given: &Given<'_>) {
     let root = plain_root(path);
-    if loaded.known || loaded.root != root {
+    if loaded.known || loaded.root != root || !remembers(site) {
         return;
     }
     if let Some(question) = question(&root, &loaded.source, given)
