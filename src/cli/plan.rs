@@ -27,6 +27,9 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<u8, Fail> {
 
 fn show(context: &Context, session: &Session, args: &PlanArgs) -> Result<u8, Fail> {
     let planned = to_the_end(session.plan(!args.no_probes)?);
+    for problem in session.obstacles(&planned.plan)? {
+        tracing::warn!("{}", problem.message);
+    }
     let graph = &session.loaded.graph;
     let estimate = estimate(&planned.plan, graph, session.schedule, session.jobs);
     let (pipeline, selection) = (session.pipeline(), &session.selection);

@@ -58,6 +58,11 @@ pub trait Engine: Send + Sync {
         None
     }
 
+    /// What would keep a step from being made ready; of what the surroundings of a run give, only warnings. Looks only.
+    fn obstacles(&self, _id: RecipeId) -> Problems {
+        Vec::new()
+    }
+
     /// Makes a step ready, with no effect outside.
     ///
     /// # Errors

@@ -36,6 +36,8 @@ pub enum Refusal {
     Task,
     /// It was built before and is out of date; it was not named.
     Stale(Vec<Reason>),
+    /// Why an output could never be put where it is.
+    Blocked(String),
 }
 
 impl fmt::Display for Refusal {
@@ -44,6 +46,7 @@ impl fmt::Display for Refusal {
             Self::NoOutput(node) => write!(f, "{node} is not there"),
             Self::NoInput(node) => write!(f, "its input {node} is not there"),
             Self::Unseen(node) => write!(f, "the content of {node} cannot be seen: it has neither a path nor a digest"),
+            Self::Blocked(why) => f.write_str(why),
             Self::Task => f.write_str("a task leaves nothing to see: name it if it was done"),
             Self::Stale(reasons) => {
                 let reasons: Vec<_> = reasons.iter().take(2).map(ToString::to_string).collect();

@@ -5,7 +5,7 @@ use crate::base::job::{JobId, JobState};
 use crate::engine::api::Observed;
 use crate::event::{Counts, Event, Outcome, RunEnded, Stamped, StepEnded, VERSION};
 use crate::plan::Plan;
-use crate::plan::adopt::{Adoption, adopt as decide};
+use crate::plan::adopt::{Adoption, Refusal, adopt as decide};
 use crate::plan::decide::Basis;
 use crate::report::api::Journal;
 use crate::session::fail::Fail;
@@ -24,9 +24,21 @@ fn look_closely(session: &Session) -> Result<(Planned, Adoption), Fail> {
     let (known, Observed { facts, seen }) = session.look(true)?;
     let (pipeline, history) = (session.pipeline(), known.history.as_ref());
     let basis = Basis { pipeline, facts: &facts, history, mode: session.selection.mode };
-    let adoption = decide(&basis, &session.loaded.graph, &session.selection);
+    let mut adoption = decide(&basis, &session.loaded.graph, &session.selection);
+    leave_blocked(session, &mut adoption);
     let steps = adoption.current.iter().chain(adoption.taken.iter().map(|(step, _)| step)).cloned().collect();
     Ok((Planned { plan: Plan { steps }, facts, seen, known }, adoption))
+}
+
+/// Leaves what no run could put where it is.
+fn leave_blocked(session: &Session, adoption: &mut Adoption) {
+    for (step, record) in std::mem::take(&mut adoption.taken) {
+        let obstacle = session.engine.obstacles(step.id).into_iter().find(|problem| !problem.warning);
+        match obstacle.and_then(|problem| problem.labels.into_iter().next()) {
+            None => adoption.taken.push((step, record)),
+            Some(label) => adoption.left.push((step.id, Refusal::Blocked(label.text))),
+        }
+    }
 }
 
 /// Takes what can be taken, and says under which id; none where there was nothing to take.

@@ -189,6 +189,12 @@ impl Session {
         Ok(Planned { plan, facts, seen, known })
     }
 
+    /// What a run of this plan would be refused for; warnings are about what only the surroundings of a run give.
+    pub(crate) fn obstacles(&self, plan: &Plan) -> Result<Problems, Fail> {
+        let found: Problems = plan.active().flat_map(|step| self.engine.obstacles(step.id)).collect();
+        if found.iter().all(|problem| problem.warning) { Ok(found) } else { Err(self.mistakes(found)) }
+    }
+
     /// Finds what would keep a first run from beginning before a state is made for it. Gives the digests of what was
     /// read, which no one needs to read again.
     pub(crate) fn preflight(&self) -> Result<Vec<FileDigest>, Fail> {

@@ -369,3 +369,26 @@ fn another_format_and_a_bad_name() {
         pipeline.toml: 3 mistakes
         "#);
 }
+
+#[test]
+fn what_is_wrong_in_form_hides_no_mistake_of_meaning() {
+    let told = told_of(
+        "[dataset.a]\npath = \"a\"\nrun = \"true\"\ntimeout = 5\nlog_limit = 1\ngrace = \"5 parsecs\"\n\
+         [dataset.b]\npath = \"a/b\"\nrun = \"true {{ nothing }}\"\nretry = { max = \"2\", delay = 3 }\n",
+    );
+    assert_eq!(
+        messages(&told),
+        [
+            "`timeout` in [dataset.a] is an integer, not a string",
+            "`log_limit` in [dataset.a] is an integer, not a string",
+            "`retry.max` in [dataset.b] is a string, not a whole number",
+            "`retry.delay` in [dataset.b] is an integer, not a string",
+            "the path of `b` lies inside that of `a`",
+            "`grace = \"5 parsecs\"` is not a time: `parsecs` is not a unit",
+        ],
+        "{told}"
+    );
+    for help in ["and with its unit: \"5s\"", "and with its unit: \"1MiB\"", "and with its unit: \"3s\""] {
+        assert!(told.contains(help), "{help}\n{told}");
+    }
+}

@@ -141,3 +141,14 @@ fn short_secrets_are_warned_of() {
     assert!(said.err.contains("secret `PIN` of `a` is not masked: it is too short"), "{}", said.err);
     assert_eq!(project.log("a"), b"abc\n");
 }
+
+#[test]
+fn a_plan_is_made_without_secrets_and_says_which_a_run_will_lack() {
+    let project = Project::new(
+        "[dataset.a]\npath = \"a\"\nrun = \"echo >{{ output }}\"\nsecrets = { T = { env = \"NOT_HERE\" } }\n",
+    );
+    let said = project.expect(0, &["plan"]);
+    assert!(said.out.contains("build"), "{}", said.out);
+    assert!(said.err.contains("WARN secret `T` takes the variable NOT_HERE, which is not set"), "{}", said.err);
+    project.expect(2, &["run"]);
+}

@@ -36,6 +36,7 @@ use crate::engine::api::{Engine, Environment, Evidence, Observed, Opening, Work}
 use crate::engine::local::digest::Digester;
 use crate::engine::local::guardian::Guardian;
 use crate::engine::local::memory::Kills;
+use crate::engine::local::places::Places;
 use crate::engine::local::secrets::Masking;
 use crate::engine::local::staging::Staging;
 use crate::event::{Failure, Staged};
@@ -61,10 +62,16 @@ pub(crate) struct Local {
     guardian: Guardian,
     masking: Masking,
     kills: Kills,
+    places: Places,
     grace: Duration,
 }
 
 impl Local {
+    /// What is in the way of a recipe's outputs.
+    fn blocked(&self, recipe: &Recipe) -> Problems {
+        self.places.check(&self.root, &self.pipeline, recipe)
+    }
+
     /// What is masked wherever Kiln writes.
     fn secrets(&self) -> Option<Arc<Secrets>> {
         self.masking.secrets(&self.pipeline, &self.environment)
@@ -107,6 +114,7 @@ impl LocalEngine {
                 guardian,
                 masking,
                 kills,
+                places: Places::default(),
                 grace,
             }),
         }
@@ -139,10 +147,17 @@ impl Engine for LocalEngine {
         Some(evidence::gather(&self.local, wanted, facts))
     }
 
+    fn obstacles(&self, id: RecipeId) -> Problems {
+        let recipe = &self.local.pipeline.recipes[id];
+        // A plan may be made where the secrets are not.
+        let missing = secrets::missing(recipe, &self.local.environment).into_iter().map(Problem::warn);
+        missing.chain(self.local.blocked(recipe)).collect()
+    }
+
     fn prepare(&self, id: RecipeId) -> Result<Arc<dyn Work>, Problems> {
         let recipe = &self.local.pipeline.recipes[id];
         let mut problems = secrets::missing(recipe, &self.local.environment);
-        problems.extend(places::check(&self.local.root, &self.local.pipeline, recipe));
+        problems.extend(self.local.blocked(recipe));
         if !problems.is_empty() {
             return Err(problems);
         }

@@ -1,44 +1,77 @@
 //! Whether outputs can be put where they belong: inside the root, in folders, with leave to write. Changes nothing.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{Access, access};
 
 use crate::base::span::Problem;
 use crate::pipeline::types::{Node, Pipeline, Recipe};
 
-/// What is in the way of a recipe's outputs.
-pub(crate) fn check(root: &Path, pipeline: &Pipeline, recipe: &Recipe) -> Vec<Problem> {
-    let outputs = recipe.outputs.iter().map(|id| &pipeline.nodes[*id]);
-    outputs.filter_map(|node| obstacle(root, node)).collect()
+/// Where the outputs of a pipeline belong. What is found out about a folder counts for all that belongs there.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    folders: Mutex<HashMap<String, Folder>>,
 }
 
-fn obstacle(root: &Path, node: &Node) -> Option<Problem> {
-    let path = node.path.as_deref()?;
-    let problem = |why: String, help: &str| {
+/// A folder that outputs belong in.
+#[derive(Clone, Debug)]
+struct Folder {
+    there: bool,
+    /// Why nothing can be put there, and a way out.
+    obstacle: Option<(String, &'static str)>,
+}
+
+impl Places {
+    /// What is in the way of a recipe's outputs.
+    pub(crate) fn check(&self, root: &Path, pipeline: &Pipeline, recipe: &Recipe) -> Vec<Problem> {
+        let outputs = recipe.outputs.iter().map(|id| &pipeline.nodes[*id]);
+        outputs.filter_map(|node| self.obstacle(root, node)).collect()
+    }
+
+    fn obstacle(&self, root: &Path, node: &Node) -> Option<Problem> {
+        let path = node.path.as_deref()?;
+        let folder = self.folder(root, path);
+        let link = || folder.there && root.join(path).is_symlink();
+        let (why, help) = folder.obstacle.clone().or_else(|| {
+            let why = format!("{path} is a symbolic link, which would be replaced");
+            link().then_some((why, "give it the path that the link leads to, or remove the link"))
+        })?;
         let problem = Problem::new("blocked-output", format!("`{}` cannot be put in place", node.name));
         Some(problem.at(&node.path_span, why).help(help))
-    };
-    if root.join(path).is_symlink() {
-        let help = "give it the path that the link leads to, or remove the link";
-        return problem(format!("{path} is a symbolic link, which would be replaced"), help);
     }
+
+    fn folder(&self, root: &Path, path: &str) -> Folder {
+        let name = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        // Nothing is half done where this could panic.
+        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = folders.get(name) {
+            return known.clone();
+        }
+        let there = root.join(name).symlink_metadata().is_ok();
+        let folder = Folder { there, obstacle: obstacle_of(root, path) };
+        folders.insert(name.to_owned(), folder.clone());
+        folder
+    }
+}
+
+/// Why nothing can be put into the folder of a path, and a way out.
+fn obstacle_of(root: &Path, path: &str) -> Option<(String, &'static str)> {
     let (shown, folder) = nearest_folder(root, path);
     match inside(root, &folder) {
         Ok(true) => {}
         Ok(false) => {
             let help = "Kiln writes nothing outside the root: move the root with `[pipeline] root`, or remove the link";
-            return problem(format!("{shown} leads out of the root"), help);
+            return Some((format!("{shown} leads out of the root"), help));
         }
-        Err(error) => return problem(format!("{shown} cannot be looked at: {error}"), "make it readable"),
+        Err(error) => return Some((format!("{shown} cannot be looked at: {error}"), "make it readable")),
     }
-    match access(&folder, Access::WRITE_OK | Access::EXEC_OK) {
-        Ok(()) => None,
-        Err(error) => problem(format!("{shown} cannot be written to: {error}"), "give leave to write there"),
-    }
+    let leave = access(&folder, Access::WRITE_OK | Access::EXEC_OK);
+    leave.err().map(|error| (format!("{shown} cannot be written to: {error}"), "give leave to write there"))
 }
 
 /// The nearest thing above `path` that is there: relative to the root for people, and in full.

@@ -1,5 +1,5 @@
 //! All that is wrong with one value, in words for people. serde stops at the first mistake, so each part is tried by
-//! itself. Does not know which keys there are: serde says it.
+//! itself. Does not know which keys there are: serde says it. Only of those that hold a time or a size it knows the units.
 
 use std::borrow::Cow;
 
@@ -8,6 +8,10 @@ use toml::de::{DeArray, DeTable, DeValue, Error};
 
 use crate::base::span::{Problem, Problems, Span};
 use crate::base::text::did_you_mean;
+
+/// Keys whose texts hold a number with a unit, and the unit to suggest.
+const UNITS: [(&[&str], &str); 2] =
+    [(&["timeout", "grace", "rebuild", "delay", "submit_grace", "request_timeout"], "s"), (&["log_limit"], "MiB")];
 
 /// Says what is wrong with a value, if something is.
 type Test<'t> = dyn Fn(Spanned<DeValue<'_>>) -> Option<Error> + 't;
@@ -177,7 +181,10 @@ impl<'i> Digger<'_, 'i> {
             DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_)
                 if expected.contains("string") =>
             {
-                Some(format!("write it in quotes: \"{written}\""))
+                Some(match self.unit() {
+                    Some(unit) => format!("write it in quotes and with its unit: \"{written}{unit}\""),
+                    None => format!("write it in quotes: \"{written}\""),
+                })
             }
             DeValue::String(_) if expected.contains("file =") => Some("a secret is named, never written".to_owned()),
             DeValue::String(_) if expected == "a list" => Some(format!("write it as a list: [{written}]")),
@@ -195,6 +202,12 @@ impl<'i> Digger<'_, 'i> {
             | DeValue::Array(_)
             | DeValue::Table(_) => None,
         }
+    }
+
+    /// The unit that a number under this key would most likely be in.
+    fn unit(&self) -> Option<&'static str> {
+        let key = names(&self.path).last().or(self.at.key)?;
+        UNITS.iter().find(|(keys, _)| keys.contains(&key)).map(|(_, unit)| *unit)
     }
 
     /// The keys from the table to the value: `env.A`.
@@ -256,7 +269,8 @@ fn expected(message: &str) -> Option<String> {
         "a sequence" => "a list".to_owned(),
         "a boolean" => "true or false".to_owned(),
         "a map" => "a table".to_owned(),
-        "u32" => "a whole number".to_owned(),
+        "u32" | "i64" => "a whole number".to_owned(),
+        "f64" => "a number".to_owned(),
         other => other.to_owned(),
     })
 }

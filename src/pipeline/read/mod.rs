@@ -234,10 +234,9 @@ impl Reader<'_> {
         };
         let test = |value: Spanned<DeValue<'_>>| T::deserialize(ValueDeserializer::from(value)).err();
         let (problems, sound) = faults::all(at, &value, &error, &test);
-        // A key that is not known takes nothing from the others.
-        let all_known = problems.iter().any(|problem| problem.code != "unknown-key");
         self.problems.extend(problems);
-        if all_known { None } else { T::deserialize(ValueDeserializer::from(sound?)).ok() }
+        // What is wrong takes nothing from the rest, in which there may be mistakes of meaning.
+        T::deserialize(ValueDeserializer::from(sound?)).ok()
     }
 }
 
