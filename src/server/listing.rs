@@ -1,12 +1,14 @@
 //! Which jobs of a project are asked for, and a page of them. Does not know how they are shown.
 
+use std::collections::BTreeSet;
+
 use crate::base::job::{JobId, JobState};
 use crate::pipeline::types::Pipeline;
 use crate::server::error::ApiError;
 use crate::server::project::{Names, Project};
 use crate::server::query::Query;
 use crate::store::StoreError;
-use crate::store::filter::RunFilter;
+use crate::store::filter::{About, RunFilter};
 use crate::store::read::RunRow;
 
 /// Which jobs are asked for.
@@ -26,7 +28,7 @@ pub(crate) fn filter(query: &Query, project: &Project) -> Result<RunFilter, ApiE
             read.and_then(|(time, job)| Some((jiff::Timestamp::from_millisecond(time).ok()?, JobId::from_text(job))));
         place.ok_or_else(|| ApiError::wrong("cursor: give the `cursor` of the last job of the page before"))
     });
-    let steps = query.get("output").map(|output| steps_of(&loaded.pipeline, output));
+    let about = query.get("output").map(|output| about(&loaded.pipeline, output));
     Ok(RunFilter {
         state: state.transpose()?,
         pipeline: Some(loaded.pipeline.name.clone()),
@@ -34,16 +36,25 @@ pub(crate) fn filter(query: &Query, project: &Project) -> Result<RunFilter, ApiE
         by: query.get("initiator").map(str::to_owned),
         until: query.time("until")?,
         behind: behind.transpose()?,
-        steps: steps.transpose()?,
+        about: about.transpose()?,
         ..RunFilter::default()
     })
 }
 
-/// The steps that make an output.
-fn steps_of(pipeline: &Pipeline, output: &str) -> Result<Vec<String>, ApiError> {
+/// What jobs have to be about to be about an output: the step that makes it, and the targets that stand for it.
+fn about(pipeline: &Pipeline, output: &str) -> Result<About, ApiError> {
     let named = pipeline.nodes.ids().find(|id| pipeline.id_of(*id) == output).or_else(|| pipeline.node(output));
     let node = named.ok_or_else(|| ApiError::none(format!("output={output}: there is no such output")))?;
-    Ok(pipeline.nodes[node].maker.map(|maker| pipeline.recipes[maker].name.clone()).into_iter().collect())
+    let maker = pipeline.nodes[node].maker.map(|maker| &pipeline.recipes[maker]);
+    let made = maker.map_or(vec![node], |maker| maker.outputs.clone());
+    let tags =
+        made.iter().flat_map(|node| &pipeline.nodes[*node].tags).chain(maker.iter().flat_map(|maker| &maker.tags));
+    let mut names: BTreeSet<String> = tags.map(|tag| format!("tag:{tag}")).collect();
+    names.extend(made.iter().map(|node| pipeline.nodes[*node].name.clone()));
+    names.extend(maker.map(|maker| maker.name.clone()));
+    let targets =
+        names.iter().flat_map(|name| [name.clone(), format!("+{name}"), format!("{name}+"), format!("+{name}+")]);
+    Ok(About { steps: maker.map(|maker| maker.name.clone()).into_iter().collect(), targets: targets.collect() })
 }
 
 /// Rows of a list, and where it goes on.

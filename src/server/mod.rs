@@ -198,16 +198,11 @@ type Opened = (Vec<Arc<Project>>, Vec<Arc<Archive>>);
 /// Opens the projects, and the histories that they are kept in.
 fn open(site: &Site, options: &Options, tell: &Tell) -> Result<Opened, Fail> {
     let mut archives = Vec::new();
+    let taken = Arc::default();
     let mut projects: Vec<Arc<Project>> = Vec::new();
-    for file in &options.files {
-        let project = Project::open(file, site, Arc::clone(tell), &mut archives)?;
-        let key = project.key();
-        if let Some(other) = projects.iter().find(|other| other.key() == key) {
-            let message = format!("{} and {} are both project {key}", other.file().display(), file.display());
-            let help = "say `project = \"…\"` in one of them".to_owned();
-            return Err(Fail::Usage(message, Some(help)));
-        }
-        projects.push(Arc::new(project));
+    for file in options.files.iter().enumerate() {
+        let file = (file.0, file.1.as_path());
+        projects.push(Arc::new(Project::open(file, site, Arc::clone(tell), &taken, &mut archives)?));
     }
     Ok((projects, archives))
 }

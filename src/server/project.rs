@@ -17,9 +17,48 @@ use crate::session::fail::Fail;
 use crate::session::load::{self, Given, Loaded};
 use crate::session::{Site, state};
 
+/// What each file that is served stands for: no two have a key, or a history, together.
+#[derive(Debug, Default)]
+pub(crate) struct Taken(Mutex<Vec<Identity>>);
+
+#[derive(Debug)]
+struct Identity {
+    file: PathBuf,
+    key: String,
+    name: String,
+    /// The state's folder.
+    folder: PathBuf,
+}
+
+impl Taken {
+    /// Lets a file, given by its number among those that are served, stand for this from now on.
+    fn take(&self, number: usize, identity: Identity) -> Result<(), Fail> {
+        let mut all = guard(&self.0);
+        for (_, other) in all.iter().enumerate().filter(|(other, _)| *other != number) {
+            let both = format!("{} and {} are both", other.file.display(), identity.file.display());
+            let (what, help) = if other.key == identity.key {
+                (format!("project {}", identity.key), "say `project = \"…\"` in one of them")
+            } else if (&other.name, &other.folder) == (&identity.name, &identity.folder) {
+                (format!("pipeline {}, with one history", identity.name), "give one of them another `name`")
+            } else {
+                continue;
+            };
+            return Err(Fail::Usage(format!("{both} {what}"), Some(help.to_owned())));
+        }
+        match all.get_mut(number) {
+            Some(own) => *own = identity,
+            None => all.push(identity),
+        }
+        Ok(())
+    }
+}
+
 /// A project.
 pub(crate) struct Project {
     file: PathBuf,
+    number: usize,
+    site: Site,
+    taken: Arc<Taken>,
     tell: Tell,
     now: Mutex<Now>,
     /// Where its runs are kept.
@@ -32,11 +71,18 @@ struct Now {
 }
 
 impl Project {
-    /// Opens a project. `archives` has what was opened for others.
-    pub(crate) fn open(file: &Path, site: &Site, tell: Tell, archives: &mut Vec<Arc<Archive>>) -> Result<Self, Fail> {
+    /// Opens a project. `archives` has what was opened for others, `taken` what they stand for.
+    pub(crate) fn open(
+        (number, file): (usize, &Path),
+        site: &Site,
+        tell: Tell,
+        taken: &Arc<Taken>,
+        archives: &mut Vec<Arc<Archive>>,
+    ) -> Result<Self, Fail> {
         let stat = stat(file);
         let loaded = Arc::new(load::load(file, &Given::default())?);
         let folder = state(site, &loaded.root);
+        taken.take(number, identity(file, &loaded, &folder))?;
         let archive = match archives.iter().find(|archive| archive.folder == folder) {
             Some(archive) => Arc::clone(archive),
             None => {
@@ -45,7 +91,20 @@ impl Project {
                 archive
             }
         };
-        Ok(Self { file: file.to_owned(), tell, now: Mutex::new(Now { stat, loaded }), archive })
+        let (site, taken, now) = (site.clone(), Arc::clone(taken), Mutex::new(Now { stat, loaded }));
+        Ok(Self { file: file.to_owned(), number, site, taken, tell, now, archive })
+    }
+
+    /// Reads the file. One that would stand for what another one does, or keep its history elsewhere, is not taken.
+    fn read(&self) -> Result<Loaded, Fail> {
+        let loaded = load::load(&self.file, &Given::default())?;
+        let folder = state(&self.site, &loaded.root);
+        if folder != self.archive.folder {
+            let message = format!("{}: its root has changed: it is {} now", self.file.display(), loaded.root.display());
+            return Err(Fail::Usage(message, Some("start the server anew for that".to_owned())));
+        }
+        self.taken.take(self.number, identity(&self.file, &loaded, &folder))?;
+        Ok(loaded)
     }
 
     /// The pipeline as it is in the file. While the file has mistakes, as it last had none.
@@ -54,7 +113,7 @@ impl Project {
         let stat = stat(&self.file);
         if stat != now.stat {
             now.stat = stat;
-            match load::load(&self.file, &Given::default()) {
+            match self.read() {
                 Ok(loaded) => self.replace(&mut now, loaded),
                 Err(fail) => (self.tell)(Notice::Broken(&fail)),
             }
@@ -66,9 +125,11 @@ impl Project {
     ///
     /// # Errors
     /// The mistakes in the file.
-    pub(crate) fn fresh(&self) -> Result<Loaded, Fail> {
-        let loaded = load::load(&self.file, &Given::default())?;
+    pub(crate) fn fresh(&self) -> Result<Loaded, ApiError> {
+        let loaded = self.read().map_err(|fail| ApiError::conflict(fail.plain()))?;
         if loaded.source.text != self.lock().loaded.source.text {
+            // Also where it was refused before, and nothing about it has changed but what others stand for.
+            self.lock().stat = None;
             drop(self.loaded());
         }
         Ok(loaded)
@@ -99,8 +160,17 @@ impl Project {
     }
 
     fn lock(&self) -> MutexGuard<'_, Now> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+        guard(&self.now)
     }
+}
+
+fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn identity(file: &Path, loaded: &Loaded, folder: &Path) -> Identity {
+    let Pipeline { project, name, .. } = &*loaded.pipeline;
+    Identity { file: file.to_owned(), key: project.clone(), name: name.clone(), folder: folder.to_owned() }
 }
 
 fn stat(file: &Path) -> Option<FileStat> {

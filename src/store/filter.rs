@@ -18,12 +18,21 @@ pub struct RunFilter {
     pub by: Option<String>,
     /// Only those of this pipeline.
     pub pipeline: Option<String>,
-    /// Only those with one of these steps; an empty list counts as none.
-    pub steps: Option<Vec<String>>,
+    /// Only those about this.
+    pub about: Option<About>,
     /// Only those that come behind this one, given by when it was asked for and its id.
     pub behind: Option<(jiff::Timestamp, JobId)>,
     /// At most so many.
     pub limit: Option<u32>,
+}
+
+/// Something that runs may be about.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// The steps that make it: runs that built one of them, or would have.
+    pub steps: Vec<String>,
+    /// The targets that stand for it: runs that were asked for one of them, or for everything, whatever came of that.
+    pub targets: Vec<String>,
 }
 
 impl RunFilter {
@@ -59,10 +68,14 @@ impl RunFilter {
                 last.push_str("?)");
             }
         }
-        if let Some(steps) = &self.steps {
+        if let Some(About { steps, targets }) = &self.about {
             let marks = vec!["?"; steps.len()].join(", ");
-            conditions.push(format!("EXISTS (SELECT 1 FROM steps WHERE steps.job = runs.job AND step IN ({marks}))"));
-            values.extend(steps.iter().cloned().map(Value::Text));
+            let with = format!("EXISTS (SELECT 1 FROM steps WHERE steps.job = runs.job AND step IN ({marks}))");
+            // Targets are kept as a list in JSON: with its quotes, a name is no part of another one.
+            let named = vec![" OR instr(targets, ?) > 0"; targets.len()].concat();
+            conditions.push(format!("({with} OR targets = '[]'{named})"));
+            let quoted = targets.iter().map(|target| serde_json::Value::from(target.as_str()).to_string());
+            values.extend(steps.iter().cloned().chain(quoted).map(Value::Text));
         }
         let filter = if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
         values.push(Value::Integer(self.limit.map_or(-1, i64::from)));
@@ -119,7 +132,8 @@ mod tests {
             RunFilter { pipeline: None, ..page.clone() },
             RunFilter { since: at(100), until: at(900), ..page.clone() },
             RunFilter { behind: at(500).map(|at| (at, JobId::from_text("build_000500"))), ..page.clone() },
-            RunFilter { steps: Some(vec!["orders".to_owned()]), ..page.clone() },
+            RunFilter { about: Some(About { steps: vec!["orders".to_owned()], ..About::default() }), ..page.clone() },
+            RunFilter { about: Some(About { targets: vec!["orders".to_owned()], ..About::default() }), ..page.clone() },
             RunFilter { state: Some(JobState::Done), ..page.clone() },
             RunFilter { by: Some("ana".to_owned()), ..page.clone() },
             RunFilter { by: Some("ana".to_owned()), state: Some(JobState::Done), until: at(900), ..page.clone() },

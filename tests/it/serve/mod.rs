@@ -3,6 +3,7 @@
 pub(crate) mod ask;
 mod closed;
 mod dss;
+mod files;
 mod hostile;
 mod life;
 mod limits;

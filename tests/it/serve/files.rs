@@ -1,0 +1,66 @@
+//! Pipeline files that change while they are served: what each stands for stays apart.
+
+use super::Server;
+use crate::support::Project;
+
+fn file(name: &str, project: &str, run: &str) -> String {
+    format!(
+        "[pipeline]\nformat = 1\nname = \"{name}\"\nproject = \"{project}\"\n[dataset.{name}]\npath = \"build/{name}\"\nrun = '{run}'\n"
+    )
+}
+
+fn build(server: &Server, project: &str, output: &str) -> super::ask::Answer {
+    server
+        .post(&format!("/public/api/projects/{project}/jobs/"), &format!("{{\"outputs\": [{{\"id\": \"{output}\"}}]}}"))
+}
+
+/// Waits for a job of a project.
+fn wait(server: &Server, project: &str, job: &str) {
+    let events = server.get(&format!("/public/api/projects/{project}/jobs/{job}/events"));
+    assert!(events.body.contains("event: end\ndata: {\"state\":\"DONE\"}"), "{}", events.body);
+}
+
+#[test]
+fn a_changed_file_does_not_take_what_another_one_stands_for() {
+    let project = Project::empty();
+    project.write("a.toml", file("a", "A", "echo 1 >{{ output }}"));
+    project.write("b.toml", file("b", "B", "echo 1 >{{ output }}"));
+    let server = Server::start(&project, &["-f", "a.toml", "-f", "b.toml"]);
+    let job = build(&server, "A", "a").json()["id"].as_str().unwrap().to_owned();
+    wait(&server, "A", &job);
+    let theirs = [
+        (file("b", "A", "echo 2 >{{ output }}"), "are both project A"),
+        (file("a", "B", "echo 2 >{{ output }}"), "are both pipeline a"),
+        (
+            file("b", "B", "echo 2 >{{ output }}").replace("format = 1", "format = 1\nroot = \"sub\""),
+            "its root has changed",
+        ),
+    ];
+    std::fs::create_dir(project.path("sub")).unwrap();
+    for (text, part) in &theirs {
+        project.write("b.toml", text);
+        let projects = server.get("/public/api/projects/").json();
+        let keys: Vec<_> = projects.as_array().unwrap().iter().map(|one| one["projectKey"].clone()).collect();
+        assert_eq!(keys, ["A", "B"], "{part}");
+        let jobs = server.get("/public/api/projects/A/jobs/").json();
+        assert_eq!(jobs[0]["id"], *job, "{part}: {jobs}");
+        assert_eq!(server.get("/public/api/projects/B/jobs/").json(), serde_json::json!([]), "{part}");
+        // No job goes by what it says.
+        let refused = build(&server, "B", "b");
+        assert_eq!(refused.status, 409, "{part}: {refused:?}");
+        assert!(refused.json()["message"].as_str().unwrap().contains(part), "{refused:?}");
+    }
+    wait(&server, "A", build(&server, "A", "a").json()["id"].as_str().unwrap());
+    // A key that is free again may be had.
+    project.write("b.toml", file("b", "A", "echo 2 >{{ output }}"));
+    assert_eq!(build(&server, "B", "b").status, 409);
+    project.write("a.toml", file("a", "C", "echo 1 >{{ output }}"));
+    assert_eq!(server.get("/public/api/projects/C/jobs/").json().as_array().unwrap().len(), 2);
+    wait(&server, "A", build(&server, "B", "b").json()["id"].as_str().unwrap());
+    assert_eq!(project.read("build/b"), "2\n");
+    server.signal("TERM");
+    let (code, said) = server.ended();
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("a.toml and b.toml are both project A"), "{said}");
+    assert!(said.contains("what the file said before counts until it is mended"), "{said}");
+}
