@@ -72,6 +72,11 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", message)
     }
 
+    /// The head of the request is too long.
+    pub(crate) fn too_long(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "RequestHeaderFieldsTooLargeException", message)
+    }
+
     /// The rest of the request did not come in time.
     pub(crate) fn too_slow(message: impl Into<String>) -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeoutException", message)
@@ -102,11 +107,15 @@ impl ApiError {
         &self.message
     }
 
+    /// What the answer says.
+    pub(crate) fn json(&self) -> String {
+        json!({ "errorType": self.kind, "message": self.message, "detailedMessage": self.message }).to_string()
+    }
+
     /// The answer.
     pub(crate) fn response(self) -> Response {
-        let Self { status, kind, message, header } = self;
-        let body = json!({ "errorType": kind, "message": message, "detailedMessage": message });
-        let mut response = Response::new(Body::from(body.to_string()));
+        let mut response = Response::new(Body::from(self.json()));
+        let Self { status, header, .. } = self;
         *response.status_mut() = status;
         response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(JSON));
         if let Some((name, value)) = header {

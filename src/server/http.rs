@@ -1,41 +1,37 @@
-//! Connections: accepts so many at a time, and ends those that are silent, slow or do not read. HTTP/1 only.
+//! Connections: accepts so many at a time, and ends those that are silent, slow or do not read. HTTP/1 only. Does not know
+//! what becomes of an answer on its way out.
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::Sleep;
 
 use crate::server::App;
 use crate::server::error::ApiError;
 use crate::server::router::{Peer, finish, router, tidy};
+use crate::server::wire::{Talk, Wire};
 
 /// How long the head of a request may take to come.
 const HEAD_TAKES: Duration = Duration::from_secs(5);
-/// How long a reader may take none of what there is for it.
-const READER_SLEEPS: Duration = Duration::from_secs(30);
 /// No head of a request is longer.
 const LONGEST_HEAD: usize = 32 << 10;
 /// So many header lines a request has at most.
 const MOST_HEADERS: usize = 100;
+/// What is said of a head that is more.
+pub(crate) const TOO_LONG: &str = "the head of a request has 32 KiB and 100 lines at most";
 /// So many connections are open at a time.
 const CONNECTIONS: usize = 512;
 
@@ -76,11 +72,20 @@ pub(crate) async fn accept(listener: TcpListener, app: Arc<App>, mut stop: watch
 async fn talk(stream: TcpStream, peer: SocketAddr, app: Arc<App>, router: Router, mut stop: watch::Receiver<bool>) {
     drop(stream.set_nodelay(true));
     let router = TowerToHyperService::new(router);
+    let said = Arc::new(Talk::default());
+    let hears = Arc::clone(&said);
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let (app, router) = (Arc::clone(&app), router.clone());
-        async move { Ok::<_, Infallible>(respond(&app, &router, peer, request).await) }
+        let (app, router, hears) = (Arc::clone(&app), router.clone(), Arc::clone(&hears));
+        hears.understood();
+        async move {
+            let response = respond(&app, &router, peer, request).await;
+            if UNREAD.contains(&response.status()) {
+                hears.cut_short();
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
-    let io = TokioIo::new(Awake::new(stream));
+    let io = TokioIo::new(Wire::new(stream, said));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TAKES)
@@ -103,6 +108,21 @@ async fn talk(stream: TcpStream, peer: SocketAddr, app: Arc<App>, router: Router
     }
 }
 
+/// Answers to requests that may not have been read to their end.
+const UNREAD: [StatusCode; 4] = [
+    StatusCode::BAD_REQUEST,
+    StatusCode::REQUEST_TIMEOUT,
+    StatusCode::PAYLOAD_TOO_LARGE,
+    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+];
+
+/// How long the head of a request is: what is read at once may be more than hyper would wait for.
+fn head_of(request: &Request<Incoming>) -> usize {
+    let lines = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    let line = request.method().as_str().len() + request.uri().to_string().len() + " HTTP/1.1\r\n ".len();
+    line + lines.sum::<usize>() + 2
+}
+
 async fn respond(
     app: &App,
     router: &TowerToHyperService<Router>,
@@ -110,6 +130,7 @@ async fn respond(
     request: Request<Incoming>,
 ) -> Response {
     let mut response = match app.door.host(request.uri(), request.headers()) {
+        _ if head_of(&request) > LONGEST_HEAD => ApiError::too_long(TOO_LONG).response(),
         Err(error) => error.response(),
         Ok(()) => route(router, peer, request).await,
     };
@@ -127,75 +148,12 @@ async fn route(router: &TowerToHyperService<Router>, peer: SocketAddr, request: 
     let head = parts.method == axum::http::Method::HEAD;
     let Ok(response) = router.call(Request::from_parts(parts, Body::new(body))).await;
     let bare = response.status().is_client_error() && !is_ours(&response) && !head;
-    // What axum refuses by itself, such as a path that is no text, is told in our way too.
-    if bare { ApiError::wrong("the request cannot be read").response() } else { response }
+    // What axum refuses by itself is told in our way too: a path that is no text.
+    let no_text = "the path of the request is no text: what it says with % is no UTF-8";
+    if bare { ApiError::wrong(no_text).response() } else { response }
 }
 
 fn is_ours(response: &Response) -> bool {
     let kind = response.headers().get(axum::http::header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
     kind.starts_with(b"application/json") || kind.starts_with(b"text/html")
-}
-
-/// A connection that breaks off when its reader takes nothing for too long.
-struct Awake {
-    stream: TcpStream,
-    waits: Option<Pin<Box<Sleep>>>,
-}
-
-impl Awake {
-    fn new(stream: TcpStream) -> Self {
-        Self { stream, waits: None }
-    }
-
-    /// What writing came to. While it waits, a clock runs.
-    fn watch<T>(&mut self, poll: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if poll.is_ready() {
-            self.waits = None;
-            return poll;
-        }
-        let waits = self.waits.get_or_insert_with(|| Box::pin(tokio::time::sleep(READER_SLEEPS)));
-        match waits.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the reader takes nothing"))),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-}
-
-impl AsyncRead for Awake {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Awake {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.watch(poll, context)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let poll = Pin::new(&mut self.stream).poll_flush(context);
-        self.watch(poll, context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
-        self.watch(poll, context)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
 }

@@ -26,6 +26,7 @@ mod sign_in;
 mod tests;
 mod timeline;
 mod touch;
+mod wire;
 mod wording;
 mod work;
 

@@ -28,12 +28,18 @@ impl Door {
             return Err(ApiError::wrong("a request names its host once"));
         };
         let host = host.to_str().unwrap_or_default();
-        let same = |authority: &Authority| authority.as_str().eq_ignore_ascii_case(host);
-        if !self.knows(host) || !uri.authority().is_none_or(same) {
-            let host: String = host.chars().take(100).collect();
-            return Err(ApiError::misdirected(format!("`{host}` is no name of this server")));
+        let said = uri.authority().map(Authority::as_str);
+        let short = |name: &str| name.chars().take(100).collect::<String>();
+        match [Some(host), said].into_iter().flatten().find(|name| !self.knows(name)) {
+            Some(other) => Err(ApiError::misdirected(format!("`{}` is no name of this server", short(other)))),
+            None if said.is_some_and(|said| !said.eq_ignore_ascii_case(host)) => {
+                let said = short(said.unwrap_or_default());
+                let message =
+                    format!("the request is for `{said}` in its first line, and for `{}` as its host", short(host));
+                Err(ApiError::misdirected(message))
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Whether a write comes from one of our own pages, or from no page.

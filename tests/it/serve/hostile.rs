@@ -14,6 +14,18 @@ fn closed(mut stream: TcpStream) -> Vec<u8> {
     said
 }
 
+/// What an error says. It has the form that clients know, and the headers of every answer.
+#[track_caller]
+fn told(answer: &Answer) -> String {
+    let said = answer.json();
+    assert!(said["errorType"].is_string() && said["detailedMessage"].is_string(), "{answer:?}");
+    assert!(
+        answer.head.contains("dss-version: ") && answer.head.contains("x-content-type-options: nosniff"),
+        "{answer:?}"
+    );
+    said["message"].as_str().unwrap().to_owned()
+}
+
 #[test]
 fn silent_and_slow_connections_are_closed() {
     let project = orders();
@@ -47,13 +59,26 @@ fn what_is_too_much_is_refused() {
     let head = server.head("POST", jobs, "Transfer-Encoding: chunked\r\nConnection: close\r\n");
     let endless = server.raw(format!("{head}{}", chunk.repeat(40)).as_bytes());
     // It may close before the answer is read, as it was sent more than it takes.
-    assert!([413, 0].contains(&endless.status), "{endless:?}");
-    let header = format!("X-Long: {}\r\n", "x".repeat(64 << 10));
-    assert_eq!(server.raw(server.head("GET", "/healthz", &header).as_bytes()).status, 431);
+    assert_eq!(endless.status, 413, "{endless:?}");
+    told(&endless);
+    // Heads: of 32 KiB one is answered, of a byte more none, however much is read at once.
+    let empty = server.head("GET", "/healthz", "X-Long: \r\n").len();
+    for (length, status) in
+        [(32 << 10, 200), ((32 << 10) + 1, 431), (33 << 10, 431), (40 << 10, 431), (64 << 10, 431), (1 << 20, 431)]
+    {
+        let header = format!("X-Long: {}\r\n", "x".repeat(length - empty));
+        let answer = server.raw(server.head("GET", "/healthz", &header).as_bytes());
+        assert_eq!(answer.status, status, "{length}: {answer:?}");
+        if status != 200 {
+            assert!(told(&answer).contains("32 KiB and 100 lines at most"), "{answer:?}");
+        }
+    }
     let many: String = (0..200).map(|i| format!("X-{i}: 1\r\n")).collect();
-    assert_eq!(server.raw(server.head("GET", "/healthz", &many).as_bytes()).status, 431);
     let path = format!("/{}", "x".repeat(64 << 10));
-    assert!([414, 431].contains(&server.get(&path).status));
+    for answer in [server.raw(server.head("GET", "/healthz", &many).as_bytes()), server.get(&path)] {
+        assert_eq!(answer.status, 431);
+        assert!(told(&answer).contains("32 KiB and 100 lines at most"), "{answer:?}");
+    }
     let deep = server.post(jobs, &"[".repeat(100_000));
     assert_eq!(deep.status, 400, "{deep:?}");
     for body in ["", "[]", "null", "\"x\"", "{", "\u{0}", "{\"outputs\": 7}", "{\"outputs\": [[]]}", "{\"type\": 7}"] {
@@ -100,18 +125,44 @@ fn only_requests_to_this_server_from_its_own_pages_count() {
 fn what_is_no_http_harms_nothing() {
     let project = orders();
     let server = Server::start(&project, &[]);
+    for bytes in [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), b"\r\n\r\n\r\n"] {
+        let mut stream = server.connect();
+        stream.write_all(bytes).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(closed(stream), b"");
+    }
     for bytes in [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(),
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"\r\n\r\n\r\n",
         b"GET\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /\x01 HTTP/1.1\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: many\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: none\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nHo st: localhost\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Null: a\0b\r\n\r\n",
         &[0; 5000],
     ] {
         let answer = server.raw(bytes);
-        assert_ne!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.status, 400, "{answer:?}");
+        assert!(!told(&answer).is_empty());
+    }
+    // What can be read and not be understood is told too.
+    let port = server.port();
+    let ask = |line: &str, host: &str| server.raw(format!("{line}\r\nHost: {host}\r\n\r\n").as_bytes());
+    let own = format!("localhost:{port}");
+    for (answer, status, part) in [
+        (ask("GET /public/api/projects/%ff/ HTTP/1.1", &own), 400, "what it says with % is no UTF-8"),
+        (ask("GET http://evil.example/healthz HTTP/1.1", &own), 421, "`evil.example` is no name of this server"),
+        (ask("GET /healthz HTTP/1.1", "evil.example"), 421, "`evil.example` is no name of this server"),
+        (
+            ask(&format!("GET http://127.0.0.1:{port}/healthz HTTP/1.1"), &own),
+            421,
+            "in its first line, and for `localhost",
+        ),
+    ] {
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert!(told(&answer).contains(part), "{part}: {answer:?}");
     }
     assert_eq!(server.get("/healthz").status, 200);
 }
