@@ -45,6 +45,7 @@ fn teller(context: &Context) -> Tell {
             }
             Notice::Link(link) => format!("to watch in a browser, open {link} (it works once)\n"),
             Notice::Key(file) => format!("the key is in {}\n", file.strip_prefix(&base).unwrap_or(&file).display()),
+            Notice::Warning(about) => format!("warning: {about}\n"),
             Notice::ReadAgain(file) => format!("{file} has changed: the next job goes by what it says now\n"),
             Notice::Broken(fail) => {
                 format!("{}what the file said before counts until it is mended\n", fail.render(color, width))

@@ -139,6 +139,10 @@ pub fn picture(pipeline: &Pipeline, graph: &Graph, plan: Option<&Plan>, title: &
         Some(plan) => plan.steps.iter().map(|step| step.id).collect(),
     };
     maker.edges(&steps);
+    // What nothing reads is a part of the whole.
+    if steps.len() == graph.order.len() {
+        maker.unread();
+    }
     maker.picture
 }
 
@@ -198,6 +202,15 @@ impl Maker<'_> {
         }
         self.picture.edges.sort_unstable();
         self.picture.edges.dedup();
+    }
+
+    /// The sources that no step reads.
+    fn unread(&mut self) {
+        for (id, node) in self.pipeline.nodes.iter() {
+            if node.maker.is_none() && self.item_of[id].is_none() {
+                self.source(id, 0);
+            }
+        }
     }
 
     fn source(&mut self, id: NodeId, layer: usize) -> (usize, usize) {

@@ -67,7 +67,14 @@ pub(crate) struct Rows {
 pub(crate) fn rows(project: &Project, filter: &RunFilter, want: u32) -> Result<Rows, StoreError> {
     let archive = &project.archive;
     let asked = RunFilter { limit: Some(want), ..filter.clone() };
-    let shown = archive.ask(Vec::new(), |reader| reader.runs_now(&asked, &archive.folder))?;
+    let mut shown = archive.ask(Vec::new(), |reader| reader.runs_now(&asked, &archive.folder))?;
+    // A name may be that of a key: jobs say it as DSS does.
+    if let Some(key) = filter.by.as_ref().filter(|by| !by.starts_with("API (")) {
+        let asked = RunFilter { by: Some(format!("API ({key})")), ..asked };
+        shown.extend(archive.ask(Vec::new(), |reader| reader.runs_now(&asked, &archive.folder))?);
+        shown.sort_by(|a, b| (b.asked, &b.id).cmp(&(a.asked, &a.id)));
+        shown.truncate(want as usize);
+    }
     let more = shown.len() as u64 == u64::from(want);
     let last = shown.last().map(|row| (row.asked, row.id.clone())).filter(|_| more);
     Ok(Rows { shown, last })

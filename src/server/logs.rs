@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use axum::body::Bytes;
 use futures::Stream;
 
+use crate::base::text::count;
 use crate::event::{Event, Stamped};
 use crate::view::{RunView, StepView};
 
@@ -66,7 +67,13 @@ fn line(event: &Stamped) -> Option<(&'static str, String)> {
         Event::RunQueued(queued) => ("[INFO]", format!("asked for by {}", queued.by)),
         Event::RunStarted(run) => (
             "[INFO]",
-            format!("{} of {}, {} steps, {} up to date", run.mode, run.pipeline, run.steps.len(), run.up_to_date),
+            format!(
+                "{} of {}, {}, {} up to date",
+                run.mode,
+                run.pipeline,
+                count(run.steps.len(), "step"),
+                run.up_to_date
+            ),
         ),
         Event::StepStarted { step, attempt, command, .. } => {
             ("[INFO]", format!("{step}: attempt {attempt}: {command}"))

@@ -90,6 +90,8 @@ pub(crate) enum Notice<'a> {
     Link(String),
     /// The key that it made for itself is in this file.
     Key(PathBuf),
+    /// Something about its keys is not as it should be.
+    Warning(&'a str),
     /// A pipeline file has changed and was read again.
     ReadAgain(&'a str),
     /// A pipeline file has changed and has mistakes: what it said before counts.
@@ -152,6 +154,11 @@ pub(crate) fn sorry(error: &ApiError) -> axum::response::Response {
     page::sorry(error)
 }
 
+/// The page that asks a browser for a key once more.
+pub(crate) fn sign_in_again(next: &str, error: &ApiError) -> axum::response::Response {
+    page::sign_in_again(next, error)
+}
+
 /// Serves until a signal comes, and then until what runs has ended.
 pub(crate) fn serve(site: Site, options: Options, tell: &Tell) -> Result<u8, Fail> {
     if !options.listen.ip().is_loopback() && options.key_file.is_none() {
@@ -210,9 +217,17 @@ fn open(site: &Site, options: &Options, tell: &Tell) -> Result<Opened, Fail> {
 
 fn keys(options: &Options, archives: &[Arc<Archive>], tell: &Tell) -> Result<Keys, Fail> {
     match (&options.key_file, archives.first()) {
-        (Some(file), _) => Keys::read(file),
+        (Some(file), _) => {
+            if let Some(about) = auth::keys::private(file)? {
+                tell(Notice::Warning(&about));
+            }
+            Keys::read(file)
+        }
         (None, Some(archive)) => {
-            let key = auth::keys::own(&archive.folder)?;
+            let (key, about) = auth::keys::own(&archive.folder)?;
+            if let Some(about) = about {
+                tell(Notice::Warning(&about));
+            }
             tell(Notice::Key(archive.folder.join("api-key")));
             Ok(Keys::one(&key))
         }

@@ -65,7 +65,7 @@ fn method(app: &Arc<App>, route: &'static Route) -> MethodRouter {
 }
 
 /// Whether whoever asks looks at pages: what went wrong is told to him as one.
-fn wants_page(headers: &HeaderMap) -> bool {
+pub(crate) fn wants_page(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     accept.contains("text/html")
 }

@@ -10,6 +10,8 @@ use crate::server::error::ApiError;
 use crate::server::query::Query;
 use crate::server::reply::{Reply, see_other};
 use crate::server::route::{Call, Needs, Route};
+use crate::server::router::wants_page;
+use crate::server::sign_in_again;
 
 /// The routes of signing in and out.
 pub(crate) const ROUTES: &[Route] = &[
@@ -21,21 +23,28 @@ pub(crate) const ROUTES: &[Route] = &[
 async fn link(call: Call) -> Reply {
     match call.app.sessions.follow(call.name("token")?) {
         Some(who) => enter(&call, who, "/"),
-        None => wrong(&call, "this link was used before, or is not known").await,
+        None => wrong(&call, "/", "this link was used before, or is not known: sign in with the key").await,
     }
 }
 
 async fn form(call: Call) -> Reply {
     let form = Query::parse(&String::from_utf8_lossy(&call.body));
+    let next = within(form.get("next").unwrap_or("/"));
     match form.get("key").and_then(|key| call.app.keys.who(key.trim())) {
-        Some(who) => enter(&call, who.clone(), within(form.get("next").unwrap_or("/"))),
-        None => wrong(&call, "this key is not known").await,
+        Some(who) => enter(&call, who.clone(), next),
+        None => wrong(&call, next, "this key is not known: try again").await,
     }
 }
 
-async fn wrong(call: &Call, message: &str) -> Reply {
+/// Whoever reads pages is asked once more.
+async fn wrong(call: &Call, next: &str, message: &str) -> Reply {
     let answered = call.app.slow.wrong(call.peer).await;
-    Err(if answered { ApiError::unknown_key(message) } else { ApiError::slow_down("too many wrong keys") })
+    let error = if answered {
+        ApiError::signed_out(message)
+    } else {
+        ApiError::slow_down("too many wrong keys: try again in a while")
+    };
+    if wants_page(&call.headers) { Ok(sign_in_again(next, &error)) } else { Err(error) }
 }
 
 fn enter(call: &Call, who: Who, next: &str) -> Reply {

@@ -64,8 +64,9 @@ impl Job {
 
     fn work(&self, signals: Signals) -> Result<Came, Fail> {
         let Some(request) = &self.order.request else {
-            let started = Some(self.order.queued.clone());
-            return self.end(JobState::Done, started, None).map(|()| Came::ToAnEnd);
+            let (started, why) = (Some(self.order.queued.clone()), self.absent()?);
+            let state = if why.is_some() { JobState::Failed } else { JobState::Done };
+            return self.end(state, started, why).map(|()| Came::ToAnEnd);
         };
         let session = self.session(request)?;
         self.locks.iter().try_for_each(|locks| locks.lend(&session))?;
@@ -109,6 +110,21 @@ impl Job {
         let given = Given { vars: &request.vars, project: request.project.as_deref() };
         let loaded = load::of(file, self.order.source.clone(), &given)?;
         Session::of(&self.site, loaded, request)
+    }
+
+    /// What is wrong with the sources that were asked for: nothing makes them, so they have to be there.
+    fn absent(&self) -> Result<Option<String>, Fail> {
+        let loaded = load::of(self.order.project.file(), self.order.source.clone(), &Given::default())?;
+        let paths = self.order.queued.targets.iter().filter_map(|name| {
+            let node = &loaded.pipeline.nodes[loaded.pipeline.node(name)?];
+            Some((name, loaded.place(node.path_span.start), node.path.as_ref()?))
+        });
+        let absent = paths.filter(|(.., path)| !loaded.root.join(path).exists());
+        let told = absent.map(|(name, place, path)| {
+            format!("{place}: source `{name}` is not there: there is nothing at {path}; put the file there, or say what makes it with `run`")
+        });
+        let all: Vec<String> = told.collect();
+        Ok((!all.is_empty()).then(|| all.join("; ")))
     }
 
     fn reporter(&self) -> Box<dyn Reporter> {

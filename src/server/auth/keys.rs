@@ -114,23 +114,59 @@ pub(crate) fn random() -> Result<String, Fail> {
     Ok(blake3::Hash::from_bytes(bytes).to_hex().to_string())
 }
 
-/// The key that the server made for itself; made now if there is none. Nobody else on the machine can read it.
-pub(crate) fn own(state: &Path) -> Result<String, Fail> {
+/// What is wrong with who may read and write a key file; what may be used all the same is returned.
+///
+/// # Errors
+/// Everybody could give himself a key.
+pub(crate) fn private(path: &Path) -> Result<Option<String>, Fail> {
+    let mode = fs::metadata(path).map_or(0, |file| file.permissions().mode() & 0o777);
+    let (name, help) = (path.display(), format!("chmod 600 {}", path.display()));
+    if mode & 0o002 != 0 {
+        let message =
+            format!("{name}: everybody on this machine can write it (mode {mode:04o}), and give himself a key");
+        return Err(Fail::Usage(message, Some(help)));
+    }
+    let what = match (mode & 0o020, mode & 0o004) {
+        (0, 0) => return Ok(None),
+        (0, _) => "everybody on this machine can read which keys there are, what they may, and their hashes",
+        _ => "others of its group can write it, and give themselves keys",
+    };
+    Ok(Some(format!("{name}: {what} (mode {mode:04o}): {help}")))
+}
+
+/// The key that the server made for itself; made now if there is none. Nobody else on the machine can read it. Also returns
+/// what whoever starts the server should know about it.
+pub(crate) fn own(state: &Path) -> Result<(String, Option<String>), Fail> {
     let path = state.join(FILE);
     let cannot = |error: std::io::Error| Fail::Surroundings(format!("{}: {error}", path.display()));
+    let mut told = None;
     match fs::read_to_string(&path) {
         Ok(key) if key.trim().len() >= SHORTEST => {
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(cannot)?;
-            return Ok(key.trim().to_owned());
+            let mode = fs::metadata(&path).map_err(cannot)?.permissions().mode() & 0o777;
+            if mode & 0o077 != 0 {
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(cannot)?;
+                told = Some(format!(
+                    "{}: others could read it until now (mode {mode:04o}): remove it and start anew to have another key",
+                    path.display()
+                ));
+            }
+            return Ok((key.trim().to_owned(), told));
         }
-        Ok(_) => fs::remove_file(&path).map_err(cannot)?,
+        Ok(key) => {
+            let length = key.trim().chars().count();
+            told = Some(format!(
+                "{}: the key in it had {length} characters, at least {SHORTEST} are needed: another one stands there now",
+                path.display()
+            ));
+            fs::remove_file(&path).map_err(cannot)?;
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(cannot(error)),
     }
     let key = random()?;
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(cannot)?;
     writeln!(file, "{key}").and_then(|()| file.sync_all()).map_err(cannot)?;
-    Ok(key)
+    Ok((key, told))
 }
 
 #[cfg(test)]
@@ -178,12 +214,40 @@ mod tests {
     #[test]
     fn the_own_key_stays_and_is_private() {
         let dir = tempfile::tempdir().unwrap();
-        let key = own(dir.path()).unwrap();
-        assert_eq!(key.len(), 64);
-        let mode = fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(own(dir.path()).unwrap(), key);
-        fs::write(dir.path().join(FILE), "").unwrap();
-        assert_ne!(own(dir.path()).unwrap(), key);
+        let path = dir.path().join(FILE);
+        let (key, told) = own(dir.path()).unwrap();
+        assert_eq!((key.len(), told), (64, None));
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o600);
+        assert_eq!(own(dir.path()).unwrap(), (key.clone(), None));
+        // What others could read, and what is no key, is told.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let (same, told) = own(dir.path()).unwrap();
+        assert!(same == key && told.unwrap().contains("others could read it until now (mode 0644)"));
+        assert_eq!(mode(), 0o600);
+        fs::write(&path, "hunter2\n").unwrap();
+        let (other, told) = own(dir.path()).unwrap();
+        assert!(other != key && other.len() == 64);
+        assert!(told.unwrap().contains("the key in it had 7 characters, at least 20 are needed"));
+    }
+
+    #[test]
+    fn a_key_file_that_others_can_write_or_read_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.toml");
+        fs::write(&path, "").unwrap();
+        let with = |mode| {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            private(&path)
+        };
+        for mode in [0o600, 0o400, 0o640] {
+            assert_eq!(with(mode).unwrap(), None, "{mode:o}");
+        }
+        assert!(with(0o644).unwrap().unwrap().contains("everybody on this machine can read which keys there are"));
+        assert!(with(0o660).unwrap().unwrap().contains("others of its group can write it"));
+        for mode in [0o666, 0o602, 0o777] {
+            let Err(Fail::Usage(message, Some(help))) = with(mode) else { panic!("{mode:o}") };
+            assert!(message.contains("everybody on this machine can write it") && help.starts_with("chmod 600 "));
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Slows those down who show wrong keys: the answer to each comes later than the one before, and only so many wait for one.
+//! Slows those down who show wrong keys: those of one address are answered one after another, each later than the one before,
+//! and only so many wait for an answer.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,8 +14,8 @@ const FIRST: Duration = Duration::from_millis(25);
 const LONGEST: Duration = Duration::from_secs(2);
 /// After so long without a wrong key all is forgotten.
 const FORGET: Duration = Duration::from_secs(60);
-/// So many wrong keys of one address are answered at a time; more are turned away.
-const AT_ONCE: u32 = 16;
+/// So many wrong keys of one address wait to be answered; more are turned away.
+const AT_ONCE: u32 = 4;
 /// So many addresses are remembered.
 const ADDRESSES: usize = 10_000;
 
@@ -28,21 +29,22 @@ pub(crate) struct Slow {
 struct Peer {
     wrong: u32,
     waiting: u32,
+    /// When the last of those that wait is answered.
     last: Instant,
 }
 
 impl Slow {
     /// Waits as long as a wrong key from this address takes now. Returns whether it may be answered.
     pub(crate) async fn wrong(&self, peer: IpAddr) -> bool {
-        let Some(wait) = self.begin(peer, Instant::now()) else { return false };
-        tokio::time::sleep(wait).await;
+        let Some(until) = self.begin(peer, Instant::now()) else { return false };
+        tokio::time::sleep_until(until).await;
         if let Some(peer) = self.lock().get_mut(&peer) {
             peer.waiting = peer.waiting.saturating_sub(1);
         }
         true
     }
 
-    fn begin(&self, peer: IpAddr, now: Instant) -> Option<Duration> {
+    fn begin(&self, peer: IpAddr, now: Instant) -> Option<Instant> {
         let mut peers = self.lock();
         if peers.len() >= ADDRESSES {
             peers.retain(|_, peer| peer.waiting > 0 || now.duration_since(peer.last) < FORGET);
@@ -57,8 +59,9 @@ impl Slow {
         let wait = FIRST.saturating_mul(1 << peer.wrong.min(16)).min(LONGEST);
         peer.wrong += 1;
         peer.waiting += 1;
-        peer.last = now;
-        Some(wait)
+        // Behind those that wait already: connections side by side are no faster than one.
+        peer.last = peer.last.max(now) + wait;
+        Some(peer.last)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, Peer>> {
@@ -88,11 +91,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn too_many_at_once_are_turned_away() {
+    async fn side_by_side_is_no_faster_and_too_many_are_turned_away() {
         let slow = Slow::default();
         let peer: IpAddr = "127.0.0.1".parse().unwrap();
-        let all = futures::future::join_all((0..20).map(|_| slow.wrong(peer))).await;
-        assert_eq!(all.iter().filter(|answered| **answered).count(), 16);
+        let other: IpAddr = "127.0.0.2".parse().unwrap();
+        let begun = Instant::now();
+        let one = || async { slow.wrong(peer).await.then(|| begun.elapsed().as_millis()) };
+        let all = futures::future::join_all((0..20).map(|_| one())).await;
+        let answered: Vec<_> = all.into_iter().flatten().collect();
+        assert_eq!(answered, [25, 75, 175, 375]);
+        let begun = Instant::now();
         assert!(slow.wrong(peer).await);
+        assert_eq!(begun.elapsed().as_millis(), 400);
+        // Nobody else waits for that.
+        let begun = Instant::now();
+        assert!(slow.wrong(other).await);
+        assert_eq!(begun.elapsed().as_millis(), 25);
     }
 }

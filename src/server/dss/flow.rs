@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::pipeline::types::{Kind, Pipeline};
+use crate::server::error::ApiError;
 use crate::server::project::Names;
 use crate::server::reply::{Reply, json};
 use crate::server::route::Call;
@@ -77,7 +78,31 @@ fn node(kind: &str, sub: &str, key: &str, name: &str, before: &[String], behind:
     })
 }
 
-/// `GET /projects/K/flow/zones`: the one zone that every project has.
+/// The one zone that every project has; what is in no other one is in it.
+fn default_zone() -> Value {
+    json!({ "id": "default", "name": "Default", "color": "#2ab1ac", "items": [], "shared": [] })
+}
+
+/// `GET /projects/K/flow/zones`
 pub(crate) async fn zones(_: Call) -> Reply {
-    json(&json!([{ "id": "default", "name": "Default", "color": "#2ab1ac", "items": [], "shared": [] }]))
+    json(&json!([default_zone()]))
+}
+
+/// `GET /projects/K/flow/zones/Z`
+pub(crate) async fn zone(call: Call) -> Reply {
+    known(call.name("zone")?)?;
+    json(&default_zone())
+}
+
+/// `GET /projects/K/flow/zones/Z/graph`: all there is.
+pub(crate) async fn zone_graph(call: Call) -> Reply {
+    known(call.name("zone")?)?;
+    graph(call).await
+}
+
+fn known(zone: &str) -> Result<(), ApiError> {
+    if zone == "default" {
+        return Ok(());
+    }
+    Err(ApiError::none(format!("zone `{zone}` does not exist: all of a flow is in the zone `default` here")))
 }

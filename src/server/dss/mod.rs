@@ -29,6 +29,9 @@ pub(crate) const ROUTES: &[Route] = &[
     get("/projects/{project}", |call| projects::get(call).boxed()),
     get("/projects/{project}/metadata", |call| projects::metadata(call).boxed()),
     get("/projects/{project}/variables", |call| projects::variables(call).boxed()),
+    Route::api(Method::PUT, "/projects/{project}/variables", Needs::Right(View), |call| {
+        projects::set_variables(call).boxed()
+    }),
     get("/projects/{project}/jobs", |call| list::list(call).boxed()),
     Route::api(Method::POST, "/projects/{project}/jobs", Needs::Right(Run), |call| start::start(call).boxed()),
     get("/projects/{project}/jobs/running", |call| list::running(call).boxed()),
@@ -41,6 +44,8 @@ pub(crate) const ROUTES: &[Route] = &[
     Route::api(Method::GET, "/jobs/running", Needs::Key, |call| list::running_everywhere(call).boxed()),
     get("/projects/{project}/flow/graph", |call| flow::graph(call).boxed()),
     get("/projects/{project}/flow/zones", |call| flow::zones(call).boxed()),
+    get("/projects/{project}/flow/zones/{zone}", |call| flow::zone(call).boxed()),
+    get("/projects/{project}/flow/zones/{zone}/graph", |call| flow::zone_graph(call).boxed()),
     get("/projects/{project}/datasets", |call| datasets::list(call).boxed()),
     get("/projects/{project}/datasets/{dataset}", |call| datasets::get(call).boxed()),
     get("/projects/{project}/datasets/{dataset}/info", |call| datasets::info(call).boxed()),

@@ -1,8 +1,13 @@
 //! `/projects/…`: the projects themselves.
 
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::server::auth::Right;
+use crate::server::blocking;
+use crate::server::error::ApiError;
 use crate::server::project::Project;
 use crate::server::reply::{Reply, json};
 use crate::server::route::Call;
@@ -51,8 +56,28 @@ pub(crate) async fn metadata(call: Call) -> Reply {
     }))
 }
 
-/// `GET /projects/K/variables`: those of the file.
+/// `GET /projects/K/variables`: those of the file, as they are written there.
 pub(crate) async fn variables(call: Call) -> Reply {
     let loaded = call.project()?.loaded();
-    json(&json!({ "standard": loaded.pipeline.vars, "local": {} }))
+    blocking(move || {
+        let file: Vars = toml::from_str(&loaded.source.text).map_err(|error| ApiError::broken(error.to_string()))?;
+        json(&json!({ "standard": file.vars, "local": {} }))
+    })
+    .await
+}
+
+/// What of a file a pipeline has as text only.
+#[derive(Deserialize)]
+struct Vars {
+    #[serde(default)]
+    vars: BTreeMap<String, Value>,
+}
+
+/// `PUT /projects/K/variables`: they stand in the file, and nowhere else.
+pub(crate) async fn set_variables(call: Call) -> Reply {
+    let file = call.project()?.loaded().source.name.clone();
+    let message = format!(
+        "variables cannot be set here, they are those of {file}: change its [vars]; a change counts for the next job"
+    );
+    Err(ApiError::method(message))
 }

@@ -33,7 +33,7 @@ pub(crate) async fn start(call: Call) -> Reply {
         let loaded = project.loaded();
         let standing = project.archive.run(&loaded.pipeline.name, &job)?;
         let standing = standing.ok_or_else(|| ApiError::broken("the job was kept, and is not there"))?;
-        json(&state::def(&standing.row, &loaded.pipeline))
+        json(&state::def(&standing.row, &loaded))
     })
     .await
 }
@@ -142,6 +142,13 @@ fn task(pipeline: &Pipeline, name: &str) -> Result<String, ApiError> {
 }
 
 fn unknown(pipeline: &Pipeline, target: &Target) -> ApiError {
+    let (key, known) = (&target.project, pipeline.nodes.values().filter_map(|node| node.project.as_deref()));
+    if *key != pipeline.project && !known.into_iter().any(|known| known == key) {
+        let own = &pipeline.project;
+        let message =
+            format!("`{}`: project {key} is not part of project {own}: ask for it at /projects/{key}/jobs/", target.id);
+        return ApiError::none(message);
+    }
     let same = pipeline.nodes.iter().find(|(id, node)| pipeline.id_of(*id) == target.id || node.name == target.id);
     let word = match target.kind.as_str() {
         "DATASET" => "dataset",

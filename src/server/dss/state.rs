@@ -1,11 +1,15 @@
 //! A job as DSS writes it, from what the history tells. Knows no routes.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
+use crate::base::id::{NodeId, RecipeId};
 use crate::base::job::{BuildMode, JobState};
 use crate::pipeline::dss_wire::{NO_PARTITION, build};
 use crate::pipeline::types::{Item, Pipeline};
 use crate::report::job::settled;
+use crate::select::{Want, select};
 use crate::server::archive::Standing;
 use crate::server::desk::Wait;
 use crate::server::logs;
@@ -37,7 +41,7 @@ pub(crate) fn mode_of(kind: &str) -> Option<BuildMode> {
 
 /// An element of a list of jobs.
 pub(crate) fn item(row: &RunRow, loaded: &Loaded, wait: Option<&Wait>) -> Value {
-    let def = def(row, &loaded.pipeline);
+    let def = def(row, loaded);
     let mut item = json!({
         "def": def,
         "id": row.id,
@@ -56,8 +60,8 @@ pub(crate) fn item(row: &RunRow, loaded: &Loaded, wait: Option<&Wait>) -> Value 
 }
 
 /// What a job was asked for.
-pub(crate) fn def(row: &RunRow, pipeline: &Pipeline) -> Value {
-    let outputs: Vec<Value> = outputs(row, pipeline);
+pub(crate) fn def(row: &RunRow, loaded: &Loaded) -> Value {
+    let (pipeline, outputs) = (&loaded.pipeline, outputs(row, loaded));
     let names: Vec<&str> =
         if row.targets.is_empty() { vec!["all"] } else { row.targets.iter().map(String::as_str).collect() };
     let mode = BuildMode::of_word(&row.mode).unwrap_or(BuildMode::Smart);
@@ -77,22 +81,54 @@ pub(crate) fn def(row: &RunRow, pipeline: &Pipeline) -> Value {
     })
 }
 
-/// What a job was asked to build, in the form in which DSS echoes it. Where everything was asked for: what nothing reads.
-fn outputs(row: &RunRow, pipeline: &Pipeline) -> Vec<Value> {
-    let named = |name: &String| match pipeline.names.get(name.trim_matches('+')) {
-        Some(Item::Node(node)) => vec![*node],
-        Some(Item::Recipe(recipe)) => pipeline.recipes[*recipe].outputs.clone(),
-        None => Vec::new(),
+/// What a job was asked to build, in the form in which DSS echoes it. Where everything was asked for: what nothing is made from.
+fn outputs(row: &RunRow, loaded: &Loaded) -> Vec<Value> {
+    let pipeline = &loaded.pipeline;
+    if row.targets.is_empty() {
+        let read: HashSet<NodeId> = pipeline
+            .recipes
+            .values()
+            .filter(|recipe| !recipe.task)
+            .flat_map(|recipe| &recipe.inputs)
+            .copied()
+            .collect();
+        let ends = pipeline.nodes.iter().filter(|(id, node)| node.maker.is_some() && !read.contains(id));
+        let tasks = pipeline.recipes.iter().filter(|(_, recipe)| recipe.task);
+        return ends.map(|(id, _)| echo(pipeline, id)).chain(tasks.flat_map(|(id, _)| made(pipeline, id))).collect();
+    }
+    let named = |name: &String| match pipeline.names.get(name) {
+        Some(Item::Node(node)) => vec![echo(pipeline, *node)],
+        Some(Item::Recipe(recipe)) => made(pipeline, *recipe),
+        None => selected(loaded, name),
     };
-    let last = || {
-        let read = |id| pipeline.recipes.values().any(|recipe| recipe.inputs.contains(&id));
-        pipeline.nodes.iter().filter(|(id, node)| node.maker.is_some() && !read(*id)).map(|(id, _)| id).collect()
-    };
-    let nodes = if row.targets.is_empty() { last() } else { row.targets.iter().flat_map(named).collect::<Vec<_>>() };
-    nodes.into_iter().map(|id| echo(pipeline, id)).collect()
+    let mut outputs: Vec<Value> = Vec::new();
+    for output in row.targets.iter().flat_map(named) {
+        if !outputs.contains(&output) {
+            outputs.push(output);
+        }
+    }
+    outputs
 }
 
-fn echo(pipeline: &Pipeline, id: crate::base::id::NodeId) -> Value {
+/// What a target such as `+orders` or `tag:daily` stands for now; nothing where the file does not have it any more.
+fn selected(loaded: &Loaded, target: &String) -> Vec<Value> {
+    let (pipeline, targets) = (&loaded.pipeline, std::slice::from_ref(target));
+    let found = select(pipeline, &loaded.graph, targets, BuildMode::Only, &|_| true);
+    let recipes = found.iter().flat_map(|selection| selection.want.iter());
+    recipes.filter(|(_, want)| **want == Want::Target).flat_map(|(id, _)| made(pipeline, id)).collect()
+}
+
+/// What a recipe makes; of a task, itself.
+fn made(pipeline: &Pipeline, id: RecipeId) -> Vec<Value> {
+    let recipe = &pipeline.recipes[id];
+    if recipe.task {
+        let echo = json!({ "type": "TASK", "id": recipe.name, "projectKey": pipeline.project, "targetPartition": NO_PARTITION });
+        return vec![echo];
+    }
+    recipe.outputs.iter().map(|node| echo(pipeline, *node)).collect()
+}
+
+fn echo(pipeline: &Pipeline, id: NodeId) -> Value {
     use crate::pipeline::types::Kind;
     let node = &pipeline.nodes[id];
     let project = node.project.as_ref().unwrap_or(&pipeline.project);
@@ -137,7 +173,7 @@ pub(crate) fn status(standing: &Standing, project: &Project, loaded: &Loaded, wa
     let view = settled(view, row.state);
     let view = view.as_ref();
     let pipeline = &loaded.pipeline;
-    let def = def(row, pipeline);
+    let def = def(row, loaded);
     let shown: Vec<&StepView> = view.steps.iter().filter(|step| step.state != StepState::Current).collect();
     let activities: Map<String, Value> =
         shown.iter().map(|step| (activity_id(step, pipeline), activity(step, view, pipeline))).collect();
@@ -192,8 +228,8 @@ fn recipe_name(step: &StepView, pipeline: &Pipeline) -> String {
 }
 
 fn activity(step: &StepView, view: &RunView, pipeline: &Pipeline) -> Value {
-    let things = |nodes: Vec<crate::base::id::NodeId>| -> Vec<Value> {
-        let thing = |id: crate::base::id::NodeId| json!({ "type": kind(pipeline.nodes[id].kind), "id": pipeline.reference(id) });
+    let things = |nodes: Vec<NodeId>| -> Vec<Value> {
+        let thing = |id: NodeId| json!({ "type": kind(pipeline.nodes[id].kind), "id": pipeline.reference(id) });
         nodes.into_iter().map(thing).collect()
     };
     let recipe = pipeline.recipe(&step.plan.id);

@@ -97,23 +97,25 @@ fn answer(page: Markup) -> axum::response::Response {
     response
 }
 
-/// The page that asks for a key, and goes on to `next`.
-pub(super) fn sign_in(next: &str) -> Reply {
+/// The page that asks for a key, and goes on to `next`; `wrong` says why it asks again.
+pub(super) fn sign_in(next: &str, wrong: Option<&str>) -> axum::response::Response {
     let main = html! {
         section class="card narrow" {
             h1 { "Sign in" }
+            @if let Some(wrong) = wrong { p #wrong class="wrong" role="alert" { (wrong) } }
             p class="quiet" {
                 "With the API key of this server. Without a key file it is in " code { ".kiln/api-key" } " beside the pipeline."
             }
             form method="post" action="/sign-in" class="column" {
                 input type="hidden" name="next" value=(next);
                 label for="key" { "API key" }
-                input #key type="password" name="key" autocomplete="current-password" required autofocus;
+                input #key type="password" name="key" autocomplete="current-password" required autofocus
+                    aria-invalid=[wrong.map(|_| "true")] aria-describedby=[wrong.map(|_| "wrong")];
                 button class="main" { "Sign in" }
             }
         }
     };
-    Frame { title: "Sign in", who: None, crumbs: &[], live: None, main }.reply()
+    answer(Frame { title: "Sign in", who: None, crumbs: &[], live: None, main }.markup())
 }
 
 /// An error as a page.

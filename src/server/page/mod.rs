@@ -46,7 +46,14 @@ pub(crate) const ROUTES: &[Route] = &[
 
 /// `GET /sign-in`: asks for a key.
 async fn sign_in(call: Call) -> Reply {
-    frame::sign_in(call.query.get("next").unwrap_or("/"))
+    Ok(frame::sign_in(call.query.get("next").unwrap_or("/"), None))
+}
+
+/// The page that asks for a key once more, and says why.
+pub(crate) fn sign_in_again(next: &str, error: &ApiError) -> axum::response::Response {
+    let mut page = frame::sign_in(next, Some(error.message()));
+    *page.status_mut() = error.status;
+    page
 }
 
 /// An error as a page, for whoever looks at pages.

@@ -76,23 +76,13 @@ impl Rows<'_> {
             tr #{ "row-" (id) } class=(class) {
                 th scope="row" {
                     a #{ "open-" (id) } href=((self.address)(id)) aria-current=[chosen.then_some("true")] { (id) }
-                    small { (self.why(step)) }
+                    @if let Some(failure) = &step.failure { small class="bad" { (words::plain(&failure.message)) } }
+                    small { (why(step)) }
                 }
                 td class="state" { span class="word" { span class="dot" aria-hidden="true" {} (word) } @if ready { ", ready" } @if step.attempt > 1 { " · attempt " (step.attempt) } }
                 td class="time" { (self.bar(&spans)) }
                 td class="number" data-since=[runs.then_some(step.began_ms)] { (self.took(step)) }
             }
-        }
-    }
-
-    /// Why it is as it is: its failure, what it was skipped for, why it is built.
-    fn why(&self, step: &StepView) -> String {
-        if let Some(failure) = &step.failure {
-            return words::plain(&failure.message);
-        }
-        match (step.state, &step.because) {
-            (StepState::Skipped, Some(because)) => format!("not started because of {because}"),
-            _ => sentences(&step.plan.reasons, crate::clock::now()).join("; "),
         }
     }
 
@@ -114,6 +104,14 @@ impl Rows<'_> {
             }
             span class="unseen" { (spans.iter().map(told).collect::<Vec<_>>().join(", ")) }
         }
+    }
+}
+
+/// Why it is as it is: what it was skipped for, why it is built.
+fn why(step: &StepView) -> String {
+    match (step.state, &step.because) {
+        (StepState::Skipped, Some(because)) => format!("not started because of {because}"),
+        _ => sentences(&step.plan.reasons, crate::clock::now()).join("; "),
     }
 }
 

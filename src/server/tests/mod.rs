@@ -111,6 +111,7 @@ fn paths(route: &Route) -> Vec<String> {
     let filled = route.path.split('/').map(|part| match part {
         "{project}" => "ORDERS",
         "{dataset}" => "a",
+        "{zone}" => "default",
         part if part.starts_with('{') => "nothing",
         part => part,
     });

@@ -54,6 +54,45 @@ fn the_own_key_is_the_owners_alone() {
 }
 
 #[test]
+fn keys_that_are_not_kept_well_are_told() {
+    let project = orders();
+    key_file(&project, "a key for these tests alone", "admin = true");
+    let chmod = |path: &str, mode| {
+        std::fs::set_permissions(project.path(path), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let told = |arguments: &[&str]| {
+        let server = Server::start(&project, arguments);
+        server.signal("TERM");
+        server.ended().1
+    };
+    let with = ["--api-key-file", "keys.toml"];
+    chmod("keys.toml", 0o600);
+    assert!(!told(&with).contains("warning"));
+    chmod("keys.toml", 0o644);
+    let said = told(&with);
+    assert!(said.contains("warning: keys.toml: everybody on this machine can read which keys there are"), "{said}");
+    assert!(said.contains("chmod 600 keys.toml"), "{said}");
+    chmod("keys.toml", 0o666);
+    let said = project.expect(2, &["serve", "--listen", "127.0.0.1:0", "--api-key-file", "keys.toml"]).err;
+    assert!(
+        said.contains("everybody on this machine can write it (mode 0666)") && said.contains("chmod 600"),
+        "{said}"
+    );
+    // The key that the server made for itself.
+    let key = Server::start(&project, &[]).key.clone();
+    chmod(".kiln/api-key", 0o644);
+    let said = told(&[]);
+    assert!(said.contains("others could read it until now (mode 0644)"), "{said}");
+    project.write(".kiln/api-key", "hunter2");
+    let said = told(&[]);
+    assert!(
+        said.contains("the key in it had 7 characters, at least 20 are needed: another one stands there now"),
+        "{said}"
+    );
+    assert!(project.read(".kiln/api-key").trim().len() == 64 && !said.contains(&key));
+}
+
+#[test]
 fn on_a_terminal_a_link_signs_a_browser_in_once() {
     let project = orders();
     let command = format!("exec {} serve --listen 127.0.0.1:0", program().to_string_lossy());

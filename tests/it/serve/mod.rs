@@ -1,5 +1,6 @@
 //! `kiln serve`, as its clients see it.
 
+mod answers;
 pub(crate) mod ask;
 mod closed;
 mod dss;
