@@ -17,7 +17,7 @@ pub struct Source {
     /// The name, usually the path as the user gave it.
     pub name: String,
     /// The whole text.
-    pub text: Arc<str>,
+    pub text: Arc<String>,
     /// Where each line begins, once someone has asked for a line.
     lines: OnceLock<Arc<[usize]>>,
 }
@@ -25,8 +25,8 @@ pub struct Source {
 impl Source {
     /// A text under a name.
     #[must_use]
-    pub fn new(name: impl Into<String>, text: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), text: text.into(), lines: OnceLock::new() }
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), text: Arc::new(text.into()), lines: OnceLock::new() }
     }
 
     /// The line of a byte, counted from 1.
@@ -130,7 +130,7 @@ const MARGIN: usize = 40;
 #[derive(Debug)]
 struct Excerpt {
     name: String,
-    text: Arc<str>,
+    text: Arc<String>,
     /// The line and the column that the text begins at.
     line: usize,
     column: usize,
@@ -164,7 +164,12 @@ impl Excerpt {
             label.span = label.span.start - start..label.span.end.min(end) - start;
         }
         let column = text[line.start..start].chars().count();
-        Self { name: source.name.clone(), text: text[start..end].into(), line: source.line(start) - 1, column }
+        Self {
+            name: source.name.clone(),
+            text: Arc::new(text[start..end].to_owned()),
+            line: source.line(start) - 1,
+            column,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::base::span::Problems;
 use crate::base::text::count;
@@ -13,6 +14,7 @@ use crate::exit;
 use crate::session::fail::Fail;
 use crate::session::load::{self, Given};
 use crate::session::{Request, open_engine, state};
+use crate::store::read::shared::Shared;
 
 pub(crate) fn check(
     context: &Context,
@@ -66,12 +68,12 @@ fn on_engine(context: &Context, file: &Path, name: &str) -> Result<Problems, Fai
 fn check_one(context: &Context, file: &Path, vars: &[(String, String)], remote: Option<&str>) -> Result<String, Fail> {
     let loaded = load::load(file, &Given { vars, project: None })?;
     let site = context.site();
-    let state = state(&site, &loaded.root);
+    let store = Arc::new(Shared::new(&state(&site, &loaded.root)));
     let asked = Request { engine: remote.map(str::to_owned), ..Request::default() };
-    let mut problems = open_engine(&site, &loaded, &state, &asked)?.check();
+    let mut problems = open_engine(&site, &loaded, &store, &asked)?.check();
     for name in loaded.pipeline.engines.keys() {
         let request = Request { engine: Some(name.clone()), ..Request::default() };
-        open_engine(&site, &loaded, &state, &request)?;
+        open_engine(&site, &loaded, &store, &request)?;
     }
     if let Some(name) = remote {
         // What the engine finds on the server counts more than what it supposes.

@@ -18,6 +18,7 @@ use crate::pipeline::types::Pipeline;
 use crate::session::fail::Fail;
 use crate::session::load::{self, Given};
 use crate::session::{Request, opening, state};
+use crate::store::read::shared::Shared;
 
 /// A server that a file declares.
 pub(crate) struct Server {
@@ -41,7 +42,8 @@ impl Server {
         }
         let site = context.site();
         let request = Request { project: project.map(str::to_owned), ..Request::default() };
-        let opening = opening(&site, &loaded, &state(&site, &loaded.root), &request, name)?;
+        let store = Arc::new(Shared::new(&state(&site, &loaded.root)));
+        let opening = opening(&site, &loaded, &store, &request, name);
         Self::of(opening, &loaded.source)
     }
 
@@ -52,7 +54,7 @@ impl Server {
         let engines = std::iter::once((name.clone(), (engine, 0..0))).collect();
         let pipeline = Pipeline { project: project.to_owned(), engines, ..Pipeline::default() };
         let site = context.site();
-        let source = Source::new("the environment", Arc::from(""));
+        let source = Source::new("the environment", "");
         let opening = Opening {
             name,
             mode: BuildMode::Smart,

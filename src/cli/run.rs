@@ -21,13 +21,15 @@ use crate::session::memo::{Basis, Held, Kept, Question};
 use crate::session::part::{Part, Since};
 use crate::session::remembers;
 use crate::session::start::{
-    Committed, Locks, Origin, Ready, finish_the_dead, lock, new_job, new_job_in, open_journal, seed, started,
+    Committed, Locks, Origin, Ready, finish_the_dead, lock, new_job, new_job_in, open_journal, open_journal_of, seed,
+    started,
 };
 use crate::session::{Request, Session};
 use crate::signal::{NAMES, Signals};
 use crate::store::StoreError;
 use crate::store::gc::{is_due, keep_house};
 use crate::store::read::Reader;
+use crate::store::read::shared::Shared;
 use crate::store::write::Writer;
 use crate::view::{RunView, StepState};
 
@@ -55,19 +57,22 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     if verdict.is_none() && question.is_some() {
         session.narrow(&context.site(), &planned);
     }
-    let ticket = new_job(&session.state, &session.pipeline().name)?;
+    let ticket = new_job(&session)?;
     let ready =
         Ready::make(&session, planned, ticket, policy(args, session.schedule, session.jobs), origin(context, args))?;
     let verdict = verdict.map(|verdict| (verdict, ready.started().clone()));
     let (driven, closed) =
-        drive(context, args, Going { state: &session.state, ready, writer, committed, events, signals })?;
+        drive(context, args, Going { store: &session.store, ready, writer, committed, events, signals })?;
     let slow = slow::text(&driven.view, || spans_of(&session, &driven.view), &context.style());
     if to_stdout(args) {
         tell(&slow, exit::OK);
     } else if driven.unshown.is_empty() {
         print(&slow)?;
     }
-    keep_house(&session.state, &session.loaded.root, crate::clock::now());
+    // Whatever is wrong with the history is told by who opens it anew.
+    if session.store.ask(|history| is_due(history, crate::clock::now())).ok().flatten().unwrap_or(true) {
+        keep_house(&session.state, &session.loaded.root, crate::clock::now());
+    }
     let code = told(driven, closed)?;
     if code == exit::OK {
         match verdict {
@@ -126,7 +131,7 @@ impl Begun {
         let events = args.events.as_deref().map(events_file).transpose()?;
         let waiting = |why: &str| drop(writeln!(io::stderr(), "waiting: {why}"));
         let locks = lock(&session, args.wait, waiting)?;
-        let (mut writer, committed) = open_journal(&session.state)?;
+        let (mut writer, committed) = open_journal_of(&session)?;
         finish_the_dead(&session, &mut writer)?;
         let basis = question.map(|question| question.clone().basis(&session));
         Ok(Self { session, early, events, locks, writer, committed, basis })
@@ -159,11 +164,12 @@ fn nothing_to_do(
     let events = args.events.as_deref().map(events_file).transpose()?;
     let (writer, committed) = open_journal(kept.state())?;
     let started = kept.started_by(origin(context, args));
-    let ticket = new_job_in(Some(history), &started.pipeline)?;
+    let ticket =
+        new_job_in(history, &started.pipeline).map_err(|error| Fail::because("the history cannot be read", &error))?;
     let policy = policy(args, started.schedule, started.max_parallel);
     let ready = Ready::idle(&context.site(), kept.state(), ticket, started, policy);
     let (driven, closed) =
-        drive(context, args, Going { state: kept.state(), ready, writer, committed, events, signals })?;
+        drive(context, args, Going { store: &Shared::new(kept.state()), ready, writer, committed, events, signals })?;
     // Whatever is wrong with the history is told by who opens it anew.
     if is_due(history, crate::clock::now()).unwrap_or(true) {
         keep_house(kept.state(), kept.root(), crate::clock::now());
@@ -176,7 +182,7 @@ type EventsTo = Option<Option<(PathBuf, File)>>;
 
 /// A run that only has to be driven, and all around it.
 struct Going<'a> {
-    state: &'a Path,
+    store: &'a Shared,
     ready: Ready,
     writer: Writer,
     committed: Committed,
@@ -185,11 +191,13 @@ struct Going<'a> {
 }
 
 fn drive(context: &Context, args: &RunArgs, going: Going<'_>) -> Result<(Driven, Result<(), StoreError>), Fail> {
-    let Going { state, ready, mut writer, committed, events, signals } = going;
-    let reporters = reporters(context, state, args, events);
+    let Going { store, ready, mut writer, committed, events, signals } = going;
+    let reporters = reporters(context, store.state(), args, events);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Fail::because("no run can be driven", &error))?;
     let driven = runtime.block_on(ready.drive(&mut writer, committed, reporters, signals.listen()));
+    // Who closes the history last takes the log of writes away.
+    store.let_go();
     Ok((driven, writer.close()))
 }
 

@@ -1,9 +1,8 @@
 //! The mirror of `[engine.NAME]`: what each kind of engine is told in the file, with the place of every word. Does not know
 //! whether what stands here makes sense, nor what an engine does with it.
 
+use std::borrow::Cow;
 use std::fmt;
-
-use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
@@ -173,7 +172,7 @@ impl<'de> Deserialize<'de> for Secret {
 
 /// The text of a file as it may be shown: what is written where the name of a secret belongs is hidden, at the same length.
 #[must_use]
-pub fn without_secrets(text: &Arc<str>) -> Arc<str> {
+pub fn without_secrets(text: &str) -> Cow<'_, str> {
     let mut shown = String::new();
     for key in ["api_key", "jwt"] {
         let mut at = 0;
@@ -193,7 +192,7 @@ pub fn without_secrets(text: &Arc<str>) -> Arc<str> {
             at = end;
         }
     }
-    if shown.is_empty() { Arc::clone(text) } else { Arc::from(shown) }
+    if shown.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(shown) }
 }
 
 impl RawDss {
@@ -215,7 +214,7 @@ mod tests {
     fn a_secret_that_is_written_out_is_not_shown() {
         let text = "[engine.p]\napi_key = \"abc\"\njwt='x.y'\napi_key = { env = \"K\" }\n# api_key: \"z\"\n";
         let shown = "[engine.p]\napi_key = \"***\"\njwt='***'\napi_key = { env = \"K\" }\n# api_key: \"z\"\n";
-        assert_eq!(&*without_secrets(&Arc::from(text)), shown);
-        assert_eq!(&*without_secrets(&Arc::from("e = {api_key=\"abc")), "e = {api_key=\"***");
+        assert_eq!(&*without_secrets(text), shown);
+        assert_eq!(&*without_secrets("e = {api_key=\"abc"), "e = {api_key=\"***");
     }
 }

@@ -16,7 +16,7 @@ use crate::server::jobs::{Message, Order, stamped};
 use crate::server::touch::steps;
 use crate::session::fail::Fail;
 use crate::session::load::{self, Given};
-use crate::session::start::{Locks, Origin, Ready, Ticket, finish_the_dead, open_journal, seed};
+use crate::session::start::{Locks, Origin, Ready, Ticket, finish_the_dead, open_journal, open_journal_of, seed};
 use crate::session::{Request, Session, Site};
 use crate::store::gc::keep_house;
 use crate::view::RunView;
@@ -70,7 +70,7 @@ impl Job {
         };
         let session = self.session(request)?;
         self.locks.iter().try_for_each(|locks| locks.lend(&session))?;
-        let (mut writer, committed) = open_journal(&session.state)?;
+        let (mut writer, committed) = open_journal_of(&session)?;
         if self.untidy {
             finish_the_dead(&session, &mut writer)?;
             self.tell(Message::Tidied(self.order.number));

@@ -9,7 +9,7 @@ use crate::plan::adopt::{Adoption, Refusal, adopt as decide};
 use crate::plan::decide::Basis;
 use crate::report::api::Journal;
 use crate::session::fail::Fail;
-use crate::session::start::{Origin, Ticket, finish_the_dead, lock, new_job, open_journal, planned_step, started};
+use crate::session::start::{Origin, Ticket, finish_the_dead, lock, new_job, open_journal_of, planned_step, started};
 use crate::session::{Planned, Session};
 
 /// Why such a run ended as it did.
@@ -44,14 +44,14 @@ fn leave_blocked(session: &Session, adoption: &mut Adoption) {
 /// Takes what can be taken, and says under which id; none where there was nothing to take.
 pub(crate) fn take(session: &Session, origin: Origin) -> Result<(Option<JobId>, Adoption), Fail> {
     let _lock = lock(session, false, |_| {})?;
-    let (mut writer, _committed) = open_journal(&session.state)?;
+    let (mut writer, _committed) = open_journal_of(session)?;
     finish_the_dead(session, &mut writer)?;
     let (planned, adoption) = look_closely(session)?;
     if adoption.taken.is_empty() {
         writer.close().map_err(|error| Fail::because("the history could not be closed", &error))?;
         return Ok((None, adoption));
     }
-    let Ticket { job, began: at, .. } = new_job(&session.state, &session.pipeline().name)?;
+    let Ticket { job, began: at, .. } = new_job(session)?;
     let steps = adoption.taken.iter().map(|(step, _)| planned_step(session, step)).collect();
     let first = Event::RunStarted(Box::new(started(session, &planned, origin, steps)));
     let ended = adoption.taken.iter().map(|(step, record)| {

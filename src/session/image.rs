@@ -21,19 +21,20 @@ const SHORT: usize = 32 << 10;
 
 /// Reads and checks a file, or takes its image.
 pub(super) fn load(site: &Site, path: &Path, given: &Given<'_>) -> Result<Loaded, Fail> {
-    let source = text(path)?;
-    match recall(site, path, &source, given) {
+    let (source, seen) = text(path)?;
+    match recall(site, path, &source, seen.digest, given) {
         Some((pipeline, graph)) => {
             tracing::debug!("the file's text is known");
-            Ok(Loaded { source, root: plain_root(path), pipeline: Arc::new(pipeline), graph, known: true })
+            let (root, pipeline) = (plain_root(path), Arc::new(pipeline));
+            Ok(Loaded { source, root, pipeline, graph, known: true, seen: Some(seen) })
         }
-        None => of(path, source, given),
+        None => Ok(Loaded { seen: Some(seen), ..of(path, source, given)? }),
     }
 }
 
-fn recall(site: &Site, path: &Path, source: &Source, given: &Given<'_>) -> Option<(Pipeline, Graph)> {
+fn recall(site: &Site, path: &Path, source: &Source, text: Digest, given: &Given<'_>) -> Option<(Pipeline, Graph)> {
     let root = plain_root(path);
-    let question = question(&root, source, given).filter(|_| remembers(site))?;
+    let question = question(&root, source, text, given).filter(|_| remembers(site))?;
     let bytes = IMAGES.recall(&state(site, &root), question)?;
     let pipeline = image::read(&bytes).ok()?;
     let graph = Graph::build(&pipeline).ok()?;
@@ -46,7 +47,8 @@ pub(super) fn keep(site: &Site, path: &Path, loaded: &Loaded, given: &Given<'_>)
     if loaded.known || loaded.root != root || !remembers(site) {
         return;
     }
-    if let Some(question) = question(&root, &loaded.source, given)
+    if let Some(seen) = &loaded.seen
+        && let Some(question) = question(&root, &loaded.source, seen.digest, given)
         && let Ok(bytes) = image::write(&loaded.pipeline)
     {
         IMAGES.keep(&state(site, &root), question, &bytes);
@@ -54,11 +56,10 @@ pub(super) fn keep(site: &Site, path: &Path, loaded: &Loaded, given: &Given<'_>)
 }
 
 /// All that what a file comes to depends on; none where it is read quickly enough.
-fn question(root: &Path, source: &Source, given: &Given<'_>) -> Option<Digest> {
+fn question(root: &Path, source: &Source, text: Digest, given: &Given<'_>) -> Option<Digest> {
     if source.text.len() < SHORT {
         return None;
     }
-    let text = Digest::of(source.text.as_bytes());
     let asked = format!("{} {:?} {root:?} {given:?} {text}", env!("CARGO_PKG_VERSION"), program()?);
     Some(Digest::of(asked.as_bytes()))
 }

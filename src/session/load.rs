@@ -5,7 +5,11 @@ use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::base::digest::Digest;
+use crate::base::file::{FileStat, Seen};
 use crate::base::span::{Problem, Problems, Source};
+use crate::clock;
+use crate::engine::local::evidence::state_of;
 use crate::graph::Graph;
 use crate::pipeline::types::Pipeline;
 use crate::pipeline::{check, read};
@@ -32,6 +36,8 @@ pub(crate) struct Loaded {
     pub(crate) graph: Graph,
     /// Whether its text was known, and not read again.
     pub(super) known: bool,
+    /// What was seen of the file when its text was read; none where that was not now.
+    pub(super) seen: Option<Seen>,
 }
 
 impl Loaded {
@@ -43,7 +49,8 @@ impl Loaded {
 
 /// Reads and checks a file.
 pub(crate) fn load(path: &Path, given: &Given<'_>) -> Result<Loaded, Fail> {
-    of(path, text(path)?, given)
+    let (source, seen) = text(path)?;
+    Ok(Loaded { seen: Some(seen), ..of(path, source, given)? })
 }
 
 /// Checks the text of a file.
@@ -61,7 +68,7 @@ pub(crate) fn of(path: &Path, source: Source, given: &Given<'_>) -> Result<Loade
     let graph = Graph::build(&pipeline);
     match graph {
         Ok(graph) if problems.is_empty() => {
-            Ok(Loaded { source, root, pipeline: Arc::new(pipeline), graph, known: false })
+            Ok(Loaded { source, root, pipeline: Arc::new(pipeline), graph, known: false, seen: None })
         }
         Ok(_) => Err(Fail::Mistakes(source, problems)),
         Err(cycles) => {
@@ -73,7 +80,7 @@ pub(crate) fn of(path: &Path, source: Source, given: &Given<'_>) -> Result<Loade
 
 /// The root of a file, as far as it can be told without the rest of the file being sound.
 pub(crate) fn root_of(path: &Path) -> Result<PathBuf, Fail> {
-    let source = text(path)?;
+    let (source, _) = text(path)?;
     let (raw, _) = read::read(&source.text);
     let said = raw.as_ref().and_then(|raw| raw.pipeline.root.as_ref());
     root(path, said).map_err(|problem| Fail::Mistakes(source.clone(), vec![problem]))
@@ -91,7 +98,8 @@ fn follows(form: &Problems) -> &'static [&'static str] {
     }
 }
 
-pub(super) fn text(path: &Path) -> Result<Source, Fail> {
+/// The text of a file, and the state in which it was read.
+pub(super) fn text(path: &Path) -> Result<(Source, Seen), Fail> {
     let name = path.display().to_string();
     let cannot = |error: std::io::Error| {
         let help = if error.kind() == ErrorKind::IsADirectory {
@@ -102,12 +110,15 @@ pub(super) fn text(path: &Path) -> Result<Source, Fail> {
         Fail::Usage(format!("{name} cannot be read: {error}"), Some(help))
     };
     let mut bytes = Vec::new();
+    let (stat, seen_ns) = (state_of(path).unwrap_or(FileStat::NONE), clock::now_ns());
     // One byte over the limit is enough to refuse the file.
     fs::File::open(path).and_then(|file| file.take(read::MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(cannot)?;
-    read::source(&name, bytes).map_err(|wrong| {
+    let source = read::source(&name, bytes).map_err(|wrong| {
         let (source, problem) = *wrong;
         Fail::Mistakes(source, vec![problem])
-    })
+    })?;
+    let digest = Digest::of(source.text.as_bytes());
+    Ok((source, Seen { stat, digest, seen_ns }))
 }
 
 /// The root of a file that does not name one.

@@ -11,8 +11,6 @@ use std::path::{Path, PathBuf};
 
 use crate::base::digest::Digest;
 use crate::base::file::{FileStat, Seen};
-use crate::base::span::Source;
-use crate::clock;
 use crate::engine::api::Evidence;
 use crate::engine::local::evidence::{changed, has_shell, state_of};
 use crate::event::RunStarted;
@@ -90,7 +88,8 @@ impl Question {
 
     /// Looks at the last good builds before they are read.
     pub(crate) fn basis(self, session: &Session) -> Basis {
-        let mark = mark(&self.state, &session.pipeline().name);
+        // There is none where a run of the pipeline has not ended.
+        let mark = session.store.ask(|reader| reader.mark(&session.pipeline().name)).ok().flatten().flatten();
         Basis { question: self, mark }
     }
 }
@@ -101,11 +100,6 @@ fn is_clear(folder: &Path) -> bool {
         Ok(mut entries) => entries.next().is_none(),
         Err(error) => error.kind() == ErrorKind::NotFound,
     }
-}
-
-/// The mark of the last good builds; none where a run of the pipeline has not ended.
-fn mark(state: &Path, pipeline: &str) -> Option<String> {
-    Reader::open(state).ok()??.mark(pipeline).ok()?
 }
 
 fn variable(site: &Site, name: &str) -> Variable {
@@ -169,16 +163,19 @@ impl Basis {
             return None;
         }
         let ground = ground(site, session, planned)?;
-        let seen_ns = clock::now_ns();
-        let file = state_of(&question.file).ok()?;
-        let Source { text: now, .. } = text(&question.file).ok()?;
-        let seen = Seen { stat: file, digest: question.key, seen_ns };
-        if !seen.holds_for(&file) || now != session.loaded.source.text {
-            return None;
-        }
-        let text = Digest::of(now.as_bytes());
+        let Seen { stat: file, digest: text, .. } = unchanged(&question.file, session.loaded.seen?)?;
         Some(Verdict { question, file, text, mark: mark?, ground })
     }
+}
+
+/// What is seen of a file now, if it is still what it was when it was read, and its state proves it. Where its state then
+/// proves nothing, for it had only just been written, it is read again.
+fn unchanged(file: &Path, then: Seen) -> Option<Seen> {
+    if then.holds_for(&state_of(file).ok()?) {
+        return Some(then);
+    }
+    let (_, now) = text(file).ok()?;
+    (now.holds_for(&now.stat) && now.digest == then.digest).then_some(now)
 }
 
 /// What a plan rests on.

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::file::{FileDigest, Memory, Remembered};
+use crate::base::file::FileDigest;
 use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::{BuildMode, JobState, Schedule};
 use crate::base::span::{Problem, Problems};
@@ -35,9 +35,11 @@ use crate::select::{SelectError, Selection, Want, select};
 use crate::session::fail::Fail;
 use crate::session::load::{Given, Loaded};
 use crate::session::part::{Part, Since};
+use crate::store::StoreError;
 use crate::store::lock::is_held;
 use crate::store::read::digests::StoredDigests;
-use crate::store::read::{Reader, RunRow, Unfinished};
+use crate::store::read::shared::Shared;
+use crate::store::read::{RunRow, Unfinished};
 
 /// Where requests are made; the same for all of a process.
 #[derive(Clone, Debug)]
@@ -81,6 +83,8 @@ pub(crate) struct Request {
 pub(crate) struct Session {
     pub(crate) loaded: Loaded,
     pub(crate) state: PathBuf,
+    /// The store there, to ask.
+    pub(crate) store: Arc<Shared>,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) selection: Selection,
     pub(crate) jobs: u32,
@@ -146,7 +150,8 @@ impl Session {
         let settings = &loaded.pipeline.settings;
         let mode = request.mode.or(settings.mode).unwrap_or(BuildMode::Smart);
         let schedule = request.schedule.or(settings.schedule).unwrap_or(Schedule::Stages);
-        let engine = open_engine(site, &loaded, &state, request)?;
+        let store = Arc::new(Shared::new(&state));
+        let engine = open_engine(site, &loaded, &store, request)?;
         let said = engine.max_parallel().or(settings.max_parallel);
         let jobs = request.jobs.or(said).unwrap_or(site.cores);
         let can_build = |id: RecipeId| engine.can_build(&loaded.pipeline.recipes[id]);
@@ -158,7 +163,7 @@ impl Session {
         let (file, root) = (&loaded.source.name, loaded.root.display());
         let selected = selection.want.values().filter(|want| **want != Want::No).count();
         tracing::debug!(file, %root, state = %state.display(), engine = engine.name(), %mode, selected, "the pipeline is read");
-        Ok(Self { loaded, state, engine, selection, jobs, schedule, part: None })
+        Ok(Self { loaded, state, store, engine, selection, jobs, schedule, part: None })
     }
 
     /// The pipeline.
@@ -168,7 +173,7 @@ impl Session {
 
     /// Looks at what was built before, and at what is there.
     pub(crate) fn look(&self, probes: bool) -> Result<(Known, Observed), Fail> {
-        let mut known = known(&self.state, &self.pipeline().name, self.concerned().as_deref())?;
+        let mut known = known(&self.store, &self.pipeline().name, self.concerned().as_deref())?;
         let looked = self.engine.observe(&self.wanted(), probes);
         let mut observed = looked.map_err(|problems| self.mistakes(problems))?;
         if let Some(part) = &self.part {
@@ -270,32 +275,35 @@ pub(crate) fn state(site: &Site, root: &Path) -> PathBuf {
 }
 
 /// What the store knows of a pipeline; of its steps only what it knows of these, where some are named.
-fn known(state: &Path, pipeline: &str, steps: Option<&[&str]>) -> Result<Known, Fail> {
-    let store = |error: crate::store::StoreError| Fail::because("the history cannot be read", &error);
-    let Some(reader) = Reader::open(state).map_err(store)? else {
+fn known(store: &Shared, pipeline: &str, steps: Option<&[&str]>) -> Result<Known, Fail> {
+    let known = store.ask(|reader| {
+        let mut last_run = reader.last_run(pipeline)?;
+        let mut dead = Vec::new();
+        let running = last_run.as_mut().filter(|run| run.state == JobState::Running);
+        if let Some(run) = running.filter(|_| !is_held(store.state(), pipeline)) {
+            run.state = JobState::Aborted;
+            dead = reader.unfinished(pipeline)?;
+        }
+        let history = Box::new(reader.history(pipeline, steps)?);
+        Ok(Known { history, durations: reader.durations(pipeline, steps)?, last_run, dead })
+    });
+    let unknown = || {
         let history = Box::new(MemoryHistory::default());
-        return Ok(Known { history, durations: HashMap::new(), last_run: None, dead: Vec::new() });
+        Known { history, durations: HashMap::new(), last_run: None, dead: Vec::new() }
     };
-    let mut last_run = reader.last_run(pipeline).map_err(store)?;
-    let mut dead = Vec::new();
-    let running = last_run.as_mut().filter(|run| run.state == JobState::Running);
-    if let Some(run) = running.filter(|_| !is_held(state, pipeline)) {
-        run.state = JobState::Aborted;
-        dead = reader.unfinished(pipeline).map_err(store)?;
-    }
-    Ok(Known {
-        history: Box::new(reader.history(pipeline, steps).map_err(store)?),
-        durations: reader.durations(pipeline, steps).map_err(store)?,
-        last_run,
-        dead,
-    })
+    Ok(known.map_err(unread)?.unwrap_or_else(unknown))
+}
+
+/// Why nothing is known of earlier runs.
+fn unread(error: StoreError) -> Fail {
+    Fail::because("the history cannot be read", &error)
 }
 
 /// Opens the engine that was asked for, by the command line or by the file.
 pub(crate) fn open_engine(
     site: &Site,
     loaded: &Loaded,
-    state: &Path,
+    store: &Arc<Shared>,
     request: &Request,
 ) -> Result<Arc<dyn Engine>, Fail> {
     let asked = request.engine.as_deref();
@@ -317,25 +325,14 @@ pub(crate) fn open_engine(
             _ => Fail::Usage(message, Some(help)),
         });
     };
-    let opened = (kind.open)(opening(site, loaded, state, request, name)?);
+    let opened = (kind.open)(opening(site, loaded, store, request, name));
     opened.map_err(|problems| Fail::Mistakes(loaded.source.clone(), problems))
 }
 
 /// What the engine of that name is opened with.
-pub(crate) fn opening(
-    site: &Site,
-    loaded: &Loaded,
-    state: &Path,
-    request: &Request,
-    name: &str,
-) -> Result<Opening, Fail> {
-    let store = |error: crate::store::StoreError| Fail::because("the history cannot be read", &error);
-    let digests: Box<dyn Remembered> = match Reader::open(state).map_err(store)? {
-        Some(_) => Box::new(StoredDigests::new(state)),
-        None => Box::new(Memory::default()),
-    };
+pub(crate) fn opening(site: &Site, loaded: &Loaded, store: &Arc<Shared>, request: &Request, name: &str) -> Opening {
     let settings = &loaded.pipeline.settings;
-    Ok(Opening {
+    Opening {
         name: name.to_owned(),
         mode: request.mode.or(settings.mode).unwrap_or(BuildMode::Smart),
         project: request.project.clone(),
@@ -344,9 +341,9 @@ pub(crate) fn opening(
         vars: !request.vars.is_empty(),
         pipeline: Arc::clone(&loaded.pipeline),
         root: loaded.root.clone(),
-        state: state.to_owned(),
+        state: store.state().to_owned(),
         environment: site.environment.clone(),
-        digests,
+        digests: Box::new(StoredDigests(Arc::clone(store))),
         grace: site.grace,
-    })
+    }
 }

@@ -66,7 +66,7 @@ impl Since {
     /// The part of a pipeline that has to do with it; none where the file says something else now.
     pub(crate) fn part(self, loaded: &Loaded) -> Option<Part> {
         let Self { mark, text, ground, changed } = self;
-        if Digest::of(loaded.source.text.as_bytes()) != text {
+        if loaded.seen.as_ref()?.digest != text {
             return None;
         }
         let pipeline = &loaded.pipeline;

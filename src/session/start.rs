@@ -26,6 +26,7 @@ use crate::run::setup::{Policy, Setup, SetupStep};
 use crate::run::state::Run;
 use crate::run::{Drive, Driven, drive};
 use crate::session::fail::Fail;
+use crate::session::unread;
 use crate::session::{Planned, Session, Site};
 use crate::store::claim::{Claim, ClaimError};
 use crate::store::lock::{Lock, LockError, here, holder, host, wait_for};
@@ -186,6 +187,12 @@ fn taken(state: &Path, error: ClaimError) -> Busy {
     }
 }
 
+/// Opens the store of a session for writing.
+pub(crate) fn open_journal_of(session: &Session) -> Result<(Writer, Committed), Fail> {
+    session.store.let_go();
+    open_journal(&session.state)
+}
+
 /// Opens the store for writing.
 pub(crate) fn open_journal(state: &Path) -> Result<(Writer, Committed), Fail> {
     let (told, committed) = mpsc::unbounded_channel();
@@ -199,9 +206,8 @@ pub(crate) fn open_journal(state: &Path) -> Result<(Writer, Committed), Fail> {
 
 /// Puts in place what a run that died was about to, and tells the store how it ended.
 pub(crate) fn finish_the_dead(session: &Session, writer: &mut Writer) -> Result<(), Fail> {
-    let store = |error: StoreError| Fail::because("the history cannot be read", &error);
-    let Some(reader) = Reader::open(&session.state).map_err(store)? else { return Ok(()) };
-    let dead = reader.unfinished(&session.pipeline().name).map_err(store)?;
+    let (store, pipeline) = (&session.store, &session.pipeline().name);
+    let Some(dead) = store.ask(|reader| reader.unfinished(pipeline)).map_err(unread)? else { return Ok(()) };
     for process in session.engine.end_survivors(!dead.is_empty()) {
         tracing::warn!("{process} lived on after a run that was killed, and was ended");
     }
@@ -212,8 +218,8 @@ pub(crate) fn finish_the_dead(session: &Session, writer: &mut Writer) -> Result<
         tracing::info!(job = %run.job, finished = done, "a run that died was ended");
     }
     writer.flush().map_err(|error| Fail::because("the history cannot be kept", &error))?;
-    let left = reader.left_behind(&session.pipeline().name, session.engine.name()).map_err(store)?;
-    session.engine.resume(left);
+    let left = store.ask(|reader| reader.left_behind(pipeline, session.engine.name())).map_err(unread)?;
+    session.engine.resume(left.unwrap_or_default());
     if let Some(step) = unsettled.first() {
         tracing::warn!(step, "what a run that died was about to put in place is gone");
     }
@@ -221,21 +227,25 @@ pub(crate) fn finish_the_dead(session: &Session, writer: &mut Writer) -> Result<
 }
 
 /// A new id. Runs of one millisecond get ids of the next ones.
-pub(crate) fn new_job(state: &Path, pipeline: &str) -> Result<Ticket, Fail> {
-    let reader = Reader::open(state).map_err(|error| Fail::because("the history cannot be read", &error))?;
-    new_job_in(reader.as_ref(), pipeline)
+pub(crate) fn new_job(session: &Session) -> Result<Ticket, Fail> {
+    let pipeline = &session.pipeline().name;
+    match session.store.ask(|reader| new_job_in(reader, pipeline)).map_err(unread)? {
+        Some(ticket) => Ok(ticket),
+        None => Ok(Ticket::at(pipeline, crate::clock::now(), crate::clock::now())),
+    }
 }
 
 /// A new id in a history that is open.
-pub(crate) fn new_job_in(reader: Option<&Reader>, pipeline: &str) -> Result<Ticket, Fail> {
-    let store = |error: StoreError| Fail::because("the history cannot be read", &error);
+///
+/// # Errors
+/// Why the history cannot be read.
+pub(crate) fn new_job_in(reader: &Reader, pipeline: &str) -> Result<Ticket, StoreError> {
     let began = crate::clock::now();
     let mut stamp = began;
     loop {
-        let job = job_at(pipeline, stamp);
-        let taken = reader.map_or(Ok(false), |reader| reader.job_exists(&job)).map_err(store)?;
-        if !taken {
-            return Ok(Ticket { job, began, events: 0 });
+        let ticket = Ticket::at(pipeline, stamp, began);
+        if !reader.job_exists(&ticket.job)? {
+            return Ok(ticket);
         }
         stamp += jiff::SignedDuration::from_millis(1);
     }
@@ -268,6 +278,12 @@ pub(crate) struct Ticket {
     pub(crate) began: jiff::Timestamp,
     /// How many events it has already.
     pub(crate) events: u64,
+}
+
+impl Ticket {
+    fn at(pipeline: &str, stamp: jiff::Timestamp, began: jiff::Timestamp) -> Self {
+        Self { job: job_at(pipeline, stamp), began, events: 0 }
+    }
 }
 
 /// A run that only has to be driven.

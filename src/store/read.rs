@@ -13,6 +13,7 @@ use crate::event::{Intent, RemoteJob, Staged, Stamped};
 use crate::plan::reason::Reason;
 use crate::plan::record::{History, LastGood, Parts, Record};
 use crate::store::filter::RunFilter;
+use crate::store::read::shared::Shared;
 use crate::store::{StoreError, lock, schema};
 use crate::view::RunView;
 
@@ -213,9 +214,7 @@ impl Reader {
             };
             Ok((row.get::<_, String>(0)?, last))
         })?;
-        let Some(reader) = Self::open(self.path.parent().unwrap_or(Path::new("")))? else {
-            return Err(StoreError::Damaged { path: self.path.clone(), message: "it is gone".to_owned() });
-        };
+        let reader = Shared::new(self.path.parent().unwrap_or(Path::new("")));
         Ok(StoredHistory { last: rows.into_iter().collect(), reader, pipeline: pipeline.to_owned() })
     }
 
@@ -370,7 +369,7 @@ impl Reader {
 /// The last good builds of a pipeline: what every decision needs is in memory, the parts of keys are read when asked for.
 pub struct StoredHistory {
     last: HashMap<String, LastGood>,
-    reader: Reader,
+    reader: Shared,
     pipeline: String,
 }
 
@@ -381,8 +380,8 @@ impl History for StoredHistory {
 
     fn parts(&self, step: &str) -> Parts {
         let sql = "SELECT parts FROM keys WHERE pipeline = ?1 AND step = ?2";
-        match self.reader.rows(sql, params![self.pipeline, step], |row| json(row, 0)) {
-            Ok(mut rows) => rows.pop().unwrap_or_default(),
+        match self.reader.ask(|reader| reader.rows(sql, params![self.pipeline, step], |row| json(row, 0))) {
+            Ok(rows) => rows.and_then(|mut rows| rows.pop()).unwrap_or_default(),
             Err(error) => {
                 tracing::warn!(%error, step, "the parts of a key cannot be read; all of them count as new");
                 Parts::new()
@@ -412,5 +411,6 @@ fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T
 
 pub mod digests;
 mod runs;
+pub mod shared;
 #[cfg(test)]
 mod tests;

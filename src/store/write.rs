@@ -164,7 +164,7 @@ impl Thread {
         if (1..=FEW).contains(&self.events) && log <= SHORT_LOG {
             drop(self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true));
         } else {
-            drop(self.connection.pragma_query(None, "wal_checkpoint(TRUNCATE)", |_| Ok(())));
+            drop(self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
         }
         sound::remember(&self.path);
         Ok(())

@@ -1,12 +1,12 @@
 //! Digests of files that were read by earlier runs. Does not know whether the files are still as they were.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
 use rusqlite::Row;
 
 use crate::base::file::{FileStat, Memory, Remembered, Seen};
 use crate::store::StoreError;
+use crate::store::read::shared::Shared;
 use crate::store::read::{Reader, text};
 
 const COLUMNS: &str = "size, mtime_ns, ctime_ns, inode, digest, seen_ns";
@@ -43,28 +43,12 @@ fn seen(row: &Row<'_>) -> rusqlite::Result<Seen> {
 }
 
 /// The digests in a store, for who may ask from several threads. What cannot be read is read anew from the files.
-pub struct StoredDigests {
-    state: PathBuf,
-    /// Connected with the first question: who opens the store for writing may have to be alone with it.
-    reader: Mutex<Option<Reader>>,
-}
+pub struct StoredDigests(pub Arc<Shared>);
 
 impl StoredDigests {
-    /// Those in the store of this state. Connects to nothing yet.
-    #[must_use]
-    pub fn new(state: &Path) -> Self {
-        Self { state: state.to_owned(), reader: Mutex::default() }
-    }
-
     fn ask<T>(&self, question: impl FnOnce(&Reader) -> Result<T, StoreError>) -> Option<T> {
-        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let answer = || {
-            if reader.is_none() {
-                *reader = Reader::open(&self.state)?;
-            }
-            reader.as_ref().map(question).transpose()
-        };
-        answer().inspect_err(|error| tracing::warn!(%error, "digests cannot be read; the files are")).ok()?
+        let answer = self.0.ask(question);
+        answer.inspect_err(|error| tracing::warn!(%error, "digests cannot be read; the files are")).ok()?
     }
 }
 
