@@ -1,5 +1,6 @@
 //! Places in a text and mistakes found there; the only file that makes miette diagnostics.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -7,6 +8,8 @@ use std::sync::{Arc, OnceLock};
 use miette::{
     Diagnostic, LabeledSpan, MietteError, MietteSpanContents, Severity, SourceCode, SourceSpan, SpanContents,
 };
+
+use crate::base::text::count;
 
 /// A range of bytes in a [`Source`].
 pub type Span = Range<usize>;
@@ -92,6 +95,30 @@ impl Problem {
 
 /// Mistakes that were found together.
 pub type Problems = Vec<Problem>;
+
+/// The same with each mistake told once: of several that only differ in their place, the first says how many there are.
+#[must_use]
+pub fn merged(problems: Problems) -> Problems {
+    let mut told: Vec<(Problem, usize)> = Vec::new();
+    let mut places: HashMap<(&'static str, String, Option<String>), usize> = HashMap::new();
+    for problem in problems {
+        let same = (problem.code, problem.message.clone(), problem.help.clone());
+        match places.get(&same) {
+            Some(place) => told[*place].1 += 1,
+            None => {
+                places.insert(same, told.len());
+                told.push((problem, 0));
+            }
+        }
+    }
+    let tell = |(mut problem, more): (Problem, usize)| {
+        if let Some(label) = problem.labels.first_mut().filter(|_| more > 0) {
+            label.text = format!("{}, and at {}", label.text, count(more, "more place"));
+        }
+        problem
+    };
+    told.into_iter().map(tell).collect()
+}
 
 /// A problem joined with the text that its places point into, ready to be rendered.
 #[derive(Debug)]
@@ -247,6 +274,15 @@ impl Diagnostic for Located {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mistake_of_many_places_is_told_once() {
+        let problem = |at: usize| Problem::new("unset", "X is not set").at(&(at..at + 1), "for `a`").help("set it");
+        let told = merged(vec![problem(1), Problem::new("other", "Y"), problem(5), problem(9)]);
+        assert_eq!(told.len(), 2);
+        assert_eq!(told[0].labels, [Label { span: 1..2, text: "for `a`, and at 2 more places".to_owned() }]);
+        assert_eq!(merged(vec![problem(1)]), [problem(1)]);
+    }
 
     #[test]
     fn lines_are_counted_from_one() {

@@ -83,12 +83,18 @@ pub enum Command {
         engine: Option<String>,
     },
     /// List the nodes and tasks of the pipeline
+    #[command(
+        after_help = "Examples:\n  kiln list                  what there is, with what it is made from\n  kiln list --format json    for programs"
+    )]
     List {
         /// How
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
     /// Show a node or recipe, as Kiln understands it
+    #[command(
+        after_help = "Examples:\n  kiln show orders    its inputs, the command with all names filled in, its settings with those of [defaults]"
+    )]
     Show {
         /// Its name
         name: String,
@@ -147,12 +153,18 @@ time is a day ago.\n\nExamples:\n  kiln gc --dry-run                    only say
         into: Option<PathBuf>,
     },
     /// Print the JSON Schema of a format
+    #[command(
+        after_help = "Examples:\n  kiln schema pipeline > pipeline.schema.json    for an editor that completes and checks TOML\n  kiln schema plan                               what `kiln plan --format json` prints\n  kiln schema events                             what `kiln run --events FILE` writes"
+    )]
     Schema {
         /// Which
         #[arg(value_enum)]
         what: SchemaOf,
     },
     /// Write a first pipeline.toml here
+    #[command(
+        after_help = "Examples:\n  kiln init && kiln plan    a small pipeline to begin with; a file that is there is left alone"
+    )]
     Init,
     /// What Kiln starts to watch over the processes of a run
     #[command(hide = true, name = crate::engine::local::guardian::COMMAND)]
@@ -372,10 +384,10 @@ pub struct AdoptArgs {
 #[derive(Debug, Args)]
 pub struct GcArgs {
     /// Keep the runs of the last N days
-    #[arg(long, value_name = "N", default_value_t = KEEP.days)]
+    #[arg(long, value_name = "N", default_value_t = KEEP.days, allow_negative_numbers = true)]
     pub keep_days: u32,
     /// Keep the newest N runs of each pipeline, however old they are
-    #[arg(long, value_name = "N", default_value_t = KEEP.runs)]
+    #[arg(long, value_name = "N", default_value_t = KEEP.runs, allow_negative_numbers = true)]
     pub keep_runs: u32,
     /// Remove the oldest of the runs that would be kept, too, until history and logs are not larger than SIZE
     #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = parse_size)]

@@ -19,7 +19,13 @@ pub(crate) fn session(context: &Context, args: &RunArgs) -> Result<Session, Fail
     let Some(id) = &args.failed else { return Session::open(&site, &path, &request) };
     let loaded = load(&path, &Given { vars: &request.vars, project: request.project.as_deref() })?;
     let history = History::at(state(&site, &loaded.root))?;
-    let view = history.view(id, &loaded.pipeline.name)?;
+    let view = history.view(id, &loaded.pipeline.name).map_err(|fail| match fail {
+        Fail::Usage(message, _) if loaded.pipeline.names.contains_key(id) => Fail::Usage(
+            message,
+            Some(format!("--failed takes the id of a run; `kiln run {id}` builds what is called so")),
+        ),
+        other @ (Fail::Mistakes(..) | Fail::Usage(..) | Fail::Nothing(_) | Fail::Surroundings(_)) => other,
+    })?;
     let request = again(context, &loaded.pipeline, &view, request)?;
     Session::of(&site, loaded, &request)
 }

@@ -22,12 +22,12 @@ pub(crate) fn gc(context: &Context, args: &GcArgs) -> Result<u8, Fail> {
     let keep = Keep { days: args.keep_days, runs: args.keep_runs, bytes: args.max_bytes };
     let swept = sweep(&state, &root(context)?, keep, crate::clock::now(), args.dry_run);
     let swept = swept.map_err(|error| Fail::because("house cannot be kept", &error))?;
-    print(&text(context, &swept, args.dry_run))?;
+    print(&text(context, &swept, args))?;
     Ok(exit::OK)
 }
 
-fn text(context: &Context, swept: &Swept, dry: bool) -> String {
-    let verb = if dry { "would remove" } else { "removed" };
+fn text(context: &Context, swept: &Swept, args: &GcArgs) -> String {
+    let verb = if args.dry_run { "would remove" } else { "removed" };
     let text = match swept.newest {
         None => format!("{verb} no runs"),
         Some(newest) => {
@@ -41,9 +41,16 @@ fn text(context: &Context, swept: &Swept, dry: bool) -> String {
     };
     let held = match swept.held {
         0 => String::new(),
+        1 => ", of which 1 holds last good builds".to_owned(),
         n => format!(", of which {n} hold last good builds"),
     };
-    format!("{text}{strays}\n{} left{held}\n", swept.left)
+    let over = if swept.size > args.max_bytes {
+        let (now, wanted) = (size(swept.size), size(args.max_bytes));
+        format!("still {now}, more than {wanted}: what holds last good builds, goes on or is the newest run stays\n")
+    } else {
+        String::new()
+    };
+    format!("{text}{strays}\n{} left{held}\n{over}", swept.left)
 }
 
 fn recovered(context: &Context, state: &Path, done: &Recovered, dry: bool) -> String {

@@ -34,12 +34,12 @@ pub(crate) fn jobs(context: &Context, jobs: Jobs) -> Result<u8, Fail> {
             let since = since.map(|text| time("--since", &text)).transpose()?;
             let until = until.map(|text| time("--until", &text)).transpose()?;
             let filter = RunFilter { state, since, until, limit: Some(limit), ..RunFilter::default() };
-            history.list(context, &filter, initiator.as_deref(), format)
+            history.list(context, &RunFilter { by_some: initiator, ..filter }, format)
         }
         Jobs::Show { id, format } => history.show(context, &id, format),
         Jobs::Running { format, everywhere: _ } => {
             let filter = RunFilter { state: Some(JobState::Running), ..RunFilter::default() };
-            history.list(context, &filter, None, format)
+            history.list(context, &filter, format)
         }
         Jobs::Log { id, step, follow, activity, tail } => history.log(&id, step.or(activity).as_deref(), tail, follow),
         Jobs::Wait { ids, timeout } => jobs_wait::wait(&history, &ids, timeout.as_deref()),
@@ -98,12 +98,8 @@ impl History {
         Ok(RunView::fold(&reader.events(&row.id, 0).map_err(store)?))
     }
 
-    fn list(&self, context: &Context, filter: &RunFilter, by: Option<&str>, format: Format) -> Result<u8, Fail> {
-        let limit = filter.limit.unwrap_or(u32::MAX) as usize;
-        let whole = RunFilter { limit: if by.is_some() { None } else { filter.limit }, ..filter.clone() };
-        let mut rows = self.rows(&whole)?;
-        rows.retain(|row| by.is_none_or(|by| row.by.contains(by)));
-        rows.truncate(limit);
+    fn list(&self, context: &Context, filter: &RunFilter, format: Format) -> Result<u8, Fail> {
+        let rows = self.rows(filter)?;
         match format {
             Format::Json => {
                 let json = serde_json::to_string_pretty(&rows).map_err(|error| Fail::because("the list", &error))?;
@@ -126,8 +122,10 @@ impl History {
     }
 
     pub(super) fn find(&self, id: &str) -> Result<(&Reader, RunRow), Fail> {
-        let none =
-            || Fail::Usage(format!("there is no run `{id}`"), Some("`kiln jobs list` shows the runs".to_owned()));
+        let none = || match id {
+            "last" => Fail::Usage("there is no run yet".to_owned(), None),
+            _ => Fail::Usage(format!("there is no run `{id}`"), Some("`kiln jobs list` shows the runs".to_owned())),
+        };
         let reader = self.reader.as_ref().ok_or_else(none)?;
         let mut rows = reader.find_run(id).map_err(store)?;
         if rows.len() > 1 {

@@ -1,6 +1,7 @@
 //! `kiln completions` and `kiln man`: what other programs can be told about the command line, made from it.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use clap::CommandFactory;
@@ -28,17 +29,36 @@ pub(crate) fn man(words: &[String], into: Option<&Path>) -> Result<u8, Fail> {
         Some(folder) => {
             let cannot = |error| Fail::because(&format!("{} cannot be written", folder.display()), &error);
             fs::create_dir_all(folder).map_err(cannot)?;
-            clap_mangen::generate_to(Cli::command(), folder).map_err(cannot)?;
+            write_all(&kiln, folder).map_err(cannot)?;
         }
         None => {
             let command = words.iter().try_fold(&kiln, |command, word| below(command, word))?;
-            let mut page = Vec::new();
-            let rendered = clap_mangen::Man::new(command.clone()).render(&mut page);
-            rendered.map_err(|error| Fail::because("the page", &error))?;
-            print(&String::from_utf8_lossy(&page))?;
+            print(&page(command).map_err(|error| Fail::because("the page", &error))?)?;
         }
     }
     Ok(exit::OK)
+}
+
+/// Writes the pages of a command and of all below it.
+fn write_all(command: &clap::Command, folder: &Path) -> io::Result<()> {
+    fs::write(folder.join(clap_mangen::Man::new(command.clone()).get_filename()), page(command)?)?;
+    let below = command.get_subcommands().filter(|command| !command.is_hide_set());
+    below.into_iter().try_for_each(|command| write_all(command, folder))
+}
+
+/// The page of a command. What its help says at the end stands under headings that readers of manuals look for.
+fn page(command: &clap::Command) -> io::Result<String> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command.clone()).render(&mut page)?;
+    let page = String::from_utf8_lossy(&page).into_owned();
+    let Some((above, extra)) = page.split_once("\n.SH EXTRA\n") else { return Ok(page) };
+    let (notes, examples) = match extra.split_once("Examples:\n") {
+        None => (extra, None),
+        Some((notes, examples)) => (notes, Some(examples)),
+    };
+    let notes = if notes.trim().is_empty() { String::new() } else { format!(".SH NOTES\n{notes}") };
+    let examples = examples.map(|examples| format!(".SH EXAMPLES\n.nf\n{}\n.fi\n", examples.trim_end()));
+    Ok(format!("{above}\n{notes}{}", examples.unwrap_or_default()))
 }
 
 fn below<'a>(command: &'a clap::Command, word: &str) -> Result<&'a clap::Command, Fail> {

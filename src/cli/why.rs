@@ -11,7 +11,7 @@ use crate::base::text::{did_you_mean, millis, one_line};
 use crate::cli::args::{Format, WhyArgs};
 use crate::cli::{Context, find, print};
 use crate::exit;
-use crate::pipeline::types::{Item, Pipeline};
+use crate::pipeline::types::{Item, Pipeline, Rebuild};
 use crate::plan::Step;
 use crate::plan::decide::Basis;
 use crate::plan::put_back::PutBack;
@@ -165,6 +165,9 @@ fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, n
     line(&format!("  {}", verdict(answer.action)));
     for reason in &answer.reasons {
         line(&format!("    {}", reason.as_of(now)));
+    }
+    if pipeline.recipes[id].rebuild == Rebuild::Explicit && answer.action != Action::Skip {
+        line(&format!("  only when it is named: `kiln run {}`", answer.step));
     }
     for put_back in &answer.put_back {
         line(&format!("  {put_back}"));

@@ -22,6 +22,8 @@ pub(super) struct End {
     /// Where on that vertex the line begins: 0 its left end, 1 its right. Lines end in the middle.
     pub(super) port: f64,
     pub(super) own_port: f64,
+    /// Whether it matters little for the picture where the line runs: it comes from a source.
+    pub(super) light: bool,
 }
 
 /// The vertices, items first, and how each edge of the picture goes through them.
@@ -43,7 +45,10 @@ pub(super) fn layers(picture: &Picture) -> Layers {
     let mut bends = Vec::with_capacity(picture.edges.len());
     for edge in &picture.edges {
         let (first, last) = (vertices[edge.from].layer + 1, vertices[edge.to].layer);
-        let port = (edge.part as f64 + 0.5) / picture.items[edge.from].parts.len() as f64;
+        let from = &picture.items[edge.from];
+        let light = !from.step && from.action.is_none();
+        let port = (edge.part as f64 + 0.5) / from.parts.len() as f64;
+        let join = |vertices: &mut [Vertex], from, port, to| join(vertices, from, port, to, light);
         let trunk = trunks.entry((edge.from, edge.part)).or_default();
         for layer in first + trunk.len()..last {
             let bend = vertices.len();
@@ -76,7 +81,7 @@ pub(super) fn ranks(picture: &Picture) -> BTreeMap<usize, usize> {
     used.into_iter().enumerate().map(|(rank, layer)| (layer, rank)).collect()
 }
 
-fn join(vertices: &mut [Vertex], from: usize, port: f64, to: usize) {
-    vertices[from].after.push(End { vertex: to, port: 0.5, own_port: port });
-    vertices[to].before.push(End { vertex: from, port, own_port: 0.5 });
+fn join(vertices: &mut [Vertex], from: usize, port: f64, to: usize, light: bool) {
+    vertices[from].after.push(End { vertex: to, port: 0.5, own_port: port, light });
+    vertices[to].before.push(End { vertex: from, port, own_port: 0.5, light });
 }

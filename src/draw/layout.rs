@@ -3,8 +3,9 @@
 
 use crate::draw::layers::{Layers, layers, ranks};
 use crate::draw::order::order;
-use crate::draw::picture::{Item, Picture};
+use crate::draw::picture::{Item, Picture, Shape};
 use crate::draw::place::place;
+use crate::draw::shapes::SHEET;
 use crate::draw::size::{Grid, HEAD, PAD, PART, Size, grid, size};
 
 /// A picture that would be wider goes to the right.
@@ -154,9 +155,10 @@ impl<'a> Layouter<'a> {
                     points.push(self.point(begin, self.across[*bend]));
                     points.push(self.point(end, self.across[*bend]));
                 }
-                let to = items[edge.to];
-                points.push(self.point(self.bands[self.graph.vertices[edge.to].layer].0, ends[e]));
-                points.push(self.point(if self.down { to.y } else { to.x }, ends[e]));
+                let (to, behind) = (items[edge.to], if is_stack(&self.picture.items[edge.to]) { SHEET } else { 0.0 });
+                let end = if self.down { to.y - behind } else { to.x };
+                points.push(self.point(self.bands[self.graph.vertices[edge.to].layer].0.min(end), ends[e]));
+                points.push(self.point(end, ends[e]));
                 points
             })
             .collect()
@@ -182,6 +184,11 @@ impl<'a> Layouter<'a> {
         }
         ends
     }
+}
+
+/// Whether an item is drawn as a stack of sheets.
+fn is_stack(item: &Item) -> bool {
+    item.members.is_empty() && item.parts[0].shape == Shape::Group
 }
 
 /// Where the members of an item stand.

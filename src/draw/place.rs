@@ -7,6 +7,8 @@ use crate::draw::layers::{End, Layers};
 const SWEEPS: usize = 24;
 /// The space between two items, and beside a bend.
 const GAP: f64 = 18.0;
+/// How much less a source pulls: it goes where it is read, and not the other way.
+const LIGHT: f64 = 0.02;
 /// As for [`GAP`].
 const BEND_GAP: f64 = 10.0;
 
@@ -66,7 +68,7 @@ fn wish(graph: &Layers, extent: &[f64], v: usize, sides: (bool, bool), at: &[f64
     let (mut sum, mut weight) = (0.0, 0.0);
     let mut pull = |end: &End| {
         let bends = usize::from(vertex.item.is_none()) + usize::from(graph.vertices[end.vertex].item.is_none());
-        let w = [1.0, 2.0, 8.0][bends];
+        let w = [1.0, 2.0, 8.0][bends] * if end.light { LIGHT } else { 1.0 };
         let there = at[end.vertex] + (end.port - 0.5) * extent[end.vertex];
         sum += w * (there - (end.own_port - 0.5) * extent[v]);
         weight += w;

@@ -14,7 +14,10 @@ pub(super) fn num(value: f64) -> String {
 /// How flat the ends of a cylinder are.
 pub(super) const LID: f64 = 4.0;
 
-/// The outline of a shape that fills `rect`.
+/// How far the sheet behind a group looks out, above and to the right.
+pub(super) const SHEET: f64 = 4.0;
+
+/// The outline of a shape that fills `rect`; a group has a sheet besides.
 pub(super) fn outline(shape: Shape, rect: Rect) -> String {
     let Rect { x, y, w, h } = rect;
     let n = num;
@@ -44,7 +47,10 @@ pub(super) fn outline(shape: Shape, rect: Rect) -> String {
             format!("M{} {y}H{right}L{} {bottom}H{}z", n(x + cut), n(x + w - cut), n(x))
         }
         Shape::Task => rounded(rect, h / 2.0),
-        Shape::Group => format!("{}M{} {}v-4H{}v{}h-4", rounded(rect, 3.0), n(x + 4.0), n(y), n(x + w + 4.0), n(h)),
+        Shape::Group => {
+            let (begin, end) = (n(x + SHEET), n(x + w + SHEET));
+            format!("{}M{begin} {}v-{SHEET}H{end}v{}h-{SHEET}", rounded(rect, 3.0), n(y), n(h))
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::draw::bundle::bundle;
 use crate::draw::layout::{Layout, Rect, layout};
 use crate::draw::picture::{Item, Picture, Shape, word};
-use crate::draw::shapes::{LID, line, num, outline, rounded};
+use crate::draw::shapes::{LID, SHEET, line, num, outline, rounded};
 use crate::draw::size::{HEAD, NAME, NOTE, PAD, label, width};
 use crate::plan::reason::Action;
 
@@ -247,7 +247,8 @@ fn legend(picture: &Picture, full: f64, top: f64) -> Legend {
         if x + wide > full - MARGIN && x > MARGIN {
             (x, y) = (MARGIN, y + KEY);
         }
-        let d = outline(shape, Rect { x, y, w: 22.0, h: 14.0 });
+        let sheet = if shape == Shape::Group { SHEET } else { 0.0 };
+        let d = outline(shape, Rect { x, y: y + sheet, w: 22.0 - sheet, h: 14.0 - sheet });
         put(&mut out, &format!("<g class=\"{class}\"><path class=\"shape\" d=\"{d}\"/></g>"));
         put(&mut out, &text("key", x + 28.0, y + 11.0, text_));
         x += wide;

@@ -24,7 +24,7 @@ pub fn dot(picture: &Picture) -> String {
     line(&format!("  label={}; labelloc=t; rankdir=TB;", quoted(&picture.title)));
     line("  node [fontname=\"sans-serif\", fontsize=12, style=filled, fillcolor=\"#ffffff\", color=\"#6e7781\"];");
     line("  edge [color=\"#8c959f\", arrowsize=0.7];");
-    picture.items.iter().enumerate().for_each(|(i, item)| dot_item(i, item, &mut line));
+    picture.items.iter().enumerate().for_each(|(i, item)| dot_item(i, item, &notes(picture, item), &mut line));
     for edge in &picture.edges {
         let cluster = if picture.items[edge.to].parts.len() > 1 {
             format!(" [lhead=cluster_{}]", edge.to)
@@ -38,14 +38,14 @@ pub fn dot(picture: &Picture) -> String {
     out
 }
 
-fn dot_item(i: usize, item: &Item, line: &mut dyn FnMut(&str)) {
+fn dot_item(i: usize, item: &Item, notes: &[&str], line: &mut dyn FnMut(&str)) {
     let many = item.parts.len() > 1;
     if many {
         line(&format!("  subgraph cluster_{i} {{ label={}; color=\"#8c959f\";", quoted(&heading(item))));
     }
     for (k, part) in item.parts.iter().enumerate() {
-        let text =
-            if many || item.note.is_empty() { part.name.clone() } else { format!("{}\n{}", part.name, item.note) };
+        let notes = if many { &[] } else { notes };
+        let text = [&[part.name.as_str()], notes].concat().join("\n");
         let (shape, style) = match part.shape {
             Shape::Source => ("parallelogram", "filled"),
             Shape::Dataset => ("cylinder", "filled"),
@@ -75,8 +75,8 @@ pub fn mermaid(picture: &Picture) -> String {
         }
         for (k, part) in item.parts.iter().enumerate() {
             let mut text = entities(&part.name);
-            if !many && !item.note.is_empty() {
-                write!(text, "<br/><small>{}</small>", entities(&item.note)).expect("a String takes everything");
+            for note in notes(picture, item).into_iter().filter(|_| !many) {
+                write!(text, "<br/><small>{}</small>", entities(note)).expect("a String takes everything");
             }
             let (open, close) = match part.shape {
                 Shape::Source => ("[/", "/]"),
@@ -105,6 +105,14 @@ pub fn mermaid(picture: &Picture) -> String {
             .expect("a String takes everything");
     }
     out
+}
+
+/// What stands below the name of an item: what happens to it, and for a group the stages that it is of, for which there is no
+/// other place here.
+fn notes<'a>(picture: &'a Picture, item: &'a Item) -> Vec<&'a str> {
+    let stages = picture.stages.get(&item.layer).filter(|_| item.action.is_some());
+    let stages = stages.filter(|_| item.parts[0].shape == Shape::Group);
+    std::iter::once(&item.note).chain(stages).map(String::as_str).filter(|note| !note.is_empty()).collect()
 }
 
 fn heading(item: &Item) -> String {

@@ -26,6 +26,10 @@ const PENDING: usize = 64 << 10;
 const WAITS: usize = 3;
 /// A terminal with fewer rows has no room for a region.
 const LOW: usize = 3;
+/// What the times of a step take, in columns.
+const TIMES: usize = 18;
+/// A name is cut to so many columns and no further.
+const SHORTEST: usize = 8;
 /// A terminal with fewer columns has no room for a margin.
 const NARROW: usize = 60;
 
@@ -110,9 +114,10 @@ impl<W: Write> Live<W> {
         lines
     }
 
-    /// Where the column behind the names stands: below that of the lines that stay, as far as there is room.
+    /// Where the column behind the names stands: below that of the lines that stay, as far as there is room for the times.
     fn took(&self, margin: usize, width: usize) -> usize {
         let took = margin + self.feed.after_names() - WORD;
+        let took = took.min(width.saturating_sub(TIMES).max(margin + NAME - WORD + SHORTEST));
         if width < NARROW { took.min(width / 2) } else { took }
     }
 }
@@ -127,13 +132,24 @@ struct Columns {
 impl Columns {
     fn waiting(&self, step: &str, why: &str) -> Line {
         let (word, tint) = step_word(StepState::Waiting);
-        Line::new().at(self.word, tint, word).at(self.name, Tint::Dim, step).at(self.took, Tint::Dim, why)
+        Line::new().at(self.word, tint, word).at(self.name, Tint::Dim, &self.short(step)).at(self.took, Tint::Dim, why)
+    }
+
+    /// A name that leaves room for what stands behind it: names that differ at their ends are told apart.
+    fn short(&self, name: &str) -> String {
+        let room = self.took.saturating_sub(self.name + 2).max(SHORTEST);
+        let names: Vec<char> = name.chars().collect();
+        if names.len() <= room {
+            return name.to_owned();
+        }
+        let (begin, end) = (room.div_ceil(2) - 1, room / 2);
+        names[..begin].iter().chain(&['…']).chain(&names[names.len() - end..]).collect()
     }
 
     fn running(&self, step: &StepView, elapsed_ms: u64) -> Line {
         let (word, tint) = step_word(step.state);
         let ran = elapsed_ms.saturating_sub(step.began_ms) / 1_000 * 1_000;
-        let line = Line::new().at(self.word, tint, word).at(self.name, Tint::Plain, &step.plan.id);
+        let line = Line::new().at(self.word, tint, word).at(self.name, Tint::Plain, &self.short(&step.plan.id));
         let line = line.at(self.took, Tint::Plain, &millis(ran));
         match step.plan.expected_ms {
             Some(ms) => line.at(self.took + 7, Tint::Dim, &format!("~{}", estimate::rough(ms))),

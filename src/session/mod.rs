@@ -20,7 +20,7 @@ use std::time::Duration;
 use crate::base::file::FileDigest;
 use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::{BuildMode, JobState, Schedule};
-use crate::base::span::{Problem, Problems};
+use crate::base::span::{Problem, Problems, merged};
 use crate::base::text::did_you_mean;
 use crate::engine::api::{Engine, Environment, Evidence, Observed, Opening};
 use crate::engine::engine;
@@ -197,7 +197,7 @@ impl Session {
     /// What a run of this plan would be refused for; warnings are about what only the surroundings of a run give.
     pub(crate) fn obstacles(&self, plan: &Plan) -> Result<Problems, Fail> {
         let found: Problems = plan.active().flat_map(|step| self.engine.obstacles(step.id)).collect();
-        if found.iter().all(|problem| problem.warning) { Ok(found) } else { Err(self.mistakes(found)) }
+        if found.iter().all(|problem| problem.warning) { Ok(merged(found)) } else { Err(self.mistakes(found)) }
     }
 
     /// Finds what would keep a first run from beginning before a state is made for it. Gives the digests of what was
@@ -257,7 +257,7 @@ impl Session {
     }
 
     fn mistakes(&self, problems: Problems) -> Fail {
-        Fail::Mistakes(self.loaded.source.clone(), problems)
+        Fail::Mistakes(self.loaded.source.clone(), merged(problems))
     }
 }
 

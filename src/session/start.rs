@@ -408,7 +408,7 @@ impl Steps {
             let after = session.loaded.graph.needs[step.id].iter().filter_map(|need| places[*need]).collect();
             steps.events.push(PlannedStep { after, ..planned_step(session, step) });
         }
-        if problems.is_empty() { Ok(steps) } else { Err(Fail::Mistakes(session.loaded.source.clone(), problems)) }
+        if problems.is_empty() { Ok(steps) } else { Err(session.mistakes(problems)) }
     }
 }
 

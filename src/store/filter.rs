@@ -16,6 +16,8 @@ pub struct RunFilter {
     pub until: Option<jiff::Timestamp>,
     /// Only those that were started by this one.
     pub by: Option<String>,
+    /// Only those that were started by someone with this in the name.
+    pub by_some: Option<String>,
     /// Only those of this pipeline.
     pub pipeline: Option<String>,
     /// Only those about this.
@@ -54,6 +56,9 @@ impl RunFilter {
         }
         if let Some(by) = &self.by {
             add("by = ?", by.clone());
+        }
+        if let Some(by) = &self.by_some {
+            add("instr(by, ?) > 0", by.clone());
         }
         if let Some(since) = self.since {
             add("asked >= ?", time(since));

@@ -47,6 +47,8 @@ pub struct Swept {
     pub left: u64,
     /// How many of those are left because they hold a last good build.
     pub held: u64,
+    /// How many bytes history and logs take then, as far as that can be told before the file is made smaller.
+    pub size: u64,
 }
 
 /// How long after the last time house is kept again without being asked.
@@ -144,9 +146,11 @@ fn sweep(
     }
     let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned);
     let gone = if dry { doomed.len() as u64 } else { 0 };
+    let bytes = doomed.iter().map(|run| run.bytes).sum();
     Ok(Swept {
         newest: doomed.last().map(|run| run.began),
-        bytes: doomed.iter().map(|run| run.bytes).sum(),
+        bytes,
+        size: total.saturating_sub(bytes),
         jobs: doomed.into_iter().map(|run| JobId::from_text(&run.job)).collect(),
         strays: strays.len(),
         left: count("SELECT count(*) FROM runs").map_err(sql)? - gone,

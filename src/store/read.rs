@@ -11,9 +11,8 @@ use crate::base::job::{JobId, JobState};
 use crate::engine::api::LeftBehind;
 use crate::event::{Intent, RemoteJob, Staged, Stamped};
 use crate::plan::reason::Reason;
-use crate::plan::record::{History, LastGood, Parts, Record};
+use crate::plan::record::Record;
 use crate::store::filter::RunFilter;
-use crate::store::read::shared::Shared;
 use crate::store::{StoreError, lock, schema};
 use crate::view::RunView;
 
@@ -199,25 +198,6 @@ impl Reader {
         ask().map_err(|error| self.sql(&error))
     }
 
-    /// The last good builds of a pipeline; of these steps only, where some are named.
-    ///
-    /// # Errors
-    /// Why the store cannot be read.
-    pub fn history(&self, pipeline: &str, steps: Option<&[&str]>) -> Result<StoredHistory, StoreError> {
-        let sql = "SELECT step, key, built_at, job, outputs FROM keys WHERE pipeline = ?1";
-        let rows = self.of_steps(sql, (pipeline, steps), |row| {
-            let last = LastGood {
-                key: text(row, 1)?,
-                built_at: text(row, 2)?,
-                job: JobId::from_text(&row.get::<_, String>(3)?),
-                outputs: json(row, 4)?,
-            };
-            Ok((row.get::<_, String>(0)?, last))
-        })?;
-        let reader = Shared::new(self.path.parent().unwrap_or(Path::new("")));
-        Ok(StoredHistory { last: rows.into_iter().collect(), reader, pipeline: pipeline.to_owned() })
-    }
-
     /// How long the steps of a pipeline usually take, in milliseconds; these steps only, where some are named.
     ///
     /// # Errors
@@ -366,30 +346,6 @@ impl Reader {
     }
 }
 
-/// The last good builds of a pipeline: what every decision needs is in memory, the parts of keys are read when asked for.
-pub struct StoredHistory {
-    last: HashMap<String, LastGood>,
-    reader: Shared,
-    pipeline: String,
-}
-
-impl History for StoredHistory {
-    fn last(&self, step: &str) -> Option<&LastGood> {
-        self.last.get(step)
-    }
-
-    fn parts(&self, step: &str) -> Parts {
-        let sql = "SELECT parts FROM keys WHERE pipeline = ?1 AND step = ?2";
-        match self.reader.ask(|reader| reader.rows(sql, params![self.pipeline, step], |row| json(row, 0))) {
-            Ok(rows) => rows.and_then(|mut rows| rows.pop()).unwrap_or_default(),
-            Err(error) => {
-                tracing::warn!(%error, step, "the parts of a key cannot be read; all of them count as new");
-                Parts::new()
-            }
-        }
-    }
-}
-
 fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(column).map(i64::cast_unsigned)
 }
@@ -410,6 +366,7 @@ fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T
 }
 
 pub mod digests;
+mod history;
 mod runs;
 pub mod shared;
 #[cfg(test)]

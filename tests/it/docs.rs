@@ -96,20 +96,33 @@ fn the_reference_of_the_file_is_current() {
         schema["description"].as_str().unwrap()
     );
     let tables = schema["properties"].as_object().unwrap();
-    // Datasets, folders and models have the same keys: told once, under the last of them.
-    let same = |name: &str| ["dataset", "folder"].contains(&name);
+    // Datasets, folders and models have the same keys: told once, under the first of them.
+    let same = |name: &str| ["folder", "model"].contains(&name);
     for (name, table) in tables {
         let named = table.get("additionalProperties").is_some();
         let heading = if named && name != "vars" { format!("{name}.NAME") } else { name.clone() };
         let _ = write!(text, "\n## `[{heading}]`\n\n{}\n", table["description"].as_str().unwrap());
         let of = table.get("additionalProperties").unwrap_or(table);
         if same(name) {
-            text += "Its keys are those of a [model](#modelname).\n";
+            text += "Its keys are those of a [dataset](#datasetname).\n";
         } else {
-            keys(&mut text, &schema, resolve(&schema, of));
+            keys(&mut text, &schema, alternative(&schema, resolve(&schema, of)));
         }
     }
+    text += VALUES;
     is_current("docs/reference.md", &text);
+}
+
+/// What no schema says.
+const VALUES: &str = include_str!("docs/values.md");
+
+/// The only kind of table that there is, where it stands among alternatives.
+fn alternative<'a>(schema: &'a Value, value: &'a Value) -> &'a Value {
+    match value["anyOf"].as_array().map(Vec::as_slice) {
+        Some([only]) => resolve(schema, only),
+        Some(several) => panic!("{} kinds of tables: say which is which", several.len()),
+        None => value,
+    }
 }
 
 fn resolve<'a>(schema: &'a Value, value: &'a Value) -> &'a Value {

@@ -34,6 +34,17 @@ fn built(project: &Project, arguments: &[&str]) -> Vec<String> {
 }
 
 #[test]
+fn without_such_a_run_there_is_a_way_out() {
+    let project = Project::new(FOUR);
+    assert!(project.expect(2, &["run", "--failed"]).err.contains("error: there is no run yet\n"));
+    let said = project.expect(2, &["run", "--failed", "bad"]).err;
+    assert!(
+        said.contains("there is no run `bad`\n  help: --failed takes the id of a run; `kiln run bad` builds"),
+        "{said}"
+    );
+}
+
+#[test]
 fn what_failed_and_what_was_skipped_is_built_and_nothing_else() {
     let project = broken();
     let plan = project.expect(0, &["run", "-n", "--failed"]).out;
@@ -115,6 +126,8 @@ fn shells_and_manuals_are_told_every_command() {
     for page in ["kiln.1", "kiln-run.1", "kiln-jobs-list.1"] {
         assert!(project.read(&format!("man1/{page}")).contains(".SH SYNOPSIS"), "{page}");
     }
-    assert!(project.expect(0, &["man", "run"]).out.contains("keep\\-going"));
+    let page = project.expect(0, &["man", "run"]).out;
+    assert!(page.contains("keep\\-going") && page.contains("\n.SH EXAMPLES\n.nf\n  kiln run "), "{page}");
+    assert!(project.expect(0, &["man", "gc"]).out.contains("\n.SH NOTES\nA run is removed when"));
     assert!(project.expect(2, &["man", "rum"]).err.contains("did you mean `run`?"));
 }

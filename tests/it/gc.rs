@@ -25,6 +25,13 @@ fn old_runs_go_and_nothing_is_built_again() {
     assert_eq!(said, dry.replace("would remove", "removed"));
     assert_eq!((runs(&project), std::fs::read_dir(project.path(".kiln/logs")).unwrap().count()), (2, 2));
     project.expect(0, &["plan", "--check", "--var", "x=4"]);
+    let said = project.expect(0, &["gc", "--max-bytes", "1"]).out;
+    assert!(
+        said.ends_with("more than 1 B: what holds last good builds, goes on or is the newest run stays\n"),
+        "{said}"
+    );
+    let said = project.expect(2, &["gc", "--keep-days", "-1"]);
+    assert!(said.err.contains("invalid value '-1' for '--keep-days <N>'"), "{}", said.err);
     let said = project.expect(2, &["gc", "--max-bytes", "much"]);
     assert!(said.err.contains("`much` does not begin with a number"), "{}", said.err);
 }

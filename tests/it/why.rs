@@ -34,6 +34,13 @@ fn part<'a>(why: &'a serde_json::Value, name: &str) -> &'a serde_json::Value {
 }
 
 #[test]
+fn a_step_that_is_only_built_when_it_is_named_says_so() {
+    let project = Project::new("[dataset.a]\npath = \"a\"\nrun = \"true\"\nrebuild = \"explicit\"\n");
+    let said = project.expect(0, &["why", "a"]).out;
+    assert!(said.contains("  only when it is named: `kiln run a`\n"), "{said}");
+}
+
+#[test]
 fn what_differs_is_told_by_name_with_both_values() {
     let project = chain();
     project.expect(0, &["run"]);

@@ -25,6 +25,9 @@ pub struct JobsArgs {
 #[derive(Debug, Subcommand)]
 pub enum Import {
     /// From the flow of a project on a DSS server; prints a commented pipeline file
+    #[command(
+        after_help = "Examples:\n  kiln import dss ORDERS > pipeline.toml             with DKU_DSS_URL and DKU_API_KEY\n  kiln import dss ORDERS --target orders_by_day      only what that is made from\n  kiln import dss ORDERS --engine prod -f other.toml with the server that another file names"
+    )]
     Dss {
         /// The project key
         project: String,
@@ -72,6 +75,9 @@ pub enum Jobs {
         format: Format,
     },
     /// List what goes on
+    #[command(
+        after_help = "Examples:\n  kiln jobs running                             here\n  kiln jobs running --engine prod               in the project on a server\n  kiln jobs running --engine prod --everywhere  in all projects there"
+    )]
     Running {
         /// With --engine: of all projects
         #[arg(long, requires = "engine", conflicts_with = "project")]
@@ -81,6 +87,9 @@ pub enum Jobs {
         format: Format,
     },
     /// Show a run with its steps
+    #[command(
+        after_help = "Examples:\n  kiln jobs show last                  the last run, with what became of each step\n  kiln jobs show 09-11-55 --format json   its events, one on each line\n  kiln jobs show ID --engine prod      a job on a server, with its activities"
+    )]
     Show {
         /// Its id: in full, a part that only it has, or `last`
         id: String,
@@ -89,6 +98,9 @@ pub enum Jobs {
         format: Format,
     },
     /// Print what a run's steps printed
+    #[command(
+        after_help = "Examples:\n  kiln jobs log last                    all of it, step by step\n  kiln jobs log last orders --tail 20   the end of one step\n  kiln jobs log last --follow           go on until the run has ended\n  kiln jobs log ID --engine prod --activity build_orders_NP   one activity of a job on DSS"
+    )]
     Log {
         /// Its id: in full, a part that only it has, or `last`
         id: String,
@@ -105,6 +117,9 @@ pub enum Jobs {
         follow: bool,
     },
     /// Wait until runs have ended: exit code 0 when all are DONE, 1 otherwise
+    #[command(
+        after_help = "Examples:\n  kiln jobs wait last                       the run that goes on here\n  kiln jobs wait ID1 ID2 --engine prod --timeout 2h   two jobs on a server, for two hours at most"
+    )]
     Wait {
         /// Their ids
         #[arg(required = true)]
@@ -116,6 +131,9 @@ pub enum Jobs {
     /// With --engine: start a job; prints its id
     Start(StartArgs),
     /// End runs that go on elsewhere, and wait until they have ended
+    #[command(
+        after_help = "Examples:\n  kiln jobs abort last                          the run that goes on here\n  kiln jobs abort ID --engine prod              a job on a server\n  kiln jobs abort --all --engine prod --dry-run say which jobs of the project would be ended\n  kiln jobs abort --all --engine prod --state NOT_STARTED   only those that wait"
+    )]
     Abort {
         /// Their ids: in full, a part that only one has, or `last`
         #[arg(required_unless_present = "all", conflicts_with = "all")]
@@ -138,6 +156,9 @@ pub enum Jobs {
 
 /// `kiln jobs start`
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  kiln jobs start --engine prod --output orders\n  kiln jobs start --engine prod --type RECURSIVE_FORCED_BUILD --output orders --output folder:O2ue6CX3 --wait\n  kiln jobs start --engine prod --output orders --partition 2026-11-01/2026-11-30"
+)]
 pub struct StartArgs {
     /// The build type
     #[arg(long = "type", value_name = "TYPE", default_value = build::SMART, value_parser = build::ALL)]

@@ -420,3 +420,21 @@ fn what_waits_for_many_names_a_few() {
     ▮
     "#);
 }
+
+#[test]
+fn long_names_leave_room_for_the_times() {
+    let name = |end: &str| format!("{}_{end}", "a_very_long_name_of_a_dataset".repeat(3));
+    let steps = vec![
+        planned(&name("fr"), Some(5_000)),
+        crate::event::PlannedStep { after: vec![0], ..planned(&name("de"), None) },
+    ];
+    let mut run = Sample::new(started(steps, 0));
+    run.start(0, &name("fr"), "true");
+    for width in [80, 50] {
+        let mut show = Show::new(width, 24, OutputMode::Failed);
+        let text = show.events(&run, 0..2).tick(3_000).text();
+        let line = text.lines().find(|line| line.contains("run ")).unwrap();
+        assert!(line.contains("…") && line.contains("_fr  3s     ~5s"), "{text}");
+        assert!(text.lines().any(|line| line.contains("…") && line.contains("_de  for ")), "{text}");
+    }
+}
