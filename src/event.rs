@@ -70,6 +70,14 @@ pub enum Event {
         /// The job.
         remote: RemoteJob,
     },
+    /// Something that people should know while it goes on: what is waited for, or what went another way than it should.
+    Noted {
+        /// The step; none where it is about all that runs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<String>,
+        /// What, in one sentence.
+        text: String,
+    },
     /// A step's new outputs are complete and flushed, and are about to be put in place. Should Kiln die now, the next run
     /// puts them in place.
     StepPublishing {
@@ -120,6 +128,7 @@ impl Event {
             Self::StepRetrying(_) => "step_retrying",
             Self::StepSubmitting { .. } => "step_submitting",
             Self::StepAccepted { .. } => "step_accepted",
+            Self::Noted { .. } => "noted",
             Self::StepPublishing { .. } => "step_publishing",
             Self::StepEnded(_) => "step_ended",
             Self::StepCurrent { .. } => "step_current",

@@ -192,7 +192,7 @@ impl RunView {
             }
             Event::StepRetrying(retrying) => self.retrying(stamped.elapsed_ms, retrying),
             // They tell where a running step is.
-            Event::StepSubmitting { .. } => {}
+            Event::StepSubmitting { .. } | Event::Noted { .. } => {}
             Event::StepAccepted { step, remote } => self.with(step, |view| view.remote = Some(remote.clone())),
             Event::StepPublishing { step, .. } => self.with(step, |view| view.state = StepState::Publishing),
             Event::StepEnded(ended) => self.ended(ended),

@@ -248,6 +248,13 @@ pub enum Notice {
     Submitting(Intent),
     /// There is a job.
     Accepted(RemoteJob),
+    /// What people should know while it goes on, in one sentence: of the step, or of all that runs.
+    Told {
+        /// Whether it is about all that runs.
+        of_all: bool,
+        /// What.
+        text: String,
+    },
 }
 
 /// A notice on its way, and what is told once it is on disk.
@@ -321,6 +328,14 @@ impl Updates {
         let notices = self.notices.as_ref().ok_or(NotKept)?;
         notices.send((self.step, notice, kept)).map_err(|_| NotKept)?;
         wait.await.map_err(|_| NotKept)
+    }
+
+    /// Tells people something while it goes on, and does not wait until it is on disk.
+    pub fn tell(&self, of_all: bool, text: impl Into<String>) {
+        let (kept, _) = oneshot::channel();
+        let Some(notices) = &self.notices else { return };
+        // A run that does not listen any more has ended.
+        drop(notices.send((self.step, Notice::Told { of_all, text: text.into() }, kept)));
     }
 
     /// The step prints nothing more: tells what was left out at the end. Waits for a place.

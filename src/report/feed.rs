@@ -84,6 +84,11 @@ impl Feed {
             Event::StepStarted { step, .. } => return self.step_began(step),
             Event::StepRetrying(retrying) => return self.retrying(view, retrying, event),
             Event::StepPublishing { .. } | Event::StepSubmitting { .. } => return String::new(),
+            Event::Noted { step, text } => {
+                let line = self.clock(event).at(WORD, Tint::Warn, "note");
+                let line = line.at(NAME, Tint::Plain, step.as_deref().unwrap_or("all"));
+                line.at(self.after_took(), Tint::Plain, text)
+            }
             Event::StepAccepted { remote, .. } if !remote.joined => return String::new(),
             Event::StepAccepted { step, remote } => {
                 let line = self.clock(event).at(WORD, Tint::Calm, "join").at(NAME, Tint::Plain, step);

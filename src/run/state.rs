@@ -252,6 +252,7 @@ impl Run {
     fn noticed(&mut self, i: usize, notice: Notice) {
         let step = self.name(i).to_owned();
         self.emit(match notice {
+            Notice::Told { of_all, text } => Event::Noted { step: (!of_all).then_some(step), text },
             Notice::Submitting(intent) => Event::StepSubmitting { step, intent },
             Notice::Accepted(remote) => Event::StepAccepted { step, remote },
         });

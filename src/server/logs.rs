@@ -88,6 +88,8 @@ fn line(event: &Stamped) -> Option<(&'static str, String)> {
         },
         Event::StepSubmitting { step, .. } => ("[INFO]", format!("{step}: asking for a job")),
         Event::StepAccepted { step, remote } => ("[INFO]", format!("{step}: is job {}", remote.id)),
+        Event::Noted { step: Some(step), text } => ("[WARN]", format!("{step}: {text}")),
+        Event::Noted { step: None, text } => ("[WARN]", text.clone()),
         Event::StepCurrent { step, .. } => ("[INFO]", format!("{step}: up to date")),
         Event::StepSkipped { step, because } => (
             "[WARN]",

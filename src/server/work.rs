@@ -186,6 +186,7 @@ impl Reporter for Teller {
             | Event::StepRetrying(_)
             | Event::StepSubmitting { .. }
             | Event::StepAccepted { .. }
+            | Event::Noted { .. }
             | Event::StepPublishing { .. }
             | Event::RunStopping { .. }
             | Event::RunEnded(_) => None,

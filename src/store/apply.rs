@@ -92,6 +92,8 @@ fn apply(connection: &Connection, stamped: &Stamped, tally: &mut Tally) -> Resul
         Event::StepRetrying(retrying) => {
             set_state(connection, job, &retrying.step, "retrying", Some(&retrying.failure.message))
         }
+        // It changes nothing.
+        Event::Noted { .. } => Ok(()),
         Event::StepSubmitting { step, intent } => submitting(connection, stamped, step, intent),
         Event::StepAccepted { step, remote } => accepted(connection, stamped, step, remote),
         Event::StepPublishing { step, took_ms, record, staged } => {

@@ -110,7 +110,7 @@ const LINGER: Duration = Duration::from_millis(10);
 /// Whether nothing happens any later because an event is on disk later: it is only shown then.
 fn may_wait(event: &Event) -> bool {
     match event {
-        Event::StepStarted { .. } | Event::StepCurrent { .. } | Event::StepSkipped { .. } => true,
+        Event::StepStarted { .. } | Event::StepCurrent { .. } | Event::StepSkipped { .. } | Event::Noted { .. } => true,
         Event::StepEnded(ended) => ended.failure.is_none(),
         Event::RunQueued(_)
         | Event::RunStarted(_)

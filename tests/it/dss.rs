@@ -141,9 +141,20 @@ fn lost() -> Vec<(&'static str, Fault, bool)> {
         ("500 without a word, done", Fault::DoneAnswer(500, String::new()), true),
         ("500 without a word, not done", Fault::Answer(500, "", String::new()), false),
         ("200 with a page, done", Fault::DoneAnswer(200, page.clone()), true),
-        ("200 with a page, not done", Fault::Answer(200, "", page), false),
+        ("200 with a page, not done", Fault::Answer(200, "", page.clone()), false),
         ("200 without an id, done", Fault::DoneAnswer(200, "{}".to_owned()), true),
         ("200 with half of a JSON, done", Fault::DoneAnswer(200, "{\"id\":".to_owned()), true),
+        ("408, not done", Fault::Answer(408, "", String::new()), true),
+        ("408, done", Fault::DoneAnswer(408, page.clone()), true),
+        ("499, done", Fault::DoneAnswer(499, page.clone()), true),
+        ("524, done", Fault::DoneAnswer(524, page.clone()), true),
+        ("303, done", Fault::DoneAnswer(303, String::new()), true),
+        ("303, not done", Fault::Answer(303, "Location: /elsewhere\r\n", String::new()), false),
+        ("401 with a page, done", Fault::DoneAnswer(401, page.clone()), true),
+        ("401 with a page, not done", Fault::Answer(401, "", page.clone()), false),
+        ("409, done", Fault::DoneAnswer(409, r#"{"message":"conflict"}"#.to_owned()), true),
+        ("500 that timed out, done", Fault::DoneAnswer(500, r#"{"message":"Read timed out"}"#.to_owned()), true),
+        ("500 that timed out", Fault::Answer(500, "", r#"{"message":"Read timed out"}"#.to_owned()), false),
         ("drip", Fault::Drip, true),
         ("429", Fault::Answer(429, "Retry-After: 0\r\n", "{}".to_owned()), true),
     ]
@@ -351,11 +362,33 @@ fn a_job_that_goes_on_is_joined_waited_for_or_refused() {
         assert_eq!(server.jobs_per_step()["a"], jobs, "{by} {policy}");
         assert!(said.out.contains(word), "{by} {policy}: {}", said.out);
     }
-    // Another type is not the same.
-    let server = Server::start();
-    server.job("Build_a_before", "RECURSIVE_FORCED_BUILD", "a", "RUNNING", "API (kiln-key)");
-    run(&project(&server, "", ONE), 0, &[]);
-    assert_eq!(server.jobs_per_step()["a"], 2);
+}
+
+#[test]
+fn a_job_that_builds_some_of_it_in_another_way_is_waited_for_or_refused() {
+    let begin = || {
+        let server = Server::start();
+        server.job("Build_a_before", "RECURSIVE_FORCED_BUILD", "a", "RUNNING", "API (kiln-key)");
+        server
+    };
+    for settings in ["", "on_running = \"join\"", "jobs = \"run\""] {
+        let server = begin();
+        let project = project(&server, settings, STEPS);
+        let child = project.start(&["run", "--engine", "prod"]);
+        server.wait(|state| state.asked.iter().any(|asked| asked.path.contains("/running/")));
+        assert_eq!(server.count(Asked::is_start), 0, "{settings}: DSS would let one of the two fail");
+        server.with(|state| state.jobs[0].looks = Some(0));
+        let said = wait(child);
+        assert_eq!(said.code, 0, "{settings}: {said:?}");
+    }
+    for jobs in ["", "jobs = \"run\""] {
+        let server = begin();
+        let settings = format!("on_running = \"fail\"\n{jobs}");
+        let said = run(&project(&server, &settings, STEPS), 1, &[]);
+        let expected = "job Build_a_before builds it already, in another way (started by API (kiln-key)";
+        assert!(said.out.contains(expected), "{settings}: {}", said.out);
+        assert_eq!(server.count(Asked::is_start), 0);
+    }
 }
 
 #[test]

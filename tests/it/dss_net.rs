@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     /// It is done, and the connection is closed; the job is in no list before another one was started. It was initiated so
     /// many milliseconds later than it seems.
     Hidden(i64),
+    /// Somebody of this name starts the same at that moment, and the connection is closed; what was asked is done or not.
+    Foreign(&'static str, bool),
     /// It is done, and this is the answer.
     DoneAnswer(u16, String),
 }
@@ -68,7 +70,7 @@ fn send(stream: &mut (impl Read + Write), (status, body): (u16, String), header:
     );
     let answer = format!("{head}{body}").into_bytes();
     match fault {
-        Some(Fault::CutBefore | Fault::CutAfter | Fault::Hidden(_)) => false,
+        Some(Fault::CutBefore | Fault::CutAfter | Fault::Hidden(_) | Fault::Foreign(..)) => false,
         Some(Fault::CutMiddle) => {
             drop(stream.write_all(&answer[..head.len() + body.len() / 2]));
             false

@@ -26,7 +26,7 @@ pub(crate) struct Job {
     pub(crate) looks: Option<u32>,
     pub(crate) removed: bool,
     /// Whether no list shows it yet.
-    hidden: bool,
+    pub(crate) hidden: bool,
     /// What its status says, one after the other; the last for ever.
     script: VecDeque<Value>,
 }
@@ -80,6 +80,10 @@ pub(crate) struct State {
     pub(crate) bare: bool,
     /// Whether lists name each job twice, and tell nothing the second time.
     pub(crate) repeats: bool,
+    /// Whether lists name no job.
+    pub(crate) nameless: bool,
+    /// Whether what is hidden stays so when another job is started.
+    pub(crate) hides: bool,
     /// Whether a gateway answers for it.
     pub(crate) down: bool,
     /// The server's clock, in milliseconds.
@@ -126,6 +130,8 @@ impl Server {
             shuffled: false,
             bare: false,
             repeats: false,
+            nameless: false,
+            hides: false,
             down: false,
             clock: 1_700_000_000_000,
             me: "kiln-key",
@@ -245,6 +251,15 @@ impl State {
                 (job.hidden, job.initiated, job.looks) = (true, job.initiated + shift, None);
                 (0, String::new())
             }
+            Some(Fault::Foreign(by, done)) => {
+                if *done {
+                    self.handle(asked);
+                }
+                self.handle(asked);
+                let job = self.jobs.last_mut().unwrap();
+                (job.by, job.looks) = ((*by).to_owned(), None);
+                (0, String::new())
+            }
             None if self.down => (502, String::new()),
             Some(Fault::CutMiddle | Fault::CutAfter | Fault::Silent | Fault::Drip) | None => self.handle(asked),
         };
@@ -280,7 +295,9 @@ impl State {
                 output["projectKey"] = json!(project);
             }
         }
-        self.jobs.iter_mut().for_each(|job| job.hidden = false);
+        if !self.hides {
+            self.jobs.iter_mut().for_each(|job| job.hidden = false);
+        }
         let id = format!("Build_{}_NP_2026-11-24T02-00-00.{:03}", outputs[0]["id"].as_str().unwrap(), self.jobs.len());
         let kind = body["type"].as_str().unwrap().to_owned();
         let by = format!("API ({})", self.me);
@@ -369,6 +386,12 @@ impl State {
             let again =
                 lines.iter().map(|line| json!({ "jobId": line["jobId"].as_str().or(line["def"]["id"].as_str()) }));
             lines.extend(again.collect::<Vec<_>>());
+        }
+        if self.nameless {
+            lines.iter_mut().for_each(|line| {
+                line.as_object_mut().unwrap().remove("jobId");
+                line.get_mut("def").map(|def| def.as_object_mut().unwrap().remove("id"));
+            });
         }
         if self.shuffled {
             lines.sort_by_key(|line| line.to_string().bytes().map(u32::from).sum::<u32>() % 97);

@@ -27,12 +27,8 @@ fn turned_up(shift: i64, over: bool) {
     }
     let log = project.expect(0, &["jobs", "log", "last"]).out;
     let told =
-        format!("the first request had come through too: job {} is aborted, job {} goes on", aborted[0].0, kept.0);
-    assert!(log.contains(&told), "{log}");
-    assert!(
-        said.err.contains("a request whose answer was lost had come through") && said.err.contains(&aborted[0].0),
-        "{case}"
-    );
+        format!("the first request had come through too: job {} is aborted, job {} counts", aborted[0].0, kept.0);
+    assert!(log.contains(&told) && said.out.contains(&told), "{log} {case}");
 }
 
 #[test]
@@ -81,4 +77,34 @@ fn a_run_that_is_stopped_meanwhile_aborts_both() {
     assert_eq!(said.code, 130, "{said:?}");
     let states: Vec<_> = server.with(|state| state.jobs.iter().map(|job| job.state.clone()).collect());
     assert_eq!(states, ["ABORTED", "ABORTED"], "{said:?}");
+}
+
+#[test]
+fn a_job_that_turns_up_when_its_step_is_over_is_told_at_the_end() {
+    for over in [false, true] {
+        let server = Server::start();
+        server.fault(Asked::is_start, Fault::Hidden(0));
+        server.with(|state| (state.hides, state.looks) = (true, Some(1)));
+        let project = project(&server, "", "[dataset.a]\ninputs = []\n[dataset.b]\ninputs = [\"a\"]\n");
+        let child = project.start(&["run", "--engine", "prod"]);
+        server.wait(|state| state.jobs.len() == 2);
+        server.with(|state| state.looks = None);
+        server.wait(|state| state.jobs.len() == 3);
+        server.with(|state| {
+            state.jobs[0].hidden = false;
+            state.jobs[0].state = if over { "DONE" } else { "RUNNING" }.to_owned();
+            state.jobs[2].looks = Some(0);
+        });
+        let said = wait(child);
+        assert_eq!(said.code, 0, "{said:?}");
+        let ids: Vec<_> = server.with(|state| state.jobs.iter().map(|job| job.id.clone()).collect());
+        let what = if over {
+            format!("job {} has ended beside job {}, which counts", ids[0], ids[1])
+        } else {
+            format!("job {} is aborted, job {} counts", ids[0], ids[1])
+        };
+        assert!(said.err.contains(&format!("the first request had come through too: {what}")), "{said:?}");
+        let state = server.with(|state| state.jobs[0].state.clone());
+        assert_eq!(state, if over { "DONE" } else { "ABORTED" });
+    }
 }

@@ -19,6 +19,7 @@ mod dss_docs;
 mod dss_import;
 mod dss_jobs;
 mod dss_kiln;
+mod dss_lost;
 mod dss_net;
 mod dss_secrets;
 mod dss_server;

@@ -10,7 +10,8 @@ use crate::engine::dss::calls::Backoff;
 use crate::engine::dss::fault::Kind;
 use crate::engine::dss::lines::{one_of, together};
 use crate::engine::dss::spec::{Relation, Spec};
-use crate::engine::dss::work::{Course, Go, stopped};
+use crate::engine::dss::work::{Course, Go, failed, stopped};
+use crate::event::FailureCode;
 use crate::pipeline::dss_wire::{JobDef, JobItem, is_over};
 
 /// How many lists are asked for at most, where lines of them name no job.
@@ -20,36 +21,70 @@ const TRIES: usize = 5;
 
 /// What there is.
 pub(super) struct Before {
-    /// A job that builds the same in the same way, and goes on.
-    pub(super) running: Option<JobItem>,
+    /// A job that builds the same and goes on, or some of the same.
+    pub(super) running: Option<Running>,
     /// Every job that may be the same, whether it goes on or not.
     pub(super) known: BTreeSet<String>,
 }
 
-/// What lists told of the jobs that may be the same as one.
+/// A job that goes on.
+pub(super) struct Running {
+    pub(super) job: JobItem,
+    /// Whether it builds the same in the same way: one for another. Where it builds only some of it, or in another way, DSS
+    /// lets one of the two fail.
+    pub(super) same: bool,
+}
+
+/// How a job stands to a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stand {
+    /// It is not in the way.
+    Away,
+    /// It goes on, and builds some of the same, or in another way.
+    Touches,
+    /// It goes on, and builds the same in the same way.
+    Same,
+}
+
+/// What lists told of the jobs that may build some of the same as one.
 #[derive(Default)]
 pub(super) struct Alike {
     jobs: BTreeMap<String, JobItem>,
+    /// Those that the last list named, and its lines that name none.
+    last: BTreeSet<String>,
+    nameless: Vec<JobItem>,
 }
 
 impl Alike {
     /// Adds a list. Whether all of its lines that matter name their job.
     pub(super) fn add(&mut self, jobs: &[JobItem], spec: &Spec) -> bool {
-        let mut whole = true;
-        for job in jobs.iter().filter(|job| spec.may_be(job)) {
+        self.last.clear();
+        self.nameless.clear();
+        for job in jobs.iter().filter(|job| spec.may_touch(job)) {
             let Some(id) = job.id() else {
-                whole = false;
+                self.nameless.push(job.clone());
                 continue;
             };
             let known = self.jobs.remove(id).unwrap_or_default();
             self.jobs.insert(id.to_owned(), together(job.clone(), known));
+            self.last.insert(id.to_owned());
         }
-        whole
+        self.nameless.is_empty()
     }
 
-    /// Their ids.
-    pub(super) fn ids(&self) -> BTreeSet<String> {
-        self.jobs.keys().cloned().collect()
+    /// The ids of those that may be the same.
+    pub(super) fn ids(&self, spec: &Spec) -> BTreeSet<String> {
+        self.jobs.iter().filter(|(_, job)| spec.may_be(job)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// A job that goes on and builds some of the same, and that no list names.
+    fn unnamed(&self, spec: &Spec) -> Option<&JobItem> {
+        let on = |job: &JobItem| job.tells() && !job.over();
+        let touches = |job: &JobItem| job.def.as_ref().map(|def| spec.touches(def)) == Some(Relation::Same);
+        let mut lines = self.nameless.iter().filter(|job| on(job) && touches(job));
+        // The last list may have left out the name of one that another list named.
+        let named = |(id, job): &(&String, &JobItem)| !self.last.contains(*id) && !job.over();
+        lines.nth(self.jobs.iter().filter(named).count())
     }
 }
 
@@ -58,29 +93,39 @@ impl Course {
         let mut alike = Alike::default();
         for _ in 0..LISTS {
             let jobs = self.list().await?;
+            self.dss.meet(&jobs);
             if alike.add(&jobs, &self.spec) {
                 break;
             }
         }
-        let known = alike.ids();
+        if let Some(job) = alike.unnamed(&self.spec) {
+            return Err(failed(FailureCode::Refused, unnamed(&self.spec, job)));
+        }
+        let known = alike.ids(&self.spec);
+        let mut running = None;
         for (id, job) in alike.jobs {
-            if self.is_running(&id, &job).await? {
-                return Ok(Before { running: Some(job), known });
+            match self.standing(&id, &job).await? {
+                Stand::Away => {}
+                Stand::Touches => running = running.or(Some(Running { job, same: false })),
+                Stand::Same => return Ok(Before { running: Some(Running { job, same: true }), known }),
             }
         }
-        Ok(Before { running: None, known })
+        Ok(Before { running, known })
     }
 
-    /// Whether a job builds the same and goes on. It is asked for where its line does not tell that.
-    async fn is_running(&mut self, id: &str, job: &JobItem) -> Go<bool> {
+    /// How a job stands to what is to be built. It is asked for where its line does not tell that.
+    async fn standing(&mut self, id: &str, job: &JobItem) -> Go<Stand> {
         if job.over() {
-            return Ok(false);
+            return Ok(Stand::Away);
         }
         let mut on = job.tells().then_some(true);
-        let relation = |course: &Self| course.dss.relation(&course.spec, id, job);
+        let relations =
+            |course: &Self| (course.dss.relation(&course.spec, id, job), course.dss.touches(&course.spec, id, job));
         for _ in 0..TRIES {
-            if relation(self) == Relation::Other || (relation(self) == Relation::Same && on.is_some()) {
-                break;
+            match relations(self) {
+                (_, Relation::Other) => break,
+                (Relation::Same | Relation::Other, Relation::Same) if on.is_some() => break,
+                _ => {}
             }
             // It may be one that this process has just asked for.
             let unknown = !self.dss.is_own(id);
@@ -96,7 +141,12 @@ impl Course {
                 on = Some(!is_over(status.state()));
             }
         }
-        Ok(relation(self) == Relation::Same && on == Some(true))
+        Ok(match relations(self) {
+            _ if on != Some(true) => Stand::Away,
+            (Relation::Same, _) => Stand::Same,
+            (_, Relation::Same) => Stand::Touches,
+            _ => Stand::Away,
+        })
     }
 
     /// The jobs of the project as they are now.
@@ -123,6 +173,18 @@ impl Course {
     }
 }
 
+/// That a job is in the way that can be neither joined nor waited for.
+fn unnamed(spec: &Spec, job: &JobItem) -> String {
+    let def = job.def.as_ref();
+    let kind = def.and_then(|def| def.kind.as_deref()).unwrap_or("a job");
+    let by = def.and_then(|def| def.initiator.as_deref()).map(|by| format!(", started by {by}")).unwrap_or_default();
+    let names = spec.names();
+    format!(
+        "{kind} goes on for {names}{by}, and DSS lists it without an id: it can be neither joined nor waited for; \
+         run again when it has ended"
+    )
+}
+
 impl crate::engine::dss::Dss {
     /// What a job of a list is to a request, with all that is known of it.
     pub(super) fn relation(&self, spec: &Spec, id: &str, job: &JobItem) -> Relation {
@@ -139,6 +201,20 @@ impl crate::engine::dss::Dss {
         }
     }
 
+    /// Whether a job of a list builds any of the same, with all that is known of it.
+    fn touches(&self, spec: &Spec, id: &str, job: &JobItem) -> Relation {
+        if let Some(request) = self.own_request(id) {
+            let own = serde_json::from_str::<Spec>(&request).unwrap_or_else(|_| spec.clone());
+            let common = own.targets.iter().any(|target| spec.targets.contains(target));
+            return if common { Relation::Same } else { Relation::Other };
+        }
+        let def = match (job.def.clone(), self.learnt(id)) {
+            (Some(def), Some(learnt)) => Some(one_of(def, learnt)),
+            (def, learnt) => def.or(learnt),
+        };
+        def.map_or(Relation::Unclear, |def| spec.touches(&def))
+    }
+
     /// Keeps what a job is asked to do: the next answer may tell less of it.
     pub(super) fn learn(&self, id: &str, def: &JobDef) {
         let mut defs = self.defs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -146,7 +222,7 @@ impl crate::engine::dss::Dss {
         defs.insert(id.to_owned(), one_of(def.clone(), known));
     }
 
-    fn learnt(&self, id: &str) -> Option<JobDef> {
+    pub(super) fn learnt(&self, id: &str) -> Option<JobDef> {
         self.defs.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 }

@@ -19,7 +19,7 @@ pub(super) enum Kind {
     Tls,
     /// The answer was cut off or did not come: what was asked may have happened.
     Cut,
-    /// Something in front of the server answered for it (502, 503, 504).
+    /// Something in front of the server answered for it, or gave up on it (502, 503, 504 and the like).
     Gateway,
     /// A page for people came in place of JSON: a login, a proxy.
     Page,
@@ -39,6 +39,17 @@ pub(super) enum Kind {
     Mute,
     /// The answer is not what the API promises.
     Odd,
+}
+
+/// What a request for a job that went wrong has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Made {
+    /// No job.
+    Nothing,
+    /// Perhaps a job: whoever answered did not see to the end of it. Where none turns up it may be asked for once more.
+    Perhaps,
+    /// Perhaps a job. The answer is an error that would come again: where no job turns up, that is what is told.
+    Hardly,
 }
 
 /// A call that went wrong.
@@ -84,6 +95,29 @@ impl Fault {
         matches!(self.kind, Kind::Tls | Kind::Unknown | Kind::Forbidden | Kind::Redirect)
     }
 
+    /// What a request for a job has left that was answered so.
+    pub(super) fn made(&self) -> Made {
+        match self.kind {
+            // What spoke is DSS, or nobody heard the request.
+            Kind::Unreachable | Kind::Tls | Kind::TooMany => Made::Nothing,
+            // Nobody said how it ended. A gateway gives up waiting (408, 499, 502, 503, 504, 52x) while DSS goes on.
+            Kind::Cut | Kind::Gateway => Made::Perhaps,
+            // "See other" is how a gateway sends a browser away from a request that was done; other redirects come before.
+            Kind::Redirect if self.status == 303 => Made::Hardly,
+            Kind::Redirect => Made::Nothing,
+            // A page, such as a login (401, 403) or an error of a proxy, is not from DSS: it may stand behind the request.
+            _ if self.page => Made::Hardly,
+            // An error without a word: it may have come up while the job was being started.
+            Kind::Mute if self.status >= 500 => Made::Hardly,
+            // DSS waited for something itself, and does not know either.
+            Kind::Refused if self.status >= 500 && is_timeout(&self.message) => Made::Hardly,
+            // A conflict, of what: a proxy may have sent the request twice, and the first one had come through.
+            Kind::Refused | Kind::Mute if self.status == 409 => Made::Hardly,
+            Kind::Page | Kind::Odd => Made::Hardly,
+            Kind::Unknown | Kind::Forbidden | Kind::NotFound | Kind::Refused | Kind::Mute => Made::Nothing,
+        }
+    }
+
     /// Whether another job is building the same.
     pub(super) fn busy(&self) -> bool {
         is_busy(&self.message)
@@ -94,6 +128,14 @@ impl Fault {
 pub(super) fn is_busy(message: &str) -> bool {
     let message = message.to_lowercase();
     message.contains("already being built") || message.contains("already building")
+}
+
+/// Whether DSS says that it waited for something that did not come.
+fn is_timeout(message: &str) -> bool {
+    let message = message.to_lowercase();
+    let words =
+        ["timeout", "timed out", "time out", "connection reset", "broken pipe", "interrupted", "not responding"];
+    words.iter().any(|word| message.contains(word))
 }
 
 impl From<SendError> for Fault {
@@ -124,7 +166,8 @@ pub(super) fn judge(response: Response) -> Result<Vec<u8>, Fault> {
         403 => Kind::Forbidden,
         404 => Kind::NotFound,
         429 => Kind::TooMany,
-        502..=504 => Kind::Gateway,
+        // Proxies say 408 and 499 for a request that they did not see the end of, some of them 520 to 530.
+        408 | 499 | 502..=504 | 520..=530 => Kind::Gateway,
         _ if spoke => Kind::Refused,
         _ => Kind::Mute,
     };
@@ -276,6 +319,39 @@ mod tests {
         let text =
             "the server answers 302 and leads to https://login.example.com/: the key is not sent there; check `url`";
         assert_eq!(fault.to_string(), text);
+    }
+
+    #[test]
+    fn a_job_may_be_there_although_the_request_went_wrong() {
+        let (page, words) = ("<html><title>Log in</title></html>", r#"{"message":"Dataset was not found"}"#);
+        let timeout = r#"{"errorType":"java.net.SocketTimeoutException","message":"Read timed out"}"#;
+        for (status, body, made) in [
+            (408, "", Made::Perhaps),
+            (499, page, Made::Perhaps),
+            (502, page, Made::Perhaps),
+            (504, words, Made::Perhaps),
+            (524, page, Made::Perhaps),
+            (303, "", Made::Hardly),
+            (302, page, Made::Nothing),
+            (307, "", Made::Nothing),
+            (401, page, Made::Hardly),
+            (401, words, Made::Nothing),
+            (403, page, Made::Hardly),
+            (404, page, Made::Hardly),
+            (404, words, Made::Nothing),
+            (400, words, Made::Nothing),
+            (409, words, Made::Hardly),
+            (429, page, Made::Nothing),
+            (500, "", Made::Hardly),
+            (500, page, Made::Hardly),
+            (500, timeout, Made::Hardly),
+            (500, words, Made::Nothing),
+            (200, page, Made::Hardly),
+        ] {
+            assert_eq!(fault(status, body).made(), made, "{status} {body}");
+        }
+        assert_eq!(Fault::from(SendError::Cut(String::new())).made(), Made::Perhaps);
+        assert_eq!(Fault::from(SendError::NotSent(String::new())).made(), Made::Nothing);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Looks for a job whose answer was lost: among the jobs that there were not before it was asked for, without trusting any
-//! clock. Silence of the server is no answer. Starts nothing.
+//! clock. Silence of the server is no answer, nor is a line that names no job. Starts nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,19 +7,23 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::engine::dss::Dss;
+use crate::engine::dss::before::LISTS;
 use crate::engine::dss::calls::{Backoff, Calls};
 use crate::engine::dss::fault::Fault;
 use crate::engine::dss::spec::{Relation, Spec};
+use crate::engine::dss::who::Whose;
 use crate::pipeline::dss_wire::JobItem;
 
 /// What was found.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// These jobs, the first that was asked for first; in most cases it is one.
+    /// These jobs of ours, the first that was asked for first; in most cases it is one.
     Jobs(Vec<JobItem>),
+    /// None of ours for the whole time; but these do the same, and somebody else started them.
+    Foreign(Vec<JobItem>),
     /// None for the whole time, in lists that could be read.
     None,
-    /// None for certain, but these might be.
+    /// None for certain, but these might be: in words for people.
     Unclear(Vec<String>),
     /// The server could not be asked.
     Silence(Fault),
@@ -33,6 +37,30 @@ pub(super) struct Search<'a> {
     pub(super) spec: &'a Spec,
     /// The jobs that there were before.
     pub(super) known: &'a BTreeSet<String>,
+    /// Whether another run had asked for the job: what has ended since, and has no name, is in nobody's way.
+    pub(super) later: bool,
+}
+
+/// What one list shows, and those before it.
+#[derive(Default)]
+struct Seen {
+    /// New jobs that are the same, and who started them.
+    found: Vec<(JobItem, Whose)>,
+    /// New jobs that may be the same.
+    unclear: Vec<String>,
+    /// Lines that may be it and name no job: there are more of them than jobs that this list does not name.
+    nameless: Vec<String>,
+}
+
+/// What lists have shown so far.
+#[derive(Default)]
+struct Memory {
+    /// What jobs are whose lines do not tell it.
+    resolved: BTreeMap<String, Relation>,
+    /// Every job that a list has named.
+    named: BTreeSet<String>,
+    /// How many lists there were.
+    lists: usize,
 }
 
 impl Search<'_> {
@@ -43,7 +71,7 @@ impl Search<'_> {
         let mut heard: Option<Instant> = None;
         let mut last_heard = Instant::now();
         let mut backoff = Backoff::new();
-        let mut resolved = BTreeMap::new();
+        let mut memory = Memory { named: self.known.clone(), ..Memory::default() };
         loop {
             let asked = Instant::now();
             match self.dss.jobs(self.project).await {
@@ -60,13 +88,14 @@ impl Search<'_> {
                 Some(Ok(jobs)) => {
                     counted += heard.map_or(Duration::ZERO, |heard| asked - heard);
                     (heard, last_heard) = (Some(asked), Instant::now());
-                    let (found, unclear) = self.candidates(&jobs, &mut resolved).await;
-                    if !found.is_empty() {
-                        return Found::Jobs(found);
-                    }
+                    self.dss.meet(&jobs);
+                    let seen = self.look(&jobs, &mut memory).await;
                     // What is not clear yet is given as long again.
-                    if counted >= grace && (unclear.is_empty() || counted >= grace * 2) {
-                        return if unclear.is_empty() { Found::None } else { Found::Unclear(unclear) };
+                    let late = counted >= grace && (seen.is_clear() || counted >= grace * 2);
+                    match seen.ours() {
+                        Some(ours) => return Found::Jobs(ours),
+                        None if late => return seen.at_last(),
+                        None => {}
                     }
                     sleep((grace / 10).clamp(Duration::from_millis(20), Duration::from_secs(1))).await;
                 }
@@ -74,43 +103,94 @@ impl Search<'_> {
         }
     }
 
-    /// New jobs that are the same, and new jobs that may be.
-    async fn candidates(
-        &self,
-        jobs: &[JobItem],
-        resolved: &mut BTreeMap<String, Relation>,
-    ) -> (Vec<JobItem>, Vec<String>) {
-        let (mut found, mut unclear) = (Vec::new(), Vec::new());
+    async fn look(&self, jobs: &[JobItem], memory: &mut Memory) -> Seen {
+        let mut seen = Seen { nameless: self.nameless(jobs, memory), ..Seen::default() };
         for job in jobs {
             let Some(id) = job.id().filter(|id| !self.known.contains(*id)) else { continue };
             let mut relation = self.dss.relation(self.spec, id, job);
             if relation == Relation::Unclear {
-                relation = self.resolve(id, job, resolved).await;
+                relation = self.resolve(id, job, memory).await;
             } else {
                 // The next list may tell less of it.
-                resolved.insert(id.to_owned(), relation);
+                memory.resolved.insert(id.to_owned(), relation);
             }
             match relation {
-                Relation::Same => found.push(job.clone()),
-                Relation::Unclear => unclear.push(id.to_owned()),
+                Relation::Same => seen.found.push((job.clone(), self.dss.whose(job).await)),
+                Relation::Unclear => seen.unclear.push(id.to_owned()),
                 Relation::Other => {}
             }
         }
-        found.sort_by_key(|job| (initiated(job), job.id().unwrap_or_default().to_owned()));
-        (found, unclear)
+        seen.found.sort_by_key(|(job, _)| (initiated(job), job.id().unwrap_or_default().to_owned()));
+        seen
+    }
+
+    /// Lines that may be the job and name none, unless each may be a job that another list named.
+    fn nameless(&self, jobs: &[JobItem], memory: &mut Memory) -> Vec<String> {
+        let here: BTreeSet<&str> = jobs.iter().filter_map(JobItem::id).collect();
+        let absent = memory.named.iter().filter(|id| !here.contains(id.as_str())).count();
+        memory.named.extend(here.into_iter().map(str::to_owned));
+        memory.lists += 1;
+        // Several lists would have named it, were it a job that has an id.
+        let past = |job: &JobItem| self.later && memory.lists >= LISTS && job.over();
+        let may_be = |job: &&JobItem| job.id().is_none() && self.spec.may_be(job) && !past(job);
+        let lines: Vec<String> = jobs.iter().filter(may_be).map(|job| self.words(job)).collect();
+        if lines.len() > absent { lines } else { Vec::new() }
+    }
+
+    /// A line without an id, for people.
+    fn words(&self, job: &JobItem) -> String {
+        let def = job.def.as_ref();
+        let kind = def.and_then(|def| def.kind.as_deref()).unwrap_or("a job");
+        let ids = def.into_iter().flat_map(|def| &def.outputs).map(|output| output.target(self.project).id);
+        let ids: Vec<String> = ids.filter(|id| !id.is_empty()).collect();
+        let what = if ids.is_empty() { String::new() } else { format!(" of {}", ids.join(", ")) };
+        let state = job.state.as_deref().map(|state| format!(", {state}")).unwrap_or_default();
+        format!("{kind}{what} without an id{state}")
     }
 
     /// What a job is whose line in the list does not tell it.
-    async fn resolve(&self, id: &str, job: &JobItem, resolved: &mut BTreeMap<String, Relation>) -> Relation {
-        if let Some(relation) = resolved.get(id) {
+    async fn resolve(&self, id: &str, job: &JobItem, memory: &mut Memory) -> Relation {
+        if let Some(relation) = memory.resolved.get(id) {
             return *relation;
         }
         let Some(Ok(_)) = self.dss.look(self.project, id).await else { return Relation::Unclear };
         let relation = self.dss.relation(self.spec, id, job);
         if relation != Relation::Unclear {
-            resolved.insert(id.to_owned(), relation);
+            memory.resolved.insert(id.to_owned(), relation);
         }
         relation
+    }
+}
+
+impl Seen {
+    /// Whether everything there is tells what it is.
+    fn is_clear(&self) -> bool {
+        self.unclear.is_empty() && self.nameless.is_empty()
+    }
+
+    /// The jobs that are ours. One of which nobody says whose it is counts as long as there is no stranger's beside it.
+    fn ours(&self) -> Option<Vec<JobItem>> {
+        let of = |whose: Whose| -> Vec<JobItem> {
+            self.found.iter().filter(|(_, other)| *other == whose).map(|(job, _)| job.clone()).collect()
+        };
+        let (ours, unknown) = (of(Whose::Ours), of(Whose::Unknown));
+        let found = if ours.is_empty() && unknown.len() == self.found.len() { unknown } else { ours };
+        (!found.is_empty()).then_some(found)
+    }
+
+    /// What it comes to when there was time enough.
+    fn at_last(self) -> Found {
+        let clear = self.is_clear();
+        let all_foreign = self.found.iter().all(|(_, whose)| *whose == Whose::Foreign);
+        let jobs: Vec<JobItem> = self.found.into_iter().map(|(job, _)| job).collect();
+        match (clear, all_foreign, jobs.is_empty()) {
+            (true, _, true) => Found::None,
+            (true, true, false) => Found::Foreign(jobs),
+            _ => {
+                let ids = jobs.iter().filter_map(JobItem::id).map(str::to_owned);
+                Found::Unclear(ids.chain(self.unclear).chain(self.nameless).collect())
+            }
+        }
     }
 }
 

@@ -20,7 +20,9 @@ mod settings;
 mod spec;
 mod submit;
 mod tls;
+mod twice;
 mod watched;
+mod who;
 mod whole;
 mod work;
 
@@ -44,10 +46,12 @@ use crate::engine::dss::part::Part;
 use crate::engine::dss::poll::{Ask, ENDS, Followed, Listed, Looked, Poller};
 use crate::engine::dss::settings::{Settings, settings};
 use crate::engine::dss::spec::Spec;
+use crate::engine::dss::twice::Twice;
+use crate::engine::dss::who::Own;
 use crate::engine::dss::whole::{Progress, Whole};
 use crate::engine::dss::work::DssWork;
 use crate::event::{Failure, Staged};
-use crate::pipeline::dss_wire::{JobDef, JobItem, StartJob};
+use crate::pipeline::dss_wire::{JobDef, StartJob};
 use crate::pipeline::raw_engine::{Jobs, RawEngine};
 use crate::pipeline::types::{Kind, Pipeline, Rebuild, Recipe};
 use crate::plan::facts::Facts;
@@ -77,9 +81,13 @@ pub(crate) struct Dss {
     /// The one job of the run, where it has one.
     whole: Option<Arc<Whole>>,
     /// Jobs that this process started, and what was asked for.
-    own: Mutex<BTreeMap<String, String>>,
+    own: Mutex<BTreeMap<String, Own>>,
     /// That there are more of them.
     owns: Notify,
+    /// By which names DSS calls us.
+    names: Mutex<BTreeSet<String>>,
+    /// What was asked for twice, or taken from somebody else: another job may turn up.
+    twice: Mutex<Vec<Twice>>,
     /// Places for questions about jobs that have ended.
     ends: Semaphore,
     /// What jobs of others were asked for as, where lists do not tell it.
@@ -121,6 +129,8 @@ impl DssEngine {
                 whole,
                 own: Mutex::default(),
                 owns: Notify::new(),
+                names: Mutex::default(),
+                twice: Mutex::default(),
                 ends: Semaphore::new(ENDS),
                 defs: Mutex::default(),
             }),
@@ -162,6 +172,11 @@ impl Dss {
     /// The page of a job for people.
     fn page(&self, project: &str, job: &str) -> String {
         format!("{}/projects/{}/jobs/{}/", self.settings.url, segment(project), segment(job))
+    }
+
+    /// The page of all jobs of a project for people.
+    fn jobs_page(&self, project: &str) -> String {
+        format!("{}/projects/{}/jobs/", self.settings.url, segment(project))
     }
 
     /// All jobs of a project, as of after this question.
@@ -240,57 +255,6 @@ impl Dss {
     fn forget_left(&self) {
         self.left.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
-
-    fn is_own(&self, job: &str) -> bool {
-        self.own_request(job).is_some()
-    }
-
-    /// What a job of this process was asked for as.
-    fn own_request(&self, job: &str) -> Option<String> {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner).get(job).cloned()
-    }
-
-    fn remember(&self, job: &str, spec: &Spec) {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner).insert(job.to_owned(), spec.text());
-        self.owns.notify_waiters();
-    }
-
-    /// Comes back once a job turns out to be one that this process asked for.
-    async fn owned(&self, job: &str) {
-        loop {
-            let more = self.owns.notified();
-            if self.is_own(job) {
-                return;
-            }
-            more.await;
-        }
-    }
-
-    /// Who started a job, and who we are to DSS: why it does not count as ours.
-    fn whose(&self, job: &JobItem) -> String {
-        let login = job.person.as_ref().and_then(|person| person.login.as_deref());
-        let by = job.def.as_ref().and_then(|def| def.initiator.as_deref()).or(login);
-        let me = self.identity.get().and_then(Option::as_deref);
-        match (by, me) {
-            (Some(by), Some(me)) => format!(" (started by {by}; to DSS we are {me})"),
-            (Some(by), None) => format!(" (started by {by})"),
-            (None, _) => String::new(),
-        }
-    }
-
-    /// Whether the same identity started a job, as far as that can be told.
-    async fn is_mine(&self, job: &JobItem) -> bool {
-        if job.id().is_some_and(|id| self.is_own(id)) {
-            return true;
-        }
-        let Ok(calls) = self.calls() else { return false };
-        let ask = || async { calls.auth_info().await.ok().and_then(|info| info.identity) };
-        let Some(me) = self.identity.get_or_init(ask).await else { return false };
-        let login = job.person.as_ref().and_then(|person| person.login.as_deref());
-        let initiator = job.def.as_ref().and_then(|def| def.initiator.as_deref());
-        let wrapped = format!("({me})");
-        login == Some(me) || initiator.is_some_and(|by| by == me || by.ends_with(&wrapped))
-    }
 }
 
 impl Engine for DssEngine {
@@ -355,9 +319,11 @@ impl Engine for DssEngine {
     fn end(&self) -> BoxFuture<'static, Vec<String>> {
         let dss = Arc::clone(&self.dss);
         async move {
-            match (&dss.whole, dss.calls()) {
-                (Some(whole), Ok(calls)) => whole.end(&dss, calls).await,
-                (Some(_) | None, _) => Vec::new(),
+            let Ok(calls) = dss.calls() else { return Vec::new() };
+            dss.turned_up(calls).await;
+            match &dss.whole {
+                Some(whole) => whole.end(&dss, calls).await,
+                None => Vec::new(),
             }
         }
         .boxed()

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::base::span::Problem;
 use crate::engine::dss::before::{Alike, LISTS};
 use crate::engine::dss::calls::Calls;
-use crate::engine::dss::fault::{Fault, Kind};
+use crate::engine::dss::fault::{Fault, Kind, Made};
 use crate::engine::dss::find::{Found, Search};
 use crate::engine::dss::poll::Followed;
 use crate::engine::dss::spec::Spec;
@@ -230,13 +230,13 @@ impl Remote {
                 break;
             }
         }
-        let known = before.ids();
+        let known = before.ids(&spec);
         let request = spec.request(start.auto_update_schema, start.refresh_hive_metastore);
         let fault = match self.calls.start(project, &request).await {
             Ok(id) => return Ok(id),
             Err(fault) => fault,
         };
-        if !matches!(fault.kind, Kind::Cut | Kind::Gateway | Kind::Page | Kind::Mute) {
+        if fault.made() == Made::Nothing {
             return Err(fault.into());
         }
         self.look_for(project, &spec, &known, &fault).await
@@ -249,7 +249,7 @@ impl Remote {
         known: &BTreeSet<String>,
         fault: &Fault,
     ) -> Result<String, RemoteError> {
-        let search = Search { dss: &self.dss, calls: &self.calls, project, spec, known };
+        let search = Search { dss: &self.dss, calls: &self.calls, project, spec, known, later: false };
         let unknown = |what: &str| RemoteError { message: format!("{fault}; {what}"), not_found: false };
         match search.run(self.dss.settings.submit_grace, PATIENCE).await {
             Found::Jobs(jobs) => match jobs.as_slice() {
@@ -259,8 +259,13 @@ impl Remote {
                     Err(unknown(&format!("any of these may be the job: {}", ids.join(", "))))
                 }
             },
+            Found::Foreign(jobs) => {
+                let ids: Vec<_> = jobs.iter().filter_map(JobItem::id).collect();
+                let by = jobs.first().map(|job| self.dss.started_by(job)).unwrap_or_default();
+                Err(unknown(&format!("no job of ours was found, but one of somebody else: {}{by}", ids.join(", "))))
+            }
             Found::None => Err(unknown("no job was found, and there may be one all the same")),
-            Found::Unclear(ids) => Err(unknown(&format!("one of these may be the job: {}", ids.join(", ")))),
+            Found::Unclear(open) => Err(unknown(&format!("one of these may be the job: {}", open.join(", ")))),
             Found::Silence(silence) => Err(unknown(&format!("and whether there is a job cannot be asked: {silence}"))),
         }
     }

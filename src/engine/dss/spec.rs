@@ -118,6 +118,34 @@ impl Spec {
         def.kind.as_ref().is_none_or(|kind| *kind == self.kind) && def.outputs.iter().all(fits)
     }
 
+    /// Whether a job of a list may build any of the same, in whatever way, for all that its line tells.
+    pub(super) fn may_touch(&self, job: &JobItem) -> bool {
+        let Some(def) = job.def.as_ref().filter(|def| !def.outputs.is_empty()) else { return true };
+        let fits = |output: &Output| {
+            let id = output.target("").id;
+            id.is_empty() || self.targets.iter().any(|target| target.id == id)
+        };
+        def.outputs.iter().any(fits)
+    }
+
+    /// Whether a job builds any of the same, in whatever way: two of them do not go on beside each other.
+    pub(super) fn touches(&self, def: &JobDef) -> Relation {
+        let project = def.project.as_deref().unwrap_or_else(|| self.project());
+        let partitioned = self.targets.iter().any(|target| target.partition != NO_PARTITION);
+        let touch = |output: &Output| {
+            let theirs = output.target(project);
+            let untold = partitioned && output.partition.is_none() && output.target_partition.is_none();
+            let of_same = |ours: &&Target| theirs.id.is_empty() || theirs.id == ours.id;
+            match self.targets.iter().map(|ours| alike(ours, &theirs)).min() {
+                _ if (untold || theirs.id.is_empty()) && self.targets.iter().any(|ours| of_same(&ours)) => {
+                    Relation::Unclear
+                }
+                relation => relation.unwrap_or(Relation::Other),
+            }
+        };
+        def.outputs.iter().map(touch).min().unwrap_or(Relation::Unclear)
+    }
+
     /// What a job is to this, by its definition.
     pub(super) fn relation(&self, def: &JobDef) -> Relation {
         let (Some(kind), false) = (&def.kind, def.outputs.is_empty()) else { return Relation::Unclear };

@@ -9,13 +9,14 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::engine::api::{Ended, LeftBehind, Notice, Stop};
-use crate::engine::dss::before::Before;
+use crate::engine::dss::before::{Before, Running};
 use crate::engine::dss::calls::Backoff;
-use crate::engine::dss::fault::{Fault, Kind};
+use crate::engine::dss::fault::{Fault, Kind, Made};
 use crate::engine::dss::find::{Found, Search};
 use crate::engine::dss::spec::{Relation, Spec};
+use crate::engine::dss::who::Whose;
 use crate::engine::dss::work::{Course, Go, Job, failed, reached, stopped};
-use crate::event::{FailureCode, Intent, RemoteJob};
+use crate::event::{Failure, FailureCode, Intent, RemoteJob};
 use crate::pipeline::dss_wire::{JobItem, JobStatus, is_over};
 use crate::pipeline::raw_engine::OnRunning;
 
@@ -73,7 +74,7 @@ impl Course {
 
     async fn resume_job(&mut self, left: &LeftBehind, remote: &RemoteJob) -> Go<Option<Job>> {
         self.say(&format!("run {} left job {}", left.run, remote.id));
-        let job = Job { id: remote.id.clone(), joined: remote.joined, twice: None };
+        let job = Job { id: remote.id.clone(), joined: remote.joined, named: false, twice: None };
         let jobs = self.list().await.map_err(|ended| may_go_on(ended, left, remote))?;
         let line = jobs.iter().find(|line| line.id() == Some(&remote.id));
         let relation = line.map_or(Relation::Unclear, |line| self.dss.relation(&self.spec, &remote.id, line));
@@ -147,15 +148,19 @@ impl Course {
         self.say(&format!("run {} may have started a job; looking for it", left.run));
         let Ok(spec) = serde_json::from_str::<Spec>(&left.intent.request) else { return Ok(None) };
         let known: BTreeSet<String> = left.intent.known.iter().cloned().collect();
-        let found = match self.search(&spec, &known).await? {
-            Found::Jobs(found) => found,
+        let (one, joined) = match self.search(&spec, &known, true).await? {
+            Found::Jobs(found) => (self.only(found, 1)?, false),
+            Found::Foreign(found) => (foremost(found), true),
             Found::None if self.dss.settings.resubmit => return Ok(None),
-            Found::None => return Err(failed(FailureCode::SubmissionUnknown, "no job was found of the run that died")),
-            Found::Unclear(ids) => return Err(unclear(&ids)),
-            Found::Silence(fault) => return Err(failed(FailureCode::SubmissionUnknown, fault.to_string())),
+            Found::None => {
+                let message =
+                    format!("run {} may have started a job, and none was found; `resubmit = false`", left.run);
+                return Err(self.unknown(&message, "with `resubmit = true` it is asked for"));
+            }
+            Found::Unclear(open) => return Err(self.unclear(&open)),
+            Found::Silence(fault) => return Err(self.unknown(&fault.to_string(), AGAIN)),
         };
-        let one = self.only(found, 1)?;
-        let job = RemoteJob { id: one.id().unwrap_or_default().to_owned(), page: None, joined: false };
+        let job = RemoteJob { id: one.id().unwrap_or_default().to_owned(), page: None, joined };
         self.resume_job(left, &job).await
     }
 
@@ -173,25 +178,31 @@ impl Course {
     pub(super) async fn obtain(&mut self) -> Go<Result<Job, String>> {
         loop {
             let Before { running, known } = self.before().await?;
-            let Some(running) = &running else { return self.submit(known).await };
+            let Some(Running { job: running, same }) = &running else { return self.submit(known).await };
             let id = running.id().unwrap_or_default().to_owned();
-            let mine = self.answer(self.dss.is_mine(running)).await?;
-            let policy = self.dss.settings.on_running.unwrap_or(if mine { OnRunning::Join } else { OnRunning::Wait });
+            let ours = self.answer(self.dss.whose(running)).await? == Whose::Ours;
+            // What builds it in another way, or only some of it, cannot be taken for it.
+            let policy = match self.dss.settings.on_running {
+                Some(OnRunning::Fail) => OnRunning::Fail,
+                Some(OnRunning::Join) if *same => OnRunning::Join,
+                None if *same && ours => OnRunning::Join,
+                Some(OnRunning::Join | OnRunning::Wait) | None => OnRunning::Wait,
+            };
+            let by = self.dss.started_by(running);
             match policy {
                 OnRunning::Fail => {
-                    return Err(failed(
-                        FailureCode::Refused,
-                        format!("job {id} builds it already{} (on_running = \"fail\")", self.dss.whose(running)),
-                    ));
+                    let how = if *same { "" } else { ", in another way" };
+                    let message = format!("job {id} builds it already{how}{by} (on_running = \"fail\")");
+                    return Err(failed(FailureCode::Refused, message));
                 }
                 OnRunning::Join => {
-                    let job = Job { joined: !self.dss.is_own(&id), id, twice: None };
+                    let job = Job { joined: !self.dss.is_own(&id), id, named: false, twice: None };
                     self.accepted(&job).await;
                     return Ok(Ok(job));
                 }
                 OnRunning::Wait => {
-                    let why = format!("builds the same{}", self.dss.whose(running));
-                    self.wait_for(&id, &why).await?;
+                    let how = if *same { "builds the same" } else { "builds it in another way" };
+                    self.wait_for(&id, &format!("{how}{by}")).await?;
                 }
             }
         }
@@ -224,7 +235,7 @@ impl Course {
             self.go_on()?;
             let fault = match self.post().await? {
                 Posted::Job(id) => {
-                    let job = Job { id, joined: false, twice: twice.then(|| known.clone()) };
+                    let job = Job { id, joined: false, named: true, twice: twice.then(|| known.clone()) };
                     self.accepted(&job).await;
                     return Ok(Ok(job));
                 }
@@ -233,24 +244,40 @@ impl Course {
             };
             self.say(&format!("{fault}; looking for the job"));
             lost.push(fault.clone());
-            match self.search(&self.spec.clone(), &known).await? {
+            match self.search(&self.spec.clone(), &known, false).await? {
                 Found::Jobs(found) => {
                     let one = self.only(found, if twice { 2 } else { 1 })?;
                     let id = one.id().unwrap_or_default().to_owned();
-                    let job = Job { id, joined: false, twice: twice.then(|| known.clone()) };
+                    let job = Job { id, joined: false, named: false, twice: twice.then(|| known.clone()) };
                     self.accepted(&job).await;
                     return Ok(Ok(job));
                 }
-                Found::Unclear(ids) => return Err(unclear(&ids)),
-                Found::None if !twice && matches!(fault.kind, Kind::Mute | Kind::Page | Kind::NotFound) => {
-                    return Err(self.refused(&fault));
+                Found::Foreign(found) => return Ok(Ok(self.take_foreign(&foremost(found), known).await)),
+                Found::Unclear(open) => return Err(self.unclear(&open)),
+                Found::None if !twice && fault.made() == Made::Hardly => return Err(self.refused(&fault)),
+                Found::None if twice => return Err(self.unknown(&told(&lost, None), AGAIN)),
+                Found::None if !self.dss.settings.resubmit => {
+                    let help = "with `resubmit = true` it is asked for once more";
+                    return Err(self.unknown(&told(&lost, None), help));
                 }
-                Found::None if twice || !self.dss.settings.resubmit => return Err(unknown(&lost, None)),
                 Found::None => {}
-                Found::Silence(silence) => return Err(unknown(&lost, Some(&silence))),
+                Found::Silence(silence) => return Err(self.unknown(&told(&lost, Some(&silence)), AGAIN)),
             }
             self.say("no job was found: asking once more");
         }
+    }
+
+    /// The answer was lost, and the only job for the same is one that somebody else seems to have started: it is taken, and
+    /// left alone when the run is stopped. Should ours turn up all the same, it is ended.
+    async fn take_foreign(&self, found: &JobItem, known: BTreeSet<String>) -> Job {
+        let id = found.id().unwrap_or_default().to_owned();
+        let by = self.dss.started_by(found);
+        self.tell(&format!(
+            "the answer was lost, and job {id} builds the same{by}: it is taken, as one of somebody else"
+        ));
+        let job = Job { id, joined: true, named: false, twice: Some(known) };
+        self.accepted(&job).await;
+        job
     }
 
     /// Sends the request, until it was sent for certain.
@@ -279,27 +306,16 @@ impl Course {
                     self.rest(backoff.next(fault.retry_after)).await?;
                 }
                 _ if fault.busy() => return Ok(Posted::Busy(fault.message)),
-                Kind::Cut | Kind::Gateway | Kind::Page => return Ok(Posted::Perhaps(fault)),
-                Kind::Mute if fault.status >= 500 => return Ok(Posted::Perhaps(fault)),
-                Kind::NotFound if fault.page => return Ok(Posted::Perhaps(fault)),
-                Kind::Unreachable
-                | Kind::TooMany
-                | Kind::Tls
-                | Kind::Redirect
-                | Kind::Unknown
-                | Kind::Forbidden
-                | Kind::NotFound
-                | Kind::Refused
-                | Kind::Mute
-                | Kind::Odd => return Err(self.refused(&fault)),
+                _ if fault.made() != Made::Nothing => return Ok(Posted::Perhaps(fault)),
+                _ => return Err(self.refused(&fault)),
             }
         }
     }
 
     /// Looks for a job. Being asked to stop does not end that at once: a job that is found can be aborted.
-    async fn search(&self, spec: &Spec, known: &BTreeSet<String>) -> Go<Found> {
+    async fn search(&self, spec: &Spec, known: &BTreeSet<String>, later: bool) -> Go<Found> {
         let settings = &self.dss.settings;
-        let search = Search { dss: &self.dss, calls: &self.calls, project: spec.project(), spec, known };
+        let search = Search { dss: &self.dss, calls: &self.calls, project: spec.project(), spec, known, later };
         let (mut ask, mut kill) = (self.stop.clone(), self.stop.clone());
         let unknown = || stopped("a job may have been started: its answer was lost");
         let patience = async {
@@ -318,25 +334,45 @@ impl Course {
         if found.len() > requests {
             let ids: Vec<_> = found.iter().filter_map(JobItem::id).collect();
             let message = format!("the answer was lost, and any of these jobs may be it: {}", ids.join(", "));
-            return Err(failed(FailureCode::SubmissionUnknown, message));
+            return Err(self.unknown(&message, AGAIN));
         }
         Ok(found.remove(0))
     }
+
+    fn unclear(&self, open: &[String]) -> Ended {
+        let what = "the answer was lost, and DSS does not tell of these whether one of them is the job";
+        self.unknown(&format!("{what}: {}", open.join(", ")), AGAIN)
+    }
+
+    /// It is not known whether there is a job: what is known, and the way out.
+    fn unknown(&self, what: &str, help: &str) -> Ended {
+        let page = self.dss.jobs_page(self.spec.project());
+        let failure = Failure::new(FailureCode::SubmissionUnknown, format!("{what}; see {page}: {help}"));
+        Ended::Failed(Failure { page: Some(page), ..failure })
+    }
+}
+
+/// The way out where it is not known whether there is a job.
+const AGAIN: &str = "a job that is there and not wanted is aborted there; then run again";
+
+/// Of jobs that somebody else started, one that goes on.
+fn foremost(mut found: Vec<JobItem>) -> JobItem {
+    let on = found.iter().position(|job| !job.over()).unwrap_or_default();
+    found.swap_remove(on)
 }
 
 /// Requests whose answers were lost, and no job was found, or DSS cannot be asked for one.
-fn unknown(lost: &[Fault], silence: Option<&Fault>) -> Ended {
+fn told(lost: &[Fault], silence: Option<&Fault>) -> String {
     let may = match lost {
         [_] => "there may be one all the same",
         _ => "there may be one of each request all the same",
     };
     let told: Vec<String> = lost.iter().map(Fault::to_string).collect();
     let told = told.join("; then ");
-    let message = match silence {
+    match silence {
         None => format!("no job was found, and {may}: {told}"),
         Some(silence) => format!("DSS cannot be asked for the job, and {may}: {told}; {silence}"),
-    };
-    failed(FailureCode::SubmissionUnknown, message)
+    }
 }
 
 /// The run was stopped before the job of a run that died was asked for.
@@ -347,11 +383,6 @@ fn may_go_on(ended: Ended, left: &LeftBehind, job: &RemoteJob) -> Ended {
             other
         }
     }
-}
-
-fn unclear(ids: &[String]) -> Ended {
-    let message = format!("the answer was lost, and DSS does not tell what these jobs build: {}", ids.join(", "));
-    failed(FailureCode::SubmissionUnknown, message)
 }
 
 /// Whether a job of a run that died still counts, which took `took` milliseconds until it ended. Spans are compared, not the

@@ -18,14 +18,13 @@ use crate::engine::api::{Attempt, Ended, LeftBehind, Notice, Stop, Updates, Work
 use crate::engine::dss::Dss;
 use crate::engine::dss::calls::{Backoff, Calls};
 use crate::engine::dss::fault::{Fault, Kind};
-use crate::engine::dss::find::{Found, Search};
 use crate::engine::dss::judge::{self, Verdict};
 use crate::engine::dss::part::{self, Part};
 use crate::engine::dss::poll::Followed;
 use crate::engine::dss::spec::Spec;
 use crate::engine::dss::whole::{Progress, Whole};
 use crate::event::{Failure, FailureCode, Intent, RemoteJob};
-use crate::pipeline::dss_wire::{JobDef, JobItem, JobStatus, StartJob};
+use crate::pipeline::dss_wire::{JobStatus, StartJob};
 
 /// The work of a recipe.
 pub(super) struct DssWork {
@@ -84,7 +83,10 @@ pub(super) struct Job {
     pub(super) id: String,
     /// Whether someone else started it.
     pub(super) joined: bool,
-    /// The jobs that there were before it was asked for twice: another one may turn up.
+    /// Whether DSS named it in the answer to our request.
+    pub(super) named: bool,
+    /// The jobs that there were before it was asked for, where another one may turn up: it was asked for twice, or what was
+    /// taken is somebody else's.
     pub(super) twice: Option<BTreeSet<String>>,
 }
 
@@ -156,6 +158,12 @@ impl Course {
         }
     }
 
+    /// Says something that people should know while it goes on.
+    pub(super) fn tell(&self, text: &str) {
+        self.say(text);
+        self.updates.tell(false, text);
+    }
+
     /// Waits, unless it is asked to stop.
     pub(super) async fn rest(&mut self, until: Instant) -> Go<()> {
         let mut stop = self.stop.clone();
@@ -182,7 +190,7 @@ impl Course {
     /// There is a job: it is on disk before it is waited for.
     pub(super) async fn accepted(&self, job: &Job) {
         if !job.joined {
-            self.dss.remember(&job.id, &self.spec);
+            self.dss.remember(&job.id, &self.spec, job.named);
         }
         let page = self.dss.page(self.spec.project(), &job.id);
         self.say(&format!("{} job {}: {page}", if job.joined { "joined" } else { "is" }, job.id));
@@ -222,7 +230,8 @@ impl Course {
             tokio::select! {
                 followed = &mut follow => {
                     if job.twice.is_some() {
-                        self.double(&job, true).await;
+                        job = self.double(&job, true).await.unwrap_or(job);
+                        self.may_turn_up(&job);
                     }
                     return self.over(followed.unwrap_or(Followed::Gone), &job).await;
                 }
@@ -235,43 +244,6 @@ impl Course {
                 }
             }
         }
-    }
-
-    /// Looks whether the first of two requests had come through after all: then the later job is aborted and told.
-    async fn double(&self, job: &Job, over: bool) -> Option<Job> {
-        let mut known = job.twice.clone()?;
-        known.insert(job.id.clone());
-        let search = Search {
-            dss: &self.dss,
-            calls: &self.calls,
-            project: self.spec.project(),
-            spec: &self.spec,
-            known: &known,
-        };
-        let Found::Jobs(found) = search.run(Duration::ZERO, Duration::ZERO).await else { return None };
-        let ours = self.dss.look(self.spec.project(), &job.id).await.and_then(Result::ok);
-        let ours = ours.as_ref().and_then(|status| status.definition());
-        // One that somebody else started is not for us to abort.
-        let by = |def: Option<&JobDef>| def.and_then(|def| def.initiator.clone());
-        let foreign = |job: &&JobItem| by(job.def.as_ref()).zip(by(ours)).is_some_and(|(one, other)| one != other);
-        let other = found.iter().find(|job| !foreign(job))?;
-        let other_id = other.id()?.to_owned();
-        let ours = ours.and_then(|def| def.initiated_ms);
-        let theirs = other.def.as_ref().and_then(|def| def.initiated_ms);
-        let keep_other = !over && theirs.zip(ours).is_none_or(|(theirs, ours)| theirs <= ours);
-        let (keep, end) = if keep_other { (other_id, job.id.clone()) } else { (job.id.clone(), other_id) };
-        self.say(&format!("the first request had come through too: job {end} is aborted, job {keep} goes on"));
-        tracing::warn!(kept = keep, aborted = end, "a request whose answer was lost had come through");
-        let calls = self.calls.patient(self.dss.settings.grace);
-        if let Err(fault) = calls.abort(self.spec.project(), &end).await {
-            self.say(&format!("job {end} could not be aborted: {fault}"));
-        }
-        known.insert(end);
-        let kept = Job { id: keep, joined: false, twice: Some(known) };
-        if kept.id != job.id {
-            self.accepted(&kept).await;
-        }
-        Some(kept)
     }
 
     /// Ends the job, and waits until DSS says that it has ended, for as long as there is time.

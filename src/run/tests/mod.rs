@@ -307,6 +307,7 @@ impl Ran {
                 Event::StepEnded(ended) if ended.flaky => format!("{} {} (flaky)", word(ended.outcome), ended.step),
                 Event::StepEnded(ended) => format!("{} {}", word(ended.outcome), ended.step),
                 Event::StepSubmitting { step, .. } => format!("submit {step}"),
+                Event::Noted { step, text } => format!("noted {}: {text}", step.as_deref().unwrap_or("-")),
                 Event::StepAccepted { step, remote } => format!("accepted {step} {}", remote.id),
                 Event::StepCurrent { step, .. } => format!("current {step}"),
                 Event::StepSkipped { step, because } => format!("skip {step} ({})", because.as_deref().unwrap_or("-")),

@@ -94,7 +94,7 @@ impl Replay<'_> {
     fn apply(&mut self, event: &Stamped) -> Result<(), String> {
         let now = event.elapsed_ms;
         match &event.event {
-            Event::RunQueued(_) | Event::RunStarted(_) => {}
+            Event::RunQueued(_) | Event::RunStarted(_) | Event::Noted { step: None, .. } => {}
             Event::StepStarted { step, .. } => {
                 let i = self.index[step.as_str()];
                 ensure(!self.stopping, || format!("{step} starts although nothing more is to"))?;
@@ -114,7 +114,8 @@ impl Replay<'_> {
             }
             Event::StepPublishing { step, .. }
             | Event::StepSubmitting { step, .. }
-            | Event::StepAccepted { step, .. } => drop(self.begun(step)?),
+            | Event::StepAccepted { step, .. }
+            | Event::Noted { step: Some(step), .. } => drop(self.begun(step)?),
             Event::StepEnded(ended) => self.ended(ended)?,
             Event::StepCurrent { step, .. } => {
                 let i = self.index[step.as_str()];

@@ -147,6 +147,7 @@ fn there(event: &Stamped) -> Option<&str> {
         | Event::StepRetrying(_)
         | Event::StepSubmitting { .. }
         | Event::StepAccepted { .. }
+        | Event::Noted { .. }
         | Event::StepPublishing { .. }
         | Event::StepSkipped { .. }
         | Event::RunStopping { .. }
@@ -171,6 +172,7 @@ fn step_of(event: &Stamped) -> Option<&str> {
         | Event::StepSkipped { step, .. } => Some(step),
         Event::StepRetrying(retrying) => Some(&retrying.step),
         Event::StepEnded(ended) => Some(&ended.step),
+        Event::Noted { step, .. } => step.as_deref(),
         Event::RunQueued(_) | Event::RunStarted(_) | Event::RunStopping { .. } | Event::RunEnded(_) => None,
     }
 }
