@@ -368,6 +368,8 @@ pub enum FailureCode {
     Refused,
     /// The engine no longer knows what became of it, or cannot be asked.
     Lost,
+    /// The engine could not be asked for anything, since the run began.
+    Unreachable,
     /// It is not known whether there is a job for it.
     SubmissionUnknown,
     /// An output is missing or not of its kind.

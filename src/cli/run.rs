@@ -246,12 +246,21 @@ fn code(view: &RunView) -> u8 {
     }
     match view.state() {
         JobState::Done => exit::OK,
+        JobState::Failed if never_asked(view) => exit::SURROUNDINGS,
         JobState::Failed | JobState::Running | JobState::Queued => exit::FAILED,
         JobState::Aborted => {
             let why = view.end.as_ref().and_then(|end| end.why.as_deref()).unwrap_or_default();
             NAMES.iter().find(|(name, _)| *name == why).map_or(exit::INTERRUPTED, |(_, code)| *code)
         }
     }
+}
+
+/// Whether nothing was asked for at all, since the engine could not be reached.
+fn never_asked(view: &RunView) -> bool {
+    view.steps.iter().all(|step| {
+        let unreachable = step.failure.as_ref().is_some_and(|failure| failure.code == FailureCode::Unreachable);
+        step.state == StepState::Skipped || (step.state == StepState::Failed && unreachable)
+    })
 }
 
 fn policy(args: &RunArgs, schedule: Schedule, jobs: u32) -> Policy {

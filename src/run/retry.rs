@@ -17,6 +17,7 @@ fn is_wanted(retry: &Retry, failure: &Failure) -> bool {
             | FailureCode::Signal
             | FailureCode::Timeout
             | FailureCode::Lost
+            | FailureCode::Unreachable
             | FailureCode::Remote => true,
             FailureCode::Start
             | FailureCode::Refused
@@ -30,7 +31,7 @@ fn is_wanted(retry: &Retry, failure: &Failure) -> bool {
         };
     };
     on.iter().any(|on| match on {
-        RetryOn::Lost => failure.code == FailureCode::Lost,
+        RetryOn::Lost => matches!(failure.code, FailureCode::Lost | FailureCode::Unreachable),
         RetryOn::Timeout => failure.code == FailureCode::Timeout,
         RetryOn::Code(code) => failure.code != FailureCode::Timeout && failure.exit_code == Some(*code),
         RetryOn::Text(regex) => {

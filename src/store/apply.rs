@@ -185,7 +185,7 @@ fn step_ended(connection: &Connection, stamped: &Stamped, ended: &StepEnded, tal
     let sql = "DELETE FROM publishing WHERE job = ?1 AND step = ?2";
     run(connection, sql, params![job, ended.step])?;
     // A job that may go on is looked for by the next run.
-    let may_go_on = [FailureCode::Died, FailureCode::Lost, FailureCode::SubmissionUnknown];
+    let may_go_on = [FailureCode::Died, FailureCode::Lost, FailureCode::Unreachable, FailureCode::SubmissionUnknown];
     if ended.failure.as_ref().is_some_and(|failure| !may_go_on.contains(&failure.code)) {
         forget(connection, job, &ended.step)?;
     }

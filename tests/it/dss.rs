@@ -151,7 +151,7 @@ fn lost() -> Vec<(&'static str, Fault, bool)> {
         ("303, done", Fault::DoneAnswer(303, String::new()), true),
         ("303, not done", Fault::Answer(303, "Location: /elsewhere\r\n", String::new()), false),
         ("401 with a page, done", Fault::DoneAnswer(401, page.clone()), true),
-        ("401 with a page, not done", Fault::Answer(401, "", page.clone()), false),
+        ("401 with a page, not done", Fault::Answer(401, "", page), false),
         ("409, done", Fault::DoneAnswer(409, r#"{"message":"conflict"}"#.to_owned()), true),
         ("500 that timed out, done", Fault::DoneAnswer(500, r#"{"message":"Read timed out"}"#.to_owned()), true),
         ("500 that timed out", Fault::Answer(500, "", r#"{"message":"Read timed out"}"#.to_owned()), false),
@@ -313,8 +313,15 @@ fn nobody_listens() {
     let project = project(&server, "", ONE);
     let text = project.read("pipeline.toml").replace(&server.port.to_string(), "9").replace("\"5s\"", "\"300ms\"");
     project.write("pipeline.toml", text);
-    let said = run(&project, 1, &[]);
+    let said = run(&project, 3, &[]);
     assert!(said.out.contains("DSS cannot be reached"), "{}", said.out);
+    // What has been reached once, and is away then, has failed.
+    server.fault(Asked::is_start, Fault::CutBefore);
+    project.write("pipeline.toml", project.read("pipeline.toml").replace(":9\"", &format!(":{}\"", server.port)));
+    let child = project.start(&["run", "--engine", "prod"]);
+    server.wait(|state| state.asked.iter().any(Asked::is_start));
+    server.with(|state| state.down = true);
+    assert_eq!(wait(child).code, 1);
 }
 
 #[test]

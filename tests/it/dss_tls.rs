@@ -61,7 +61,7 @@ fn who_is_not_trusted_gets_no_key() {
         ("127.0.0.1", 2002, CA, "its certificate has expired"),
     ] {
         let server = server(&authority, host, until);
-        let said = run(&over_tls(&server, &authority, settings), 1, &[]);
+        let said = run(&over_tls(&server, &authority, settings), 3, &[]);
         assert!(said.out.contains(expected), "{expected} is missing in {}", said.out);
         assert_eq!(server.count(|_| true), 0, "nothing is sent, least of all the key");
     }
@@ -97,12 +97,12 @@ fn what_is_no_tls_is_told() {
     let at = text.find("http://").unwrap();
     let end = at + text[at..].find('"').unwrap();
     plain.write("pipeline.toml", format!("{}{url}{}", &text[..at], &text[end..]));
-    let said = run(&plain, 1, &[]);
+    let said = run(&plain, 3, &[]);
     assert!(said.out.contains("the server speaks no TLS: is it http://?"), "{}", said.out);
     // None is spoken to a server that wants it.
     let authority = authority();
     let server = server(&authority, "127.0.0.1", 2100);
-    let said = run(&project(&server, "", ONE), 1, &[]);
+    let said = run(&project(&server, "", ONE), 3, &[]);
     assert!(said.out.contains("the server speaks no HTTP there: is it https://?"), "{}", said.out);
 }
 

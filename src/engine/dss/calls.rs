@@ -14,6 +14,7 @@ use crate::engine::dss::client::{Request, Transport};
 use crate::engine::dss::fault::{Fault, Kind, judge};
 use crate::engine::dss::lines::one_each;
 use crate::engine::dss::mask::Mask;
+use crate::engine::dss::silence::Silence;
 use crate::pipeline::dss_wire::{AuthInfo, FlowGraph, JobItem, JobStatus, StartJob, Thing};
 
 /// How much of an answer is read at most.
@@ -46,6 +47,7 @@ pub(super) struct Calls {
 pub(super) struct Peer {
     quiet: Arc<Mutex<Option<Instant>>>,
     met: Arc<AtomicBool>,
+    silence: Arc<Mutex<Silence>>,
 }
 
 impl Peer {
@@ -59,9 +61,23 @@ impl Peer {
         *self.quiet.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }
 
+    /// Whether the server has given any answer that is understood.
+    pub(super) fn is_met(&self) -> bool {
+        self.met.load(Ordering::Relaxed)
+    }
+
+    /// What people have to be told of the server now, which is waited for so long.
+    pub(super) fn news(&self, patience: Duration) -> Option<String> {
+        self.silence().news(Instant::now(), patience)
+    }
+
+    fn silence(&self) -> std::sync::MutexGuard<'_, Silence> {
+        self.silence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How long it is worth to try on after such a fault: what never gave an answer that is understood may be no DSS.
     pub(super) fn patience(&self, fault: &Fault, patience: Duration) -> Duration {
-        match self.met.load(Ordering::Relaxed) {
+        match self.is_met() {
             false if fault.kind == Kind::NotFound => patience.min(NOWHERE),
             false if fault.page || fault.kind == Kind::Odd => patience.min(STRANGE),
             true | false => patience,
@@ -197,10 +213,18 @@ impl Calls {
 
     async fn once(&self, post: bool, path: &str, body: Option<String>) -> Result<Vec<u8>, Fault> {
         let request = Request { post, path: path.to_owned(), body, timeout: self.timeout, limit: LIMIT };
+        self.peer.silence().asked(Instant::now());
         let result = match self.transport.send(request).await {
             Ok(response) => judge(response),
             Err(error) => Err(error.into()),
         };
+        match &result {
+            Err(fault) if fault.passing() => {
+                let fault = Fault { message: self.mask.text(&fault.message), ..fault.clone() };
+                self.peer.silence().failed(&fault);
+            }
+            Ok(_) | Err(_) => self.peer.silence().answered(),
+        }
         result.map_err(|fault| {
             fault.retry_after.into_iter().for_each(|wait| self.peer.wants_quiet(wait));
             Fault { message: self.mask.text(&fault.message), ..fault }

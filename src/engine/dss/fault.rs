@@ -90,6 +90,11 @@ impl Fault {
         }
     }
 
+    /// Whether it is the server that cannot be asked, rather than this that it does not answer.
+    pub(super) fn is_away(&self) -> bool {
+        matches!(self.kind, Kind::Unreachable | Kind::Cut | Kind::Gateway | Kind::TooMany)
+    }
+
     /// Whether it will be the same for every request: nobody needs to wait.
     pub(super) fn hopeless(&self) -> bool {
         matches!(self.kind, Kind::Tls | Kind::Unknown | Kind::Forbidden | Kind::Redirect)

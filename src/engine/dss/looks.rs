@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tokio::sync::oneshot;
 
-use crate::engine::dss::poll::{Key, Looked};
+use crate::engine::dss::asks::{Key, Looked};
 
 /// Questions that wait for their turn.
 #[derive(Default)]

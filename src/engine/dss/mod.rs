@@ -1,6 +1,7 @@
 //! The engine that builds on a Dataiku DSS server: each step is a job there, started, followed, found again and aborted
 //! through the jobs API. DSS decides what is out of date.
 
+mod asks;
 mod before;
 mod calls;
 mod client;
@@ -17,6 +18,7 @@ mod part;
 mod poll;
 pub mod remote;
 mod settings;
+mod silence;
 mod spec;
 mod submit;
 mod tls;
@@ -29,6 +31,7 @@ mod work;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -38,12 +41,13 @@ use crate::base::file::FileDigest;
 use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::{BuildMode, JobId};
 use crate::base::span::{Problem, Problems};
-use crate::engine::api::{Engine, LeftBehind, Observed, Opening, Work};
+use crate::engine::api::{Engine, LeftBehind, Observed, Opening, Updates, Work};
+use crate::engine::dss::asks::{Ask, Followed, Listed, Looked};
 use crate::engine::dss::calls::{Calls, Peer, segment};
 use crate::engine::dss::client::Http;
 use crate::engine::dss::mask::Mask;
 use crate::engine::dss::part::Part;
-use crate::engine::dss::poll::{Ask, ENDS, Followed, Listed, Looked, Poller};
+use crate::engine::dss::poll::{ENDS, Poller};
 use crate::engine::dss::settings::{Settings, settings};
 use crate::engine::dss::spec::Spec;
 use crate::engine::dss::twice::Twice;
@@ -58,6 +62,9 @@ use crate::plan::facts::Facts;
 
 /// The name of the kind.
 pub const NAME: &str = "dss";
+
+/// How often it is looked whether the server is silent.
+const LISTEN: Duration = Duration::from_secs(1);
 
 /// The engine.
 pub struct DssEngine {
@@ -88,6 +95,8 @@ pub(crate) struct Dss {
     names: Mutex<BTreeSet<String>>,
     /// What was asked for twice, or taken from somebody else: another job may turn up.
     twice: Mutex<Vec<Twice>>,
+    /// The way to tell people something of all that runs.
+    updates: Mutex<Option<Updates>>,
     /// Places for questions about jobs that have ended.
     ends: Semaphore,
     /// What jobs of others were asked for as, where lists do not tell it.
@@ -130,6 +139,7 @@ impl DssEngine {
                 own: Mutex::default(),
                 owns: Notify::new(),
                 names: Mutex::default(),
+                updates: Mutex::default(),
                 twice: Mutex::default(),
                 ends: Semaphore::new(ENDS),
                 defs: Mutex::default(),
@@ -242,6 +252,19 @@ impl Dss {
         Part { all: Arc::clone(&shape.all), last: shape.last.contains(&id), strict, whole: Arc::clone(whole) }
     }
 
+    /// Tells people when the server does not answer, and when it does again.
+    async fn tell_silence(&self, calls: &Calls) {
+        loop {
+            tokio::time::sleep(LISTEN).await;
+            let Some(text) = calls.peer.news(self.settings.lost_after) else { continue };
+            match self.updates.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+                Some(updates) => updates.tell(true, text),
+                // A command that is no run.
+                None => tracing::warn!("{text}"),
+            }
+        }
+    }
+
     fn take_left(&self, step: &str) -> Vec<LeftBehind> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner).remove(step).into_iter().collect()
     }
@@ -313,7 +336,14 @@ impl Engine for DssEngine {
         let asked = self.dss.asked.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let calls = self.dss.calls().ok()?.clone();
         let (poll, lost_after) = (self.dss.settings.poll, self.dss.settings.lost_after);
-        Some(Poller::new(calls, asked, poll, lost_after).run().boxed())
+        let dss = Arc::clone(&self.dss);
+        let going_on = async move {
+            tokio::select! {
+                () = Poller::new(calls.clone(), asked, poll, lost_after).run() => {}
+                () = dss.tell_silence(&calls) => {}
+            }
+        };
+        Some(going_on.boxed())
     }
 
     fn end(&self) -> BoxFuture<'static, Vec<String>> {

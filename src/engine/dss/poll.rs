@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use crate::engine::dss::asks::{Ask, Followed, Key, Listed, Looked};
 use crate::engine::dss::calls::Calls;
 use crate::engine::dss::fault::{Fault, Kind};
 use crate::engine::dss::looks::Looks;
 use crate::engine::dss::watched::Watched;
-use crate::engine::dss::whole::Progress;
 use crate::pipeline::dss_wire::{JobItem, JobStatus};
 
 /// The shortest time between two looks at the same.
@@ -36,38 +36,6 @@ const LONG: Duration = Duration::from_secs(2);
 const FEW: usize = 8;
 /// How many jobs that have ended are asked for at once, where the server keeps up.
 pub(super) const ENDS: usize = 32;
-
-/// A question to the poller.
-pub(super) enum Ask {
-    /// All jobs of a project, from a list that is asked for after this question.
-    Jobs(String, oneshot::Sender<Listed>),
-    /// A job as it is now.
-    Look { project: String, job: String, reply: oneshot::Sender<Looked> },
-    /// The end of a job, and how far it is until then, where someone wants to know.
-    Follow { project: String, job: String, live: Option<watch::Sender<Progress>>, reply: oneshot::Sender<Followed> },
-    /// Something that has to go on besides.
-    Drive(BoxFuture<'static, ()>),
-}
-
-/// All jobs of a project, or why they are not known.
-pub(super) type Listed = Result<Arc<Vec<JobItem>>, Fault>;
-
-/// A job as it is, or why that is not known.
-pub(super) type Looked = Result<Arc<JobStatus>, Fault>;
-
-/// What became of a job.
-#[derive(Clone, Debug)]
-pub(super) enum Followed {
-    /// It ended.
-    Over(Box<JobStatus>),
-    /// The server does not know it any more.
-    Gone,
-    /// The server could not be asked for too long.
-    Lost(Fault),
-}
-
-/// A job: its project and its id.
-pub(super) type Key = (String, String);
 
 enum Done {
     Listed(String, Vec<oneshot::Sender<Listed>>, Result<Vec<JobItem>, Fault>),
@@ -450,10 +418,9 @@ impl Poller {
         if !fault.hopeless() && self.heard.elapsed() < self.calls.peer.patience(fault, self.lost_after) {
             return;
         }
-        let keys: Vec<Key> = self.watched.keys().filter(|key| concerns(key)).cloned().collect();
-        for key in keys {
-            self.tell(&key, Followed::Lost(fault.clone()));
-        }
+        let lost = self.watched.iter().filter(|(key, _)| concerns(key));
+        let lost: Vec<_> = lost.map(|(key, watched)| (key.clone(), watched.lost(fault))).collect();
+        lost.into_iter().for_each(|(key, followed)| self.tell(&key, followed));
     }
 
     fn status_seen(&mut self, key: &Key, status: Result<Box<JobStatus>, Fault>) {
@@ -477,7 +444,13 @@ impl Poller {
                     self.tell(key, followed);
                 }
             }
-            Err(fault) => self.give_up(&fault, |other| other == key),
+            // Other calls may go well: then it is not waited for without an end.
+            Err(fault) => match watched.unread(&fault, self.calls.peer.patience(&fault, self.lost_after)) {
+                Some(followed) => self.tell(key, followed),
+                // Lists may be allowed where this is not, and tell its end.
+                None if fault.kind == Kind::Forbidden => {}
+                None => self.give_up(&fault, |other| other == key),
+            },
         }
     }
 

@@ -10,11 +10,11 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::base::span::Problem;
+use crate::engine::dss::asks::Followed;
 use crate::engine::dss::before::{Alike, LISTS};
 use crate::engine::dss::calls::Calls;
 use crate::engine::dss::fault::{Fault, Kind, Made};
 use crate::engine::dss::find::{Found, Search};
-use crate::engine::dss::poll::Followed;
 use crate::engine::dss::spec::Spec;
 use crate::engine::dss::{Dss, DssEngine};
 use crate::pipeline::dss_wire::{FlowGraph, JobItem, JobStatus, Target, Thing};

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::base::text::duration;
 use crate::clock;
 use crate::engine::api::{Ended, LeftBehind, Notice, Stop};
 use crate::engine::dss::before::{Before, Running};
 use crate::engine::dss::calls::Backoff;
 use crate::engine::dss::fault::{Fault, Kind, Made};
 use crate::engine::dss::find::{Found, Search};
+use crate::engine::dss::silence::NOTICE;
 use crate::engine::dss::spec::{Relation, Spec};
 use crate::engine::dss::who::Whose;
 use crate::engine::dss::work::{Course, Go, Job, failed, reached, stopped};
@@ -158,6 +160,7 @@ impl Course {
                 return Err(self.unknown(&message, "with `resubmit = true` it is asked for"));
             }
             Found::Unclear(open) => return Err(self.unclear(&open)),
+            Found::Silence(fault) if !self.calls.peer.is_met() => return Err(self.refused(&fault)),
             Found::Silence(fault) => return Err(self.unknown(&fault.to_string(), AGAIN)),
         };
         let job = RemoteJob { id: one.id().unwrap_or_default().to_owned(), page: None, joined };
@@ -212,10 +215,18 @@ impl Course {
     async fn wait_for(&mut self, job: &str, why: &str) -> Go<()> {
         self.say(&format!("job {job} {why}; waiting for its end"));
         let follow = self.dss.follow(self.spec.project(), job);
-        let deadline = Instant::now() + self.dss.settings.busy_limit;
+        tokio::pin!(follow);
+        let (began, limit) = (Instant::now(), self.dss.settings.busy_limit);
         tokio::select! {
-            _ = follow => Ok(()),
-            rest = self.rest(deadline) => {
+            _ = &mut follow => return Ok(()),
+            rest = self.rest(began + NOTICE.min(limit)) => rest?,
+        }
+        let page = self.dss.page(self.spec.project(), job);
+        let text = format!("job {job} {why}; waiting for its end, for {} at most: {page}", duration(limit));
+        self.updates.tell(false, text);
+        tokio::select! {
+            _ = &mut follow => Ok(()),
+            rest = self.rest(began + limit) => {
                 rest?;
                 Err(failed(FailureCode::Refused, format!("job {job} {why}, and has not ended in time")))
             }
@@ -300,14 +311,16 @@ impl Course {
                 Ok(id) => return Ok(Posted::Job(id)),
                 Err(fault) => fault,
             };
-            match fault.kind {
-                Kind::Unreachable | Kind::TooMany if began.elapsed() < lost_after => {
-                    self.say(&format!("{fault}; trying again"));
-                    self.rest(backoff.next(fault.retry_after)).await?;
-                }
-                _ if fault.busy() => return Ok(Posted::Busy(fault.message)),
-                _ if fault.made() != Made::Nothing => return Ok(Posted::Perhaps(fault)),
-                _ => return Err(self.refused(&fault)),
+            let unheard = matches!(fault.kind, Kind::Unreachable | Kind::TooMany);
+            if unheard && began.elapsed() < lost_after {
+                self.say(&format!("{fault}; trying again"));
+                self.rest(backoff.next(fault.retry_after)).await?;
+            } else if fault.busy() {
+                return Ok(Posted::Busy(fault.message));
+            } else if fault.made() != Made::Nothing {
+                return Ok(Posted::Perhaps(fault));
+            } else {
+                return Err(self.refused(&fault));
             }
         }
     }
@@ -322,10 +335,17 @@ impl Course {
             reached(&mut ask, Stop::Ask).await;
             tokio::time::sleep(settings.grace).await;
         };
+        let told = async {
+            tokio::time::sleep(NOTICE).await;
+            let text = format!("looking for a job that may be there, for {}", duration(settings.submit_grace));
+            self.updates.tell(false, text);
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
             found = search.run(settings.submit_grace, settings.lost_after) => Ok(found),
             () = patience => Err(unknown()),
             () = reached(&mut kill, Stop::Kill) => Err(unknown()),
+            () = told => Err(unknown()),
         }
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+use crate::engine::dss::asks::Followed;
 use crate::engine::dss::fault::Fault;
-use crate::engine::dss::poll::Followed;
 use crate::engine::dss::whole::Progress;
 use crate::pipeline::dss_wire::{BaseStatus, JobItem, JobStatus, is_over};
 
@@ -16,6 +16,9 @@ use crate::pipeline::dss_wire::{BaseStatus, JobItem, JobStatus, is_over};
 const GONE_AFTER: u32 = 3;
 /// How often the status of a job may not tell its end, though it has ended.
 const MUTE_AFTER: u32 = 10;
+/// How long the status of a job that has ended is asked for, where the server answers and does not give it: then what a list
+/// told of its end has to do.
+const BELIEVED: Duration = Duration::from_secs(20);
 /// How many answers in a row tell nothing of where a job stands until lists are looked at for it.
 const QUIET_AFTER: u32 = 3;
 
@@ -37,6 +40,8 @@ pub(super) struct Watched {
     /// How many answers about it in a row did not tell where it stands, and when the first of them came.
     quiet: u32,
     quiet_since: Option<Instant>,
+    /// Since when its status cannot be read, whatever other calls come to.
+    unread_since: Option<Instant>,
 }
 
 impl Watched {
@@ -51,6 +56,7 @@ impl Watched {
             unknown: 0,
             quiet: 0,
             quiet_since: None,
+            unread_since: None,
         }
     }
 
@@ -89,7 +95,7 @@ impl Watched {
             let state = state.filter(|state| is_over(state)).map(str::to_owned);
             self.ended = Some(state.or(self.ended.take().flatten()));
         } else if self.ended.is_none() && line.tells() {
-            (self.touched, self.unknown) = (Instant::now(), 0);
+            (self.touched, self.unknown, self.unread_since) = (Instant::now(), 0, None);
             self.speaks();
         }
     }
@@ -103,7 +109,7 @@ impl Watched {
         if status.removed == Some(true) {
             return Some(Followed::Gone);
         }
-        self.unknown = 0;
+        (self.unknown, self.unread_since) = (0, None);
         if is_over(status.state()) {
             return Some(Followed::Over(status));
         }
@@ -127,6 +133,27 @@ impl Watched {
         None
     }
 
+    /// Its status cannot be read. What became of it, if that has gone on for too long: its end as a list told it, if one did.
+    pub(super) fn unread(&mut self, fault: &Fault, lost_after: Duration) -> Option<Followed> {
+        // Lists are looked at for it.
+        self.quiet = self.quiet.max(if fault.hopeless() { QUIET_AFTER } else { self.quiet + 1 });
+        let long = self.unread_since.get_or_insert_with(Instant::now).elapsed();
+        let enough = match self.told() {
+            true if fault.hopeless() => Duration::ZERO,
+            true if !fault.is_away() => lost_after.min(BELIEVED),
+            true | false => lost_after,
+        };
+        (long >= enough).then(|| self.lost(fault))
+    }
+
+    /// Nobody tells more of it: its end as a list told it, if one did.
+    pub(super) fn lost(&self, fault: &Fault) -> Followed {
+        match &self.ended {
+            Some(Some(state)) => Followed::Over(Box::new(ended_as(state, JobStatus::default()))),
+            Some(None) | None => Followed::Lost(fault.clone()),
+        }
+    }
+
     /// The server does not know it. What became of it, if that says it.
     pub(super) fn not_known(&mut self) -> Option<Followed> {
         self.unknown += 1;
@@ -138,16 +165,19 @@ impl Watched {
     }
 
     /// It has ended, and its status does not say how: a list may have. `believed` says that it will say no more.
-    fn end_by_list(&mut self, mut status: Box<JobStatus>, believed: bool) -> Option<Followed> {
+    fn end_by_list(&mut self, status: Box<JobStatus>, believed: bool) -> Option<Followed> {
         self.mute += 1;
         let enough = self.mute >= MUTE_AFTER;
         match &self.ended {
-            Some(Some(state)) if believed || enough => {
-                status.base.get_or_insert_with(BaseStatus::default).state = Some(state.clone());
-                Some(Followed::Over(status))
-            }
+            Some(Some(state)) if believed || enough => Some(Followed::Over(Box::new(ended_as(state, *status)))),
             _ if enough => Some(Followed::Lost(Fault::odd("the job has ended, and nothing says how"))),
             _ => None,
         }
     }
+}
+
+/// What a status tells, with the end that a list told.
+fn ended_as(state: &str, mut status: JobStatus) -> JobStatus {
+    status.base.get_or_insert_with(BaseStatus::default).state = Some(state.to_owned());
+    status
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -13,14 +13,15 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::base::id::RecipeId;
 use crate::base::job::{BuildMode, JobId};
+use crate::base::text::duration;
 use crate::clock;
 use crate::engine::api::{Attempt, Ended, LeftBehind, Notice, Stop, Updates, Work};
 use crate::engine::dss::Dss;
+use crate::engine::dss::asks::Followed;
 use crate::engine::dss::calls::{Backoff, Calls};
 use crate::engine::dss::fault::{Fault, Kind};
 use crate::engine::dss::judge::{self, Verdict};
 use crate::engine::dss::part::{self, Part};
-use crate::engine::dss::poll::Followed;
 use crate::engine::dss::spec::Spec;
 use crate::engine::dss::whole::{Progress, Whole};
 use crate::event::{Failure, FailureCode, Intent, RemoteJob};
@@ -45,6 +46,7 @@ impl Work for DssWork {
 
     fn run(&self, attempt: Attempt, updates: Updates, stop: watch::Receiver<Stop>) -> BoxFuture<'static, Ended> {
         let dss = &self.dss;
+        *dss.updates.lock().unwrap_or_else(PoisonError::into_inner) = Some(updates.clone());
         // What is tried again is tried by itself.
         let part = dss.whole.as_ref().filter(|_| attempt.number == 1).map(|whole| dss.part(whole, self.id));
         let spec = dss.spec(self.id);
@@ -125,6 +127,7 @@ impl Course {
     async fn course(&mut self) -> Go<Ended> {
         let began = Instant::now();
         let mut backoff = Backoff::new();
+        let mut told = false;
         let mut job = self.resumed().await?;
         loop {
             let end = match job.take() {
@@ -137,7 +140,11 @@ impl Course {
             match end {
                 End::Over(ended) => return Ok(ended),
                 End::Again(why) if began.elapsed() < self.dss.settings.busy_limit => {
-                    self.say(&format!("{why}; trying again"));
+                    let limit = duration(self.dss.settings.busy_limit);
+                    match std::mem::replace(&mut told, true) {
+                        true => self.say(&format!("{why}; trying again")),
+                        false => self.tell(&format!("{why}; trying again, for {limit} at most")),
+                    }
                     self.rest(backoff.next(None)).await?;
                 }
                 End::Again(why) => return Err(failed(FailureCode::Remote, why)),
@@ -361,6 +368,9 @@ impl Course {
     /// A call that went wrong, as the end of the attempt.
     pub(super) fn refused(&self, fault: &Fault) -> Ended {
         let code = match fault.kind {
+            Kind::Unreachable | Kind::Tls | Kind::Cut | Kind::Gateway if !self.calls.peer.is_met() => {
+                FailureCode::Unreachable
+            }
             Kind::Unreachable | Kind::Cut | Kind::Gateway | Kind::TooMany => FailureCode::Lost,
             Kind::Tls
             | Kind::Page

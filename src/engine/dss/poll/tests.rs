@@ -4,10 +4,13 @@ use std::sync::Mutex;
 
 use serde_json::Value;
 
+use tokio::sync::watch;
+
 use super::*;
 use crate::engine::dss::calls::Peer;
 use crate::engine::dss::client::{Request, Response, SendError, Transport};
 use crate::engine::dss::mask::Mask;
+use crate::engine::dss::whole::Progress;
 
 /// How long the server takes for an answer.
 const LATENCY: Duration = Duration::from_millis(50);
@@ -23,8 +26,9 @@ struct Made {
     projects: usize,
     /// Of a hundred fields, how many are missing; and which ones always are in lists.
     missing: (usize, &'static [&'static str]),
-    /// Whether the status of a job never tells anything.
+    /// Whether the status of a job never tells anything; and what is always answered in its place.
     mute: bool,
+    unread: Option<(u16, &'static str)>,
     random: Mutex<Random>,
     /// Answers to the first calls.
     first: Mutex<Vec<Response>>,
@@ -46,7 +50,18 @@ impl Made {
     fn new(ends: Vec<Duration>, has_running: bool) -> Self {
         let (random, missing) = (Mutex::new(Random(7)), (0, &[][..]));
         let (first, asked) = (Mutex::default(), Mutex::default());
-        Self { began: Instant::now(), ends, has_running, projects: 1, missing, mute: false, random, first, asked }
+        Self {
+            began: Instant::now(),
+            ends,
+            has_running,
+            projects: 1,
+            missing,
+            mute: false,
+            unread: None,
+            random,
+            first,
+            asked,
+        }
     }
 
     fn project(&self, job: usize) -> String {
@@ -97,6 +112,9 @@ impl Made {
             "" => all(limit.parse().unwrap(), &|_| true),
             "running" if self.has_running => all(usize::MAX, &|job| self.state(*job) == "RUNNING"),
             job => match job.strip_prefix('j').and_then(|job| job.parse().ok()) {
+                Some(_) if self.unread.is_some() => {
+                    self.unread.map(|(status, body)| (status, body.to_owned())).unwrap_or_default()
+                }
                 Some(_) if self.mute => (200, "{}".to_owned()),
                 Some(job) => {
                     let text = format!(r#"{{"baseStatus":{{"state":"{}"}}}}"#, self.state(job));
@@ -294,5 +312,29 @@ async fn a_job_whose_status_never_tells_anything_comes_to_an_end() {
         let (followed, at) = fate(made, live()).await;
         assert!(matches!(followed, Followed::Lost(_)), "{case}: {followed:?}");
         assert!(at >= LOST_AFTER && at < LOST_AFTER + Duration::from_secs(5), "{case}: {at:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_status_can_never_be_read_comes_to_an_end() {
+    for unread in [(200, "<html>Log in</html>"), (500, ""), (500, "{\"message\":\"no\"}"), (200, "garbage"), (403, "")]
+    {
+        for (has_running, is_live) in [(true, false), (false, false), (true, true), (false, true)] {
+            let case = format!("{unread:?}, list of running jobs {has_running}, live {is_live}");
+            let live = || is_live.then(|| watch::channel(Progress::default()).0);
+            // Lists tell its end, and that counts.
+            let end = 3 * LOST_AFTER;
+            let mut made = Made::new(vec![end], has_running);
+            made.unread = Some(unread);
+            let (followed, at) = fate(made, live()).await;
+            assert!(matches!(&followed, Followed::Over(status) if status.state() == "DONE"), "{case}: {followed:?}");
+            assert!(at >= end && at < end + Duration::from_secs(30), "{case}: {at:?}");
+            // Lists tell that it has ended, and not how.
+            let mut made = Made::new(vec![Duration::ZERO], has_running);
+            (made.unread, made.missing) = (Some(unread), (0, &["state"][..]));
+            let (followed, at) = fate(made, live()).await;
+            assert!(matches!(followed, Followed::Lost(_)), "{case}: {followed:?}");
+            assert!(at < LOST_AFTER + Duration::from_secs(10), "{case}: {at:?}");
+        }
     }
 }

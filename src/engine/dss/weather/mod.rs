@@ -101,7 +101,9 @@ impl Book {
 
     fn ended(&mut self, run: &JobId, step: &str, ended: &Ended) {
         let (Ended::Failed(failure) | Ended::Stopped(failure)) = ended else { return };
-        if ![FailureCode::Died, FailureCode::Lost, FailureCode::SubmissionUnknown].contains(&failure.code) {
+        let may_go_on =
+            [FailureCode::Died, FailureCode::Lost, FailureCode::Unreachable, FailureCode::SubmissionUnknown];
+        if !may_go_on.contains(&failure.code) {
             self.forget(run, step);
         }
     }
@@ -193,7 +195,9 @@ async fn step(work: &dyn Work, i: usize, job: &JobId, updates: &Updates, stop: &
         let (inputs, files) = (Vec::new(), Vec::new());
         let attempt = Attempt { job: job.clone(), number, log: format!("{i}.log"), inputs, files };
         let ended = work.run(attempt, updates.clone(), stop.clone()).await;
-        let again = |failure: &Failure| [FailureCode::Lost, FailureCode::Remote].contains(&failure.code);
+        let again = |failure: &Failure| {
+            [FailureCode::Lost, FailureCode::Unreachable, FailureCode::Remote].contains(&failure.code)
+        };
         if number == 3 || !matches!(&ended, Ended::Failed(failure) if again(failure)) {
             return ended;
         }
