@@ -123,7 +123,8 @@ fn a_run_that_knew_is_like_one_that_looked() {
     assert_eq!(runs[0]["current"], 2);
     let text = |said: Said| said.out.lines().last().unwrap().to_owned();
     let knew = text(bench.0.expect(0, &["run"]));
-    assert_eq!(knew, "nothing to do · 2 up to date · 0s");
+    // How long that takes is the machine's affair.
+    assert!(knew.starts_with("nothing to do · 2 up to date · "), "{knew}");
 }
 
 #[test]
