@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::base::span::Problems;
+use crate::base::span::{Problem, Problems};
 use crate::base::text::count;
 use crate::cli::dss::Server;
 use crate::cli::fail::mistakes;
@@ -54,14 +54,24 @@ fn on_engine(context: &Context, file: &Path, name: &str) -> Result<Problems, Fai
     let keys: BTreeSet<String> =
         nodes.map(|node| node.project.clone().unwrap_or_else(|| server.project.clone())).collect();
     let mut projects = BTreeMap::new();
+    let mut unseen = Vec::new();
+    // The engine's own project first: what is wrong with that one is wrong with all.
+    let mut keys: Vec<String> = keys.into_iter().collect();
+    keys.sort_by_key(|key| *key != server.project);
     for key in keys {
-        let contents = server.ask(server.remote.contents(&key)).map_err(|fail| match fail {
-            Fail::Surroundings(message) => Fail::Surroundings(format!("project {key}: {message}")),
-            other @ (Fail::Mistakes(..) | Fail::Usage(..) | Fail::Nothing(_)) => other,
-        })?;
-        projects.insert(key, contents);
+        match server.ask(server.remote.contents(&key)) {
+            Ok(contents) => drop(projects.insert(key, contents)),
+            Err(Fail::Surroundings(message)) if key != server.project => {
+                let problem = Problem::new("project-not-seen", format!("project {key} cannot be looked at: {message}"));
+                unseen.push(problem.help("its nodes are not compared; the key needs to read that project").warn());
+            }
+            Err(Fail::Surroundings(message)) => return Err(Fail::Surroundings(format!("project {key}: {message}"))),
+            Err(other @ (Fail::Mistakes(..) | Fail::Usage(..) | Fail::Nothing(_))) => return Err(other),
+        }
     }
-    Ok(compare(&server.pipeline, &server.project, &projects))
+    let mut problems = compare(&server.pipeline, &server.project, &projects);
+    problems.extend(unseen);
+    Ok(problems)
 }
 
 /// The line about a sound file, with what its engine warns of.

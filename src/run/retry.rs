@@ -88,7 +88,9 @@ impl Run {
     /// The failure of an attempt that was stopped; none where it was not stopped because of its time limit.
     pub(super) fn timed_out(&self, i: usize, stopped: &Failure) -> Option<Failure> {
         let limit = self.pipeline.recipes[self.steps[i].id].timeout.filter(|_| self.steps[i].overdue)?;
-        let message = format!("timed out after {}", duration(limit));
+        // What became of a job elsewhere is part of it.
+        let what = if self.facts.asks { format!(": {}", stopped.message) } else { String::new() };
+        let message = format!("timed out after {}{what}", duration(limit));
         Some(Failure { code: FailureCode::Timeout, message, ..stopped.clone() })
     }
 

@@ -397,7 +397,11 @@ impl Steps {
         for (place, step) in (0..).zip(planned.plan.active()) {
             places[step.id] = Some(place);
             match session.engine.prepare(step.id) {
-                Err(found) => problems.extend(found),
+                // What is wrong with the engine itself is so for each step.
+                Err(mut found) => {
+                    found.retain(|found| !problems.contains(found));
+                    problems.extend(found);
+                }
                 Ok(work) => {
                     let command = work.describe();
                     let (id, stage, action) = (step.id, step.stage, step.action);

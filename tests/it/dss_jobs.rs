@@ -149,7 +149,10 @@ fn jobs_are_aborted() {
     assert_eq!(states(), 0);
     assert_eq!(jobs(&project, 0, &["abort", "c_4"]), "Build_c_4 ABORTED\n");
     assert_eq!(states(), 1);
-    assert_eq!(jobs(&project, 0, &["abort", "--all", "--state", "NOT_STARTED"]), "no job goes on in project P\n");
+    assert_eq!(
+        jobs(&project, 0, &["abort", "--all", "--state", "NOT_STARTED"]),
+        "no job is NOT_STARTED in project P\n"
+    );
     assert_eq!(jobs(&project, 0, &["abort", "--all"]), "Build_a_3 ABORTED\n");
     assert_eq!(states(), 2);
 }

@@ -60,3 +60,56 @@ fn a_job_that_was_left_stays_for_the_run_after_the_next() {
     assert!(said.out.contains("1 built"), "{said:?}");
     assert_eq!(server.jobs_per_step()["a"], 1);
 }
+
+#[test]
+fn a_job_that_dss_does_not_abort_is_named_with_the_way_out() {
+    for (status, words) in [
+        (403, "DSS does not allow it, or does not know the project (403): no"),
+        (404, "DSS does not know it (404): no"),
+        (500, "DSS says (500): no"),
+    ] {
+        let server = Server::start();
+        server.with(|state| state.looks = None);
+        server
+            .fault(|asked| asked.path.ends_with("/abort"), Fault::Answer(status, "", r#"{"message":"no"}"#.to_owned()));
+        let project = project(&server, "", ONE);
+        let child = project.start(&["run", "--engine", "prod"]);
+        server.wait(|state| state.asked.iter().any(|asked| asked.path.contains("/running/")));
+        signal(&child, "INT");
+        let said = wait(child);
+        assert_eq!(said.code, 130, "{said:?}");
+        let port = server.port;
+        let page = format!("http://127.0.0.1:{port}/projects/P/jobs/Build_a_NP_2026-11-24T02-00-00.000/");
+        let expected = format!("goes on, DSS does not abort it: {words}; abort it by hand: {page}");
+        assert!(said.out.contains(&expected), "{status}: {said:?}");
+        // What has ended cannot be aborted either: that is no trouble.
+        let server = Server::start();
+        server.with(|state| state.looks = None);
+        let body = r#"{"message":"no"}"#.to_owned();
+        server.fault(|asked| asked.path.ends_with("/abort"), Fault::Answer(status, "", body));
+        let project = crate::dss::project(&server, "", ONE);
+        let child = project.start(&["run", "--engine", "prod", "--events", "-"]);
+        server.wait(|state| state.asked.iter().any(|asked| asked.path.contains("/running/")));
+        server.fault(is_status, Fault::DoneAnswer(502, String::new()));
+        server.with(|state| state.jobs[0].state = "ABORTED".to_owned());
+        signal(&child, "INT");
+        let said = wait(child);
+        assert!(!said.out.contains("goes on"), "{status}: {said:?}");
+    }
+}
+
+#[test]
+fn a_step_that_is_over_its_time_says_what_became_of_its_job() {
+    let server = Server::start();
+    server.with(|state| state.looks = None);
+    let project = project(&server, "", "[dataset.a]\ninputs = []\ntimeout = \"300ms\"\n");
+    let said = project.expect(1, &["run", "--engine", "prod"]);
+    assert!(said.out.contains("timed out after 0.3s: job Build_a_NP_"), "{said:?}");
+    assert!(said.out.contains("was aborted"), "{said:?}");
+    let server = Server::start();
+    server.fault(is_list, Fault::Held);
+    let project = crate::dss::project(&server, "", "[dataset.a]\ninputs = []\ntimeout = \"300ms\"\n");
+    let said = project.expect(1, &["run", "--engine", "prod"]);
+    assert!(said.out.contains("timed out after 0.3s: stopped before a job was started"), "{said:?}");
+    assert_eq!(server.count(Asked::is_start), 0);
+}

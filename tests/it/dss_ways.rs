@@ -125,7 +125,7 @@ fn what_dataikus_own_tools_are_configured_with_serves_where_the_file_says_nothin
     let project = bare("");
     project.write(".dataiku/config.json", "{\"api_key\": s3cret-key");
     let said = project.expect(2, &["run", "--engine", "prod"]);
-    assert!(said.err.contains("this is no such file") && !said.err.contains("s3cret"), "{}", said.err);
+    assert!(said.err.contains("config.json:1:13: it is no JSON") && !said.err.contains("s3cret"), "{}", said.err);
 }
 
 #[test]

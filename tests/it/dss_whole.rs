@@ -292,3 +292,16 @@ fn what_is_always_built_does_not_fit() {
     assert!(said.err.contains("`a` is always built, which one job for all cannot do"), "{}", said.err);
     assert_eq!(server.count(|_| true), 0);
 }
+
+#[test]
+fn a_failure_that_names_no_step_is_told_as_such() {
+    let server = Server::start();
+    let mut end = status("FAILED", &[("a", "DONE"), ("b", "FAILED"), ("c", "NOT_STARTED")]);
+    end["baseStatus"]["activities"]["make_b_NP"].as_object_mut().unwrap().remove("targets");
+    server.script(vec![end]);
+    let project = whole(&server);
+    let said = run(&project, 1, &["--events", "events", "--keep-going"]);
+    let expected = "failed: no luck with b; DSS does not say which step's it is, so this one may be built";
+    assert!(said.out.contains("activity make_b_NP of job") && said.out.contains(expected), "{}", said.out);
+    assert_eq!(asked(&server), [ALL], "what failed is not known, so nothing is asked for by itself");
+}

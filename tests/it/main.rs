@@ -21,6 +21,7 @@ mod dss_jobs;
 mod dss_kiln;
 mod dss_lost;
 mod dss_net;
+mod dss_said;
 mod dss_secrets;
 mod dss_server;
 mod dss_stop;

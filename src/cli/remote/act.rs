@@ -8,6 +8,7 @@ use crate::cli::dss::Server;
 use crate::cli::remote::table;
 use crate::cli::{Context, print};
 use crate::engine::dss::remote::Start;
+use crate::event::Failure;
 use crate::exit;
 use crate::pipeline::dss_wire::{JobItem, JobStatus, NO_PARTITION, Target};
 use crate::pipeline::types::Kind;
@@ -47,19 +48,32 @@ fn wait_for(server: &Server, ids: &[String], timeout: Option<Duration>) -> Resul
     let mut open: Vec<&str> = ids.iter().map(String::as_str).collect();
     let mut all_done = true;
     let mut said = Ok(());
+    let mut failed: Vec<(String, JobStatus)> = Vec::new();
     let tell = |id: &str, status: Option<&JobStatus>| {
         open.retain(|other| *other != id);
-        let state = status.map_or("GONE", JobStatus::state);
+        let state = status.map_or("GONE: DSS does not know it any more", JobStatus::state);
         all_done &= state == "DONE";
+        failed.extend(status.filter(|_| state == "FAILED").map(|status| (id.to_owned(), status.clone())));
         let line = print(&format!("{id} {state}\n"));
         said = std::mem::replace(&mut said, Ok(())).and(line);
     };
     let in_time = server.ask(server.remote.wait(&server.project, ids, timeout, tell))?;
     said?;
+    for (id, status) in &failed {
+        let why = server.ask(async { Ok(server.remote.why(&server.project, id, status).await) })?;
+        print(&text(&why))?;
+    }
     for id in &open {
         print(&format!("{id} goes on\n"))?;
     }
     Ok((in_time, all_done))
+}
+
+/// Why a job failed: the same as `kiln run` shows of it.
+fn text(failure: &Failure) -> String {
+    let tail: String = failure.tail.iter().map(|line| format!("  | {line}\n")).collect();
+    let page = failure.page.as_ref().map(|page| format!("  page {page}\n")).unwrap_or_default();
+    format!("\n{}\n{tail}{page}", failure.message)
 }
 
 pub(super) fn start(server: &Server, args: StartArgs) -> Result<u8, Fail> {
@@ -119,7 +133,11 @@ pub(super) fn abort(
         let mut jobs = server.ask(server.remote.jobs(&server.project))?;
         jobs.retain(|job| !job.over() && state.is_none_or(|state| job.state.as_deref() == Some(state)));
         if jobs.is_empty() {
-            print(&format!("no job goes on in project {}\n", server.project))?;
+            let what = match state {
+                Some(state) => format!("no job is {state}"),
+                None => "no job goes on".to_owned(),
+            };
+            print(&format!("{what} in project {}\n", server.project))?;
             return Ok(exit::OK);
         }
         if dry_run {

@@ -67,7 +67,7 @@ impl Peer {
     }
 
     /// What people have to be told of the server now, which is waited for so long.
-    pub(super) fn news(&self, patience: Duration) -> Option<String> {
+    pub(super) fn news(&self, patience: Option<Duration>) -> Option<String> {
         self.silence().news(Instant::now(), patience)
     }
 
@@ -151,7 +151,11 @@ impl Calls {
 
     /// The flow of a project.
     pub(super) async fn graph(&self, project: &str) -> Result<FlowGraph, Fault> {
-        self.get(&format!("/projects/{}/flow/graph/", segment(project))).await
+        let graph: Value = self.get(&format!("/projects/{}/flow/graph/", segment(project))).await?;
+        if !graph.get("nodes").is_some_and(Value::is_object) {
+            return Err(Fault::odd("the flow has no `nodes`"));
+        }
+        serde_json::from_value(graph).map_err(|error| Fault::odd(error.to_string()))
     }
 
     /// Things of a project: `datasets`, `managedfolders`, `savedmodels`, `recipes`.
@@ -189,6 +193,9 @@ impl Calls {
                 Err(fault) => fault,
             };
             let next = fault.retry_after.unwrap_or_else(|| jittered(wait));
+            // Another call may have been told meanwhile that the server wants to be left alone.
+            let quiet = self.peer.quiet_until().saturating_duration_since(Instant::now());
+            let next = if post { next } else { next.max(quiet) };
             if !fault.passing() || began.elapsed() + next > self.peer.patience(&fault, self.patience) {
                 return Err(fault);
             }

@@ -40,8 +40,9 @@ pub(super) struct Response {
     pub(super) retry_after: Option<String>,
     /// `Date`: the server's clock.
     pub(super) date: Option<String>,
-    /// Where a redirect leads that was not followed.
+    /// Where a redirect leads that was not followed, and whether that is on the same server.
     pub(super) location: Option<String>,
+    pub(super) same_server: bool,
     /// The body.
     pub(super) body: Vec<u8>,
 }
@@ -102,6 +103,7 @@ impl Http {
             retry_after: header(RETRY_AFTER),
             date: header(DATE),
             location: header(LOCATION),
+            same_server: header(LOCATION).is_some_and(|to| same_server(url, &to).is_some()),
             body: Vec::new(),
         };
         loop {

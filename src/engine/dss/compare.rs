@@ -198,14 +198,23 @@ impl<'a> Flow<'a> {
     }
 }
 
+/// Whether a node of the flow is of a kind that a pipeline can declare.
+pub(super) fn may_declare(node: &FlowNode) -> bool {
+    node_kind(node).is_some()
+}
+
+fn node_kind(node: &FlowNode) -> Option<Kind> {
+    match node.kind.as_deref()? {
+        "COMPUTABLE_DATASET" => Some(Kind::Dataset),
+        "COMPUTABLE_FOLDER" => Some(Kind::Folder),
+        "COMPUTABLE_SAVED_MODEL" => Some(Kind::Model),
+        _ => None,
+    }
+}
+
 /// The thing that a node of the flow is, where it is one that a pipeline can declare.
 pub(super) fn node_thing(node: &FlowNode, project: &str) -> Option<Thing> {
-    let kind = match node.kind.as_deref()? {
-        "COMPUTABLE_DATASET" => Kind::Dataset,
-        "COMPUTABLE_FOLDER" => Kind::Folder,
-        "COMPUTABLE_SAVED_MODEL" => Kind::Model,
-        _ => return None,
-    };
+    let kind = node_kind(node)?;
     let id = node.id.as_deref().filter(|id| !id.is_empty())?;
     let own = id.strip_prefix(project).and_then(|rest| rest.strip_prefix('.'));
     Some((kind, own.unwrap_or(id).to_owned()))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::error::Category;
 
 use crate::engine::api::Environment;
 use crate::engine::dss::settings::variable;
@@ -58,7 +59,13 @@ fn config(environment: &Environment) -> Result<Option<(String, Config)>, String>
         read => read.map_err(|error| format!("{shown}: {error}"))?,
     };
     // What the parser would quote may be a key.
-    let config = serde_json::from_slice(&text)
-        .map_err(|error| format!("{shown}, line {}: this is no such file", error.line()))?;
+    let config = serde_json::from_slice(&text).map_err(|error| {
+        let what = match error.classify() {
+            Category::Eof => "it breaks off",
+            Category::Data => "a value is of another type than Dataiku's tools write there",
+            Category::Syntax | Category::Io => "it is no JSON",
+        };
+        format!("{shown}:{}:{}: {what}", error.line(), error.column())
+    })?;
     Ok(Some((shown, config)))
 }

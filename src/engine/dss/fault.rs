@@ -156,7 +156,7 @@ impl From<SendError> for Fault {
 
 /// The body of an answer that means success, or what is wrong with it.
 pub(super) fn judge(response: Response) -> Result<Vec<u8>, Fault> {
-    let Response { status, retry_after, date, location, body } = response;
+    let Response { status, retry_after, date, location, same_server, body } = response;
     let page = looks_like_page(&body);
     if (200..300).contains(&status) && !page {
         return Ok(body);
@@ -176,7 +176,16 @@ pub(super) fn judge(response: Response) -> Result<Vec<u8>, Fault> {
         _ if spoke => Kind::Refused,
         _ => Kind::Mute,
     };
-    let message = words.or(location).unwrap_or_else(|| said(&body, page));
+    // The key stays with the server; a request that has an effect is not sent again, nor anything in circles.
+    let where_to = |to: String| match same_server {
+        true => format!("{to} on the same server, which is not followed, perhaps a login"),
+        false => format!("{to}: the key is not sent there"),
+    };
+    let message = if kind == Kind::Redirect {
+        where_to(location.unwrap_or_else(|| "nowhere".to_owned()))
+    } else {
+        words.unwrap_or_else(|| said(&body, page))
+    };
     let retry_after = retry_after.as_deref().and_then(|text| wait(text, date.as_deref()));
     Err(Fault { kind, status, message: one_line(&message, SHOWN), retry_after, page })
 }
@@ -223,7 +232,7 @@ impl fmt::Display for Fault {
             Kind::Gateway => write!(f, "a gateway answered for DSS: {status}"),
             Kind::Page => write!(f, "a web page came in place of an answer of DSS, perhaps a login: check `url`"),
             Kind::Redirect => {
-                write!(f, "the server answers {status} and leads to {message}: the key is not sent there; check `url`")
+                write!(f, "the server answers {status} and leads to {message}; check `url`")
             }
             Kind::Unknown => write!(f, "DSS does not accept the API key (401)"),
             Kind::Forbidden => write!(f, "DSS does not allow it, or does not know the project (403)"),
@@ -323,6 +332,10 @@ mod tests {
         let fault = judge(Response { status: 302, location, ..Response::default() }).unwrap_err();
         let text =
             "the server answers 302 and leads to https://login.example.com/: the key is not sent there; check `url`";
+        assert_eq!(fault.to_string(), text);
+        let location = Some("/login?from=%2F".to_owned());
+        let fault = judge(Response { status: 302, location, same_server: true, ..Response::default() }).unwrap_err();
+        let text = "the server answers 302 and leads to /login?from=%2F on the same server, which is not followed, perhaps a login; check `url`";
         assert_eq!(fault.to_string(), text);
     }
 

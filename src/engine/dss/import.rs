@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::base::text::is_name;
-use crate::engine::dss::compare::{name_of, node_thing};
+use crate::engine::dss::compare::{may_declare, name_of, node_thing};
 use crate::engine::dss::remote::Project;
 use crate::pipeline::dss_wire::{FlowNode, Thing};
 use crate::pipeline::types::Kind;
@@ -64,19 +64,23 @@ struct Importing<'a> {
     makers: BTreeMap<&'a str, &'a str>,
     /// Things that a file cannot declare.
     left_out: Vec<String>,
+    /// Things whose names the flow does not tell.
+    unnamed: Vec<String>,
 }
 
 impl<'a> Importing<'a> {
     fn new(contents: &'a Project, wanted: &'a Wanted<'a>) -> Self {
         let mut names = BTreeSet::new();
         let (data, recipes, makers) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut flow = Self { contents, wanted, data, recipes, makers, left_out: Vec::new() };
+        let mut flow = Self { contents, wanted, data, recipes, makers, left_out: Vec::new(), unnamed: Vec::new() };
         for (key, node) in &contents.graph.nodes {
             if let Some((kind, id)) = node_thing(node, wanted.project) {
                 let known = name_of(contents, kind, &id).unwrap_or(&id);
                 let bare = known.rsplit('.').next().unwrap_or(known);
                 let name = unique(bare, kind.word(), &mut names);
                 flow.data.insert(key, Data { kind, id, name });
+            } else if may_declare(node) {
+                flow.unnamed.push(format!("{key} ({})", node.kind.as_deref().unwrap_or_default()));
             } else if node.kind.as_deref().is_some_and(|kind| kind.starts_with("COMPUTABLE_")) {
                 flow.left_out.push(format!("{} ({})", key, node.kind.as_deref().unwrap_or_default()));
             }
@@ -183,6 +187,11 @@ impl<'a> Importing<'a> {
         if !self.left_out.is_empty() {
             let list = self.left_out.join(", ");
             writeln!(out, "\n# Not declared here, since a pipeline file has no word for them: {}", one_comment(&list))
+                .expect(WHOLE);
+        }
+        if !self.unnamed.is_empty() {
+            let list = self.unnamed.join(", ");
+            writeln!(out, "\n# Not declared here, since the flow does not tell their names: {}", one_comment(&list))
                 .expect(WHOLE);
         }
         for key in self.order() {

@@ -115,7 +115,7 @@ impl DssEngine {
         let settings = settings(raw, &opening)?;
         if opening.vars {
             let problem = Problem::new("useless-var", format!("--var has no effect on the engine `{}`", opening.name));
-            return Err(vec![problem.help("variables of DSS are set in its project; leave --var out")]);
+            return Err(vec![problem.help("leave --var out: variables of DSS are set in its project")]);
         }
         let (asks, asked) = mpsc::unbounded_channel();
         // DSS promises no order between outputs that are built without what is above them.
@@ -256,11 +256,13 @@ impl Dss {
     async fn tell_silence(&self, calls: &Calls) {
         loop {
             tokio::time::sleep(LISTEN).await;
-            let Some(text) = calls.peer.news(self.settings.lost_after) else { continue };
-            match self.updates.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-                Some(updates) => updates.tell(true, text),
-                // A command that is no run.
-                None => tracing::warn!("{text}"),
+            let updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            // A command that is no run has another patience for each call.
+            let patience = updates.is_some().then_some(self.settings.lost_after);
+            match (calls.peer.news(patience), updates) {
+                (Some(text), Some(updates)) => updates.tell(true, text),
+                (Some(text), None) => tracing::warn!("{text}"),
+                (None, _) => {}
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::engine::dss::judge::{self, is};
 use crate::engine::dss::spec::Spec;
 use crate::engine::dss::whole::{Progress, Whole};
 use crate::engine::dss::work::{Course, failed};
-use crate::event::{FailureCode, RemoteJob};
+use crate::event::{Failure, FailureCode, RemoteJob};
 use crate::pipeline::dss_wire::{Activity, JobStatus};
 
 /// A step of the one job.
@@ -147,7 +147,14 @@ impl Part {
         if !elsewhere {
             return Verdict::Own;
         }
+        // One that does not tell what it builds may be that of any step.
+        let untold = all.iter().find(|(_, activity)| activity.targets.iter().all(|item| item.id.is_none()));
         match judge::failed_of(status, job, |activity| !targets(activity, &self.all)) {
+            judge::Verdict::Ended(Ended::Failed(failure)) if untold.is_some() => {
+                let message =
+                    format!("{}; DSS does not say which step's it is, so this one may be built", failure.message);
+                Verdict::Over(Ended::Failed(Failure { message, ..failure }))
+            }
             judge::Verdict::Ended(ended) => Verdict::Over(ended),
             judge::Verdict::Busy(_) | judge::Verdict::Aborted => Verdict::Own,
         }

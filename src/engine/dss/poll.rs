@@ -90,6 +90,8 @@ pub(super) struct Poller {
     took: Duration,
     /// Whether the last round told nothing of some jobs.
     dim: bool,
+    /// Of how many jobs the last lists of all told, and of how many they were to.
+    told: (usize, usize),
     round_began: Instant,
     next_round: Instant,
     next_call: Instant,
@@ -126,6 +128,7 @@ impl Poller {
             round: 0,
             took: Duration::ZERO,
             dim: false,
+            told: (0, 0),
             round_began: now,
             next_round: now,
             next_call: now,
@@ -223,13 +226,15 @@ impl Poller {
 
     fn begin_round(&mut self) {
         self.watched.retain(|_, watched| watched.wanted());
+        // Where a round told nothing of some jobs, the list of all tells most for one call.
+        let usual = if self.dim { Source::All } else { self.source };
         (self.round_began, self.took, self.dim) = (Instant::now(), Duration::ZERO, false);
         self.next_round = self.round_began + self.poll;
         let idle = || self.watched.iter().filter(|(_, watched)| !watched.asking);
         let listed = idle().filter(|(_, watched)| watched.is_listed() && !watched.told());
         let mut projects: BTreeMap<String, Source> = BTreeMap::new();
         for ((project, _), watched) in listed {
-            let source = projects.entry(project.clone()).or_insert(self.source);
+            let source = projects.entry(project.clone()).or_insert(usual);
             // Whether a job has ended that does not tell it, only the list of all can tell.
             *source = if watched.is_quiet() { Source::All } else { *source };
         }
@@ -326,6 +331,10 @@ impl Poller {
                     self.wide = if status.is_ok() { (self.wide + 1).min(ENDS) } else { (self.wide / 2).max(1) };
                 }
                 self.status_seen(&key, status);
+                if why == Why::End && self.watched.contains_key(&key) {
+                    // It did not tell how the job ended: the next answer may.
+                    self.next_round = self.next_round.min(Instant::now() + self.poll / 4);
+                }
                 self.ask_ends();
             }
             Done::Looked(key, status) => {
@@ -365,16 +374,21 @@ impl Poller {
         let Look { project, source, limit } = look;
         let lines: BTreeMap<&str, &JobItem> = jobs.iter().filter_map(|job| Some((job.id()?, job))).collect();
         let (mut ended, mut absent) = (Vec::new(), Vec::new());
+        let mut open = 0;
         for (key, watched) in self.watched.iter_mut().filter(|(key, watched)| key.0 == project && watched.is_listed()) {
             watched.see(lines.get(key.1.as_str()).copied());
             if watched.asking {
                 continue;
             }
+            open += 1;
             match watched.ended {
                 Some(_) => ended.push(key.clone()),
                 None if watched.touched < self.round_began => absent.push((watched.touched, key.clone())),
                 None => {}
             }
+        }
+        if source == Source::All {
+            self.told = (self.told.0 / 2 + open - absent.len(), self.told.1 / 2 + open);
         }
         ended.into_iter().for_each(|key| self.ended(key));
         if source == Source::Running && jobs.iter().any(|job| job.id().is_none()) {
@@ -390,14 +404,20 @@ impl Poller {
         } else {
             self.dim |= !absent.is_empty();
             absent.sort();
-            // Where lists leave much open, the next one is worth more, unless lists never tell of it.
+            // Where lists leave much open, or mostly tell, the next one is worth more, unless lists never tell of it.
+            let few = absent.len() <= FEW && (source == Source::Running || !self.lists_tell());
             let single = match absent.first() {
-                Some((touched, _)) if absent.len() > FEW => usize::from(touched.elapsed() > LONG),
+                Some((touched, _)) if !few => usize::from(touched.elapsed() > LONG),
                 Some(_) | None => SINGLE,
             };
             let free = single.saturating_sub(self.singles);
             absent.into_iter().take(free).for_each(|(_, key)| self.status(key, Why::Single));
         }
+    }
+
+    /// Whether the list of all jobs told of most that it was to tell of.
+    fn lists_tell(&self) -> bool {
+        2 * self.told.0 > self.told.1
     }
 
     fn not_seen(&mut self, look: Look, fault: &Fault) {

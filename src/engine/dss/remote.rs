@@ -10,13 +10,16 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::base::span::Problem;
+use crate::engine::api::Ended;
 use crate::engine::dss::asks::Followed;
 use crate::engine::dss::before::{Alike, LISTS};
 use crate::engine::dss::calls::Calls;
 use crate::engine::dss::fault::{Fault, Kind, Made};
 use crate::engine::dss::find::{Found, Search};
+use crate::engine::dss::judge::{self, Verdict};
 use crate::engine::dss::spec::Spec;
 use crate::engine::dss::{Dss, DssEngine};
+use crate::event::{Failure, FailureCode};
 use crate::pipeline::dss_wire::{FlowGraph, JobItem, JobStatus, Target, Thing};
 
 /// How long a command tries to read something.
@@ -168,6 +171,20 @@ impl Remote {
         Ok(self.calls.log(project, job, activity).await?)
     }
 
+    /// Why a job failed, with the end of its log and its page.
+    pub async fn why(&self, project: &str, job: &str, status: &JobStatus) -> Failure {
+        let mut failure = match judge::failed_of(status, job, |_| true) {
+            Verdict::Ended(Ended::Failed(failure)) => failure,
+            Verdict::Busy(why) => Failure::new(FailureCode::Remote, format!("job {job} failed: {why}")),
+            Verdict::Ended(_) | Verdict::Aborted => Failure::new(FailureCode::Remote, format!("job {job} failed")),
+        };
+        if failure.tail.is_empty() {
+            // That it failed is known, whether there is a log or not.
+            failure.tail = self.calls.log(project, job, None).await.map(|log| judge::tail(&log)).unwrap_or_default();
+        }
+        Failure { page: Some(self.page(project, job)), ..failure }
+    }
+
     /// Asks a job to end.
     ///
     /// # Errors
@@ -275,12 +292,19 @@ impl Remote {
     /// # Errors
     /// Why the server does not say.
     pub async fn contents(&self, project: &str) -> Result<Project, RemoteError> {
-        Ok(Project {
+        let contents = Project {
             graph: self.calls.graph(project).await?,
             datasets: self.calls.things(project, "datasets").await?,
             folders: self.calls.things(project, "managedfolders").await?,
             models: self.calls.things(project, "savedmodels").await?,
-        })
+        };
+        // Each dataset is a node of the flow: an answer with none is not the flow.
+        if contents.graph.nodes.is_empty() && !contents.datasets.is_empty() {
+            let some = crate::base::text::count(contents.datasets.len(), "dataset");
+            let message = format!("DSS gives an empty flow of project {project}, which has {some}: try again");
+            return Err(RemoteError { message, not_found: false });
+        }
+        Ok(contents)
     }
 }
 

@@ -42,8 +42,8 @@ impl Silence {
         (self.since, self.fault) = (None, None);
     }
 
-    /// What people have to be told now. `patience` is how long the server is waited for.
-    pub(super) fn news(&mut self, now: Instant, patience: Duration) -> Option<String> {
+    /// What people have to be told now. `patience` is how long the server is waited for, where that is the same for all calls.
+    pub(super) fn news(&mut self, now: Instant, patience: Option<Duration>) -> Option<String> {
         match (self.since, self.open) {
             (None, Some(open)) => {
                 self.open = None;
@@ -51,7 +51,8 @@ impl Silence {
             }
             (Some(since), None) if now - since >= NOTICE && self.told.is_none_or(|told| now - told >= AGAIN) => {
                 (self.told, self.open) = (Some(now), Some(since));
-                let for_long = format!("waiting for it, for {} at most", duration(patience));
+                let at_most = patience.map(|patience| format!(", for {} at most", duration(patience)));
+                let for_long = format!("waiting for it{}", at_most.unwrap_or_default());
                 Some(match &self.fault {
                     Some(fault) => format!("{fault}; {for_long}"),
                     None => format!("DSS has not answered for {}; {for_long}", seconds(now - since)),
@@ -73,7 +74,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn silence_is_told_once_and_its_end_too() {
-        let (begin, patience) = (Instant::now(), Duration::from_secs(900));
+        let (begin, patience) = (Instant::now(), Some(Duration::from_secs(900)));
         let at = |seconds: u64| begin + Duration::from_secs(seconds);
         let mut silence = Silence::default();
         let mut news = Vec::new();
@@ -104,7 +105,7 @@ mod tests {
         assert_eq!(news, expected);
         let mut silence = Silence::default();
         silence.asked(begin);
-        let text = silence.news(at(6), patience).unwrap();
-        assert_eq!(text, "DSS has not answered for 6s; waiting for it, for 15m00s at most");
+        let text = silence.news(at(6), None).unwrap();
+        assert_eq!(text, "DSS has not answered for 6s; waiting for it");
     }
 }

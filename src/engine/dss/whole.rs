@@ -147,8 +147,9 @@ impl Whole {
         };
         let project = self.shape(dss).all.project().to_owned();
         let calls = calls.patient(LOOK);
+        let page = dss.page(&project, &job.id);
         if let Err(fault) = calls.abort(&project, &job.id).await {
-            tracing::warn!(%fault, job = job.id, "a job could not be aborted");
+            tracing::warn!("job {} goes on, DSS does not abort it: {fault}; abort it by hand: {page}", job.id);
         }
         let deadline = Instant::now() + dss.settings.grace;
         while Instant::now() < deadline {
@@ -157,7 +158,7 @@ impl Whole {
                 Ok(_) | Err(_) => tokio::time::sleep(LOOK).await,
             }
         }
-        tracing::warn!("job {} still ends on DSS: {}", job.id, dss.page(&project, &job.id));
+        tracing::warn!("job {} still ends on DSS: {page}", job.id);
         Vec::new()
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use crate::engine::dss::part::{self, Part};
 use crate::engine::dss::spec::Spec;
 use crate::engine::dss::whole::{Progress, Whole};
 use crate::event::{Failure, FailureCode, Intent, RemoteJob};
-use crate::pipeline::dss_wire::{JobStatus, StartJob};
+use crate::pipeline::dss_wire::{JobStatus, StartJob, is_over};
 
 /// The work of a recipe.
 pub(super) struct DssWork {
@@ -262,17 +263,25 @@ impl Course {
         let deadline = Instant::now() + self.dss.settings.grace;
         let mut kill = self.stop.clone();
         let calls = self.calls.patient(self.dss.settings.grace);
+        let asked = AtomicBool::new(false);
         let end = async {
-            let asked = calls.abort(self.spec.project(), &job.id).await;
-            if let Err(fault) = &asked {
-                self.say(&format!("job {} could not be aborted: {fault}", job.id));
+            match calls.abort(self.spec.project(), &job.id).await {
+                Ok(()) => asked.store(true, Ordering::Relaxed),
+                // What has ended cannot be aborted either.
+                Err(fault) if !fault.passing() && self.goes_on(job).await => return Err(fault),
+                Err(fault) => self.say(&format!("job {} could not be aborted: {fault}", job.id)),
             }
-            follow.await.unwrap_or(Followed::Gone)
+            Ok(follow.await.unwrap_or(Followed::Gone))
         };
+        let late = || Err(late(&job.id, asked.load(Ordering::Relaxed), page.clone()));
         let followed = tokio::select! {
             followed = end => followed,
-            () = sleep_until(deadline) => return Err(late(&job.id, page)),
-            () = reached(&mut kill, Stop::Kill) => return Err(late(&job.id, page)),
+            () = sleep_until(deadline) => return late(),
+            () = reached(&mut kill, Stop::Kill) => return late(),
+        };
+        let followed = match followed {
+            Ok(followed) => followed,
+            Err(fault) => return Err(not_aborted(&job.id, &fault, page)),
         };
         match followed {
             Followed::Over(status) if status.state() == "ABORTED" => {
@@ -281,8 +290,17 @@ impl Course {
                 Err(stopped(format!("job {} was aborted", job.id)))
             }
             Followed::Gone => Err(stopped(format!("job {} is gone", job.id))),
-            Followed::Lost(_) => Err(late(&job.id, page)),
+            Followed::Lost(_) => late(),
             over @ Followed::Over(_) => self.over(over, job).await,
+        }
+    }
+
+    /// Whether a job goes on, as far as its status tells.
+    async fn goes_on(&self, job: &Job) -> bool {
+        let calls = self.calls.patient(Duration::from_secs(5));
+        match calls.status(self.spec.project(), &job.id).await {
+            Ok(status) => status.removed != Some(true) && !is_over(status.state()),
+            Err(fault) => fault.kind != Kind::NotFound || fault.page,
         }
     }
 
@@ -402,10 +420,17 @@ pub(super) fn stopped(message: impl Into<String>) -> Ended {
     Ended::Stopped(Failure::new(FailureCode::Stopped, message))
 }
 
-/// There is no more time to wait for the end of a job.
-fn late(job: &str, page: String) -> Ended {
-    let failure = Failure::new(FailureCode::Stopped, format!("job {job} still ends on DSS: {page}"));
+/// There is no more time to wait for the end of a job. `asked` says whether DSS has answered that it will end it.
+fn late(job: &str, asked: bool, page: String) -> Ended {
+    let not = if asked { "" } else { ", unless it was not asked to: the request to abort it was not answered" };
+    let failure = Failure::new(FailureCode::Stopped, format!("job {job} still ends on DSS{not}: {page}"));
     Ended::Stopped(Failure { page: Some(page), ..failure })
+}
+
+/// DSS does not end a job.
+fn not_aborted(job: &str, fault: &Fault, page: String) -> Ended {
+    let message = format!("job {job} goes on, DSS does not abort it: {fault}; abort it by hand: {page}");
+    Ended::Stopped(Failure { page: Some(page), ..Failure::new(FailureCode::Stopped, message) })
 }
 
 /// Waits until work is asked to stop as urgently as that.

@@ -236,9 +236,9 @@ async fn an_end_is_seen_soon_whatever_is_missing_from_answers() {
     const NOTHING: &[&str] = &[];
     for has_running in [true, false] {
         for (jobs, (missing, always), within) in [
-            (8, (20, NOTHING), 4_000),
-            (200, (20, NOTHING), 3_500),
-            (500, (20, NOTHING), 3_500),
+            (8, (20, NOTHING), 2_000),
+            (200, (20, NOTHING), 2_600),
+            (500, (20, NOTHING), 2_600),
             (8, (0, &["id"][..]), 4_000),
             (8, (0, &["state"][..]), 4_000),
             (8, (0, &["state", "stableState"][..]), 4_000),

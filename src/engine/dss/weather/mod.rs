@@ -2,6 +2,7 @@
 //! Each step has one job, and all come to a good end.
 
 mod server;
+mod told;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,6 +84,8 @@ impl Case {
 #[derive(Default)]
 struct Book {
     left: BTreeMap<String, LeftBehind>,
+    /// What people were told, and whether it was about all that runs.
+    told: Vec<(bool, String)>,
 }
 
 impl Book {
@@ -90,7 +93,7 @@ impl Book {
         let empty = Intent { request: String::new(), known: Vec::new() };
         let new = |intent, job| LeftBehind { step: step.to_owned(), run: run.clone(), intent, job, at: clock::now() };
         match notice {
-            Notice::Told { .. } => {}
+            Notice::Told { of_all, text } => self.told.push((of_all, text)),
             Notice::Submitting(intent) => drop(self.left.insert(step.to_owned(), new(intent, None))),
             Notice::Accepted(job) => {
                 let left = self.left.entry(step.to_owned()).or_insert_with(|| new(empty, None));
