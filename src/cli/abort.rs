@@ -1,5 +1,5 @@
 //! `kiln jobs abort`: asks a run that goes on in another process to end, and waits until that process and all that it had
-//! started are gone.
+//! started are gone. A job of a server is ended by that, which lives on.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,14 +8,15 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
-use crate::base::job::JobState;
+use crate::base::job::{JobId, JobState};
 use crate::cli::print;
 use crate::exit;
 use crate::process::Process;
 use crate::session::fail::Fail;
 use crate::store::claim::Claim;
-use crate::store::lock::host;
-use crate::store::lock::{holder, is_held};
+use crate::store::lock::{QUEUE, holder, host, is_held};
+use crate::store::read::Reader;
+use crate::store::wish::{forget, wish};
 
 /// How often is looked whether the processes are gone.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -51,8 +52,11 @@ pub(crate) fn abort(state: &Path, runs: &[Target], grace: Duration) -> Result<u8
 /// Ends one run: what became of it, or why it goes on.
 async fn end(state: &Path, run: &Target, grace: Duration) -> Result<String, String> {
     match run.state {
+        JobState::Running if Claim::of(state, &run.pipeline).is_some_and(|claim| claim.serves) => {
+            return served(state, run, grace).await;
+        }
         JobState::Running => {}
-        JobState::Queued => return Err("it waits in a `kiln serve`: abort it there".to_owned()),
+        JobState::Queued => return served(state, run, grace).await,
         JobState::Done | JobState::Failed | JobState::Aborted => {
             return Ok(format!("it has ended already: {}", run.state));
         }
@@ -71,6 +75,36 @@ async fn end(state: &Path, run: &Target, grace: Duration) -> Result<String, Stri
     }
     let names: Vec<_> = left.alive().iter().map(Process::describe).collect();
     Err(format!("these processes did not end: {}", names.join(", ")))
+}
+
+/// Ends a job of a server: that sees the wish, and the history tells when it has come true.
+async fn served(state: &Path, run: &Target, grace: Duration) -> Result<String, String> {
+    let server = holder(state, QUEUE).unwrap_or_default();
+    if !is_held(state, QUEUE) {
+        return Err("the `kiln serve` that had it is gone: `kiln jobs list` tells what became of it".to_owned());
+    }
+    let job = JobId::from_text(&run.name);
+    let cannot = |error: String| format!("the `kiln serve` that has it, {server}, cannot be asked: {error}");
+    wish(state, &job).map_err(|error| cannot(error.to_string()))?;
+    let until = Instant::now() + grace + PATIENCE;
+    while Instant::now() < until {
+        let row = Reader::open(state).and_then(|reader| reader.map_or(Ok(None), |reader| reader.run(&job)));
+        let now = row.map_err(|error| cannot(error.to_string()))?.map(|row| row.state);
+        if let Some(now) = now.filter(|now| now.is_over()) {
+            // It may have ended by itself meanwhile.
+            forget(state, &job);
+            return Ok(if now == JobState::Aborted {
+                "ended".to_owned()
+            } else {
+                format!("it has ended already: {now}")
+            });
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    if forget(state, &job) {
+        return Err(cannot("it does not listen".to_owned()));
+    }
+    Err(format!("the `kiln serve` that has it, {server}, has asked it to end, and it goes on"))
 }
 
 /// The process that a run goes on in, if it is one that can be asked to end.

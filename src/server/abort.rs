@@ -1,15 +1,18 @@
-//! Asks a job to end: one of the server's own, or a run of another process of this machine.
+//! Asks a job to end: one of the server's own, or a run of another process of this machine. Hears, too, which of its own are
+//! wished to end by `kiln jobs abort`.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustix::process::Signal;
 
-use crate::server::blocking;
 use crate::server::error::ApiError;
 use crate::server::project::Project;
 use crate::server::route::Call;
+use crate::server::{App, audit, blocking};
 use crate::store::claim::Claim;
 use crate::store::lock::host;
+use crate::store::wish;
 
 /// Asks the job that the path names to end. Returns what was done, in words.
 pub(crate) async fn abort(call: &Call) -> Result<String, ApiError> {
@@ -24,6 +27,26 @@ pub(crate) async fn abort(call: &Call) -> Result<String, ApiError> {
     }
     let (project, id) = (Arc::clone(call.project()?), row.id.clone());
     blocking(move || elsewhere(&project, id.as_str())).await
+}
+
+/// Ends the jobs that someone wishes to end who may write the state's folder.
+pub(crate) async fn hear(app: &App) {
+    for archive in &app.archives {
+        for job in wish::wishes(&archive.folder) {
+            if wish::forget(&archive.folder, &job) && app.jobs.abort(job.clone()).await {
+                let line = audit::Line {
+                    at: crate::clock::now().to_string(),
+                    key: "kiln jobs abort",
+                    from: IpAddr::from([127, 0, 0, 1]),
+                    what: "abort",
+                    project: "",
+                    job: job.as_str(),
+                    about: "",
+                };
+                audit::note(&archive.folder, &line);
+            }
+        }
+    }
 }
 
 /// Asks a run of another process to end.

@@ -1,6 +1,7 @@
 //! Connections: accepts so many at a time, and ends those that are silent, slow or do not read. HTTP/1 only. Does not know
 //! what becomes of an answer on its way out.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::server::App;
 use crate::server::error::ApiError;
@@ -40,39 +41,73 @@ pub(crate) async fn accept(listener: TcpListener, app: Arc<App>, mut stop: watch
     let router = router(&app);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
+    let mut silent = Silent::default();
     while !*stop.borrow() {
-        let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        tokio::select! {
-            (place, accepted) = accepted => match accepted {
-                Ok((stream, peer)) => {
-                    let talk = talk(stream, peer, Arc::clone(&app), router.clone(), stop.clone());
-                    connections.spawn(async move {
-                        talk.await;
-                        drop(place);
-                    });
-                }
-                // Such as too many open files: it passes.
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            },
-            Some(_) = connections.join_next() => {}
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
             // The guard of what it has become is not to be kept.
-            _ = async { drop(stop.changed().await) } => {}
+            _ = async { drop(stop.changed().await) } => continue,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            // Such as too many open files: it passes.
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        if places.available_permits() == 0 {
+            silent.make_room();
         }
+        let place = tokio::select! {
+            place = Arc::clone(&places).acquire_owned() => place,
+            _ = async { drop(stop.changed().await) } => continue,
+        };
+        let said = Arc::new(Talk::default());
+        let talk = talk(stream, peer, Arc::clone(&app), router.clone(), (stop.clone(), Arc::clone(&said)));
+        let task = connections.spawn(async move {
+            talk.await;
+            drop(place);
+        });
+        silent.add(said, task);
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
 }
 
-async fn talk(stream: TcpStream, peer: SocketAddr, app: Arc<App>, router: Router, mut stop: watch::Receiver<bool>) {
+/// Connections whose request has not come yet, those that wait longest first.
+#[derive(Default)]
+struct Silent(VecDeque<(Arc<Talk>, AbortHandle)>);
+
+impl Silent {
+    fn add(&mut self, said: Arc<Talk>, task: AbortHandle) {
+        self.0.push_back((said, task));
+        if self.0.len() > 2 * CONNECTIONS {
+            self.0.retain(|(said, task)| !said.is_understood() && !task.is_finished());
+        }
+    }
+
+    /// Ends the one that has been silent longest: whoever holds places and says nothing keeps nobody away.
+    fn make_room(&mut self) {
+        while let Some((said, task)) = self.0.pop_front() {
+            if !said.is_understood() && !task.is_finished() {
+                return task.abort();
+            }
+        }
+    }
+}
+
+async fn talk(
+    stream: TcpStream,
+    peer: SocketAddr,
+    app: Arc<App>,
+    router: Router,
+    (mut stop, said): (watch::Receiver<bool>, Arc<Talk>),
+) {
     drop(stream.set_nodelay(true));
     let router = TowerToHyperService::new(router);
-    let said = Arc::new(Talk::default());
     let hears = Arc::clone(&said);
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let (app, router, hears) = (Arc::clone(&app), router.clone(), Arc::clone(&hears));

@@ -21,13 +21,6 @@ pub(crate) fn filter(query: &Query, project: &Project) -> Result<RunFilter, ApiE
         known
             .ok_or_else(|| ApiError::wrong(format!("state={word}: one of NOT_STARTED, RUNNING, DONE, FAILED, ABORTED")))
     });
-    let behind = query.get("cursor").map(|cursor| {
-        let parts = cursor.split_once(' ').or_else(|| cursor.split_once('_'));
-        let read = parts.and_then(|(time, job)| Some((time.parse::<i64>().ok()?, job)));
-        let place =
-            read.and_then(|(time, job)| Some((jiff::Timestamp::from_millisecond(time).ok()?, JobId::from_text(job))));
-        place.ok_or_else(|| ApiError::wrong("cursor: give the `cursor` of the last job of the page before"))
-    });
     let about = query.get("output").map(|output| about(&loaded.pipeline, output));
     Ok(RunFilter {
         state: state.transpose()?,
@@ -35,10 +28,22 @@ pub(crate) fn filter(query: &Query, project: &Project) -> Result<RunFilter, ApiE
         since: query.time("since")?,
         by: query.get("initiator").map(str::to_owned),
         until: query.time("until")?,
-        behind: behind.transpose()?,
+        behind: place(query, "cursor")?,
+        ahead: place(query, "newer")?,
         about: about.transpose()?,
         ..RunFilter::default()
     })
+}
+
+/// The place of a job in the list, as the list itself tells it.
+fn place(query: &Query, name: &str) -> Result<Option<(jiff::Timestamp, JobId)>, ApiError> {
+    let Some(cursor) = query.get(name) else { return Ok(None) };
+    let parts = cursor.split_once(' ').or_else(|| cursor.split_once('_'));
+    let read = parts.and_then(|(time, job)| Some((time.parse::<i64>().ok()?, job)));
+    let place =
+        read.and_then(|(time, job)| Some((jiff::Timestamp::from_millisecond(time).ok()?, JobId::from_text(job))));
+    let wrong = || ApiError::wrong(format!("{name}: give the `cursor` of a job of the list"));
+    place.map(Some).ok_or_else(wrong)
 }
 
 /// What jobs have to be about to be about an output: the step that makes it, and the targets that stand for it.
@@ -72,8 +77,7 @@ pub(crate) fn rows(project: &Project, filter: &RunFilter, want: u32) -> Result<R
     if let Some(key) = filter.by.as_ref().filter(|by| !by.starts_with("API (")) {
         let asked = RunFilter { by: Some(format!("API ({key})")), ..asked };
         shown.extend(archive.ask(Vec::new(), |reader| reader.runs_now(&asked, &archive.folder))?);
-        shown.sort_by(|a, b| (b.asked, &b.id).cmp(&(a.asked, &a.id)));
-        shown.truncate(want as usize);
+        asked.put_in_order(&mut shown);
     }
     let more = shown.len() as u64 == u64::from(want);
     let last = shown.last().map(|row| (row.asked, row.id.clone())).filter(|_| more);

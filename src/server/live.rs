@@ -8,13 +8,14 @@ use std::time::Duration;
 use axum::body::Bytes;
 use futures::{Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Instant;
 
 use crate::base::job::JobId;
 use crate::server::App;
 use crate::server::archive::{Archive, Standing};
 use crate::server::error::ApiError;
-use crate::server::logs;
 use crate::server::reply::{Reply, stream};
+use crate::server::{abort, logs};
 use crate::store::StoreError;
 use crate::store::read::Reader;
 use crate::view::{StepState, StepView};
@@ -23,6 +24,8 @@ use crate::view::{StepState, StepView};
 const STILL_THERE: Duration = Duration::from_secs(15);
 /// How often the history and the logs are looked at while someone follows them.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// A page hears news no more often than this: each time it is made and drawn anew in parts.
+const PACE: Duration = Duration::from_millis(250);
 /// The type of a stream.
 pub(crate) const KIND: &str = "text/event-stream;charset=utf-8";
 /// So many events are read at a time.
@@ -36,6 +39,8 @@ pub(crate) struct Follow {
     news: watch::Receiver<u64>,
     what: What,
     done: bool,
+    /// When there may be news again.
+    next: Instant,
     _place: OwnedSemaphorePermit,
 }
 
@@ -56,7 +61,16 @@ impl Follow {
         let place = Arc::clone(&app.streams).try_acquire_owned();
         let place = place.map_err(|_| ApiError::busy("as many streams as may be are open"))?;
         let (archive, news) = (Arc::clone(archive), archive.follow());
-        Ok(Self { archive, pipeline: pipeline.to_owned(), job, news, what, done: false, _place: place })
+        Ok(Self {
+            archive,
+            pipeline: pipeline.to_owned(),
+            job,
+            news,
+            what,
+            done: false,
+            next: Instant::now(),
+            _place: place,
+        })
     }
 
     /// The next piece of the stream; none when all has been told.
@@ -65,10 +79,14 @@ impl Follow {
             if self.done {
                 return Ok(None);
             }
+            tokio::time::sleep_until(self.next).await;
             self.news.mark_unchanged();
             let (text, follow) = tokio::task::spawn_blocking(move || self.look()).await.map_err(io::Error::other)??;
             self = follow;
             if !text.is_empty() {
+                if matches!(self.what, What::Other(_)) {
+                    self.next = Instant::now() + PACE;
+                }
                 return Ok(Some((text.into(), self)));
             }
             if self.done {
@@ -177,10 +195,11 @@ fn pieces(follow: Follow) -> impl Stream<Item = io::Result<Bytes>> + Send {
     futures::stream::try_unfold(follow, Follow::next).boxed()
 }
 
-/// Looks after the history for those who follow it: runs of other processes are seen by looking only.
+/// Looks after the history for those who follow it, and after what is wished: other processes are seen by looking only.
 pub(crate) async fn look(app: Arc<App>) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
+        abort::hear(&app).await;
         app.archives.iter().filter(|archive| archive.followed()).for_each(|archive| archive.grown());
     }
 }

@@ -178,13 +178,14 @@ pub(crate) fn serve(site: Site, options: Options, tell: &Tell) -> Result<u8, Fai
         let address = listener.local_addr().map_err(at)?;
         let door = Door::new(address, keys.hosts.clone());
         let jobs = Jobs::begin(site.clone(), &archives, options.max_jobs, options.max_activities)?;
+        let sessions = archives.first().map(|archive| Sessions::kept(&archive.folder, &keys)).unwrap_or_default();
         let app = App {
             site,
             projects,
             archives,
             jobs,
             keys,
-            sessions: Sessions::default(),
+            sessions,
             slow: Slow::default(),
             door,
             streams: Arc::new(Semaphore::new(STREAMS)),

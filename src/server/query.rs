@@ -19,6 +19,11 @@ impl Query {
         self.pairs.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
 
+    /// The same without a name.
+    pub(crate) fn without(&self, name: &str) -> Self {
+        Self { pairs: self.pairs.iter().filter(|(key, _)| key != name).cloned().collect() }
+    }
+
     /// All values of a name.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let named = self.pairs.iter().filter(move |(key, value)| key == name && !value.is_empty());

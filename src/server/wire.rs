@@ -39,6 +39,11 @@ impl Talk {
         self.understood.store(true, Ordering::Relaxed);
     }
 
+    /// Whether it has come, and can be read.
+    pub(crate) fn is_understood(&self) -> bool {
+        self.understood.load(Ordering::Relaxed)
+    }
+
     /// It was answered, and perhaps not read to its end.
     pub(crate) fn cut_short(&self) {
         self.cut_short.store(true, Ordering::Relaxed);
@@ -107,10 +112,6 @@ impl Wire {
             }
         }
     }
-
-    fn is_understood(&self) -> bool {
-        self.talk.understood.load(Ordering::Relaxed)
-    }
 }
 
 /// A whole answer that tells why a request cannot be read, where hyper would say only the status.
@@ -143,7 +144,7 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if !self.is_understood() {
+        if !self.talk.is_understood() {
             ready!(self.refuse(bytes, context))?;
             return Poll::Ready(Ok(bytes.len()));
         }
@@ -160,7 +161,7 @@ impl AsyncWrite for Wire {
         if self.lingers.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
         }
-        if !self.is_understood() || self.talk.cut_short.load(Ordering::Relaxed) {
+        if !self.talk.is_understood() || self.talk.cut_short.load(Ordering::Relaxed) {
             ready!(self.linger(context));
         }
         Poll::Ready(Ok(()))
@@ -171,7 +172,7 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if !self.is_understood() {
+        if !self.talk.is_understood() {
             ready!(self.refuse(parts.first().map_or(&[], |part| part), context))?;
             return Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()));
         }

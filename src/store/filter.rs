@@ -4,6 +4,7 @@ use rusqlite::types::Value;
 
 use crate::base::job::{JobId, JobState};
 use crate::store::apply::time;
+use crate::store::read::RunRow;
 
 /// Which runs are asked for.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,8 @@ pub struct RunFilter {
     pub about: Option<About>,
     /// Only those that come behind this one, given by when it was asked for and its id.
     pub behind: Option<(jiff::Timestamp, JobId)>,
+    /// Only those that come before this one, and of these the last ones.
+    pub ahead: Option<(jiff::Timestamp, JobId)>,
     /// At most so many.
     pub limit: Option<u32>,
 }
@@ -66,11 +69,10 @@ impl RunFilter {
         if let Some(until) = self.until {
             add("asked < ?", time(until));
         }
-        if let Some((asked, job)) = &self.behind {
-            add("(asked, job) < (?, ", time(*asked));
-            values.push(Value::Text(job.to_string()));
-            if let Some(last) = conditions.last_mut() {
-                last.push_str("?)");
+        for (place, than) in [(&self.behind, "<"), (&self.ahead, ">")] {
+            if let Some((asked, job)) = place {
+                conditions.push(format!("(asked, job) {than} (?, ?)"));
+                values.extend([time(*asked), job.to_string()].map(Value::Text));
             }
         }
         if let Some(About { steps, targets }) = &self.about {
@@ -84,7 +86,20 @@ impl RunFilter {
         }
         let filter = if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
         values.push(Value::Integer(self.limit.map_or(-1, i64::from)));
-        (format!("{RUN} {filter} ORDER BY asked DESC, job DESC LIMIT ?"), values)
+        let way = if self.ahead.is_some() { "ASC" } else { "DESC" };
+        (format!("{RUN} {filter} ORDER BY asked {way}, job {way} LIMIT ?"), values)
+    }
+}
+
+impl RunFilter {
+    /// The newest first, and no more than are asked for: of those before a place, the ones that are next to it.
+    pub fn put_in_order(&self, rows: &mut Vec<RunRow>) {
+        rows.sort_by(|a, b| (b.asked, &b.id).cmp(&(a.asked, &a.id)));
+        let most = self.limit.unwrap_or(u32::MAX) as usize;
+        if self.ahead.is_some() {
+            rows.drain(..rows.len().saturating_sub(most));
+        }
+        rows.truncate(most);
     }
 }
 
@@ -115,6 +130,21 @@ mod tests {
         (dir, connection)
     }
 
+    #[test]
+    fn an_older_store_is_given_what_came_later() {
+        let (dir, connection) = store(10);
+        connection.execute_batch("DROP INDEX runs_by").unwrap();
+        drop(connection);
+        let (connection, _) = open_write(dir.path()).unwrap();
+        let filter = RunFilter { pipeline: Some("p".to_owned()), by: Some("ana".to_owned()), ..RunFilter::default() };
+        let (sql, values) = filter.question();
+        let explain = |row: &rusqlite::Row<'_>| row.get::<_, String>("detail");
+        let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let plan: Vec<String> =
+            plan.query_map(rusqlite::params_from_iter(values), explain).unwrap().map(Result::unwrap).collect();
+        assert!(plan[0].contains("USING INDEX runs_by"), "{plan:?}");
+    }
+
     /// The runs that are found, and how many instructions of SQLite's machine that took.
     fn ask(connection: &rusqlite::Connection, filter: &RunFilter) -> (Vec<String>, i32) {
         let (sql, values) = filter.question();
@@ -137,6 +167,7 @@ mod tests {
             RunFilter { pipeline: None, ..page.clone() },
             RunFilter { since: at(100), until: at(900), ..page.clone() },
             RunFilter { behind: at(500).map(|at| (at, JobId::from_text("build_000500"))), ..page.clone() },
+            RunFilter { ahead: at(500).map(|at| (at, JobId::from_text("build_000500"))), ..page.clone() },
             RunFilter { about: Some(About { steps: vec!["orders".to_owned()], ..About::default() }), ..page.clone() },
             RunFilter { about: Some(About { targets: vec!["orders".to_owned()], ..About::default() }), ..page.clone() },
             RunFilter { state: Some(JobState::Done), ..page.clone() },

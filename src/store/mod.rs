@@ -15,6 +15,7 @@ mod schema;
 mod sound;
 #[cfg(test)]
 mod tests;
+pub mod wish;
 pub mod write;
 
 use std::path::{Path, PathBuf};

@@ -44,7 +44,6 @@ CREATE TABLE runs (
 CREATE INDEX runs_asked ON runs (asked);
 CREATE INDEX runs_pipeline ON runs (pipeline, asked);
 CREATE INDEX runs_state ON runs (state, asked);
-CREATE INDEX runs_by ON runs (pipeline, by, asked);
 
 -- The steps of a run that were or might have been built; those that were up to date are counted in `runs`.
 CREATE TABLE steps (
@@ -98,6 +97,9 @@ CREATE TRIGGER keys_deleted AFTER DELETE ON keys BEGIN
     INSERT OR REPLACE INTO notes (name, value) VALUES ('keys', hex(randomblob(16)));
 END;
 ";
+
+/// What was added without another format: older stores are given it when they are opened for writing.
+const LATER: &str = "CREATE INDEX IF NOT EXISTS runs_by ON runs (pipeline, by, asked)";
 
 /// The size of a page in bytes. An event of more than a quarter of it takes a page of its own, and with half of this most
 /// events of steps would.
@@ -175,6 +177,7 @@ pub(super) fn open_with(state: &Path, journal: Journal) -> Result<(Connection, P
         }
         transaction.commit().map_err(sql)?;
     }
+    connection.execute_batch(LATER).map_err(sql)?;
     Ok((connection, path))
 }
 

@@ -43,6 +43,17 @@ impl Keys {
         found
     }
 
+    /// The names of the keys with their hashes.
+    pub(crate) fn hashes(&self) -> impl Iterator<Item = (String, String)> {
+        self.known.iter().map(|(hash, who)| (who.key.clone(), hash.to_hex().to_string()))
+    }
+
+    /// Who the key of this hash belongs to.
+    pub(crate) fn hashed(&self, hash: &str) -> Option<&Who> {
+        let asked = blake3::Hash::from_hex(hash).ok()?;
+        self.known.iter().find(|(known, _)| *known == asked).map(|(_, who)| who)
+    }
+
     /// Who the key belongs to that the server made for itself.
     pub(crate) fn own(&self) -> Option<&Who> {
         self.own.then(|| self.known.first().map(|(_, who)| who)).flatten()

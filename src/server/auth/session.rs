@@ -1,13 +1,18 @@
-//! Browsers that are signed in. A link that works once, or a form, gives a cookie; the cookie stands for a key. Nothing of it
-//! outlives the server.
+//! Browsers that are signed in. A link that works once, or a form, gives a cookie; the cookie stands for a key, for as long as
+//! that is one. A server that begins anew knows them still: their hashes are kept in a file.
 
 use std::collections::HashMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use axum::http::{HeaderMap, header};
+use serde::{Deserialize, Serialize};
 
 use crate::server::auth::Who;
-use crate::server::auth::keys::{hash_text, random};
+use crate::server::auth::keys::{Keys, hash_text, random};
 use crate::session::fail::Fail;
 
 /// How long a browser stays signed in, in seconds.
@@ -15,10 +20,27 @@ const LASTS: i64 = 12 * 3_600;
 /// So many browsers are signed in at most; the oldest goes.
 const MOST: usize = 1_000;
 
+/// The file in the state's folder.
+const FILE: &str = "sessions.json";
+
 /// The browsers that are signed in, by the hash of what their cookie says.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     inner: Mutex<Inner>,
+    /// Where they are kept.
+    file: Option<PathBuf>,
+    /// The hashes of the keys, by the names of these.
+    keys: HashMap<String, String>,
+}
+
+/// A browser that is signed in, as it is kept.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    /// The hash of what its cookie says.
+    cookie: String,
+    /// The hash of the key that it stands for. With another key of the same name it means nothing.
+    key: String,
+    since: jiff::Timestamp,
 }
 
 #[derive(Debug, Default)]
@@ -28,6 +50,36 @@ struct Inner {
 }
 
 impl Sessions {
+    /// Those that are kept in a folder, as far as their keys are known.
+    pub(crate) fn kept(folder: &Path, keys: &Keys) -> Self {
+        let file = folder.join(FILE);
+        // One that cannot be read knows nobody: whoever was signed in does so again.
+        let kept: Vec<Kept> =
+            fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        let open =
+            kept.into_iter().filter_map(|kept| Some((kept.cookie, (kept.since, keys.hashed(&kept.key)?.clone()))));
+        let inner = Inner { open: open.collect(), link: None };
+        Self { inner: Mutex::new(inner), file: Some(file), keys: keys.hashes().collect() }
+    }
+
+    /// Keeps those that are signed in. Where that cannot be, they are known until the server ends.
+    fn keep(&self, inner: &Inner) {
+        let Some(file) = &self.file else { return };
+        let kept = |(cookie, (since, who)): (&String, &(jiff::Timestamp, Who))| {
+            Some(Kept { cookie: cookie.clone(), key: self.keys.get(&who.key)?.clone(), since: *since })
+        };
+        let all: Vec<Kept> = inner.open.iter().filter_map(kept).collect();
+        let write = || {
+            let (new, text) = (file.with_extension("new"), serde_json::to_vec(&all)?);
+            let mut out = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            out.write_all(&text)?;
+            fs::rename(&new, file)
+        };
+        if let Err(error) = write() {
+            tracing::warn!(%error, "who is signed in cannot be kept");
+        }
+    }
+
     /// What a link has to say to sign a browser in, once.
     pub(crate) fn link(&self, who: Who) -> Result<String, Fail> {
         let token = random()?;
@@ -52,6 +104,7 @@ impl Sessions {
             oldest.and_then(|hash| inner.open.remove(&hash));
         }
         inner.open.insert(hash_text(&token), (now, who));
+        self.keep(&inner);
         Ok(token)
     }
 
@@ -64,7 +117,10 @@ impl Sessions {
 
     /// Signs a browser out.
     pub(crate) fn close(&self, token: &str) {
-        self.lock().open.remove(&hash_text(token));
+        let mut inner = self.lock();
+        if inner.open.remove(&hash_text(token)).is_some() {
+            self.keep(&inner);
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -105,6 +161,27 @@ mod tests {
         assert!(sessions.follow("something else").is_none());
         assert!(sessions.follow(&link).is_some());
         assert!(sessions.follow(&link).is_none());
+    }
+
+    #[test]
+    fn a_server_that_begins_anew_knows_its_browsers_by_their_keys() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = crate::clock::now();
+        let (keys, others) = (Keys::one("a key for the tests"), Keys::one("another key for tests"));
+        let sessions = Sessions::kept(dir.path(), &keys);
+        let (stays, goes) = (sessions.open(who(), now).unwrap(), sessions.open(who(), now).unwrap());
+        sessions.close(&goes);
+        let text = fs::read_to_string(dir.path().join(FILE)).unwrap();
+        assert!(!text.contains(&stays) && !text.contains("a key for"), "{text}");
+        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(dir.path().join(FILE)).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+        let anew = Sessions::kept(dir.path(), &keys);
+        assert!(anew.who(&stays, now).unwrap().admin && anew.who(&goes, now).is_none());
+        assert!(anew.who(&stays, now + jiff::SignedDuration::from_secs(LASTS)).is_none());
+        // A key of the same name that is another one is not what they signed in with.
+        assert!(Sessions::kept(dir.path(), &others).who(&stays, now).is_none());
+        fs::write(dir.path().join(FILE), "no list").unwrap();
+        assert!(Sessions::kept(dir.path(), &keys).who(&stays, now).is_none());
     }
 
     #[test]

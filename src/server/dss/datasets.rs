@@ -60,6 +60,7 @@ pub(super) fn definition(pipeline: &Pipeline, id: NodeId) -> Value {
         "type": if path.is_some() { "Filesystem" } else { "Custom" },
         "managed": node.maker.is_some(),
         "tags": node.tags,
+        "shortDesc": node.description.as_deref().unwrap_or_default().lines().next().unwrap_or_default(),
         "description": node.description.as_deref().unwrap_or_default(),
         "params": { "connection": "filesystem_root", "path": path.unwrap_or_default() },
         "formatParams": {},

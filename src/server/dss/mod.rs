@@ -63,6 +63,7 @@ pub(crate) const ROUTES: &[Route] = &[
     get("/projects/{project}/savedmodels/{model}", |call| folders::model(call).boxed()),
     get("/projects/{project}/recipes", |call| recipes::list(call).boxed()),
     get("/projects/{project}/recipes/{recipe}", |call| recipes::get(call).boxed()),
+    get("/projects/{project}/recipes/{recipe}/status", |call| recipes::status(call).boxed()),
     Route::api(Method::GET, "/auth/info", Needs::Key, |call| misc::auth(call).boxed()),
     Route::api(Method::GET, "/instance-info", Needs::Key, |call| misc::instance(call).boxed()),
     Route::api(Method::GET, "/futures", Needs::Key, |call| misc::futures(call).boxed()),

@@ -19,15 +19,34 @@ pub(crate) async fn list(call: Call) -> Reply {
 /// `GET /projects/K/recipes/R`
 pub(crate) async fn get(call: Call) -> Reply {
     let loaded = call.project()?.loaded();
-    let (pipeline, name) = (&loaded.pipeline, call.name("recipe")?);
-    let id = pipeline
-        .recipe_named(name)
-        .ok_or_else(|| ApiError::none(format!("recipe `{name}` does not exist in project {}", pipeline.project)))?;
+    let pipeline = &loaded.pipeline;
+    let id = named(pipeline, call.name("recipe")?)?;
     let payload = pipeline.recipes[id].run.as_ref().map(|run| {
         let words: Vec<&str> = run.templates().iter().map(|template| template.text()).collect();
         words.join(" ")
     });
     json(&json!({ "recipe": recipe(pipeline, id), "payload": payload }))
+}
+
+/// `GET /projects/K/recipes/R/status`: with what it runs. What is wrong with a file is told when it is read.
+pub(crate) async fn status(call: Call) -> Reply {
+    let loaded = call.project()?.loaded();
+    let id = named(&loaded.pipeline, call.name("recipe")?)?;
+    let runs = loaded.pipeline.recipes[id].run.is_some();
+    let engine = json!({ "type": "LOCAL", "label": "Kiln", "isSelectable": runs });
+    let mut status = json!({
+        "allMessagesForFrontend": { "messages": [], "maxSeverity": "SUCCESS", "anyMessage": false },
+        "engines": [engine],
+    });
+    if runs {
+        status["selectedEngine"] = engine;
+    }
+    json(&status)
+}
+
+fn named(pipeline: &Pipeline, name: &str) -> Result<RecipeId, ApiError> {
+    let none = || ApiError::none(format!("recipe `{name}` does not exist in project {}", pipeline.project));
+    pipeline.recipe_named(name).ok_or_else(none)
 }
 
 fn recipe(pipeline: &Pipeline, id: RecipeId) -> Value {

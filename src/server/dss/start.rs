@@ -125,7 +125,10 @@ fn targets(pipeline: &Pipeline, asked: &StartJob) -> Result<Vec<String>, ApiErro
         }
         let name = match pipeline.find(&target) {
             Some(node) => pipeline.nodes[node].name.clone(),
-            None if target.kind == "TASK" => task(pipeline, &target.id)?,
+            // Who builds all that has no successor in the flow names tasks too, and knows no type for them.
+            None if target.kind == "TASK" || (output.kind.is_none() && task(pipeline, &target.id).is_ok()) => {
+                task(pipeline, &target.id)?
+            }
             None => return Err(unknown(pipeline, &target)),
         };
         names.insert(name);

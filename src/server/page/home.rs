@@ -34,8 +34,10 @@ struct Line {
 /// A page of the list.
 struct List {
     lines: Vec<Line>,
-    /// Where the next page begins.
-    next: Option<String>,
+    /// Where the page with older jobs begins.
+    older: Option<String>,
+    /// Where the page with newer jobs ends.
+    newer: Option<String>,
     /// What is wrong with what was asked for.
     wrong: Option<String>,
 }
@@ -46,7 +48,7 @@ pub(super) async fn home(call: Call) -> Reply {
     blocking(move || {
         let projects = visible(&app, &who);
         let list = list(&app, &projects, &query)?;
-        let live = format!("/live{}", words::query(kept(&query, &["cursor"])));
+        let live = format!("/live{}", words::query(kept(&query, &["cursor", "newer"])));
         let main = html! {
             h1 class="unseen" { "Jobs" }
             (cards(&projects)?)
@@ -113,14 +115,23 @@ fn list(app: &App, projects: &[Arc<Project>], query: &Query) -> Result<List, Api
         all.extend(rows.shown.into_iter().map(line));
     }
     all.sort_by(|a, b| (b.row.asked, &b.row.id).cmp(&(a.row.asked, &a.row.id)));
-    more |= all.len() > SHOWN as usize;
+    let over = all.len().saturating_sub(SHOWN as usize);
+    let ahead = query.get("newer").is_some();
+    if ahead && all.len() < SHOWN as usize && wrong.is_none() {
+        // The newest page is a whole one.
+        return list(app, projects, &query.without("newer"));
+    }
+    if ahead {
+        all.drain(..over);
+    }
     all.truncate(SHOWN as usize);
-    let next = all.last().filter(|_| more);
-    let next = next.map(|line| format!("{}_{}", line.row.asked.as_millisecond(), line.row.id));
+    let place = |line: &Line| format!("{}_{}", line.row.asked.as_millisecond(), line.row.id);
+    let older = all.last().filter(|_| ahead || more || over > 0).map(place);
+    let newer = all.first().filter(|_| query.get("cursor").is_some() || (ahead && over > 0)).map(place);
     if !known {
         wrong = query.get("output").map(|output| format!("there is no output `{output}`"));
     }
-    Ok(List { lines: all, next, wrong })
+    Ok(List { lines: all, older, newer, wrong })
 }
 
 /// What of the address is kept.
@@ -201,7 +212,7 @@ fn table(list: &List, query: &Query) -> Markup {
                 th scope="col" { "Job" }
                 th scope="col" class="wide" { "Result" }
                 th scope="col" class="wide" { "Started by" }
-                th scope="col" { "When" }
+                th scope="col" class="wide" { "When" }
                 th scope="col" class="number" { "Took" }
             } }
             (body(list))
@@ -212,14 +223,15 @@ fn table(list: &List, query: &Query) -> Markup {
 
 /// The ways to the other pages of the list.
 fn pages(list: &List, query: &Query) -> Markup {
+    let to = |name: &str, place: &str| format!("/{}", words::query(kept(query, &[]).chain([(name, place)])));
     html! {
         nav #pages class="pages" aria-label="Pages" {
-            @if query.get("cursor").is_some() {
+            @if let Some(newer) = &list.newer {
                 a class="button plain" href={ "/" (words::query(kept(query, &[]))) } { "← Newest" }
+                a class="button plain" rel="prev" href=(to("newer", newer)) { "← Newer" }
             }
-            @if let Some(next) = &list.next {
-                a class="button plain" rel="next"
-                    href={ "/" (words::query(kept(query, &[]).chain([("cursor", next.as_str())]))) } { "Older →" }
+            @if let Some(older) = &list.older {
+                a class="button plain" rel="next" href=(to("cursor", older)) { "Older →" }
             }
         }
     }
@@ -245,6 +257,7 @@ fn job(line: &Line) -> Markup {
             th scope="row" {
                 a #{ "job-" (row.id) } href=(words::job_page(project, row.id.as_str())) { (words::targets(&row.targets)) }
                 small {
+                    span class="slim" { (words::time(row.asked)) " · " }
                     (project)
                     @if mode != BuildMode::Smart { " · " (row.mode) }
                     @if row.engine != "local" { " · " (row.engine) }
@@ -252,8 +265,8 @@ fn job(line: &Line) -> Markup {
                 }
             }
             td class="wide" { (counts(row)) }
-            td class="wide" { (row.by) }
-            td { (words::time(row.asked)) }
+            td class="wide by" title=(row.by) { (row.by) }
+            td class="wide" { (words::time(row.asked)) }
             td class="number" { @if let Some(ms) = row.took_ms { (millis(ms)) } @else { "–" } }
         }
     }

@@ -223,7 +223,7 @@ impl<'a> Page<'a> {
         Ok(html! {
             (self.summary(wait))
             (self.failures())
-            div class={ "pair" @if figure.as_ref().is_some_and(Figure::is_small) { " beside" } } {
+            div class={ "pair" @if self.chosen().is_some() && figure.as_ref().is_some_and(Figure::is_small) { " beside" } } {
                 @if let Some(figure) = &figure { (figure::card(figure, "Graph", self.sight.by, &ways)) }
                 (log)
             }
@@ -310,13 +310,15 @@ impl<'a> Page<'a> {
     }
 
     fn chips(&self) -> Markup {
+        // As wide as the largest number may make them: they stay where they are while numbers grow.
+        let digits = format!("digits-{}", self.view.steps.len().max(1).ilog10() + 1);
         let chip = |state: Option<StepState>, n: usize| {
             let word = state.map(words::class);
             let address = self.sight.address(&self.address, word, self.sight.step.as_deref(), self.sight.by_word());
             html! {
                 a #{ "chip-" (word.unwrap_or("all")) } class={ "chip " (word.unwrap_or_default()) } href=(address)
                     aria-current=[(self.sight.show == state).then_some("true")] {
-                    @if let Some(state) = state { span class="dot" aria-hidden="true" {} (n) " " (words::word(state)) } @else { (count(n, "step")) }
+                    @if let Some(state) = state { span class="dot" aria-hidden="true" {} span class=(digits) { (n) } " " (words::word(state)) } @else { (count(n, "step")) }
                 }
             }
         };

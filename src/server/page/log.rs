@@ -38,7 +38,7 @@ pub(super) fn panel(project: &Project, standing: &Standing, step: &StepView) -> 
                 div class="tools" {
                     button type="button" #log-earlier class="plain" hidden { "Earlier" }
                     button type="button" #log-follow class="plain" hidden { "Follow" }
-                    a class="button plain" href=(source) { "Whole log" @if whole > 0 { span class="quiet" { " " (size(whole)) } } }
+                    a class="button plain" href=(source) { "Whole log " span #log-size class="quiet" { @if whole > 0 { (size(whole)) } } }
                 }
             }
             @if !step.command.is_empty() { pre class="command" { "$ " (words::plain(&step.command)) } }

@@ -36,6 +36,12 @@ const duration = (ms) => {
   if (s < 3600) return Math.floor(s / 60) + "m" + two(s % 60) + "s";
   return Math.floor(s / 3600) + "h" + two(Math.floor((s % 3600) / 60)) + "m";
 };
+// As the server writes sizes.
+const bytes = (n) => {
+  let unit = 0;
+  for (; n >= 999.5 && unit < 4; unit += 1) n /= 1000;
+  return (unit && n < 9.95 ? n.toFixed(1) : n.toFixed(0)) + " " + ["B", "kB", "MB", "GB", "TB"][unit];
+};
 const format = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 const localise = (root) => {
   for (const time of root.querySelectorAll("time")) time.textContent = format.format(new Date(time.dateTime));
@@ -117,11 +123,15 @@ const signedOut = async () => {
 
 // ---- Pieces of the page
 
+const isSameLog = (old, fresh) => {
+  const command = (panel) => panel.querySelector(".command")?.textContent;
+  return reader?.panel === old && reader.isRead() && old.dataset.step === fresh.dataset.step && command(old) === command(fresh);
+};
 // What is as it was stays the element that it was: a button that is pressed just now is not taken away.
 const renew = (old, fresh) => {
   if (old.isEqualNode(fresh)) return;
-  // The window on a log begins anew.
-  if (old.id === "log") return void old.replaceWith(fresh);
+  // The window on a log begins anew, unless someone reads further up in it.
+  if (old.id === "log") return void (isSameLog(old, fresh) || old.replaceWith(fresh));
   const all = (item) => item.children.length && item.children.length === item.childNodes.length;
   if (!all(old) || !all(fresh) || old.nodeName !== fresh.nodeName || old.children.length !== fresh.children.length) {
     old.replaceWith(fresh);
@@ -238,6 +248,7 @@ const coloured = (text, style) => {
 
 let reader = null;
 const readLog = (panel) => {
+  if (reader && reader.panel === panel) return;
   reader?.rest();
   reader = null;
   if (!panel?.dataset.source) return;
@@ -252,6 +263,8 @@ const readLog = (panel) => {
   let waiting = [];
   let stream = null;
   let over = !("follow" in panel.dataset);
+  // So long the log was at some time: whoever reads further up does not make it shorter.
+  let whole = Number(panel.dataset.to);
   const first = () => parts[0].from;
   const last = () => parts[parts.length - 1].to;
   const atEnd = () => text.scrollHeight - text.scrollTop - text.clientHeight < 24;
@@ -261,9 +274,11 @@ const readLog = (panel) => {
   const head = () => {
     const gap = by("log-gap");
     gap.hidden = first() === 0;
-    gap.textContent = Math.ceil(first() / 1024).toLocaleString() + " KiB before this are not shown.";
+    gap.textContent = bytes(first()) + " before this are not shown.";
+    if (last()) by("log-size").textContent = bytes(Math.max(last(), whole));
     earlier.hidden = first() === 0;
     by("log-empty").hidden = size() > 0;
+    text.hidden = size() === 0;
     button.hidden = over && size() < WINDOW;
     button.setAttribute("aria-pressed", String(stream !== null));
   };
@@ -283,8 +298,8 @@ const readLog = (panel) => {
       parts.push(piece);
     }
     cut(true);
-    toEnd();
     head();
+    toEnd();
   };
   const take = (piece) => {
     waiting.push(piece);
@@ -303,7 +318,7 @@ const readLog = (panel) => {
     stream = follow((id) => source + "&follow=true&lag=" + WINDOW + "&offset=" + id, String(place), {
       log: (piece, id) => {
         take({ from: place, to: Number(id), text: piece });
-        place = Number(id);
+        whole = place = Number(id);
       },
       skip: (_, id) => clear((place = Number(id))),
       end: () => {
@@ -355,7 +370,7 @@ const readLog = (panel) => {
     text.scrollTop += text.scrollHeight - before;
     head();
   });
-  reader = { rest, isOver: () => over };
+  reader = { panel, rest, isOver: () => over, isRead: () => size() > 0 && !atEnd() };
   toEnd();
   head();
   go();

@@ -35,8 +35,7 @@ impl Reader {
         }
         rows.iter_mut().for_each(|row| row.see_death(state));
         rows.retain(|row| filter.state.is_none_or(|state| row.state == state));
-        rows.sort_by(|a, b| (b.asked, &b.id).cmp(&(a.asked, &a.id)));
-        rows.truncate(filter.limit.unwrap_or(u32::MAX) as usize);
+        filter.put_in_order(&mut rows);
         Ok(rows)
     }
 

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::driver::Browser;
-use super::sign_in;
+use super::{Various, sign_in};
 use crate::serve::ask::{go, up};
 use crate::serve::{Server, orders};
 
@@ -112,26 +112,21 @@ fn pages_can_be_used_without_seeing_them() {
     all_can_use(&browser, "sign-in");
     sign_in(&browser, &server, "/");
     all_can_use(&browser, "home-empty");
-    let body = "{\"type\": \"RECURSIVE_BUILD\", \"outputs\": [{\"id\": \"report\"}, {\"id\": \"bad\"}, {\"type\": \"TASK\", \"id\": \"publish\"}]}";
-    let failed = server.post("/public/api/projects/ORDERS/jobs/", body).json()["id"].as_str().unwrap().to_owned();
-    server.wait(&failed);
-    let runs = server.build("gated");
-    up(&project.path("gated.up"));
-    let waits = server.build("gated");
+    let jobs = Various::start(&project, &server);
     for query in ["", "?state=FAILED", "?since=2020-01-01&until=2021-01-01", "?output=nothing"] {
         browser.go(&format!("{}/{query}", server.url));
         browser.until("document.querySelector('#jobs')");
         all_can_use(&browser, "home");
     }
-    for (name, job) in [("job-failed", &failed), ("job-running", &runs), ("job-waiting", &waits)] {
+    for (name, job) in jobs.pages() {
         browser.go(&format!("{}/projects/ORDERS/jobs/{job}", server.url));
         browser.until("document.querySelector('#summary h1')");
         all_can_use(&browser, name);
     }
     // The picture says that the same is there in words; the bars have theirs.
-    browser.go(&format!("{}/projects/ORDERS/jobs/{failed}", server.url));
+    browser.go(&format!("{}/projects/ORDERS/jobs/{}", server.url, jobs.failed));
     let label = browser.text("document.querySelector('svg.kiln').getAttribute('aria-label')");
-    assert_eq!(label, format!("the steps of job {failed}"));
+    assert_eq!(label, format!("the steps of job {}", jobs.failed));
     let words = browser.text(
         "document.getElementById(document.querySelector('.canvas').getAttribute('aria-describedby')).textContent",
     );
@@ -148,8 +143,7 @@ fn pages_can_be_used_without_seeing_them() {
     browser.go(&format!("{}/projects/ORDERS/jobs/nothing", server.url));
     browser.until_shown("main", "job `nothing` does not exist");
     all_can_use(&browser, "sorry");
-    go(&project.path("gated.go"));
-    assert_eq!((server.wait(&runs), server.wait(&waits)), ("DONE".to_owned(), "DONE".to_owned()));
+    jobs.end(&project, &server);
 }
 
 #[test]

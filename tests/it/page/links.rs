@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::driver::Browser;
 use super::{sign_in, sign_in_at};
-use crate::serve::ask::{go, up};
+use crate::serve::ask::{go, kill, up};
 use crate::serve::{Server, orders};
 
 /// A way to a server that can be cut.
@@ -91,6 +91,27 @@ fn a_broken_connection_is_told_and_heals() {
 }
 
 #[test]
+fn a_page_of_a_server_that_began_anew_is_brought_up_to_date() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    let port = server.port();
+    let job = server.build("gated");
+    up(&project.path("gated.up"));
+    let browser = Browser::start();
+    sign_in(&browser, &server, &format!("/projects/ORDERS/jobs/{job}"));
+    browser.until_shown("#row-gated", "running");
+    kill(server.pid());
+    drop(server);
+    browser.until_shown("#link", "The connection is lost");
+    project.settled();
+    let server = Server::listening(&project, &format!("127.0.0.1:{port}"), &[]);
+    browser.until_shown("#summary .pill", "aborted");
+    browser.until("document.querySelector('#link').hidden && document.querySelector('#again')");
+    assert!(!browser.shown("#row-gated .state").contains("running"), "{}", browser.shown("#row-gated"));
+    assert_eq!(server.state(&job), "ABORTED");
+}
+
+#[test]
 fn a_server_that_began_anew_asks_to_sign_in_and_leads_back() {
     let project = orders();
     let server = Server::start(&project, &[]);
@@ -99,6 +120,8 @@ fn a_server_that_began_anew_asks_to_sign_in_and_leads_back() {
     sign_in(&browser, &server, "/?state=RUNNING");
     drop(server);
     browser.until_shown("#link", "The connection is lost");
+    // With another key.
+    std::fs::remove_file(project.path(".kiln/api-key")).unwrap();
     let server = Server::listening(&project, &format!("127.0.0.1:{port}"), &[]);
     browser.until_shown("#link", "Sign in again");
     browser.click("#link a");

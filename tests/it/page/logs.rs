@@ -30,6 +30,7 @@ fn a_log_grows_while_one_looks() {
     browser.until_shown("#row-talk", "running");
     words.write_all(b"first words\n").unwrap();
     browser.until_shown("#log-text", "first words");
+    browser.until_shown("#log-size", "12 B");
     words.write_all("\x1b[31mred é\x1b[0m and <img src=x onerror='document.title=1'>\n".as_bytes()).unwrap();
     browser.until_shown("#log-text", "red é and <img src=x onerror='document.title=1'>");
     assert_eq!(browser.text("document.querySelector('#log-text .ansi-1').innerText"), "red é");
@@ -37,15 +38,20 @@ fn a_log_grows_while_one_looks() {
     // Whoever reads further up is left in peace; whoever comes back sees on.
     words.write_all("line\n".repeat(200).as_bytes()).unwrap();
     browser.until("document.querySelector('#log-text').innerText.split('line').length === 201");
+    browser.until_shown("#log-size", "1.1 kB");
     browser.until("document.querySelector('#log-follow').ariaPressed === 'true'");
     browser.script("document.querySelector('#log-text').scrollTop = 0");
     browser.until("document.querySelector('#log-follow').ariaPressed === 'false'");
     words.write_all(b"later words\n").unwrap();
     browser.click("#log-follow");
     browser.until_shown("#log-text", "later words");
+    browser.script("document.querySelector('#log-text').scrollTop = 0");
+    browser.until("document.querySelector('#log-follow').ariaPressed === 'false'");
     // The end of what it reads.
     drop(words);
     browser.until_shown("#summary .pill", "done");
+    browser.until("!document.querySelector('#main').dataset.live");
+    assert_eq!(browser.text("document.querySelector('#log-text').scrollTop"), "0");
     browser.until_shown("#log-text", "later words");
     assert_eq!(browser.complaints(), [] as [&str; 0]);
 }
@@ -75,6 +81,8 @@ fn a_log_of_100_mb_stays_small() {
     browser.until_shown("#summary .pill", "done");
     browser.until("document.querySelector('#log-text').textContent.trimEnd().endsWith('line 1250000 of a log that is very long indeed, 1250000 and no end of it in sight')");
     assert!(held(&browser) < 1 << 20, "{}", held(&browser));
+    // The page is the one of a job that has ended.
+    browser.until("!document.querySelector('#main').dataset.live");
     assert!(browser.shown("#log-gap").contains("before this are not shown"), "{}", browser.shown("#log-gap"));
     // Further up it is read in parts.
     let first = "document.querySelector('#log-text').textContent.split('\\n')[0]";

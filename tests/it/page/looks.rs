@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 
 use super::driver::{Browser, ENTER};
-use super::sign_in;
-use crate::serve::ask::{go, up};
+use super::{Various, sign_in};
 use crate::serve::{Server, orders};
 use crate::support::{HEAD, Project};
 
@@ -80,16 +79,11 @@ fn pages_look_well_in_all_sizes_and_in_the_dark() {
     in_all_sizes(&browser, "sign-in");
     sign_in(&browser, &server, "/");
     in_all_sizes(&browser, "home-empty");
-    let body = "{\"type\": \"RECURSIVE_BUILD\", \"outputs\": [{\"id\": \"report\"}, {\"id\": \"bad\"}, {\"type\": \"TASK\", \"id\": \"publish\"}]}";
-    let failed = server.post("/public/api/projects/ORDERS/jobs/", body).json()["id"].as_str().unwrap().to_owned();
-    server.wait(&failed);
-    let runs = server.build("gated");
-    up(&project.path("gated.up"));
-    let waits = server.build("gated");
+    let jobs = Various::start(&project, &server);
     browser.go(&format!("{}/", server.url));
     browser.until_shown("#jobs", "waits for");
     in_all_sizes(&browser, "home");
-    for (name, job) in [("job-failed", &failed), ("job-running", &runs), ("job-waiting", &waits)] {
+    for (name, job) in jobs.pages() {
         browser.go(&format!("{}/projects/ORDERS/jobs/{job}", server.url));
         browser.until("document.querySelector('#summary h1')");
         in_all_sizes(&browser, name);
@@ -100,9 +94,7 @@ fn pages_look_well_in_all_sizes_and_in_the_dark() {
     browser.go(&format!("{}/projects/ORDERS/jobs/nothing", server.url));
     browser.until_shown("main", "job `nothing` does not exist");
     in_all_sizes(&browser, "sorry");
-    go(&project.path("gated.go"));
-    assert_eq!(server.wait(&runs), "DONE");
-    assert_eq!(server.wait(&waits), "DONE");
+    jobs.end(&project, &server);
 }
 
 /// A project with so many steps, each made from the one before and one further back.

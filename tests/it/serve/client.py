@@ -404,6 +404,37 @@ def samples():
     for node in ends:
         if node["ref"] == "test":
             assert wait(project.get_dataset(node["ref"]).build(wait=False)) == "DONE"
+    # The same for whatever it is, by the keys of the flow alone. What is built only by its type is told.
+    for key, node in graph.data["nodes"].items():
+        if not node["successors"] and key in ("test", "publish"):
+            assert wait(project.start_job({"type": "RECURSIVE_BUILD", "outputs": [{"id": key}]})) == "DONE", key
+    # What no recipe has to do with.
+    alone = [key for key, node in graph.nodes.items() if not node["predecessors"] and not node["successors"]]
+    assert alone == []
+    # Where things lie in the flow.
+    flow = project.get_flow()
+    for zone in flow.list_zones():
+        assert (zone.id, zone.name, list(zone.items)) == ("default", "Default", [])
+    assert flow.get_default_zone().id == project.get_dataset("orders").get_zone().id == "default"
+    assert set(flow.get_default_zone().get_graph().nodes) == set(graph.nodes)
+    raises(lambda: flow.get_zone("21344ZsQZ"), "NotFoundException", "zone `21344ZsQZ` does not exist")
+    assert [str(source.name) for source in graph.get_source_computables(as_type="object")] == ["raw"]
+    # Lists whose elements tell what they are, and lead to what they stand for.
+    assert [(item.name, item.type, item.tags) for item in project.list_datasets()][0] == ("raw", "Filesystem", [])
+    assert project.list_datasets()[0].connection and project.list_datasets()[0].to_dataset().exists()
+    for item in project.list_recipes():
+        assert item.type == "shell" and item.tags == []
+        if item.name == "split":
+            status = item.to_recipe().get_status()
+            assert status.get_selected_engine_details()["type"] == "LOCAL"
+            assert status.get_status_severity() == "SUCCESS" and status.get_status_messages() == []
+            assert item.to_recipe().get_settings().has_input("orders")
+    # Everything with some tags is cleared: nothing has them.
+    assert [item["name"] for item in project.list_datasets() if set(item["tags"]) & {"DEPRECATED"}] == []
+    settings = project.get_dataset("orders").get_settings()
+    assert settings.tags == [] and settings.get_raw().get("schema").get("columns") == []
+    assert settings.short_description == "" and settings.description == ""
+    raises(lambda: settings.save(), "MethodNotAllowedException")
     # A recipe is run by itself; a folder is built by its id.
     assert project.get_recipe("compute_charts").run().get_status()["baseStatus"]["state"] == "DONE"
     assert project.get_managed_folder("O2ue6CX3").list_contents()["items"] != []

@@ -49,6 +49,33 @@ fn silent_and_slow_connections_are_closed() {
 }
 
 #[test]
+fn whoever_holds_all_places_and_says_nothing_keeps_nobody_away() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    let head = format!("GET /healthz HTTP/1.1\r\nHost: localhost:{}\r\n\r\n", server.port());
+    let half = || {
+        let mut stream = server.connect();
+        stream.write_all(&head.as_bytes()[..10]).unwrap();
+        stream
+    };
+    // As many as there are places. Those that ask take the places of the first ones.
+    let silent: Vec<TcpStream> = (0..512).map(|_| half()).collect();
+    for _ in 0..3 {
+        assert_eq!(server.get("/healthz").status, 200);
+    }
+    // Nobody waited until these had taken too long: all others are still there, and go on.
+    let answers: Vec<u16> = silent
+        .into_iter()
+        .map(|mut stream| {
+            drop(stream.write_all(&head.as_bytes()[10..]));
+            Answer::of(&closed(stream)).status
+        })
+        .collect();
+    let answered = answers.iter().filter(|status| **status == 200).count();
+    assert!((500..512).contains(&answered) && answers[0] == 0, "{answered} of 512: {answers:?}");
+}
+
+#[test]
 fn what_is_too_much_is_refused() {
     let project = orders();
     let server = Server::start(&project, &[]);

@@ -55,9 +55,6 @@ fn kiln_run_does_not_write_what_a_job_writes() {
     // The server tells that a job is done before it has let go of what that wrote.
     while project.kiln(&["run", "-f", "other.toml", "orders"]).code == 3 {}
     assert_eq!(project.read("build/orders.csv"), "other\n");
-    // Neither the one who asks that from the command line, nor who asks for all of that, ends the server.
-    let said = project.expect(3, &["jobs", "abort", &job]).err;
-    assert!(said.contains("it is no `kiln run` of this machine"), "{said}");
     let mut waits = project.start(&["run", "--wait", "-f", "other.toml", "gated"]);
     go(&project.path("gated.go"));
     assert_eq!(server.wait(&job), "DONE");
@@ -66,6 +63,46 @@ fn kiln_run_does_not_write_what_a_job_writes() {
     go(&project.path("held.go"));
     assert!(waits.wait().unwrap().success());
     assert_eq!(server.get("/healthz").status, 200);
+}
+
+#[test]
+fn the_command_line_ends_jobs_of_a_server_and_not_the_server() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    let (runs, waits) = (server.build("gated"), server.build("gated"));
+    up(&project.path("gated.up"));
+    assert_eq!(server.state(&waits), "NOT_STARTED");
+    assert_eq!(project.expect(0, &["jobs", "abort", &waits]).out, format!("{waits}: ended\n"));
+    assert_eq!((server.state(&waits), server.state(&runs)), ("ABORTED".to_owned(), "RUNNING".to_owned()));
+    assert_eq!(project.expect(0, &["jobs", "abort", &runs]).out, format!("{runs}: ended\n"));
+    assert_eq!(server.state(&runs), "ABORTED");
+    let said = project.expect(0, &["jobs", "abort", &runs]).out;
+    assert_eq!(said, format!("{runs}: it has ended already: ABORTED\n"));
+    // Whoever asks for all of that ends only what runs.
+    let runs = server.build("held");
+    up(&project.path("held.up"));
+    let status = format!("/public/api/projects/ORDERS/jobs/{runs}/");
+    server.until(&status, |status| status["baseStatus"]["state"] == "RUNNING");
+    assert_eq!(project.expect(0, &["jobs", "abort", "--all"]).out, format!("{runs}: ended\n"));
+    assert_eq!(server.wait(&server.build("orders")), "DONE");
+    let audit = project.read(".kiln/audit.jsonl");
+    assert_eq!(audit.matches("\"key\":\"kiln jobs abort\"").count(), 3, "{audit}");
+    // A server that does nothing does not make anyone wait for ever, and nothing is left of what was wished.
+    let runs = server.build("gated");
+    up(&project.path("gated.up"));
+    server.signal("STOP");
+    let said = project.command(&["jobs", "abort", &runs]).env("CI", "true").output().unwrap();
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(
+        said.contains(&format!(
+            "the `kiln serve` that has it, process {}, cannot be asked: it does not listen",
+            server.pid()
+        )),
+        "{said}"
+    );
+    server.signal("CONT");
+    go(&project.path("gated.go"));
+    assert_eq!(server.wait(&runs), "DONE");
 }
 
 #[test]
