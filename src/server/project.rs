@@ -56,6 +56,8 @@ impl Taken {
 /// A project.
 pub(crate) struct Project {
     file: PathBuf,
+    /// The name of the pipeline.
+    name: String,
     number: usize,
     site: Site,
     taken: Arc<Taken>,
@@ -91,20 +93,27 @@ impl Project {
                 archive
             }
         };
+        let name = loaded.pipeline.name.clone();
         let (site, taken, now) = (site.clone(), Arc::clone(taken), Mutex::new(Now { stat, loaded }));
-        Ok(Self { file: file.to_owned(), number, site, taken, tell, now, archive })
+        Ok(Self { file: file.to_owned(), name, number, site, taken, tell, now, archive })
     }
 
     /// Reads the file. One that would stand for what another one does, or keep its history elsewhere, is not taken.
     fn read(&self) -> Result<Loaded, Fail> {
         let loaded = load::load(&self.file, &Given::default())?;
         let folder = state(&self.site, &loaded.root);
-        if folder != self.archive.folder {
-            let message = format!("{}: its root has changed: it is {} now", self.file.display(), loaded.root.display());
-            return Err(Fail::Usage(message, Some("start the server anew for that".to_owned())));
-        }
-        self.taken.take(self.number, identity(&self.file, &loaded, &folder))?;
-        Ok(loaded)
+        // Its history, its locks and its jobs at work go by these.
+        let (root, name) = (loaded.root.display(), &loaded.pipeline.name);
+        let changed = if folder != self.archive.folder {
+            format!("its root has changed: it is {root} now")
+        } else if *name != self.name {
+            format!("its name has changed: it is {name} now")
+        } else {
+            self.taken.take(self.number, identity(&self.file, &loaded, &folder))?;
+            return Ok(loaded);
+        };
+        let help = "start the server anew for that".to_owned();
+        Err(Fail::Usage(format!("{}: {changed}", self.file.display()), Some(help)))
     }
 
     /// The pipeline as it is in the file. While the file has mistakes, as it last had none.

@@ -51,7 +51,7 @@ fn all_jobs_that_were_asked_for_an_output_are_found_by_it() {
     assert_eq!(listed(&server, "output=raw"), [raw]);
     // The command line has more ways to ask for it.
     for target in ["+report", "report+"] {
-        project.expect(0, &["run", target]);
+        project.expect(0, &["run", "--wait", target]);
         let newest = listed(&server, "output=report&limit=1");
         assert_eq!(newest, listed(&server, "limit=1"), "{target}");
         assert!(newest[0] != report, "{target}");

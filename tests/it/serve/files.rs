@@ -30,7 +30,7 @@ fn a_changed_file_does_not_take_what_another_one_stands_for() {
     wait(&server, "A", &job);
     let theirs = [
         (file("b", "A", "echo 2 >{{ output }}"), "are both project A"),
-        (file("a", "B", "echo 2 >{{ output }}"), "are both pipeline a"),
+        (file("c", "B", "echo 2 >{{ output }}"), "its name has changed: it is c now"),
         (
             file("b", "B", "echo 2 >{{ output }}").replace("format = 1", "format = 1\nroot = \"sub\""),
             "its root has changed",
@@ -63,4 +63,8 @@ fn a_changed_file_does_not_take_what_another_one_stands_for() {
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("a.toml and b.toml are both project A"), "{said}");
     assert!(said.contains("what the file said before counts until it is mended"), "{said}");
+    // Two with one history are not served at all.
+    project.write("b.toml", file("a", "B", "echo 2 >{{ output }}"));
+    let said = project.expect(2, &["serve", "--listen", "127.0.0.1:0", "-f", "a.toml", "-f", "b.toml"]).err;
+    assert!(said.contains("a.toml and b.toml are both pipeline a, with one history"), "{said}");
 }
