@@ -83,10 +83,23 @@ fn pages_look_well_in_all_sizes_and_in_the_dark() {
     browser.go(&format!("{}/", server.url));
     browser.until_shown("#jobs", "waits for");
     in_all_sizes(&browser, "home");
+    // When, and by whom, is told on one line, however narrow it is.
+    for width in [400, 800, 1280] {
+        browser.look(width, 900, false);
+        let lines = "[...document.querySelectorAll('#jobs time, #jobs .by')].filter((item) => item.checkVisibility()).map((item) => { const range = document.createRange(); range.selectNodeContents(item); return range.getClientRects().length; })";
+        let lines = browser.script(&format!("return {lines}"));
+        let lines = lines.as_array().unwrap();
+        assert!(lines.len() >= 3 && lines.iter().all(|lines| lines == 1), "{width}: {lines:?}");
+    }
+    browser.look(1280, 900, false);
     for (name, job) in jobs.pages() {
         browser.go(&format!("{}/projects/ORDERS/jobs/{job}", server.url));
         browser.until("document.querySelector('#summary h1')");
         in_all_sizes(&browser, name);
+        // A picture with nothing beside it has all the room there is.
+        let alone = browser.text("document.querySelector('#log').hidden") == "true";
+        let share = "document.querySelector('.picture').offsetWidth / document.querySelector('.pair').offsetWidth";
+        assert_eq!(browser.text(&format!("{share} === 1")) == "true", alone, "{name}");
     }
     browser.go(&format!("{}/projects/ORDERS/flow?target=report&mode=smart", server.url));
     browser.until_shown("#outcome", "up to date");

@@ -47,13 +47,20 @@ fn a_thousand_steps_are_planned_run_and_seen() {
     assert_eq!(browser.text("document.querySelectorAll('.kiln .group').length"), "50");
     browser.click("#start");
     browser.until_shown("#summary .pill", "running");
+    // What is counted keeps its place while it grows.
+    let left = "document.querySelector('#chip-built') && document.querySelector('#chip-built .digits-4').offsetWidth";
+    browser.until(left);
+    let wide = browser.text(left);
     // It goes on before one's eyes, in groups.
     browser.until("[...document.querySelectorAll('.kiln .group .note')].some((note) => note.textContent.includes('done') || note.textContent === 'built')");
     browser.until_shown("#failures", "n8_42");
     browser.until_shown("#summary .pill", "failed");
     browser.until("document.querySelector('.kiln .group.failed')");
+    // The page is the one of a job that has ended.
+    browser.until("!document.querySelector('#main').dataset.live");
     assert_eq!(browser.text("document.querySelectorAll('#steps tr').length"), "1000");
     assert_eq!(browser.text("document.querySelector('#steps tr').id"), "row-n8_42");
+    assert_eq!(browser.text(left), wide);
     in_all_sizes(&browser, "job-1000");
     browser.click("#chip-failed");
     browser.until("location.search.includes('show=failed')");
