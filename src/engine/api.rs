@@ -38,6 +38,14 @@ pub trait Engine: Send + Sync {
     /// Takes note of what runs that died left with it. Called before a run begins.
     fn resume(&self, _left: Vec<LeftBehind>) {}
 
+    /// Whether it wants to know what the last runs asked it for twice.
+    fn looks_back(&self) -> bool {
+        false
+    }
+
+    /// Takes note of what the last runs asked it for twice: of each, another job may go on. Called before a run begins.
+    fn doubt(&self, _twice: Vec<LeftBehind>) {}
+
     /// What has to go on all the time while its work runs.
     fn background(&self) -> Option<BoxFuture<'static, ()>> {
         None

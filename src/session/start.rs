@@ -220,6 +220,10 @@ pub(crate) fn finish_the_dead(session: &Session, writer: &mut Writer) -> Result<
     writer.flush().map_err(|error| Fail::because("the history cannot be kept", &error))?;
     let left = store.ask(|reader| reader.left_behind(pipeline, session.engine.name())).map_err(unread)?;
     session.engine.resume(left.unwrap_or_default());
+    if session.engine.looks_back() {
+        let twice = store.ask(|reader| reader.asked_twice(pipeline, session.engine.name())).map_err(unread)?;
+        session.engine.doubt(twice.unwrap_or_default());
+    }
     if let Some(step) = unsettled.first() {
         tracing::warn!(step, "what a run that died was about to put in place is gone");
     }

@@ -108,3 +108,23 @@ fn a_job_that_turns_up_when_its_step_is_over_is_told_at_the_end() {
         assert_eq!(state, if over { "DONE" } else { "ABORTED" });
     }
 }
+
+#[test]
+fn a_job_that_turns_up_behind_its_run_is_told_by_the_next() {
+    let server = Server::start();
+    server.fault(Asked::is_start, Fault::Hidden(0));
+    server.with(|state| (state.hides, state.looks) = (true, Some(1)));
+    let project = project(&server, "", ONE);
+    let said = project.expect(0, &["run", "--engine", "prod"]);
+    assert!(!said.err.contains("come through"), "{said:?}");
+    let ids: Vec<_> = server.with(|state| state.jobs.iter().map(|job| job.id.clone()).collect());
+    server.with(|state| (state.jobs[0].hidden, state.jobs[0].looks) = (false, Some(5)));
+    let said = project.expect(0, &["run", "--engine", "prod"]);
+    assert!(said.out.contains(&format!("job {} may be of the first request of run build_p_", ids[0])), "{said:?}");
+    assert!(said.out.contains(&format!("which took job {} of a second one", ids[1])), "{said:?}");
+    assert_eq!(server.jobs_per_step()["a"], 2, "it is joined");
+    // What has nothing to do with that is not doubted.
+    server.with(|state| state.looks = Some(1));
+    let said = project.expect(0, &["run", "--engine", "prod"]);
+    assert!(!said.out.contains("may be of the first request"), "{said:?}");
+}

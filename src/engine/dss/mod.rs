@@ -95,6 +95,8 @@ pub(crate) struct Dss {
     names: Mutex<BTreeSet<String>>,
     /// What was asked for twice, or taken from somebody else: another job may turn up.
     twice: Mutex<Vec<Twice>>,
+    /// What runs before asked for twice.
+    doubts: Mutex<Vec<LeftBehind>>,
     /// The way to tell people something of all that runs.
     updates: Mutex<Option<Updates>>,
     /// Places for questions about jobs that have ended.
@@ -139,6 +141,7 @@ impl DssEngine {
                 own: Mutex::default(),
                 owns: Notify::new(),
                 names: Mutex::default(),
+                doubts: Mutex::default(),
                 updates: Mutex::default(),
                 twice: Mutex::default(),
                 ends: Semaphore::new(ENDS),
@@ -332,6 +335,14 @@ impl Engine for DssEngine {
 
     fn resume(&self, left: Vec<LeftBehind>) {
         self.dss.keep_left(left);
+    }
+
+    fn looks_back(&self) -> bool {
+        true
+    }
+
+    fn doubt(&self, twice: Vec<LeftBehind>) {
+        *self.dss.doubts.lock().unwrap_or_else(PoisonError::into_inner) = twice;
     }
 
     fn background(&self) -> Option<BoxFuture<'static, ()>> {

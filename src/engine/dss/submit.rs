@@ -183,6 +183,9 @@ impl Course {
             let Before { running, known } = self.before().await?;
             let Some(Running { job: running, same }) = &running else { return self.submit(known).await };
             let id = running.id().unwrap_or_default().to_owned();
+            if *same {
+                self.doubt(&id);
+            }
             let ours = self.answer(self.dss.whose(running)).await? == Whose::Ours;
             // What builds it in another way, or only some of it, cannot be taken for it.
             let policy = match self.dss.settings.on_running {

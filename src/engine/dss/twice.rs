@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use crate::engine::api::LeftBehind;
 use crate::engine::dss::Dss;
 use crate::engine::dss::calls::Calls;
 use crate::engine::dss::find::{Found, Search};
@@ -82,6 +83,23 @@ impl Course {
         known.insert(job.id.clone());
         let twice = Twice { spec: self.spec.clone(), known, kept: job.id.clone() };
         self.dss.twice.lock().unwrap_or_else(PoisonError::into_inner).push(twice);
+    }
+}
+
+impl Course {
+    /// Tells of a job that goes on where it may be one that a run before had asked for, and whose answer was lost.
+    pub(super) fn doubt(&self, job: &str) {
+        let doubts = self.dss.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        let may_be = |left: &&LeftBehind| {
+            let same = left.intent.request == self.spec.text() && !left.intent.known.iter().any(|known| known == job);
+            same && left.job.as_ref().is_none_or(|kept| kept.id != job)
+        };
+        if let Some(LeftBehind { run, job: Some(kept), .. }) = doubts.iter().find(may_be) {
+            let second = &kept.id;
+            self.tell(&format!(
+                "job {job} may be of the first request of run {run}, which took job {second} of a second one"
+            ));
+        }
     }
 }
 
