@@ -158,13 +158,12 @@ impl Thread {
         if let Err(error) = fault("store.close") {
             return Err(StoreError::io(&self.path, &error));
         }
-        // Not needed for the data: it keeps the log of writes short for the next reader. Of a run in which nothing was done a
-        // short one may stay: what was written is on disk, and to write it once more takes four more flushes.
+        // Who closes the store last works the log of writes into the tables. It is not needed for the data: of a run in which
+        // nothing was done a short log may stay, for that would take four more flushes. Nor is it done while others have the
+        // store open: it would wait for them.
         let log = self.path.with_extension("db-wal").metadata().map_or(0, |log| log.len());
         if (1..=FEW).contains(&self.events) && log <= SHORT_LOG {
             drop(self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true));
-        } else {
-            drop(self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
         }
         sound::remember(&self.path);
         Ok(())
