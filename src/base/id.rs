@@ -1,7 +1,10 @@
 //! Ids as small integers and vectors indexed by them; does not know what the ids stand for.
 
+use std::io::Read;
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
+
+use borsh::BorshDeserialize;
 
 /// An id that indexes a [`DenseMap`].
 pub trait Id: Copy {
@@ -36,11 +39,26 @@ ids! {
 }
 
 /// A vector indexed by an id type.
-#[derive(Clone, Debug, PartialEq, Eq, borsh::BorshSerialize, borsh::BorshDeserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, borsh::BorshSerialize)]
 pub struct DenseMap<K, V> {
     items: Vec<V>,
     #[borsh(skip)]
     key: PhantomData<K>,
+}
+
+/// For so many values room is made at once, if a length says that there are as many: what is damaged may say anything.
+const AT_ONCE: usize = 1 << 16;
+
+impl<K, V: BorshDeserialize> BorshDeserialize for DenseMap<K, V> {
+    fn deserialize_reader<R: Read>(reader: &mut R) -> std::io::Result<Self> {
+        let len = u32::deserialize_reader(reader)? as usize;
+        // Values are large, and to move all of them each time there are twice as many takes longer than to read them.
+        let mut items = Vec::with_capacity(len.min(AT_ONCE));
+        for _ in 0..len {
+            items.push(V::deserialize_reader(reader)?);
+        }
+        Ok(Self { items, key: PhantomData })
+    }
 }
 
 impl<K, V> Default for DenseMap<K, V> {
