@@ -1,6 +1,7 @@
 //! `kiln adopt`: takes outputs that are already there as built, and says which.
 
 use crate::base::id::RecipeId;
+use crate::base::job::BuildMode;
 use crate::base::text::count;
 use crate::cli::args::AdoptArgs;
 use crate::cli::{Context, find, print, run};
@@ -13,14 +14,7 @@ use crate::session::{Request, Session};
 
 pub(crate) fn adopt(context: &Context, args: &AdoptArgs) -> Result<u8, Fail> {
     let file = find::find(context.file.as_deref(), &context.surroundings)?;
-    let request = Request {
-        targets: args.targets.clone(),
-        vars: args.var.clone(),
-        project: args.project.clone(),
-        engine: args.engine.clone(),
-        mode: Some(crate::base::job::BuildMode::Smart),
-        ..Request::default()
-    };
+    let request = Request { targets: args.targets.clone(), mode: Some(BuildMode::Smart), ..args.instead.request() };
     let session = Session::open(&context.site(), &file, &request)?;
     let (job, adoption) = if args.dry_run {
         (None, look(&session)?)

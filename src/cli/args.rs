@@ -195,15 +195,9 @@ pub enum SchemaOf {
     Events,
 }
 
-/// What is wanted; the same for `run` and `plan`.
+/// What takes the place of what the file says; the same for all commands that plan.
 #[derive(Debug, Args)]
-pub struct Wanted {
-    /// What to build: NAME, +NAME (with all above it), NAME+ (with all below it), tag:TAG [default: all]
-    #[arg(value_name = "TARGET")]
-    pub targets: Vec<String>,
-    /// What is built [default: that of the file, else smart]
-    #[arg(long, value_enum)]
-    pub mode: Option<BuildMode>,
+pub struct Instead {
     /// The engine [default: that of the file, else local]
     #[arg(long, value_name = "NAME")]
     pub engine: Option<String>,
@@ -213,6 +207,32 @@ pub struct Wanted {
     /// Replace the project key of the file
     #[arg(long, value_name = "KEY")]
     pub project: Option<String>,
+}
+
+impl Instead {
+    /// A request for everything.
+    pub(crate) fn request(&self) -> Request {
+        Request {
+            engine: self.engine.clone(),
+            vars: self.var.clone(),
+            project: self.project.clone(),
+            ..Request::default()
+        }
+    }
+}
+
+/// What is wanted; the same for `run` and `plan`.
+#[derive(Debug, Args)]
+pub struct Wanted {
+    /// What to build: NAME, +NAME (with all above it), NAME+ (with all below it), tag:TAG [default: all]
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<String>,
+    /// What is built [default: that of the file, else smart]
+    #[arg(long, value_enum)]
+    pub mode: Option<BuildMode>,
+    /// What takes the place of what the file says.
+    #[command(flatten)]
+    pub instead: Instead,
     /// Build these partitions, as the engine reads them (DSS: 2026-11-01/2026-11-30|FR)
     #[arg(long, value_name = "SPEC")]
     pub partition: Option<String>,
@@ -230,13 +250,10 @@ impl Wanted {
         Request {
             targets: self.targets.clone(),
             mode: self.mode,
-            engine: self.engine.clone(),
-            vars: self.var.clone(),
-            project: self.project.clone(),
             partition: self.partition.clone(),
-            abort_joined: false,
             jobs: self.jobs,
             schedule: self.schedule,
+            ..self.instead.request()
         }
     }
 }
@@ -343,15 +360,9 @@ pub struct WhyArgs {
     /// What would be built [default: that of the file, else smart]
     #[arg(long, value_enum)]
     pub mode: Option<BuildMode>,
-    /// The engine [default: that of the file, else local]
-    #[arg(long, value_name = "NAME")]
-    pub engine: Option<String>,
-    /// Replace a variable of the file
-    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
-    pub var: Vec<(String, String)>,
-    /// Replace the project key of the file
-    #[arg(long, value_name = "KEY")]
-    pub project: Option<String>,
+    /// What takes the place of what the file says.
+    #[command(flatten)]
+    pub instead: Instead,
     /// Run no `tools` and `digest` commands; what depends on them is not known then
     #[arg(long)]
     pub no_probes: bool,
@@ -366,15 +377,9 @@ pub struct AdoptArgs {
     /// What to take: NAME, +NAME (with all above it), NAME+ (with all below it), tag:TAG [default: all never built]
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
-    /// The engine [default: that of the file, else local]
-    #[arg(long, value_name = "NAME")]
-    pub engine: Option<String>,
-    /// Replace a variable of the file
-    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
-    pub var: Vec<(String, String)>,
-    /// Replace the project key of the file
-    #[arg(long, value_name = "KEY")]
-    pub project: Option<String>,
+    /// What takes the place of what the file says.
+    #[command(flatten)]
+    pub instead: Instead,
     /// Only say what would be taken
     #[arg(short = 'n', long)]
     pub dry_run: bool,

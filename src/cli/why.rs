@@ -56,19 +56,12 @@ struct LastGood {
 
 pub(crate) fn why(context: &Context, args: &WhyArgs) -> Result<u8, Fail> {
     let path = find::find(context.file.as_deref(), &context.surroundings)?;
-    let loaded = load(&path, &Given { vars: &args.var, project: args.project.as_deref() })?;
+    let loaded = load(&path, &Given { vars: &args.instead.var, project: args.instead.project.as_deref() })?;
     let Some(id) = step_of(&loaded, &args.name)? else {
         return source(&loaded, args);
     };
     let recipe = loaded.pipeline.recipes[id].name.clone();
-    let request = Request {
-        targets: vec![recipe.clone()],
-        mode: args.mode,
-        engine: args.engine.clone(),
-        vars: args.var.clone(),
-        project: args.project.clone(),
-        ..Request::default()
-    };
+    let request = Request { targets: vec![recipe.clone()], mode: args.mode, ..args.instead.request() };
     let session = Session::of(&context.site(), loaded, &request)?;
     let planned = session.plan(!args.no_probes)?;
     let pipeline = session.pipeline();
