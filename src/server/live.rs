@@ -31,6 +31,25 @@ pub(crate) const KIND: &str = "text/event-stream;charset=utf-8";
 /// So many events are read at a time.
 const EVENTS: i64 = 256;
 
+/// How often a page is told news: what comes meanwhile is told together.
+struct Pace(Instant);
+
+impl Pace {
+    fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Waits until there may be news again.
+    async fn rest(&self) {
+        tokio::time::sleep_until(self.0).await;
+    }
+
+    /// Some were told.
+    fn told(&mut self) {
+        self.0 = Instant::now() + PACE;
+    }
+}
+
 /// What a stream follows.
 pub(crate) struct Follow {
     archive: Arc<Archive>,
@@ -39,8 +58,7 @@ pub(crate) struct Follow {
     news: watch::Receiver<u64>,
     what: What,
     done: bool,
-    /// When there may be news again.
-    next: Instant,
+    pace: Pace,
     _place: OwnedSemaphorePermit,
 }
 
@@ -68,7 +86,7 @@ impl Follow {
             news,
             what,
             done: false,
-            next: Instant::now(),
+            pace: Pace::begin(),
             _place: place,
         })
     }
@@ -79,13 +97,13 @@ impl Follow {
             if self.done {
                 return Ok(None);
             }
-            tokio::time::sleep_until(self.next).await;
+            self.pace.rest().await;
             self.news.mark_unchanged();
             let (text, follow) = tokio::task::spawn_blocking(move || self.look()).await.map_err(io::Error::other)??;
             self = follow;
             if !text.is_empty() {
                 if matches!(self.what, What::Other(_)) {
-                    self.next = Instant::now() + PACE;
+                    self.pace.told();
                 }
                 return Ok(Some((text.into(), self)));
             }
@@ -209,5 +227,36 @@ fn whole_characters(part: &[u8]) -> usize {
     match std::str::from_utf8(part) {
         Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => error.valid_up_to(),
         _ => part.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_in_quick_succession_is_told_together() {
+        let (news, mut heard) = watch::channel(0);
+        let steps = async {
+            for step in 1..=20 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                news.send_replace(step);
+            }
+        };
+        let page = async {
+            let (mut pace, mut told) = (Pace::begin(), Vec::new());
+            while told.last() != Some(&20) {
+                pace.rest().await;
+                if heard.has_changed().unwrap() || heard.changed().await.is_ok() {
+                    told.push(*heard.borrow_and_update());
+                    pace.told();
+                }
+            }
+            told
+        };
+        let ((), told) = tokio::join!(steps, page);
+        // The first at once, and all of them in the end.
+        assert_eq!((told[0], told.last()), (1, Some(&20)));
+        assert!(told.len() <= 6, "{told:?}");
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn panel(project: &Project, standing: &Standing, step: &StepView) -> 
             p #log-gap class="quiet gap" hidden[from == 0] { (size(from)) " before this are not shown." }
             pre #log-text class="text" tabindex="0" role="log" aria-live="off" aria-labelledby="log-head" { (coloured(&text)) }
             p #log-empty class="quiet" hidden[!text.is_empty()] {
-                @if step.attempt == 0 { "It has not begun." } @else { "Nothing was printed." }
+                @if step.attempt == 0 { "It has not begun." } @else if goes_on { "Nothing was printed yet." } @else { "Nothing was printed." }
             }
         }
     })

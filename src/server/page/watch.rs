@@ -103,8 +103,10 @@ impl News {
     fn look(&mut self, project: &crate::server::project::Project, standing: &Standing) -> io::Result<String> {
         let lost = |error: crate::store::StoreError| io::Error::other(error.to_string());
         let job = &standing.row.id;
-        let events =
+        let mut events =
             project.archive.ask(Vec::new(), |reader| reader.some_events(job, self.next, EVENTS)).map_err(lost)?;
+        // One that is newer than how the job stands here would be taken as told, and be shown by nobody.
+        events.retain(|event| event.seq < standing.next);
         let wait = self.app.jobs.wait(&standing.row).map(|wait| waits(&wait, &project.loaded()));
         let stands = Some((standing.row.state, wait.clone()));
         let changed = self.stood != stands;
