@@ -63,6 +63,20 @@ fn a_kill_between_intent_request_and_answer_makes_no_second_job() {
 }
 
 #[test]
+fn a_job_whose_status_cannot_be_read_any_more_ended_as_lists_tell() {
+    for page in [(200, "<html><title>Log in</title></html>"), (500, ""), (200, "garbage")] {
+        let server = Server::start();
+        server.fault(is_status, Fault::Held);
+        let project = project(&server, "", ONE);
+        project.write("pipeline.toml", project.read("pipeline.toml").replace("\"5s\"", "\"200ms\""));
+        killed(&project, &server, |state| state.silent() > 0);
+        (0..1_000).for_each(|_| server.fault(is_status, Fault::Answer(page.0, "", page.1.to_owned())));
+        goes_on(&project, &server, page.1);
+        assert_eq!(server.jobs_per_step().len(), 1, "{page:?}");
+    }
+}
+
+#[test]
 fn a_job_that_could_not_be_looked_for_is_looked_for_again() {
     let no = r#"{"message":"the key is not known"}"#;
     for (name, concerns) in

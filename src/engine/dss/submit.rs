@@ -16,6 +16,7 @@ use crate::engine::dss::fault::{Fault, Kind, Made};
 use crate::engine::dss::find::{Found, Search};
 use crate::engine::dss::silence::NOTICE;
 use crate::engine::dss::spec::{Relation, Spec};
+use crate::engine::dss::watched::{BELIEVED, ended_as};
 use crate::engine::dss::who::Whose;
 use crate::engine::dss::work::{Course, Go, Job, failed, reached, stopped};
 use crate::event::{Failure, FailureCode, Intent, RemoteJob};
@@ -84,10 +85,16 @@ impl Course {
             return self.take_or_wait(job, relation == Relation::Same).await;
         }
         let over = line.is_some_and(JobItem::over);
-        let status = match self.status(&remote.id, over).await.map_err(|ended| may_go_on(ended, left, remote))? {
+        let told = line.and_then(end_of).is_some();
+        let status = match self.status(&remote.id, over, told).await.map_err(|ended| may_go_on(ended, left, remote))? {
             Ok(status) if status.removed == Some(true) => return Ok(None),
             Ok(status) => status,
             Err(fault) if fault.kind == Kind::NotFound && !fault.page => return Ok(None),
+            // Its status cannot be read: its end is what the list tells.
+            Err(fault) if over && !fault.is_away() && !fault.hopeless() => match line.and_then(end_of) {
+                Some(state) => Arc::new(ended_as(state, JobStatus::default())),
+                None => return Err(self.refused(&fault)),
+            },
             Err(fault) => return Err(self.refused(&fault)),
         };
         let same = match status.definition().map(|def| self.spec.relation(def)) {
@@ -101,8 +108,9 @@ impl Course {
         Ok(self.ended_before(job, status.state(), same, fresh(left, took)).await)
     }
 
-    /// A job as it is now, for as long as it takes to be told. `over` says that a list told its end.
-    async fn status(&mut self, job: &str, over: bool) -> Go<Result<Arc<JobStatus>, Fault>> {
+    /// A job as it is now, for as long as it takes to be told. `over` says that a list told that it has ended, `told` that it
+    /// told how.
+    async fn status(&mut self, job: &str, over: bool, told: bool) -> Go<Result<Arc<JobStatus>, Fault>> {
         let began = Instant::now();
         let mut backoff = Backoff::new();
         loop {
@@ -117,12 +125,18 @@ impl Course {
             };
             match self.answer(status).await? {
                 None => return Err(stopped("the run is over")),
-                Some(Err(fault)) if fault.passing() && began.elapsed() < self.lost_after(&fault) => {
+                Some(Err(fault)) if fault.passing() && began.elapsed() < self.status_after(&fault, told) => {
                     self.rest(backoff.next(fault.retry_after)).await?;
                 }
                 Some(answer) => return Ok(answer),
             }
         }
+    }
+
+    /// How long the status of a job is waited for, with such a fault.
+    fn status_after(&self, fault: &Fault, told: bool) -> Duration {
+        let lost_after = self.lost_after(fault);
+        if told && !fault.is_away() { lost_after.min(BELIEVED) } else { lost_after }
     }
 
     /// How long the server is waited for, with such a fault.
@@ -377,6 +391,11 @@ impl Course {
 
 /// The way out where it is not known whether there is a job.
 const AGAIN: &str = "a job that is there and not wanted is aborted there; then run again";
+
+/// How a job ended, where a list tells it.
+fn end_of(line: &JobItem) -> Option<&str> {
+    line.state.as_deref().filter(|state| is_over(state))
+}
 
 /// Of jobs that somebody else started, one that goes on.
 fn foremost(mut found: Vec<JobItem>) -> JobItem {

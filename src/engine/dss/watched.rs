@@ -18,7 +18,7 @@ const GONE_AFTER: u32 = 3;
 const MUTE_AFTER: u32 = 10;
 /// How long the status of a job that has ended is asked for, where the server answers and does not give it: then what a list
 /// told of its end has to do.
-const BELIEVED: Duration = Duration::from_secs(20);
+pub(super) const BELIEVED: Duration = Duration::from_secs(20);
 /// How many answers in a row tell nothing of where a job stands until lists are looked at for it.
 const QUIET_AFTER: u32 = 3;
 
@@ -177,7 +177,7 @@ impl Watched {
 }
 
 /// What a status tells, with the end that a list told.
-fn ended_as(state: &str, mut status: JobStatus) -> JobStatus {
+pub(super) fn ended_as(state: &str, mut status: JobStatus) -> JobStatus {
     status.base.get_or_insert_with(BaseStatus::default).state = Some(state.to_owned());
     status
 }
