@@ -78,9 +78,21 @@ impl Plan {
         selection: &Selection,
         durations: &HashMap<String, u64>,
     ) -> Result<Self, Problems> {
+        let (plan, lacks) = Self::sketch(basis, graph, selection, durations);
+        if lacks.is_empty() { Ok(plan) } else { Err(missing(basis.pipeline, selection, &lacks)) }
+    }
+
+    /// Decides about every wanted step as [`Plan::make`] does, and says which steps lack which input that is not there and
+    /// that nothing builds: those would be built, and so would what is made from them.
+    pub fn sketch(
+        basis: &Basis<'_>,
+        graph: &Graph,
+        selection: &Selection,
+        durations: &HashMap<String, u64>,
+    ) -> (Self, Vec<(RecipeId, NodeId)>) {
         let mut pending: DenseMap<NodeId, bool> = DenseMap::filled(basis.pipeline.nodes.len(), false);
         let mut steps = Vec::new();
-        let mut problems = Vec::new();
+        let mut lacks = Vec::new();
         for id in graph.order.iter().copied().filter(|id| selection.want[*id] != Want::No) {
             let recipe = &basis.pipeline.recipes[id];
             let input = |node| {
@@ -92,7 +104,7 @@ impl Plan {
                 Verdict::Ask(reasons) => (Action::Ask, reasons),
                 Verdict::Skip => (Action::Skip, Vec::new()),
                 Verdict::Lacks(node) => {
-                    problems.push(lacks(basis.pipeline, selection, id, node));
+                    lacks.push((id, node));
                     (Action::Build, Vec::new())
                 }
             };
@@ -104,7 +116,7 @@ impl Plan {
             let expected_ms = durations.get(&recipe.name).copied();
             steps.push(Step { id, stage: graph.stage[id], action, reasons, expected_ms });
         }
-        if problems.is_empty() { Ok(Self { steps }) } else { Err(problems) }
+        (Self { steps }, lacks)
     }
 
     /// How many steps of each kind there are.
@@ -128,8 +140,12 @@ impl Plan {
     }
 }
 
-/// The mistake that a wanted step reads what is not there.
-fn lacks(pipeline: &Pipeline, selection: &Selection, id: RecipeId, node: NodeId) -> Problem {
+/// The mistakes that wanted steps read what is not there.
+pub(crate) fn missing(pipeline: &Pipeline, selection: &Selection, lacks: &[(RecipeId, NodeId)]) -> Problems {
+    lacks.iter().map(|(step, node)| lack(pipeline, selection, *step, *node)).collect()
+}
+
+fn lack(pipeline: &Pipeline, selection: &Selection, id: RecipeId, node: NodeId) -> Problem {
     let recipe = &pipeline.recipes[id];
     let node = &pipeline.nodes[node];
     let span =

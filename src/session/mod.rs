@@ -18,19 +18,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::file::FileDigest;
-use crate::base::id::{DenseMap, RecipeId};
+use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::job::{BuildMode, JobState, Schedule};
 use crate::base::span::{Problem, Problems, merged};
 use crate::base::text::did_you_mean;
 use crate::engine::api::{Engine, Environment, Evidence, Observed, Opening};
 use crate::engine::engine;
 use crate::pipeline::types::Pipeline;
-use crate::plan::Plan;
 use crate::plan::decide::Basis;
 use crate::plan::facts::Facts;
 use crate::plan::put_back::PutBack;
 use crate::plan::reason::Action;
 use crate::plan::record::{History, MemoryHistory};
+use crate::plan::{Plan, missing};
 use crate::select::{SelectError, Selection, Want, select};
 use crate::session::fail::Fail;
 use crate::session::load::{Given, Loaded};
@@ -185,13 +185,25 @@ impl Session {
 
     /// Looks, and decides.
     pub(crate) fn plan(&self, probes: bool) -> Result<Planned, Fail> {
+        let (planned, lacks) = self.sketch(probes)?;
+        self.whole(&lacks)?;
+        Ok(planned)
+    }
+
+    /// Refuses a plan in which steps lack these inputs.
+    pub(crate) fn whole(&self, lacks: &[(RecipeId, NodeId)]) -> Result<(), Fail> {
+        let missing = || self.mistakes(missing(self.pipeline(), &self.selection, lacks));
+        if lacks.is_empty() { Ok(()) } else { Err(missing()) }
+    }
+
+    /// Looks, and decides. Says which steps lack which input, too: such a plan can be shown, and not be run.
+    pub(crate) fn sketch(&self, probes: bool) -> Result<(Planned, Vec<(RecipeId, NodeId)>), Fail> {
         let (known, Observed { facts, seen }) = self.look(probes)?;
-        let mistakes = |problems| self.mistakes(problems);
         let history = known.history.as_ref();
         let basis = Basis { pipeline: self.pipeline(), facts: &facts, history, mode: self.selection.mode };
-        let plan = Plan::make(&basis, &self.loaded.graph, &self.selection, &known.durations).map_err(mistakes)?;
+        let (plan, lacks) = Plan::sketch(&basis, &self.loaded.graph, &self.selection, &known.durations);
         tracing::debug!(read = seen.len(), remembered = known.durations.len(), counts = ?plan.counts(), "it is decided");
-        Ok(Planned { plan, facts, seen, known })
+        Ok((Planned { plan, facts, seen, known }, lacks))
     }
 
     /// What a run of this plan would be refused for; warnings are about what only the surroundings of a run give.
