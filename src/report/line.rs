@@ -159,7 +159,7 @@ pub(crate) fn clean(text: &str) -> String {
 }
 
 /// Whether a character without a width changes where or in which direction others are shown.
-fn steers(c: char) -> bool {
+pub(crate) fn steers(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

@@ -15,7 +15,7 @@ pub mod summary;
 
 mod estimate;
 mod feed;
-mod line;
+pub(crate) mod line;
 mod screen;
 #[cfg(test)]
 mod tests;

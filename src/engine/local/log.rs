@@ -173,6 +173,8 @@ impl Log {
     fn tail(&self) -> Vec<String> {
         let start = self.last.len().saturating_sub(TAIL_BYTES);
         let text = String::from_utf8_lossy(&self.last[start..]);
+        // Its colours are those of a terminal; the log has them.
+        let text = anstream::adapter::strip_str(&text).to_string();
         let lines: Vec<&str> = text.split(['\n', '\r']).map(str::trim_end).filter(|line| !line.is_empty()).collect();
         let clean =
             |line: &str| line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
