@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::base::job::BuildMode;
 use crate::server::ask::{self, Asked};
 use crate::server::error::ApiError;
+use crate::server::page::flow::targets;
 use crate::server::page::job::has_options;
 use crate::server::page::words;
 use crate::server::query::Query;
@@ -17,7 +18,7 @@ use crate::store::read::RunRow;
 /// `POST /projects/K/jobs`
 pub(super) async fn start(call: Call) -> Reply {
     let form = Query::parse(&String::from_utf8_lossy(&call.body));
-    let targets: Vec<String> = form.all("target").flat_map(str::split_whitespace).map(str::to_owned).collect();
+    let targets = targets(&form);
     let word = form.get("mode").unwrap_or("smart");
     let mode = BuildMode::of_word(word)
         .ok_or_else(|| ApiError::wrong(format!("mode={word}: one of smart, only, forced, missing")))?;

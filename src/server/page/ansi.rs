@@ -1,7 +1,9 @@
-//! What a step printed as a part of a page: text, with the colours of a terminal as classes. Everything else that steers
-//! terminals is left out.
+//! What a step printed as a part of a page: text, with the colours of a terminal as classes. What goes back to the beginning
+//! of its line begins a new one; what would turn the direction of writing is spelled out. Everything else that steers terminals is left out.
 
 use maud::{Markup, html};
+
+use crate::server::page::words::harmless;
 
 /// Colour and weight of what follows.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -38,6 +40,7 @@ impl Style {
 pub(super) fn coloured(text: &str) -> Markup {
     let mut style = Style::default();
     let mut parts: Vec<(Style, String)> = Vec::new();
+    let text = text.replace("\r\n", "\n");
     for (i, piece) in text.split('\u{1b}').enumerate() {
         let mut rest = piece;
         if i > 0 {
@@ -47,7 +50,7 @@ pub(super) fn coloured(text: &str) -> Markup {
             }
             rest = behind;
         }
-        let plain: String = rest.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
+        let plain = harmless(rest);
         match parts.last_mut() {
             Some((last, text)) if *last == style => text.push_str(&plain),
             _ => parts.push((style, plain)),
@@ -95,6 +98,8 @@ mod tests {
             ("\u{1b}", ""),
             ("\u{1b}[99999mé", "é"),
             ("a\u{0}\u{8}b\tc\n", "ab\tc\n"),
+            ("one\r\ntwo 1\rtwo 2\r\n", "one\ntwo 1\ntwo 2\n"),
+            ("\u{202e}drow\u{2066} é", "\\u{202e}drow\\u{2066} é"),
         ] {
             assert_eq!(coloured(text).into_string(), shown, "{text:?}");
         }

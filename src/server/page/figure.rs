@@ -67,7 +67,14 @@ pub(super) fn of_job(loaded: &Loaded, standing: &Standing, how: Option<Collapse>
 }
 
 /// The picture of the flow: all steps, with what a plan does with those that it has.
-pub(super) fn of_flow(loaded: &Loaded, plan: Option<&Plan>, title: &str, how: Option<Collapse>) -> Figure {
+/// `lacks` are inputs that are not there, by the step that needs them.
+pub(super) fn of_flow(
+    loaded: &Loaded,
+    plan: Option<&Plan>,
+    lacks: &HashMap<RecipeId, String>,
+    title: &str,
+    how: Option<Collapse>,
+) -> Figure {
     let mut steps = Vec::new();
     let planned: HashMap<RecipeId, &Step> =
         plan.iter().flat_map(|plan| &plan.steps).map(|step| (step.id, step)).collect();
@@ -88,6 +95,10 @@ pub(super) fn of_flow(loaded: &Loaded, plan: Option<&Plan>, title: &str, how: Op
             (item.action, item.paint) = (None, Some("unasked"));
             item.note = if plan.is_some() { "not asked for".to_owned() } else { String::new() };
             item.tip.clone_from(&item.id);
+        }
+        if let Some(input) = loaded.pipeline.recipe(&item.id).and_then(|id| lacks.get(&id)) {
+            (item.paint, item.note) = (Some("failed"), "lacks input".to_owned());
+            item.tip = format!("{}: `{input}` is not there", item.id);
         }
     }
     let things = picture.items.len();
@@ -179,11 +190,13 @@ impl Figure {
     }
 }
 
-/// A picture with the ways to collapse it otherwise. `address` is that of the page, without `by`.
+/// A picture with the ways to collapse it otherwise. `has_table` says whether a table of the same steps is below it; `address`
+/// is that of the page, without `by`.
 pub(super) fn card(
     figure: &Figure,
     heading: &str,
     how: Option<Collapse>,
+    has_table: bool,
     address: &dyn Fn(Option<&str>) -> String,
 ) -> Markup {
     let large = figure.things > LIMIT;
@@ -202,8 +215,8 @@ pub(super) fn card(
                     }
                 }
             }
-            p #graph-text class="unseen" { "The same steps, with how they stand and why, are in the table of steps below." }
-            div class="canvas" tabindex="0" role="region" aria-label="Graph, scrolls" aria-describedby="graph-text" {
+            @if has_table { p #graph-text class="unseen" { "The same steps, with how they stand and why, are in the table of steps below." } }
+            div class="canvas" tabindex="0" role="region" aria-label="Graph, scrolls" aria-describedby=[has_table.then_some("graph-text")] {
                 (PreEscaped(&figure.svg))
             }
             @if figure.lost > 0 {

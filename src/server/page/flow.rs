@@ -1,7 +1,7 @@
 //! The flow of a project: all of its graph with what is out of date and why; targets and a mode are picked, the plan is
 //! shown, and a job is started.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use maud::{Markup, html};
@@ -10,7 +10,6 @@ use crate::base::id::RecipeId;
 use crate::base::job::BuildMode;
 use crate::base::text::{count, millis};
 use crate::draw::collapse::Collapse;
-use crate::pipeline::types::Pipeline;
 use crate::plan::estimate::estimate;
 use crate::plan::put_back::PutBack;
 use crate::plan::reason::{Action, sentences};
@@ -36,33 +35,42 @@ const MODES: [(BuildMode, &str); 4] = [
     (BuildMode::Missing, "what has no output at all"),
 ];
 
+/// A table of more steps than this is folded: so many rows stand first, the rest is shown when one asks for it.
+const FOLDED: usize = 50;
+
 /// What is picked.
 struct Picked {
-    targets: Vec<String>,
+    /// What was typed.
+    typed: Vec<String>,
+    /// The steps that were ticked.
+    ticked: Vec<String>,
     mode: BuildMode,
     by: Option<Collapse>,
 }
 
-/// A plan, or why there is none.
-enum Found {
-    Plan { plan: Plan, expected: Option<(u64, u64)>, put_back: Vec<PutBack> },
-    None(String),
+/// A plan, as far as there is one.
+#[derive(Default)]
+struct Found {
+    plan: Option<Plan>,
+    /// Why it cannot be run as it stands, or why there is none.
+    wrong: Option<String>,
+    /// The inputs that steps lack, by the step.
+    lacks: HashMap<RecipeId, String>,
+    expected: Option<(u64, u64)>,
+    put_back: Vec<PutBack>,
 }
 
 /// `GET /projects/K/flow`
 pub(super) async fn flow(call: Call) -> Reply {
     let (app, project, who) = (Arc::clone(&call.app), Arc::clone(call.project()?), call.who()?.clone());
-    let picked = pick(&call.query);
+    let (picked, targets) = (pick(&call.query), targets(&call.query));
     let place = Arc::clone(&call.app.plans).acquire_owned().await;
     blocking(move || {
-        let (loaded, found) = find(&app, &project, &who, &picked);
+        let (loaded, found) = find(&app, &project, &who, targets, picked.mode);
         drop(place);
         let key = project.key();
         let page = Page { loaded: &loaded, found: &found, picked: &picked, who: &who, key: &key };
-        let crumbs = [
-            (key.as_str(), format!("/{}", words::query([("project", key.as_str())]))),
-            ("Flow", words::flow_page(&key)),
-        ];
+        let crumbs = [(key.as_str(), words::project_page(&key)), ("Flow", words::flow_page(&key))];
         let title = format!("{key} · flow");
         Frame { title: &title, who: Some(&who), crumbs: &crumbs, live: None, main: page.main() }.reply()
     })
@@ -70,23 +78,34 @@ pub(super) async fn flow(call: Call) -> Reply {
 }
 
 fn pick(query: &Query) -> Picked {
-    let targets = query.all("target").flat_map(str::split_whitespace).map(str::to_owned).collect();
+    let names = |field| query.all(field).flat_map(str::split_whitespace).map(str::to_owned).collect();
     let mode = query.get("mode").and_then(BuildMode::of_word).unwrap_or(BuildMode::Smart);
-    Picked { targets, mode, by: figure::how(query) }
+    Picked { typed: names("target"), ticked: names("step"), mode, by: figure::how(query) }
+}
+
+/// The targets of a form: those that were typed, and the steps that were ticked.
+pub(super) fn targets(form: &Query) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let named = form.all("target").chain(form.all("step")).flat_map(str::split_whitespace);
+    named.filter(|name| seen.insert(*name)).map(str::to_owned).collect()
 }
 
 /// Looks and decides. Commands of the file are run for that only for those who may run jobs.
-fn find(app: &App, project: &Project, who: &Who, picked: &Picked) -> (Arc<Loaded>, Found) {
+fn find(app: &App, project: &Project, who: &Who, targets: Vec<String>, mode: BuildMode) -> (Arc<Loaded>, Found) {
     let plan = || -> Result<Found, ApiError> {
-        let request = Request { targets: picked.targets.clone(), mode: Some(picked.mode), ..Request::default() };
+        let request = Request { targets, mode: Some(mode), ..Request::default() };
         let session = Session::of(&app.site, project.fresh()?, &request)?;
-        let planned = session.plan(who.may(Right::Run, &project.key()))?;
+        let (planned, lacks) = session.sketch(who.may(Right::Run, &project.key()))?;
+        let wrong = session.whole(&lacks).err().map(|fail| ApiError::from(fail).message().to_owned());
+        let lacks: HashMap<_, _> =
+            lacks.into_iter().map(|(step, node)| (step, session.pipeline().nodes[node].name.clone())).collect();
         let span = estimate(&planned.plan, &session.loaded.graph, session.schedule, session.jobs);
-        let expected = (span.unknown == 0 && span.most_ms > 0).then_some((span.least_ms, span.most_ms));
+        let expected =
+            (wrong.is_none() && span.unknown == 0 && span.most_ms > 0).then_some((span.least_ms, span.most_ms));
         let put_back = session.put_back(&planned.known);
-        Ok(Found::Plan { plan: planned.plan, expected, put_back })
+        Ok(Found { plan: Some(planned.plan), wrong, lacks, expected, put_back })
     };
-    let found = plan().unwrap_or_else(|error| Found::None(error.message().to_owned()));
+    let found = plan().unwrap_or_else(|error| Found { wrong: Some(error.message().to_owned()), ..Found::default() });
     // Read after the plan: what the file says now is what it was made from.
     (project.loaded(), found)
 }
@@ -100,35 +119,29 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    fn plan(&self) -> Option<&Plan> {
-        match self.found {
-            Found::Plan { plan, .. } => Some(plan),
-            Found::None(_) => None,
-        }
-    }
-
     fn main(&self) -> Markup {
         let pipeline = &self.loaded.pipeline;
         let title = format!("the flow of {}", self.key);
-        let figure = figure::of_flow(self.loaded, self.plan(), &title, self.picked.by);
+        let figure = figure::of_flow(self.loaded, self.found.plan.as_ref(), &self.found.lacks, &title, self.picked.by);
         let address = |by: Option<&str>| {
-            let targets = self.picked.targets.iter().map(|target| ("target", target.as_str()));
+            let typed = self.picked.typed.iter().map(|target| ("target", target.as_str()));
+            let ticked = self.picked.ticked.iter().map(|step| ("step", step.as_str()));
             let mode = self.picked.mode.word();
-            let pairs = targets.chain([("mode", mode)]).chain(by.map(|by| ("by", by)));
+            let pairs = typed.chain(ticked).chain([("mode", mode)]).chain(by.map(|by| ("by", by)));
             format!("{}{}", words::flow_page(self.key), words::query(pairs))
         };
         html! {
             header class="summary" {
                 div class="title" { h1 { (pipeline.name) } }
+                @if let Some(text) = &pipeline.description { p class="pre" { (words::plain(text)) } }
                 p class="quiet" {
-                    (pipeline.description.as_deref().unwrap_or_default()) " "
                     (self.loaded.source.name) " · " (count(pipeline.nodes.len(), "node")) " · " (count(pipeline.recipes.len(), "step"))
                 }
             }
             form #flow class="flow" method="get" action=(words::flow_page(self.key)) {
                 @if let Some(by) = self.picked.by { input type="hidden" name="by" value=(by_word(by)); }
                 (self.choice())
-                (figure::card(&figure, "Flow", self.picked.by, &address))
+                (figure::card(&figure, "Flow", self.picked.by, true, &address))
                 (self.table())
             }
         }
@@ -136,19 +149,14 @@ impl Page<'_> {
 
     /// Targets, mode, what it comes to, and the buttons.
     fn choice(&self) -> Markup {
-        let pipeline = &self.loaded.pipeline;
-        let other: Vec<&str> =
-            self.picked.targets.iter().map(String::as_str).filter(|name| !is_step(pipeline, name)).collect();
         html! {
             section class="card choice" aria-labelledby="plan-head" {
                 header { h2 #plan-head { "Plan" } (self.outcome()) }
-                @match self.found {
-                    Found::None(why) => p class="wrong pre" role="alert" { (why) },
-                    Found::Plan { put_back, .. } => @for put_back in put_back { p class="warn" { (put_back) } },
-                }
+                @if let Some(why) = &self.found.wrong { p class="wrong pre" role="alert" { (why) } }
+                @for put_back in &self.found.put_back { p class="warn" { (put_back) } }
                 div class="filters" {
                     label class="grow" { span { "Targets" }
-                        input #targets type="text" name="target" value=(other.join(" ")) placeholder="everything; or NAME, +NAME, NAME+, tag:TAG" autocomplete="off" spellcheck="false" aria-describedby="targets-help";
+                        input #targets type="text" name="target" value=(self.picked.typed.join(" ")) placeholder="everything; or NAME, +NAME, NAME+, tag:TAG" autocomplete="off" spellcheck="false" aria-describedby="targets-help";
                     }
                     label { span { "Mode" } select #mode name="mode" {
                         @for (mode, what) in MODES { option value=(mode.word()) selected[mode == self.picked.mode] { (mode) ": " (what) } }
@@ -166,11 +174,11 @@ impl Page<'_> {
     }
 
     fn outcome(&self) -> Markup {
-        let Found::Plan { plan, expected, .. } = self.found else { return html! {} };
+        let Some(plan) = &self.found.plan else { return html! {} };
         html! {
             p #outcome {
                 (plan.counts().to_string())
-                @if let Some((least, most)) = expected {
+                @if let Some((least, most)) = &self.found.expected {
                     " · expected " @if least == most { (millis(*most)) } @else { (millis(*least)) "–" (millis(*most)) }
                 }
             }
@@ -179,7 +187,7 @@ impl Page<'_> {
 
     fn table(&self) -> Markup {
         let planned: HashMap<RecipeId, &Step> =
-            self.plan().into_iter().flat_map(|plan| &plan.steps).map(|step| (step.id, step)).collect();
+            self.found.plan.iter().flat_map(|plan| &plan.steps).map(|step| (step.id, step)).collect();
         let mut steps: Vec<RecipeId> = self.loaded.graph.order.clone();
         let rank = |id: &RecipeId| {
             planned.get(id).map_or(4, |step| match step.action {
@@ -189,8 +197,13 @@ impl Page<'_> {
                 Action::Skip => 3,
             })
         };
-        steps.sort_by_key(rank);
+        let folded = steps.len() > 2 * FOLDED;
+        // What is ticked is seen.
+        steps.sort_by_key(|id| (folded && !self.is_ticked(*id), rank(id)));
         let hidden = steps.len().saturating_sub(MOST);
+        steps.truncate(MOST);
+        let more = steps.split_off(if folded { FOLDED } else { steps.len() });
+        let row = |id: &RecipeId| self.row(*id, planned.get(id).copied());
         html! {
             section class="card" aria-labelledby="steps-head" {
                 header {
@@ -205,33 +218,42 @@ impl Page<'_> {
                         th scope="col" class="number" { "Stage" }
                         th scope="col" class="number" { "Usually" }
                     } }
-                    tbody #steps { @for id in steps.iter().take(MOST) { (self.row(*id, planned.get(id).copied())) } }
+                    tbody #steps { @for id in &steps { (row(id)) } }
+                }
+                @if !more.is_empty() {
+                    details #more {
+                        summary { "Show all: " (count(more.len(), "more step")) }
+                        table class="steps plan" {
+                            caption class="unseen" { "More steps" }
+                            tbody #steps-more { @for id in &more { (row(id)) } }
+                        }
+                    }
                 }
                 @if hidden > 0 { p class="quiet" { (hidden) " more are not shown: name them above." } }
             }
         }
     }
 
+    fn is_ticked(&self, id: RecipeId) -> bool {
+        self.picked.ticked.contains(&self.loaded.pipeline.recipes[id].name)
+    }
+
     fn row(&self, id: RecipeId, step: Option<&Step>) -> Markup {
         let name = &self.loaded.pipeline.recipes[id].name;
-        let ticked = self.picked.targets.contains(name);
         let now = crate::clock::now();
         html! {
             tr #{ "row-" (name) } class=(step.map_or("unasked", |step| step.action.word())) {
                 th scope="row" {
-                    label { input type="checkbox" name="target" value=(name) checked[ticked]; " " (name) }
+                    label { input type="checkbox" name="step" value=(name) checked[self.is_ticked(id)]; " " (name) }
+                    @if let Some(input) = self.found.lacks.get(&id) { small class="bad" { "`" (input) "` is not there" } }
                     small { @if let Some(step) = step { (sentences(&step.reasons, now).join("; ")) } }
                 }
-                td { @if let Some(step) = step { (figure::action_pill(step.action)) } @else { span class="quiet" { "not asked for" } } }
+                td { @if self.found.lacks.contains_key(&id) { span class="pill failed" { "lacks input" } } @else if let Some(step) = step { (figure::action_pill(step.action)) } @else { span class="quiet" { "not asked for" } } }
                 td class="number" { (self.loaded.graph.stage[id]) }
                 td class="number" { @if let Some(ms) = step.and_then(|step| step.expected_ms) { (millis(ms)) } @else { "–" } }
             }
         }
     }
-}
-
-fn is_step(pipeline: &Pipeline, name: &str) -> bool {
-    pipeline.recipe(name).is_some_and(|id| pipeline.recipes[id].name == name)
 }
 
 fn by_word(by: Collapse) -> &'static str {

@@ -39,7 +39,7 @@ struct List {
     /// Where the page with newer jobs ends.
     newer: Option<String>,
     /// What is wrong with what was asked for.
-    wrong: Option<String>,
+    wrong: Vec<String>,
 }
 
 /// `GET /`
@@ -54,7 +54,7 @@ pub(super) async fn home(call: Call) -> Reply {
             (cards(&projects)?)
             section class="card" {
                 (form(&projects, &query))
-                @if let Some(wrong) = &list.wrong { p class="wrong" role="alert" { (wrong) } }
+                @for wrong in &list.wrong { p class="wrong" role="alert" { (wrong) } }
                 (table(&list, &query))
             }
         };
@@ -72,7 +72,11 @@ pub(super) async fn live(call: Call) -> Reply {
         let projects = visible(&app, &who);
         let list = list(&app, &projects, &query).map_err(|error| io::Error::other(error.message().to_owned()))?;
         let cards = cards(&projects).map_err(|error| io::Error::other(error.message().to_owned()))?;
-        Ok(vec![body(&list).into_string(), pages(&list, &query).into_string(), cards.into_string()])
+        Ok(vec![
+            body(&list, is_filtered(&query)).into_string(),
+            pages(&list, &query).into_string(),
+            cards.into_string(),
+        ])
     };
     Ok(watch::list(place, Box::new(look)))
 }
@@ -86,7 +90,7 @@ fn list(app: &App, projects: &[Arc<Project>], query: &Query) -> Result<List, Api
     let mut all = Vec::new();
     let mut more = false;
     let mut known = query.get("output").is_none();
-    let mut wrong = None;
+    let mut wrong = unread(query, projects);
     for project in projects {
         let key = project.key();
         if query.get("project").is_some_and(|wanted| wanted != key) {
@@ -99,13 +103,8 @@ fn list(app: &App, projects: &[Arc<Project>], query: &Query) -> Result<List, Api
             }
             known = true;
         }
-        let filter = match filter(query, project) {
-            Ok(filter) => filter,
-            Err(error) => {
-                wrong = Some(error.message().to_owned());
-                continue;
-            }
-        };
+        // What cannot be read is told once.
+        let Ok(filter) = filter(query, project) else { continue };
         let rows = rows(project, &filter, SHOWN + 1)?;
         more |= rows.last.is_some();
         let line = |row: RunRow| {
@@ -117,7 +116,7 @@ fn list(app: &App, projects: &[Arc<Project>], query: &Query) -> Result<List, Api
     all.sort_by(|a, b| (b.row.asked, &b.row.id).cmp(&(a.row.asked, &a.row.id)));
     let over = all.len().saturating_sub(SHOWN as usize);
     let ahead = query.get("newer").is_some();
-    if ahead && all.len() < SHOWN as usize && wrong.is_none() {
+    if ahead && all.len() < SHOWN as usize && wrong.is_empty() {
         // The newest page is a whole one.
         return list(app, projects, &query.without("newer"));
     }
@@ -129,14 +128,37 @@ fn list(app: &App, projects: &[Arc<Project>], query: &Query) -> Result<List, Api
     let older = all.last().filter(|_| ahead || more || over > 0).map(place);
     let newer = all.first().filter(|_| query.get("cursor").is_some() || (ahead && over > 0)).map(place);
     if !known {
-        wrong = query.get("output").map(|output| format!("there is no output `{output}`"));
+        wrong.extend(query.get("output").map(|output| format!("there is no output `{output}`")));
     }
     Ok(List { lines: all, older, newer, wrong })
+}
+
+/// What of the address cannot be read, in words.
+fn unread(query: &Query, projects: &[Arc<Project>]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if let Some(wanted) = query.get("project")
+        && !projects.iter().any(|project| project.key() == wanted)
+    {
+        wrong.push(format!("there is no project `{wanted}` that you may see"));
+    }
+    let alike = ["state", "since", "until", "cursor", "newer"];
+    for name in alike {
+        let others = FILTERS.iter().chain(&alike).filter(|other| **other != name);
+        let only = others.fold(query.clone(), |query, other| query.without(other));
+        let error = projects.first().and_then(|project| filter(&only, project).err());
+        wrong.extend(error.map(|error| error.message().to_owned()));
+    }
+    wrong
 }
 
 /// What of the address is kept.
 fn kept<'a>(query: &'a Query, more: &'a [&'a str]) -> impl Iterator<Item = (&'a str, &'a str)> {
     FILTERS.iter().chain(more).filter_map(|name| query.get(name).map(|value| (*name, value)))
+}
+
+/// Whether not all jobs are asked for.
+fn is_filtered(query: &Query) -> bool {
+    kept(query, &["cursor", "newer"]).next().is_some()
 }
 
 /// The projects, each with how its last job stands and the way to its flow.
@@ -215,7 +237,7 @@ fn table(list: &List, query: &Query) -> Markup {
                 th scope="col" class="wide" { "When" }
                 th scope="col" class="number" { "Took" }
             } }
-            (body(list))
+            (body(list, is_filtered(query)))
         }
         (pages(list, query))
     }
@@ -237,12 +259,14 @@ fn pages(list: &List, query: &Query) -> Markup {
     }
 }
 
-fn body(list: &List) -> Markup {
+fn body(list: &List, filtered: bool) -> Markup {
     html! {
         tbody #jobs {
             @for line in &list.lines { (job(line)) }
             @if list.lines.is_empty() {
-                tr { td colspan="6" class="nothing" { "No jobs here." } }
+                tr { td colspan="6" class="nothing" {
+                    @if filtered { "No jobs here." } @else { "No jobs yet. The flow of a project, above, is where one is started." }
+                } }
             }
         }
     }

@@ -19,11 +19,11 @@ use crate::server::page::ansi::coloured;
 use crate::server::page::figure::{self, Figure};
 use crate::server::page::frame::{self, Frame};
 use crate::server::page::steps::Rows;
+use crate::server::page::waiting::Waiting;
 use crate::server::page::{log, words};
 use crate::server::project::Project;
 use crate::server::reply::Reply;
 use crate::server::route::Call;
-use crate::server::wording::waits;
 use crate::session::again::undone;
 use crate::session::load::Loaded;
 use crate::view::{RunView, StepState, StepView};
@@ -42,18 +42,9 @@ const STATES: [StepState; 10] = [
     StepState::Skipped,
 ];
 
-/// The states in the order of the bar that shows how far a job is; what waits is its rest.
-const DONE_FIRST: [StepState; 9] = [
-    StepState::Built,
-    StepState::Same,
-    StepState::Current,
-    StepState::Failed,
-    StepState::Stopped,
-    StepState::Skipped,
-    StepState::Publishing,
-    StepState::Running,
-    StepState::Retrying,
-];
+/// The states in the order of the bar that shows how far a job is: what has not ended is its rest.
+const DONE_FIRST: [StepState; 6] =
+    [StepState::Built, StepState::Same, StepState::Current, StepState::Failed, StepState::Stopped, StepState::Skipped];
 
 /// What of a job is looked at, as the address says it.
 #[derive(Clone)]
@@ -64,7 +55,7 @@ pub(super) struct Sight {
     step: Option<String>,
     /// How the picture is collapsed.
     pub(super) by: Option<Collapse>,
-    who: Who,
+    pub(super) who: Who,
 }
 
 impl Sight {
@@ -123,14 +114,11 @@ pub(super) async fn job(call: Call) -> Reply {
             let log = page.log().map_err(|error| ApiError::broken(error.to_string()))?;
             return Ok(frame::piece(log));
         }
-        let wait = app.jobs.wait(&standing.row).map(|wait| waits(&wait, &loaded));
+        let wait = Waiting::of(&app, &project, &standing, &sight.who);
         let live = (!standing.row.state.is_over()).then(|| page.live());
         let key = project.key();
-        let crumbs = [
-            (key.as_str(), format!("/{}", words::query([("project", key.as_str())]))),
-            (standing.row.id.as_str(), page.address.clone()),
-        ];
-        let main = page.main(wait.as_deref()).map_err(|error| ApiError::broken(error.to_string()))?;
+        let crumbs = [(key.as_str(), words::project_page(&key)), (standing.row.id.as_str(), page.address.clone())];
+        let main = page.main(wait.as_ref()).map_err(|error| ApiError::broken(error.to_string()))?;
         let title = format!("{} · {}", words::job_state(standing.row.state).0, words::targets(&standing.row.targets));
         Frame { title: &title, who: Some(&sight.who), crumbs: &crumbs, live: live.as_deref(), main }.reply()
     })
@@ -140,7 +128,7 @@ pub(super) async fn job(call: Call) -> Reply {
 /// What stands otherwise on the page of a job when these steps have changed. `wait` says why it waits.
 pub(super) fn fragments(
     project: &Project,
-    (standing, wait): (&Standing, Option<&str>),
+    (standing, wait): (&Standing, Option<&Waiting>),
     sight: &Sight,
     figure: Option<&Figure>,
     steps: &BTreeSet<&str>,
@@ -208,10 +196,17 @@ impl<'a> Page<'a> {
 
     fn rows<'b>(&'b self, address: &'b dyn Fn(&str) -> String) -> Rows<'b> {
         let chosen = self.chosen().map(|step| step.plan.id.as_str());
-        Rows { loaded: self.loaded, view: self.view, now_ms: self.now_ms, address, chosen }
+        Rows {
+            loaded: self.loaded,
+            view: self.view,
+            now_ms: self.now_ms,
+            over: self.standing.row.state.is_over(),
+            address,
+            chosen,
+        }
     }
 
-    fn main(&self, wait: Option<&str>) -> io::Result<Markup> {
+    fn main(&self, wait: Option<&Waiting>) -> io::Result<Markup> {
         let address = |step: &str| self.step_address(step);
         let rows = self.rows(&address);
         let figure = figure::of_job(self.loaded, self.standing, self.sight.by);
@@ -224,7 +219,7 @@ impl<'a> Page<'a> {
             (self.summary(wait))
             (self.failures())
             div class={ "pair" @if self.chosen().is_some() && figure.as_ref().is_some_and(Figure::is_small) { " beside" } } {
-                @if let Some(figure) = &figure { (figure::card(figure, "Graph", self.sight.by, &ways)) }
+                @if let Some(figure) = &figure { (figure::card(figure, "Graph", self.sight.by, !self.view.steps.is_empty(), &ways)) }
                 (log)
             }
             @if !self.view.steps.is_empty() {
@@ -266,7 +261,7 @@ impl<'a> Page<'a> {
         failed.or_else(begun)
     }
 
-    fn summary(&self, wait: Option<&str>) -> Markup {
+    fn summary(&self, wait: Option<&Waiting>) -> Markup {
         let row = &self.standing.row;
         let goes_on = row.state == JobState::Running;
         html! {
@@ -276,7 +271,8 @@ impl<'a> Page<'a> {
                     h1 { (words::targets(&row.targets)) }
                     (self.actions())
                 }
-                @if let Some(why) = wait.or(row.why.as_deref()) { p class="why" { (words::plain(why)) } }
+                @if let Some(wait) = wait { p class="why" { (wait.markup()) } }
+                @else if let Some(why) = &row.why { p class="why" { (words::plain(why)) } }
                 dl class="facts" {
                     div { dt { "Started by" } dd { (row.by) } }
                     div { dt { "When" } dd { (words::time(row.asked)) } }
@@ -350,7 +346,7 @@ impl<'a> Page<'a> {
                     @if let Some(again) = other {
                         p class="quiet" { "Run with options of its own: " code { (again) } }
                     } @else {
-                        @if !here.is_empty() && self.view.head.is_some() && !self.view.steps.is_empty() && row.state != JobState::Done {
+                        @if !here.is_empty() && self.view.in_state(StepState::Failed).next().is_some() {
                             form method="post" action={ (self.address) "/again" } {
                                 input type="hidden" name="what" value="failed";
                                 button #failed-only class="main" { "Run failed only" }

@@ -11,6 +11,7 @@ mod home;
 mod job;
 mod log;
 mod steps;
+mod waiting;
 mod watch;
 mod words;
 
@@ -19,7 +20,7 @@ use futures::FutureExt;
 
 use crate::server::auth::Right::{Abort, Run};
 use crate::server::error::ApiError;
-use crate::server::reply::Reply;
+use crate::server::reply::{Reply, see_other};
 use crate::server::route::{Call, Needs, Route};
 
 const fn see(path: &'static str, answer: crate::server::route::Answer) -> Route {
@@ -36,6 +37,7 @@ pub(crate) const ROUTES: &[Route] = &[
     Route::root(Method::GET, "/live", Needs::Key, |call| home::live(call).boxed()),
     Route::root(Method::GET, "/sign-in", Needs::Nothing, |call| sign_in(call).boxed()),
     Route::root(Method::GET, "/assets/{name}", Needs::Nothing, |call| assets::asset(call).boxed()),
+    see("/projects/{project}", |call| list(call).boxed()),
     see("/projects/{project}/flow", |call| flow::flow(call).boxed()),
     see("/projects/{project}/jobs/{job}", |call| job::job(call).boxed()),
     see("/projects/{project}/jobs/{job}/live", |call| watch::job(call).boxed()),
@@ -43,6 +45,11 @@ pub(crate) const ROUTES: &[Route] = &[
     act("/projects/{project}/jobs/{job}/again", Run, |call| act::again(call).boxed()),
     act("/projects/{project}/jobs/{job}/abort", Abort, |call| act::abort(call).boxed()),
 ];
+
+/// `GET /projects/K`: the list of its jobs.
+async fn list(call: Call) -> Reply {
+    Ok(see_other(&words::project_page(&call.project()?.key())))
+}
 
 /// `GET /sign-in`: asks for a key.
 async fn sign_in(call: Call) -> Reply {

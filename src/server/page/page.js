@@ -174,8 +174,9 @@ const refresh = async () => {
   document.title = page.querySelector("title").textContent;
   const focused = document.activeElement?.id;
   localise(fresh);
+  const was = place(canvas());
   renew(main(), fresh);
-  begin();
+  begin(was);
   if (focused) by(focused)?.focus({ preventScroll: true });
 };
 
@@ -219,10 +220,16 @@ const WINDOW = 384 * 1024;
 const PART = 64 * 1024;
 const escapes = /\x1b\[([0-9;]*)m|\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b./g;
 
+// As the server shows them: what turns the direction of writing is spelled out, and a line that is begun again is a new one.
+const steers = /[\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+const harmless = (text) =>
+  text.replace(/\r\n?/g, "\n").replace(steers, (c) => "\\u{" + c.codePointAt(0).toString(16) + "}").replace(/[\0-\x08\x0b-\x1f\x7f-\x9f]/g, "");
+
 // Text with the colours of a terminal, as spans.
 const coloured = (text, style) => {
   const part = document.createElement("span");
-  const put = (piece) => {
+  const put = (raw) => {
+    const piece = harmless(raw);
     if (!piece) return;
     if (!style.color && !style.bold) return part.append(piece);
     const span = document.createElement("span");
@@ -293,7 +300,7 @@ const readLog = (panel) => {
     const pieces = waiting;
     waiting = [];
     for (const piece of pieces) {
-      piece.node = coloured(piece.text.replace(/\r(?!\n)/g, "\n"), style);
+      piece.node = coloured(piece.text, style);
       text.append(piece.node);
       parts.push(piece);
     }
@@ -389,6 +396,31 @@ const turnTo = async (step) => {
   readLog(by("log"));
 };
 
+// ---- The picture
+
+// Where the view on a picture begins that is larger than its room: at what failed, runs, or is out of date, else at the first.
+const AIMS = [".failed", ".running, .retrying, .publishing", ".build", ".maybe, .ask", "[data-step], .group"];
+const inside = (a, b) => a.left >= b.left && a.right <= b.right && a.top >= b.top && a.bottom <= b.bottom;
+const canvas = () => document.querySelector(".picture .canvas");
+let aimed = null;
+const place = (room) => room && [room.scrollLeft, room.scrollTop];
+const aim = (was) => {
+  const room = canvas();
+  if (!room || aimed?.room === room) return;
+  // Whoever has looked around in the one before goes on from there.
+  if (was && aimed && String(was) !== String(aimed.at)) [room.scrollLeft, room.scrollTop] = was;
+  else {
+    const found = AIMS.map((kind) => [...room.querySelectorAll("svg > g > :is(.step, .group)")].find((item) => item.matches(kind)));
+    const target = found.find(Boolean)?.querySelector(".shape").getBoundingClientRect();
+    const view = room.getBoundingClientRect();
+    if (target && !inside(target, view)) {
+      room.scrollLeft += target.left + target.width / 2 - (view.left + view.width / 2);
+      room.scrollTop += target.top + target.height / 2 - (view.top + view.height / 2);
+    }
+  }
+  aimed = { room, at: place(room) };
+};
+
 // ---- Pages
 
 let news = null;
@@ -438,16 +470,19 @@ const find = (box) => {
   box.hidden = false;
   box.addEventListener("input", () => {
     const wanted = box.value.trim().toLowerCase();
-    for (const row of document.querySelectorAll("#steps tr")) {
+    for (const row of document.querySelectorAll("#steps tr, #steps-more tr")) {
       row.hidden = !row.textContent.toLowerCase().includes(wanted);
     }
+    const more = by("more");
+    if (more && wanted) more.open = true;
   });
   // It finds, it does not send the form.
   box.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
 };
 
-const begin = () => {
+const begin = (was) => {
   localise(document);
+  aim(was);
   readLog(by("log"));
   hearNews();
   pick();

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use crate::base::job::Schedule;
 use crate::base::text::millis;
 use crate::plan::reason::sentences;
 use crate::server::page::words;
@@ -20,6 +21,8 @@ pub(super) struct Rows<'a> {
     pub(super) view: &'a RunView,
     /// How long the job has gone on, in milliseconds.
     pub(super) now_ms: u64,
+    /// Whether it has ended.
+    pub(super) over: bool,
     /// The address of a step.
     pub(super) address: &'a dyn Fn(&str) -> String,
     /// The step whose log is shown.
@@ -27,9 +30,9 @@ pub(super) struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// The end of the axis: a round number of milliseconds, so that it seldom moves.
+    /// The end of the axis, in milliseconds: while the job goes on a round number, so that it seldom moves; then its end.
     pub(super) fn scale(&self) -> u64 {
-        scale(self.now_ms)
+        if self.over { self.now_ms.max(4) } else { scale(self.now_ms) }
     }
 
     /// The table of the steps that `shown` lets through: those that failed first, then in the order of the plan.
@@ -79,11 +82,16 @@ impl Rows<'_> {
                     @if let Some(failure) = &step.failure { small class="bad" { (words::plain(&failure.message)) } }
                     small { (why(step)) }
                 }
-                td class="state" { span class="word" { span class="dot" aria-hidden="true" {} (word) } @if ready { ", ready" } @if step.attempt > 1 { " · attempt " (step.attempt) } }
+                td class="state" { span class="word" { span class="dot" aria-hidden="true" {} (word) } @if ready { (if self.is_held(step) { " for its stage" } else { ", ready" }) } @if step.attempt > 1 { " · attempt " (step.attempt) } }
                 td class="time" { (self.bar(&spans)) }
                 td class="number" data-since=[runs.then_some(step.began_ms)] { (self.took(step)) }
             }
         }
+    }
+
+    /// Whether a step would run but for steps of the stages before its own.
+    fn is_held(&self, step: &StepView) -> bool {
+        open_stage(self.view).is_some_and(|stage| stage < step.plan.stage)
     }
 
     fn took(&self, step: &StepView) -> String {
@@ -105,6 +113,13 @@ impl Rows<'_> {
             span class="unseen" { (spans.iter().map(told).collect::<Vec<_>>().join(", ")) }
         }
     }
+}
+
+/// The stage at work where one follows the other: the first in which something has not ended.
+pub(super) fn open_stage(view: &RunView) -> Option<u32> {
+    let by_stage = view.head.as_ref().is_some_and(|head| head.started.schedule == Schedule::Stages);
+    let open = view.steps.iter().filter(|step| by_stage && !step.state.is_over());
+    open.map(|step| step.plan.stage).min()
 }
 
 /// Why it is as it is: what it was skipped for, why it is built.

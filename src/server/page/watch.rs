@@ -18,9 +18,10 @@ use crate::server::archive::Standing;
 use crate::server::error::ApiError;
 use crate::server::page::figure::{self, Figure};
 use crate::server::page::job::{Sight, fragments};
+use crate::server::page::steps::open_stage;
+use crate::server::page::waiting::Waiting;
 use crate::server::reply::{Reply, stream};
 use crate::server::route::Call;
-use crate::server::wording::waits;
 use crate::server::{App, blocking, live};
 use crate::view::{RunView, StepState, StepView};
 
@@ -96,7 +97,7 @@ struct News {
     figure: Option<Figure>,
     sight: Sight,
     /// In which state it was, and why it waited.
-    stood: Option<(JobState, Option<String>)>,
+    stood: Option<(JobState, Option<Waiting>)>,
 }
 
 impl News {
@@ -107,7 +108,7 @@ impl News {
             project.archive.ask(Vec::new(), |reader| reader.some_events(job, self.next, EVENTS)).map_err(lost)?;
         // One that is newer than how the job stands here would be taken as told, and be shown by nobody.
         events.retain(|event| event.seq < standing.next);
-        let wait = self.app.jobs.wait(&standing.row).map(|wait| waits(&wait, &project.loaded()));
+        let wait = Waiting::of(&self.app, project, standing, &self.sight.who);
         let stands = Some((standing.row.state, wait.clone()));
         let changed = self.stood != stands;
         self.stood = stands;
@@ -128,8 +129,9 @@ impl News {
         let above: Vec<&str> = events.iter().filter_map(there).collect();
         if !above.is_empty() {
             steps.extend(standing.view.steps.iter().filter(|step| waits_for(&standing.view, step, &above)).map(id));
+            steps.extend(begun_stage(&standing.view, &above).map(id));
         }
-        let standing = (standing, wait.as_deref());
+        let standing = (standing, wait.as_ref());
         let data = fragments(project, standing, &self.sight, self.figure.as_ref(), &steps);
         Ok(live::message(&self.next.to_string(), "news", &data.to_string()))
     }
@@ -161,6 +163,13 @@ fn there(event: &Stamped) -> Option<&str> {
 fn waits_for(view: &RunView, step: &StepView, above: &[&str]) -> bool {
     let place = |place: &u32| view.steps.get(*place as usize).map(id);
     step.state == StepState::Waiting && step.plan.after.iter().filter_map(place).any(|id| above.contains(&id))
+}
+
+/// The steps whose stage has come since these ended: nothing before it goes on any more.
+fn begun_stage<'a>(view: &'a RunView, ended: &[&str]) -> impl Iterator<Item = &'a StepView> {
+    let now = open_stage(view);
+    let came = now.filter(|now| ended.iter().filter_map(|id| view.step(id)).any(|step| step.plan.stage < *now));
+    view.steps.iter().filter(move |step| Some(step.plan.stage) == came)
 }
 
 /// The step that an event is about.

@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
 use crate::base::job::JobState;
+use crate::report::line::steers;
 use crate::view::StepState;
 
 /// The word and the class of a job's state.
@@ -79,6 +80,11 @@ pub(super) fn job_page(project: &str, job: &str) -> String {
     format!("/projects/{}/jobs/{}", part(project), part(job))
 }
 
+/// The address of the list of a project's jobs.
+pub(super) fn project_page(project: &str) -> String {
+    format!("/{}", query([("project", project)]))
+}
+
 /// The address of a project's flow.
 pub(super) fn flow_page(project: &str) -> String {
     format!("/projects/{}/flow", part(project))
@@ -99,5 +105,21 @@ pub(super) fn query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> 
 
 /// What a step printed as text for a page: without the codes that colour a terminal.
 pub(super) fn plain(text: &str) -> String {
-    anstream::adapter::strip_str(text).to_string()
+    harmless(&anstream::adapter::strip_str(text).to_string())
+}
+
+/// Text in which nothing steers where or in which direction something is shown. What goes back to the beginning of its line
+/// begins a new one.
+pub(super) fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => out.push(c),
+            '\r' => out.push('\n'),
+            c if steers(c) => out.extend(c.escape_unicode()),
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+    }
+    out
 }

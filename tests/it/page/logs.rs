@@ -35,6 +35,8 @@ fn a_log_grows_while_one_looks() {
     browser.until_shown("#log-text", "red é and <img src=x onerror='document.title=1'>");
     assert_eq!(browser.text("document.querySelector('#log-text .ansi-1').innerText"), "red é");
     assert_eq!(browser.text("document.querySelectorAll('#log img').length"), "0");
+    words.write_all("one\rtwo \u{202e}flip\r\nthree\n".as_bytes()).unwrap();
+    browser.until_shown("#log-text", "one\ntwo \\u{202e}flip\nthree\n");
     // Whoever reads further up is left in peace; whoever comes back sees on.
     words.write_all("line\n".repeat(200).as_bytes()).unwrap();
     browser.until("document.querySelector('#log-text').innerText.split('line').length === 201");

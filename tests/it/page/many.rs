@@ -31,6 +31,15 @@ fn thousand() -> Project {
     project
 }
 
+/// Whether one of these can be seen whole where a picture stands, without scrolling in it.
+fn seen(selector: &str) -> String {
+    format!(
+        "(() => {{ const room = document.querySelector('.canvas').getBoundingClientRect();
+            const whole = (box) => box.left >= room.left && box.right <= room.right && box.top >= room.top && box.bottom <= room.bottom;
+            return [...document.querySelectorAll('.kiln {selector} > .shape')].some((shape) => whole(shape.getBoundingClientRect())); }})()"
+    )
+}
+
 #[test]
 fn a_thousand_steps_are_planned_run_and_seen() {
     let project = thousand();
@@ -40,8 +49,20 @@ fn a_thousand_steps_are_planned_run_and_seen() {
     browser.until_shown("#outcome", "1000 build");
     assert_eq!(browser.text("document.querySelectorAll('.kiln .group').length"), "10");
     in_all_sizes(&browser, "flow-1000");
+    // What is many is folded, and found all the same.
+    let tall = browser.script("return document.documentElement.scrollHeight").as_u64().unwrap();
+    assert!(tall < 6_000, "{tall}");
     browser.write("#find", "n8_42");
-    assert_eq!(browser.text("document.querySelectorAll('#steps tr:not([hidden])').length"), "1");
+    let found =
+        "[...document.querySelectorAll('.plan tbody tr')].filter((row) => row.checkVisibility()).map((row) => row.id)";
+    assert_eq!(browser.text(found), "row-n8_42");
+    for width in [400, 1280] {
+        browser.look(width, 900, false);
+        browser.go(&format!("{}/projects/ORDERS/flow?by=none", server.url));
+        assert_eq!(browser.text(&seen(".step.build")), "true", "{width}");
+        browser.picture(&format!("flow-all-{width}"));
+    }
+    browser.go(&format!("{}/projects/ORDERS/flow", server.url));
     browser.click(".ways a:nth-child(2)");
     browser.until("location.search.includes('by=tag')");
     assert_eq!(browser.text("document.querySelectorAll('.kiln .group').length"), "50");
@@ -62,6 +83,12 @@ fn a_thousand_steps_are_planned_run_and_seen() {
     assert_eq!(browser.text("document.querySelector('#steps tr').id"), "row-n8_42");
     assert_eq!(browser.text(left), wide);
     in_all_sizes(&browser, "job-1000");
+    for width in [400, 1280] {
+        browser.look(width, 900, false);
+        browser.go(&format!("{}?by=none", browser.text("location.origin + location.pathname")));
+        assert_eq!(browser.text(&seen("#step-n8_42")), "true", "{width}");
+        browser.picture(&format!("job-all-{width}"));
+    }
     browser.click("#chip-failed");
     browser.until("location.search.includes('show=failed')");
     assert_eq!(browser.text("document.querySelectorAll('#steps tr').length"), "1");

@@ -1,6 +1,7 @@
 //! The pages of `kiln serve` in a real browser, as people use them.
 
 mod access;
+mod details;
 mod driver;
 mod jobs;
 mod links;
