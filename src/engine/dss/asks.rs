@@ -32,6 +32,8 @@ pub(super) type Looked = Result<Arc<JobStatus>, Fault>;
 pub(super) enum Followed {
     /// It ended.
     Over(Box<JobStatus>),
+    /// It ended, as lists tell: its status cannot be read.
+    Listed(Box<JobStatus>, Fault),
     /// The server does not know it any more.
     Gone,
     /// The server could not be asked for too long.

@@ -25,6 +25,29 @@ pub(super) struct Before {
     pub(super) running: Option<Running>,
     /// Every job that may be the same, whether it goes on or not.
     pub(super) known: BTreeSet<String>,
+    /// All that lists showed.
+    pub(super) elders: Elders,
+}
+
+/// What lists showed before a job was asked for: a later list that shows none of it may not reach back as far.
+#[derive(Clone, Default)]
+pub(super) struct Elders {
+    ids: BTreeSet<String>,
+    /// How many jobs the longest of them had.
+    most: usize,
+}
+
+impl Elders {
+    pub(super) fn add(&mut self, jobs: &[JobItem]) {
+        self.ids.extend(jobs.iter().filter_map(JobItem::id).map(str::to_owned));
+        self.most = self.most.max(jobs.len());
+    }
+
+    /// Whether a list would show a job that is newer than these. One that is shorter than another was is not cut off.
+    pub(super) fn reached(&self, jobs: &[JobItem]) -> bool {
+        let elder = |job: &JobItem| job.id().is_some_and(|id| self.ids.contains(id));
+        self.ids.is_empty() || jobs.iter().any(elder) || !jobs.is_empty() && jobs.len() < self.most
+    }
 }
 
 /// A job that goes on.
@@ -90,10 +113,11 @@ impl Alike {
 
 impl Course {
     pub(super) async fn before(&mut self) -> Go<Before> {
-        let mut alike = Alike::default();
+        let (mut alike, mut elders) = (Alike::default(), Elders::default());
         for _ in 0..LISTS {
             let jobs = self.list().await?;
             self.dss.meet(&jobs);
+            elders.add(&jobs);
             if alike.add(&jobs, &self.spec) {
                 break;
             }
@@ -107,10 +131,10 @@ impl Course {
             match self.standing(&id, &job).await? {
                 Stand::Away => {}
                 Stand::Touches => running = running.or(Some(Running { job, same: false })),
-                Stand::Same => return Ok(Before { running: Some(Running { job, same: true }), known }),
+                Stand::Same => return Ok(Before { running: Some(Running { job, same: true }), known, elders }),
             }
         }
-        Ok(Before { running, known })
+        Ok(Before { running, known, elders })
     }
 
     /// How a job stands to what is to be built. It is asked for where its line does not tell that.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::engine::dss::Dss;
-use crate::engine::dss::before::LISTS;
+use crate::engine::dss::before::{Elders, LISTS};
 use crate::engine::dss::calls::{Backoff, Calls};
 use crate::engine::dss::fault::Fault;
 use crate::engine::dss::spec::{Relation, Spec};
@@ -25,6 +25,8 @@ pub(super) enum Found {
     None,
     /// None for certain, but these might be: in words for people.
     Unclear(Vec<String>),
+    /// None, in lists that may not reach back to the time at which it was asked for.
+    Short,
     /// The server could not be asked.
     Silence(Fault),
 }
@@ -37,6 +39,8 @@ pub(super) struct Search<'a> {
     pub(super) spec: &'a Spec,
     /// The jobs that there were before.
     pub(super) known: &'a BTreeSet<String>,
+    /// What lists showed before: one that shows none of that is no sign that there is no other job.
+    pub(super) elders: &'a Elders,
     /// Whether another run had asked for the job: what has ended since, and has no name, is in nobody's way.
     pub(super) later: bool,
 }
@@ -64,12 +68,16 @@ struct Memory {
 }
 
 impl Search<'_> {
-    /// Looks until there is a candidate, or lists have shown none for `grace`. Time without lists does not count.
+    /// Looks until there is a candidate, or lists have shown none for `grace`. Time without lists does not count; of the time
+    /// between two of them in which others failed, a part does.
     pub(super) async fn run(&self, grace: Duration, lost_after: Duration) -> Found {
-        let mut counted = Duration::ZERO;
-        // When the last list was asked for, if it came: what it shows may be as old as that.
+        // The time that lists tell of, and as much of it as they reach back far enough.
+        let (mut told, mut counted) = (Duration::ZERO, Duration::ZERO);
+        // When the last list was asked for that came: what it shows may be as old as that.
         let mut heard: Option<Instant> = None;
-        let mut last_heard = Instant::now();
+        let mut failed = false;
+        let (began, mut last_heard) = (Instant::now(), Instant::now());
+        let limit = lost_after.max(grace * 4);
         let mut backoff = Backoff::new();
         let mut memory = Memory { named: self.known.clone(), ..Memory::default() };
         loop {
@@ -77,17 +85,23 @@ impl Search<'_> {
             match self.dss.jobs(self.project).await {
                 None => return Found::Silence(Fault::odd("the run is over")),
                 Some(Err(fault))
-                    if fault.hopeless() || last_heard.elapsed() > self.calls.peer.patience(&fault, lost_after) =>
+                    if fault.hopeless()
+                        || last_heard.elapsed() > self.calls.peer.patience(&fault, lost_after)
+                        || began.elapsed() > limit =>
                 {
                     return Found::Silence(fault);
                 }
                 Some(Err(fault)) => {
-                    heard = None;
+                    failed = true;
                     backoff.wait(fault.retry_after).await;
                 }
                 Some(Ok(jobs)) => {
-                    counted += heard.map_or(Duration::ZERO, |heard| asked - heard);
-                    (heard, last_heard) = (Some(asked), Instant::now());
+                    let since = heard.map_or(Duration::ZERO, |heard| asked - heard);
+                    let since = if failed { since.min(grace / 4) } else { since };
+                    told += since;
+                    counted += if self.elders.reached(&jobs) { since } else { Duration::ZERO };
+                    (heard, last_heard, failed) = (Some(asked), Instant::now(), false);
+                    backoff = Backoff::new();
                     self.dss.meet(&jobs);
                     let seen = self.look(&jobs, &mut memory).await;
                     // What is not clear yet is given as long again.
@@ -95,6 +109,8 @@ impl Search<'_> {
                     match seen.ours() {
                         Some(ours) => return Found::Jobs(ours),
                         None if late => return seen.at_last(),
+                        None if told >= grace * 2 && !seen.is_clear() => return seen.at_last(),
+                        None if told >= grace * 2 => return Found::Short,
                         None => {}
                     }
                     sleep((grace / 10).clamp(Duration::from_millis(20), Duration::from_secs(1))).await;

@@ -19,6 +19,7 @@ mod poll;
 pub mod remote;
 mod settings;
 mod silence;
+mod source;
 mod spec;
 mod submit;
 mod tls;

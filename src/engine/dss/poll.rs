@@ -16,6 +16,7 @@ use crate::engine::dss::asks::{Ask, Followed, Key, Listed, Looked};
 use crate::engine::dss::calls::Calls;
 use crate::engine::dss::fault::{Fault, Kind};
 use crate::engine::dss::looks::Looks;
+use crate::engine::dss::source::{Source, Sources};
 use crate::engine::dss::watched::Watched;
 use crate::pipeline::dss_wire::{JobItem, JobStatus};
 
@@ -26,8 +27,6 @@ pub(super) const SHORTEST: Duration = Duration::from_millis(200);
 const APART: Duration = Duration::from_millis(220);
 /// So many jobs are looked at less often.
 const MANY: usize = 50;
-/// How often the list of running jobs may lack a job that goes on until it is not asked for any more.
-const LACKS: u32 = 3;
 /// How many jobs that no list tells of are asked for by themselves at once; one where there are more than a few.
 const SINGLE: usize = 2;
 /// After how long without a word a job is asked for by itself, where lists leave more than a few open.
@@ -63,23 +62,13 @@ struct Look {
     limit: usize,
 }
 
-/// Where a round looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
-    /// The list of running jobs, which servers have since 15.2.
-    Running,
-    /// The list of all jobs.
-    All,
-}
-
 /// The poller of one engine.
 pub(super) struct Poller {
     calls: Calls,
     asks: mpsc::UnboundedReceiver<Ask>,
     poll: Duration,
     lost_after: Duration,
-    source: Source,
-    lacks: u32,
+    sources: Sources,
     watched: BTreeMap<Key, Watched>,
     waiting: BTreeMap<String, Vec<oneshot::Sender<Listed>>>,
     listing: BTreeSet<String>,
@@ -106,6 +95,8 @@ pub(super) struct Poller {
     wide: usize,
     /// When the server last answered as it should.
     heard: Instant,
+    /// How many answers about single jobs in a row could not be read.
+    unread: u32,
 }
 
 impl Poller {
@@ -118,8 +109,7 @@ impl Poller {
             asks,
             poll,
             lost_after,
-            source: Source::Running,
-            lacks: 0,
+            sources: Sources::default(),
             watched: BTreeMap::new(),
             waiting: BTreeMap::new(),
             listing: BTreeSet::new(),
@@ -139,6 +129,7 @@ impl Poller {
             ending: 0,
             wide: ENDS,
             heard: now,
+            unread: 0,
         }
     }
 
@@ -226,12 +217,11 @@ impl Poller {
 
     fn begin_round(&mut self) {
         self.watched.retain(|_, watched| watched.wanted());
-        // Where a round told nothing of some jobs, the list of all tells most for one call.
-        let usual = if self.dim { Source::All } else { self.source };
+        let usual = self.sources.next(self.dim);
         (self.round_began, self.took, self.dim) = (Instant::now(), Duration::ZERO, false);
         self.next_round = self.round_began + self.poll;
         let idle = || self.watched.iter().filter(|(_, watched)| !watched.asking);
-        let listed = idle().filter(|(_, watched)| watched.is_listed() && !watched.told());
+        let listed = idle().filter(|(_, watched)| watched.is_listed() && watched.is_open());
         let mut projects: BTreeMap<String, Source> = BTreeMap::new();
         for ((project, _), watched) in listed {
             let source = projects.entry(project.clone()).or_insert(usual);
@@ -241,8 +231,8 @@ impl Poller {
         let chosen = |which: &dyn Fn(&Watched) -> bool| -> Vec<Key> {
             idle().filter(|(_, watched)| which(watched)).map(|(key, _)| key.clone()).collect()
         };
-        let ended = chosen(&|watched| watched.ended.is_some());
-        let live = chosen(&|watched| watched.ended.is_none() && watched.live.is_some());
+        let ended = chosen(&|watched| watched.ended.is_some() && watched.is_due());
+        let live = chosen(&|watched| watched.ended.is_none() && watched.live.is_some() && watched.is_due());
         live.into_iter().for_each(|key| self.status(key, Why::Live));
         projects.into_iter().for_each(|(project, source)| self.look(project, source));
         ended.into_iter().for_each(|key| self.ended(key));
@@ -331,7 +321,7 @@ impl Poller {
                     self.wide = if status.is_ok() { (self.wide + 1).min(ENDS) } else { (self.wide / 2).max(1) };
                 }
                 self.status_seen(&key, status);
-                if why == Why::End && self.watched.contains_key(&key) {
+                if why == Why::End && self.watched.get(&key).is_some_and(Watched::is_due) {
                     // It did not tell how the job ended: the next answer may.
                     self.next_round = self.next_round.min(Instant::now() + self.poll / 4);
                 }
@@ -372,6 +362,7 @@ impl Poller {
     fn seen(&mut self, look: Look, jobs: &[JobItem]) {
         self.heard = Instant::now();
         let Look { project, source, limit } = look;
+        self.sources.came(source);
         let lines: BTreeMap<&str, &JobItem> = jobs.iter().filter_map(|job| Some((job.id()?, job))).collect();
         let (mut ended, mut absent) = (Vec::new(), Vec::new());
         let mut open = 0;
@@ -382,7 +373,8 @@ impl Poller {
             }
             open += 1;
             match watched.ended {
-                Some(_) => ended.push(key.clone()),
+                Some(_) if watched.is_due() => ended.push(key.clone()),
+                Some(_) => {}
                 None if watched.touched < self.round_began => absent.push((watched.touched, key.clone())),
                 None => {}
             }
@@ -393,7 +385,7 @@ impl Poller {
         ended.into_iter().for_each(|key| self.ended(key));
         if source == Source::Running && jobs.iter().any(|job| job.id().is_none()) {
             // Lines that name no job: what it lacks may go on.
-            self.source = Source::All;
+            self.sources.no_running();
         }
         if source == Source::Running && absent.len() > 1 {
             self.look(project, Source::All);
@@ -425,20 +417,22 @@ impl Poller {
         if look.source == Source::Running && kinds.contains(&fault.kind) {
             // Servers before 15.2 take the question for the id of a job; some keys may not see what others run.
             tracing::debug!(%fault, "the server has no list of running jobs");
-            self.source = Source::All;
+            self.sources.no_running();
             self.look(look.project, Source::All);
             return;
         }
         tracing::debug!(%fault, "jobs cannot be looked at");
+        self.sources.failed(look.source);
         self.give_up(fault, |key| key.0 == look.project);
     }
 
     /// Jobs cannot be looked at: if that will stay so, or has been so for too long, who waits is told.
     fn give_up(&mut self, fault: &Fault, concerns: impl Fn(&Key) -> bool) {
-        if !fault.hopeless() && self.heard.elapsed() < self.calls.peer.patience(fault, self.lost_after) {
-            return;
-        }
-        let lost = self.watched.iter().filter(|(key, _)| concerns(key));
+        let patience = self.calls.peer.patience(fault, self.lost_after);
+        let all = fault.hopeless() || self.heard.elapsed() >= patience;
+        // What other calls come to is no word on a job.
+        let lost = self.watched.iter().filter(|(_, watched)| all || watched.heard.elapsed() >= patience);
+        let lost = lost.filter(|(key, _)| concerns(key));
         let lost: Vec<_> = lost.map(|(key, watched)| (key.clone(), watched.lost(fault))).collect();
         lost.into_iter().for_each(|(key, followed)| self.tell(&key, followed));
     }
@@ -448,15 +442,12 @@ impl Poller {
         watched.asking = false;
         match status {
             Ok(status) => {
-                self.heard = Instant::now();
+                (self.heard, self.unread) = (Instant::now(), 0);
                 let lacking = watched.live.is_none() && watched.ended.is_none() && !status.state().is_empty();
                 if let Some(followed) = watched.hear(status, self.lost_after) {
                     self.tell(key, followed);
-                } else if lacking && self.source == Source::Running {
-                    self.lacks += 1;
-                    if self.lacks >= LACKS {
-                        self.source = Source::All;
-                    }
+                } else if lacking && self.sources.has_running() {
+                    self.sources.lacks();
                 }
             }
             Err(fault) if fault.kind == Kind::NotFound && !fault.page => {
@@ -465,12 +456,16 @@ impl Poller {
                 }
             }
             // Other calls may go well: then it is not waited for without an end.
-            Err(fault) => match watched.unread(&fault, self.calls.peer.patience(&fault, self.lost_after)) {
-                Some(followed) => self.tell(key, followed),
-                // Lists may be allowed where this is not, and tell its end.
-                None if fault.kind == Kind::Forbidden => {}
-                None => self.give_up(&fault, |other| other == key),
-            },
+            Err(fault) => {
+                self.unread += 1;
+                let patience = self.calls.peer.patience(&fault, self.lost_after);
+                match watched.unread(&fault, patience, self.unread) {
+                    Some(followed) => self.tell(key, followed),
+                    // Lists may be allowed where this is not, and tell its end.
+                    None if fault.kind == Kind::Forbidden => {}
+                    None => self.give_up(&fault, |other| other == key),
+                }
+            }
         }
     }
 

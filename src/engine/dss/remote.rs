@@ -1,6 +1,5 @@
 //! What commands ask a DSS server: its jobs, their logs, its flow. Prints nothing.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use tokio::time::Instant;
 use crate::base::span::Problem;
 use crate::engine::api::Ended;
 use crate::engine::dss::asks::Followed;
-use crate::engine::dss::before::{Alike, LISTS};
+use crate::engine::dss::before::{Alike, Elders, LISTS};
 use crate::engine::dss::calls::Calls;
 use crate::engine::dss::fault::{Fault, Kind, Made};
 use crate::engine::dss::find::{Found, Search};
@@ -225,7 +224,7 @@ impl Remote {
             tokio::select! {
                 end = ends.next() => match end {
                     None => return Ok(true),
-                    Some((job, Ok(Followed::Over(status)))) => ended(job, Some(&status)),
+                    Some((job, Ok(Followed::Over(status) | Followed::Listed(status, _)))) => ended(job, Some(&status)),
                     Some((_, Ok(Followed::Lost(fault)))) => return Err(fault.into()),
                     Some((job, Ok(Followed::Gone) | Err(_))) => ended(job, None),
                 },
@@ -241,9 +240,11 @@ impl Remote {
     /// Why there is none, or that it is not known.
     pub async fn start(&self, project: &str, start: Start) -> Result<String, RemoteError> {
         let spec = Spec { kind: start.kind, targets: start.targets };
-        let mut before = Alike::default();
+        let (mut before, mut elders) = (Alike::default(), Elders::default());
         for _ in 0..LISTS {
-            if before.add(&self.calls.jobs(project, None).await?, &spec) {
+            let jobs = self.calls.jobs(project, None).await?;
+            elders.add(&jobs);
+            if before.add(&jobs, &spec) {
                 break;
             }
         }
@@ -256,17 +257,19 @@ impl Remote {
         if fault.made() == Made::Nothing {
             return Err(fault.into());
         }
-        self.look_for(project, &spec, &known, &fault).await
+        let search = Search {
+            dss: &self.dss,
+            calls: &self.calls,
+            project,
+            spec: &spec,
+            known: &known,
+            elders: &elders,
+            later: false,
+        };
+        self.look_for(search, &fault).await
     }
 
-    async fn look_for(
-        &self,
-        project: &str,
-        spec: &Spec,
-        known: &BTreeSet<String>,
-        fault: &Fault,
-    ) -> Result<String, RemoteError> {
-        let search = Search { dss: &self.dss, calls: &self.calls, project, spec, known, later: false };
+    async fn look_for(&self, search: Search<'_>, fault: &Fault) -> Result<String, RemoteError> {
         let unknown = |what: &str| RemoteError { message: format!("{fault}; {what}"), not_found: false };
         match search.run(self.dss.settings.submit_grace, PATIENCE).await {
             Found::Jobs(jobs) => match jobs.as_slice() {
@@ -281,7 +284,7 @@ impl Remote {
                 let by = jobs.first().map(|job| self.dss.started_by(job)).unwrap_or_default();
                 Err(unknown(&format!("no job of ours was found, but one of somebody else: {}{by}", ids.join(", "))))
             }
-            Found::None => Err(unknown("no job was found, and there may be one all the same")),
+            Found::None | Found::Short => Err(unknown("no job was found, and there may be one all the same")),
             Found::Unclear(open) => Err(unknown(&format!("one of these may be the job: {}", open.join(", ")))),
             Found::Silence(silence) => Err(unknown(&format!("and whether there is a job cannot be asked: {silence}"))),
         }

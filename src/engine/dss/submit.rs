@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::base::text::duration;
 use crate::clock;
 use crate::engine::api::{Ended, LeftBehind, Notice, Stop};
-use crate::engine::dss::before::{Before, Running};
+use crate::engine::dss::before::{Before, Elders, Running};
 use crate::engine::dss::calls::Backoff;
 use crate::engine::dss::fault::{Fault, Kind, Made};
 use crate::engine::dss::find::{Found, Search};
@@ -164,11 +164,11 @@ impl Course {
         self.say(&format!("run {} may have started a job; looking for it", left.run));
         let Ok(spec) = serde_json::from_str::<Spec>(&left.intent.request) else { return Ok(None) };
         let known: BTreeSet<String> = left.intent.known.iter().cloned().collect();
-        let (one, joined) = match self.search(&spec, &known, true).await? {
+        let (one, joined) = match self.search(&spec, &known, None).await? {
             Found::Jobs(found) => (self.only(found, 1)?, false),
             Found::Foreign(found) => (foremost(found), true),
-            Found::None if self.dss.settings.resubmit => return Ok(None),
-            Found::None => {
+            Found::None | Found::Short if self.dss.settings.resubmit => return Ok(None),
+            Found::None | Found::Short => {
                 let message =
                     format!("run {} may have started a job, and none was found; `resubmit = false`", left.run);
                 return Err(self.unknown(&message, "with `resubmit = true` it is asked for"));
@@ -194,8 +194,8 @@ impl Course {
     /// A job for the step, or why DSS has none yet.
     pub(super) async fn obtain(&mut self) -> Go<Result<Job, String>> {
         loop {
-            let Before { running, known } = self.before().await?;
-            let Some(Running { job: running, same }) = &running else { return self.submit(known).await };
+            let Before { running, known, elders } = self.before().await?;
+            let Some(Running { job: running, same }) = &running else { return self.submit(known, &elders).await };
             let id = running.id().unwrap_or_default().to_owned();
             if *same {
                 self.doubt(&id);
@@ -251,7 +251,7 @@ impl Course {
     }
 
     /// Asks for a job. An answer that is lost is looked for; only where no job turns up one more is asked for.
-    async fn submit(&mut self, known: BTreeSet<String>) -> Go<Result<Job, String>> {
+    async fn submit(&mut self, known: BTreeSet<String>, elders: &Elders) -> Go<Result<Job, String>> {
         let mut lost: Vec<Fault> = Vec::new();
         loop {
             let twice = !lost.is_empty();
@@ -272,7 +272,7 @@ impl Course {
             };
             self.say(&format!("{fault}; looking for the job"));
             lost.push(fault.clone());
-            match self.search(&self.spec.clone(), &known, false).await? {
+            match self.search(&self.spec.clone(), &known, Some(elders)).await? {
                 Found::Jobs(found) => {
                     let one = self.only(found, if twice { 2 } else { 1 })?;
                     let id = one.id().unwrap_or_default().to_owned();
@@ -289,6 +289,11 @@ impl Course {
                     return Err(self.unknown(&told(&lost, None), help));
                 }
                 Found::None => {}
+                Found::Short => {
+                    let what =
+                        format!("{}; the lists of DSS do not reach back to what was there before", told(&lost, None));
+                    return Err(self.unknown(&what, AGAIN));
+                }
                 Found::Silence(silence) => return Err(self.unknown(&told(&lost, Some(&silence)), AGAIN)),
             }
             self.say("no job was found: asking once more");
@@ -342,10 +347,12 @@ impl Course {
         }
     }
 
-    /// Looks for a job. Being asked to stop does not end that at once: a job that is found can be aborted.
-    async fn search(&self, spec: &Spec, known: &BTreeSet<String>, later: bool) -> Go<Found> {
+    /// Looks for a job that this run asked for, behind those that were listed before, or another run. Being asked to stop does not end that at once: a job that is found can be aborted.
+    async fn search(&self, spec: &Spec, known: &BTreeSet<String>, elders: Option<&Elders>) -> Go<Found> {
         let settings = &self.dss.settings;
-        let search = Search { dss: &self.dss, calls: &self.calls, project: spec.project(), spec, known, later };
+        let (later, none) = (elders.is_none(), Elders::default());
+        let elders = elders.unwrap_or(&none);
+        let search = Search { dss: &self.dss, calls: &self.calls, project: spec.project(), spec, known, elders, later };
         let (mut ask, mut kill) = (self.stop.clone(), self.stop.clone());
         let unknown = || stopped("a job may have been started: its answer was lost");
         let patience = async {

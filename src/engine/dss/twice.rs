@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::engine::api::LeftBehind;
 use crate::engine::dss::Dss;
+use crate::engine::dss::before::Elders;
 use crate::engine::dss::calls::Calls;
 use crate::engine::dss::find::{Found, Search};
 use crate::engine::dss::spec::{Relation, Spec};
@@ -39,6 +40,7 @@ impl Course {
             project: self.spec.project(),
             spec: &self.spec,
             known: &known,
+            elders: &Elders::default(),
             later: false,
         };
         let Found::Jobs(found) = search.run(Duration::ZERO, Duration::ZERO).await else { return None };

@@ -8,6 +8,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use crate::engine::dss::asks::Followed;
+use crate::engine::dss::calls::Backoff;
 use crate::engine::dss::fault::Fault;
 use crate::engine::dss::whole::Progress;
 use crate::pipeline::dss_wire::{BaseStatus, JobItem, JobStatus, is_over};
@@ -19,6 +20,10 @@ const MUTE_AFTER: u32 = 10;
 /// How long the status of a job that has ended is asked for, where the server answers and does not give it: then what a list
 /// told of its end has to do.
 pub(super) const BELIEVED: Duration = Duration::from_secs(20);
+/// How often in a row the status of a job may not be readable that has ended as lists tell, while they can be read; and how
+/// often where that is so with many jobs.
+const UNREAD: u32 = 5;
+const UNREAD_OF_MANY: (u32, u32) = (2, 10);
 /// How many answers in a row tell nothing of where a job stands until lists are looked at for it.
 const QUIET_AFTER: u32 = 3;
 
@@ -42,6 +47,14 @@ pub(super) struct Watched {
     quiet_since: Option<Instant>,
     /// Since when its status cannot be read, whatever other calls come to.
     unread_since: Option<Instant>,
+    /// How often that was so in a row, and when it is asked for again.
+    unread: u32,
+    backoff: Backoff,
+    next: Instant,
+    /// Whether a list told meanwhile that it has ended: it is not the server that cannot be asked.
+    confirmed: bool,
+    /// When anything last told of it.
+    pub(super) heard: Instant,
 }
 
 impl Watched {
@@ -57,6 +70,11 @@ impl Watched {
             quiet: 0,
             quiet_since: None,
             unread_since: None,
+            unread: 0,
+            backoff: Backoff::new(),
+            next: Instant::now(),
+            confirmed: false,
+            heard: Instant::now(),
         }
     }
 
@@ -72,9 +90,19 @@ impl Watched {
         !self.replies.is_empty()
     }
 
-    /// Whether lists can tell no more of it.
-    pub(super) fn told(&self) -> bool {
+    /// Whether a list told how it ended.
+    fn told(&self) -> bool {
         matches!(self.ended, Some(Some(_)))
+    }
+
+    /// Whether lists can tell more of it.
+    pub(super) fn is_open(&self) -> bool {
+        !self.told() || self.unread > 0 && !self.confirmed
+    }
+
+    /// Whether it may be asked for by itself: what could not be read is asked for later each time.
+    pub(super) fn is_due(&self) -> bool {
+        Instant::now() >= self.next
     }
 
     /// Whether its status does not tell where it stands, and no list has since.
@@ -90,14 +118,22 @@ impl Watched {
     /// What a list told of it, if anything. A line without a state tells nothing.
     pub(super) fn see(&mut self, line: Option<&JobItem>) {
         let Some(line) = line else { return };
+        self.heard = Instant::now();
         let state = line.state.as_deref().filter(|state| !state.is_empty());
         if line.over() {
+            self.confirmed |= self.unread > 0;
             let state = state.filter(|state| is_over(state)).map(str::to_owned);
             self.ended = Some(state.or(self.ended.take().flatten()));
         } else if self.ended.is_none() && line.tells() {
-            (self.touched, self.unknown, self.unread_since) = (Instant::now(), 0, None);
+            (self.touched, self.unknown) = (Instant::now(), 0);
+            self.readable();
             self.speaks();
         }
+    }
+
+    fn readable(&mut self) {
+        (self.unread_since, self.unread, self.confirmed) = (None, 0, false);
+        (self.backoff, self.next) = (Backoff::new(), Instant::now());
     }
 
     fn speaks(&mut self) {
@@ -109,7 +145,8 @@ impl Watched {
         if status.removed == Some(true) {
             return Some(Followed::Gone);
         }
-        (self.unknown, self.unread_since) = (0, None);
+        (self.unknown, self.heard) = (0, Instant::now());
+        self.readable();
         if is_over(status.state()) {
             return Some(Followed::Over(status));
         }
@@ -133,23 +170,29 @@ impl Watched {
         None
     }
 
-    /// Its status cannot be read. What became of it, if that has gone on for too long: its end as a list told it, if one did.
-    pub(super) fn unread(&mut self, fault: &Fault, lost_after: Duration) -> Option<Followed> {
+    /// Its status cannot be read, as that of `row` jobs in a row. What became of it, if that has gone on for too long: its end
+    /// as a list told it, if one did.
+    pub(super) fn unread(&mut self, fault: &Fault, lost_after: Duration, row: u32) -> Option<Followed> {
+        self.unread += 1;
         // Lists are looked at for it.
         self.quiet = self.quiet.max(if fault.hopeless() { QUIET_AFTER } else { self.quiet + 1 });
-        let long = self.unread_since.get_or_insert_with(Instant::now).elapsed();
+        let since = *self.unread_since.get_or_insert_with(Instant::now);
+        self.next = self.backoff.next(fault.retry_after).min(since + lost_after);
+        let long = since.elapsed();
         let enough = match self.told() {
             true if fault.hopeless() => Duration::ZERO,
             true if !fault.is_away() => lost_after.min(BELIEVED),
             true | false => lost_after,
         };
-        (long >= enough).then(|| self.lost(fault))
+        let often = self.unread >= UNREAD || self.unread >= UNREAD_OF_MANY.0 && row >= UNREAD_OF_MANY.1;
+        let by_list = self.told() && self.confirmed && often;
+        (long >= enough || by_list).then(|| self.lost(fault))
     }
 
     /// Nobody tells more of it: its end as a list told it, if one did.
     pub(super) fn lost(&self, fault: &Fault) -> Followed {
         match &self.ended {
-            Some(Some(state)) => Followed::Over(Box::new(ended_as(state, JobStatus::default()))),
+            Some(Some(state)) => Followed::Listed(Box::new(ended_as(state, JobStatus::default())), fault.clone()),
             Some(None) | None => Followed::Lost(fault.clone()),
         }
     }

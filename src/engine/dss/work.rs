@@ -284,14 +284,14 @@ impl Course {
             Err(fault) => return Err(not_aborted(&job.id, &fault, page)),
         };
         match followed {
-            Followed::Over(status) if status.state() == "ABORTED" => {
+            Followed::Over(status) | Followed::Listed(status, _) if status.state() == "ABORTED" => {
                 self.settled(&status);
                 self.say(&format!("job {} is aborted", job.id));
                 Err(stopped(format!("job {} was aborted", job.id)))
             }
             Followed::Gone => Err(stopped(format!("job {} is gone", job.id))),
             Followed::Lost(_) => late(),
-            over @ Followed::Over(_) => self.over(over, job).await,
+            over @ (Followed::Over(_) | Followed::Listed(..)) => self.over(over, job).await,
         }
     }
 
@@ -309,6 +309,10 @@ impl Course {
         let id = &job.id;
         let status = match followed {
             Followed::Over(status) => status,
+            Followed::Listed(status, fault) => {
+                self.tell(&format!("the status of job {id} cannot be read, its end is what lists tell: {fault}"));
+                status
+            }
             Followed::Gone => {
                 return Err(self.page(failed(FailureCode::Lost, format!("job {id} vanished from DSS")), id));
             }

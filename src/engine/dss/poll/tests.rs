@@ -29,11 +29,13 @@ struct Made {
     /// Whether the status of a job never tells anything; and what is always answered in its place.
     mute: bool,
     unread: Option<(u16, &'static str)>,
+    /// What is always answered in place of the list of running jobs.
+    no_list: Option<(u16, &'static str)>,
     random: Mutex<Random>,
     /// Answers to the first calls.
     first: Mutex<Vec<Response>>,
     /// What was asked, and when.
-    asked: Mutex<Vec<(Duration, String)>>,
+    asked: Arc<Mutex<Vec<(Duration, String)>>>,
 }
 
 /// Numbers that look random, the same for the same seed.
@@ -49,7 +51,7 @@ impl Random {
 impl Made {
     fn new(ends: Vec<Duration>, has_running: bool) -> Self {
         let (random, missing) = (Mutex::new(Random(7)), (0, &[][..]));
-        let (first, asked) = (Mutex::default(), Mutex::default());
+        let (first, asked) = (Mutex::default(), Arc::default());
         Self {
             began: Instant::now(),
             ends,
@@ -58,6 +60,7 @@ impl Made {
             missing,
             mute: false,
             unread: None,
+            no_list: None,
             random,
             first,
             asked,
@@ -110,6 +113,9 @@ impl Made {
         let (path, limit) = path.split_once("?limit=").unwrap_or((path, "1000000"));
         match path.trim_end_matches('/') {
             "" => all(limit.parse().unwrap(), &|_| true),
+            "running" if self.no_list.is_some() => {
+                self.no_list.map(|(status, body)| (status, body.to_owned())).unwrap_or_default()
+            }
             "running" if self.has_running => all(usize::MAX, &|job| self.state(*job) == "RUNNING"),
             job => match job.strip_prefix('j').and_then(|job| job.parse().ok()) {
                 Some(_) if self.unread.is_some() => {
@@ -141,6 +147,10 @@ impl Transport for Made {
     }
 }
 
+fn is_done(followed: &Followed) -> bool {
+    matches!(followed, Followed::Over(status) | Followed::Listed(status, _) if status.state() == "DONE")
+}
+
 /// What following came to.
 struct Course {
     /// How late the latest end was seen.
@@ -168,7 +178,7 @@ async fn followed(made: Made) -> Course {
             asks.send(Ask::Follow { project, job, live: None, reply }).ok().unwrap();
             waiting.push(async move {
                 let followed = answer.await.unwrap();
-                assert!(matches!(&followed, Followed::Over(status) if status.state() == "DONE"), "{followed:?}");
+                assert!(is_done(&followed), "{followed:?}");
                 began.elapsed().checked_sub(end).expect("no end is seen before it comes")
             });
         }
@@ -304,7 +314,7 @@ async fn a_job_whose_status_never_tells_anything_comes_to_an_end() {
         let mut made = Made::new(vec![end], has_running);
         made.mute = true;
         let (followed, at) = fate(made, live()).await;
-        assert!(matches!(&followed, Followed::Over(status) if status.state() == "DONE"), "{case}: {followed:?}");
+        assert!(is_done(&followed), "{case}: {followed:?}");
         assert!(at >= end && at < end + Duration::from_secs(10), "{case}: {at:?}");
         // Lists do not tell it either.
         let mut made = Made::new(vec![Duration::ZERO], has_running);
@@ -327,7 +337,7 @@ async fn a_job_whose_status_can_never_be_read_comes_to_an_end() {
             let mut made = Made::new(vec![end], has_running);
             made.unread = Some(unread);
             let (followed, at) = fate(made, live()).await;
-            assert!(matches!(&followed, Followed::Over(status) if status.state() == "DONE"), "{case}: {followed:?}");
+            assert!(is_done(&followed), "{case}: {followed:?}");
             assert!(at >= end && at < end + Duration::from_secs(30), "{case}: {at:?}");
             // Lists tell that it has ended, and not how.
             let mut made = Made::new(vec![Duration::ZERO], has_running);
@@ -336,5 +346,63 @@ async fn a_job_whose_status_can_never_be_read_comes_to_an_end() {
             assert!(matches!(followed, Followed::Lost(_)), "{case}: {followed:?}");
             assert!(at < LOST_AFTER + Duration::from_secs(10), "{case}: {at:?}");
         }
+    }
+}
+
+/// Answers that are none, each of another kind.
+const BROKEN: [(u16, &str); 6] = [
+    (200, "<html>Log in</html>"),
+    (503, "<html>Gateway</html>"),
+    (200, "[{\"def\":{\"id\":\"j"),
+    (500, ""),
+    (500, "{\"message\":\"no\"}"),
+    (429, ""),
+];
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_running_jobs_that_is_broken_keeps_nobody_waiting() {
+    for answer in BROKEN {
+        for jobs in [1, 8, 40] {
+            let mut made = Made::new(spread(jobs, Duration::from_secs(20)), true);
+            made.no_list = Some(answer);
+            let Course { latest, most, asked, .. } = followed(made).await;
+            let case = format!("{answer:?}, {jobs} jobs");
+            assert!(latest <= Duration::from_secs(3), "{case}: {latest:?} late");
+            assert!(most <= 5, "{case}: {most} calls in one second");
+            // It is asked for no more.
+            let tries = asked.iter().filter(|(_, path)| path.ends_with("/running/")).count();
+            assert!(tries <= 3, "{case}: {tries} times");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_that_lists_tell_is_taken_soon_where_no_status_can_be_read() {
+    for answer in BROKEN {
+        for (jobs, has_running) in [(1, true), (1, false), (40, true), (40, false)] {
+            let mut made = Made::new(spread(jobs, Duration::from_secs(20)), has_running);
+            made.unread = Some(answer);
+            let Course { latest, ends, .. } = followed(made).await;
+            let case = format!("{answer:?}, {jobs} jobs, list of running jobs {has_running}");
+            assert!(latest <= Duration::from_secs(10), "{case}: {latest:?} late");
+            assert!(ends <= 9 + 3 * jobs, "{case}: {ends} calls for ends");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_status_of_a_job_that_cannot_be_read_is_asked_for_less_and_less() {
+    for (answer, is_live) in BROKEN.into_iter().flat_map(|answer| [(answer, true), (answer, false)]) {
+        let mut made = Made::new(vec![Duration::ZERO], true);
+        // Lists tell that it has ended, and not how.
+        (made.unread, made.missing) = (Some(answer), (0, &["state"][..]));
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        made.asked = Arc::clone(&asked);
+        let live = is_live.then(|| watch::channel(Progress::default()).0);
+        let (followed, at) = fate(made, live).await;
+        assert!(matches!(followed, Followed::Lost(_)), "{answer:?}: {followed:?}");
+        assert!(at < LOST_AFTER + Duration::from_secs(20), "{answer:?}: {at:?}");
+        let calls = asked.lock().unwrap().iter().filter(|(_, path)| path.contains("/jobs/j0")).count();
+        assert!(calls <= 15, "{answer:?}: {calls} calls");
     }
 }

@@ -1,6 +1,7 @@
 //! Whole runs against a server made of numbers, on virtual time, under many seeds: lost answers, restarts, kills and stops.
 //! Each step has one job, and all come to a good end.
 
+mod lost;
 mod server;
 mod told;
 
@@ -230,6 +231,22 @@ fn weather(random: &mut Random) -> Weather {
         slow: [0, 3][random.below(2) as usize],
         length: [2_000, 60_000, 600_000][random.below(3) as usize],
         late: [1, 3_000, 8_000][random.below(3) as usize],
+        away,
+    }
+}
+
+/// Nothing goes wrong, but that the server is away for a time.
+fn calm(length: u64, away: Vec<(Duration, Duration)>) -> Weather {
+    Weather {
+        has_running: true,
+        bare: false,
+        shuffled: false,
+        repeats: false,
+        missing: 0,
+        broken: 0,
+        slow: 0,
+        length,
+        late: 1,
         away,
     }
 }

@@ -101,6 +101,14 @@ pub(super) struct State {
     /// That two jobs for one step went on at once.
     pub(super) doubled: Option<String>,
     pub(super) told: String,
+    /// How many jobs a list shows at most.
+    pub(super) cap: usize,
+    /// What becomes of the next request for a job, and how many others start with it.
+    pub(super) next: Option<Luck>,
+    pub(super) crowd: usize,
+    /// Whether every second list of all jobs fails that comes behind a request for one.
+    pub(super) halting: bool,
+    halts: bool,
 }
 
 /// The server.
@@ -111,7 +119,7 @@ pub(super) struct Server {
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Luck {
+pub(super) enum Luck {
     Good,
     /// There is no connection.
     NotSent,
@@ -140,6 +148,11 @@ impl Server {
             restarts,
             doubled: None,
             told: String::new(),
+            cap: usize::MAX,
+            next: None,
+            crowd: 0,
+            halting: false,
+            halts: false,
         };
         Self { began, state: Mutex::new(state) }
     }
@@ -199,8 +212,14 @@ impl State {
         let since = arrives - began;
         let away = self.weather.away.iter().any(|(from, to)| since >= *from && since < *to);
         let start = request.body.is_some();
+        self.halts ^= self.halting && request.path.ends_with("/jobs/") && !start && !self.undone.is_empty();
         let key = request.body.as_deref().map(key_of).unwrap_or_default();
         let mut luck = if away { self.away() } else { self.luck() };
+        if let Some(next) = self.next.take_if(|_| start) {
+            luck = next;
+        } else if self.halts && request.path.ends_with("/jobs/") && !start {
+            luck = Luck::Other(500);
+        }
         let undone = matches!(luck, Luck::Cut(false) | Luck::Gateway(false) | Luck::Other(_));
         if start {
             // A request is asked for once more at most: of those that are not done, one in a row.
@@ -290,7 +309,13 @@ impl State {
 
     fn act(&mut self, request: &Request, at: Instant) -> (u16, String) {
         match &request.body {
-            Some(body) => self.start(body, "API (me)", at),
+            Some(body) => {
+                let answer = self.start(body, "API (me)", at);
+                for i in 0..std::mem::take(&mut self.crowd) {
+                    self.start(&other(&format!("crowd{i}")), "ana", at);
+                }
+                answer
+            }
             None => {
                 let id = request.path.rsplit('/').nth(1).unwrap_or_default();
                 match self.jobs.iter_mut().find(|job| job.id == id && !job.removed) {
@@ -411,10 +436,16 @@ impl State {
             let turn = self.random.below(lines.len() as u64 + 1) as usize;
             lines.rotate_left(turn);
         } else {
-            lines.truncate(limit);
+            lines.truncate(limit.min(self.cap));
         }
         Value::Array(lines)
     }
+}
+
+/// A request for a job that is nobody's business.
+pub(super) fn other(output: &str) -> String {
+    json!({ "type": "RECURSIVE_BUILD", "outputs": [{ "type": "DATASET", "id": output, "projectKey": "P" }] })
+        .to_string()
 }
 
 fn not_found() -> (u16, String) {

@@ -4,19 +4,7 @@ use super::*;
 
 /// What is told in a run of so many steps on a server with which nothing is wrong, but that it is away for a time.
 async fn told(steps: usize, away: Vec<(Duration, Duration)>, before: impl FnOnce(&mut State)) -> Vec<(bool, String)> {
-    let (missing, broken, slow) = (0, 0, 0);
-    let weather = Weather {
-        has_running: true,
-        bare: false,
-        shuffled: false,
-        repeats: false,
-        missing,
-        broken,
-        slow,
-        length: 60_000,
-        late: 1,
-        away,
-    };
+    let weather = calm(60_000, away);
     let server = Arc::new(Server::new(7, weather));
     server.with(before);
     let case = Case { steps, parallel: 100, whole: false, settings: "" };
