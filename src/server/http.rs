@@ -1,7 +1,6 @@
 //! Connections: accepts so many at a time, and ends those that are silent, slow or do not read. HTTP/1 only. Does not know
 //! what becomes of an answer on its way out.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -41,7 +40,7 @@ pub(crate) async fn accept(listener: TcpListener, app: Arc<App>, mut stop: watch
     let router = router(&app);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
-    let mut silent = Silent::default();
+    let mut open = Open::default();
     while !*stop.borrow() {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -59,7 +58,7 @@ pub(crate) async fn accept(listener: TcpListener, app: Arc<App>, mut stop: watch
             }
         };
         if places.available_permits() == 0 {
-            silent.make_room();
+            open.make_room();
         }
         let place = tokio::select! {
             place = Arc::clone(&places).acquire_owned() => place,
@@ -71,30 +70,36 @@ pub(crate) async fn accept(listener: TcpListener, app: Arc<App>, mut stop: watch
             talk.await;
             drop(place);
         });
-        silent.add(said, task);
+        open.add(said, task);
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
 }
 
-/// Connections whose request has not come yet, those that wait longest first.
+/// The connections that are open, the oldest first.
 #[derive(Default)]
-struct Silent(VecDeque<(Arc<Talk>, AbortHandle)>);
+struct Open(Vec<(Arc<Talk>, AbortHandle)>);
 
-impl Silent {
+impl Open {
     fn add(&mut self, said: Arc<Talk>, task: AbortHandle) {
-        self.0.push_back((said, task));
+        self.0.push((said, task));
         if self.0.len() > 2 * CONNECTIONS {
-            self.0.retain(|(said, task)| !said.is_understood() && !task.is_finished());
+            self.0.retain(|(_, task)| !task.is_finished());
         }
     }
 
-    /// Ends the one that has been silent longest: whoever holds places and says nothing keeps nobody away.
+    /// Ends the oldest one of which the request, or the rest of it, has not come: whoever holds places and says nothing keeps
+    /// nobody away. Those who have shown a key go last.
     fn make_room(&mut self) {
-        while let Some((said, task)) = self.0.pop_front() {
-            if !said.is_understood() && !task.is_finished() {
-                return task.abort();
-            }
+        let owes = |talk: &Talk| !talk.is_understood() || talk.is_incomplete();
+        let first = |known| {
+            let fits = |(talk, task): &(Arc<Talk>, AbortHandle)| {
+                !task.is_finished() && owes(talk) && (known || !talk.is_known())
+            };
+            self.0.iter().position(fits)
+        };
+        if let Some(i) = first(false).or_else(|| first(true)) {
+            self.0.remove(i).1.abort();
         }
     }
 }
@@ -111,10 +116,13 @@ async fn talk(
     let hears = Arc::clone(&said);
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let (app, router, hears) = (Arc::clone(&app), router.clone(), Arc::clone(&hears));
+        if !request.body().is_end_stream() {
+            hears.incomplete();
+        }
         hears.understood();
         async move {
-            let response = respond(&app, &router, peer, request).await;
-            if UNREAD.contains(&response.status()) {
+            let response = respond(&app, &router, (peer, &hears), request).await;
+            if hears.is_incomplete() || response.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
                 hears.cut_short();
             }
             Ok::<_, Infallible>(response)
@@ -143,14 +151,6 @@ async fn talk(
     }
 }
 
-/// Answers to requests that may not have been read to their end.
-const UNREAD: [StatusCode; 4] = [
-    StatusCode::BAD_REQUEST,
-    StatusCode::REQUEST_TIMEOUT,
-    StatusCode::PAYLOAD_TOO_LARGE,
-    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-];
-
 /// How long the head of a request is: what is read at once may be more than hyper would wait for.
 fn head_of(request: &Request<Incoming>) -> usize {
     let lines = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
@@ -161,25 +161,30 @@ fn head_of(request: &Request<Incoming>) -> usize {
 async fn respond(
     app: &App,
     router: &TowerToHyperService<Router>,
-    peer: SocketAddr,
+    from: (SocketAddr, &Arc<Talk>),
     request: Request<Incoming>,
 ) -> Response {
     let mut response = match app.door.host(request.uri(), request.headers()) {
         _ if head_of(&request) > LONGEST_HEAD => ApiError::too_long(TOO_LONG).response(),
         Err(error) => error.response(),
-        Ok(()) => route(router, peer, request).await,
+        Ok(()) => route(router, from, request).await,
     };
     finish(&mut response);
     response
 }
 
-async fn route(router: &TowerToHyperService<Router>, peer: SocketAddr, request: Request<Incoming>) -> Response {
+async fn route(
+    router: &TowerToHyperService<Router>,
+    (peer, talk): (SocketAddr, &Arc<Talk>),
+    request: Request<Incoming>,
+) -> Response {
     let (mut parts, body) = request.into_parts();
     let Some(uri) = tidy(&parts.uri) else {
         return ApiError::wrong("the path of the request cannot be read").response();
     };
     parts.uri = uri;
     parts.extensions.insert(Peer(peer.ip()));
+    parts.extensions.insert(Arc::clone(talk));
     let head = parts.method == axum::http::Method::HEAD;
     let Ok(response) = router.call(Request::from_parts(parts, Body::new(body))).await;
     let bare = response.status().is_client_error() && !is_ours(&response) && !head;

@@ -24,6 +24,8 @@ pub(crate) struct Route {
     pub(crate) below: Below,
     /// What it takes.
     pub(crate) needs: Needs,
+    /// Whether the answer depends on what comes behind the head of the request. What it does not depend on is not waited for.
+    pub(crate) reads: bool,
     /// Who answers.
     pub(crate) answer: Answer,
 }
@@ -58,12 +60,17 @@ pub(crate) type Answer = fn(Call) -> BoxFuture<'static, Reply>;
 impl Route {
     /// A route of the API.
     pub(crate) const fn api(method: Method, path: &'static str, needs: Needs, answer: Answer) -> Self {
-        Self { method, path, below: Below::Api, needs, answer }
+        Self { method, path, below: Below::Api, needs, reads: false, answer }
     }
 
     /// A route outside the API.
     pub(crate) const fn root(method: Method, path: &'static str, needs: Needs, answer: Answer) -> Self {
-        Self { method, path, below: Below::Root, needs, answer }
+        Self { method, path, below: Below::Root, needs, reads: false, answer }
+    }
+
+    /// A route that reads what is sent to it.
+    pub(crate) const fn post(below: Below, path: &'static str, needs: Needs, answer: Answer) -> Self {
+        Self { method: Method::POST, path, below, needs, reads: true, answer }
     }
 }
 
@@ -80,6 +87,7 @@ pub(crate) struct Call {
     pub(crate) names: Vec<(String, String)>,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
+    /// The body, where the route reads it.
     pub(crate) body: Bytes,
 }
 

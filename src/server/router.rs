@@ -20,12 +20,17 @@ use crate::server::error::ApiError;
 use crate::server::query::Query;
 use crate::server::reply::see_other;
 use crate::server::route::{Below, Call, Needs, Route};
+use crate::server::wire::Talk;
 use crate::server::{App, DSS_VERSION, routes, sorry};
 
 /// No request has a longer body.
 const LONGEST_BODY: usize = 1 << 20;
 /// How long a body may take to come.
 const BODY_TAKES: Duration = Duration::from_secs(10);
+/// The same of those who have shown no key: what they send is the form of the page that asks for one.
+const LONGEST_FORM: usize = 16 << 10;
+/// How long such a form may take to come.
+const FORM_TAKES: Duration = Duration::from_secs(5);
 /// Where the API lies.
 pub(crate) const PREFIXES: [&str; 2] = ["/public/api", "/dip/publicapi"];
 
@@ -123,7 +128,17 @@ async fn answer(
         _ => None,
     };
     let query = Query::parse(parts.uri.query().unwrap_or_default());
-    let body = read(&parts.headers, body).await?;
+    let body = if route.reads {
+        let talk = parts.extensions.get::<Arc<Talk>>();
+        if who.is_some() {
+            talk.inspect(|talk| talk.known());
+        }
+        let body = read(&parts.headers, body, who.is_some()).await?;
+        talk.inspect(|talk| talk.complete());
+        body
+    } else {
+        Bytes::new()
+    };
     let call = Call { app, who, peer, project, names, query, headers: parts.headers, body };
     (route.answer)(call).await
 }
@@ -169,14 +184,15 @@ fn allowed(app: &App, who: &Who, right: Right, key: &str) -> Result<Arc<crate::s
     Ok(Arc::clone(project))
 }
 
-/// The whole body, if it is not too long and comes in time.
-async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
-    let too_long = || ApiError::too_large(format!("a request has {LONGEST_BODY} bytes at most"));
+/// The whole body, if it is not too long and comes in time. Of who is not known less is taken, and not for so long.
+async fn read(headers: &HeaderMap, body: Body, known: bool) -> Result<Bytes, ApiError> {
+    let (longest, takes) = if known { (LONGEST_BODY, BODY_TAKES) } else { (LONGEST_FORM, FORM_TAKES) };
+    let too_long = || ApiError::too_large(format!("a request has {longest} bytes at most"));
     let said = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if said.is_some_and(|length| length > LONGEST_BODY as u64) {
+    if said.is_some_and(|length| length > longest as u64) {
         return Err(too_long());
     }
-    match tokio::time::timeout(BODY_TAKES, Limited::new(body, LONGEST_BODY).collect()).await {
+    match tokio::time::timeout(takes, Limited::new(body, longest).collect()).await {
         Err(_) => Err(ApiError::too_slow("the rest of the request did not come")),
         Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => Err(too_long()),
         Ok(Err(error)) => Err(ApiError::wrong(format!("the request cannot be read: {error}"))),

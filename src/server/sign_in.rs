@@ -9,14 +9,14 @@ use crate::server::auth::session::{cookie, set_cookie};
 use crate::server::error::ApiError;
 use crate::server::query::Query;
 use crate::server::reply::{Reply, see_other};
-use crate::server::route::{Call, Needs, Route};
+use crate::server::route::{Below, Call, Needs, Route};
 use crate::server::router::wants_page;
 use crate::server::sign_in_again;
 
 /// The routes of signing in and out.
 pub(crate) const ROUTES: &[Route] = &[
     Route::root(Method::GET, "/sign-in/{token}", Needs::Nothing, |call| link(call).boxed()),
-    Route::root(Method::POST, "/sign-in", Needs::Nothing, |call| form(call).boxed()),
+    Route::post(Below::Root, "/sign-in", Needs::Nothing, |call| form(call).boxed()),
     Route::root(Method::POST, "/sign-out", Needs::Nothing, |call| out(call).boxed()),
 ];
 

@@ -30,6 +30,9 @@ const UNHEARD: usize = 4 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Talk {
     understood: AtomicBool,
+    /// The rest of the request has not been read.
+    owes: AtomicBool,
+    known: AtomicBool,
     cut_short: AtomicBool,
 }
 
@@ -42,6 +45,31 @@ impl Talk {
     /// Whether it has come, and can be read.
     pub(crate) fn is_understood(&self) -> bool {
         self.understood.load(Ordering::Relaxed)
+    }
+
+    /// It has a body, which has not come yet.
+    pub(crate) fn incomplete(&self) {
+        self.owes.store(true, Ordering::Relaxed);
+    }
+
+    /// All of it has come.
+    pub(crate) fn complete(&self) {
+        self.owes.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether some of it has not been read.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        self.owes.load(Ordering::Relaxed)
+    }
+
+    /// Whoever sent it is known.
+    pub(crate) fn known(&self) {
+        self.known.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether whoever sent it is known.
+    pub(crate) fn is_known(&self) -> bool {
+        self.known.load(Ordering::Relaxed)
     }
 
     /// It was answered, and perhaps not read to its end.

@@ -17,7 +17,7 @@ use axum::http::Method;
 use futures::FutureExt;
 
 use crate::server::auth::Right::{Abort, Clear, Run, View};
-use crate::server::route::{Needs, Route};
+use crate::server::route::{Below, Needs, Route};
 
 const fn get(path: &'static str, answer: crate::server::route::Answer) -> Route {
     Route::api(Method::GET, path, Needs::Right(View), answer)
@@ -33,7 +33,7 @@ pub(crate) const ROUTES: &[Route] = &[
         projects::set_variables(call).boxed()
     }),
     get("/projects/{project}/jobs", |call| list::list(call).boxed()),
-    Route::api(Method::POST, "/projects/{project}/jobs", Needs::Right(Run), |call| start::start(call).boxed()),
+    Route::post(Below::Api, "/projects/{project}/jobs", Needs::Right(Run), |call| start::start(call).boxed()),
     get("/projects/{project}/jobs/running", |call| list::running(call).boxed()),
     get("/projects/{project}/jobs/{job}", |call| jobs::status(call).boxed()),
     get("/projects/{project}/jobs/{job}/log", |call| logs::log(call).boxed()),

@@ -28,7 +28,7 @@ const fn see(path: &'static str, answer: crate::server::route::Answer) -> Route 
 }
 
 const fn act(path: &'static str, right: crate::server::auth::Right, answer: crate::server::route::Answer) -> Route {
-    Route::root(Method::POST, path, Needs::Right(right), answer)
+    Route::post(crate::server::route::Below::Root, path, Needs::Right(right), answer)
 }
 
 /// The routes of the pages.

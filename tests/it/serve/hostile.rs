@@ -75,6 +75,63 @@ fn whoever_holds_all_places_and_says_nothing_keeps_nobody_away() {
     assert!((500..512).contains(&answered) && answers[0] == 0, "{answered} of 512: {answers:?}");
 }
 
+/// Whoever says that more will come, and sends it not, is answered where the answer does not depend on it.
+#[test]
+fn what_does_not_need_a_body_does_not_wait_for_it() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    let port = server.port();
+    let job = server.build("orders");
+    assert_eq!(server.wait(&job), "DONE");
+    let abort = format!("/public/api/projects/ORDERS/jobs/{job}/abort");
+    let unsent = "Content-Length: 1000\r\n";
+    let nobody =
+        |line: &str| server.raw(format!("{line} HTTP/1.1\r\nHost: localhost:{port}\r\n{unsent}\r\n").as_bytes());
+    for (status, answer) in [
+        (200, nobody("GET /healthz")),
+        (303, nobody("POST /sign-out")),
+        (401, nobody("GET /sign-in/nothing")),
+        (401, nobody(&format!("POST {abort}"))),
+        (404, nobody("POST /nothing")),
+        (200, server.raw(server.head("POST", &abort, unsent).as_bytes())),
+        (200, server.raw(server.head("GET", "/public/api/projects/", "Transfer-Encoding: chunked\r\n").as_bytes())),
+    ] {
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    // Without a key little is taken, and at once.
+    let head = format!("POST /sign-in HTTP/1.1\r\nHost: localhost:{port}\r\n");
+    let long = server.raw(format!("{head}Content-Length: 20000\r\n\r\n").as_bytes());
+    assert_eq!((long.status, told(&long).as_str()), (413, "a request has 16384 bytes at most"));
+}
+
+#[test]
+fn whoever_holds_all_places_and_owes_the_rest_keeps_nobody_away() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    let rest = format!("key={}", server.key);
+    let (port, length) = (server.port(), rest.len());
+    let head = |path| format!("POST {path} HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Length: {length}\r\n\r\nk");
+    // As many as there are places.
+    let mut owing: Vec<TcpStream> = (0..512).map(|_| server.connect()).collect();
+    for stream in &mut owing {
+        stream.write_all(head("/sign-in").as_bytes()).unwrap();
+    }
+    for _ in 0..3 {
+        assert_eq!(server.get("/public/api/projects/ORDERS/jobs/?limit=1").status, 200);
+        assert_eq!(server.get("/healthz").status, 200);
+    }
+    // Nobody waited until these had taken too long: all others are still there, and go on.
+    let answers: Vec<u16> = owing
+        .into_iter()
+        .map(|mut stream| {
+            drop(stream.write_all(&rest.as_bytes()[1..]));
+            Answer::of(&closed(stream)).status
+        })
+        .collect();
+    let entered = answers.iter().filter(|status| **status == 303).count();
+    assert!((500..512).contains(&entered) && answers[0] == 0, "{entered} of 512: {answers:?}");
+}
+
 #[test]
 fn what_is_too_much_is_refused() {
     let project = orders();
