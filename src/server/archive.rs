@@ -2,7 +2,7 @@
 //! they have grown. Writes nothing.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -29,7 +29,8 @@ pub(crate) struct Archive {
     more: watch::Sender<u64>,
     /// How many lines its logs have.
     pub(crate) lines: Lines,
-    _queue: Lock,
+    /// Says that this server has what waits there.
+    queue: Mutex<Lock>,
 }
 
 #[derive(Clone)]
@@ -53,22 +54,19 @@ impl Archive {
     /// Opens the history of a folder, as the one server that has runs waiting there.
     pub(crate) fn open(folder: PathBuf) -> Result<Self, Fail> {
         make_folder(&folder).map_err(|error| Fail::because("no state can be kept", &error))?;
-        let holder = format!("process {}", std::process::id());
-        let queue = Lock::take(&folder, QUEUE, &holder).map_err(|error| match error {
-            LockError::Held(holder) => {
-                Fail::Surroundings(format!("{}: another `kiln serve` is at work there: {holder}", folder.display()))
-            }
-            LockError::Io(error) => Fail::because(&folder.display().to_string(), &error),
-        })?;
+        let queue = Mutex::new(queue(&folder)?);
         let (more, _) = watch::channel(0);
-        Ok(Self {
-            folder,
-            readers: Mutex::default(),
-            folded: Mutex::default(),
-            more,
-            lines: Lines::default(),
-            _queue: queue,
-        })
+        Ok(Self { folder, readers: Mutex::default(), folded: Mutex::default(), more, lines: Lines::default(), queue })
+    }
+
+    /// Has the folder anew that was removed, as the one server that has runs waiting there.
+    pub(crate) fn renew(&self) -> Result<(), Fail> {
+        let mut held = guard(&self.queue);
+        if !held.stands(&self.folder, QUEUE) {
+            make_folder(&self.folder).map_err(|error| Fail::because("no state can be kept", &error))?;
+            *held = queue(&self.folder)?;
+        }
+        Ok(())
     }
 
     /// Asks the history something; `none` where there is none yet.
@@ -78,7 +76,13 @@ impl Archive {
         question: impl FnOnce(&Reader) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let lent = guard(&self.readers).pop();
-        let reader = match lent {
+        let stands = lent.as_ref().is_none_or(Reader::stands);
+        if !stands {
+            // The history was removed or replaced: nothing that was seen of it counts.
+            guard(&self.readers).clear();
+            guard(&self.folded).clear();
+        }
+        let reader = match lent.filter(|_| stands) {
             Some(reader) => reader,
             None => match Reader::open(&self.folder)? {
                 Some(reader) => reader,
@@ -150,6 +154,17 @@ impl Archive {
     pub(crate) fn followed(&self) -> bool {
         self.more.receiver_count() > 0
     }
+}
+
+/// Becomes the one server that has runs waiting in a folder.
+fn queue(folder: &Path) -> Result<Lock, Fail> {
+    let holder = format!("process {}", std::process::id());
+    Lock::take(folder, QUEUE, &holder).map_err(|error| match error {
+        LockError::Held(holder) => {
+            Fail::Surroundings(format!("{}: another `kiln serve` is at work there: {holder}", folder.display()))
+        }
+        LockError::Io(error) => Fail::because(&folder.display().to_string(), &error),
+    })
 }
 
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -55,6 +55,11 @@ impl Pipelines {
             self.held.insert(order.number, Held { locks, tidy: false, writes: HashMap::new() });
         }
         let Some(held) = self.held.get_mut(&order.number) else { return Ok(false) };
+        if !held.locks.stand() {
+            let folder = order.project.archive.folder.display();
+            let why = format!("{folder} was removed while a job is at work: that job ends first");
+            return Err(Fail::Surroundings(why));
+        }
         // The first job tidies up; until then the others wait.
         if is_there && !held.tidy {
             return Ok(false);

@@ -255,6 +255,7 @@ impl Clerk {
     /// Puts a job into the history, under a new id.
     fn keep(&mut self, order: &Order) -> Result<JobId, Fail> {
         let archive = &order.project.archive;
+        archive.renew()?;
         let now = crate::clock::now();
         let store = |error: crate::store::StoreError| Fail::because("the history cannot be read", &error);
         let mut stamp = now;
@@ -273,6 +274,10 @@ impl Clerk {
     }
 
     fn append(&mut self, folder: &Path, event: Stamped) -> Result<(), Fail> {
+        // One that was removed or replaced is let go of before there is another.
+        if self.journals.get(folder).is_some_and(|writer| !writer.stands()) {
+            self.journals.remove(folder);
+        }
         if !self.journals.contains_key(folder) {
             let tell = Box::new(|result: Result<u64, crate::store::StoreError>| {
                 if let Err(error) = result {

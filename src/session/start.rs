@@ -55,6 +55,11 @@ impl Locks {
         Ok(())
     }
 
+    /// Whether their files are still those that others look at.
+    pub(crate) fn stand(&self) -> bool {
+        std::iter::once(&self.state).chain(&self.root).all(|(folder, lock)| lock.stands(folder, &self.name))
+    }
+
     /// Claims what the jobs of a server write. What was claimed before holds on if this cannot be had.
     pub(crate) fn serve(&self, paths: Vec<String>) -> Result<(), Fail> {
         self.claim(&Claim { serves: true, ..claim_of(paths) }, Claim::renew).map_err(Busy::fail)

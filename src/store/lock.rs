@@ -4,6 +4,7 @@
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::process::Process;
@@ -69,6 +70,14 @@ impl Lock {
         };
         tell(&mut file).map_err(LockError::Io)?;
         Ok(Self { file })
+    }
+
+    /// Whether its file is still the one that others look at.
+    #[must_use]
+    pub fn stands(&self, state: &Path, pipeline: &str) -> bool {
+        let file = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+        let there = std::fs::metadata(path(state, pipeline)).map(file);
+        self.file.metadata().map(file).ok() == there.ok()
     }
 
     /// Another hold on the same lock, for another process: the lock is free once all of them are gone.

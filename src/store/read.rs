@@ -20,6 +20,7 @@ use crate::view::RunView;
 pub struct Reader {
     connection: Connection,
     path: PathBuf,
+    file: Option<schema::Identity>,
 }
 
 /// A run as the list shows it.
@@ -161,7 +162,15 @@ impl Reader {
     /// # Errors
     /// Why the store cannot be read.
     pub fn open(state: &Path) -> Result<Option<Self>, StoreError> {
-        Ok(schema::open_read(state)?.map(|(connection, path)| Self { connection, path }))
+        // Looked at first: of a file that is replaced meanwhile this is not the one.
+        let file = schema::identity(&state.join(schema::FILE));
+        Ok(schema::open_read(state)?.map(|(connection, path)| Self { connection, path, file }))
+    }
+
+    /// Whether the store that it reads is still the one that is there.
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        self.file.is_some() && self.file == schema::identity(&self.path)
     }
 
     fn sql(&self, error: &rusqlite::Error) -> StoreError {

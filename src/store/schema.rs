@@ -182,7 +182,12 @@ pub(super) fn open_with(state: &Path, journal: Journal) -> Result<(Connection, P
 }
 
 /// A file: its device, its inode, and when it was made, as numbers of inodes are given again.
-type Identity = (u64, u64, Option<SystemTime>);
+pub(super) type Identity = (u64, u64, Option<SystemTime>);
+
+/// Which file a path names now.
+pub(super) fn identity(path: &Path) -> Option<Identity> {
+    path.metadata().map(|file| (file.dev(), file.ino(), file.created().ok())).ok()
+}
 
 /// The stores that this process has open, or had. A process loses its locks of a file with the
 /// first handle of it that it closes, whoever opened that: another program would then take SQLite's log of writes for nobody's,
@@ -192,14 +197,13 @@ static KNOWN: Mutex<BTreeSet<Identity>> = Mutex::new(BTreeSet::new());
 
 /// Connects to a store, after a look at its first bytes.
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
-    let identity = || path.metadata().map(|file| (file.dev(), file.ino(), file.created().ok())).ok();
     // Nobody else looks or connects in between.
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if identity().is_none_or(|file| !known.contains(&file)) {
+    if identity(path).is_none_or(|file| !known.contains(&file)) {
         begins_well(path)?;
     }
     let connection = Connection::open_with_flags(path, flags).map_err(|error| StoreError::sql(path, &error))?;
-    known.extend(identity());
+    known.extend(identity(path));
     Ok(connection)
 }
 

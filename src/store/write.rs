@@ -22,6 +22,8 @@ pub struct Writer {
     queue: Option<Queue<Batch>>,
     thread: Option<JoinHandle<Result<(), StoreError>>>,
     batches: u64,
+    path: PathBuf,
+    file: Option<schema::Identity>,
 }
 
 /// Is told the number of the highest batch that is on disk, or once why no more will be.
@@ -42,9 +44,16 @@ impl Writer {
         let (connection, path) = schema::open_write(state)?;
         let (queue, queued) = queue();
         let thread = std::thread::Builder::new().name("kiln-store".to_owned());
-        let thread = thread.spawn(move || Thread { connection, path, queued, told, events: 0 }.run());
+        let (file, own) = (schema::identity(&path), path.clone());
+        let thread = thread.spawn(move || Thread { connection, path, file, queued, told, events: 0 }.run());
         let thread = thread.map_err(|error| StoreError::io(state, &error))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), batches: 0 })
+        Ok(Self { queue: Some(queue), thread: Some(thread), batches: 0, path: own, file })
+    }
+
+    /// Whether the store that it writes is still the one that is there.
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        self.file.is_some() && self.file == schema::identity(&self.path)
     }
 
     /// Waits until all that was queued is on disk.
@@ -132,6 +141,7 @@ const FEW: usize = 2;
 struct Thread {
     connection: Connection,
     path: PathBuf,
+    file: Option<schema::Identity>,
     queued: Queued<Batch>,
     told: Told,
     /// How many events were written.
@@ -157,6 +167,11 @@ impl Thread {
         }
         if let Err(error) = fault("store.close") {
             return Err(StoreError::io(&self.path, &error));
+        }
+        // Of a store that was removed, the log of writes beside it is another one's by now: SQLite would take that away.
+        if self.file != schema::identity(&self.path) {
+            drop(self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true));
+            return Ok(());
         }
         // Who closes the store last works the log of writes into the tables. It is not needed for the data: of a run in which
         // nothing was done a short log may stay, for that would take four more flushes. Nor is it done while others have the
