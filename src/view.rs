@@ -143,6 +143,15 @@ impl StepState {
 }
 
 impl RunView {
+    /// A run that has not told its end itself ended for this reason, after so many milliseconds.
+    pub fn end_with(&mut self, why: Option<String>, took_ms: Option<u64>) {
+        if let (Some(end), Some(_)) = (&mut self.end, &why) {
+            end.why.clone_from(&why);
+            self.stopping = why;
+        }
+        self.elapsed_ms = self.elapsed_ms.max(took_ms.unwrap_or(0));
+    }
+
     /// Folds events.
     pub fn fold<'a>(events: impl IntoIterator<Item = &'a Stamped>) -> Self {
         let mut view = Self::default();

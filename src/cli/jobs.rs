@@ -134,7 +134,7 @@ impl History {
             return Err(Fail::Usage(format!("`{id}` is part of the ids of {} runs", rows.len()), Some(help)));
         }
         let mut row = rows.pop().ok_or_else(none)?;
-        row.see_death(&self.state);
+        reader.see_death(&mut row, &self.state);
         Ok((reader, row))
     }
 
@@ -158,6 +158,11 @@ impl History {
     /// Ends one run, or all that go on.
     fn abort(&self, context: &Context, id: Option<&str>) -> Result<u8, Fail> {
         let runs = match id {
+            // What was asked for last may wait or be over: what goes on is meant.
+            Some("last") => match self.going_on()?.into_iter().next() {
+                Some(run) => vec![run],
+                None => vec![target(self.find("last")?.1)],
+            },
             Some(id) => vec![target(self.find(id)?.1)],
             None => self.going_on()?,
         };
@@ -170,13 +175,7 @@ impl History {
     /// The runs that go on, also those that are not in the history yet.
     fn going_on(&self) -> Result<Vec<Target>, Fail> {
         let filter = RunFilter { state: Some(JobState::Running), ..RunFilter::default() };
-        let mut rows = match &self.reader {
-            None => Vec::new(),
-            Some(reader) => reader.runs(&filter).map_err(store)?,
-        };
-        rows.iter_mut().for_each(|row| row.see_death(&self.state));
-        rows.retain(|row| row.state == JobState::Running);
-        let mut runs: Vec<_> = rows.into_iter().map(target).collect();
+        let mut runs: Vec<_> = self.rows(&filter)?.into_iter().map(target).collect();
         let claims = Claim::all(&self.state).map_err(|error| Fail::because("what goes on", &error))?;
         for (pipeline, _) in claims.into_iter().filter(|(_, claim)| !claim.serves) {
             if runs.iter().all(|run| run.pipeline != pipeline) {

@@ -132,7 +132,7 @@ impl Begun {
         let waiting = |why: &str| drop(writeln!(io::stderr(), "waiting: {why}"));
         let locks = lock(&session, args.wait, waiting)?;
         let (mut writer, committed) = open_journal_of(&session)?;
-        finish_the_dead(&session, &mut writer)?;
+        finish_the_dead(&session, &mut writer, &|_| None)?;
         let basis = question.map(|question| question.clone().basis(&session));
         Ok(Self { session, early, events, locks, writer, committed, basis })
     }

@@ -3,7 +3,7 @@
 
 use crate::base::job::JobState;
 use crate::engine::api::Engine;
-use crate::event::{Event, Failure, FailureCode, Outcome, RunEnded, Stamped, StepEnded, VERSION};
+use crate::event::{Counts, Event, Failure, FailureCode, Outcome, RunEnded, Stamped, StepEnded, VERSION};
 use crate::fault::fault;
 use crate::report::api::Journal;
 use crate::store::read::{DIED, Unfinished};
@@ -18,7 +18,7 @@ pub fn recover(
 ) -> Vec<String> {
     let mut lost = Vec::new();
     for run in dead {
-        let mut ending = Ending { run, now, seq: run.last_seq.map_or(0, |seq| seq + 1), events: Vec::new() };
+        let mut ending = Ending::of(run, now);
         let mut view = run.view.clone();
         let mut digests = Vec::new();
         for row in &run.publishing {
@@ -50,17 +50,23 @@ pub fn recover(
             ending.without_outputs(step);
         }
         ending.events.iter().for_each(|event| view.apply(event));
-        ending.push(Event::RunEnded(RunEnded {
-            state: JobState::Aborted,
-            why: Some(DIED.to_owned()),
-            counts: view.counts,
-        }));
+        ending.over(view.counts);
         journal.append(ending.events.into(), digests);
         if let Err(error) = fault("recover.told") {
             tracing::debug!(%error, "only a test can make this fail");
         }
     }
     lost
+}
+
+/// How a run ended of which nothing was being put in place.
+#[must_use]
+pub fn end(run: &Unfinished, now: jiff::Timestamp) -> Vec<Stamped> {
+    let (mut ending, mut view) = (Ending::of(run, now), run.view.clone());
+    run.view.steps.iter().for_each(|step| ending.without_outputs(step));
+    ending.events.iter().for_each(|event| view.apply(event));
+    ending.over(view.counts);
+    ending.events
 }
 
 struct Ending<'a> {
@@ -70,13 +76,26 @@ struct Ending<'a> {
     events: Vec<Stamped>,
 }
 
-impl Ending<'_> {
+impl<'a> Ending<'a> {
+    fn of(run: &'a Unfinished, now: jiff::Timestamp) -> Self {
+        Self { run, now, seq: run.last_seq.map_or(0, |seq| seq + 1), events: Vec::new() }
+    }
+
+    fn why(&self) -> &str {
+        self.run.verdict.as_ref().map_or(DIED, |verdict| &verdict.why)
+    }
+
+    fn over(&mut self, counts: Counts) {
+        let state = self.run.verdict.as_ref().map_or(JobState::Aborted, |verdict| verdict.state);
+        self.push(Event::RunEnded(RunEnded { state, why: Some(self.why().to_owned()), counts }));
+    }
+
     /// Ends a step that ran, or that would have run.
     fn without_outputs(&mut self, step: &StepView) {
         let (outcome, took_ms, failure) = match step.state {
             StepState::Running => {
                 let took_ms = self.run.elapsed_ms.saturating_sub(step.began_ms);
-                (Outcome::Stopped, took_ms, Some(Failure::new(FailureCode::Died, DIED)))
+                (Outcome::Stopped, took_ms, Some(Failure::new(FailureCode::Died, self.why())))
             }
             StepState::Retrying => (Outcome::Failed, step.took_ms, step.failure.clone()),
             StepState::Waiting => {
@@ -109,10 +128,15 @@ impl Ending<'_> {
     }
 
     fn push(&mut self, event: Event) {
-        let (job, elapsed_ms) = (self.run.job.clone(), self.run.elapsed_ms);
+        let (job, mut elapsed_ms) = (self.run.job.clone(), self.run.elapsed_ms);
         // Steps ended when Kiln did: what they built is as old as that.
         let died = self.run.last_at().filter(|_| matches!(event, Event::StepEnded(_)));
-        let at = died.unwrap_or(self.now);
+        let told = self.run.verdict.as_ref().map(|verdict| verdict.at);
+        let at = died.or(told).unwrap_or(self.now);
+        if let (Some(at), Some(head)) = (told, &self.run.view.head) {
+            let lived = u64::try_from(at.duration_since(head.at).as_millis()).unwrap_or_default();
+            elapsed_ms = elapsed_ms.max(lived);
+        }
         self.events.push(Stamped { version: VERSION, job, seq: self.seq, at, elapsed_ms, event });
         self.seq += 1;
     }

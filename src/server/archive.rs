@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::base::job::JobId;
+use crate::base::job::{JobId, JobState};
+use crate::report::job::settled;
 use crate::server::logs::Lines;
 use crate::session::fail::Fail;
 use crate::store::lock::{Lock, LockError, QUEUE};
-use crate::store::read::{Reader, RunRow};
+use crate::store::read::{Reader, RunRow, Verdict};
 use crate::store::{StoreError, make_folder};
 use crate::view::RunView;
 
@@ -27,6 +28,8 @@ pub(crate) struct Archive {
     readers: Mutex<Vec<Reader>>,
     folded: Mutex<HashMap<JobId, Folded>>,
     more: watch::Sender<u64>,
+    /// How jobs ended whose end is not in the store yet.
+    lost: Mutex<HashMap<JobId, Verdict>>,
     /// How many lines its logs have.
     pub(crate) lines: Lines,
     /// Says that this server has what waits there.
@@ -56,7 +59,15 @@ impl Archive {
         make_folder(&folder).map_err(|error| Fail::because("no state can be kept", &error))?;
         let queue = Mutex::new(queue(&folder)?);
         let (more, _) = watch::channel(0);
-        Ok(Self { folder, readers: Mutex::default(), folded: Mutex::default(), more, lines: Lines::default(), queue })
+        Ok(Self {
+            folder,
+            readers: Mutex::default(),
+            folded: Mutex::default(),
+            more,
+            lost: Mutex::default(),
+            lines: Lines::default(),
+            queue,
+        })
     }
 
     /// Has the folder anew that was removed, as the one server that has runs waiting there.
@@ -106,8 +117,57 @@ impl Archive {
         if row.state != view.state() {
             (view, next) = self.view(job)?;
         }
-        row.see_death(&self.folder);
+        self.see(std::slice::from_mut(&mut row))?;
+        if view.end.is_none() && row.state.is_over() {
+            let mut ended = settled(&view, row.state).into_owned();
+            ended.end_with(row.why.clone(), row.took_ms);
+            view = Arc::new(ended);
+        }
         Ok(Some(Standing { row, view, next }))
+    }
+
+    /// The last run of a pipeline.
+    pub(crate) fn last(&self, pipeline: &str) -> Result<Option<RunRow>, StoreError> {
+        let mut row = self.ask(None, |reader| reader.last_run(pipeline))?;
+        self.see(row.as_mut_slice())?;
+        Ok(row)
+    }
+
+    /// Lets rows say what the store has not been told: that their process died, or how they ended otherwise.
+    pub(crate) fn see(&self, rows: &mut [RunRow]) -> Result<(), StoreError> {
+        self.ask((), |reader| {
+            rows.iter_mut().for_each(|row| reader.see_death(row, &self.folder));
+            Ok(())
+        })?;
+        for row in rows.iter_mut().filter(|row| !matches!(row.state, JobState::Done | JobState::Failed)) {
+            if let Some(verdict) = self.verdict(&row.id) {
+                row.end_with(verdict);
+            }
+        }
+        Ok(())
+    }
+
+    /// A job ended, and that cannot be kept now.
+    pub(crate) fn lose(&self, job: &JobId, state: JobState, why: String) {
+        tracing::error!(%job, why, "the end of a job cannot be kept now");
+        guard(&self.lost).insert(job.clone(), Verdict { state, why, at: crate::clock::now() });
+        self.grown();
+    }
+
+    /// How a job ended of which the store does not know it.
+    pub(crate) fn verdict(&self, job: &JobId) -> Option<Verdict> {
+        guard(&self.lost).get(job).cloned()
+    }
+
+    /// The jobs of which the store does not know how they ended.
+    pub(crate) fn lost(&self) -> Vec<JobId> {
+        guard(&self.lost).keys().cloned().collect()
+    }
+
+    /// The end of a job is in the store.
+    pub(crate) fn found(&self, job: &JobId) {
+        guard(&self.lost).remove(job);
+        self.grown();
     }
 
     /// What the events of a run tell so far, and the number of the next one. Only those are read that are new.

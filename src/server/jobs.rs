@@ -17,6 +17,7 @@ use crate::report::api::Journal;
 use crate::server::archive::Archive;
 use crate::server::desk::{Desk, Touch, Wait};
 use crate::server::held::Pipelines;
+use crate::server::lost::keep;
 use crate::server::project::Project;
 use crate::server::work;
 use crate::session::fail::Fail;
@@ -28,6 +29,9 @@ use crate::store::write::Writer;
 
 /// How often a pipeline is tried again that another process has.
 const TRY_EVERY: Duration = Duration::from_millis(100);
+
+/// How often it is tried to keep what could not be kept.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// So many jobs may wait.
 const MOST_WAITING: usize = 1_000;
@@ -88,6 +92,7 @@ impl Jobs {
         let (to, messages) = mpsc::channel();
         let mut clerk = Clerk {
             site,
+            archives: archives.to_vec(),
             desk: Desk::new(max_jobs),
             orders: HashMap::new(),
             at_work: HashMap::new(),
@@ -95,6 +100,7 @@ impl Jobs {
             journals: HashMap::new(),
             permits: Arc::new(Semaphore::new(max_activities)),
             answers: Vec::new(),
+            ends: Vec::new(),
             asked: HashMap::new(),
             ending: None,
             to: to.clone(),
@@ -167,6 +173,7 @@ type Answer = oneshot::Sender<Result<JobId, Fail>>;
 
 struct Clerk {
     site: Site,
+    archives: Vec<Arc<Archive>>,
     desk: Desk,
     /// The jobs that wait.
     orders: HashMap<JobId, Box<Order>>,
@@ -176,6 +183,8 @@ struct Clerk {
     permits: Arc<Semaphore>,
     /// Jobs that are kept as soon as all that was written is on disk.
     answers: Vec<(Answer, JobId, PathBuf)>,
+    /// Jobs whose end is kept then.
+    ends: Vec<(JobId, Arc<Archive>, &'static str)>,
     /// Jobs at work that were asked to end, and why: one that has to wait again ends instead.
     asked: HashMap<JobId, &'static str>,
     ending: Option<&'static str>,
@@ -185,13 +194,33 @@ struct Clerk {
 impl Clerk {
     fn work(mut self, messages: &Receiver<Message>) {
         while self.ending.is_none() || !self.at_work.is_empty() {
-            match messages.recv_timeout(if self.pipelines.is_missed() { TRY_EVERY } else { Duration::MAX }) {
+            let is_lost = self.archives.iter().any(|archive| !archive.lost().is_empty());
+            let wait = match (self.pipelines.is_missed(), is_lost) {
+                (true, _) => TRY_EVERY,
+                (false, true) => KEEP_EVERY,
+                (false, false) => Duration::MAX,
+            };
+            match messages.recv_timeout(wait) {
                 Ok(first) => std::iter::once(first).chain(messages.try_iter()).for_each(|message| self.take(message)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.answer();
+            self.keep_lost();
             self.call();
+        }
+    }
+
+    /// Tells the history how jobs ended that could not tell it: now it may have room.
+    fn keep_lost(&mut self) {
+        for archive in self.archives.clone() {
+            for job in archive.lost() {
+                match keep(&archive, &job, |events| self.append_now(&archive.folder, events)) {
+                    Ok(true) => archive.found(&job),
+                    Ok(false) => {}
+                    Err(fail) => tracing::debug!(%job, "its end still cannot be kept: {}", fail.plain()),
+                }
+            }
         }
     }
 
@@ -199,7 +228,7 @@ impl Clerk {
         match message {
             Message::Start(order, tell) => self.start(order, tell),
             Message::Abort(job, tell) => {
-                let was_here = self.abort(&job, "aborted");
+                let was_here = self.abort(&job, "aborted", false);
                 if tell.send(was_here).is_err() {
                     tracing::debug!(%job, "whoever wanted a job to end has gone");
                 }
@@ -221,7 +250,7 @@ impl Clerk {
                 let asked = self.asked.remove(&job).or(self.ending);
                 self.orders.insert(job.clone(), order);
                 if let Some(why) = asked {
-                    self.abort(&job, why);
+                    self.abort(&job, why, false);
                 }
             }
             Message::StepOver(job, step) => self.desk.step_over(&job, &step),
@@ -269,11 +298,21 @@ impl Clerk {
             stamp += jiff::SignedDuration::from_millis(1);
         };
         let event = Event::RunQueued(Box::new(order.queued.clone()));
-        self.append(&archive.folder, stamped(&job, 0, now, event))?;
+        self.append(&archive.folder, vec![stamped(&job, 0, now, event)])?;
         Ok(job)
     }
 
-    fn append(&mut self, folder: &Path, event: Stamped) -> Result<(), Fail> {
+    /// Keeps events, and waits until they are on disk.
+    fn append_now(&mut self, folder: &Path, events: Vec<Stamped>) -> Result<(), Fail> {
+        self.append(folder, events)?;
+        let kept = self.journals.get_mut(folder).map_or(Ok(()), Writer::flush);
+        if kept.is_err() {
+            self.journals.remove(folder);
+        }
+        kept.map_err(|error| Fail::because("the history cannot be kept", &error))
+    }
+
+    fn append(&mut self, folder: &Path, events: Vec<Stamped>) -> Result<(), Fail> {
         // One that was removed or replaced is let go of before there is another.
         if self.journals.get(folder).is_some_and(|writer| !writer.stands()) {
             self.journals.remove(folder);
@@ -288,7 +327,7 @@ impl Clerk {
             self.journals.insert(folder.to_owned(), writer);
         }
         if let Some(writer) = self.journals.get_mut(folder) {
-            writer.append([event].into(), Vec::new());
+            writer.append(events.into(), Vec::new());
         }
         Ok(())
     }
@@ -303,6 +342,11 @@ impl Clerk {
         }
         for folder in lost.keys() {
             self.journals.remove(folder);
+        }
+        for (job, archive, why) in std::mem::take(&mut self.ends) {
+            if lost.contains_key(&archive.folder) {
+                archive.lose(&job, JobState::Aborted, why.to_owned());
+            }
         }
         for (tell, job, folder) in std::mem::take(&mut self.answers) {
             let answer = match lost.get(&folder) {
@@ -367,14 +411,21 @@ impl Clerk {
         }
     }
 
-    fn abort(&mut self, job: &JobId, why: &'static str) -> bool {
+    /// Asks a job to end. One that was asked before is asked again only if it is to be `harsh`.
+    fn abort(&mut self, job: &JobId, why: &'static str, harsh: bool) -> bool {
         if let Some(order) = self.orders.remove(job) {
             self.desk.over(job);
+            let archive = &order.project.archive;
             let event = stamped(job, 1, crate::clock::now(), aborted(why));
-            if let Err(fail) = self.append(&order.project.archive.folder, event) {
-                tracing::error!(%job, "the end of a job cannot be kept: {}", fail.plain());
+            if self.append(&archive.folder, vec![event]).is_err() {
+                archive.lose(job, JobState::Aborted, why.to_owned());
             }
-            order.project.archive.grown();
+            self.ends.push((job.clone(), Arc::clone(archive), why));
+            archive.grown();
+            return true;
+        }
+        // Whoever asks once more is not to make it harsher: a second signal kills.
+        if !harsh && self.asked.contains_key(job) {
             return true;
         }
         // A job that has just ended hears nothing.
@@ -386,10 +437,10 @@ impl Clerk {
     }
 
     fn end(&mut self, why: &'static str) {
-        self.ending = Some(why);
+        let again = self.ending.replace(why).is_some();
         let all: Vec<JobId> = self.desk.jobs().cloned().collect();
         for job in all {
-            self.abort(&job, why);
+            self.abort(&job, why, again);
         }
     }
 
@@ -404,7 +455,7 @@ impl Clerk {
         let store = |error: crate::store::StoreError| Fail::because("the history cannot be read", &error);
         let queued = RunFilter { state: Some(JobState::Queued), ..RunFilter::default() };
         for row in archive.ask(Vec::new(), |reader| reader.runs(&queued)).map_err(store)? {
-            self.append(&archive.folder, stamped(&row.id, 1, crate::clock::now(), aborted(DIED)))?;
+            self.append(&archive.folder, vec![stamped(&row.id, 1, crate::clock::now(), aborted(DIED))])?;
         }
         let journal = self.journals.get_mut(&archive.folder);
         journal.map_or(Ok(()), Writer::flush).map_err(|error| Fail::because("the history cannot be kept", &error))

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::base::job::{JobId, JobState};
 use crate::pipeline::types::Pipeline;
+use crate::server::archive::Archive;
 use crate::server::error::ApiError;
 use crate::server::project::{Names, Project};
 use crate::server::query::Query;
@@ -72,14 +73,36 @@ pub(crate) struct Rows {
 pub(crate) fn rows(project: &Project, filter: &RunFilter, want: u32) -> Result<Rows, StoreError> {
     let archive = &project.archive;
     let asked = RunFilter { limit: Some(want), ..filter.clone() };
-    let mut shown = archive.ask(Vec::new(), |reader| reader.runs_now(&asked, &archive.folder))?;
+    let mut shown = now(archive, &asked)?;
     // A name may be that of a key: jobs say it as DSS does.
     if let Some(key) = filter.by.as_ref().filter(|by| !by.starts_with("API (")) {
         let asked = RunFilter { by: Some(format!("API ({key})")), ..asked };
-        shown.extend(archive.ask(Vec::new(), |reader| reader.runs_now(&asked, &archive.folder))?);
+        shown.extend(now(archive, &asked)?);
         asked.put_in_order(&mut shown);
     }
     let more = shown.len() as u64 == u64::from(want);
     let last = shown.last().map(|row| (row.asked, row.id.clone())).filter(|_| more);
     Ok(Rows { shown, last })
+}
+
+/// Rows as they are, also those whose end the store does not know yet.
+fn now(archive: &Archive, asked: &RunFilter) -> Result<Vec<RunRow>, StoreError> {
+    let mut rows = archive.ask(Vec::new(), |reader| reader.runs_now(asked, &archive.folder))?;
+    let lost = archive.lost();
+    if lost.is_empty() {
+        return Ok(rows);
+    }
+    if asked.state.is_some_and(JobState::is_over) {
+        // To the store they go on.
+        for state in [JobState::Queued, JobState::Running] {
+            let open = RunFilter { state: Some(state), limit: None, ..asked.clone() };
+            let open = archive.ask(Vec::new(), |reader| reader.runs(&open))?;
+            rows.retain(|row| !lost.contains(&row.id) || !open.iter().any(|other| other.id == row.id));
+            rows.extend(open.into_iter().filter(|row| lost.contains(&row.id)));
+        }
+    }
+    archive.see(&mut rows)?;
+    rows.retain(|row| asked.state.is_none_or(|state| row.state == state));
+    asked.put_in_order(&mut rows);
+    Ok(rows)
 }

@@ -15,6 +15,7 @@ mod jobs;
 mod listing;
 mod live;
 mod logs;
+mod lost;
 mod page;
 mod project;
 mod query;

@@ -41,6 +41,8 @@ enum Came {
     ToAnEnd,
     /// It has to wait again.
     Back,
+    /// It went on to its end, and that is not in the history.
+    Lost(String),
 }
 
 /// The name of the signals that ask a job to end.
@@ -54,9 +56,11 @@ impl Job {
         match self.work(signals) {
             Ok(Came::ToAnEnd) => {}
             Ok(Came::Back) => over.back = Some(self.order),
+            Ok(Came::Lost(why)) => self.order.project.archive.lose(&self.id, JobState::Failed, why),
             Err(fail) => {
-                if let Err(lost) = self.end(JobState::Failed, None, Some(fail.plain())) {
-                    tracing::error!(job = %self.id, "the end of a job cannot be kept: {}", lost.plain());
+                let why = fail.plain();
+                if self.end(JobState::Failed, None, Some(why.clone())).is_err() {
+                    self.order.project.archive.lose(&self.id, JobState::Failed, why);
                 }
             }
         }
@@ -72,7 +76,8 @@ impl Job {
         self.locks.iter().try_for_each(|locks| locks.lend(&session))?;
         let (mut writer, committed) = open_journal_of(&session)?;
         if self.untidy {
-            finish_the_dead(&session, &mut writer)?;
+            let archive = &self.order.project.archive;
+            finish_the_dead(&session, &mut writer, &|job| archive.verdict(job))?;
             self.tell(Message::Tidied(self.order.number));
         }
         let planned = session.plan(true)?;
@@ -96,10 +101,10 @@ impl Job {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Fail::because("no run can be driven", &error))?;
         let driven = runtime.block_on(ready.drive(&mut writer, committed, vec![self.reporter()], signals));
-        if let Some(lost) = driven.lost {
-            tracing::error!(job = %self.id, %lost, "a run was stopped, its history cannot be kept");
+        let closed = writer.close();
+        if let Some(lost) = driven.lost.or_else(|| closed.err().map(|error| error.to_string())) {
+            return Ok(Came::Lost(format!("the history cannot be kept: {lost}")));
         }
-        writer.close().map_err(|error| Fail::because("the history could not be closed", &error))?;
         keep_house(&session.state, &session.loaded.root, crate::clock::now());
         Ok(Came::ToAnEnd)
     }

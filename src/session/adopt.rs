@@ -45,7 +45,7 @@ fn leave_blocked(session: &Session, adoption: &mut Adoption) {
 pub(crate) fn take(session: &Session, origin: Origin) -> Result<(Option<JobId>, Adoption), Fail> {
     let _lock = lock(session, false, |_| {})?;
     let (mut writer, _committed) = open_journal_of(session)?;
-    finish_the_dead(session, &mut writer)?;
+    finish_the_dead(session, &mut writer, &|_| None)?;
     let (planned, adoption) = look_closely(session)?;
     if adoption.taken.is_empty() {
         writer.close().map_err(|error| Fail::because("the history could not be closed", &error))?;

@@ -30,7 +30,7 @@ use crate::session::unread;
 use crate::session::{Planned, Session, Site};
 use crate::store::claim::{Claim, ClaimError};
 use crate::store::lock::{Lock, LockError, here, holder, host, wait_for};
-use crate::store::read::Reader;
+use crate::store::read::{Reader, Verdict};
 use crate::store::write::Writer;
 use crate::store::{StoreError, make_folder};
 
@@ -209,10 +209,15 @@ pub(crate) fn open_journal(state: &Path) -> Result<(Writer, Committed), Fail> {
     Ok((writer, committed))
 }
 
-/// Puts in place what a run that died was about to, and tells the store how it ended.
-pub(crate) fn finish_the_dead(session: &Session, writer: &mut Writer) -> Result<(), Fail> {
+/// Puts in place what a run that died was about to, and tells the store how it ended, which `verdict` may know.
+pub(crate) fn finish_the_dead(
+    session: &Session,
+    writer: &mut Writer,
+    verdict: &dyn Fn(&JobId) -> Option<Verdict>,
+) -> Result<(), Fail> {
     let (store, pipeline) = (&session.store, &session.pipeline().name);
-    let Some(dead) = store.ask(|reader| reader.unfinished(pipeline)).map_err(unread)? else { return Ok(()) };
+    let Some(mut dead) = store.ask(|reader| reader.unfinished(pipeline)).map_err(unread)? else { return Ok(()) };
+    dead.iter_mut().for_each(|run| run.verdict = verdict(&run.job));
     for process in session.engine.end_survivors(!dead.is_empty()) {
         tracing::warn!("{process} lived on after a run that was killed, and was ended");
     }

@@ -83,18 +83,22 @@ pub struct LastAttempt {
 
 pub use crate::event::DIED;
 
+/// How a run ended that could not tell the store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// Where it stands.
+    pub state: JobState,
+    /// Why.
+    pub why: String,
+    /// When it ended.
+    pub at: jiff::Timestamp,
+}
+
 impl RunRow {
-    /// A run whose process died says so, although nothing has told the store yet.
-    pub fn see_death(&mut self, state: &Path) {
-        let alive = match self.state {
-            JobState::Queued => lock::is_held(state, lock::QUEUE),
-            JobState::Running => lock::is_held(state, &self.pipeline),
-            JobState::Done | JobState::Failed | JobState::Aborted => return,
-        };
-        if !alive {
-            self.state = JobState::Aborted;
-            self.why = Some(DIED.to_owned());
-        }
+    /// A run that ended says so, although nothing has told the store yet.
+    pub fn end_with(&mut self, verdict: Verdict) {
+        self.took_ms = u64::try_from(verdict.at.duration_since(self.start).as_millis()).ok();
+        (self.state, self.why, self.end) = (verdict.state, Some(verdict.why), Some(verdict.at));
     }
 }
 
@@ -130,6 +134,8 @@ pub struct Unfinished {
     pub view: RunView,
     /// Steps whose outputs were being put in place.
     pub publishing: Vec<Publishing>,
+    /// How it ended, where that is known: else its process died.
+    pub verdict: Option<Verdict>,
 }
 
 impl Unfinished {
@@ -330,7 +336,26 @@ impl Reader {
             view,
             job,
             publishing,
+            verdict: None,
         })
+    }
+
+    /// A run whose process died says so, although nothing has told the store yet, and when that was.
+    pub fn see_death(&self, row: &mut RunRow, state: &Path) {
+        let alive = match row.state {
+            JobState::Queued => lock::is_held(state, lock::QUEUE),
+            JobState::Running => lock::is_held(state, &row.pipeline),
+            JobState::Done | JobState::Failed | JobState::Aborted => return,
+        };
+        if alive {
+            return;
+        }
+        let told = "SELECT coalesce(max(elapsed_ms), 0) FROM events WHERE job = ?1";
+        let told = self.connection.query_row(told, [row.id.as_str()], |row| number(row, 0)).unwrap_or(0);
+        let lived = told.max(self.printed_until(&row.id, row.start).unwrap_or(0));
+        let lived = jiff::SignedDuration::from_millis(i64::try_from(lived).unwrap_or(0));
+        let at = row.start.checked_add(lived).unwrap_or(row.start);
+        row.end_with(Verdict { state: JobState::Aborted, why: DIED.to_owned(), at });
     }
 }
 

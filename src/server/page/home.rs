@@ -166,10 +166,7 @@ fn cards(projects: &[Arc<Project>]) -> Result<Markup, ApiError> {
     let mut cards = Vec::new();
     for project in projects {
         let loaded = project.loaded();
-        let mut last = project.archive.ask(None, |reader| reader.last_run(&loaded.pipeline.name))?;
-        if let Some(row) = &mut last {
-            row.see_death(&project.archive.folder);
-        }
+        let last = project.archive.last(&loaded.pipeline.name)?;
         cards.push((loaded, last));
     }
     Ok(html! {

@@ -6,7 +6,7 @@ use super::ask::{go, kill, release, up};
 use super::{Server, orders};
 use crate::support::lines;
 
-fn states(server: &Server) -> Vec<(String, String)> {
+pub(super) fn states(server: &Server) -> Vec<(String, String)> {
     let jobs = server.get("/public/api/projects/ORDERS/jobs/").json();
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     jobs.as_array().unwrap().iter().map(|job| (text(&job["id"]), text(&job["state"]))).collect()
@@ -129,42 +129,6 @@ fn one_server_at_a_time_has_jobs_waiting_in_a_state() {
     assert!(said.err.contains("another `kiln serve` is at work there"), "{}", said.err);
     drop(server);
     Server::start(&project, &[]);
-}
-
-#[test]
-fn a_state_that_was_removed_is_begun_anew() {
-    let project = orders();
-    let server = Server::start(&project, &[]);
-    let ids = || states(&server).into_iter().map(|(id, _)| id).collect::<Vec<_>>();
-    let gone = server.build("orders");
-    assert_eq!(server.wait(&gone), "DONE");
-    project.free("orders");
-    std::fs::remove_dir_all(project.path(".kiln")).unwrap();
-    assert_eq!(states(&server), []);
-    assert_eq!(server.get(&format!("/public/api/projects/ORDERS/jobs/{gone}/")).status, 404);
-    // What runs and what waits is told as it is, here and on the command line.
-    let runs = server.build("gated");
-    up(&project.path("gated.up"));
-    let waits = server.build("gated");
-    assert_eq!(states(&server)[0], (waits.clone(), "NOT_STARTED".to_owned()));
-    let path = format!("/public/api/projects/ORDERS/jobs/{runs}/");
-    server.until(&path, |status| status["baseStatus"]["state"] == "RUNNING");
-    let said = project.expect(3, &["serve", "--listen", "127.0.0.1:0"]);
-    assert!(said.err.contains("another `kiln serve` is at work there"), "{}", said.err);
-    go(&project.path("gated.go"));
-    assert_eq!((server.wait(&runs), server.wait(&waits)), ("DONE".to_owned(), "DONE".to_owned()));
-    let listed = project.expect(0, &["jobs", "list", "--format", "json"]).out;
-    assert!(listed.contains(&runs) && listed.contains(&waits) && !listed.contains(&gone), "{listed}");
-    // Another history in its place, which the server has not begun, is not lost by it.
-    project.free("orders");
-    std::fs::remove_dir_all(project.path(".kiln")).unwrap();
-    project.expect(0, &["run", "orders"]);
-    assert_eq!(ids().len(), 1);
-    let next = server.build("orders");
-    assert_eq!(server.wait(&next), "DONE");
-    assert_eq!((ids().len(), ids()[0].clone()), (2, next));
-    let listed = project.expect(0, &["jobs", "list", "--format", "json"]).out;
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&listed).unwrap().as_array().unwrap().len(), 2, "{listed}");
 }
 
 #[test]

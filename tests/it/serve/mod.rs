@@ -6,6 +6,7 @@ mod closed;
 mod dss;
 mod files;
 mod hostile;
+mod kept;
 mod life;
 mod limits;
 mod overlap;

@@ -1,0 +1,50 @@
+//! Tells the history how a job ended that could not tell it, such as on a disk that was full. Does not know who asks for that.
+
+use crate::base::job::{JobId, JobState};
+use crate::event::{Counts, Event, RunEnded, Stamped};
+use crate::run::recover::end;
+use crate::server::archive::Archive;
+use crate::server::jobs::stamped;
+use crate::session::fail::Fail;
+use crate::store::StoreError;
+use crate::store::lock::{Lock, here};
+use crate::store::read::{RunRow, Verdict};
+
+/// Keeps how a job ended, with `put`. Whether that is in the history; what it was putting in place the next job has to finish
+/// first.
+pub(crate) fn keep(
+    archive: &Archive,
+    job: &JobId,
+    put: impl FnOnce(Vec<Stamped>) -> Result<(), Fail>,
+) -> Result<bool, Fail> {
+    let unread = |error: StoreError| Fail::because("the history cannot be read", &error);
+    let row = archive.ask(None, |reader| reader.run(job)).map_err(unread)?;
+    let (Some(row), Some(verdict)) = (row, archive.verdict(job)) else { return Ok(true) };
+    match row.state {
+        JobState::Queued => {
+            let Verdict { state, why, at } = verdict;
+            let ended = RunEnded { state, why: Some(why), counts: Counts::default() };
+            put(vec![stamped(job, 1, at, Event::RunEnded(ended))]).map(|()| true)
+        }
+        JobState::Running => {
+            // Whoever has the pipeline may be about to end it.
+            let Ok(_lock) = Lock::take(&archive.folder, &row.pipeline, &here("now")) else { return Ok(false) };
+            match told(archive, &row, verdict).map_err(unread)? {
+                Some(events) => put(events).map(|()| true),
+                None => Ok(false),
+            }
+        }
+        JobState::Done | JobState::Failed | JobState::Aborted => Ok(true),
+    }
+}
+
+/// How a job ended that had begun; none where something is still to be done for that.
+fn told(archive: &Archive, row: &RunRow, verdict: Verdict) -> Result<Option<Vec<Stamped>>, StoreError> {
+    let unfinished = archive.ask(Vec::new(), |reader| reader.unfinished(&row.pipeline))?;
+    let run = unfinished.into_iter().find(|run| run.job == row.id && run.publishing.is_empty());
+    Ok(run.map(|mut run| {
+        let at = verdict.at;
+        run.verdict = Some(verdict);
+        end(&run, at)
+    }))
+}
