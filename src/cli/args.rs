@@ -316,7 +316,7 @@ pub enum FailFast {
 #[derive(Debug, Args)]
 pub struct ServeArgs {
     /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:11200")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:11200", value_parser = address)]
     pub listen: SocketAddr,
     /// The keys that may ask, and for what [default: one key, kept in .kiln/api-key]
     #[arg(long, value_name = "FILE")]
@@ -418,6 +418,12 @@ pub enum PlanFormat {
     Dot,
     /// For Markdown on GitHub and GitLab
     Mermaid,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let known = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    let address = known.as_deref().unwrap_or(text).parse();
+    address.map_err(|_| "write an address and a port, as 127.0.0.1:11200, [::1]:11200 or localhost:11200".to_owned())
 }
 
 fn time_limit(text: &str) -> Result<Duration, String> {

@@ -20,8 +20,8 @@ pub(crate) enum Wait {
     Turn,
     /// Another job has something that it needs: which, and what.
     Job(JobId, Arc<str>),
-    /// Another process has the pipeline: who.
-    Process(String),
+    /// Another process has the pipeline: who, and which run that is where it is known.
+    Process(String, Option<JobId>),
 }
 
 #[derive(Clone, Debug)]

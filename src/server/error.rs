@@ -127,16 +127,31 @@ impl ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        Self::broken(format!("the history cannot be read: {error}"))
+        let message = format!("the history cannot be read: {error}");
+        if is_locked(&message) { Self::busy(message) } else { Self::broken(message) }
+    }
+}
+
+/// Whether another process has the history for longer than one waits for it.
+fn is_locked(message: &str) -> bool {
+    message.ends_with("database is locked")
+}
+
+/// What is wrong, for who asks over HTTP: a way out that is one of the command line is none for him.
+pub(crate) fn words(fail: &Fail) -> String {
+    match fail {
+        Fail::Usage(message, Some(help)) if ["--", "`kiln "].iter().any(|word| help.contains(word)) => message.clone(),
+        Fail::Mistakes(..) | Fail::Usage(..) | Fail::Nothing(_) | Fail::Surroundings(_) => fail.plain(),
     }
 }
 
 impl From<Fail> for ApiError {
     fn from(fail: Fail) -> Self {
-        let message = fail.plain();
+        let message = words(&fail);
         match fail {
             Fail::Usage(..) | Fail::Nothing(_) => Self::wrong(message),
             Fail::Mistakes(..) => Self::conflict(message),
+            Fail::Surroundings(_) if is_locked(&message) => Self::busy(message),
             Fail::Surroundings(_) => Self::broken(message),
         }
     }

@@ -16,6 +16,7 @@ use crate::event::{Counts, Event, RunEnded, RunStarted, Stamped, VERSION};
 use crate::report::api::Journal;
 use crate::server::archive::Archive;
 use crate::server::desk::{Desk, Touch, Wait};
+use crate::server::error::ApiError;
 use crate::server::held::Pipelines;
 use crate::server::lost::keep;
 use crate::server::project::Project;
@@ -115,7 +116,7 @@ impl Jobs {
     }
 
     /// Starts a job. It is kept when its id is known.
-    pub(crate) async fn start(&self, order: Order) -> Result<JobId, Fail> {
+    pub(crate) async fn start(&self, order: Order) -> Result<JobId, ApiError> {
         let (tell, told) = oneshot::channel();
         self.send(Message::Start(Box::new(order), tell));
         told.await.unwrap_or_else(|_| Err(ended()))
@@ -157,8 +158,8 @@ impl Jobs {
     }
 }
 
-fn ended() -> Fail {
-    Fail::Surroundings("the server is ending".to_owned())
+fn ended() -> ApiError {
+    ApiError::busy("the server is ending")
 }
 
 /// A job that is at work.
@@ -169,7 +170,7 @@ struct AtWork {
 }
 
 /// Who waits to hear that a job is kept.
-type Answer = oneshot::Sender<Result<JobId, Fail>>;
+type Answer = oneshot::Sender<Result<JobId, ApiError>>;
 
 struct Clerk {
     site: Site,
@@ -267,9 +268,9 @@ impl Clerk {
         let kept = match self.ending {
             Some(_) => Err(ended()),
             None if self.desk.waiting() >= MOST_WAITING => {
-                Err(Fail::Surroundings(format!("{MOST_WAITING} jobs wait already")))
+                Err(ApiError::busy(format!("{MOST_WAITING} jobs wait already")))
             }
-            None => self.keep(&order),
+            None => self.keep(&order).map_err(ApiError::from),
         };
         match kept {
             Ok(job) => {
@@ -277,7 +278,7 @@ impl Clerk {
                 self.answers.push((tell, job.clone(), order.project.archive.folder.clone()));
                 self.orders.insert(job, order);
             }
-            Err(fail) => drop(tell.send(Err(fail))),
+            Err(error) => drop(tell.send(Err(error))),
         }
     }
 
@@ -354,7 +355,7 @@ impl Clerk {
                 Some(fail) => {
                     self.desk.over(&job);
                     self.orders.remove(&job);
-                    Err(Fail::Surroundings(fail.plain()))
+                    Err(ApiError::from(Fail::Surroundings(fail.plain())))
                 }
             };
             drop(tell.send(answer));
@@ -446,8 +447,20 @@ impl Clerk {
 
     fn why(&self, job: &JobId) -> Option<Wait> {
         let why = self.desk.waits(job)?;
-        let process = || self.pipelines.in_the_way(job).map_or(Wait::Turn, |who| Wait::Process(who.to_owned()));
-        Some(why.unwrap_or_else(process))
+        let process = || {
+            let who = self.pipelines.in_the_way(job)?;
+            Some(Wait::Process(who.to_owned(), self.run_in_the_way(job, who)))
+        };
+        Some(why.or_else(process).unwrap_or(Wait::Turn))
+    }
+
+    /// The run that is in the way of a job, if it is in the history.
+    fn run_in_the_way(&self, job: &JobId, who: &str) -> Option<JobId> {
+        let archive = &self.orders.get(job)?.project.archive;
+        let running = RunFilter { state: Some(JobState::Running), ..RunFilter::default() };
+        let rows = archive.ask(Vec::new(), |reader| reader.runs_now(&running, &archive.folder)).ok()?;
+        let mut others = rows.into_iter().filter(|row| !self.at_work.contains_key(&row.id));
+        others.find(|row| who.contains(&format!("`{}`", row.pipeline))).map(|row| row.id)
     }
 
     /// Tells the history that jobs ended which waited when a server died.

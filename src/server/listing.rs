@@ -22,7 +22,8 @@ pub(crate) fn filter(query: &Query, project: &Project) -> Result<RunFilter, ApiE
         known
             .ok_or_else(|| ApiError::wrong(format!("state={word}: one of NOT_STARTED, RUNNING, DONE, FAILED, ABORTED")))
     });
-    let about = query.get("output").map(|output| about(&loaded.pipeline, output));
+    let about =
+        query.get("output").map(|output| about(&loaded.pipeline, output).map_or_else(|| gone(project, output), Ok));
     Ok(RunFilter {
         state: state.transpose()?,
         pipeline: Some(loaded.pipeline.name.clone()),
@@ -48,9 +49,9 @@ fn place(query: &Query, name: &str) -> Result<Option<(jiff::Timestamp, JobId)>, 
 }
 
 /// What jobs have to be about to be about an output: the step that makes it, and the targets that stand for it.
-fn about(pipeline: &Pipeline, output: &str) -> Result<About, ApiError> {
+fn about(pipeline: &Pipeline, output: &str) -> Option<About> {
     let named = pipeline.nodes.ids().find(|id| pipeline.id_of(*id) == output).or_else(|| pipeline.node(output));
-    let node = named.ok_or_else(|| ApiError::none(format!("output={output}: there is no such output")))?;
+    let node = named?;
     let maker = pipeline.nodes[node].maker.map(|maker| &pipeline.recipes[maker]);
     let made = maker.map_or(vec![node], |maker| maker.outputs.clone());
     let tags =
@@ -58,9 +59,23 @@ fn about(pipeline: &Pipeline, output: &str) -> Result<About, ApiError> {
     let mut names: BTreeSet<String> = tags.map(|tag| format!("tag:{tag}")).collect();
     names.extend(made.iter().map(|node| pipeline.nodes[*node].name.clone()));
     names.extend(maker.map(|maker| maker.name.clone()));
-    let targets =
-        names.iter().flat_map(|name| [name.clone(), format!("+{name}"), format!("{name}+"), format!("+{name}+")]);
-    Ok(About { steps: maker.map(|maker| maker.name.clone()).into_iter().collect(), targets: targets.collect() })
+    Some(About { steps: maker.map(|maker| maker.name.clone()).into_iter().collect(), targets: targets(names) })
+}
+
+/// What jobs were about that were about an output which the file does not have any more: it has a history still.
+fn gone(project: &Project, output: &str) -> Result<About, ApiError> {
+    let about = About { steps: vec![output.to_owned()], targets: targets([output.to_owned()].into()) };
+    let pipeline = project.loaded().pipeline.name.clone();
+    match project.archive.ask(Vec::new(), |reader| reader.step_runs(&pipeline, output, 1))?.is_empty() {
+        true => Err(ApiError::none(format!("output={output}: there is no such output"))),
+        false => Ok(about),
+    }
+}
+
+/// The targets that may stand for one of these.
+fn targets(names: BTreeSet<String>) -> Vec<String> {
+    let ways = |name: &String| [name.clone(), format!("+{name}"), format!("{name}+"), format!("+{name}+")];
+    names.iter().flat_map(ways).collect()
 }
 
 /// Rows of a list, and where it goes on.

@@ -146,7 +146,8 @@ impl Follow {
                 use StepState::{Built, Current, Failed, Same, Skipped, Stopped};
                 let over_now =
                     |step: &StepView| matches!(step.state, Built | Same | Current | Failed | Stopped | Skipped);
-                let ended = view.is_none_or(over_now);
+                // As long as a job waits, its steps are not known.
+                let ended = view.map_or(standing.row.begun, over_now);
                 let files = view.map(|step| logs::files(&self.archive.folder, step)).unwrap_or_default();
                 if let Some(to) = lag.and_then(|lag| skip(&files, *offset, lag)) {
                     *offset = to;

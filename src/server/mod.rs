@@ -171,6 +171,8 @@ pub(crate) fn serve(site: Site, options: Options, tell: &Tell) -> Result<u8, Fai
     let runtime = runtime.map_err(|error| Fail::because("the server cannot run", &error))?;
     let (projects, archives) = open(&site, &options, tell)?;
     let keys = keys(&options, &archives, tell)?;
+    let served: Vec<String> = projects.iter().map(|project| project.key()).collect();
+    keys.doubts(&served).iter().for_each(|doubt| tell(Notice::Warning(doubt)));
     runtime.block_on(async {
         let signals = Signals::catch().map_err(|error| Fail::because("signals cannot be caught", &error))?;
         let listener = TcpListener::bind(options.listen).await;

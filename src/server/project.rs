@@ -7,15 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::file::FileStat;
 use crate::base::id::{NodeId, RecipeId};
-use crate::base::job::JobId;
+use crate::base::job::{JobId, JobState};
 use crate::pipeline::dss_wire::Target;
 use crate::pipeline::types::{Kind, Node, Pipeline};
 use crate::server::archive::{Archive, Standing};
-use crate::server::error::ApiError;
+use crate::server::error::{ApiError, words};
 use crate::server::{Notice, Tell};
 use crate::session::fail::Fail;
 use crate::session::load::{self, Given, Loaded};
 use crate::session::{Site, state};
+use crate::store::filter::RunFilter;
 
 /// What each file that is served stands for: no two have a key, or a history, together.
 #[derive(Debug, Default)]
@@ -70,6 +71,8 @@ pub(crate) struct Project {
 struct Now {
     stat: Option<FileStat>,
     loaded: Arc<Loaded>,
+    /// Whether the file counts once no job goes on.
+    later: bool,
 }
 
 impl Project {
@@ -94,12 +97,12 @@ impl Project {
             }
         };
         let name = loaded.pipeline.name.clone();
-        let (site, taken, now) = (site.clone(), Arc::clone(taken), Mutex::new(Now { stat, loaded }));
+        let (site, taken, now) = (site.clone(), Arc::clone(taken), Mutex::new(Now { stat, loaded, later: false }));
         Ok(Self { file: file.to_owned(), name, number, site, taken, tell, now, archive })
     }
 
     /// Reads the file. One that would stand for what another one does, or keep its history elsewhere, is not taken.
-    fn read(&self) -> Result<Loaded, Fail> {
+    fn read(&self, key: &str) -> Result<Loaded, Fail> {
         let loaded = load::load(&self.file, &Given::default())?;
         let folder = state(&self.site, &loaded.root);
         // Its history, its locks and its jobs at work go by these.
@@ -108,6 +111,11 @@ impl Project {
             format!("its root has changed: it is {root} now")
         } else if *name != self.name {
             format!("its name has changed: it is {name} now")
+        } else if loaded.pipeline.project != key && self.goes_on() {
+            // Whoever watches that job asks for it by the key.
+            let (file, project) = (self.file.display(), &loaded.pipeline.project);
+            let help = "that counts once no job of it waits or runs".to_owned();
+            return Err(Fail::Usage(format!("{file}: its project has changed: it is {project} now"), Some(help)));
         } else {
             self.taken.take(self.number, identity(&self.file, &loaded, &folder))?;
             return Ok(loaded);
@@ -120,11 +128,17 @@ impl Project {
     pub(crate) fn loaded(&self) -> Arc<Loaded> {
         let mut now = self.lock();
         let stat = stat(&self.file);
-        if stat != now.stat {
+        if stat != now.stat || (now.later && !self.goes_on()) {
             now.stat = stat;
-            match self.read() {
-                Ok(loaded) => self.replace(&mut now, loaded),
-                Err(fail) => (self.tell)(Notice::Broken(&fail)),
+            match self.read(&now.loaded.pipeline.project) {
+                Ok(loaded) => {
+                    now.later = false;
+                    self.replace(&mut now, loaded);
+                }
+                Err(fail) => {
+                    now.later = self.goes_on();
+                    (self.tell)(Notice::Broken(&fail));
+                }
             }
         }
         Arc::clone(&now.loaded)
@@ -135,13 +149,30 @@ impl Project {
     /// # Errors
     /// The mistakes in the file.
     pub(crate) fn fresh(&self) -> Result<Loaded, ApiError> {
-        let loaded = self.read().map_err(|fail| ApiError::conflict(fail.plain()))?;
+        let key = self.lock().loaded.pipeline.project.clone();
+        let loaded = self.read(&key).map_err(|fail| ApiError::conflict(words(&fail)))?;
         if loaded.source.text != self.lock().loaded.source.text {
             // Also where it was refused before, and nothing about it has changed but what others stand for.
             self.lock().stat = None;
             drop(self.loaded());
         }
         Ok(loaded)
+    }
+
+    /// Whether a job of it waits or runs.
+    fn goes_on(&self) -> bool {
+        self.first(JobState::Queued).or_else(|| self.running()).is_some()
+    }
+
+    /// A job of it that runs.
+    pub(crate) fn running(&self) -> Option<JobId> {
+        self.first(JobState::Running)
+    }
+
+    fn first(&self, state: JobState) -> Option<JobId> {
+        let filter = RunFilter { pipeline: Some(self.name.clone()), state: Some(state), ..RunFilter::default() };
+        let rows = self.archive.ask(Vec::new(), |reader| reader.runs_now(&filter, &self.archive.folder));
+        Some(rows.ok()?.into_iter().next()?.id)
     }
 
     /// The key of the project.

@@ -85,6 +85,7 @@ pub(crate) struct Call {
     pub(crate) project: Option<Arc<Project>>,
     /// What the path names, in order.
     pub(crate) names: Vec<(String, String)>,
+    pub(crate) method: Method,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     /// The body, where the route reads it.

@@ -121,6 +121,9 @@ async fn answer(
         }
         Needs::Key | Needs::Page | Needs::Sight | Needs::Right(_) => Some(identify(&app, &parts.headers, peer).await?),
     };
+    if who.is_some() && !shows(&parts.headers) {
+        app.door.page(&parts.method, &parts.headers)?;
+    }
     let project = names.iter().find(|(name, _)| name == "project").map(|(_, key)| key.as_str());
     let project = match (project, &who, route.needs) {
         (Some(key), Some(who), Needs::Right(right)) => Some(allowed(&app, who, right, key)?),
@@ -139,7 +142,7 @@ async fn answer(
     } else {
         Bytes::new()
     };
-    let call = Call { app, who, peer, project, names, query, headers: parts.headers, body };
+    let call = Call { app, who, peer, project, names, method: parts.method, query, headers: parts.headers, body };
     (route.answer)(call).await
 }
 
@@ -165,10 +168,11 @@ async fn identify(app: &App, headers: &HeaderMap, peer: IpAddr) -> Result<Who, A
 
 /// The project of that key, if one may do this there. Whoever may not look at a project is not told whether there is one.
 fn allowed(app: &App, who: &Who, right: Right, key: &str) -> Result<Arc<crate::server::project::Project>, ApiError> {
-    if !who.may(Right::View, key) {
+    if !who.may(Right::View, key) && !who.may(Right::View, "*") {
         return Err(ApiError::forbidden(format!("key `{}` may not look at project `{key}`", who.key)));
     }
-    let project = app.projects.iter().find(|project| project.key() == key);
+    // Who may look at all but some hears of those what he would hear if they were not there.
+    let project = app.projects.iter().find(|project| project.key() == key && who.may(Right::View, key));
     let project = project.ok_or_else(|| {
         let keys: Vec<_> = app.projects.iter().map(|p| p.key()).filter(|key| who.may(Right::View, key)).collect();
         let near = crate::base::text::did_you_mean(key, keys.iter().map(String::as_str));

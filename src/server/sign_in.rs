@@ -21,6 +21,10 @@ pub(crate) const ROUTES: &[Route] = &[
 ];
 
 async fn link(call: Call) -> Reply {
+    // Whoever only looks whether it is there does not use it up.
+    if call.method == Method::HEAD {
+        return Err(ApiError::method("a link is followed with GET"));
+    }
     match call.app.sessions.follow(call.name("token")?) {
         Some(who) => enter(&call, who, "/"),
         None => wrong(&call, "/", "this link was used before, or is not known: sign in with the key").await,

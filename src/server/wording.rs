@@ -1,7 +1,18 @@
 //! How things are said that the API and the pages both tell.
 
+use crate::base::job::BuildMode;
+use crate::event::RunStarted;
+use crate::pipeline::template::command_line;
 use crate::server::desk::Wait;
 use crate::session::load::Loaded;
+
+/// The command that does the same as a run once more.
+pub(crate) fn again(started: &RunStarted) -> String {
+    let mode = if started.mode == BuildMode::Smart { String::new() } else { format!(" --mode {}", started.mode) };
+    let targets =
+        if started.targets.is_empty() { String::new() } else { format!(" {}", command_line(&started.targets)) };
+    format!("{}{mode}{targets}", started.again)
+}
 
 /// Why a job waits, in words.
 pub(crate) fn waits(wait: &Wait, loaded: &Loaded) -> String {
@@ -11,6 +22,7 @@ pub(crate) fn waits(wait: &Wait, loaded: &Loaded) -> String {
             let root = format!("{}/", loaded.root.display());
             format!("waits for {job}, which has `{}`", what.strip_prefix(&root).unwrap_or(what))
         }
-        Wait::Process(who) => format!("waits: {who}"),
+        Wait::Process(who, Some(job)) => format!("waits for {job}: {who}"),
+        Wait::Process(who, None) => format!("waits: {who}"),
     }
 }

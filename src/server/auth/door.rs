@@ -62,6 +62,17 @@ impl Door {
         Ok(())
     }
 
+    /// Whether a write of a browser that is signed in says which page it comes from. Each browser does.
+    pub(crate) fn page(&self, method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
+        let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
+        if reads || headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
+            return Ok(());
+        }
+        Err(ApiError::forbidden(
+            "a write with a cookie says which page it comes from: with `Origin` or `Sec-Fetch-Site`",
+        ))
+    }
+
     fn knows(&self, host: &str) -> bool {
         let Ok(authority) = host.parse::<Authority>() else { return false };
         if authority.as_str().contains('@') {

@@ -59,6 +59,20 @@ impl Keys {
         self.own.then(|| self.known.first().map(|(_, who)| who)).flatten()
     }
 
+    /// What is odd about the rights: these may be meant otherwise.
+    pub(crate) fn doubts(&self, projects: &[String]) -> Vec<String> {
+        let mut doubts = Vec::new();
+        for (_, who) in &self.known {
+            let name = &who.key;
+            if !who.admin && who.rights.iter().all(|(_, rights)| rights.is_empty()) {
+                doubts.push(format!("[keys.{name}] may do nothing: give it rights, or admin = true"));
+            }
+            let unknown = who.rights.iter().filter(|(key, _)| key != "*" && !projects.contains(key));
+            doubts.extend(unknown.map(|(key, _)| format!("[keys.{name}] has rights on {key}, which is not served")));
+        }
+        doubts
+    }
+
     /// The one key that may do everything.
     pub(crate) fn one(key: &str) -> Self {
         let who = Who { key: "local".to_owned(), admin: true, rights: Vec::new() };
@@ -73,8 +87,16 @@ impl Keys {
         if file.keys.is_empty() {
             return Err(wrong("it has no key".to_owned()));
         }
+        if let Some(host) = file.hosts.iter().find(|host| !is_host(host)) {
+            let message =
+                format!("hosts: `{}` is no name of a host; write it alone, as kiln.example.com", host.escape_default());
+            return Err(wrong(message));
+        }
         let mut known: Vec<(blake3::Hash, Who)> = Vec::new();
         for (name, entry) in file.keys {
+            if name.is_empty() || name.chars().any(char::is_control) {
+                return Err(wrong(format!("[keys.\"{}\"]: a name has no such signs", name.escape_default())));
+            }
             let hash = entry.hash.strip_prefix(PREFIX).and_then(|hex| blake3::Hash::from_hex(hex).ok());
             let hash = hash.ok_or_else(|| wrong(format!("[keys.{name}] hash is none of `kiln serve --hash-key`")))?;
             if let Some((_, other)) = known.iter().find(|(other, _)| *other == hash) {
@@ -84,6 +106,14 @@ impl Keys {
         }
         Ok(Self { known, own: false, hosts: file.hosts })
     }
+}
+
+/// Whether it is a name or an address without anything around it.
+fn is_host(text: &str) -> bool {
+    let name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    let address = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address = address.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
+    address || (!text.is_empty() && text.bytes().all(name))
 }
 
 const HELP: &str = "a key: [keys.ci], then hash = \"…\" (made by `kiln serve --hash-key`), rights = { ORDERS = [\"view\", \
@@ -214,12 +244,31 @@ mod tests {
             ("".to_owned(), "it has no key"),
             ("[keys.a]\nhash = \"secret\"\n".to_owned(), "[keys.a] hash is none of"),
             (format!("[keys.a]\nhash = \"{hash}\"\n[keys.b]\nhash = \"{hash}\"\n"), "the same key as [keys.a]"),
+            ("hosts = [\"*\"]".to_owned(), "it has no key"),
+            (format!("hosts = [\"*\"]\n[keys.a]\nhash = \"{hash}\"\n"), "hosts: `*` is no name of a host"),
+            (format!("hosts = [\"http://x/\"]\n[keys.a]\nhash = \"{hash}\"\n"), "hosts: `http://x/` is no name"),
+            (format!("hosts = [\"x:80\"]\n[keys.a]\nhash = \"{hash}\"\n"), "hosts: `x:80` is no name"),
+            (format!("[keys.\"a\\nb\"]\nhash = \"{hash}\"\n"), "[keys.\"a\\nb\"]: a name has no such signs"),
             (format!("[keys.a]\nhash = \"{hash}\"\nright = {{}}\n"), "unknown field `right`"),
             (format!("[keys.a]\nhash = \"{hash}\"\nrights = {{ P = [\"all\"] }}\n"), "unknown variant `all`"),
         ] {
             let Err(Fail::Usage(message, Some(_))) = read(&text) else { panic!("{text}") };
             assert!(message.contains(part), "{message}");
         }
+    }
+
+    #[test]
+    fn rights_that_give_nothing_are_told() {
+        let hashes = ["one key for the tests", "two key for the tests"].map(hash_text);
+        let text = format!(
+            "[keys.a]\nhash = \"{}\"\nrights = {{ P = [\"view\"], GONE = [\"run\"], \"*\" = [\"view\"] }}\n[keys.b]\nhash = \"{}\"\n",
+            hashes[0], hashes[1]
+        );
+        let expected = [
+            "[keys.a] has rights on GONE, which is not served",
+            "[keys.b] may do nothing: give it rights, or admin = true",
+        ];
+        assert_eq!(read(&text).unwrap().doubts(&["P".to_owned()]), expected);
     }
 
     #[test]

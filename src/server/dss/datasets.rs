@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::base::id::NodeId;
@@ -59,6 +60,7 @@ pub(super) fn definition(pipeline: &Pipeline, id: NodeId) -> Value {
         "name": if node.kind == Kind::Dataset { pipeline.id_of(id) } else { node.name.clone() },
         "type": if path.is_some() { "Filesystem" } else { "Custom" },
         "managed": node.maker.is_some(),
+        "featureGroup": false,
         "tags": node.tags,
         "shortDesc": node.description.as_deref().unwrap_or_default().lines().next().unwrap_or_default(),
         "description": node.description.as_deref().unwrap_or_default(),
@@ -157,9 +159,12 @@ pub(crate) async fn clear(call: Call) -> Reply {
     let Some(path) = loaded.pipeline.nodes[id].path.clone() else {
         return Err(ApiError::conflict(format!("dataset `{name}` has no path: clear it where it lies")));
     };
-    call.note("clear", &JobId::from_text(""), &name);
-    blocking(move || {
-        let busy = |fail: Fail| ApiError::conflict(fail.plain());
+    let about = name.clone();
+    let cleared = blocking(move || {
+        let busy = |fail: Fail| {
+            let running = project.running().map_or(String::new(), |job| format!("; wait for job {job}"));
+            ApiError::conflict(format!("{}{running}", fail.plain()))
+        };
         let writes = vec![path.clone()];
         let lock = lock_of(&loaded.pipeline.name, &project.archive.folder, &loaded.root, &writes).map_err(busy)?;
         lock.serve(writes).map_err(busy)?;
@@ -171,7 +176,12 @@ pub(crate) async fn clear(call: Call) -> Reply {
         remove(&full).map_err(|error| ApiError::broken(format!("{name}: {error}")))?;
         json(&json!({ "msg": format!("dataset {name} is cleared") }))
     })
-    .await
+    .await;
+    // One that failed halfway has taken something away.
+    if !cleared.as_ref().is_err_and(|error| error.status == StatusCode::CONFLICT) {
+        call.note("clear", &JobId::from_text(""), &about);
+    }
+    cleared
 }
 
 fn remove(path: &Path) -> std::io::Result<()> {

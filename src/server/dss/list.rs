@@ -25,7 +25,8 @@ const PAGE: u32 = 500;
 /// `GET /projects/K/jobs/`
 pub(crate) async fn list(call: Call) -> Reply {
     let project = Arc::clone(call.project()?);
-    let filter = filter(&call.query, &project)?;
+    let (asked, own) = (call.query.clone(), Arc::clone(&project));
+    let filter = blocking(move || filter(&asked, &own)).await?;
     let limit = call.query.number("limit")?.filter(|limit| *limit > 0);
     let pages = Pages { app: Arc::clone(&call.app), project, filter, left: limit, first: true };
     Ok(reply::stream(JSON, pages.stream()))

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::base::id::RecipeId;
+use crate::pipeline::dss_wire::NO_PARTITION;
 use crate::pipeline::types::Pipeline;
 use crate::server::archive::Standing;
 use crate::server::dss::state;
 use crate::server::error::ApiError;
+use crate::server::project::Names;
 use crate::server::reply::{self, Reply};
 use crate::server::route::Call;
 use crate::server::wording::waits;
@@ -37,24 +40,33 @@ pub(crate) async fn log(call: Call) -> Reply {
     let (id, step) = blocking(move || {
         let standing = project.standing(&job)?;
         let step = step(&standing, &project.loaded().pipeline, &activity)?;
-        Ok((standing.row.id.clone(), step.clone()))
+        Ok((standing.row.id, step))
     })
     .await?;
     if follow {
-        let place = live::Place { step: step.plan.id, from: resumed.or(offset).unwrap_or(0), lag };
+        let place = live::Place { step: step.0, from: resumed.or(offset).unwrap_or(0), lag };
         return live::log(&call.app, &archive, &pipeline, id, place);
     }
-    let pieces = logs::files(&archive.folder, &step).into_iter().map(logs::Piece::File).collect();
+    let pieces = step.1.iter().flat_map(|step| logs::files(&archive.folder, step)).map(logs::Piece::File).collect();
     Ok(reply::stream("text/plain;charset=utf-8", logs::stream(pieces, offset.unwrap_or(0), limit)))
 }
 
-/// The step that an activity is; its own name and those of its outputs do as well.
-fn step<'a>(standing: &'a Standing, pipeline: &Pipeline, activity: &str) -> Result<&'a StepView, ApiError> {
+/// The step that an activity is; its own name does as well. As long as a job waits it has no steps, and may come to have each.
+fn step(standing: &Standing, pipeline: &Pipeline, activity: &str) -> Result<(String, Option<StepView>), ApiError> {
     let steps = &standing.view.steps;
     let by_id = steps.iter().find(|step| state::activity_id(step, pipeline) == activity);
-    by_id
-        .or_else(|| steps.iter().find(|step| step.plan.id == activity))
-        .ok_or_else(|| ApiError::none(format!("activity `{activity}` does not exist in job {}", standing.row.id)))
+    if let Some(step) = by_id.or_else(|| steps.iter().find(|step| step.plan.id == activity)) {
+        return Ok((step.plan.id.clone(), Some(step.clone())));
+    }
+    let waits = !standing.row.begun && !standing.row.state.is_over();
+    let is_meant = |id: &RecipeId| {
+        let name = format!("{}_{NO_PARTITION}", pipeline.recipe_name(*id));
+        name == activity || pipeline.recipes[*id].name == activity
+    };
+    match pipeline.recipes.ids().find(is_meant).filter(|_| waits) {
+        Some(id) => Ok((pipeline.recipes[id].name.clone(), None)),
+        None => Err(ApiError::none(format!("activity `{activity}` does not exist in job {}", standing.row.id))),
+    }
 }
 
 /// `GET /projects/K/jobs/J/events`

@@ -52,6 +52,8 @@ fn order(app: &App, project: &Arc<Project>, body: &Bytes, by: String) -> Result<
 /// The body as a request. Answers of DSS are read leniently; here, what does not fit is refused, as its absence would mean
 /// something else: another build type, another output.
 fn understood(body: &[u8]) -> Result<StartJob, ApiError> {
+    // Some editors put a mark before the text.
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let asked: Value =
         serde_json::from_slice(body).map_err(|error| ApiError::wrong(format!("the body is no JSON: {error}")))?;
     let Some(fields) = asked.as_object() else { return Err(ApiError::wrong("the body is no JSON object")) };

@@ -154,7 +154,8 @@ pub(crate) fn waiting(wait: &Wait, loaded: &Loaded) -> Value {
     match wait {
         Wait::Turn => json!({ "reason": "turn", "message": waits(wait, loaded) }),
         Wait::Job(job, _) => json!({ "reason": "job", "jobId": job, "message": waits(wait, loaded) }),
-        Wait::Process(_) => json!({ "reason": "process", "message": waits(wait, loaded) }),
+        Wait::Process(_, Some(job)) => json!({ "reason": "process", "jobId": job, "message": waits(wait, loaded) }),
+        Wait::Process(_, None) => json!({ "reason": "process", "message": waits(wait, loaded) }),
     }
 }
 

@@ -40,7 +40,8 @@ pub(super) async fn again(call: Call) -> Reply {
         if let Some(head) = &standing.view.head
             && has_options(&head.started.again)
         {
-            let message = format!("job {name} had options of its own: say `{}`", head.started.again);
+            let message =
+                format!("job {name} had options of its own: say `{}`", crate::server::wording::again(&head.started));
             return Err(ApiError::conflict(message));
         }
         let then = BuildMode::of_word(&standing.row.mode).unwrap_or(BuildMode::Smart);

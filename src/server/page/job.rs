@@ -336,7 +336,12 @@ impl<'a> Page<'a> {
         let (who, row, key) = (&self.sight.who, &self.standing.row, self.project.key());
         let over = row.state.is_over();
         let (here, _) = undone(&self.loaded.pipeline, self.view);
-        let other = self.view.head.as_ref().map(|head| head.started.again.as_str()).filter(|again| has_options(again));
+        let other = self
+            .view
+            .head
+            .as_ref()
+            .filter(|head| has_options(&head.started.again))
+            .map(|head| crate::server::wording::again(&head.started));
         html! {
             div class="actions" {
                 @if !over && who.may(Right::Abort, &key) {

@@ -30,7 +30,7 @@ impl Waiting {
                 let of = seen.into_iter().find(|project| project.standing(job.as_str()).is_ok());
                 of.map(|project| (job.clone(), words::job_page(&project.key(), job.as_str())))
             }
-            Wait::Turn | Wait::Process(_) => None,
+            Wait::Turn | Wait::Process(..) => None,
         };
         Some(Self { text, link })
     }

@@ -286,6 +286,7 @@ def things():
     assert orders.exists() and not project.get_dataset("nothing").exists()
     assert orders.get_definition()["managed"] is True
     settings = orders.get_settings()
+    assert getattr(settings, "is_feature_group", False) is False
     assert settings.type == "Filesystem" and settings.get_raw()["partitioning"]["dimensions"] == []
     assert orders.list_partitions() == ["NP"]
     assert orders.get_schema()["columns"] == []

@@ -105,21 +105,42 @@ fn on_a_terminal_a_link_signs_a_browser_in_once() {
     let (host, path) = link.strip_prefix("http://").unwrap().split_once('/').unwrap();
     assert!(line.contains("it works once"), "{line}");
     let port: u16 = host.rsplit(':').next().unwrap().parse().unwrap();
-    let follow = || {
+    let ask = |method: &str| {
         use std::io::Read;
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.write_all(format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).unwrap();
+        stream.write_all(format!("{method} /{path} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).unwrap();
         let mut said = Vec::new();
         stream.read_to_end(&mut said).unwrap();
         Answer::of(&said)
     };
-    let first = follow();
+    // Whoever only looks at it does not use it up.
+    let looked = ask("HEAD");
+    assert!(looked.status == 405 && !looked.head.contains("set-cookie"), "{looked:?}");
+    let first = ask("GET");
     assert!(first.status == 303 && first.head.contains("set-cookie: kiln_"), "{first:?}");
     assert!(first.head.contains("HttpOnly; SameSite=Strict"), "{first:?}");
-    let again = follow();
+    let again = ask("GET");
     assert!(again.status == 401 && !again.head.contains("set-cookie"), "{again:?}");
     // The terminal goes away, and the server with it.
     terminal.kill().unwrap();
     terminal.wait().unwrap();
     while TcpStream::connect(("127.0.0.1", port)).is_ok() {}
+}
+
+#[test]
+fn whoever_may_not_look_at_a_project_is_not_told_that_there_is_one() {
+    let project = orders();
+    key_file(&project, "a key for these tests alone", "rights = { ORDERS = [], GONE = [\"run\"], \"*\" = [\"view\"] }");
+    let mut server = Server::listening(&project, "localhost:0", &["--api-key-file", "keys.toml"]);
+    server.key = "a key for these tests alone".to_owned();
+    for key in ["ORDERS", "NOTHING"] {
+        let answer = server.get(&format!("/public/api/projects/{key}/jobs/"));
+        let message = format!("project `{key}` does not exist");
+        assert_eq!((answer.status, answer.json()["message"].as_str().unwrap()), (404, message.as_str()), "{answer:?}");
+    }
+    server.signal("TERM");
+    let (_, said) = server.ended();
+    assert!(said.contains("warning: [keys.ci] has rights on GONE, which is not served"), "{said}");
+    let said = project.expect(2, &["serve", "--listen", "nowhere"]).err;
+    assert!(said.contains("write an address and a port, as 127.0.0.1:11200"), "{said}");
 }

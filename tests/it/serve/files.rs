@@ -1,6 +1,7 @@
 //! Pipeline files that change while they are served: what each stands for stays apart.
 
-use super::Server;
+use super::ask::{go, up};
+use super::{Server, orders};
 use crate::support::Project;
 
 fn file(name: &str, project: &str, run: &str) -> String {
@@ -67,4 +68,24 @@ fn a_changed_file_does_not_take_what_another_one_stands_for() {
     project.write("b.toml", file("a", "B", "echo 2 >{{ output }}"));
     let said = project.expect(2, &["serve", "--listen", "127.0.0.1:0", "-f", "a.toml", "-f", "b.toml"]).err;
     assert!(said.contains("a.toml and b.toml are both pipeline a, with one history"), "{said}");
+}
+
+#[test]
+fn the_key_of_a_project_stays_while_a_job_of_it_goes_on() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    let job = server.build("gated");
+    up(&project.path("gated.up"));
+    let text = project.read("pipeline.toml");
+    project.write("pipeline.toml", text.replacen("name = \"orders\"", "name = \"orders\"\nproject = \"NEW\"", 1));
+    assert_eq!(server.get(&format!("/public/api/projects/ORDERS/jobs/{job}/")).status, 200);
+    let refused = build(&server, "ORDERS", "orders");
+    assert_eq!(refused.status, 409, "{refused:?}");
+    let message = refused.json()["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("its project has changed: it is NEW now; that counts once no job of it"), "{message}");
+    go(&project.path("gated.go"));
+    // Then it counts, without anybody who asks for that.
+    server.until("/public/api/projects/", |projects| projects[0]["projectKey"] == "NEW");
+    wait(&server, "NEW", &job);
+    wait(&server, "NEW", build(&server, "NEW", "orders").json()["id"].as_str().unwrap());
 }

@@ -163,6 +163,8 @@ fn what_is_too_much_is_refused() {
         assert_eq!(answer.status, 431);
         assert!(told(&answer).contains("32 KiB and 100 lines at most"), "{answer:?}");
     }
+    let marked = server.post(jobs, "\u{feff}{\"outputs\": []}");
+    assert_eq!(told(&marked), "outputs: name at least one output");
     let deep = server.post(jobs, &"[".repeat(100_000));
     assert_eq!(deep.status, 400, "{deep:?}");
     for body in ["", "[]", "null", "\"x\"", "{", "\u{0}", "{\"outputs\": 7}", "{\"outputs\": [[]]}", "{\"type\": 7}"] {
@@ -318,6 +320,9 @@ fn a_browser_signs_in_with_a_key() {
     let page = ask("GET", "/");
     assert!(page.status == 200 && page.body.contains(">ORDERS</a></h2>"), "{page:?}");
     assert_eq!(ask("GET", "/public/api/projects/").status, 200);
+    // A browser says which page it writes from; whoever does not is none.
+    let write = ask("POST", "/public/api/projects/ORDERS/jobs/");
+    assert_eq!((write.status, told(&write).contains("says which page it comes from")), (403, true), "{write:?}");
     assert_eq!(ask("POST", "/sign-out").status, 303);
     assert_eq!(ask("GET", "/public/api/projects/").status, 401);
 }

@@ -59,6 +59,7 @@ fn a_run_of_the_command_line_is_a_job_and_the_other_way_round() {
     let waits = server.build("orders");
     let status = server.get(&format!("/public/api/projects/ORDERS/jobs/{waits}/")).json();
     assert_eq!(status["baseStatus"]["state"], "NOT_STARTED");
+    assert_eq!(status["waitingFor"]["jobId"], job, "{status}");
     let message = status["waitingFor"]["message"].as_str().unwrap();
     assert!(message.contains(&format!("process {}", run.id())), "{message}");
     let abort = server.post(&format!("/public/api/projects/ORDERS/jobs/{job}/abort"), "");
@@ -186,10 +187,15 @@ fn what_was_done_is_in_the_audit_log() {
     let server = Server::start(&project, &[]);
     let job = server.build("gated");
     up(&project.path("gated.up"));
+    let status = format!("/public/api/projects/ORDERS/jobs/{job}/");
+    server.until(&status, |status| status["baseStatus"]["state"] == "RUNNING");
+    // What was refused was not done.
+    let clear = server.head("DELETE", "/public/api/projects/ORDERS/datasets/orders/data", "Connection: close\r\n");
+    let refused = server.raw(clear.as_bytes());
+    assert!(refused.status == 409 && refused.body.contains(&format!("; wait for job {job}")), "{refused:?}");
     assert_eq!(server.post(&format!("/public/api/projects/ORDERS/jobs/{job}/abort"), "").status, 200);
     assert_eq!(server.wait(&job), "ABORTED");
     project.free("orders");
-    let clear = server.head("DELETE", "/public/api/projects/ORDERS/datasets/orders/data", "Connection: close\r\n");
     assert_eq!(server.raw(clear.as_bytes()).status, 200);
     let audit = lines(&project.read(".kiln/audit.jsonl"));
     let what: Vec<_> =
@@ -228,6 +234,11 @@ fn lists_are_filtered_and_go_on_where_they_ended() {
     assert_eq!(list(&format!("since={asked}")), ids[..2]);
     assert_eq!(list(&format!("until={asked}")), ids[2..]);
     assert_eq!(server.get("/public/api/projects/ORDERS/jobs/?output=nothing").status, 404);
+    // What the file does not have any more has a history still.
+    let text = project.read("pipeline.toml");
+    project.write("pipeline.toml", &text[..text.find("[dataset.bad]").unwrap()]);
+    assert_eq!(list("output=bad"), [ids[1].clone()]);
+    assert_eq!(server.get("/public/api/projects/ORDERS/jobs/?output=nothing").status, 404);
 }
 
 #[test]
@@ -248,6 +259,67 @@ fn logs_are_read_from_any_byte_and_followed() {
     let again = server.head("GET", &format!("{log}&follow=True"), "Last-Event-ID: 5\r\nConnection: close\r\n");
     assert!(server.raw(again.as_bytes()).body.starts_with("id: 12\nevent: log\ndata: \"orders\\n\"\n\n"));
     assert_eq!(server.get(&format!("/public/api/projects/ORDERS/jobs/{job}/log?follow=true")).status, 400);
+}
+
+#[test]
+fn the_log_of_a_job_that_waits_is_empty_and_followed() {
+    let project = orders();
+    let server = Server::start(&project, &["--max-jobs", "1"]);
+    let first = server.build("gated");
+    up(&project.path("gated.up"));
+    let waits = server.build("orders");
+    let log = |activity: &str| format!("/public/api/projects/ORDERS/jobs/{waits}/log?activity={activity}");
+    for activity in ["compute_orders_NP", "orders"] {
+        let answer = server.get(&log(activity));
+        assert_eq!((answer.status, answer.body.as_str()), (200, ""), "{answer:?}");
+    }
+    assert_eq!(server.get(&log("nothing")).status, 404);
+    let mut stream = server.connect();
+    let head = server.head("GET", &format!("{}&follow=true", log("compute_orders_NP")), "Connection: close\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut begin = [0; 12];
+    stream.read_exact(&mut begin).unwrap();
+    assert_eq!(&begin, b"HTTP/1.1 200");
+    go(&project.path("gated.go"));
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert!(said.contains("data: \"made orders\\n\"") && said.contains("event: end\ndata: {\"state\":"), "{said}");
+    assert_eq!((server.wait(&first), server.wait(&waits)), ("DONE".to_owned(), "DONE".to_owned()));
+}
+
+#[test]
+fn whoever_asks_a_job_to_end_again_does_not_make_it_harsher() {
+    let project = orders();
+    let text = project.read("pipeline.toml");
+    let cleans = "trap 'echo asked >gated.up; read -r go <gated.go; echo cleaned >cleaned; exit 1' TERM; echo up >gated.up; sleep 300 & wait";
+    let own = "run = \"echo up >gated.up; cat gated.go >{{ output }}\"";
+    assert!(text.contains(own));
+    project.write("pipeline.toml", text.replace(own, &format!("run = \"{cleans}\"")));
+    let server = Server::start(&project, &[]);
+    let job = server.build("gated");
+    up(&project.path("gated.up"));
+    let abort = || server.post(&format!("/public/api/projects/ORDERS/jobs/{job}/abort"), "");
+    assert!(abort().body.contains("is asked to end"));
+    assert_eq!(std::fs::read_to_string(project.path("gated.up")).unwrap(), "asked\n");
+    for _ in 0..3 {
+        let answer = abort();
+        assert!(answer.body.contains("is asked to end"), "{answer:?}");
+    }
+    go(&project.path("gated.go"));
+    assert_eq!(server.wait(&job), "ABORTED");
+    assert_eq!(project.read("cleaned"), "cleaned\n");
+}
+
+#[test]
+fn a_run_with_options_is_asked_for_again_as_a_whole() {
+    let project = orders();
+    project.expect(0, &["run", "--mode", "forced", "--var", "country=DE", "orders"]);
+    let server = Server::start(&project, &[]);
+    let job = states(&server)[0].0.clone();
+    let page = server.get(&format!("/projects/ORDERS/jobs/{job}")).body;
+    assert!(page.contains("kiln run --var country=DE --mode forced orders"), "{page}");
+    let again = server.post(&format!("/projects/ORDERS/jobs/{job}/again"), "");
+    assert!(again.status == 409 && again.body.contains("kiln run --var country=DE --mode forced orders"), "{again:?}");
 }
 
 #[test]
@@ -327,6 +399,9 @@ fn a_run_that_was_killed_is_aborted_wherever_one_looks() {
         if query != "state=DONE" && found > 0 {
             assert_eq!((&listed[0]["id"], &listed[0]["state"]), (&job.clone().into(), &"ABORTED".into()));
             assert_eq!(listed[0]["stableState"], true);
+            // It lived as long as its last sign of life.
+            let ms = |name: &str| listed[0][name].as_i64().unwrap();
+            assert!(ms("endTime") >= ms("startTime") && ms("startTime") > 0, "{listed}");
         }
     }
     for running in ["/public/api/projects/ORDERS/jobs/running/", "/public/api/jobs/running/"] {
