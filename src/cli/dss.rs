@@ -98,8 +98,12 @@ impl Server {
 
     /// The job that an id means: `last`, a whole id, or a part that only one has.
     pub(crate) fn find(&self, text: &str) -> Result<String, Fail> {
-        let whole = self.runtime.block_on(self.remote.status(&self.project, text));
-        if text != "last" && whole.is_ok_and(|(status, _)| !status.state().is_empty()) {
+        if text.is_empty() {
+            let help = format!("name one of `kiln jobs list --engine {}`, or `last`", self.name());
+            return Err(Fail::Usage("an empty id names no job".to_owned(), Some(help)));
+        }
+        let whole = self.runtime.block_on(self.remote.glance(&self.project, text));
+        if text != "last" && whole.is_ok_and(|status| !status.state().is_empty()) {
             return Ok(text.to_owned());
         }
         let jobs = self.ask(self.remote.jobs(&self.project))?;

@@ -43,7 +43,20 @@ fn jobs_are_listed_and_chosen() {
     };
     assert_eq!(ids(&["--state", "FAILED"]), ["b_2"]);
     assert_eq!(ids(&["--state", "RUNNING"]), ["c_4", "a_3"]);
-    assert_eq!(ids(&["--output", "a"]), ["a_3", "a_1"]);
+    for output in ["a", "dataset:a", "P.a"] {
+        assert_eq!(ids(&["--output", output]), ["a_3", "a_1"], "{output}");
+    }
+    assert_eq!(ids(&["--output", "folder:a"]), [""; 0]);
+    for wrong in [
+        &["list", "--limit", "0"][..],
+        &["list", "--since", "2023-11-15", "--until", "2023-11-14"],
+        &["list", "--output", ""],
+        &["start", "--output", ""],
+        &["show", ""],
+    ] {
+        assert_eq!(jobs(&project, 2, wrong), "", "{wrong:?}");
+    }
+    assert_eq!(server.count(Asked::is_start), 0);
     assert_eq!(ids(&["--initiator", "ana", "--limit", "1"]), ["a_3"]);
     assert_eq!(ids(&["--since", "2023-11-15T20:00:00Z"]), ["c_4", "a_3"]);
     assert_eq!(ids(&["--until", "2023-11-15T20:00:00Z"]), ["b_2", "a_1"]);
@@ -115,7 +128,8 @@ fn jobs_are_waited_for() {
     assert!(jobs(&project, 1, &["wait", "a_1", "b_2"]).contains("Build_b_2 FAILED"));
     assert_eq!(jobs(&project, 0, &["wait", "a_1", "Build_a_1", "a_1"]), "Build_a_1 DONE\n", "once");
     server.job("Build_d_5", "RECURSIVE_BUILD", "d", "RUNNING", "ana");
-    assert_eq!(jobs(&project, 1, &["wait", "d_5", "--timeout", "50ms"]), "Build_d_5 goes on\n");
+    let page = format!("http://127.0.0.1:{}/projects/P/jobs/Build_d_5/", server.port);
+    assert_eq!(jobs(&project, 1, &["wait", "d_5", "--timeout", "50ms"]), format!("Build_d_5 goes on: {page}\n"));
 }
 
 #[test]
@@ -176,7 +190,7 @@ fn of_all_jobs_some_are_aborted() {
     server
         .fault(|asked| asked.path.ends_with("/abort"), Fault::Answer(403, "", r#"{"message":"not yours"}"#.to_owned()));
     let said =
-        project.expect(3, &["jobs", "abort", "--engine", "prod", "--all", "--project", "OTHER", "--state", "RUNNING"]);
+        project.expect(3, &["jobs", "abort", "--engine", "prod", "--all", "--project", "OTHER", "--state", "running"]);
     assert!(said.out.contains("Build_c_4 was not aborted") && said.out.contains("not yours"), "{said:?}");
     assert!(said.out.ends_with("Build_a_3 ABORTED\n"), "{said:?}");
     let asked: Vec<String> = aborts().into_iter().map(|asked| asked.path).collect();

@@ -80,3 +80,24 @@ fn of_a_job_of_ours_and_one_of_somebody_else_ours_is_taken() {
     let expected = [("API (kiln-key)", "ABORTED"), ("ana", "RUNNING")];
     assert_eq!(jobs(&server), expected.map(|(by, state)| (by.to_owned(), state.to_owned())), "{said:?}");
 }
+
+#[test]
+fn an_answer_that_may_have_made_a_job_says_so_with_the_page() {
+    for (status, body) in
+        [(200, "<html><title>Log in</title></html>"), (500, ""), (500, r#"{"message":"Read timed out"}"#)]
+    {
+        let server = Server::start();
+        // It is made, and no list shows it for long.
+        server.fault(Asked::is_start, Fault::Answer(status, "", body.to_owned()));
+        let project = project(&server, "", ONE);
+        let said = run(&project, 1, &[]);
+        assert_eq!(server.count(Asked::is_start), 1, "{said:?}");
+        let expected = "no job was found, and there may be one all the same: ";
+        assert!(said.out.contains(expected) && said.out.contains("/projects/P/jobs/: a job that is"), "{said:?}");
+        // It is there by now: the next run takes it.
+        server.job("Build_a_late", "RECURSIVE_BUILD", "a", "RUNNING", "API (kiln-key)");
+        server.with(|state| state.jobs[0].looks = Some(1));
+        run(&project, 0, &[]);
+        assert_eq!(server.count(Asked::is_start), 1);
+    }
+}

@@ -70,8 +70,9 @@ fn a_job_that_dss_does_not_abort_is_named_with_the_way_out() {
     ] {
         let server = Server::start();
         server.with(|state| state.looks = None);
-        server
-            .fault(|asked| asked.path.ends_with("/abort"), Fault::Answer(status, "", r#"{"message":"no"}"#.to_owned()));
+        let no = || Fault::Answer(status, "", r#"{"message":"no"}"#.to_owned());
+        // What goes wrong inside DSS is asked for again.
+        (0..if status == 500 { 3 } else { 1 }).for_each(|_| server.fault(|asked| asked.path.ends_with("/abort"), no()));
         let project = project(&server, "", ONE);
         let child = project.start(&["run", "--engine", "prod"]);
         server.wait(|state| state.asked.iter().any(|asked| asked.path.contains("/running/")));
@@ -112,4 +113,24 @@ fn a_step_that_is_over_its_time_says_what_became_of_its_job() {
     let said = project.expect(1, &["run", "--engine", "prod"]);
     assert!(said.out.contains("timed out after 0.3s: stopped before a job was started"), "{said:?}");
     assert_eq!(server.count(Asked::is_start), 0);
+}
+
+#[test]
+fn a_request_to_abort_that_went_wrong_inside_dss_is_sent_again_or_was_done() {
+    for (times, done, body) in [(1, false, "Internal hiccup"), (3, true, "Request timed out")] {
+        let server = Server::start();
+        server.with(|state| state.looks = None);
+        let body = format!(r#"{{"message":"{body}"}}"#);
+        for _ in 0..times {
+            let fault = if done { Fault::DoneAnswer(500, body.clone()) } else { Fault::Answer(500, "", body.clone()) };
+            server.fault(|asked| asked.path.ends_with("/abort"), fault);
+        }
+        let project = crate::dss::project(&server, "", ONE);
+        let child = project.start(&["run", "--engine", "prod"]);
+        server.wait(|state| state.asked.iter().any(|asked| asked.path.contains("/running/")));
+        signal(&child, "INT");
+        let said = wait(child);
+        assert_eq!(said.code, 130, "{said:?}");
+        assert!(said.out.contains("was aborted") && !said.out.contains("goes on, DSS"), "{said:?}");
+    }
 }

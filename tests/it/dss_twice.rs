@@ -1,7 +1,7 @@
 //! A request that was lost and turns up all the same, behind the one that was sent in its place: one of the two jobs goes.
 
 use crate::dss::{ONE, project, signal, wait};
-use crate::dss_server::{Asked, Fault, Server};
+use crate::dss_server::{Asked, End, Fault, Server};
 
 /// Runs against a server on which the first job turns up with the second one, `shift` milliseconds from where it belongs.
 fn turned_up(shift: i64, over: bool) {
@@ -127,4 +127,27 @@ fn a_job_that_turns_up_behind_its_run_is_told_by_the_next() {
     server.with(|state| state.looks = Some(1));
     let said = project.expect(0, &["run", "--engine", "prod"]);
     assert!(!said.out.contains("may be of the first request"), "{said:?}");
+}
+
+#[test]
+fn the_job_that_counts_is_the_one_that_built() {
+    let server = Server::start();
+    server.fault(Asked::is_start, Fault::Hidden(0));
+    server.end("a", End::Busy(1));
+    server.with(|state| (state.hides, state.looks) = (true, Some(1)));
+    let project = project(&server, "", "[dataset.a]\ninputs = []\n[dataset.b]\ninputs = [\"a\"]\n");
+    let child = project.start(&["run", "--engine", "prod"]);
+    // The second one fails, since the first is being built; the third is asked for.
+    server.wait(|state| state.jobs.len() == 3);
+    server.with(|state| state.looks = None);
+    server.wait(|state| state.jobs.len() == 4);
+    server.with(|state| {
+        (state.jobs[0].hidden, state.jobs[0].state) = (false, "DONE".to_owned());
+        state.jobs[3].looks = Some(0);
+    });
+    let said = wait(child);
+    assert_eq!(said.code, 0, "{said:?}");
+    let ids: Vec<_> = server.with(|state| state.jobs.iter().map(|job| job.id.clone()).collect());
+    let expected = format!("job {} has ended beside job {}, which counts", ids[0], ids[2]);
+    assert!(said.err.contains(&expected), "{said:?}");
 }

@@ -1,6 +1,6 @@
 //! Ways to a DSS server that are not the usual one, and what ends a job besides Ctrl-C.
 
-use crate::dss::{ONE, project, run};
+use crate::dss::{ONE, is_list, project, run};
 use crate::dss_server::{Asked, End, Fault, Server};
 
 #[test]
@@ -172,4 +172,38 @@ fn a_key_that_may_not_see_what_runs_looks_at_the_list_of_all() {
     server.fault(|asked| asked.path.contains("/running/"), unknown);
     let said = run(&crate::dss::project(&server, "", ONE), 1, &[]);
     assert!(said.out.contains("(401): no such key"), "{said:?}");
+}
+
+#[test]
+fn a_hiccup_of_dss_before_a_job_is_asked_for_passes_by() {
+    for (times, code) in [(2, 0), (3, 1)] {
+        let server = Server::start();
+        let hiccup = || Fault::Answer(500, "", r#"{"message":"Internal hiccup"}"#.to_owned());
+        (0..times).for_each(|_| server.fault(is_list, hiccup()));
+        let said = run(&project(&server, "", ONE), code, &[]);
+        let expected = "the list of jobs: DSS says (500): Internal hiccup";
+        assert_eq!(said.out.contains(expected), code == 1, "{said:?}");
+        assert_eq!(server.count(Asked::is_start), usize::from(code == 0), "{said:?}");
+    }
+}
+
+#[test]
+fn a_key_that_is_not_accepted_is_named_with_the_way_out() {
+    let server = Server::start();
+    server.fault(is_list, Fault::Answer(401, "", r#"{"message":"Invalid API key"}"#.to_owned()));
+    let said = run(&project(&server, "", ONE), 1, &[]);
+    let expected = "DSS does not accept the API key (401): Invalid API key; it is from the variable KEY: DSS makes keys at \"Profile, API keys\"";
+    assert!(said.out.contains(expected), "{said:?}");
+}
+
+#[test]
+fn a_server_that_wants_to_be_left_alone_for_long_is_waited_for_no_longer_than_any() {
+    let server = Server::start();
+    (0..50).for_each(|_| server.fault(|_| true, Fault::Answer(503, "Retry-After: 86400\r\n", String::new())));
+    let project = project(&server, "", ONE);
+    project.write("pipeline.toml", project.read("pipeline.toml").replace("\"5s\"", "\"200ms\""));
+    // It would wait for minutes.
+    let said = project.kiln(&["run", "--engine", "prod"]);
+    assert_ne!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("it wants to be asked again in 1d00h"), "{said:?}");
 }

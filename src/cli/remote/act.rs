@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::base::text::{count, parse_duration};
 use crate::cli::args::{Format, StartArgs};
 use crate::cli::dss::Server;
@@ -23,7 +25,9 @@ pub(super) fn wait(server: &Server, ids: &[String], timeout: Option<&str>) -> Re
         parse_duration(text).map_err(wrong)
     });
     let timeout = timeout.transpose()?;
+    let began = Instant::now();
     let ids = found(server, ids)?;
+    let timeout = timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
     Ok(code(wait_for(server, &ids, timeout)? == (true, true)))
 }
 
@@ -64,7 +68,7 @@ fn wait_for(server: &Server, ids: &[String], timeout: Option<Duration>) -> Resul
         print(&text(&why))?;
     }
     for id in &open {
-        print(&format!("{id} goes on\n"))?;
+        print(&format!("{id} goes on: {}\n", server.remote.page(&server.project, id)))?;
     }
     Ok((in_time, all_done))
 }
@@ -78,8 +82,13 @@ fn text(failure: &Failure) -> String {
 
 pub(super) fn start(server: &Server, args: StartArgs) -> Result<u8, Fail> {
     let partition = args.partition.as_deref().unwrap_or(NO_PARTITION);
-    let targets: Vec<Target> =
-        args.output.iter().map(|output| target(server, output, partition)).collect::<Result<_, _>>()?;
+    let mut targets: Vec<Target> = Vec::new();
+    for output in &args.output {
+        let target = target(server, output, partition)?;
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    }
     let start = Start {
         kind: args.kind,
         targets,
@@ -89,6 +98,32 @@ pub(super) fn start(server: &Server, args: StartArgs) -> Result<u8, Fail> {
     let id = server.ask(server.remote.start(&server.project, start))?;
     print(&format!("{id}\n"))?;
     Ok(code(!args.wait || wait_for(server, &[id], None)? == (true, true)))
+}
+
+/// An output that jobs are chosen by.
+pub(super) struct Wanted {
+    pub(super) text: String,
+    /// Whether the file declares it.
+    pub(super) declared: bool,
+    /// Whether it says of what kind it is.
+    kind: bool,
+    target: Target,
+}
+
+impl Wanted {
+    /// What `--output` means, as for jobs that are started.
+    pub(super) fn of(server: &Server, text: &str) -> Result<Self, Fail> {
+        let target = target(server, text, NO_PARTITION)?;
+        let declared = server.pipeline.node(text).is_some();
+        Ok(Self { text: text.to_owned(), declared, kind: declared || text.contains(':'), target })
+    }
+
+    /// Whether a job was asked to build it.
+    pub(super) fn is_of(&self, job: &JobItem, project: &str) -> bool {
+        let outputs = job.def.iter().flat_map(|def| &def.outputs).map(|output| output.target(project));
+        let same = |output: &Target| (&output.project, &output.id) == (&self.target.project, &self.target.id);
+        outputs.into_iter().any(|output| same(&output) && (!self.kind || output.kind == self.target.kind))
+    }
 }
 
 /// What an output means: a node of the file, else a dataset, unless it says what it is.
@@ -103,6 +138,10 @@ fn target(server: &Server, text: &str, partition: &str) -> Result<Target, Fail> 
             return Err(Fail::Usage(format!("--output {text}: `{kind}` is no kind of thing"), Some(help)));
         }
     };
+    if name.is_empty() {
+        let help = "write the name of a node of the file, dataset:NAME, folder:ID or model:ID".to_owned();
+        return Err(Fail::Usage(format!("--output \"{text}\" names nothing"), Some(help)));
+    }
     let pipeline = &server.pipeline;
     let node = pipeline.node(name).filter(|_| kind.is_none()).map(|id| &pipeline.nodes[id]);
     let partition = partition.to_owned();
@@ -121,6 +160,11 @@ fn target(server: &Server, text: &str, partition: &str) -> Result<Target, Fail> 
     Ok(Target { kind, project, id, partition })
 }
 
+/// Whether DSS calls the state of a job that.
+fn is_called(job: &JobItem, state: &str) -> bool {
+    job.state.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(state))
+}
+
 pub(super) fn abort(
     context: &Context,
     server: &Server,
@@ -129,9 +173,15 @@ pub(super) fn abort(
     state: Option<&str>,
     dry_run: bool,
 ) -> Result<u8, Fail> {
+    if state.is_some() && !all {
+        return Err(Fail::Usage(
+            "--state chooses among --all".to_owned(),
+            Some("leave it out, or write --all".to_owned()),
+        ));
+    }
     let ids: Vec<String> = if all {
         let mut jobs = server.ask(server.remote.jobs(&server.project))?;
-        jobs.retain(|job| !job.over() && state.is_none_or(|state| job.state.as_deref() == Some(state)));
+        jobs.retain(|job| !job.over() && state.is_none_or(|state| is_called(job, state)));
         if jobs.is_empty() {
             let what = match state {
                 Some(state) => format!("no job is {state}"),

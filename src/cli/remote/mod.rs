@@ -20,16 +20,34 @@ pub(crate) fn jobs(context: &Context, engine: &str, args: JobsArgs) -> Result<u8
             let milliseconds = |time: jiff::Timestamp| time.as_millisecond();
             let since = since.map(|text| time("--since", &text)).transpose()?.map(milliseconds);
             let until = until.map(|text| time("--until", &text)).transpose()?.map(milliseconds);
+            if since.zip(until).is_some_and(|(since, until)| since >= until) {
+                let message = "--since is not before --until: nothing can be between them".to_owned();
+                return Err(Fail::Usage(message, Some("exchange the two".to_owned())));
+            }
+            if limit == 0 {
+                return Err(Fail::Usage(
+                    "--limit 0 shows nothing".to_owned(),
+                    Some("leave it out, or write --limit 1".to_owned()),
+                ));
+            }
+            let output = output.map(|output| act::Wanted::of(&server, &output)).transpose()?;
             let mut jobs = server.ask(server.remote.jobs(&server.project))?;
             jobs.retain(|job| {
                 let began = began_ms(job);
                 state.is_none_or(|state| table::is_in(job, state))
                     && since.is_none_or(|since| began >= since)
                     && until.is_none_or(|until| began < until)
-                    && output.as_ref().is_none_or(|output| table::builds(job, output))
+                    && output.as_ref().is_none_or(|output| output.is_of(job, &server.project))
                     && initiator.as_ref().is_none_or(|initiator| table::by(job).contains(initiator.as_str()))
             });
             jobs.truncate(limit as usize);
+            if let Some(output) = output.filter(|output| jobs.is_empty() && !output.declared) {
+                let name = server.name();
+                tracing::warn!(
+                    "`{}` is no node of the file, and no such job of [engine.{name}] has that output",
+                    output.text
+                );
+            }
             table::print_jobs(context, &server.project, &jobs, format)
         }
         Jobs::Running { everywhere, format } => {

@@ -18,7 +18,11 @@ const FETCH: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(15)];
 
 pub(super) fn show(context: &Context, server: &Server, id: &str, format: Format) -> Result<u8, Fail> {
     let id = server.find(id)?;
-    let (status, value) = server.ask(server.remote.status(&server.project, &id))?;
+    let (mut status, value) = server.ask(server.remote.status(&server.project, &id))?;
+    if status.state().is_empty() && matches!(format, Format::Text) {
+        let state = server.ask(server.remote.listed(&server.project, &id))?;
+        status.base.get_or_insert_default().state = Some(state).filter(|state| !state.is_empty());
+    }
     match format {
         Format::Json => {
             let json = serde_json::to_string_pretty(&value).map_err(|error| Fail::because("the job", &error))?;
@@ -33,7 +37,7 @@ fn text(context: &Context, server: &Server, id: &str, status: &JobStatus) -> Str
     let mut out = String::new();
     let mut line = |word: &str, text: &str| writeln!(out, "{word:<8} {text}").expect("a String takes everything");
     line("job", id);
-    line("state", status.state());
+    line("state", if status.state().is_empty() { "not told by DSS" } else { status.state() });
     if let Some(def) = status.definition() {
         let outputs: Vec<_> = def.outputs.iter().map(|output| output.target(&server.project).id).collect();
         line("outputs", &outputs.join(", "));
@@ -62,6 +66,10 @@ fn activities(status: &JobStatus) -> String {
             activity.recipe_type.clone().unwrap_or_default(),
             one_line(&what(activity), 200),
         ]);
+    }
+    let told = status.base.as_ref().is_some_and(|base| base.activities.is_some());
+    if lines.len() == 1 && !told {
+        return "what was run is not told by DSS\n".to_owned();
     }
     if lines.len() == 1 { "nothing was run\n".to_owned() } else { format!("\n{}", columns(&lines)) }
 }
@@ -101,11 +109,15 @@ pub(super) fn log(
     }
     let (mut shown, mut wait) = (0, FETCH[0]);
     loop {
-        let over = server.ask(server.remote.status(&server.project, &id))?.0;
+        let status = server.ask(server.remote.status(&server.project, &id))?.0;
+        let over = match status.state() {
+            "" => is_over(&server.ask(server.remote.listed(&server.project, &id))?),
+            state => is_over(state),
+        };
         let log = server.ask(async {
             match server.remote.log(&server.project, &id, activity).await {
                 // A job that waits for its turn, or an activity that has not begun, has none yet.
-                Err(error) if error.not_found && !is_over(over.state()) => Ok(String::new()),
+                Err(error) if error.not_found && !over => Ok(String::new()),
                 log => log,
             }
         })?;
@@ -113,7 +125,7 @@ pub(super) fn log(
         print(new)?;
         wait = if new.is_empty() { (wait * 2).min(FETCH[1]) } else { FETCH[0] };
         shown = shown.max(log.len());
-        if is_over(over.state()) {
+        if over {
             return Ok(exit::OK);
         }
         server.runtime.block_on(async { tokio::time::sleep(wait).await });

@@ -97,9 +97,3 @@ pub(super) fn is_in(job: &JobItem, state: JobState) -> bool {
         JobState::Done | JobState::Failed | JobState::Aborted => job.state.as_deref() == Some(state.word()),
     }
 }
-
-/// Whether a job was asked to build this.
-pub(super) fn builds(job: &JobItem, output: &str) -> bool {
-    let outputs = job.def.iter().flat_map(|def| &def.outputs).map(|output| output.target(""));
-    outputs.into_iter().any(|target| target.id == output || format!("{}.{}", target.project, target.id) == output)
-}

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::engine::dss::calls::Backoff;
+use crate::engine::dss::calls::{Backoff, HICCUPS};
 use crate::engine::dss::fault::Kind;
 use crate::engine::dss::lines::{one_of, together};
 use crate::engine::dss::spec::{Relation, Spec};
@@ -177,16 +177,19 @@ impl Course {
     pub(super) async fn list(&mut self) -> Go<Arc<Vec<JobItem>>> {
         let began = Instant::now();
         let mut backoff = Backoff::new();
-        let mut said = false;
+        let (mut said, mut inside) = (false, 0);
         loop {
             let fault = match self.answer(self.dss.jobs(self.spec.project())).await? {
                 Some(Ok(jobs)) => return Ok(jobs),
                 Some(Err(fault)) => fault,
                 None => return Err(stopped("the run is over")),
             };
-            let passing = fault.passing() || fault.page || fault.kind == Kind::Odd;
+            inside += u32::from(fault.is_inside());
+            let hiccup = fault.is_inside() && inside < HICCUPS;
+            let passing = fault.passing() || fault.page || fault.kind == Kind::Odd || hiccup;
             if !passing || began.elapsed() > self.lost_after(&fault) {
-                return Err(self.refused(&fault));
+                let what = if fault.is_inside() { "the list of jobs: " } else { "" };
+                return Err(self.refused_for(what, &fault));
             }
             if !said {
                 self.say(&format!("{fault}; trying again"));

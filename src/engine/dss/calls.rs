@@ -29,6 +29,9 @@ const STRANGE: Duration = Duration::from_secs(60);
 /// How long one is that knows none of the addresses: that is no way in which servers start.
 const NOWHERE: Duration = Duration::from_secs(2);
 
+/// How often something is asked for that goes wrong inside DSS, as it says itself.
+pub(super) const HICCUPS: u32 = 3;
+
 /// The API of one server.
 #[derive(Clone)]
 pub(super) struct Calls {
@@ -48,9 +51,35 @@ pub(super) struct Peer {
     quiet: Arc<Mutex<Option<Instant>>>,
     met: Arc<AtomicBool>,
     silence: Arc<Mutex<Silence>>,
+    about: Arc<About>,
+}
+
+/// What is known of the way to a server from the beginning.
+#[derive(Debug, Default)]
+pub(super) struct About {
+    /// How long it is waited for, and so left alone at most.
+    pub(super) lost_after: Option<Duration>,
+    /// Where the key is from, for people.
+    pub(super) key: String,
 }
 
 impl Peer {
+    pub(super) fn new(about: About) -> Self {
+        Self { about: Arc::new(about), ..Self::default() }
+    }
+
+    /// A fault with what is known of the way to the server.
+    fn known(&self, mut fault: Fault) -> Fault {
+        let longest = self.about.lost_after.unwrap_or(Duration::MAX);
+        fault.retry_after = fault.retry_after.map(|wait| wait.min(longest));
+        if fault.kind == Kind::Unknown && !self.about.key.is_empty() {
+            let joint = if fault.message.is_empty() { "" } else { "; " };
+            let way_out = "DSS makes keys at \"Profile, API keys\"";
+            fault.message = format!("{}{joint}it is from {}: {way_out}", fault.message, self.about.key);
+        }
+        fault
+    }
+
     /// When the server may be asked next, which it may have said itself.
     pub(super) fn quiet_until(&self) -> Instant {
         self.quiet.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(Instant::now)
@@ -68,7 +97,10 @@ impl Peer {
 
     /// What people have to be told of the server now, which is waited for so long.
     pub(super) fn news(&self, patience: Option<Duration>) -> Option<String> {
-        self.silence().news(Instant::now(), patience)
+        let mut silence = self.silence();
+        let patience =
+            patience.map(|patience| silence.fault().map_or(patience, |fault| self.patience(fault, patience)));
+        silence.news(Instant::now(), patience)
     }
 
     fn silence(&self) -> std::sync::MutexGuard<'_, Silence> {
@@ -134,9 +166,17 @@ impl Calls {
         id.filter(|id| !id.is_empty()).map(str::to_owned).ok_or_else(|| lost("it names no job"))
     }
 
-    /// Asks a job to end. Asking again has no further effect.
+    /// Asks a job to end. Asking again has no further effect: what went wrong inside DSS may go well then.
     pub(super) async fn abort(&self, project: &str, job: &str) -> Result<(), Fault> {
-        self.again(true, &job_path(project, job, "abort"), |_| Ok(())).await
+        let path = job_path(project, job, "abort");
+        let mut tries = 1;
+        loop {
+            match self.again(true, &path, |_| Ok(())).await {
+                Err(fault) if fault.is_inside() && tries < HICCUPS => sleep(FIRST_WAIT).await,
+                result => return result,
+            }
+            tries += 1;
+        }
     }
 
     /// Who we are.
@@ -227,14 +267,15 @@ impl Calls {
         };
         match &result {
             Err(fault) if fault.passing() => {
-                let fault = Fault { message: self.mask.text(&fault.message), ..fault.clone() };
+                let fault = self.peer.known(Fault { message: self.mask.text(&fault.message), ..fault.clone() });
                 self.peer.silence().failed(&fault);
             }
             Ok(_) | Err(_) => self.peer.silence().answered(),
         }
         result.map_err(|fault| {
+            let fault = self.peer.known(Fault { message: self.mask.text(&fault.message), ..fault });
             fault.retry_after.into_iter().for_each(|wait| self.peer.wants_quiet(wait));
-            Fault { message: self.mask.text(&fault.message), ..fault }
+            fault
         })
     }
 }

@@ -10,6 +10,9 @@ use crate::pipeline::dss_wire::Trouble;
 /// How long a message of the server is shown at most.
 const SHOWN: usize = 400;
 
+/// How long a server is left alone at most, whatever it wants.
+const LONGEST: Duration = Duration::from_secs(300);
+
 /// The kind of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -61,8 +64,9 @@ pub(super) struct Fault {
     pub(super) status: u16,
     /// What the server or the system says.
     pub(super) message: String,
-    /// How long the server wants to be left alone.
+    /// How long the server is left alone, and how long it wants to be.
     pub(super) retry_after: Option<Duration>,
+    pub(super) wanted: Option<Duration>,
     /// Whether it is a page for people: what speaks may not be DSS.
     pub(super) page: bool,
 }
@@ -70,12 +74,19 @@ pub(super) struct Fault {
 impl Fault {
     /// Of an answer that is not what the API promises.
     pub(super) fn odd(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Odd, status: 200, message: message.into(), retry_after: None, page: false }
+        Self { kind: Kind::Odd, status: 200, message: message.into(), retry_after: None, wanted: None, page: false }
     }
 
     /// Of a call that was not made, since the server wants to be left alone.
     pub(super) fn quiet(rest: Duration) -> Self {
-        Self { kind: Kind::TooMany, status: 429, message: String::new(), retry_after: Some(rest), page: false }
+        Self {
+            kind: Kind::TooMany,
+            status: 429,
+            message: String::new(),
+            retry_after: Some(rest),
+            wanted: Some(rest),
+            page: false,
+        }
     }
 
     /// Whether the same request may go well a little later, if it has no effect.
@@ -93,6 +104,11 @@ impl Fault {
     /// Whether it is the server that cannot be asked, rather than this that it does not answer.
     pub(super) fn is_away(&self) -> bool {
         matches!(self.kind, Kind::Unreachable | Kind::Cut | Kind::Gateway | Kind::TooMany)
+    }
+
+    /// Whether something went wrong inside DSS, as it says itself.
+    pub(super) fn is_inside(&self) -> bool {
+        self.kind == Kind::Refused && self.status >= 500
     }
 
     /// Whether it will be the same for every request: nobody needs to wait.
@@ -150,7 +166,7 @@ impl From<SendError> for Fault {
             SendError::Tls(message) => (Kind::Tls, message),
             SendError::Cut(message) => (Kind::Cut, message),
         };
-        Self { kind, status: 0, message, retry_after: None, page: false }
+        Self { kind, status: 0, message, retry_after: None, wanted: None, page: false }
     }
 }
 
@@ -186,8 +202,9 @@ pub(super) fn judge(response: Response) -> Result<Vec<u8>, Fault> {
     } else {
         words.unwrap_or_else(|| said(&body, page))
     };
-    let retry_after = retry_after.as_deref().and_then(|text| wait(text, date.as_deref()));
-    Err(Fault { kind, status, message: one_line(&message, SHOWN), retry_after, page })
+    let wanted = retry_after.as_deref().and_then(|text| wait(text, date.as_deref()));
+    let retry_after = wanted.map(|wanted| wanted.min(LONGEST));
+    Err(Fault { kind, status, message: one_line(&message, SHOWN), retry_after, wanted, page })
 }
 
 fn said(body: &[u8], page: bool) -> String {
@@ -205,15 +222,14 @@ fn looks_like_page(body: &[u8]) -> bool {
     start.is_some_and(|start| body[start] == b'<')
 }
 
-/// `Retry-After`, in seconds or as a date, which is held against the server's own `Date`, since clocks differ. Five minutes
-/// at most.
+/// `Retry-After`, in seconds or as a date, which is held against the server's own `Date`, since clocks differ.
 fn wait(text: &str, date: Option<&str>) -> Option<Duration> {
     let seconds = text.trim().parse().ok().or_else(|| {
         let until = moment(text)?;
         let now = date.and_then(moment).unwrap_or_else(crate::clock::now);
         u64::try_from(until.duration_since(now).as_secs().max(0)).ok()
     });
-    Some(Duration::from_secs(seconds?.min(300)))
+    Some(Duration::from_secs(seconds?))
 }
 
 /// A date of HTTP: `Tue, 24 Nov 2026 02:00:00 GMT`
@@ -224,7 +240,7 @@ fn moment(text: &str) -> Option<jiff::Timestamp> {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, status, message, retry_after, page: _ } = self;
+        let Self { kind, status, message, wanted, retry_after: _, page: _ } = self;
         match kind {
             Kind::Unreachable => write!(f, "DSS cannot be reached: {message}"),
             Kind::Tls => write!(f, "the connection to DSS is not safe: {message}"),
@@ -249,7 +265,7 @@ impl fmt::Display for Fault {
         if !told && !message.is_empty() {
             write!(f, ": {message}")?;
         }
-        match retry_after {
+        match wanted {
             Some(wait) => write!(f, "; it wants to be asked again in {}", duration(*wait)),
             None => Ok(()),
         }
@@ -306,7 +322,7 @@ mod tests {
         let date = Some("Tue, 24 Nov 2026 02:00:00 GMT");
         for (text, seconds) in [
             ("7", Some(7)),
-            (" 100000 ", Some(300)),
+            (" 100000 ", Some(100_000)),
             ("Tue, 24 Nov 2026 02:00:30 GMT", Some(30)),
             ("Tue, 24 Nov 2026 01:59:00 GMT", Some(0)),
             ("soon", None),

@@ -152,7 +152,9 @@ impl<'a> Importing<'a> {
         let Some((start, _)) = found else {
             let known = self.data.values().map(|data| data.name.as_str());
             let help = crate::base::text::did_you_mean(target, known).map(|help| format!("; {help}"));
-            return Err(format!("project {} has no `{target}`{}", self.wanted.project, help.unwrap_or_default()));
+            let some: Vec<_> = self.data.values().take(5).map(|data| data.name.as_str()).collect();
+            let help = help.unwrap_or_else(|| format!("; it has, among others: {}", some.join(", ")));
+            return Err(format!("project {} has no `{target}`{help}", self.wanted.project));
         };
         let mut keep: BTreeSet<&str> = BTreeSet::new();
         let mut queue = vec![*start];

@@ -92,7 +92,8 @@ pub(super) fn failed_of(status: &JobStatus, job: &str, counts: impl Fn(&Activity
     let word = |activity: &Activity| activity.failure.as_ref().and_then(Trouble::text).map(str::to_owned);
     let first = broken.iter().find_map(|(id, activity)| Some((id.as_str(), word(activity)?)));
     let general = || status.error.as_ref().and_then(Trouble::text).map(|text| ("", text.to_owned()));
-    let (activity, text) = first.or_else(general).unwrap_or(("", String::new()));
+    let mute = || (broken.first().map_or("", |(id, _)| id.as_str()), String::new());
+    let (activity, text) = first.or_else(general).unwrap_or_else(mute);
     if is_busy(&text) {
         return Verdict::Busy(one_line(&text, MESSAGE));
     }
@@ -178,6 +179,12 @@ mod tests {
             message(verdict(r#"{"baseStatus":{"state":"FAILED"}}"#, false)),
             "job j failed, and DSS does not say why"
         );
+        let mute = r#"{"baseStatus":{"state":"DONE","activities":{"py_a_NP":{"state":"FAILED"}}}}"#;
+        let Verdict::Ended(Ended::Failed(failure)) = failed_of(&serde_json::from_str(mute).unwrap(), "j", |_| true)
+        else {
+            panic!()
+        };
+        assert_eq!(failure.message, "activity py_a_NP of job j failed, and DSS does not say why");
         let text = r#"{"baseStatus":{"state":"FAILED"},"error":{"message":"Dataset P.a is already being built"}}"#;
         assert_eq!(verdict(text, false), Verdict::Busy("Dataset P.a is already being built".to_owned()));
     }

@@ -44,7 +44,7 @@ use crate::base::job::{BuildMode, JobId};
 use crate::base::span::{Problem, Problems};
 use crate::engine::api::{Engine, LeftBehind, Observed, Opening, Updates, Work};
 use crate::engine::dss::asks::{Ask, Followed, Listed, Looked};
-use crate::engine::dss::calls::{Calls, Peer, segment};
+use crate::engine::dss::calls::{About, Calls, Peer, segment};
 use crate::engine::dss::client::Http;
 use crate::engine::dss::mask::Mask;
 use crate::engine::dss::part::Part;
@@ -168,7 +168,10 @@ impl Dss {
                 mask: Mask::new(auth.secret()),
                 timeout: self.settings.request_timeout,
                 patience: self.settings.lost_after,
-                peer: Peer::default(),
+                peer: Peer::new(About {
+                    lost_after: Some(self.settings.lost_after),
+                    key: self.settings.key_from.clone(),
+                }),
             })
         });
         made.as_ref().map_err(Clone::clone)

@@ -162,6 +162,24 @@ impl Remote {
         Ok((status.map_err(|error| Fault::odd(error.to_string()))?, value))
     }
 
+    /// A job, without patience: who asks has other ways to find it.
+    ///
+    /// # Errors
+    /// Why the server does not say.
+    pub async fn glance(&self, project: &str, job: &str) -> Result<JobStatus, RemoteError> {
+        Ok(self.calls.patient(Duration::ZERO).status(project, job).await?)
+    }
+
+    /// How a job stands as the list of jobs tells it, where its status does not; empty where that does not either.
+    ///
+    /// # Errors
+    /// Why the server does not say.
+    pub async fn listed(&self, project: &str, job: &str) -> Result<String, RemoteError> {
+        let jobs = self.calls.jobs(project, None).await?;
+        let line = jobs.into_iter().find(|line| line.id() == Some(job));
+        Ok(line.and_then(|line| line.state).unwrap_or_default())
+    }
+
     /// The whole log of a job or of one of its activities, secrets masked.
     ///
     /// # Errors
@@ -254,6 +272,10 @@ impl Remote {
             Ok(id) => return Ok(id),
             Err(fault) => fault,
         };
+        if fault.busy() {
+            let way_out = "`kiln jobs running` shows the other job, `kiln jobs wait` waits for its end";
+            return Err(RemoteError { message: format!("{fault}; {way_out}"), not_found: false });
+        }
         if fault.made() == Made::Nothing {
             return Err(fault.into());
         }
@@ -270,7 +292,10 @@ impl Remote {
     }
 
     async fn look_for(&self, search: Search<'_>, fault: &Fault) -> Result<String, RemoteError> {
-        let unknown = |what: &str| RemoteError { message: format!("{fault}; {what}"), not_found: false };
+        let page = self.dss.jobs_page(search.project);
+        let way_out = "a job that is there and not wanted is aborted there; `kiln jobs list` shows it too";
+        let unknown =
+            |what: &str| RemoteError { message: format!("{fault}; {what}; see {page}: {way_out}"), not_found: false };
         match search.run(self.dss.settings.submit_grace, PATIENCE).await {
             Found::Jobs(jobs) => match jobs.as_slice() {
                 [one] => Ok(one.id().unwrap_or_default().to_owned()),

@@ -49,6 +49,8 @@ pub(super) struct Settings {
     pub(super) prefix: String,
     /// Who we are, or why that is not known.
     pub(super) auth: Result<Auth, Problem>,
+    /// Where that is from, for people.
+    pub(super) key_from: String,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) insecure_tls: bool,
     /// The project of nodes that do not name one.
@@ -78,6 +80,7 @@ pub(super) fn settings(raw: &RawDss, opening: &Opening) -> Result<Settings, Prob
         url,
         prefix: reader.prefix(raw.path_prefix.as_ref()),
         auth: reader.auth(raw, instance.as_ref()),
+        key_from: key_from(raw),
         ca_file: raw.ca_file.as_ref().map(|file| opening.root.join(file.get_ref())),
         insecure_tls: raw.insecure_tls.as_ref().is_some_and(|word| *word.get_ref()),
         project: match (&opening.project, &raw.project) {
@@ -99,6 +102,15 @@ pub(super) fn settings(raw: &RawDss, opening: &Opening) -> Result<Settings, Prob
         grace: opening.grace,
     };
     if reader.problems.is_empty() { Ok(settings) } else { Err(reader.problems) }
+}
+
+/// Where the key or token is from, for people.
+fn key_from(raw: &RawDss) -> String {
+    match raw.api_key.as_ref().or(raw.jwt.as_ref()).map(Spanned::get_ref) {
+        Some(Secret::Named(SecretValue::Env(name))) => format!("the variable {name}"),
+        Some(Secret::Named(SecretValue::File(path))) => format!("the file {path}"),
+        Some(Secret::Written) | None => "DKU_API_KEY or ~/.dataiku/config.json".to_owned(),
+    }
 }
 
 struct Reader<'a> {

@@ -37,6 +37,11 @@ impl Silence {
         self.fault = Some(fault.clone());
     }
 
+    /// What came in place of an answer last.
+    pub(super) fn fault(&self) -> Option<&Fault> {
+        self.fault.as_ref()
+    }
+
     /// A call was answered.
     pub(super) fn answered(&mut self) {
         (self.since, self.fault) = (None, None);

@@ -282,8 +282,10 @@ impl Course {
                 }
                 Found::Foreign(found) => return Ok(Ok(self.take_foreign(&foremost(found), known).await)),
                 Found::Unclear(open) => return Err(self.unclear(&open)),
-                Found::None if !twice && fault.made() == Made::Hardly => return Err(self.refused(&fault)),
-                Found::None if twice => return Err(self.unknown(&told(&lost, None), AGAIN)),
+                // The same answer would come again.
+                Found::None if twice || fault.made() == Made::Hardly => {
+                    return Err(self.unknown(&told(&lost, None), AGAIN));
+                }
                 Found::None if !self.dss.settings.resubmit => {
                     let help = "with `resubmit = true` it is asked for once more";
                     return Err(self.unknown(&told(&lost, None), help));

@@ -79,6 +79,15 @@ impl Course {
         Some(kept)
     }
 
+    /// This job is the one that counts for the step, whichever was taken for it before.
+    pub(super) fn counts(&self, job: &Job) {
+        let mut all = self.dss.twice.lock().unwrap_or_else(PoisonError::into_inner);
+        for twice in all.iter_mut().filter(|twice| twice.spec.text() == self.spec.text()) {
+            twice.known.insert(job.id.clone());
+            twice.kept.clone_from(&job.id);
+        }
+    }
+
     /// The step is over, and another job of it may still turn up: the end of the run looks once more.
     pub(super) fn may_turn_up(&self, job: &Job) {
         let Some(mut known) = job.twice.clone() else { return };

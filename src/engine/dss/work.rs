@@ -20,7 +20,7 @@ use crate::engine::api::{Attempt, Ended, LeftBehind, Notice, Stop, Updates, Work
 use crate::engine::dss::Dss;
 use crate::engine::dss::asks::Followed;
 use crate::engine::dss::calls::{Backoff, Calls};
-use crate::engine::dss::fault::{Fault, Kind};
+use crate::engine::dss::fault::{Fault, Kind, Made};
 use crate::engine::dss::judge::{self, Verdict};
 use crate::engine::dss::part::{self, Part};
 use crate::engine::dss::spec::Spec;
@@ -241,7 +241,11 @@ impl Course {
                         job = self.double(&job, true).await.unwrap_or(job);
                         self.may_turn_up(&job);
                     }
-                    return self.over(followed.unwrap_or(Followed::Gone), &job).await;
+                    let end = self.over(followed.unwrap_or(Followed::Gone), &job).await;
+                    if matches!(end, Ok(End::Over(_))) {
+                        self.counts(&job);
+                    }
+                    return end;
                 }
                 () = reached(&mut stop, Stop::Ask) => return self.end_early(follow, &job).await,
                 () = sleep_until(again), if job.twice.is_some() => {
@@ -267,8 +271,10 @@ impl Course {
         let end = async {
             match calls.abort(self.spec.project(), &job.id).await {
                 Ok(()) => asked.store(true, Ordering::Relaxed),
-                // What has ended cannot be aborted either.
-                Err(fault) if !fault.passing() && self.goes_on(job).await => return Err(fault),
+                // What has ended cannot be aborted either; and what DSS did not see the end of may be done.
+                Err(fault) if !fault.passing() && fault.made() == Made::Nothing && self.goes_on(job).await => {
+                    return Err(fault);
+                }
                 Err(fault) => self.say(&format!("job {} could not be aborted: {fault}", job.id)),
             }
             Ok(follow.await.unwrap_or(Followed::Gone))
@@ -389,6 +395,11 @@ impl Course {
 
     /// A call that went wrong, as the end of the attempt.
     pub(super) fn refused(&self, fault: &Fault) -> Ended {
+        self.refused_for("", fault)
+    }
+
+    /// The same, with what was asked for before it.
+    pub(super) fn refused_for(&self, what: &str, fault: &Fault) -> Ended {
         let code = match fault.kind {
             Kind::Unreachable | Kind::Tls | Kind::Cut | Kind::Gateway if !self.calls.peer.is_met() => {
                 FailureCode::Unreachable
@@ -404,7 +415,7 @@ impl Course {
             | Kind::Mute
             | Kind::Odd => FailureCode::Refused,
         };
-        failed(code, fault.to_string())
+        failed(code, format!("{what}{fault}"))
     }
 }
 
