@@ -102,7 +102,15 @@ pub(super) fn of_flow(
         }
     }
     let things = picture.items.len();
-    figure(&collapse(picture, how), things, 0)
+    let mut picture = collapse(picture, how);
+    for item in picture.items.iter_mut().filter(|item| !item.steps.is_empty()) {
+        let lacking = |name: &&String| loaded.pipeline.recipe(name).is_some_and(|id| lacks.contains_key(&id));
+        let n = item.steps.iter().filter(lacking).count();
+        if n > 0 {
+            (item.paint, item.note) = (Some("failed"), format!("{n} of {} lacks input", item.steps.len()));
+        }
+    }
+    figure(&picture, things, 0)
 }
 
 fn figure(picture: &Picture, things: usize, lost: usize) -> Figure {

@@ -189,6 +189,7 @@ impl Page<'_> {
         let planned: HashMap<RecipeId, &Step> =
             self.found.plan.iter().flat_map(|plan| &plan.steps).map(|step| (step.id, step)).collect();
         let mut steps: Vec<RecipeId> = self.loaded.graph.order.clone();
+        let lacks = |id: &RecipeId| self.found.lacks.contains_key(id);
         let rank = |id: &RecipeId| {
             planned.get(id).map_or(4, |step| match step.action {
                 Action::Build => 0,
@@ -199,7 +200,7 @@ impl Page<'_> {
         };
         let folded = steps.len() > 2 * FOLDED;
         // What is ticked is seen.
-        steps.sort_by_key(|id| (folded && !self.is_ticked(*id), rank(id)));
+        steps.sort_by_key(|id| (!lacks(id), folded && !self.is_ticked(*id), rank(id)));
         let hidden = steps.len().saturating_sub(MOST);
         steps.truncate(MOST);
         let more = steps.split_off(if folded { FOLDED } else { steps.len() });

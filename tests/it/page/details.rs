@@ -20,6 +20,7 @@ fn a_source_that_is_missing_hides_no_other_step() {
     let server = Server::start(&project, &[]);
     let browser = Browser::start();
     sign_in(&browser, &server, "/projects/ORDERS/flow");
+    assert_eq!(browser.text("document.querySelector('#steps tr').id"), "row-orders");
     let wrong = browser.shown(".choice .wrong");
     assert!(wrong.contains("source `raw` is not there, and `orders` needs it"), "{wrong}");
     assert!(browser.shown("#row-orders").contains("`raw` is not there"), "{}", browser.shown("#row-orders"));
