@@ -34,8 +34,21 @@ impl Browser {
         browser
     }
 
-    /// Starts the driver of the browser, and finds out where it listens.
+    /// Starts the driver of the browser, and finds out where it listens. It takes a port that is free for one of its two
+    /// addresses, and gives up where it is not free for the other one too: then it is started again.
     fn driver() -> (Child, u16) {
+        let mut said = String::new();
+        for _ in 0..5 {
+            match Self::one_driver() {
+                Ok(started) => return started,
+                Err(why) => said = why,
+            }
+        }
+        panic!("chromedriver does not start: {said}")
+    }
+
+    /// One try at it, or what the driver said.
+    fn one_driver() -> Result<(Child, u16), String> {
         let driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdin(Stdio::null())
@@ -46,14 +59,21 @@ impl Browser {
             panic!("chromedriver cannot be started ({error}): `tests/run --install`, or apt-get install chromium chromium-driver")
         });
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let mut said = Vec::new();
         let port = lines.find_map(|line| {
             let line = line.unwrap();
-            line.strip_prefix("ChromeDriver was started successfully on port ")?.trim_end_matches('.').parse().ok()
+            let port = line.strip_prefix("ChromeDriver was started successfully on port ");
+            let port = port.and_then(|port| port.trim_end_matches('.').parse().ok());
+            said.push(line);
+            port
         });
-        let port = port.expect("chromedriver says where it listens");
+        let Some(port) = port else {
+            driver.wait().unwrap();
+            return Err(said.join("\n"));
+        };
         // What it says later is of no interest, and must not fill the pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        (driver, port)
+        Ok((driver, port))
     }
 
     fn open(&mut self) {
