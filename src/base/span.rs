@@ -96,7 +96,8 @@ impl Problem {
 /// Mistakes that were found together.
 pub type Problems = Vec<Problem>;
 
-/// The same with each mistake told once: of several that only differ in their place, the first says how many there are.
+/// The same with each mistake told once: of several that only differ in their place, the first says how many there are. What
+/// is wrong with an engine itself is found at each step, in the same place.
 #[must_use]
 pub fn merged(problems: Problems) -> Problems {
     let mut told: Vec<(Problem, usize)> = Vec::new();
@@ -104,6 +105,7 @@ pub fn merged(problems: Problems) -> Problems {
     for problem in problems {
         let same = (problem.code, problem.message.clone(), problem.help.clone());
         match places.get(&same) {
+            Some(place) if told[*place].0 == problem => {}
             Some(place) => told[*place].1 += 1,
             None => {
                 places.insert(same, told.len());
@@ -281,7 +283,7 @@ mod tests {
         let told = merged(vec![problem(1), Problem::new("other", "Y"), problem(5), problem(9)]);
         assert_eq!(told.len(), 2);
         assert_eq!(told[0].labels, [Label { span: 1..2, text: "for `a`, and at 2 more places".to_owned() }]);
-        assert_eq!(merged(vec![problem(1)]), [problem(1)]);
+        assert_eq!(merged(vec![problem(1), problem(1)]), [problem(1)]);
     }
 
     #[test]

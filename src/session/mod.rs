@@ -229,13 +229,7 @@ impl Session {
         let plan = Plan::make(&basis, &self.loaded.graph, &self.selection, &HashMap::new());
         let plan = plan.map_err(|found| self.mistakes(found))?;
         let steps = plan.steps.iter().filter(|step| step.action != Action::Skip);
-        let mut missing = Vec::new();
-        for problem in steps.filter_map(|step| self.engine.prepare(step.id).err()).flatten() {
-            // What is wrong with the engine itself is so for each step.
-            if !missing.contains(&problem) {
-                missing.push(problem);
-            }
-        }
+        let missing: Vec<_> = steps.filter_map(|step| self.engine.prepare(step.id).err()).flatten().collect();
         if missing.is_empty() { Ok(seen) } else { Err(self.mistakes(missing)) }
     }
 

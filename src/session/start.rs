@@ -411,11 +411,7 @@ impl Steps {
         for (place, step) in (0..).zip(planned.plan.active()) {
             places[step.id] = Some(place);
             match session.engine.prepare(step.id) {
-                // What is wrong with the engine itself is so for each step.
-                Err(mut found) => {
-                    found.retain(|found| !problems.contains(found));
-                    problems.extend(found);
-                }
+                Err(found) => problems.extend(found),
                 Ok(work) => {
                     let command = work.describe();
                     let (id, stage, action) = (step.id, step.stage, step.action);
