@@ -52,6 +52,7 @@ impl Pages {
 
     fn next(mut self) -> io::Result<(Bytes, Option<Self>)> {
         let loaded = self.project.loaded();
+        let shown = state::Shown::new(&loaded);
         let mut text = if self.first { "[".to_owned() } else { String::new() };
         let want = self.left.map_or(PAGE, |left| u32::try_from(left).unwrap_or(PAGE).min(PAGE));
         let rows = rows(&self.project, &self.filter, want).map_err(|error| io::Error::other(error.to_string()))?;
@@ -59,7 +60,7 @@ impl Pages {
             if !std::mem::take(&mut self.first) {
                 text.push_str(",\n");
             }
-            let mut item = state::item(row, &loaded, self.app.jobs.wait(row).as_ref());
+            let mut item = state::item(row, &shown, self.app.jobs.wait(row).as_ref());
             item["cursor"] = json!(format!("{}_{}", row.asked.as_millisecond(), row.id));
             text += &item.to_string();
         }
@@ -97,12 +98,13 @@ pub(crate) async fn running_everywhere(call: Call) -> Reply {
 
 fn running_in(app: &App, project: &Project) -> Result<Vec<Value>, ApiError> {
     let loaded = project.loaded();
+    let shown = state::Shown::new(&loaded);
     let mut items = Vec::new();
     for state in [JobState::Queued, JobState::Running] {
         let pipeline = Some(loaded.pipeline.name.clone());
         let filter = RunFilter { pipeline, state: Some(state), ..RunFilter::default() };
         let rows = rows(project, &filter, u32::MAX)?.shown;
-        items.extend(rows.iter().map(|row| state::item(row, &loaded, app.jobs.wait(row).as_ref())));
+        items.extend(rows.iter().map(|row| state::item(row, &shown, app.jobs.wait(row).as_ref())));
     }
     Ok(items)
 }

@@ -33,7 +33,7 @@ pub(crate) async fn start(call: Call) -> Reply {
         let loaded = project.loaded();
         let standing = project.archive.run(&loaded.pipeline.name, &job)?;
         let standing = standing.ok_or_else(|| ApiError::broken("the job was kept, and is not there"))?;
-        json(&state::def(&standing.row, &loaded))
+        json(&state::def(&standing.row, &state::Shown::new(&loaded)))
     })
     .await
 }

@@ -1,5 +1,6 @@
 //! A job as DSS writes it, from what the history tells. Knows no routes.
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
@@ -39,9 +40,22 @@ pub(crate) fn mode_of(kind: &str) -> Option<BuildMode> {
     modes.into_iter().find(|mode| type_of(*mode) == kind)
 }
 
+/// A pipeline as its jobs show it. What is the same for many of them is found once.
+pub(crate) struct Shown<'a> {
+    loaded: &'a Loaded,
+    /// What is built where everything is asked for.
+    all: OnceCell<Vec<Value>>,
+}
+
+impl<'a> Shown<'a> {
+    pub(crate) fn new(loaded: &'a Loaded) -> Self {
+        Self { loaded, all: OnceCell::new() }
+    }
+}
+
 /// An element of a list of jobs.
-pub(crate) fn item(row: &RunRow, loaded: &Loaded, wait: Option<&Wait>) -> Value {
-    let def = def(row, loaded);
+pub(crate) fn item(row: &RunRow, shown: &Shown<'_>, wait: Option<&Wait>) -> Value {
+    let (def, loaded) = (def(row, shown), shown.loaded);
     let mut item = json!({
         "def": def,
         "id": row.id,
@@ -60,8 +74,8 @@ pub(crate) fn item(row: &RunRow, loaded: &Loaded, wait: Option<&Wait>) -> Value 
 }
 
 /// What a job was asked for.
-pub(crate) fn def(row: &RunRow, loaded: &Loaded) -> Value {
-    let (pipeline, outputs) = (&loaded.pipeline, outputs(row, loaded));
+pub(crate) fn def(row: &RunRow, shown: &Shown<'_>) -> Value {
+    let (pipeline, outputs) = (&shown.loaded.pipeline, outputs(row, shown));
     let names: Vec<&str> =
         if row.targets.is_empty() { vec!["all"] } else { row.targets.iter().map(String::as_str).collect() };
     let mode = BuildMode::of_word(&row.mode).unwrap_or(BuildMode::Smart);
@@ -81,20 +95,20 @@ pub(crate) fn def(row: &RunRow, loaded: &Loaded) -> Value {
     })
 }
 
-/// What a job was asked to build, in the form in which DSS echoes it. Where everything was asked for: what nothing is made from.
-fn outputs(row: &RunRow, loaded: &Loaded) -> Vec<Value> {
-    let pipeline = &loaded.pipeline;
+/// What nothing is made from, and the tasks.
+fn ends(pipeline: &Pipeline) -> Vec<Value> {
+    let recipes = pipeline.recipes.values().filter(|recipe| !recipe.task);
+    let read: HashSet<NodeId> = recipes.flat_map(|recipe| &recipe.inputs).copied().collect();
+    let ends = pipeline.nodes.iter().filter(|(id, node)| node.maker.is_some() && !read.contains(id));
+    let tasks = pipeline.recipes.iter().filter(|(_, recipe)| recipe.task);
+    ends.map(|(id, _)| echo(pipeline, id)).chain(tasks.flat_map(|(id, _)| made(pipeline, id))).collect()
+}
+
+/// What a job was asked to build, in the form in which DSS echoes it.
+fn outputs(row: &RunRow, shown: &Shown<'_>) -> Vec<Value> {
+    let (loaded, pipeline) = (shown.loaded, &shown.loaded.pipeline);
     if row.targets.is_empty() {
-        let read: HashSet<NodeId> = pipeline
-            .recipes
-            .values()
-            .filter(|recipe| !recipe.task)
-            .flat_map(|recipe| &recipe.inputs)
-            .copied()
-            .collect();
-        let ends = pipeline.nodes.iter().filter(|(id, node)| node.maker.is_some() && !read.contains(id));
-        let tasks = pipeline.recipes.iter().filter(|(_, recipe)| recipe.task);
-        return ends.map(|(id, _)| echo(pipeline, id)).chain(tasks.flat_map(|(id, _)| made(pipeline, id))).collect();
+        return shown.all.get_or_init(|| ends(pipeline)).clone();
     }
     let named = |name: &String| match pipeline.names.get(name) {
         Some(Item::Node(node)) => vec![echo(pipeline, *node)],
@@ -174,7 +188,7 @@ pub(crate) fn status(standing: &Standing, project: &Project, loaded: &Loaded, wa
     let view = settled(view, row.state);
     let view = view.as_ref();
     let pipeline = &loaded.pipeline;
-    let def = def(row, loaded);
+    let def = def(row, &Shown::new(loaded));
     let shown: Vec<&StepView> = view.steps.iter().filter(|step| step.state != StepState::Current).collect();
     let activities: Map<String, Value> =
         shown.iter().map(|step| (activity_id(step, pipeline), activity(step, view, pipeline))).collect();
