@@ -66,8 +66,8 @@ pub trait Engine: Send + Sync {
         None
     }
 
-    /// What would keep a step from being made ready; of what the surroundings of a run give, only warnings. Looks only.
-    fn obstacles(&self, _id: RecipeId) -> Problems {
+    /// What would keep steps from being made ready; of what the surroundings of a run give, only warnings. Looks only.
+    fn obstacles(&self, _ids: &[RecipeId]) -> Problems {
         Vec::new()
     }
 

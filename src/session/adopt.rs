@@ -33,7 +33,7 @@ fn look_closely(session: &Session) -> Result<(Planned, Adoption), Fail> {
 /// Leaves what no run could put where it is.
 fn leave_blocked(session: &Session, adoption: &mut Adoption) {
     for (step, record) in std::mem::take(&mut adoption.taken) {
-        let obstacle = session.engine.obstacles(step.id).into_iter().find(|problem| !problem.warning);
+        let obstacle = session.engine.obstacles(&[step.id]).into_iter().find(|problem| !problem.warning);
         match obstacle.and_then(|problem| problem.labels.into_iter().next()) {
             None => adoption.taken.push((step, record)),
             Some(label) => adoption.left.push((step.id, Refusal::Blocked(label.text))),

@@ -208,7 +208,8 @@ impl Session {
 
     /// What a run of this plan would be refused for; warnings are about what only the surroundings of a run give.
     pub(crate) fn obstacles(&self, plan: &Plan) -> Result<Problems, Fail> {
-        let found: Problems = plan.active().flat_map(|step| self.engine.obstacles(step.id)).collect();
+        let ids: Vec<_> = plan.active().map(|step| step.id).collect();
+        let found = self.engine.obstacles(&ids);
         if found.iter().all(|problem| problem.warning) { Ok(merged(found)) } else { Err(self.mistakes(found)) }
     }
 

@@ -67,11 +67,6 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    /// What is in the way of a recipe's outputs.
-    fn blocked(&self, recipe: &Recipe) -> Problems {
-        self.places.check(&self.root, &self.pipeline, recipe)
-    }
-
     /// What is masked wherever Kiln writes.
     fn secrets(&self) -> Option<Arc<Secrets>> {
         self.masking.secrets(&self.pipeline, &self.environment)
@@ -147,17 +142,23 @@ impl Engine for LocalEngine {
         Some(evidence::gather(&self.local, wanted, facts))
     }
 
-    fn obstacles(&self, id: RecipeId) -> Problems {
-        let recipe = &self.local.pipeline.recipes[id];
-        // A plan may be made where the secrets are not.
-        let missing = secrets::missing(recipe, &self.local.environment).into_iter().map(Problem::warn);
-        missing.chain(self.local.blocked(recipe)).collect()
+    fn obstacles(&self, ids: &[RecipeId]) -> Problems {
+        let Local { pipeline, root, environment, places, .. } = self.local.as_ref();
+        let mut look = places.look(root, pipeline);
+        let mut found = Vec::new();
+        for recipe in ids.iter().map(|id| &pipeline.recipes[*id]) {
+            // A plan may be made where the secrets are not.
+            found.extend(secrets::missing(recipe, environment).into_iter().map(Problem::warn));
+            look.check(recipe, &mut found);
+        }
+        found
     }
 
     fn prepare(&self, id: RecipeId) -> Result<Arc<dyn Work>, Problems> {
-        let recipe = &self.local.pipeline.recipes[id];
+        let Local { pipeline, root, places, .. } = self.local.as_ref();
+        let recipe = &pipeline.recipes[id];
         let mut problems = secrets::missing(recipe, &self.local.environment);
-        problems.extend(self.local.blocked(recipe));
+        places.look(root, pipeline).check(recipe, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }

@@ -5,57 +5,84 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Access, access};
 
-use crate::base::span::Problem;
+use crate::base::span::{Problem, Problems};
 use crate::pipeline::types::{Node, Pipeline, Recipe};
 
 /// Where the outputs of a pipeline belong. What is found out about a folder counts for all that belongs there.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
-    folders: Mutex<HashMap<String, Folder>>,
+    folders: Mutex<Folders>,
+}
+
+#[derive(Debug, Default)]
+struct Folders {
+    all: Vec<Folder>,
+    places: HashMap<String, usize>,
 }
 
 /// A folder that outputs belong in.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Folder {
     there: bool,
     /// Why nothing can be put there, and a way out.
     obstacle: Option<(String, &'static str)>,
 }
 
+/// A look at where outputs belong.
+pub(crate) struct Look<'a> {
+    root: &'a Path,
+    pipeline: &'a Pipeline,
+    folders: MutexGuard<'a, Folders>,
+    /// The folder that was asked for last: what makes neighbours mostly belongs in one.
+    last: Option<(&'a str, usize)>,
+}
+
 impl Places {
-    /// What is in the way of a recipe's outputs.
-    pub(crate) fn check(&self, root: &Path, pipeline: &Pipeline, recipe: &Recipe) -> Vec<Problem> {
-        let outputs = recipe.outputs.iter().map(|id| &pipeline.nodes[*id]);
-        outputs.filter_map(|node| self.obstacle(root, node)).collect()
+    /// Begins to look, for outputs of any number of recipes.
+    pub(crate) fn look<'a>(&'a self, root: &'a Path, pipeline: &'a Pipeline) -> Look<'a> {
+        // Nothing is half done where this could panic.
+        Look { root, pipeline, folders: self.folders.lock().unwrap_or_else(PoisonError::into_inner), last: None }
+    }
+}
+
+impl<'a> Look<'a> {
+    /// Adds what is in the way of a recipe's outputs.
+    pub(crate) fn check(&mut self, recipe: &Recipe, found: &mut Problems) {
+        let pipeline = self.pipeline;
+        found.extend(recipe.outputs.iter().filter_map(|id| self.obstacle(&pipeline.nodes[*id])));
     }
 
-    fn obstacle(&self, root: &Path, node: &Node) -> Option<Problem> {
-        let path = node.path.as_deref()?;
-        let folder = self.folder(root, path);
-        let link = || folder.there && root.join(path).is_symlink();
-        let (why, help) = folder.obstacle.clone().or_else(|| {
-            let why = format!("{path} is a symbolic link, which would be replaced");
-            link().then_some((why, "give it the path that the link leads to, or remove the link"))
-        })?;
+    fn obstacle(&mut self, node: &'a Node) -> Option<Problem> {
+        let (root, path) = (self.root, node.path.as_deref()?);
+        let folder = self.folder(path);
+        let (why, help) = match &folder.obstacle {
+            Some((why, help)) => (why.clone(), *help),
+            None if folder.there && root.join(path).is_symlink() => (
+                format!("{path} is a symbolic link, which would be replaced"),
+                "give it the path that the link leads to, or remove the link",
+            ),
+            None => return None,
+        };
         let problem = Problem::new("blocked-output", format!("`{}` cannot be put in place", node.name));
         Some(problem.at(&node.path_span, why).help(help))
     }
 
-    fn folder(&self, root: &Path, path: &str) -> Folder {
+    fn folder(&mut self, path: &'a str) -> &Folder {
         let name = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        // Nothing is half done where this could panic.
-        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = folders.get(name) {
-            return known.clone();
-        }
-        let there = root.join(name).symlink_metadata().is_ok();
-        let folder = Folder { there, obstacle: obstacle_of(root, path) };
-        folders.insert(name.to_owned(), folder.clone());
-        folder
+        let known = self.last.filter(|(last, _)| *last == name).map(|(_, place)| place);
+        let Folders { all, places } = &mut *self.folders;
+        let place = known.or_else(|| places.get(name).copied()).unwrap_or_else(|| {
+            let there = self.root.join(name).symlink_metadata().is_ok();
+            all.push(Folder { there, obstacle: obstacle_of(self.root, path) });
+            places.insert(name.to_owned(), all.len() - 1);
+            all.len() - 1
+        });
+        self.last = Some((name, place));
+        &all[place]
     }
 }
 
