@@ -1,6 +1,7 @@
 //! The order of steps: what needs what, in which stage. The only file that names petgraph. Does not know what is wanted.
 
 use std::collections::VecDeque;
+use std::ops::Index;
 
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -17,13 +18,93 @@ pub struct Graph {
     /// The stage of each step, counted from 1: one more than the longest way to it has steps.
     pub stage: DenseMap<RecipeId, u32>,
     /// The steps that make the inputs of each step, each once.
-    pub needs: DenseMap<RecipeId, Vec<RecipeId>>,
+    pub needs: Edges,
     /// The steps that read an output of each step.
-    pub feeds: DenseMap<RecipeId, Vec<RecipeId>>,
+    pub feeds: Edges,
 }
 
-/// Steps that each step has to do with.
-type Edges = DenseMap<RecipeId, Vec<RecipeId>>;
+/// Steps that each step has to do with: those of all steps in one list, for a list for each step is a heap of small ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Edges {
+    /// Where those of each step begin; they end where the next ones begin.
+    begins: Vec<u32>,
+    steps: Vec<RecipeId>,
+}
+
+impl Edges {
+    /// With room for so many steps, and none yet.
+    fn with_room(steps: usize) -> Self {
+        let mut begins = Vec::with_capacity(steps + 1);
+        begins.push(0);
+        Self { begins, steps: Vec::new() }
+    }
+
+    /// Adds the next step, with those that it has to do with, in order and each once.
+    fn push(&mut self, steps: impl IntoIterator<Item = RecipeId>) {
+        let begin = self.steps.len();
+        self.steps.extend(steps);
+        self.steps[begin..].sort_unstable();
+        let mut kept = begin;
+        for i in begin..self.steps.len() {
+            if kept == begin || self.steps[kept - 1] != self.steps[i] {
+                self.steps[kept] = self.steps[i];
+                kept += 1;
+            }
+        }
+        self.steps.truncate(kept);
+        self.begins.push(place(kept));
+    }
+
+    /// Of how many steps it tells.
+    fn len(&self) -> usize {
+        self.begins.len() - 1
+    }
+
+    fn ids(&self) -> impl DoubleEndedIterator<Item = RecipeId> + use<> {
+        (0..self.len()).map(RecipeId::from_index)
+    }
+
+    /// The same the other way round.
+    fn turned(&self) -> Self {
+        let mut begins = vec![0; self.begins.len()];
+        for step in &self.steps {
+            begins[step.index() + 1] += 1;
+        }
+        for i in 1..begins.len() {
+            begins[i] += begins[i - 1];
+        }
+        let mut free = begins.clone();
+        let mut steps = self.steps.clone();
+        for id in self.ids() {
+            for other in &self[id] {
+                let at = &mut free[other.index()];
+                steps[*at as usize] = id;
+                *at += 1;
+            }
+        }
+        Self { begins, steps }
+    }
+}
+
+impl Index<RecipeId> for Edges {
+    type Output = [RecipeId];
+    fn index(&self, id: RecipeId) -> &[RecipeId] {
+        let begin = id.index();
+        &self.steps[self.begins[begin] as usize..self.begins[begin + 1] as usize]
+    }
+}
+
+impl FromIterator<Vec<RecipeId>> for Edges {
+    fn from_iter<I: IntoIterator<Item = Vec<RecipeId>>>(all: I) -> Self {
+        let mut edges = Self::with_room(0);
+        all.into_iter().for_each(|steps| edges.push(steps));
+        edges
+    }
+}
+
+fn place(at: usize) -> u32 {
+    u32::try_from(at).expect("a file under 64 MiB has fewer than 2^32 inputs")
+}
 
 impl Graph {
     /// Orders the steps of a pipeline.
@@ -31,8 +112,11 @@ impl Graph {
     /// # Errors
     /// The cycles, one of each tangle, with each edge in order.
     pub fn build(pipeline: &Pipeline) -> Result<Self, Problems> {
-        let needs: Edges = pipeline.recipes.ids().map(|id| needs(pipeline, id)).collect();
-        let feeds = feeds(&needs);
+        let mut needs = Edges::with_room(pipeline.recipes.len());
+        for recipe in pipeline.recipes.values() {
+            needs.push(recipe.inputs.iter().filter_map(|input| pipeline.nodes[*input].maker));
+        }
+        let feeds = needs.turned();
         match topological(&needs, &feeds) {
             Some(order) => Ok(Self::ordered(needs, feeds, &order)),
             None => Err(Self::cycles(pipeline, &needs)),
@@ -64,7 +148,7 @@ impl Graph {
 /// The steps, each behind all that it needs; none where there is a cycle.
 fn topological(needs: &Edges, feeds: &Edges) -> Option<Vec<RecipeId>> {
     let mut order: Vec<_> = needs.ids().filter(|id| needs[*id].is_empty()).collect();
-    let mut waits: DenseMap<RecipeId, usize> = needs.values().map(Vec::len).collect();
+    let mut waits: DenseMap<RecipeId, usize> = needs.ids().map(|id| needs[id].len()).collect();
     let mut done = 0;
     while let Some(id) = order.get(done).copied() {
         done += 1;
@@ -78,32 +162,15 @@ fn topological(needs: &Edges, feeds: &Edges) -> Option<Vec<RecipeId>> {
     (done == needs.len()).then_some(order)
 }
 
-/// The steps that need each step.
-fn feeds(needs: &Edges) -> Edges {
-    let mut feeds: Edges = DenseMap::filled(needs.len(), Vec::new());
-    for (id, needs) in needs.iter() {
-        needs.iter().for_each(|need| feeds[*need].push(id));
-    }
-    feeds
-}
-
-fn needs(pipeline: &Pipeline, id: RecipeId) -> Vec<RecipeId> {
-    let mut needs: Vec<_> =
-        pipeline.recipes[id].inputs.iter().filter_map(|input| pipeline.nodes[*input].maker).collect();
-    needs.sort_unstable();
-    needs.dedup();
-    needs
-}
-
 /// The graph for petgraph: an edge from a step to each that needs it.
-fn petgraph_of(needs: &DenseMap<RecipeId, Vec<RecipeId>>) -> DiGraph<(), (), u32> {
-    let edges = needs.values().map(Vec::len).sum();
+fn petgraph_of(needs: &Edges) -> DiGraph<(), (), u32> {
+    let edges = needs.steps.len();
     let mut graph = DiGraph::with_capacity(needs.len(), edges);
     for _ in needs.ids() {
         graph.add_node(());
     }
-    for (id, needs) in needs.iter() {
-        for need in needs {
+    for id in needs.ids() {
+        for need in &needs[id] {
             graph.add_edge(NodeIndex::new(need.index()), NodeIndex::new(id.index()), ());
         }
     }
@@ -114,7 +181,7 @@ fn petgraph_of(needs: &DenseMap<RecipeId, Vec<RecipeId>>) -> DiGraph<(), (), u32
 const EDGES: usize = 6;
 
 /// The mistake for a tangle of steps: a shortest cycle through its first step, with every edge labelled.
-fn cycle(pipeline: &Pipeline, needs: &DenseMap<RecipeId, Vec<RecipeId>>, knot: &[NodeIndex<u32>]) -> Problem {
+fn cycle(pipeline: &Pipeline, needs: &Edges, knot: &[NodeIndex<u32>]) -> Problem {
     let start = knot.iter().map(|node| RecipeId::from_index(node.index())).min();
     let way = start.map(|start| shortest_cycle(needs, start)).unwrap_or_default();
     let mut names: Vec<_> = way.iter().map(|id| pipeline.recipes[*id].name.as_str()).collect();
@@ -134,7 +201,7 @@ fn cycle(pipeline: &Pipeline, needs: &DenseMap<RecipeId, Vec<RecipeId>>, knot: &
 }
 
 /// A shortest way from `start` along the edges back to it, `start` first and last.
-fn shortest_cycle(needs: &DenseMap<RecipeId, Vec<RecipeId>>, start: RecipeId) -> Vec<RecipeId> {
+fn shortest_cycle(needs: &Edges, start: RecipeId) -> Vec<RecipeId> {
     let mut next: DenseMap<RecipeId, Option<RecipeId>> = DenseMap::filled(needs.len(), None);
     let mut queue = VecDeque::from([start]);
     while let Some(id) = queue.pop_front() {

@@ -200,7 +200,7 @@ impl Selector<'_> {
         wanted
     }
 
-    fn walk(&mut self, from: &[RecipeId], next: impl Fn(&Graph, RecipeId) -> &Vec<RecipeId>) {
+    fn walk(&mut self, from: &[RecipeId], next: impl Fn(&Graph, RecipeId) -> &[RecipeId]) {
         let mut seen = DenseMap::filled(self.want.len(), false);
         let mut queue = from.to_vec();
         while let Some(id) = queue.pop() {
