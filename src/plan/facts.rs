@@ -1,5 +1,7 @@
 //! What an engine saw: contents of nodes, of files, of the environment, and what tools print. Does not know how it looked.
 
+use std::ops::Index;
+
 use crate::base::digest::Digest;
 use crate::base::id::{DenseMap, NodeId, RecipeId};
 
@@ -15,7 +17,7 @@ pub struct Facts {
     /// The content of each node.
     pub nodes: DenseMap<NodeId, Content>,
     /// What each recipe is made from besides its inputs.
-    pub recipes: DenseMap<RecipeId, OwnFacts>,
+    pub recipes: AllOwn,
 }
 
 /// The content of a node as it is now.
@@ -42,6 +44,29 @@ pub struct OwnFacts {
     pub env: Vec<(String, String)>,
 }
 
+/// What each recipe is made from besides its inputs: for most that is nothing.
+#[derive(Clone, Debug)]
+pub struct AllOwn {
+    some: DenseMap<RecipeId, Option<Box<OwnFacts>>>,
+}
+
+/// What a recipe is made from that is made from its inputs alone.
+const NOTHING: &OwnFacts = &OwnFacts { files: Vec::new(), tools: Vec::new(), env: Vec::new() };
+
+impl AllOwn {
+    /// Says what a recipe is made from.
+    pub fn set(&mut self, id: RecipeId, own: OwnFacts) {
+        self.some[id] = (own != *NOTHING).then(|| Box::new(own));
+    }
+}
+
+impl Index<RecipeId> for AllOwn {
+    type Output = OwnFacts;
+    fn index(&self, id: RecipeId) -> &OwnFacts {
+        self.some[id].as_deref().unwrap_or(NOTHING)
+    }
+}
+
 impl Facts {
     /// Facts of which nothing was seen yet.
     #[must_use]
@@ -51,7 +76,7 @@ impl Facts {
             asks: false,
             settled: DenseMap::filled(recipes, false),
             nodes: DenseMap::filled(nodes, Content::Missing),
-            recipes: DenseMap::filled(recipes, OwnFacts::default()),
+            recipes: AllOwn { some: DenseMap::filled(recipes, None) },
         }
     }
 }

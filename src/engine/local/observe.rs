@@ -128,7 +128,7 @@ impl<'a> Observer<'a> {
             }
         });
         let (files, tools) = (self.files(recipe), self.tools(recipe, &env));
-        self.facts.recipes[id] = OwnFacts { files, tools: self.mask_all(tools), env: self.mask_all(own) };
+        self.facts.recipes.set(id, OwnFacts { files, tools: self.mask_all(tools), env: self.mask_all(own) });
         for node in recipe.inputs.iter().chain(&recipe.outputs) {
             if !std::mem::replace(&mut self.looked[*node], true) {
                 self.facts.nodes[*node] = self.node(*node);
