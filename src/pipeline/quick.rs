@@ -223,6 +223,10 @@ impl<'a> Reader<'a> {
             return None;
         }
         let raw = self.source.get(token)?;
+        let span = token.span().start()..token.span().end();
+        if let Some(text) = plain_text(token.kind(), raw.as_str()) {
+            return Some(Spanned::new(span, text.to_owned()));
+        }
         // Ends of lines within a text are made the same everywhere: that is left to the thorough reader.
         if raw.as_str().contains('\r') {
             return None;
@@ -232,8 +236,16 @@ impl<'a> Reader<'a> {
         let mut error = |_: toml_parser::ParseError| sound = false;
         let kind = raw.decode_scalar(&mut text, &mut error);
         debug_assert_eq!(kind, toml_parser::decoder::ScalarKind::String);
-        sound.then(|| Spanned::new(token.span().start()..token.span().end(), text.into_owned()))
+        sound.then(|| Spanned::new(span, text.into_owned()))
     }
+}
+
+/// What stands between the quotes of a text in which nothing stands for something else.
+fn plain_text(kind: TokenKind, raw: &str) -> Option<&str> {
+    let text = raw.strip_prefix('"')?.strip_suffix('"').filter(|_| kind == TokenKind::BasicString)?;
+    // A fold looks at many letters at once.
+    let odd = text.bytes().fold(false, |odd, b| odd | (b < b' ') | (b == 0x7f) | (b == b'\\') | (b == b'"'));
+    (!odd).then_some(text)
 }
 
 fn is_blank(token: &Token) -> bool {

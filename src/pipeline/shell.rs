@@ -26,8 +26,41 @@ enum Level {
     Comment,
 }
 
-/// Words after which a command begins.
-const OPENERS: [&str; 10] = ["do", "then", "else", "elif", "if", "while", "until", "!", "{", "time"];
+/// So many bytes are more than any word has that means something.
+const BEGIN: usize = 6;
+
+/// The beginning of a word: as much of it as tells the few words that mean something from all others.
+#[derive(Default)]
+struct Word {
+    begin: [u8; BEGIN],
+    len: usize,
+}
+
+impl Word {
+    fn push(&mut self, text: &str) {
+        let (from, to) = (self.len.min(BEGIN), (self.len + text.len()).min(BEGIN));
+        self.begin[from..to].copy_from_slice(&text.as_bytes()[..to - from]);
+        self.len += text.len();
+    }
+
+    fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn begin(&self) -> &[u8] {
+        &self.begin[..self.len.min(BEGIN)]
+    }
+
+    /// Whether a command begins after it.
+    fn is_opener(&self) -> bool {
+        let word = self.begin();
+        matches!(word, b"do" | b"then" | b"else" | b"elif" | b"if" | b"while" | b"until" | b"!" | b"{" | b"time")
+    }
+}
 
 /// Follows a shell text.
 #[derive(Default)]
@@ -40,7 +73,7 @@ pub(crate) struct ShellReader {
     /// How many of the next letters belong to what was read already.
     skip: usize,
     /// The word that is being read, and whether it stands where a command begins.
-    word: String,
+    word: Word,
     /// Whether the next word is a command.
     command: Option<bool>,
     /// The here-documents that begin at the end of the line, then the one that is being read.
@@ -101,7 +134,7 @@ impl ShellReader {
         };
         let read = rest.bytes().take_while(|b| PLAIN[usize::from(*b)]).count();
         if bare {
-            self.word.push_str(&rest[..read]);
+            self.word.push(&rest[..read]);
         }
         if let Some(last) = rest[..read].chars().next_back() {
             self.previous = last;
@@ -241,7 +274,7 @@ impl ShellReader {
     /// Counts `case` and `esac`, where they are commands.
     fn follow_words(&mut self, c: char) {
         if is_word(c) {
-            self.word.push(c);
+            self.word.push(c.encode_utf8(&mut [0; 4]));
             return;
         }
         let command = self.command.unwrap_or(true);
@@ -250,12 +283,12 @@ impl ShellReader {
                 Some(Level::Command(cases)) => cases,
                 _ => &mut self.cases,
             };
-            match self.word.as_str() {
-                "case" if command => *cases += 1,
-                "esac" if command => *cases = cases.saturating_sub(1),
+            match self.word.begin() {
+                b"case" if command => *cases += 1,
+                b"esac" if command => *cases = cases.saturating_sub(1),
                 _ => {}
             }
-            self.command = Some(command && OPENERS.contains(&self.word.as_str()));
+            self.command = Some(command && self.word.is_opener());
             self.word.clear();
         }
         if matches!(c, ';' | '&' | '|' | '\n') {
@@ -307,8 +340,21 @@ const PLAIN: [bool; 256] = {
 
 /// Whether a letter goes on with a word.
 fn is_word(c: char) -> bool {
-    !c.is_whitespace() && !matches!(c, ';' | '|' | '&' | '(' | ')' | '<' | '>' | '`' | '\'' | '"')
+    WORD.get(c as usize).copied().unwrap_or_else(|| !c.is_whitespace())
 }
+
+/// The letters of ASCII that go on with a word.
+const WORD: [bool; 128] = {
+    let mut word = [false; 128];
+    let mut byte = 0u8;
+    while byte < 128 {
+        let blank = matches!(byte, b'\t'..=b'\r' | b' ');
+        let mark = matches!(byte, b';' | b'|' | b'&' | b'(' | b')' | b'<' | b'>' | b'`' | b'\'' | b'"');
+        word[byte as usize] = !blank && !mark;
+        byte += 1;
+    }
+    word
+};
 
 #[cfg(test)]
 mod tests {

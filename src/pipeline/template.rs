@@ -75,10 +75,10 @@ pub fn parse(text: impl Into<String>) -> (Template, Vec<TemplateError>) {
     let mut errors = Vec::new();
     let mut shell = ShellReader::default();
     let mut at = 0;
-    while let Some(open) = twice(&text[at..], b'{').map(|i| at + i) {
+    while let Some(open) = twice(&text[at..], '{').map(|i| at + i) {
         push_text(pieces, at..open);
         shell.read(&text[at..open]);
-        let Some(close) = twice(&text[open..], b'}').map(|i| open + i) else {
+        let Some(close) = twice(&text[open..], '}').map(|i| open + i) else {
             errors.push((open..open + 2, "`{{` has no `}}`".to_owned()));
             at = text.len();
             break;
@@ -100,9 +100,9 @@ pub fn parse(text: impl Into<String>) -> (Template, Vec<TemplateError>) {
     (template, errors)
 }
 
-/// Where a letter of ASCII first stands twice in a row.
-fn twice(text: &str, c: u8) -> Option<usize> {
-    text.as_bytes().windows(2).position(|pair| pair == [c, c])
+/// Where a letter first stands twice in a row.
+fn twice(text: &str, c: char) -> Option<usize> {
+    text.match_indices(c).map(|(at, _)| at).find(|at| text[at + c.len_utf8()..].starts_with(c))
 }
 
 /// A part of a text without the blanks around it.
