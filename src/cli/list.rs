@@ -188,19 +188,19 @@ impl Lines {
             None => self.add("run", "nothing: only an engine that knows the recipe can build it"),
             Some(Command::Shell(template)) => {
                 self.add("run", &template.text);
-                self.add("shell", &command_line(&recipe.shell));
+                self.add("shell", &command_line(&recipe.how.shell));
             }
             Some(Command::Words(words)) => {
                 let words: Vec<_> = words.iter().map(|word| word.text.clone()).collect();
                 self.add("run", &format!("{words:?}"));
             }
         }
-        self.add("workdir", &recipe.workdir);
+        self.add("workdir", &recipe.how.workdir);
         self.add("files", &recipe.files.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>().join(", "));
-        for (name, command) in &recipe.tools {
+        for (name, command) in &recipe.how.tools {
             self.add("tool", &format!("{name}: {command}"));
         }
-        for (name, value) in &recipe.env {
+        for (name, value) in &recipe.how.env {
             self.add(
                 "env",
                 &match value {
@@ -209,8 +209,8 @@ impl Lines {
                 },
             );
         }
-        self.add("pass", &recipe.pass.join(", "));
-        for (name, secret) in &recipe.secrets {
+        self.add("pass", &recipe.how.pass.join(", "));
+        for (name, secret) in &recipe.how.secrets {
             self.add(
                 "secret",
                 &match secret {
@@ -220,11 +220,11 @@ impl Lines {
             );
         }
         self.add("rebuild", &rebuild(recipe.rebuild));
-        self.add("timeout", &recipe.timeout.map(duration).unwrap_or_default());
-        self.add("retry", &retry(&recipe.retry));
-        self.add("grace", &recipe.grace.map(duration).unwrap_or_default());
-        self.add("log", &recipe.log_limit.map(|limit| format!("up to {}", size(limit))).unwrap_or_default());
-        match &recipe.on_stop {
+        self.add("timeout", &recipe.how.timeout.map(duration).unwrap_or_default());
+        self.add("retry", &retry(&recipe.how.retry));
+        self.add("grace", &recipe.how.grace.map(duration).unwrap_or_default());
+        self.add("log", &recipe.how.log_limit.map(|limit| format!("up to {}", size(limit))).unwrap_or_default());
+        match &recipe.how.on_stop {
             None => {}
             Some(Command::Shell(template)) => self.add("on stop", &template.text),
             Some(Command::Words(words)) => {
@@ -232,7 +232,7 @@ impl Lines {
                 self.add("on stop", &format!("{words:?}"));
             }
         }
-        if recipe.in_place {
+        if recipe.how.in_place {
             self.add("in place", "it writes to the final paths itself");
         }
         // A recipe inside its node has the tags of the node.

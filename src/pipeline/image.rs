@@ -8,12 +8,12 @@ use std::sync::Arc;
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::base::id::{DenseMap, RecipeId};
-use crate::pipeline::types::Pipeline;
+use crate::pipeline::types::{How, Pipeline};
 
-/// What an image holds besides the pipeline: its shells, each once, and which of them each recipe has.
+/// What an image holds besides the pipeline: how its recipes are run, each way once, and which of them each recipe has.
 #[derive(BorshSerialize, BorshDeserialize)]
-struct Shells {
-    all: Vec<Vec<String>>,
+struct Ways {
+    all: Vec<Arc<How>>,
     of: DenseMap<RecipeId, u32>,
 }
 
@@ -24,7 +24,7 @@ struct Shells {
 pub fn write(pipeline: &Pipeline) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     pipeline.serialize(&mut bytes)?;
-    shells(pipeline).serialize(&mut bytes)?;
+    ways(pipeline).serialize(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -34,29 +34,28 @@ pub fn write(pipeline: &Pipeline) -> Result<Vec<u8>> {
 /// The bytes are no image.
 pub fn read(mut bytes: &[u8]) -> Result<Pipeline> {
     let mut pipeline = Pipeline::deserialize(&mut bytes)?;
-    let shells = Shells::deserialize(&mut bytes)?;
-    if !bytes.is_empty() || shells.of.len() != pipeline.recipes.len() {
+    let ways = Ways::deserialize(&mut bytes)?;
+    if !bytes.is_empty() || ways.of.len() != pipeline.recipes.len() {
         return Err(ErrorKind::InvalidData.into());
     }
-    let all: Vec<Arc<[String]>> = shells.all.into_iter().map(Arc::from).collect();
-    for (id, of) in shells.of.iter() {
-        let shell = all.get(*of as usize).ok_or(ErrorKind::InvalidData)?;
-        pipeline.recipes[id].shell = Arc::clone(shell);
+    for (id, of) in ways.of.iter() {
+        let how = ways.all.get(*of as usize).ok_or(ErrorKind::InvalidData)?;
+        pipeline.recipes[id].how = Arc::clone(how);
     }
     Ok(pipeline)
 }
 
-fn shells(pipeline: &Pipeline) -> Shells {
-    let mut all: Vec<Vec<String>> = Vec::new();
-    let mut known: HashMap<&Arc<[String]>, u32> = HashMap::new();
-    let number = |shell| {
-        *known.entry(shell).or_insert_with(|| {
-            all.push(Vec::from(&**shell));
-            u32::try_from(all.len() - 1).expect("there are fewer shells than recipes")
+fn ways(pipeline: &Pipeline) -> Ways {
+    let mut all: Vec<Arc<How>> = Vec::new();
+    let mut known: HashMap<*const How, u32> = HashMap::new();
+    let number = |how| {
+        *known.entry(Arc::as_ptr(how)).or_insert_with(|| {
+            all.push(Arc::clone(how));
+            u32::try_from(all.len() - 1).expect("there are no more ways than recipes")
         })
     };
-    let of = pipeline.recipes.values().map(|recipe| &recipe.shell).map(number).collect();
-    Shells { all, of }
+    let of = pipeline.recipes.values().map(|recipe| &recipe.how).map(number).collect();
+    Ways { all, of }
 }
 
 /// How long something takes.
@@ -232,9 +231,14 @@ run = "true"
     }
 
     #[test]
-    fn recipes_share_a_shell_again() {
-        let read = read(&write(&pipeline(ALL)).unwrap()).unwrap();
-        let shells: Vec<_> = read.recipes.values().map(|recipe| Arc::as_ptr(&recipe.shell)).collect();
-        assert_eq!(shells[0], shells[2]);
+    fn recipes_share_how_they_are_run_again() {
+        let text = format!("{ALL}[task.tell_too]\ninputs = [\"charts\"]\nrun = \"true\"\n");
+        let pipeline = pipeline(&text);
+        let of = |pipeline: &Pipeline, name| Arc::clone(&pipeline.recipes[pipeline.recipe(name).unwrap()].how);
+        let read = read(&write(&pipeline).unwrap()).unwrap();
+        for pipeline in [&pipeline, &read] {
+            assert!(Arc::ptr_eq(&of(pipeline, "tell"), &of(pipeline, "tell_too")));
+            assert!(!Arc::ptr_eq(&of(pipeline, "tell"), &of(pipeline, "orders")));
+        }
     }
 }

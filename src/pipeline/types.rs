@@ -145,10 +145,28 @@ pub struct Recipe {
     pub outputs: Vec<NodeId>,
     /// What it runs; `None` where only an engine that knows the recipe can build.
     pub run: Option<Command>,
-    /// The folder that it runs in, relative to the root; empty for the root.
-    pub workdir: String,
+    /// How it is run. Recipes that say nothing of their own share it.
+    #[borsh(skip)]
+    pub how: Arc<How>,
     /// Paths and globs of what it reads besides, with their places.
     pub files: Vec<(String, Span)>,
+    /// When it runs again although nothing changed.
+    pub rebuild: Rebuild,
+    /// Words to select it by.
+    pub tags: Vec<String>,
+    /// What it does.
+    pub description: Option<String>,
+    /// Where its name stands in the file.
+    pub span: Span,
+    /// Where `run` stands, or the name.
+    pub run_span: Span,
+}
+
+/// How a recipe is run: what mostly stands in `[defaults]`.
+#[derive(Clone, Debug, Default, borsh::BorshSerialize, borsh::BorshDeserialize)]
+pub struct How {
+    /// The folder that it runs in, relative to the root; empty for the root.
+    pub workdir: String,
     /// Commands whose output is part of the key.
     pub tools: BTreeMap<String, String>,
     /// Environment that is part of the key.
@@ -157,13 +175,10 @@ pub struct Recipe {
     pub pass: Vec<String>,
     /// Secret environment.
     pub secrets: BTreeMap<String, SecretValue>,
-    /// The shell for `run` when it is a text, for `tools` and for `digest`. Recipes share it.
-    #[borsh(skip)]
+    /// The shell for `run` when it is a text, for `tools` and for `digest`.
     pub shell: Arc<[String]>,
     /// Whether `shell` is Kiln's default rather than the user's word.
     pub default_shell: bool,
-    /// When it runs again although nothing changed.
-    pub rebuild: Rebuild,
     /// How long an attempt may take.
     #[borsh(serialize_with = "image::durations::write", deserialize_with = "image::durations::read")]
     pub timeout: Option<Duration>,
@@ -182,14 +197,6 @@ pub struct Recipe {
     pub refresh_hive_metastore: Option<bool>,
     /// Whether it writes to the final paths itself.
     pub in_place: bool,
-    /// Words to select it by.
-    pub tags: Vec<String>,
-    /// What it does.
-    pub description: Option<String>,
-    /// Where its name stands in the file.
-    pub span: Span,
-    /// Where `run` stands, or the name.
-    pub run_span: Span,
 }
 
 /// What a recipe runs.

@@ -93,13 +93,13 @@ fn command(recipe: &Recipe, part: &mut dyn FnMut(Name<'_>, &str)) {
     match &recipe.run {
         Some(Command::Shell(template)) => {
             part(Name("command", ""), &template.text);
-            part(Name("shell", ""), &list(recipe.shell.iter().map(String::as_str)));
+            part(Name("shell", ""), &list(recipe.how.shell.iter().map(String::as_str)));
         }
         Some(Command::Words(words)) => part(Name("command", ""), &list(words.iter().map(|word| word.text.as_str()))),
         None => {}
     }
-    if !recipe.workdir.is_empty() {
-        part(Name("workdir", ""), &recipe.workdir);
+    if !recipe.how.workdir.is_empty() {
+        part(Name("workdir", ""), &recipe.how.workdir);
     }
 }
 

@@ -64,13 +64,13 @@ fn chance(seed: u64, step: &str, attempt: u32) -> f64 {
 
 impl Run {
     fn retry(&self, i: usize) -> &Retry {
-        &self.pipeline.recipes[self.steps[i].id].retry
+        &self.pipeline.recipes[self.steps[i].id].how.retry
     }
 
     /// Sets the time limit of the attempt that begins.
     pub(super) fn set_deadline(&mut self, i: usize) {
         self.steps[i].overdue = false;
-        if let Some(timeout) = self.pipeline.recipes[self.steps[i].id].timeout {
+        if let Some(timeout) = self.pipeline.recipes[self.steps[i].id].how.timeout {
             let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
             self.effects.push(Effect::Wake(Timer::Deadline(i, self.steps[i].attempt), ms));
         }
@@ -87,7 +87,7 @@ impl Run {
 
     /// The failure of an attempt that was stopped; none where it was not stopped because of its time limit.
     pub(super) fn timed_out(&self, i: usize, stopped: &Failure) -> Option<Failure> {
-        let limit = self.pipeline.recipes[self.steps[i].id].timeout.filter(|_| self.steps[i].overdue)?;
+        let limit = self.pipeline.recipes[self.steps[i].id].how.timeout.filter(|_| self.steps[i].overdue)?;
         // What became of a job elsewhere is part of it.
         let what = if self.facts.asks { format!(": {}", stopped.message) } else { String::new() };
         let message = format!("timed out after {}{what}", duration(limit));

@@ -437,7 +437,7 @@ pub(super) fn planned_step(session: &Session, step: &Step) -> PlannedStep {
         reasons: step.reasons.clone(),
         expected_ms: step.expected_ms,
         place: session.loaded.place(recipe.span.start),
-        attempts: recipe.retry.attempts(),
+        attempts: recipe.how.retry.attempts(),
         after: Vec::new(),
     }
 }

@@ -235,9 +235,9 @@ impl Dss {
     /// The request for recipes in one job.
     fn request(&self, spec: &Spec, ids: &BTreeSet<RecipeId>) -> StartJob {
         let recipes = || ids.iter().map(|id| &self.pipeline.recipes[*id]);
-        let schema = recipes().any(|recipe| recipe.auto_update_schema.unwrap_or(self.settings.auto_update_schema));
+        let schema = recipes().any(|recipe| recipe.how.auto_update_schema.unwrap_or(self.settings.auto_update_schema));
         let hive =
-            recipes().any(|recipe| recipe.refresh_hive_metastore.unwrap_or(self.settings.refresh_hive_metastore));
+            recipes().any(|recipe| recipe.how.refresh_hive_metastore.unwrap_or(self.settings.refresh_hive_metastore));
         spec.request(schema, hive)
     }
 

@@ -23,7 +23,7 @@ pub(crate) fn on_stop(
     id: RecipeId,
     path: &impl Fn(NodeId) -> Option<String>,
 ) -> Option<Vec<String>> {
-    let command = pipeline.recipes[id].on_stop.as_ref()?;
+    let command = pipeline.recipes[id].how.on_stop.as_ref()?;
     Some(words(pipeline, id, Some(command), path))
 }
 
@@ -38,7 +38,7 @@ fn words(
     match command {
         Some(Command::Shell(template)) => {
             let script = template.for_shell(&value);
-            recipe.shell.iter().cloned().chain([script]).collect()
+            recipe.how.shell.iter().cloned().chain([script]).collect()
         }
         Some(Command::Words(words)) => words.iter().flat_map(|word: &Template| word.for_words(&value)).collect(),
         None => Vec::new(),
@@ -56,8 +56,8 @@ pub(crate) fn describe(pipeline: &Pipeline, id: RecipeId) -> String {
 
 /// The values of the `env` of a recipe.
 pub(crate) fn env(recipe: &Recipe, own: &Environment) -> Result<Vec<(String, String)>, Problem> {
-    let mut values = Vec::with_capacity(recipe.env.len());
-    for (name, value) in &recipe.env {
+    let mut values = Vec::with_capacity(recipe.how.env.len());
+    for (name, value) in &recipe.how.env {
         let value = match value {
             EnvValue::Text(text) => text.clone(),
             EnvValue::From(from) => own
@@ -99,9 +99,9 @@ pub(crate) fn looking(recipe: &Recipe, own: &Environment) -> Result<Environment,
 
 /// Adds the variables that `pass` names. What `env` says goes before.
 pub(crate) fn pass(all: &mut Environment, recipe: &Recipe, own: &Environment) {
-    for pattern in &recipe.pass {
+    for pattern in &recipe.how.pass {
         for (name, value) in own.iter().filter(|(name, _)| matches(pattern, name)) {
-            if !recipe.env.contains_key(name) {
+            if !recipe.how.env.contains_key(name) {
                 all.insert(name.clone(), value.clone());
             }
         }

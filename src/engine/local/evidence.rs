@@ -58,14 +58,14 @@ fn own(recipe: &Recipe, evidence: &mut Evidence) -> bool {
         Rebuild::Changed | Rebuild::Explicit | Rebuild::Never => true,
         Rebuild::Always | Rebuild::Age(_) => false,
     };
-    for value in recipe.env.values() {
+    for value in recipe.how.env.values() {
         match value {
             EnvValue::Text(_) => {}
             EnvValue::From(name) => drop(evidence.variables.insert(name.clone())),
         }
     }
-    evidence.shell |= recipe.default_shell && matches!(recipe.run, Some(Command::Shell(_)));
-    timeless && recipe.tools.is_empty() && !recipe.files.iter().any(|(pattern, _)| is_glob(pattern))
+    evidence.shell |= recipe.how.default_shell && matches!(recipe.run, Some(Command::Shell(_)));
+    timeless && recipe.how.tools.is_empty() && !recipe.files.iter().any(|(pattern, _)| is_glob(pattern))
 }
 
 /// The state of the file at a path; links are followed.

@@ -172,11 +172,11 @@ impl<'a> Observer<'a> {
     }
 
     fn tools(&mut self, recipe: &Recipe, env: &dyn Deref<Target = Environment>) -> Vec<(String, Option<String>)> {
-        let mut tools = Vec::with_capacity(recipe.tools.len());
-        for (name, command) in &recipe.tools {
+        let mut tools = Vec::with_capacity(recipe.how.tools.len());
+        for (name, command) in &recipe.how.tools {
             let printed = match &mut self.probes {
                 None => None,
-                Some(probes) => match probes.ask(&self.local.root, &recipe.shell, command, env) {
+                Some(probes) => match probes.ask(&self.local.root, &recipe.how.shell, command, env) {
                     Ok(printed) => Some(printed),
                     Err(error) => {
                         let problem =
@@ -265,7 +265,7 @@ impl<'a> Observer<'a> {
                 return Content::Missing;
             }
         };
-        match probes.ask(&self.local.root, &asker.shell, command, &env) {
+        match probes.ask(&self.local.root, &asker.how.shell, command, &env) {
             Ok(printed) => Content::Is(Digest::of(printed.as_bytes())),
             // What a recipe makes may not be there yet.
             Err(_) if node.maker.is_some() => Content::Missing,
@@ -334,7 +334,7 @@ fn source(local: &Local, node: &Node) -> Option<Problem> {
 /// A script needs a shell; the default one may not be installed.
 fn no_bash(local: &Local, recipe: &Recipe, has_bash: &OnceCell<bool>) -> Option<Problem> {
     let shell = matches!(recipe.run, Some(Command::Shell(_)));
-    if !recipe.default_shell || !shell {
+    if !recipe.how.default_shell || !shell {
         return None;
     }
     if *has_bash.get_or_init(|| has_shell(&local.environment)) {

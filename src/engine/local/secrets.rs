@@ -28,7 +28,7 @@ impl Masking {
     /// All secrets of the pipeline that can be read now: a recipe may print any of them.
     pub(crate) fn secrets(&self, pipeline: &Pipeline, own: &Environment) -> Option<Arc<Secrets>> {
         let named = self.named.get_or_init(|| {
-            let all = pipeline.recipes.values().flat_map(|recipe| recipe.secrets.values());
+            let all = pipeline.recipes.values().flat_map(|recipe| recipe.how.secrets.values());
             let distinct: BTreeMap<String, &SecretValue> = all.map(|secret| (format!("{secret:?}"), secret)).collect();
             distinct.into_values().cloned().collect()
         });
@@ -75,7 +75,7 @@ pub(crate) fn unset(recipe: &Recipe, what: &str, variable: &str) -> Problem {
 
 /// The mistakes of a recipe's secrets: variables that are not set, files that are not there.
 pub(crate) fn missing(recipe: &Recipe, own: &Environment) -> Vec<Problem> {
-    let missing = recipe.secrets.iter().filter_map(|(name, secret)| match secret {
+    let missing = recipe.how.secrets.iter().filter_map(|(name, secret)| match secret {
         SecretValue::Env(from) if own.contains_key(from) => None,
         SecretValue::Env(from) => Some(unset(recipe, &format!("secret `{name}` takes"), from)),
         SecretValue::File(path) if Path::new(path).is_file() => None,
@@ -90,7 +90,8 @@ pub(crate) fn missing(recipe: &Recipe, own: &Environment) -> Vec<Problem> {
 
 /// Warnings about secrets of a recipe that are too short to be masked.
 pub(crate) fn short(recipe: &Recipe, own: &Environment) -> Vec<Problem> {
-    let short = recipe.secrets.iter().filter(|(_, secret)| read(secret, own).is_ok_and(|value| value.len() < SHORTEST));
+    let short =
+        recipe.how.secrets.iter().filter(|(_, secret)| read(secret, own).is_ok_and(|value| value.len() < SHORTEST));
     let warn = |(name, _): (&String, _)| {
         let message = format!("secret `{name}` of `{}` is not masked: it is too short", recipe.name);
         Problem::new("short-secret", message)
@@ -103,7 +104,7 @@ pub(crate) fn short(recipe: &Recipe, own: &Environment) -> Vec<Problem> {
 
 /// The variables that secrets of the pipeline take, each with the name of such a secret.
 pub(crate) fn variables(pipeline: &Pipeline) -> BTreeMap<&str, &str> {
-    let named = pipeline.recipes.values().flat_map(|recipe| &recipe.secrets);
+    let named = pipeline.recipes.values().flat_map(|recipe| &recipe.how.secrets);
     let variables = named.filter_map(|(name, secret)| match secret {
         SecretValue::Env(from) => Some((from.as_str(), name.as_str())),
         SecretValue::File(_) => None,
@@ -113,7 +114,7 @@ pub(crate) fn variables(pipeline: &Pipeline) -> BTreeMap<&str, &str> {
 
 /// Warnings about variables that are shown as `env` of a recipe and are among those that `secrets` take.
 pub(crate) fn shown(secrets: &BTreeMap<&str, &str>, recipe: &Recipe) -> Vec<Problem> {
-    let shown = recipe.env.iter().filter_map(|(name, value)| match value {
+    let shown = recipe.how.env.iter().filter_map(|(name, value)| match value {
         EnvValue::From(from) => Some((name, from, secrets.get(from.as_str())?)),
         EnvValue::Text(_) => None,
     });
@@ -128,7 +129,7 @@ pub(crate) fn shown(secrets: &BTreeMap<&str, &str>, recipe: &Recipe) -> Vec<Prob
 
 /// Adds the secrets of a recipe.
 pub(crate) fn add(all: &mut Environment, recipe: &Recipe, own: &Environment) -> Result<(), String> {
-    for (name, secret) in &recipe.secrets {
+    for (name, secret) in &recipe.how.secrets {
         let value = read(secret, own).map_err(|error| format!("secret `{name}`: {error}"))?;
         all.insert(name.clone(), std::ffi::OsStr::from_bytes(&value).to_owned());
     }

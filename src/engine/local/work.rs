@@ -121,7 +121,7 @@ impl Step {
         stop: watch::Receiver<Stop>,
     ) -> (Vec<String>, Result<Good, Ended>) {
         let path = self.local.state.join(&self.attempt.log);
-        let limit = self.recipe().log_limit.unwrap_or(LOG_LIMIT);
+        let limit = self.recipe().how.log_limit.unwrap_or(LOG_LIMIT);
         let mut log = match Log::create(&path, updates.clone(), limit, self.local.secrets().as_ref()) {
             Ok(log) => log,
             // That ends the run, as it does where a log cannot be written any more; it is no fault of this step.
@@ -180,12 +180,12 @@ impl Step {
             let mut env = env.map_err(|problem| failed(FailureCode::Output, problem.message))?;
             environ::marks(&mut env, &self.attempt, &recipe.name);
             let start = Start {
-                words: recipe.shell.iter().cloned().chain([command.clone()]).collect(),
+                words: recipe.how.shell.iter().cloned().chain([command.clone()]).collect(),
                 on_stop: None,
                 env,
                 marks: environ::MARKS.to_vec(),
                 workdir: self.local.root.clone(),
-                grace: recipe.grace.unwrap_or(self.local.grace),
+                grace: recipe.how.grace.unwrap_or(self.local.grace),
                 asks: true,
             };
             let wrong = |why: &str| failed(FailureCode::Output, format!("`digest` of `{}` failed: {why}", node.name));
@@ -205,7 +205,7 @@ impl Step {
     /// Where an output is written, relative to the root.
     fn staged(&self, node: NodeId) -> Option<String> {
         let path = self.local.pipeline.nodes[node].path.as_ref()?;
-        if self.recipe().in_place {
+        if self.recipe().how.in_place {
             return Some(path.clone());
         }
         let i = self.recipe().outputs.iter().position(|output| *output == node)?;
@@ -235,8 +235,8 @@ impl Step {
         Ok(Start {
             words: environ::command_line(pipeline, self.id, &given),
             env,
-            workdir: self.local.root.join(&recipe.workdir),
-            grace: recipe.grace.unwrap_or(self.local.grace),
+            workdir: self.local.root.join(&recipe.how.workdir),
+            grace: recipe.how.grace.unwrap_or(self.local.grace),
             marks: environ::MARKS.to_vec(),
             on_stop: environ::on_stop(pipeline, self.id, &given),
             asks: false,
@@ -249,7 +249,7 @@ impl Step {
         for path in recipe.outputs.iter().filter_map(|node| nodes[*node].path.as_ref()) {
             self.local.staging.clear_beside(path)?;
         }
-        if recipe.in_place {
+        if recipe.how.in_place {
             let paths: Vec<_> = recipe.outputs.iter().filter_map(|node| nodes[*node].path.clone()).collect();
             self.local.staging.set_aside(&self.attempt.job, &recipe.name, &paths)?;
         }
@@ -296,7 +296,7 @@ impl Step {
     }
 
     fn not_written(&self, to: &str) -> String {
-        if self.recipe().in_place {
+        if self.recipe().how.in_place {
             return format!("was not written: there is nothing at {to}");
         }
         format!(

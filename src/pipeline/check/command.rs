@@ -25,7 +25,7 @@ pub(super) struct Lost {
 pub(super) fn check(pipeline: &Pipeline, id: RecipeId, file: File<'_>, lost: &Lost, spans: [&[Span]; 2]) -> Problems {
     let recipe = &pipeline.recipes[id];
     let mut problems = collisions(pipeline, recipe);
-    for (command, spans) in [&recipe.run, &recipe.on_stop].into_iter().zip(spans) {
+    for (command, spans) in [&recipe.run, &recipe.how.on_stop].into_iter().zip(spans) {
         let Some(command) = command else { continue };
         let shell = matches!(command, Command::Shell(_));
         let names = Names { pipeline, recipe, id, root: file.root, lost, shell };
@@ -57,10 +57,11 @@ impl Names<'_> {
             let problem = Problem::new("undefined-name", format!("`{name}` is not defined in `{}`", self.recipe.name));
             Some(problem.at(&span(), "this name").help(help))
         };
-        if self.is_told(name) {
+        let reference = Reference::of(name);
+        if self.is_told(reference) {
             return None;
         }
-        let help = match Reference::of(name) {
+        let help = match reference {
             None => Some(self.nearest(name).unwrap_or_else(|| {
                 "known are: inputs, inputs.NAME, output, outputs.NAME, vars.NAME, pipeline.name, project".to_owned()
             })),
@@ -77,10 +78,10 @@ impl Names<'_> {
         }
     }
 
-    /// Whether the mistake behind `name` is told where its node is named.
-    fn is_told(&self, name: &str) -> bool {
+    /// Whether the mistake behind a name is told where its node is named.
+    fn is_told(&self, reference: Option<Reference<'_>>) -> bool {
         let holds = |lost: &[String], node: &str| lost.iter().any(|name| name == node);
-        match Reference::of(name) {
+        match reference {
             Some(Reference::Input(node)) => holds(&self.lost.inputs, node),
             Some(Reference::OutputOf(node)) => holds(&self.lost.outputs, node),
             Some(Reference::Inputs) => !self.lost.inputs.is_empty(),

@@ -1,21 +1,17 @@
 //! Recipes: from the keys of a table to a checked [`Recipe`].
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
-
 use toml::Spanned;
 
 use crate::base::id::{Id as _, NodeId, RecipeId};
 use crate::base::span::{Problem, Span};
-use crate::base::text::{did_you_mean, parse_duration, parse_size};
+use crate::base::text::{did_you_mean, parse_duration};
 use crate::pipeline::check::command;
 use crate::pipeline::check::locate::locate;
 use crate::pipeline::check::{Checker, Entry, Named};
 use crate::pipeline::paths;
-use crate::pipeline::raw::{EnvValue, RawMake, Run, Table};
+use crate::pipeline::raw::{RawMake, Run, Table};
 use crate::pipeline::template::{self, Template};
-use crate::pipeline::types::{Command, DEFAULT_SHELL, Item, Kind, Rebuild, Recipe};
+use crate::pipeline::types::{Command, Item, Kind, Rebuild, Recipe};
 
 /// A recipe with its outputs found, before its own keys are looked at.
 pub(super) struct Draft {
@@ -142,38 +138,14 @@ impl Checker<'_> {
         self.claim(id, &name, &span, &outputs);
         let run_span = make.run.as_ref().map_or_else(|| span.clone(), Spanned::span);
         let (run, spans) = make.run.take().and_then(|run| self.command(&name, "run", run)).unzip();
-        let on_stop = make.on_stop.take().and_then(|run| self.command(&name, "on_stop", run));
-        let (on_stop, on_stop_spans) = on_stop.unzip();
-        let (shell, default_shell) = match make.shell.take() {
-            Some(shell) => (self.shell(shell), false),
-            None => self.common_shell.clone(),
-        };
+        let (how, on_stop_spans) = self.how(&name, &mut make, in_place);
         let explicit = run.is_none() && make.rebuild.is_none() && self.makes_models(&outputs);
         let recipe = Recipe {
             task,
             run,
-            shell,
-            default_shell,
-            workdir: self.workdir(make.workdir.take()),
+            how,
             files: self.files(make.files.take().unwrap_or_default()),
-            tools: self.tools(make.tools.take()),
-            env: self.env(make.env.take(), make.secrets.as_ref()),
-            pass: self.pass(make.pass.take()),
-            secrets: make.secrets.take().into_iter().flatten().map(|(k, v)| (k.into_inner(), v)).collect(),
-            timeout: self.timeout(make.timeout.take()),
-            retry: make
-                .retry
-                .take()
-                .or_else(|| self.defaults.retry.clone())
-                .map(Spanned::into_inner)
-                .unwrap_or_default(),
-            grace: self.grace(make.grace.take()),
-            log_limit: self.log_limit(make.log_limit.take()),
-            on_stop,
             rebuild: if explicit { Rebuild::Explicit } else { self.rebuild(make.rebuild.take()) },
-            auto_update_schema: make.auto_update_schema.map(Spanned::into_inner),
-            refresh_hive_metastore: make.refresh_hive_metastore.map(Spanned::into_inner),
-            in_place: in_place.is_some_and(Spanned::into_inner),
             tags: make.tags.into_iter().map(Spanned::into_inner).collect(),
             description: make.description,
             inputs: inputs.iter().map(|(id, _)| *id).collect(),
@@ -187,7 +159,7 @@ impl Checker<'_> {
         if own_item {
             self.pipeline.names.insert(name, Item::Recipe(id));
         }
-        let (spans, on_stop_spans) = (spans.unwrap_or_default(), on_stop_spans.unwrap_or_default());
+        let spans = spans.unwrap_or_default();
         let file = command::File { text: self.text, root: self.root };
         let lost = command::Lost { inputs: lost_inputs, outputs: lost_outputs };
         let problems = command::check(&self.pipeline, id, file, &lost, [&spans, &on_stop_spans]);
@@ -242,7 +214,7 @@ impl Checker<'_> {
     }
 
     /// The command, and the place of each of its templates.
-    fn command(&mut self, name: &str, key: &str, run: Spanned<Run>) -> Option<(Command, Vec<Span>)> {
+    pub(super) fn command(&mut self, name: &str, key: &str, run: Spanned<Run>) -> Option<(Command, Vec<Span>)> {
         let span = run.span();
         let (command, spans) = match run.into_inner() {
             Run::Shell(text) if text.trim().is_empty() => return self.empty_run(name, key, &span),
@@ -286,33 +258,6 @@ impl Checker<'_> {
         Some(template)
     }
 
-    /// The shell of recipes that say nothing of it, and whether it is Kiln's own choice.
-    pub(super) fn take_common_shell(&mut self) {
-        self.common_shell = match self.defaults.shell.take() {
-            Some(shell) => (self.shell(shell), false),
-            None => (DEFAULT_SHELL.map(str::to_owned).into(), true),
-        };
-    }
-
-    fn shell(&mut self, shell: Spanned<Vec<String>>) -> Arc<[String]> {
-        if shell.get_ref().first().is_none_or(String::is_empty) {
-            let problem = Problem::new("bad-value", "`shell` is empty").at(&shell.span(), "here");
-            self.problem(problem.help("name a program and its options: shell = [\"sh\", \"-euc\"]"));
-        }
-        shell.into_inner().into()
-    }
-
-    pub(super) fn workdir(&mut self, workdir: Option<Spanned<String>>) -> String {
-        let Some(workdir) = workdir.or_else(|| self.defaults.workdir.clone()) else {
-            return String::new();
-        };
-        paths::normal(workdir.get_ref()).unwrap_or_else(|error| {
-            let problem = Problem::new("bad-path", error.message(workdir.get_ref())).at(&workdir.span(), "this path");
-            self.problem(problem.help("a working directory is relative to the root and stays inside it"));
-            String::new()
-        })
-    }
-
     fn files(&mut self, files: Vec<Spanned<String>>) -> Vec<(String, Span)> {
         let mut sound = Vec::with_capacity(files.len());
         for file in files {
@@ -332,107 +277,6 @@ impl Checker<'_> {
             );
         }
         sound
-    }
-
-    fn tools(&mut self, tools: Option<Table<Spanned<String>>>) -> BTreeMap<String, String> {
-        let mut sound = BTreeMap::new();
-        for (name, command) in tools.unwrap_or_default() {
-            if command.get_ref().trim().is_empty() {
-                let problem = Problem::new("bad-value", format!("the command of tool `{}` is empty", name.get_ref()));
-                self.problem(
-                    problem.at(&command.span(), "here").help("say how its version is asked for: \"python3 --version\""),
-                );
-            }
-            sound.insert(name.into_inner(), command.into_inner());
-        }
-        sound
-    }
-
-    fn env(
-        &mut self,
-        own: Option<Table<EnvValue>>,
-        secrets: Option<&Table<crate::pipeline::raw::SecretValue>>,
-    ) -> BTreeMap<String, EnvValue> {
-        let own = own.unwrap_or_default();
-        let names = own.keys().chain(secrets.into_iter().flat_map(BTreeMap::keys));
-        let names: Vec<_> = names.map(|name| (name.get_ref().clone(), name.span())).collect();
-        for (name, span) in names {
-            self.variable(&name, &span);
-        }
-        for (name, _) in secrets.into_iter().flatten() {
-            if let Some((other, _)) = own.get_key_value(name) {
-                let problem =
-                    Problem::new("duplicate-name", format!("`{}` is in `env` and in `secrets`", name.get_ref()))
-                        .at(&other.span(), "here")
-                        .at(&name.span(), "and here");
-                self.problem(problem.help("keep it in one of them"));
-            }
-        }
-        let mut env: BTreeMap<_, _> =
-            self.defaults.env.iter().map(|(name, value)| (name.get_ref().clone(), value.clone())).collect();
-        env.extend(own.into_iter().map(|(name, value)| (name.into_inner(), value)));
-        for (secret, _) in secrets.into_iter().flatten() {
-            env.remove(secret.get_ref());
-        }
-        env
-    }
-
-    pub(super) fn variable(&mut self, name: &str, span: &Span) {
-        let help = if name.is_empty() || name.contains(['=', '\0']) {
-            "a variable's name is not empty and holds no `=`"
-        } else if name.starts_with("KILN_") {
-            "names that begin with KILN_ are set by Kiln"
-        } else {
-            return;
-        };
-        let problem = Problem::new("bad-name", format!("`{name}` cannot be a variable here")).at(span, "this name");
-        self.problem(problem.help(help));
-    }
-
-    pub(super) fn pass(&mut self, own: Option<Vec<Spanned<String>>>) -> Vec<String> {
-        let all: Vec<_> = self.defaults.pass.iter().cloned().chain(own.unwrap_or_default()).collect();
-        for name in all.iter().filter(|name| name.get_ref().is_empty() || name.get_ref().contains(['=', '\0'])) {
-            let problem = Problem::new("bad-name", format!("`{}` cannot be a variable here", name.get_ref()));
-            self.problem(problem.at(&name.span(), "this name").help("a variable's name is not empty and holds no `=`"));
-        }
-        all.into_iter().map(Spanned::into_inner).collect()
-    }
-
-    pub(super) fn timeout(&mut self, own: Option<Spanned<String>>) -> Option<Duration> {
-        let timeout = own.or_else(|| self.defaults.timeout.clone())?;
-        let text = timeout.get_ref();
-        let wrong = match parse_duration(text) {
-            Ok(time) if !time.is_zero() => return Some(time),
-            Ok(_) => "nothing is that fast".to_owned(),
-            Err(error) => error,
-        };
-        let problem = Problem::new("bad-duration", format!("`timeout = \"{text}\"` is no time limit: {wrong}"));
-        self.problem(problem.at(&timeout.span(), "here").help("write a time such as \"30s\", \"30m\" or \"1h 30m\""));
-        None
-    }
-
-    pub(super) fn grace(&mut self, own: Option<Spanned<String>>) -> Option<Duration> {
-        let grace = own.or_else(|| self.defaults.grace.clone())?;
-        let text = grace.get_ref();
-        let read = parse_duration(text);
-        if let Err(error) = &read {
-            let problem = Problem::new("bad-duration", format!("`grace = \"{text}\"` is not a time: {error}"));
-            self.problem(problem.at(&grace.span(), "here").help("write a time such as \"30s\" or \"2m\""));
-        }
-        read.ok()
-    }
-
-    pub(super) fn log_limit(&mut self, own: Option<Spanned<String>>) -> Option<u64> {
-        let limit = own.or_else(|| self.defaults.log_limit.clone())?;
-        let text = limit.get_ref();
-        let read = parse_size(text);
-        if let Err(error) = &read {
-            let problem = Problem::new("bad-size", format!("`log_limit = \"{text}\"` is not a size: {error}"));
-            self.problem(
-                problem.at(&limit.span(), "here").help("write a size such as \"64 KiB\", \"10 MiB\" or \"1 GiB\""),
-            );
-        }
-        read.ok()
     }
 
     /// Whether only saved models are made, and nothing says when: DSS trains them only when it is asked to.

@@ -2,6 +2,7 @@
 //! are found by the graph.
 
 mod command;
+mod how;
 mod locate;
 mod make;
 mod overlap;
@@ -17,7 +18,7 @@ use crate::pipeline::raw::{
     RawDefaults, RawFile, RawNode, RawPipeline, RawRecipe, RawSettings, RawTask, Scalar, Table,
 };
 use crate::pipeline::raw_engine::RawEngine;
-use crate::pipeline::types::{Item, Kind, Names, Node, Pipeline, Settings};
+use crate::pipeline::types::{How, Item, Kind, Names, Node, Pipeline, Settings};
 
 /// After so many mistakes no near names are looked for.
 const SUGGESTED: usize = 200;
@@ -41,6 +42,7 @@ pub fn check(raw: RawFile, text: &str, options: &Options<'_>) -> (Pipeline, Prob
         root: options.root.trim_end_matches('/'),
         defaults: raw.defaults,
         common_shell: (Arc::default(), true),
+        common_how: None,
         pipeline: Pipeline::default(),
         problems: Vec::new(),
         broken: BTreeSet::new(),
@@ -91,6 +93,8 @@ struct Checker<'a> {
     defaults: RawDefaults,
     /// The shell of recipes that say nothing of it, and whether it is Kiln's own choice.
     common_shell: (Arc<[String]>, bool),
+    /// How recipes are run that say nothing of it, once there is one.
+    common_how: Option<Arc<How>>,
     pipeline: Pipeline,
     problems: Problems,
     /// Names that stand in the file but could not be taken; what refers to them is no mistake of its own.

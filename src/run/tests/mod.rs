@@ -269,7 +269,7 @@ fn started(pipeline: &Pipeline, plan: &Plan, policy: &Policy) -> RunStarted {
         reasons: step.reasons.clone(),
         expected_ms: None,
         place: String::new(),
-        attempts: pipeline.recipes[step.id].retry.attempts(),
+        attempts: pipeline.recipes[step.id].how.retry.attempts(),
         after: Vec::new(),
     });
     RunStarted {

@@ -119,7 +119,7 @@ fn started(pipeline: &Pipeline, active: &[kiln::plan::Step]) -> RunStarted {
         expected_ms: None,
         place: String::new(),
         after: Vec::new(),
-        attempts: pipeline.recipes[step.id].retry.attempts(),
+        attempts: pipeline.recipes[step.id].how.retry.attempts(),
     });
     RunStarted {
         pipeline: "p".to_owned(),
