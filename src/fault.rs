@@ -1,4 +1,4 @@
-//! Points at which a test makes the program fail: die, panic, or be told that the disk is full. Without the feature
+//! Points at which a test makes the program fail or wait: die, panic, stop, or be told that the disk is full. Without the feature
 //! `failpoints` nothing of it is there. Does not know what stands at the points.
 
 use std::io;
@@ -68,6 +68,11 @@ mod wanted {
             _ if !now => Ok(()),
             "kill" => {
                 kill_process(getpid(), Signal::KILL)?;
+                Ok(())
+            }
+            // Until the test lets it go on.
+            "stop" => {
+                kill_process(getpid(), Signal::STOP)?;
                 Ok(())
             }
             "panic" => panic!("a test wants a panic at {point}"),

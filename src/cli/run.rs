@@ -10,6 +10,7 @@ use crate::cli::args::{FailFast, RunArgs};
 use crate::cli::{Context, failed, find, print, tell, to_the_end};
 use crate::event::FailureCode;
 use crate::exit;
+use crate::fault::fault;
 use crate::plan::estimate::{Spans, spans};
 use crate::report::api::Reporter;
 use crate::report::named::Named;
@@ -129,6 +130,7 @@ impl Begun {
         };
         let early = session.preflight()?;
         let events = args.events.as_deref().map(events_file).transpose()?;
+        fault("run.lock").map_err(|error| Fail::because("the lock cannot be had", &error))?;
         let waiting = |why: &str| drop(writeln!(io::stderr(), "waiting: {why}"));
         let locks = lock(&session, args.wait, waiting)?;
         let (mut writer, committed) = open_journal_of(&session)?;

@@ -3,6 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use crate::checker::{after_all, after_death, change, project};
 use crate::support::{Project, copy};
@@ -116,4 +119,28 @@ fn a_full_disk_at_every_point() {
         project.expect(0, &["run", "-j2"]);
         after_all(&project);
     }
+}
+
+#[test]
+fn what_another_run_builds_before_the_lock_is_seen() {
+    let text = "[vars]\nword = \"x\"\n[dataset.source]\npath = \"source\"\n\
+        [dataset.copy]\npath = \"copy\"\ninputs = [\"source\"]\nrun = \"cat {{ inputs.source }} >{{ output }}\"\n\
+        [dataset.word]\npath = \"word\"\nrun = \"echo {{ vars.word }} >{{ output }}\"\n";
+    let project = Project::new(text);
+    project.write("source", "1\n");
+    let knew = |said: &str| said.contains("there was nothing to do the last time holds=true");
+    assert!((0..1_000).any(|_| knew(&project.expect(0, &["-v", "run"]).err)), "nothing is remembered");
+    project.write("source", "22\n");
+    let mut command = project.command(&["-v", "run"]);
+    let first = command.env("KILN_FAULT", "run.lock=stop").stderr(Stdio::piped()).spawn().unwrap();
+    let pid = Pid::from_child(&first);
+    let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap().unwrap();
+    assert!(status.stopped(), "{status:?}");
+    project.expect(0, &["run", "--var", "word=y"]);
+    assert_eq!((project.read("copy"), project.read("word")), ("22\n".to_owned(), "y\n".to_owned()));
+    kill_process(pid, Signal::CONT).unwrap();
+    let output = first.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("only what has changed is looked at"), "{said}");
+    assert_eq!((project.read("copy"), project.read("word")), ("22\n".to_owned(), "x\n".to_owned()));
 }

@@ -98,6 +98,12 @@ fn several_mistakes_of_syntax_at_once() {
 }
 
 #[test]
+fn what_is_no_pipeline_file_at_all_is_told_once_a_line() {
+    let lines = told_of("root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n");
+    assert_eq!(lines.matches("this is not TOML").count(), 2, "{lines}");
+}
+
+#[test]
 fn a_file_that_is_not_utf8() {
     insta::assert_snapshot!(told(b"[pipeline]\nformat = 1\nname = \"caf\xe9\"\n"), @r#"
         not-utf8

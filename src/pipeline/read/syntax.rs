@@ -20,8 +20,13 @@ pub(super) fn problems(text: &str, document: &DeTable<'_>, errors: &[Error]) -> 
     errors.sort_by_key(|(span, _)| (span.start, span.end));
     let mut problems: Problems = Vec::new();
     let mut second_header: Option<usize> = None;
+    let mut broken: Option<usize> = None;
     for (span, message) in errors {
         if !message.starts_with("duplicate key") {
+            // What else is wrong in the same line mostly follows from that.
+            if broken.replace(span.start).is_some_and(|at| !text[at..span.start].contains('\n')) {
+                continue;
+            }
             let message = message.lines().collect::<Vec<_>>().join(", ");
             problems.push(Problem::new("syntax", format!("this is not TOML: {message}")).at(&span, "here"));
             continue;
