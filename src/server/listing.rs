@@ -96,7 +96,7 @@ pub(crate) fn rows(project: &Project, filter: &RunFilter, want: u32) -> Result<R
         asked.put_in_order(&mut shown);
     }
     let more = shown.len() as u64 == u64::from(want);
-    let last = shown.last().map(|row| (row.asked, row.id.clone())).filter(|_| more);
+    let last = shown.last().map(|row| (row.place, row.id.clone())).filter(|_| more);
     Ok(Rows { shown, last })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, Result, params};
+use rusqlite::{Connection, OptionalExtension as _, Result, params};
 use serde::Serialize;
 
 use crate::base::job::JobState;
@@ -50,7 +50,28 @@ pub(super) fn keep(connection: &Connection, stamped: &Stamped, tally: &mut Tally
             stamped.event.kind(),
             json(stamped)?
         ])?;
-    apply(connection, stamped, tally)
+    apply(connection, stamped, tally)?;
+    if matches!(stamped.event, Event::RunQueued(_) | Event::RunStarted(_)) {
+        put_last(connection, stamped.job.as_str())?;
+    }
+    Ok(())
+}
+
+/// Runs stand in the order in which they are kept, by `asked`: where the clock was ahead for an earlier one, that of a new one
+/// is a moment later. `started` and the events say what its own clock said.
+fn put_last(connection: &Connection, job: &str) -> Result<()> {
+    // One that waited has its place already.
+    let is_new = "SELECT 1 FROM runs WHERE job = ?1 AND coalesce(started, asked) = asked";
+    if connection.prepare_cached(is_new)?.query_row([job], |_| Ok(())).optional()?.is_none() {
+        return Ok(());
+    }
+    let newest = "SELECT asked FROM runs WHERE job <> ?1 ORDER BY asked DESC LIMIT 1";
+    let newest: Option<String> = connection.prepare_cached(newest)?.query_row([job], |row| row.get(0)).optional()?;
+    let newest = newest.and_then(|newest| newest.parse::<jiff::Timestamp>().ok());
+    let Some(next) = newest.and_then(|newest| newest.checked_add(jiff::SignedDuration::from_millis(1)).ok()) else {
+        return Ok(());
+    };
+    run(connection, "UPDATE runs SET asked = ?2 WHERE job = ?1 AND asked < ?2", params![job, time(next)])
 }
 
 /// Makes the tables anew that are folded from the events.

@@ -23,7 +23,7 @@ pub struct RunFilter {
     pub pipeline: Option<String>,
     /// Only those about this.
     pub about: Option<About>,
-    /// Only those that come behind this one, given by when it was asked for and its id.
+    /// Only those that come behind this one, given by its place and its id.
     pub behind: Option<(jiff::Timestamp, JobId)>,
     /// Only those that come before this one, and of these the last ones.
     pub ahead: Option<(jiff::Timestamp, JobId)>,
@@ -64,7 +64,9 @@ impl RunFilter {
             add("instr(by, ?) > 0", by.clone());
         }
         if let Some(since) = self.since {
+            // An index finds those by their places, of which each began then or before.
             add("asked >= ?", time(since));
+            add("coalesce(started, asked) >= ?", time(since));
         }
         if let Some(until) = self.until {
             add("asked < ?", time(until));
@@ -94,7 +96,7 @@ impl RunFilter {
 impl RunFilter {
     /// The newest first, and no more than are asked for: of those before a place, the ones that are next to it.
     pub fn put_in_order(&self, rows: &mut Vec<RunRow>) {
-        rows.sort_by(|a, b| (b.asked, &b.id).cmp(&(a.asked, &a.id)));
+        rows.sort_by(|a, b| (b.place, &b.id).cmp(&(a.place, &a.id)));
         let most = self.limit.unwrap_or(u32::MAX) as usize;
         if self.ahead.is_some() {
             rows.drain(..rows.len().saturating_sub(most));

@@ -95,7 +95,8 @@ pub fn keep_house(state: &Path, root: &Path, now: jiff::Timestamp) {
 /// Why the store cannot be read.
 pub fn is_due(reader: &Reader, now: jiff::Timestamp) -> Result<bool, StoreError> {
     let last = reader.note("gc")?.and_then(|last| last.parse::<jiff::Timestamp>().ok());
-    let age = last.map(|last| Duration::try_from(now.duration_since(last)).unwrap_or_default());
+    // A time that is yet to come was told by a clock that was ahead.
+    let age = last.map(|last| Duration::try_from(now.duration_since(last)).unwrap_or(EVERY));
     Ok(age.is_none_or(|age| age >= EVERY))
 }
 
@@ -105,6 +106,8 @@ struct Candidate {
     began: jiff::Timestamp,
     /// Its place among the runs of its pipeline, the newest being 1.
     place: u32,
+    /// The order in which runs were kept.
+    kept: String,
     bytes: u64,
 }
 
@@ -166,19 +169,19 @@ fn open(state: &Path) -> Result<Option<(Connection, std::path::PathBuf)>, StoreE
 /// The runs that may go at all, the oldest first.
 fn candidates(connection: &Connection, logs: &Path) -> rusqlite::Result<Vec<Candidate>> {
     // A job that was ended while it waited has never begun.
-    let sql = "SELECT job, began, place, (SELECT sum(length(body)) FROM events WHERE events.job = ranked.job)
-               FROM (SELECT job, began, state, row_number() OVER
-                     (PARTITION BY pipeline ORDER BY began DESC, job DESC) AS place
+    let sql = "SELECT job, began, place, asked, (SELECT sum(length(body)) FROM events WHERE events.job = ranked.job)
+               FROM (SELECT job, began, asked, state, row_number() OVER
+                     (PARTITION BY pipeline ORDER BY asked DESC, job DESC) AS place
                      FROM (SELECT *, coalesce(started, asked) AS began FROM runs)) AS ranked
                WHERE state NOT IN ('RUNNING', 'NOT_STARTED') AND place > 1 AND job NOT IN (SELECT job FROM keys)
-               ORDER BY began, job";
+               ORDER BY asked, job";
     let mut statement = connection.prepare(sql)?;
     let rows = statement.query_map([], |row| {
         let job: String = row.get(0)?;
         let began: String = row.get(1)?;
-        let events = row.get::<_, Option<i64>>(3)?.unwrap_or_default().cast_unsigned();
+        let events = row.get::<_, Option<i64>>(4)?.unwrap_or_default().cast_unsigned();
         let bytes = events + size_of(&logs.join(&job));
-        Ok(Candidate { job, began: began.parse().unwrap_or_default(), place: row.get(2)?, bytes })
+        Ok(Candidate { job, began: began.parse().unwrap_or_default(), place: row.get(2)?, kept: row.get(3)?, bytes })
     })?;
     rows.collect()
 }
@@ -196,7 +199,7 @@ fn choose(candidates: Vec<Candidate>, keep: Keep, now: jiff::Timestamp, mut tota
         total = total.saturating_sub(run.bytes);
         doomed.push(run);
     }
-    doomed.sort_by(|a, b| (a.began, &a.job).cmp(&(b.began, &b.job)));
+    doomed.sort_by(|a, b| (&a.kept, &a.job).cmp(&(&b.kept, &b.job)));
     doomed
 }
 

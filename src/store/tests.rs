@@ -17,6 +17,7 @@ use crate::plan::record::{History, OutputRecord, Record};
 use crate::report::api::Journal;
 
 /// A run whose events are made up one after another.
+#[derive(Clone)]
 pub(super) struct Tale {
     job: JobId,
     began: jiff::Timestamp,
@@ -211,6 +212,25 @@ fn runs_are_found_by_state_time_and_part_of_their_id() {
     assert_eq!(reader.find_run("00-01").unwrap().len(), 1);
     assert_eq!(reader.find_run("build_p").unwrap().len(), 2);
     assert_eq!(reader.find_run("%").unwrap().len(), 0);
+}
+
+#[test]
+fn the_last_run_is_the_one_that_was_kept_last_whatever_the_clock_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let none = Counts::default();
+    let done = |minute| Tale::begin(minute, &["a"]).end(JobState::Done, none);
+    let [before, ahead, after] = [done(1), done(40), done(2)];
+    keep(dir.path(), &[before.clone(), ahead.clone(), after.clone()]);
+    let reader = Reader::open(dir.path()).unwrap().unwrap();
+    let list = reader.runs(&RunFilter::default()).unwrap();
+    let ids: Vec<_> = list.iter().map(|run| &run.id).collect();
+    assert_eq!(ids, [&after.job, &ahead.job, &before.job]);
+    // What is told of it is the time that it took it for.
+    assert_eq!((list[0].asked, list[0].start), (after.began, after.began));
+    assert_eq!(reader.last_run("p").unwrap().unwrap().id, after.job);
+    assert_eq!(reader.find_run("last").unwrap()[0].id, after.job);
+    let since = RunFilter { since: Some(ahead.began), ..RunFilter::default() };
+    assert_eq!(reader.runs(&since).unwrap().len(), 1);
 }
 
 #[test]

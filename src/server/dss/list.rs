@@ -61,7 +61,7 @@ impl Pages {
                 text.push_str(",\n");
             }
             let mut item = state::item(row, &shown, self.app.jobs.wait(row).as_ref());
-            item["cursor"] = json!(format!("{}_{}", row.asked.as_millisecond(), row.id));
+            item["cursor"] = json!(format!("{}_{}", row.place.as_millisecond(), row.id));
             text += &item.to_string();
         }
         self.left = self.left.map(|left| left.saturating_sub(rows.shown.len() as u64));

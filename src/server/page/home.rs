@@ -113,7 +113,7 @@ fn list(app: &App, projects: &[Arc<Project>], query: &Query) -> Result<List, Api
         };
         all.extend(rows.shown.into_iter().map(line));
     }
-    all.sort_by(|a, b| (b.row.asked, &b.row.id).cmp(&(a.row.asked, &a.row.id)));
+    all.sort_by(|a, b| (b.row.place, &b.row.id).cmp(&(a.row.place, &a.row.id)));
     let over = all.len().saturating_sub(SHOWN as usize);
     let ahead = query.get("newer").is_some();
     if ahead && all.len() < SHOWN as usize && wrong.is_empty() {
@@ -124,7 +124,7 @@ fn list(app: &App, projects: &[Arc<Project>], query: &Query) -> Result<List, Api
         all.drain(..over);
     }
     all.truncate(SHOWN as usize);
-    let place = |line: &Line| format!("{}_{}", line.row.asked.as_millisecond(), line.row.id);
+    let place = |line: &Line| format!("{}_{}", line.row.place.as_millisecond(), line.row.id);
     let older = all.last().filter(|_| ahead || more || over > 0).map(place);
     let newer = all.first().filter(|_| query.get("cursor").is_some() || (ahead && over > 0)).map(place);
     if !known {

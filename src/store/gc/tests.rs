@@ -115,8 +115,8 @@ const NO_LIMIT: u64 = u64::MAX;
 #[test]
 fn old_runs_go_with_their_logs_and_the_newest_of_each_pipeline_stay() {
     let store = Store::new();
-    let old: Vec<_> = [50, 40, 30].map(|days| store.run("p", days, None, false)).to_vec();
     let other = store.run("q", 90, None, false);
+    let old: Vec<_> = [50, 40, 30].map(|days| store.run("p", days, None, false)).to_vec();
     let young = store.run("p", 2, None, false);
     let dry = gc(store.dir.path(), store.dir.path(), keep(10, 2, NO_LIMIT), now(), true).unwrap();
     assert_eq!((store.left().len(), store.logs()), (5, 5), "a dry run changes nothing");
@@ -158,6 +158,24 @@ fn a_job_that_waits_for_its_turn_stays() {
     let mut stay = [waits, newest];
     stay.sort();
     assert_eq!(left, stay);
+}
+
+#[test]
+fn the_newest_is_the_one_that_was_kept_last() {
+    let store = Store::new();
+    let ahead = store.run("p", -900, None, false);
+    let newest = store.run("p", 2, None, false);
+    let swept = gc(store.dir.path(), store.dir.path(), keep(0, 0, 0), now(), false).unwrap();
+    assert_eq!(swept.jobs.iter().map(JobId::as_str).collect::<Vec<_>>(), [ahead]);
+    assert_eq!(store.left(), [newest]);
+}
+
+#[test]
+fn house_is_kept_again_after_a_time_that_is_yet_to_come() {
+    let store = Store::new();
+    store.run("p", 2, None, false);
+    gc(store.dir.path(), store.dir.path(), KEEP, days_ago(-900), false).unwrap();
+    assert!(is_due(&Reader::open(store.dir.path()).unwrap().unwrap(), now()).unwrap());
 }
 
 #[test]
