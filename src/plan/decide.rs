@@ -2,6 +2,7 @@
 //! for what was left open once the inputs are known.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::base::digest::Digest;
 use crate::base::id::{NodeId, RecipeId};
@@ -149,14 +150,7 @@ impl Basis<'_> {
     fn rebuild(&self, id: RecipeId, last: &LastGood) -> Option<Reason> {
         match self.pipeline.recipes[id].rebuild {
             Rebuild::Always => Some(Reason::new(ReasonCode::RebuildAlways)),
-            Rebuild::Age(age) => {
-                let old = self.facts.now.duration_since(last.built_at);
-                let over = std::time::Duration::try_from(old).is_ok_and(|old| old > age);
-                over.then(|| {
-                    let built = last.built_at.to_string();
-                    Reason::new(ReasonCode::RebuildAge).what(crate::base::text::age(age)).change(Some(&built), None)
-                })
-            }
+            Rebuild::Age(age) => too_old(age, last.built_at, self.facts.now),
             Rebuild::Changed | Rebuild::Explicit | Rebuild::Never => None,
         }
     }
@@ -247,6 +241,23 @@ impl Basis<'_> {
         let last = self.history.last(&self.pipeline.recipes[node.maker?].name)?;
         last.outputs.iter().find(|output| output.node == node.name).map(|output| output.digest)
     }
+}
+
+/// So much a clock may be behind the one that told when something was built.
+const BEHIND: Duration = Duration::from_mins(1);
+
+/// Why something is built that may not become older than that. What was built in the future was built at a time that nobody
+/// knows.
+fn too_old(most: Duration, built: jiff::Timestamp, now: jiff::Timestamp) -> Option<Reason> {
+    let reason = |now: Option<&str>| {
+        let what = crate::base::text::age(most);
+        Reason::new(ReasonCode::RebuildAge).what(what).change(Some(&built.to_string()), now)
+    };
+    let since = now.duration_since(built);
+    if since.unsigned_abs() <= if since.is_negative() { BEHIND.min(most) } else { most } {
+        return None;
+    }
+    Some(if since.is_negative() { reason(Some(&now.to_string())) } else { reason(None) })
 }
 
 /// The reason that a part of the key gives which differs.

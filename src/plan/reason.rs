@@ -64,7 +64,7 @@ pub enum ReasonCode {
     OutputChanged,
     /// The outputs are others, or have other paths.
     OutputMoved,
-    /// It is older than `rebuild` allows.
+    /// It is older than `rebuild` allows; or built in the future, by a clock that was ahead: then `new` is the time now.
     RebuildAge,
     /// `rebuild = "always"`.
     RebuildAlways,
@@ -147,7 +147,7 @@ impl Reason {
     pub fn as_of(&self, now: jiff::Timestamp) -> String {
         let built = self.old.as_deref().and_then(|old| old.parse::<jiff::Timestamp>().ok());
         match (self.code, built) {
-            (ReasonCode::RebuildAge, Some(built)) => {
+            (ReasonCode::RebuildAge, Some(built)) if self.new.is_none() => {
                 let ago = std::time::Duration::try_from(now.duration_since(built)).unwrap_or_default();
                 let what = self.what.as_deref().unwrap_or_default();
                 format!("older than {what}: built {} ago", age(ago))
@@ -181,6 +181,9 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = self.what.as_deref().unwrap_or_default();
         if self.code == ReasonCode::RebuildAge {
+            if let (Some(old), Some(_)) = (&self.old, &self.new) {
+                return write!(f, "may be older than {what}: built {old}, which is yet to come");
+            }
             return write!(f, "older than {what}: built {}", self.old.as_deref().unwrap_or("long ago"));
         }
         f.write_str(self.head())?;
@@ -222,7 +225,11 @@ mod tests {
         assert_eq!(gone.to_string(), "env changed: STAGE \"dev\" is gone");
         let age = Reason::new(ReasonCode::RebuildAge).what("20h").change(Some("2026-11-21T00:00:00Z"), None);
         assert_eq!(age.to_string(), "older than 20h: built 2026-11-21T00:00:00Z");
-        assert_eq!(age.as_of("2026-11-22T02:00:00Z".parse().unwrap()), "older than 20h: built 26h ago");
+        let now = "2026-11-22T02:00:00Z".parse().unwrap();
+        assert_eq!(age.as_of(now), "older than 20h: built 26h ago");
+        let ahead = Reason { new: Some("2026-11-20T00:00:00Z".to_owned()), ..age };
+        let expect = "may be older than 20h: built 2026-11-21T00:00:00Z, which is yet to come";
+        assert_eq!((ahead.to_string().as_str(), ahead.as_of(now).as_str()), (expect, expect));
         let command = Reason::new(ReasonCode::CommandChanged).change(Some("a"), Some("b"));
         assert_eq!(command.to_string(), "command changed: \"a\"→\"b\"");
     }
