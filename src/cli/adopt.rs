@@ -7,6 +7,7 @@ use crate::cli::args::AdoptArgs;
 use crate::cli::{Context, find, print, run};
 use crate::exit;
 use crate::plan::adopt::Adoption;
+use crate::select::Want;
 use crate::session::adopt::{look, take};
 use crate::session::fail::Fail;
 use crate::session::start::Origin;
@@ -24,7 +25,13 @@ pub(crate) fn adopt(context: &Context, args: &AdoptArgs) -> Result<u8, Fail> {
     };
     let kept = job.map(|job| format!("kept as {job}\n")).unwrap_or_default();
     print(&(told(&session, &adoption, args.dry_run) + &kept))?;
-    Ok(exit::OK)
+    Ok(if holds_some(&session, &adoption) { exit::OK } else { exit::NOTHING })
+}
+
+/// Whether something that was named counts as built now; without targets nothing was named that might not.
+fn holds_some(session: &Session, adoption: &Adoption) -> bool {
+    let mut held = adoption.current.iter().chain(adoption.taken.iter().map(|(step, _)| step));
+    session.selection.targets.is_empty() || held.any(|step| session.selection.want[step.id] == Want::Target)
 }
 
 fn told(session: &Session, adoption: &Adoption, dry: bool) -> String {

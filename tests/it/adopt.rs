@@ -98,6 +98,22 @@ fn what_was_built_before_is_taken_only_by_name() {
 }
 
 #[test]
+fn nothing_of_what_was_named_is_an_exit_code_of_its_own() {
+    let project = moved();
+    for arguments in [&["adopt", "c"][..], &["adopt", "c", "d", "--dry-run"]] {
+        let said = project.expect(4, arguments);
+        assert!(said.out.contains("  left  c  c is not there\n"), "{}", said.out);
+    }
+    // Something of it is enough, taken now or held already; what a target is made from does not count.
+    project.expect(0, &["adopt", "a", "c"]);
+    project.expect(0, &["adopt", "a"]);
+    project.expect(4, &["adopt", "c"]);
+    // Without targets nothing was promised.
+    project.expect(0, &["adopt"]);
+    project.expect(0, &["adopt"]);
+}
+
+#[test]
 fn a_task_that_was_done_is_taken_by_name() {
     let project = moved();
     project.expect(0, &["adopt", "tell"]);
