@@ -2,7 +2,7 @@
 
 use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::BuildMode;
-use crate::base::text::did_you_mean;
+use crate::base::text::{did_you_mean, nearest};
 use crate::graph::Graph;
 use crate::pipeline::types::{Item, Pipeline, Rebuild};
 
@@ -68,7 +68,7 @@ pub fn select(
         selector.target(target)?;
     }
     if !selector.want.values().any(|want| *want == Want::Target) {
-        return Err(SelectError::Nothing(nothing(targets, &not_for_engine)));
+        return Err(SelectError::Nothing(nothing(pipeline, targets, &not_for_engine)));
     }
     if mode != BuildMode::Only {
         selector.close_upwards();
@@ -76,14 +76,24 @@ pub fn select(
     Ok(Selection { targets: targets.to_vec(), mode, want: selector.want, not_for_engine })
 }
 
-fn nothing(targets: &[String], not_for_engine: &[RecipeId]) -> String {
+fn nothing(pipeline: &Pipeline, targets: &[String], not_for_engine: &[RecipeId]) -> String {
     if !targets.is_empty() {
-        format!("no step matches {}", targets.join(", "))
+        let tags = targets.iter().filter_map(|target| target.trim_matches('+').strip_prefix("tag:"));
+        let near = tags.filter_map(|tag| like(pipeline, tag)).next();
+        let hint = near.map(|near| format!("; did you mean `tag:{near}`?")).unwrap_or_default();
+        format!("no step matches {}{hint}", targets.join(", "))
     } else if not_for_engine.is_empty() {
         "the pipeline has no recipe that is not `rebuild = \"explicit\"`".to_owned()
     } else {
         "the engine can build none of the recipes: they have no `run`".to_owned()
     }
+}
+
+/// The tag of the file that is most like one that it has not, if one is near.
+fn like<'a>(pipeline: &'a Pipeline, tag: &str) -> Option<&'a str> {
+    let recipes = pipeline.recipes.values().flat_map(|recipe| &recipe.tags);
+    let tags = || recipes.clone().chain(pipeline.nodes.values().flat_map(|node| &node.tags)).map(String::as_str);
+    if tags().any(|known| known == tag) { None } else { nearest(tag, tags()) }
 }
 
 /// The steps that the engine can build, and all that they are made from too.

@@ -19,6 +19,7 @@ use crate::plan::reason::{Action, Reason};
 use crate::plan::why::{InputNow, PartNow, PartState, Why, why as parts_of};
 use crate::session::fail::Fail;
 use crate::session::load::{Given, Loaded, load};
+use crate::session::targets::by_name;
 use crate::session::{Request, Session};
 use crate::store::read::{Reader, StepRun};
 
@@ -57,8 +58,9 @@ struct LastGood {
 pub(crate) fn why(context: &Context, args: &WhyArgs) -> Result<u8, Fail> {
     let path = find::find(context.file.as_deref(), &context.surroundings)?;
     let loaded = load(&path, &Given { vars: &args.instead.var, project: args.instead.project.as_deref() })?;
-    let Some(id) = step_of(&loaded, &args.name)? else {
-        return source(&loaded, args);
+    let name = by_name(&loaded, &context.surroundings.folder, &args.name);
+    let Some(id) = step_of(&loaded, &name)? else {
+        return source(&loaded, &name, args.format);
     };
     let recipe = loaded.pipeline.recipes[id].name.clone();
     let request = Request { targets: vec![recipe.clone()], mode: args.mode, ..args.instead.request() };
@@ -115,20 +117,20 @@ fn step_of(loaded: &Loaded, name: &str) -> Result<Option<RecipeId>, Fail> {
 }
 
 /// A source is not built: who reads it is all that can be told.
-fn source(loaded: &Loaded, args: &WhyArgs) -> Result<u8, Fail> {
+fn source(loaded: &Loaded, name: &str, format: Format) -> Result<u8, Fail> {
     let pipeline = &loaded.pipeline;
-    let readers = pipeline.node(&args.name).into_iter().flat_map(|node| {
+    let readers = pipeline.node(name).into_iter().flat_map(|node| {
         pipeline.recipes.values().filter(move |recipe| recipe.inputs.contains(&node)).map(|recipe| recipe.name.clone())
     });
     let readers: Vec<String> = readers.collect();
-    match args.format {
+    match format {
         Format::Json => {
-            let json = serde_json::json!({ "version": 1, "source": args.name, "readers": readers });
+            let json = serde_json::json!({ "version": 1, "source": name, "readers": readers });
             print(&format!("{json:#}\n"))?;
         }
         Format::Text => {
             let readers = if readers.is_empty() { "nothing".to_owned() } else { readers.join(", ") };
-            print(&format!("{}: a source, no recipe makes it; read by {readers}\n", args.name))?;
+            print(&format!("{}: a source, no recipe makes it; read by {readers}\n", name))?;
         }
     }
     Ok(exit::OK)

@@ -77,6 +77,7 @@ fn targets_that_cannot_be_meant_are_told() {
         ("m", "target `m`: this engine cannot build it: `m` has no `run`"),
         ("t", "target `t`: this engine cannot build it: what `t` is made from has no `run`"),
         ("tag:weekly", "nothing was selected: no step matches tag:weekly"),
+        ("tag:dayly", "nothing was selected: no step matches tag:dayly; did you mean `tag:daily`?"),
     ] {
         assert_eq!(chosen(&[target], BuildMode::Smart).unwrap_err().to_string(), want);
     }

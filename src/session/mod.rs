@@ -11,6 +11,7 @@ pub(crate) mod memo;
 mod memo_format;
 pub(crate) mod part;
 pub(crate) mod start;
+pub(crate) mod targets;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ use crate::select::{SelectError, Selection, Want, select};
 use crate::session::fail::Fail;
 use crate::session::load::{Given, Loaded};
 use crate::session::part::{Part, Since};
+use crate::session::targets::by_name;
 use crate::store::StoreError;
 use crate::store::lock::is_held;
 use crate::store::read::digests::StoredDigests;
@@ -155,7 +157,8 @@ impl Session {
         let said = engine.max_parallel().or(settings.max_parallel);
         let jobs = request.jobs.or(said).unwrap_or(site.cores);
         let can_build = |id: RecipeId| engine.can_build(&loaded.pipeline.recipes[id]);
-        let selection = select(&loaded.pipeline, &loaded.graph, &request.targets, mode, &can_build);
+        let targets: Vec<_> = request.targets.iter().map(|target| by_name(&loaded, &site.folder, target)).collect();
+        let selection = select(&loaded.pipeline, &loaded.graph, &targets, mode, &can_build);
         let selection = selection.map_err(|error| match error {
             SelectError::Target { message, help } => Fail::Usage(message, Some(help)),
             SelectError::Nothing(_) => Fail::Nothing(error.to_string()),
