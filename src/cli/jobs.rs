@@ -70,6 +70,8 @@ pub(crate) fn time(option: &str, text: &str) -> Result<jiff::Timestamp, Fail> {
 /// The history in a state's folder.
 pub(crate) struct History {
     state: PathBuf,
+    /// The only pipeline whose runs count, where one was named.
+    pipeline: Option<String>,
     pub(super) reader: Option<Reader>,
 }
 
@@ -78,14 +80,20 @@ pub(super) fn store(error: StoreError) -> Fail {
 }
 
 impl History {
-    /// The history beside the pipeline file, or in `--state`.
+    /// The history beside the pipeline file, or in `--state`. With `--file`, of that pipeline only.
     fn open(context: &Context) -> Result<Self, Fail> {
-        Self::at(state_folder(context)?)
+        let Some(file) = &context.file else { return Self::at(state_folder(context)?) };
+        let (root, pipeline) = load::head_of(&find::find(Some(file), &context.surroundings)?)?;
+        if pipeline.is_none() {
+            let help = "`kiln check` shows what else is wrong".to_owned();
+            return Err(Fail::Usage(format!("{} does not say which pipeline it is", file.display()), Some(help)));
+        }
+        Ok(Self { pipeline, ..Self::at(state(&context.site(), &root))? })
     }
 
     pub(crate) fn at(state: PathBuf) -> Result<Self, Fail> {
         let reader = Reader::open(&state).map_err(store)?;
-        Ok(Self { state, reader })
+        Ok(Self { state, pipeline: None, reader })
     }
 
     /// What the events of a run tell. `last` is the last one of this pipeline that had something to do.
@@ -118,16 +126,23 @@ impl History {
     /// The runs of a list.
     fn rows(&self, filter: &RunFilter) -> Result<Vec<RunRow>, Fail> {
         let Some(reader) = &self.reader else { return Ok(Vec::new()) };
-        reader.runs_now(filter, &self.state).map_err(store)
+        let filter = RunFilter { pipeline: self.pipeline.clone(), ..filter.clone() };
+        reader.runs_now(&filter, &self.state).map_err(store)
     }
 
     pub(super) fn find(&self, id: &str) -> Result<(&Reader, RunRow), Fail> {
-        let none = || match id {
-            "last" => Fail::Usage("there is no run yet".to_owned(), None),
+        let none = || match (id, &self.pipeline) {
+            ("last", None) => Fail::Usage("there is no run yet".to_owned(), None),
+            ("last", Some(pipeline)) => Fail::Usage(format!("`{pipeline}` has no run yet"), None),
             _ => Fail::Usage(format!("there is no run `{id}`"), Some("`kiln jobs list` shows the runs".to_owned())),
         };
         let reader = self.reader.as_ref().ok_or_else(none)?;
-        let mut rows = reader.find_run(id).map_err(store)?;
+        let mut rows = match &self.pipeline {
+            Some(pipeline) if id == "last" => reader.last_run(pipeline).map_err(store)?.into_iter().collect(),
+            _ => reader.find_run(id).map_err(store)?,
+        };
+        // An id in full needs nothing else to be clear.
+        rows.retain(|row| row.id.as_str() == id || self.pipeline.as_ref().is_none_or(|name| row.pipeline == *name));
         if rows.len() > 1 {
             let some: Vec<_> = rows.iter().take(5).map(|row| row.id.to_string()).collect();
             let help = format!("among them: {}", some.join(", "));
@@ -178,7 +193,8 @@ impl History {
         let mut runs: Vec<_> = self.rows(&filter)?.into_iter().map(target).collect();
         let claims = Claim::all(&self.state).map_err(|error| Fail::because("what goes on", &error))?;
         for (pipeline, _) in claims.into_iter().filter(|(_, claim)| !claim.serves) {
-            if runs.iter().all(|run| run.pipeline != pipeline) {
+            let counts = self.pipeline.as_ref().is_none_or(|name| *name == pipeline);
+            if counts && runs.iter().all(|run| run.pipeline != pipeline) {
                 let name = format!("a run of {pipeline} that had not begun");
                 runs.push(Target { name, pipeline, state: JobState::Running });
             }
@@ -224,12 +240,16 @@ pub(crate) fn state_folder(context: &Context) -> Result<PathBuf, Fail> {
 /// The root of the pipeline file; where there is none, the folder itself: history may outlive its file.
 pub(super) fn root(context: &Context) -> Result<PathBuf, Fail> {
     let found = match &context.file {
-        Some(file) => Some(file.clone()),
+        Some(file) => Some(find::find(Some(file), &context.surroundings)?),
         None => find::find_all(&context.surroundings).into_iter().next(),
     };
     match found {
+        Some(file) => Ok(load::head_of(&file)?.0),
+        // Below a pipeline nothing is kept.
+        None if !context.surroundings.folder.join(".kiln").exists() && find::above(&context.surroundings).is_some() => {
+            Err(find::none(&context.surroundings))
+        }
         None => Ok(context.surroundings.folder.clone()),
-        Some(file) => load::root_of(&file),
     }
 }
 
@@ -237,6 +257,7 @@ fn line(row: &RunRow, now: jiff::Timestamp) -> JobLine {
     let so_far = || u64::try_from(now.duration_since(row.start).as_millis()).unwrap_or_default();
     JobLine {
         job: row.id.clone(),
+        pipeline: row.pipeline.clone(),
         state: row.state,
         counts: Counts {
             built: row.built,

@@ -18,6 +18,8 @@ const TARGETS: usize = 30;
 pub struct JobLine {
     /// Its id.
     pub job: JobId,
+    /// Its pipeline.
+    pub pipeline: String,
     /// Where it stands.
     pub state: JobState,
     /// How many steps ended in which way.
@@ -43,6 +45,7 @@ impl JobLine {
         let head = view.head.as_ref()?;
         Some(Self {
             job: head.job.clone(),
+            pipeline: head.started.pipeline.clone(),
             state,
             counts: view.counts,
             began: head.at,
@@ -70,12 +73,15 @@ impl JobLine {
     }
 }
 
-/// The table of `jobs`, a line each, cut where there is a width.
+/// The table of `jobs`, a line each, cut where there is a width. Their pipelines are shown where there are several.
 #[must_use]
 pub fn list(jobs: &[JobLine], style: &Style, now: Timestamp) -> String {
     let ids = short_ids(jobs);
     let mut rows = vec![Row::head()];
     rows.extend(jobs.iter().zip(ids).map(|(job, id)| Row::new(job, id, style, now)));
+    if jobs.windows(2).all(|two| two[0].pipeline == two[1].pipeline) {
+        rows.iter_mut().for_each(|row| drop(row.cells.remove(PIPELINE)));
+    }
     let widths = Row::widths(&rows);
     rows.iter().map(|row| style.cut(&row.line(&widths))).collect()
 }
@@ -83,23 +89,26 @@ pub fn list(jobs: &[JobLine], style: &Style, now: Timestamp) -> String {
 /// The cells of a line, and the colour of the state.
 struct Row {
     tint: Tint,
-    cells: [String; 11],
+    cells: Vec<String>,
 }
 
+/// The column of pipelines.
+const PIPELINE: usize = 9;
 /// The columns that hold numbers, which stand on the right.
 const NUMBERS: std::ops::Range<usize> = 2..6;
 
 impl Row {
     fn head() -> Self {
-        let words = ["JOB", "STATE", "BUILT", "SAME", "FAIL", "SKIP", "START", "TOOK", "BY", "TARGETS", "WHY"];
-        Self { tint: Tint::Plain, cells: words.map(str::to_owned) }
+        let words =
+            ["JOB", "STATE", "BUILT", "SAME", "FAIL", "SKIP", "START", "TOOK", "BY", "PIPELINE", "TARGETS", "WHY"];
+        Self { tint: Tint::Plain, cells: words.map(str::to_owned).to_vec() }
     }
 
     fn new(job: &JobLine, id: String, style: &Style, now: Timestamp) -> Self {
         let counts = job.counts;
         Self {
             tint: job_tint(job.state),
-            cells: [
+            cells: vec![
                 id,
                 job.state.word().to_owned(),
                 counts.built.to_string(),
@@ -109,24 +118,27 @@ impl Row {
                 style.moment(job.began, now),
                 took(job.took_ms),
                 squeeze(&job.by),
+                squeeze(&job.pipeline),
                 job.targets(),
                 job.why(),
             ],
         }
     }
 
-    fn widths(rows: &[Self]) -> [usize; 11] {
-        let mut widths = [0; 11];
+    fn widths(rows: &[Self]) -> Vec<usize> {
+        let mut widths = vec![0; rows.first().map_or(0, |row| row.cells.len())];
         for row in rows {
             for (width, cell) in widths.iter_mut().zip(&row.cells) {
                 *width = columns(cell).max(*width);
             }
         }
-        widths[1] = widths[1].max("ABORTED".len());
+        if let Some(state) = widths.get_mut(1) {
+            *state = (*state).max("ABORTED".len());
+        }
         widths
     }
 
-    fn line(&self, widths: &[usize; 11]) -> Line {
+    fn line(&self, widths: &[usize]) -> Line {
         let mut line = Line::new();
         let mut column = 0;
         for (i, (cell, width)) in self.cells.iter().zip(widths).enumerate() {

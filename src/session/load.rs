@@ -78,12 +78,14 @@ pub(crate) fn of(path: &Path, source: Source, given: &Given<'_>) -> Result<Loade
     }
 }
 
-/// The root of a file, as far as it can be told without the rest of the file being sound.
-pub(crate) fn root_of(path: &Path) -> Result<PathBuf, Fail> {
+/// The root of a file and the name of its pipeline, as far as they can be told without the rest of the file being sound.
+pub(crate) fn head_of(path: &Path) -> Result<(PathBuf, Option<String>), Fail> {
     let (source, _) = text(path)?;
     let (raw, _) = read::read(&source.text);
-    let said = raw.as_ref().and_then(|raw| raw.pipeline.root.as_ref());
-    root(path, said).map_err(|problem| Fail::Mistakes(source.clone(), vec![problem]))
+    let head = raw.as_ref().map(|raw| &raw.pipeline);
+    let root = root(path, head.and_then(|head| head.root.as_ref()));
+    let name = head.map(|head| head.name.get_ref().clone());
+    root.map(|root| (root, name)).map_err(|problem| Fail::Mistakes(source.clone(), vec![problem]))
 }
 
 /// The kinds of mistakes that mistakes of form would make seem to be there: a node that could not be read is not unknown,
@@ -102,12 +104,9 @@ fn follows(form: &Problems) -> &'static [&'static str] {
 pub(super) fn text(path: &Path) -> Result<(Source, Seen), Fail> {
     let name = path.display().to_string();
     let cannot = |error: std::io::Error| {
-        let help = if error.kind() == ErrorKind::IsADirectory {
-            format!("name the file in it: --file {}", path.join("pipeline.toml").display())
-        } else {
-            "name the file with --file".to_owned()
-        };
-        Fail::Usage(format!("{name} cannot be read: {error}"), Some(help))
+        let is_folder = error.kind() == ErrorKind::IsADirectory;
+        let help = is_folder.then(|| format!("name the file in it: --file {}", path.join("pipeline.toml").display()));
+        Fail::Usage(format!("{name} cannot be read: {error}"), help)
     };
     let mut bytes = Vec::new();
     let (stat, seen_ns) = (state_of(path).unwrap_or(FileStat::NONE), clock::now_ns());

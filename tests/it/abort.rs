@@ -106,13 +106,31 @@ fn all_runs_are_aborted() {
     project.write("other.toml", format!("{head}[task.c]\nrun = 'echo up >up2; read -r go <gate2'\n"));
     pipe(&project, "up2");
     pipe(&project, "gate2");
+    project.write("third.toml", head.replace("\"q\"", "\"r\"") + "[task.d]\nrun = 'true'\n");
     let mut second = Running::start(&project, &["-f", "other.toml"]);
     hear(&project, "up2");
     second.until("step_started", Some("c"));
+    // With a file, only those of its pipeline.
+    let said = project.expect(0, &["jobs", "abort", "--all", "-f", "third.toml"]);
+    assert_eq!(said.out, "no run goes on\n");
+    let said = project.expect(2, &["jobs", "abort", "last", "-f", "third.toml"]);
+    assert!(said.err.contains("`r` has no run yet"), "{}", said.err);
     let said = project.expect(0, &["jobs", "abort", "--all"]);
     assert_eq!(said.out.matches(": ended\n").count(), 2, "{}", said.out);
     run.end(143);
     second.end(143);
+}
+
+#[test]
+fn the_last_run_of_a_file_is_aborted_and_no_other() {
+    let (project, mut run) = waiting();
+    other(&project, "build/c");
+    project.expect(0, &["run", "-f", "other.toml"]);
+    let said = project.expect(0, &["jobs", "abort", "last", "-f", "other.toml"]);
+    assert!(said.out.contains("it has ended already: DONE"), "{}", said.out);
+    let said = project.expect(0, &["jobs", "abort", "--all", "-f", "pipeline.toml"]);
+    assert!(said.out.starts_with("build_p_") && said.out.ends_with(": ended\n"), "{}", said.out);
+    run.end(143);
 }
 
 #[test]

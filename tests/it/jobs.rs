@@ -116,6 +116,57 @@ fn a_history_elsewhere_is_read_there() {
 }
 
 #[test]
+fn with_a_file_only_the_runs_of_its_pipeline_count() {
+    let project = Project::empty();
+    for (name, step) in [("aa", "true"), ("bb", "false")] {
+        let head = format!("[pipeline]\nformat = 1\nname = \"{name}\"\n[defaults]\nshell = [\"sh\", \"-euc\"]\n");
+        project
+            .write(&format!("pipelines/{name}.toml"), format!("{head}[task.{name}]\nrun = 'echo of {name}; {step}'\n"));
+    }
+    let none = project.expect(2, &["jobs", "show", "last", "-f", "pipelines/bb.toml"]);
+    assert!(none.err.contains("`bb` has no run yet"), "{}", none.err);
+    project.expect(1, &["run", "-f", "pipelines/bb.toml"]);
+    project.expect(0, &["run", "-f", "pipelines/aa.toml"]);
+    let all = list(&project, &[]);
+    let [aa, bb] = ids(&all).try_into().unwrap();
+    let of = |file: &str| [format!("pipelines/{file}.toml")];
+    for (file, id) in [("aa", aa), ("bb", bb)] {
+        let file = &of(file)[0];
+        assert_eq!(ids(&list(&project, &["-f", file])), [id]);
+        for part in ["last", &id[..10], "build_"] {
+            let text = project.expect(0, &["jobs", "show", part, "-f", file]).out;
+            assert!(text.starts_with(&format!("job      {id}\n")), "{part}: {text}");
+        }
+        let log = project.expect(0, &["jobs", "log", "last", "-f", file]).out;
+        assert_eq!(log.contains("of bb"), id == bb, "{log}");
+    }
+    project.expect(0, &["jobs", "wait", "last"]);
+    project.expect(1, &["jobs", "wait", "last", "-f", "pipelines/bb.toml"]);
+    // Beside a state that is named, too; and an id in full is clear by itself.
+    assert_eq!(ids(&list(&project, &["-f", "pipelines/bb.toml", "--state-dir", ".kiln"])), [bb]);
+    assert!(project.expect(0, &["jobs", "show", bb, "-f", "pipelines/aa.toml"]).out.contains(bb));
+    project.expect(2, &["jobs", "show", &bb[..10], "-f", "pipelines/aa.toml"]);
+    let table = project.expect(0, &["jobs", "list"]).out;
+    assert!(table.contains("  PIPELINE  ") && table.contains("  tester  bb        "), "{table}");
+    assert!(!project.expect(0, &["jobs", "list", "-f", "pipelines/bb.toml"]).out.contains("PIPELINE"));
+}
+
+#[test]
+fn below_a_pipeline_it_is_told_where_it_is() {
+    let project = history();
+    project.write("sub/below/file", "");
+    for arguments in [&["run"][..], &["plan"], &["jobs", "list"], &["gc", "--dry-run"], &["check"]] {
+        let output = project.command(arguments).current_dir(project.path("sub/below")).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?} {text}");
+        assert!(text.contains("there is one above: kiln -f ../../pipeline.toml\n"), "{arguments:?} {text}");
+    }
+    let arguments = ["jobs", "list", "-f", "../../pipeline.toml", "--format", "json"];
+    let output = project.command(&arguments).current_dir(project.path("sub/below")).output().unwrap();
+    assert_eq!(serde_json::from_slice::<Vec<Value>>(&output.stdout).unwrap().len(), 3);
+}
+
+#[test]
 fn a_run_is_found_by_last_and_by_a_part_that_only_it_has() {
     let project = history();
     let all = list(&project, &[]);

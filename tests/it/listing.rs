@@ -78,7 +78,6 @@ fn check_takes_several_files_and_goes_on_after_a_wrong_one() {
         pipelines/c.toml: 3 warnings
         pipelines/c.toml: ok, 2 nodes, 1 recipe in 1 stage
         error: none.toml cannot be read: No such file or directory (os error 2)
-          help: name the file with --file
         "#);
     assert!(!project.exists(".kiln"));
 }

@@ -16,6 +16,7 @@ fn line(stamp: &str, state: JobState, counts: Counts, took_ms: u64) -> JobLine {
     let began = format!("{}:{}Z", &stamp[..13], &stamp[14..19].replace('-', ":"));
     JobLine {
         job: JobId::new("orders", stamp),
+        pipeline: "orders".to_owned(),
         state,
         counts,
         began: began.parse().unwrap(),
@@ -58,6 +59,19 @@ fn jobs_are_a_table() {
     …23T02-00-00  FAILED       2    1    1 …
     …22T14-10-31  ABORTED      1    0    0 …
     …21T02-00-00  DONE         0    0    0 …
+    "#);
+}
+
+#[test]
+fn where_there_are_several_pipelines_each_is_named() {
+    let mut jobs = days();
+    jobs[1].pipeline = "crm".to_owned();
+    let now = "2026-11-23T02:05:00Z".parse().unwrap();
+    assert_snapshot!(list(&jobs, &style(false, Some(80)), now), @r#"
+    JOB           STATE    BUILT SAME FAIL SKIP  START  TOOK   BY   PIPELINE  TARGE…
+    …23T02-00-00  FAILED       2    1    1    1  02:00  1m11s  ci   orders    all  …
+    …22T14-10-31  ABORTED      1    0    0    4  14:10  0m09s  ana  crm       chart…
+    …21T02-00-00  DONE         0    0    0    0  Sat    0m01s  ci   orders    all  …
     "#);
 }
 
