@@ -33,7 +33,7 @@ pub struct Cli {
     /// The pipeline file [default: pipeline.toml, else the only file in pipelines/]
     #[arg(short, long, global = true, value_name = "FILE", help_heading = EVERYWHERE)]
     pub file: Vec<PathBuf>,
-    /// Where history and logs are kept [default: .kiln in the root]
+    /// Where history and logs are kept [default: .kiln in the root]; `jobs list` and `jobs abort` call it --state-dir
     #[arg(long, global = true, value_name = "DIR", env = "KILN_STATE", help_heading = EVERYWHERE)]
     pub state: Option<PathBuf>,
     /// When to use colours
@@ -96,7 +96,7 @@ pub enum Command {
         after_help = "Examples:\n  kiln show orders    its inputs, the command with all names filled in, its settings with those of [defaults]"
     )]
     Show {
-        /// Its name
+        /// Its name, or the path of a node
         name: String,
     },
     /// Say why a node would be built or not: its inputs, the parts of its key, its last runs
@@ -106,7 +106,7 @@ pub enum Command {
     Why(WhyArgs),
     /// Runs of the past and of now; with --engine, the jobs of a server
     #[command(
-        after_help = "Examples:\n  kiln jobs list --state FAILED --since 2026-11-01\n  kiln jobs show last\n  kiln jobs list --engine prod --output orders\n  kiln jobs start --engine prod --type RECURSIVE_FORCED_BUILD --output orders --wait\n  kiln jobs abort --engine prod --all --dry-run"
+        after_help = "Examples:\n  kiln jobs list --state FAILED --since 2026-11-01\n  kiln jobs show last\n  kiln jobs abort last -f pipelines/orders.toml   with a file, only the runs of its pipeline count\n  kiln jobs list --engine prod --output orders\n  kiln jobs start --engine prod --type RECURSIVE_FORCED_BUILD --output orders --wait\n  kiln jobs abort --engine prod --all --dry-run"
     )]
     Jobs(JobsArgs),
     /// Write a pipeline file from what another tool has
@@ -120,7 +120,7 @@ pub enum Command {
     /// Take outputs that are already there as built, so that moving to Kiln rebuilds nothing
     #[command(
         after_help = "Outputs that are there count as built from their inputs, code and settings as they are now. Without targets this takes \
-what Kiln has never built; with targets also what is out of date, and tasks. Nothing is run, no output is changed. It stands in \
+what Kiln has never built; with targets also what is out of date, and tasks; the exit code is 4 when nothing of these counts as built then. Nothing is run, no output is changed. It stands in \
 `kiln jobs list` as a run of its own.\n\nExamples:\n  kiln adopt --dry-run    only say what would be taken\n  kiln adopt              all outputs that are there and that Kiln has not built\n  kiln adopt orders       `orders` as it is, although its code was changed (a comment, say)"
     )]
     Adopt(AdoptArgs),
@@ -224,7 +224,7 @@ impl Instead {
 /// What is wanted; the same for `run` and `plan`.
 #[derive(Debug, Args)]
 pub struct Wanted {
-    /// What to build: NAME, +NAME (with all above it), NAME+ (with all below it), tag:TAG [default: all]
+    /// What to build: NAME or the path of a node, +NAME (with all above it), NAME+ (with all below it), tag:TAG [default: all]
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
     /// What is built [default: that of the file, else smart]
@@ -355,7 +355,7 @@ pub struct PlanArgs {
 /// `kiln why`
 #[derive(Debug, Args)]
 pub struct WhyArgs {
-    /// The name of a node, a recipe or a task
+    /// The name of a node, a recipe or a task, or the path of a node
     pub name: String,
     /// What would be built [default: that of the file, else smart]
     #[arg(long, value_enum)]
@@ -374,7 +374,7 @@ pub struct WhyArgs {
 /// `kiln adopt`
 #[derive(Debug, Args)]
 pub struct AdoptArgs {
-    /// What to take: NAME, +NAME (with all above it), NAME+ (with all below it), tag:TAG [default: all never built]
+    /// What to take: NAME or the path of a node, +NAME (with all above it), NAME+ (with all below it), tag:TAG [default: all never built]
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
     /// What takes the place of what the file says.

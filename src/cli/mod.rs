@@ -9,6 +9,7 @@ mod fail;
 mod failed;
 mod find;
 mod gc;
+mod hint;
 mod import;
 mod init;
 mod jobs;
@@ -93,6 +94,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no mistakes. A closed pipe cannot be told of anything.
+            let error = hint::hint(error);
             drop(error.print());
             return if error.use_stderr() { exit::WRONG } else { exit::OK };
         }

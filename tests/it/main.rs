@@ -69,3 +69,4 @@ mod tidy;
 mod told;
 mod tree;
 mod why;
+mod words;

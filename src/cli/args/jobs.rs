@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::base::job::JobState;
-use crate::cli::args::{EVERYWHERE, Format};
+use crate::cli::args::Format;
 use crate::pipeline::dss_wire::build;
 use clap::{Args, Subcommand};
 
@@ -48,12 +48,12 @@ pub enum Jobs {
         after_help = "Examples:\n  kiln jobs list --state FAILED --since 2026-11-01\n  kiln jobs list --initiator ci --limit 100 --format json\n  kiln jobs list --engine prod --output orders"
     )]
     List {
-        /// Only those in this state
+        /// Only those in this state; where history and logs are kept is --state-dir here
         #[arg(id = "job_state", long = "state", value_name = "STATE", value_enum, ignore_case = true)]
         state: Option<JobState>,
         /// What --state is for other commands: where history and logs are kept
         // The id is that of the option of every command, whose place this one takes.
-        #[arg(id = "state", long = "state-dir", value_name = "DIR", help_heading = EVERYWHERE)]
+        #[arg(id = "state", long = "state-dir", value_name = "DIR")]
         state_dir: Option<PathBuf>,
         /// Only those that began at or after this: 2026-11-01, 2026-11-01T02:00
         #[arg(long, value_name = "TIME")]
@@ -141,12 +141,12 @@ pub enum Jobs {
         /// All that go on
         #[arg(long)]
         all: bool,
-        /// With --engine and --all: only those in this state, as DSS calls it
+        /// With --engine and --all: only those in this state, as DSS calls it; the folder of the state is --state-dir here
         #[arg(id = "job_state", long = "state", value_name = "STATE", requires = "all", requires = "engine")]
         state: Option<String>,
         /// What --state is for other commands: where history and logs are kept
         // The id is that of the option of every command, whose place this one takes.
-        #[arg(id = "state", long = "state-dir", value_name = "DIR", help_heading = EVERYWHERE)]
+        #[arg(id = "state", long = "state-dir", value_name = "DIR")]
         state_dir: Option<PathBuf>,
         /// With --engine: only say which
         #[arg(short = 'n', long, requires = "engine")]

@@ -1,0 +1,81 @@
+//! What is said to a command line that clap does not understand: what other tools call so, by Kiln's own words. Does not
+//! know what commands do.
+
+use clap::Error;
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+/// Words, and what is said to them.
+type Words = &'static [(&'static [&'static str], &'static str)];
+
+/// Words that other tools have for commands, and what is said here.
+const COMMANDS: Words = &[
+    (&["build", "make", "start", "exec", "rn", "all", "up"], "`kiln run` builds what is out of date"),
+    (&["status", "diff", "dry-run", "st"], "`kiln plan` says what is out of date, `kiln jobs list` what runs did"),
+    (&["dag", "graph", "draw", "visualize", "viz"], "`kiln plan --format svg >plan.svg` draws what is made from what"),
+    (
+        &["clean", "prune", "purge"],
+        "`kiln gc` takes old runs out of the history; outputs are files: remove them as such",
+    ),
+    (&["help"], "`kiln --help`, `kiln run --help`, or `kiln man run`"),
+    (&["force", "rebuild"], "`kiln run --mode forced` builds anyway"),
+    (&["retry", "resume"], "`kiln run --failed` builds what the last run did not get done"),
+    (&["explain"], "`kiln why NODE` says why it would be built"),
+    (&["validate", "lint", "parse", "compile"], "`kiln check` finds all mistakes in pipeline files"),
+    (&["ps", "top"], "`kiln jobs running` lists what goes on"),
+    (&["log", "logs", "history"], "`kiln jobs log last` prints what steps printed, `kiln jobs list` lists runs"),
+    (&["abort", "stop", "kill", "cancel", "wait"], "`kiln jobs abort` ends runs, `kiln jobs wait` waits for them"),
+];
+
+/// The same for what stands behind `kiln jobs`.
+const JOBS: Words = &[
+    (&["stop", "kill", "cancel", "end"], "`kiln jobs abort ID` ends a run"),
+    (&["ps", "top"], "`kiln jobs running` lists what goes on"),
+];
+
+/// The same for options.
+const OPTIONS: Words = &[
+    (&["--forced", "--force", "--always-make", "-B", "-F", "--forceall"], "`--mode forced` builds whatever the state"),
+    (&["--failed"], "`kiln run -n --failed` says what that would build"),
+    (&["--only"], "`--mode only` builds nothing but the targets"),
+    (&["--target", "--targets", "--select", "-s", "-t"], "targets stand by themselves: NAME, +NAME, NAME+, tag:TAG"),
+    (&["--tag", "--tags"], "write tag:TAG, as in `kiln run tag:daily`"),
+    (&["-C", "--directory"], "`-f FOLDER/pipeline.toml` builds in that folder"),
+];
+
+/// Says what may have been meant, where that is known, instead of the word that is spelled most alike.
+pub(super) fn hint(error: Error) -> Error {
+    let said = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let unknown = |kind, words| said(kind).and_then(|word| known(words, word));
+    let hint = if error.kind() == ErrorKind::InvalidSubcommand {
+        // It is the usage that tells below which command the word stands.
+        let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+        unknown(ContextKind::InvalidSubcommand, if usage.contains("kiln jobs ") { JOBS } else { COMMANDS })
+    } else if error.kind() == ErrorKind::UnknownArgument {
+        unknown(ContextKind::InvalidArg, OPTIONS)
+    } else {
+        said(ContextKind::InvalidArg).filter(|option| option.starts_with("--state ")).and_then(|_| {
+            let folder = said(ContextKind::InvalidValue)?;
+            Some(format!("here --state is that of a run; `--state-dir {folder}` says where history and logs are kept"))
+        })
+    };
+    match hint {
+        None => error,
+        Some(hint) => instead(error, hint),
+    }
+}
+
+fn known(words: Words, word: &str) -> Option<String> {
+    words.iter().find(|(others, _)| others.contains(&word)).map(|(_, hint)| (*hint).to_owned())
+}
+
+fn instead(mut error: Error, hint: String) -> Error {
+    for alike in [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue] {
+        drop(error.remove(alike));
+    }
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(hint)]));
+    error
+}

@@ -1,0 +1,91 @@
+//! What is said to people who come with the words of other tools, or with paths where names are meant.
+
+use crate::support::{Project, started};
+
+const TEXT: &str = "[dataset.raw]\npath = \"data/raw.csv\"\n\
+                    [dataset.up]\npath = \"out/up.csv\"\ninputs = [\"raw\"]\ntags = [\"daily\"]\nrun = 'tr a-z A-Z <{{ inputs.raw }} >{{ output }}'\n\
+                    [folder.parts]\npath = \"out/parts\"\ninputs = [\"up\"]\nrun = 'cp {{ inputs.up }} {{ output }}'\n";
+
+fn project() -> Project {
+    let project = Project::new(TEXT);
+    project.write("data/raw.csv", "a\n");
+    project
+}
+
+#[test]
+fn the_words_of_other_tools_are_answered_with_those_of_kiln() {
+    let project = project();
+    for (arguments, hint) in [
+        (&["build"][..], "tip: `kiln run` builds what is out of date"),
+        (&["rn"], "tip: `kiln run` builds what is out of date"),
+        (&["status"], "tip: `kiln plan` says what is out of date"),
+        (&["dag"], "tip: `kiln plan --format svg"),
+        (&["clean"], "tip: `kiln gc` takes old runs out of the history; outputs are files"),
+        (&["help"], "tip: `kiln --help`, `kiln run --help`"),
+        (&["run", "-B"], "tip: `--mode forced` builds whatever the state"),
+        (&["run", "--forced"], "tip: `--mode forced` builds whatever the state"),
+        (&["plan", "--failed"], "tip: `kiln run -n --failed` says"),
+        (&["jobs", "cancel"], "tip: `kiln jobs abort ID` ends a run"),
+        (&["jobs", "list", "--state", ".kiln"], "`--state-dir .kiln` says where history and logs are kept"),
+        // Where nothing is known, what is spelled alike is still said.
+        (&["jobs", "lst"], "tip: a similar subcommand exists: 'list'"),
+        (&["run", "--fialed"], "tip: a similar argument exists: '--failed'"),
+    ] {
+        let said = project.expect(2, arguments).err;
+        assert!(said.contains(hint) && said.matches("tip: ").count() == 1, "{arguments:?}\n{said}");
+    }
+    let said = project.expect(4, &["run", "tag:dayly"]).err;
+    assert!(said.contains("no step matches tag:dayly; did you mean `tag:daily`?"), "{said}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_with_those_that_are() {
+    let project = project();
+    for (file, hint) in [("pipelin.toml", "did you mean `pipeline.toml`?"), ("zzz", "there is pipeline.toml")] {
+        let said = project.expect(2, &["run", "-f", file]).err;
+        assert_eq!(said, format!("error: {file} cannot be read: there is no such file\n  help: {hint}\n"));
+    }
+}
+
+#[test]
+fn a_path_of_a_node_is_as_good_as_its_name() {
+    let project = project();
+    let run = project.expect(0, &["run", "./out/up.csv", "--events", "-"]).out;
+    assert_eq!(started(&run), ["up"]);
+    let run = project.expect(0, &["run", "data/raw.csv+", "--mode", "forced", "--events", "-"]).out;
+    assert_eq!(started(&run), ["parts", "up"]);
+    let whole = project.path("out/parts/").display().to_string();
+    let plan = project.expect(0, &["plan", &format!("+{whole}"), "--mode", "only"]).out;
+    assert!(plan.contains("parts") && plan.contains("up"), "{plan}");
+    assert!(project.expect(0, &["why", "out/up.csv"]).out.starts_with("up "));
+    assert!(project.expect(0, &["why", "data/raw.csv"]).out.starts_with("raw: a source"));
+    assert!(project.expect(0, &["show", "out/up.csv"]).out.starts_with("up "));
+    assert!(project.expect(0, &["adopt", "out/up.csv"]).out.contains("1 up to date"));
+    // Seen from the folder in which somebody stands.
+    let mut command = project.command(&["run", "-f", "../pipeline.toml", "up.csv", "--events", "-", "--mode", "only"]);
+    let output = command.current_dir(project.path("out")).output().unwrap();
+    assert_eq!(started(&String::from_utf8(output.stdout).unwrap()), ["up"]);
+    // The history has names.
+    assert!(project.expect(0, &["jobs", "show", "last"]).out.contains("targets  up\n"));
+    for path in ["out/up.cs", "out", "../out/up.csv", "pipeline.toml"] {
+        let said = project.expect(2, &["run", path]).err;
+        assert!(said.contains(&format!("unknown target `{path}`")), "{said}");
+    }
+}
+
+#[test]
+fn what_was_built_in_the_future_is_built_again_where_its_age_counts() {
+    let project = Project::new("[dataset.a]\npath = \"a\"\nrebuild = \"20h\"\nrun = 'echo a >{{ output }}'\n");
+    project.expect(0, &["run"]);
+    let store = rusqlite::Connection::open(project.path(".kiln/kiln.db")).unwrap();
+    let at = |time: &str| store.execute("UPDATE keys SET built_at = ?1", [time]).unwrap();
+    at("2099-01-01T00:00:00.000Z");
+    let plan = project.expect(0, &["plan"]).out;
+    assert!(plan.contains("may be older than 20h: built 2099-01-01T00:00:00Z, which is yet to come"), "{plan}");
+    let events = project.expect(0, &["run", "--events", "-"]).out;
+    assert_eq!(started(&events), ["a"]);
+    project.expect(0, &["plan", "--check"]);
+    // Of clocks of two machines one is always ahead of the other a little.
+    at(&(jiff::Timestamp::now() + jiff::SignedDuration::from_secs(30)).to_string());
+    project.expect(0, &["plan", "--check"]);
+}
