@@ -21,23 +21,41 @@ pub struct Source {
     pub name: String,
     /// The whole text.
     pub text: Arc<String>,
-    /// Where each line begins, once someone has asked for a line.
-    lines: OnceLock<Arc<[usize]>>,
+    /// How many lines end before each stretch of it, once someone has asked for a line.
+    ends: OnceLock<Arc<[usize]>>,
+}
+
+/// The bytes of a stretch: so few that the ends of lines in it can be counted in a byte, many at once.
+const STRETCH: usize = 240;
+
+/// How many lines end in a stretch.
+fn ends(stretch: &[u8]) -> usize {
+    stretch.iter().fold(0u8, |ends, b| ends + u8::from(*b == b'\n')).into()
 }
 
 impl Source {
     /// A text under a name.
     #[must_use]
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { name: name.into(), text: Arc::new(text.into()), lines: OnceLock::new() }
+        Self { name: name.into(), text: Arc::new(text.into()), ends: OnceLock::new() }
     }
 
     /// The line of a byte, counted from 1.
     #[must_use]
     pub fn line(&self, offset: usize) -> usize {
-        let ends = || self.text.match_indices('\n').map(|(at, _)| at + 1);
-        let lines = self.lines.get_or_init(|| std::iter::once(0).chain(ends()).collect());
-        lines.partition_point(|begin| *begin <= offset)
+        let text = self.text.as_bytes();
+        let before = self.ends.get_or_init(|| {
+            let mut all = 0;
+            let before = |stretch| {
+                let before = all;
+                all += ends(stretch);
+                before
+            };
+            text.chunks(STRETCH).map(before).collect()
+        });
+        let at = offset.min(text.len().saturating_sub(1)) / STRETCH;
+        let begin = at * STRETCH;
+        1 + before.get(at).copied().unwrap_or_default() + ends(&text[begin..offset.clamp(begin, text.len())])
     }
 }
 
@@ -291,5 +309,11 @@ mod tests {
         let source = Source::new("a", "a\n\nb");
         assert_eq!([0, 1, 2, 3, 4, 99].map(|at| source.line(at)), [1, 1, 2, 3, 3, 3]);
         assert_eq!(Source::new("a", "").line(0), 1);
+        let long = "\n".repeat(300) + &"b".repeat(500) + "\n\n";
+        let source = Source::new("a", long.as_str());
+        for at in 0..=long.len() + 1 {
+            let line = 1 + long.bytes().take(at).filter(|b| *b == b'\n').count();
+            assert_eq!(source.line(at), line, "{at}");
+        }
     }
 }
