@@ -112,9 +112,10 @@ impl Graph {
     /// # Errors
     /// The cycles, one of each tangle, with each edge in order.
     pub fn build(pipeline: &Pipeline) -> Result<Self, Problems> {
+        let outline = pipeline.outline();
         let mut needs = Edges::with_room(pipeline.recipes.len());
-        for recipe in pipeline.recipes.values() {
-            needs.push(recipe.inputs.iter().filter_map(|input| pipeline.nodes[*input].maker));
+        for id in outline.recipes() {
+            needs.push(outline.inputs(id).filter_map(|input| outline.maker(input)));
         }
         let feeds = needs.turned();
         match topological(&needs, &feeds) {

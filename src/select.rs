@@ -4,7 +4,7 @@ use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::BuildMode;
 use crate::base::text::{did_you_mean, nearest};
 use crate::graph::Graph;
-use crate::pipeline::types::{Item, Pipeline, Rebuild};
+use crate::pipeline::types::{Item, Pipeline};
 
 /// The steps that a request asks for.
 #[derive(Clone, Debug)]
@@ -119,7 +119,7 @@ impl Selector<'_> {
         for id in &self.graph.order {
             if !self.buildable[*id] {
                 not_for_engine.push(*id);
-            } else if self.pipeline.recipes[*id].rebuild != Rebuild::Explicit {
+            } else if !self.pipeline.outline().is_explicit(*id) {
                 self.want[*id] = Want::Target;
             }
         }
@@ -203,7 +203,7 @@ impl Selector<'_> {
 
     /// Wants a step that was reached from a target, unless it is built only when named.
     fn take(&mut self, id: RecipeId) -> bool {
-        let wanted = self.buildable[id] && self.pipeline.recipes[id].rebuild != Rebuild::Explicit;
+        let wanted = self.buildable[id] && !self.pipeline.outline().is_explicit(id);
         if wanted {
             self.want[id] = Want::Target;
         }
@@ -232,7 +232,7 @@ impl Selector<'_> {
                 continue;
             }
             for need in &self.graph.needs[*id] {
-                if self.want[*need] == Want::No && self.pipeline.recipes[*need].rebuild != Rebuild::Explicit {
+                if self.want[*need] == Want::No && !self.pipeline.outline().is_explicit(*need) {
                     self.want[*need] = Want::Upstream;
                 }
             }

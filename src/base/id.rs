@@ -36,6 +36,8 @@ ids! {
     NodeId;
     /// A recipe of a pipeline. Without partitions a recipe has one step, so this names steps too.
     RecipeId;
+    /// A way in which recipes of a pipeline are run.
+    WayId;
 }
 
 /// A vector indexed by an id type.

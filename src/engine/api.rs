@@ -18,7 +18,7 @@ use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::job::{BuildMode, JobId};
 use crate::base::span::Problems;
 use crate::event::{Failure, Intent, RemoteJob, Staged};
-use crate::pipeline::types::{Pipeline, Recipe};
+use crate::pipeline::types::Pipeline;
 use crate::plan::facts::Facts;
 use crate::plan::put_back::PutBack;
 
@@ -28,7 +28,7 @@ pub trait Engine: Send + Sync {
     fn name(&self) -> &str;
 
     /// Whether it can build what the recipe makes, were its inputs there.
-    fn can_build(&self, recipe: &Recipe) -> bool;
+    fn can_build(&self, id: RecipeId) -> bool;
 
     /// How many steps run at once unless the request says otherwise, where the engine has a word on that.
     fn max_parallel(&self) -> Option<u32> {

@@ -17,7 +17,7 @@ use crate::base::job::JobId;
 use crate::base::span::Problems;
 use crate::engine::api::{Attempt, Ended, Engine, Observed, StagedOutput, Stop, Updates, Work};
 use crate::event::{Failure, FailureCode, Staged};
-use crate::pipeline::types::{Pipeline, Recipe};
+use crate::pipeline::types::Pipeline;
 use crate::plan::facts::{Content, Facts};
 
 /// What a step does.
@@ -107,8 +107,8 @@ impl Engine for Scripted {
         "scripted"
     }
 
-    fn can_build(&self, recipe: &Recipe) -> bool {
-        recipe.run.is_some()
+    fn can_build(&self, id: RecipeId) -> bool {
+        self.pipeline.outline().runs(id)
     }
 
     fn check(&self) -> Problems {

@@ -1,20 +1,30 @@
-//! A checked pipeline as bytes, and back: an image is read in a tenth of the time that its file is. It is of use to the program
-//! that wrote it alone, and it is no format for others. Does not know where it is kept, nor whether it is still true of a file.
+//! A checked pipeline as bytes, and back. What is asked about all of its steps is read at once, and each node and each step only
+//! when it is asked for. An image is of use to the program that wrote it alone, and it is no format for others. Does not know
+//! where it is kept, nor whether it is still true of a file.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{Error, ErrorKind, Read, Result, Write};
+use std::ops::Range;
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use crate::base::id::{DenseMap, RecipeId};
-use crate::pipeline::types::{How, Pipeline};
+use crate::base::id::{DenseMap, Id as _, RecipeId, WayId};
+use crate::base::span::Span;
+use crate::pipeline::outline::{Outline, Paths};
+use crate::pipeline::raw_engine::RawEngine;
+use crate::pipeline::rows::{self, Bytes, Late, Rows};
+use crate::pipeline::types::{How, Node, Pipeline, Recipe, Settings};
 
-/// What an image holds besides the pipeline: how its recipes are run, each way once, and which of them each recipe has.
+/// What an image begins with.
 #[derive(BorshSerialize, BorshDeserialize)]
-struct Ways {
-    all: Vec<Arc<How>>,
-    of: DenseMap<RecipeId, u32>,
+struct Head {
+    name: String,
+    project: String,
+    description: Option<String>,
+    settings: Settings,
+    engines: BTreeMap<String, (RawEngine, Span)>,
+    vars: BTreeMap<String, String>,
 }
 
 /// The bytes of a pipeline.
@@ -22,39 +32,97 @@ struct Ways {
 /// # Errors
 /// None that a sound pipeline could cause.
 pub fn write(pipeline: &Pipeline) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    pipeline.serialize(&mut bytes)?;
-    ways(pipeline).serialize(&mut bytes)?;
-    Ok(bytes)
+    let head = Head {
+        name: pipeline.name.clone(),
+        project: pipeline.project.clone(),
+        description: pipeline.description.clone(),
+        settings: pipeline.settings.clone(),
+        engines: pipeline.engines.clone(),
+        vars: pipeline.vars.clone(),
+    };
+    let ways = ways(pipeline);
+    let recipes = pipeline.recipes.iter().map(|(id, recipe)| (ways.of[id], recipe));
+    let mut parts = Parts::default();
+    parts.add(|to| head.serialize(to))?;
+    parts.add(|to| rows::write(to, ways.all.iter(), |how, to| how.serialize(to)))?;
+    parts.add(|to| rows::write(to, pipeline.nodes.values(), |node, to| node.serialize(to)))?;
+    parts.add(|to| rows::write(to, recipes, |row, to| row.serialize(to)))?;
+    parts.add(|to| (*pipeline.names).serialize(to))?;
+    parts.add(|to| pipeline.outline().write(to))?;
+    parts.add(|to| to.write_all(pipeline.paths().bytes()))?;
+    Ok(parts.bytes)
 }
 
 /// The pipeline of an image.
 ///
 /// # Errors
 /// The bytes are no image.
-pub fn read(mut bytes: &[u8]) -> Result<Pipeline> {
-    let mut pipeline = Pipeline::deserialize(&mut bytes)?;
-    let ways = Ways::deserialize(&mut bytes)?;
-    if !bytes.is_empty() || ways.of.len() != pipeline.recipes.len() {
-        return Err(ErrorKind::InvalidData.into());
+pub fn read(bytes: Bytes) -> Result<Pipeline> {
+    let all = (*bytes).as_ref();
+    let [head, ways, nodes, recipes, names, outline, paths] = parts(all)?;
+    let Head { name, project, description, settings, engines, vars } = Head::try_from_slice(&all[head])?;
+    let ways: Rows<WayId, Arc<How>> = Rows::stored(&bytes, ways, |from| Arc::<How>::deserialize(from))?;
+    let nodes: Rows<_, Node> = Rows::stored(&bytes, nodes, |from| Node::deserialize(from))?;
+    let recipes = Rows::stored(&bytes, recipes, move |from| {
+        let (way, recipe) = <(WayId, Recipe)>::deserialize(from)?;
+        Ok(Recipe { how: Arc::clone(&ways[way]), ..recipe })
+    })?;
+    let outline = Outline::read(&all[outline], nodes.len(), recipes.len())?;
+    let paths = Paths::read(&all[paths])?;
+    let (bytes, read) = (Arc::clone(&bytes), names);
+    let names = Late::stored(move || BorshDeserialize::try_from_slice(&(*bytes).as_ref()[read.clone()]));
+    let (outline, paths) = (outline.into(), paths.into());
+    Ok(Pipeline { name, project, description, settings, engines, vars, nodes, recipes, names, outline, paths })
+}
+
+/// The parts of an image, each with its length before it.
+#[derive(Default)]
+struct Parts {
+    bytes: Vec<u8>,
+}
+
+impl Parts {
+    fn add(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+        let begin = self.bytes.len();
+        self.bytes.extend(0u64.to_le_bytes());
+        let from = self.bytes.len();
+        write(&mut self.bytes)?;
+        let length = (self.bytes.len() - from) as u64;
+        self.bytes[begin..from].copy_from_slice(&length.to_le_bytes());
+        Ok(())
     }
-    for (id, of) in ways.of.iter() {
-        let how = ways.all.get(*of as usize).ok_or(ErrorKind::InvalidData)?;
-        pipeline.recipes[id].how = Arc::clone(how);
-    }
-    Ok(pipeline)
+}
+
+/// Where the parts of an image lie. There are so many of them and nothing else.
+fn parts<const N: usize>(bytes: &[u8]) -> Result<[Range<usize>; N]> {
+    let mut at = 0;
+    let mut next = || {
+        let length = u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?);
+        let begin = at + size_of::<u64>();
+        at = begin.checked_add(usize::try_from(length).ok()?).filter(|end| *end <= bytes.len())?;
+        Some(begin..at)
+    };
+    let parts: Option<Vec<_>> = (0..N).map(|_| next()).collect();
+    let parts = parts.filter(|_| at == bytes.len()).and_then(|parts| parts.try_into().ok());
+    parts.ok_or_else(|| ErrorKind::InvalidData.into())
+}
+
+/// How recipes are run, each way once, and which of them each recipe has.
+struct Ways {
+    all: Vec<Arc<How>>,
+    of: DenseMap<RecipeId, WayId>,
 }
 
 fn ways(pipeline: &Pipeline) -> Ways {
     let mut all: Vec<Arc<How>> = Vec::new();
-    let mut known: HashMap<*const How, u32> = HashMap::new();
-    let number = |how| {
-        *known.entry(Arc::as_ptr(how)).or_insert_with(|| {
-            all.push(Arc::clone(how));
-            u32::try_from(all.len() - 1).expect("there are no more ways than recipes")
+    let mut known: HashMap<*const How, WayId> = HashMap::new();
+    let number = |recipe: &Recipe| {
+        *known.entry(Arc::as_ptr(&recipe.how)).or_insert_with(|| {
+            all.push(Arc::clone(&recipe.how));
+            WayId::from_index(all.len() - 1)
         })
     };
-    let of = pipeline.recipes.values().map(|recipe| &recipe.how).map(number).collect();
+    let of = pipeline.recipes.values().map(number).collect();
     Ways { all, of }
 }
 
@@ -207,16 +275,17 @@ run = "true"
     fn what_is_written_is_read() {
         let pipeline = pipeline(ALL);
         let bytes = write(&pipeline).unwrap();
-        let read = read(&bytes).unwrap();
+        let read = read(Arc::new(bytes)).unwrap();
         let sorted = |pipeline: &Pipeline| {
-            let mut names: Vec<_> = pipeline.names.clone().into_iter().collect();
+            let mut names: Vec<_> = (*pipeline.names).clone().into_iter().collect();
             names.sort_by(|a, b| a.0.cmp(&b.0));
             names
         };
         assert_eq!(format!("{:?}", sorted(&read)), format!("{:?}", sorted(&pipeline)));
         let rest = |pipeline: &Pipeline| {
-            let Pipeline { name, project, description, settings, engines, vars, nodes, recipes, names: _ } = pipeline;
-            format!("{:#?}", (name, project, description, settings, engines, vars, nodes, recipes))
+            let Pipeline { name, project, description, settings, engines, vars, nodes, recipes, .. } = pipeline;
+            let (outline, paths) = (pipeline.outline(), pipeline.paths());
+            format!("{:#?}", (name, project, description, settings, engines, vars, nodes, recipes, outline, paths))
         };
         assert_eq!(rest(&read), rest(&pipeline));
     }
@@ -225,9 +294,9 @@ run = "true"
     fn what_is_cut_is_no_image() {
         let bytes = write(&pipeline(ALL)).unwrap();
         for length in (0..bytes.len()).step_by(13) {
-            assert!(read(&bytes[..length]).is_err(), "cut at {length}");
+            assert!(read(Arc::new(bytes[..length].to_vec())).is_err(), "cut at {length}");
         }
-        assert!(read(&[bytes, vec![0]].concat()).is_err());
+        assert!(read(Arc::new([bytes, vec![0]].concat())).is_err());
     }
 
     #[test]
@@ -235,7 +304,7 @@ run = "true"
         let text = format!("{ALL}[task.tell_too]\ninputs = [\"charts\"]\nrun = \"true\"\n");
         let pipeline = pipeline(&text);
         let of = |pipeline: &Pipeline, name| Arc::clone(&pipeline.recipes[pipeline.recipe(name).unwrap()].how);
-        let read = read(&write(&pipeline).unwrap()).unwrap();
+        let read = read(Arc::new(write(&pipeline).unwrap())).unwrap();
         for pipeline in [&pipeline, &read] {
             assert!(Arc::ptr_eq(&of(pipeline, "tell"), &of(pipeline, "tell_too")));
             assert!(!Arc::ptr_eq(&of(pipeline, "tell"), &of(pipeline, "orders")));

@@ -4,6 +4,7 @@
 pub mod check;
 pub mod dss_wire;
 pub mod image;
+pub mod outline;
 mod paths;
 mod quick;
 pub mod raw;
@@ -11,6 +12,7 @@ pub mod raw_engine;
 pub mod read;
 pub mod refs;
 pub mod retry;
+pub mod rows;
 mod shell;
 pub mod template;
 pub mod types;

@@ -2,23 +2,25 @@
 //! renders. Does not know how it was written (but for the places that later errors show).
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::id::{DenseMap, NodeId, RecipeId};
+use crate::base::id::{NodeId, RecipeId};
 use crate::base::job::{BuildMode, Schedule};
 use crate::base::span::Span;
 use crate::pipeline::image;
+use crate::pipeline::outline::{Outline, Paths};
 use crate::pipeline::raw::{EnvValue, SecretValue};
 use crate::pipeline::raw_engine::RawEngine;
 use crate::pipeline::retry::Retry;
+use crate::pipeline::rows::{Late, Rows};
 use crate::pipeline::template::Template;
 
 /// A checked pipeline.
-#[derive(Clone, Debug, Default, borsh::BorshSerialize, borsh::BorshDeserialize)]
+#[derive(Clone, Debug, Default)]
 pub struct Pipeline {
     /// Its name.
     pub name: String,
@@ -33,11 +35,15 @@ pub struct Pipeline {
     /// The variables, with what `--var` replaced.
     pub vars: BTreeMap<String, String>,
     /// Datasets, folders and models in the order of the file.
-    pub nodes: DenseMap<NodeId, Node>,
+    pub nodes: Rows<NodeId, Node>,
     /// What makes them, and tasks, in the order of the file.
-    pub recipes: DenseMap<RecipeId, Recipe>,
+    pub recipes: Rows<RecipeId, Recipe>,
     /// What each name stands for.
-    pub names: Names<Item>,
+    pub names: Late<Names<Item>>,
+    /// What is asked about all steps, once it is.
+    pub(crate) outline: OnceLock<Outline>,
+    /// All paths, once they are asked for.
+    pub(crate) paths: OnceLock<Paths>,
 }
 
 /// Something by name. Files are written by those who run them, so the hash may be a quick one.
@@ -242,6 +248,16 @@ pub const LOG_LIMIT: u64 = 1 << 30;
 pub const DEFAULT_SHELL: [&str; 4] = ["bash", "-euo", "pipefail", "-c"];
 
 impl Pipeline {
+    /// What is asked about all of its steps. Nodes and recipes that are added later are not in it.
+    pub fn outline(&self) -> &Outline {
+        self.outline.get_or_init(|| Outline::of(self.nodes.values(), self.recipes.values()))
+    }
+
+    /// All of its paths. Nodes and recipes that are added later are not in it.
+    pub fn paths(&self) -> &Paths {
+        self.paths.get_or_init(|| Paths::of(self.nodes.iter(), self.recipes.iter()))
+    }
+
     /// The names of a recipe's outputs.
     pub fn output_names(&self, recipe: RecipeId) -> impl Iterator<Item = &str> {
         self.recipes[recipe].outputs.iter().map(|id| self.nodes[*id].name.as_str())

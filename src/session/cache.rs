@@ -79,6 +79,12 @@ impl From<Vec<u8>> for Answer {
     }
 }
 
+impl AsRef<[u8]> for Answer {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 impl Deref for Answer {
     type Target = [u8];
     fn deref(&self) -> &[u8] {

@@ -36,7 +36,7 @@ fn recall(site: &Site, path: &Path, source: &Source, text: Digest, given: &Given
     let root = plain_root(path);
     let question = question(&root, source, text, given).filter(|_| remembers(site))?;
     let bytes = IMAGES.recall(&state(site, &root), question)?;
-    let pipeline = image::read(&bytes).ok()?;
+    let pipeline = image::read(Arc::new(bytes)).ok()?;
     let graph = Graph::build(&pipeline).ok()?;
     Some((pipeline, graph))
 }

@@ -3,7 +3,7 @@
 //! [part](crate::session::part) of the pipeline that has to do with them is looked at. What is remembered is a guess until it is
 //! [checked](Kept::hold) under the pipeline's lock; whenever anything is in doubt, it is as if nothing were remembered.
 
-use std::ffi::CStr;
+use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
@@ -16,7 +16,7 @@ use crate::engine::local::evidence::{changed, has_shell, state_of};
 use crate::event::RunStarted;
 use crate::session::cache::{Kind, program};
 use crate::session::load::{plain_root, text};
-use crate::session::memo_format::{self as format, Head, Variable};
+use crate::session::memo_format::{self as format, Files, Head, Memo, Variable};
 use crate::session::part::{Ground, Part, Since};
 use crate::session::start::{Locks, Origin, is_alone, lock_of};
 use crate::session::{Planned, Request, Session, Site, state};
@@ -38,7 +38,7 @@ pub(crate) struct Question {
 /// What is remembered of a question.
 pub(crate) struct Kept {
     question: Question,
-    memo: format::Memo,
+    memo: Memo,
 }
 
 /// A question that is about to be answered.
@@ -127,7 +127,8 @@ impl Kept {
         let holds = changed.is_empty() && head.closely.is_empty();
         tracing::debug!(holds, changed = changed.len(), "there was nothing to do the last time");
         if !holds {
-            return Some(Held::Since(Box::new(since(head, files, &changed))));
+            let changed = changed.iter().map(|i| files[*i].0.to_bytes().to_owned()).collect();
+            return Some(Held::Since(Box::new(since(self.memo, changed))));
         }
         Some(Held::Nothing(Box::new((self, locks, reader))))
     }
@@ -184,19 +185,17 @@ pub(super) fn ground(site: &Site, session: &Session, planned: &Planned) -> Optio
     let variables = variables.iter().map(|name| variable(site, name)).collect();
     let pipeline = session.pipeline();
     let closely = closely.into_iter().map(|id| pipeline.recipes[id].name.clone()).collect();
-    let seen = Ground { variables, shell, closely, files };
+    let seen = Ground { variables, shell, closely, files: Files::of(files) };
     Some(match &session.part {
         None => seen,
         Some(part) => part.ground.with(pipeline, &part.steps, seen),
     })
 }
 
-/// What is different now from what is remembered.
-fn since(head: &Head, files: Vec<(&CStr, FileStat)>, changed: &[usize]) -> Since {
-    let files: Vec<_> = files.into_iter().map(|(path, state)| (path.to_string_lossy().into_owned(), state)).collect();
-    let changed = changed.iter().map(|i| files[*i].0.clone()).collect();
-    let Head { mark, text, variables, shell, closely, .. } = head.clone();
-    Since { mark, text, ground: Ground { variables, shell, closely, files }, changed }
+/// What is different now from what is remembered, which these files are.
+fn since(memo: Memo, changed: HashSet<Vec<u8>>) -> Since {
+    let Head { mark, text, variables, shell, closely, .. } = memo.head.clone();
+    Since { mark, text, ground: Ground { variables, shell, closely, files: Files::from(memo) }, changed }
 }
 
 impl Verdict {

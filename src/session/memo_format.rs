@@ -1,7 +1,8 @@
 //! How what is remembered is written, and read again. Does not know what is remembered, or why.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -64,24 +65,67 @@ impl Memo {
     }
 }
 
+/// Files with their states: those of a memo, and what was seen of some since. A memo holds many, and few are seen.
+#[derive(Clone, Default)]
+pub(super) struct Files {
+    then: Option<Arc<Memo>>,
+    now: BTreeMap<String, FileStat>,
+}
+
+impl From<Memo> for Files {
+    fn from(memo: Memo) -> Self {
+        Self { then: Some(Arc::new(memo)), now: BTreeMap::new() }
+    }
+}
+
+impl Files {
+    /// Those that were seen.
+    pub(super) fn of(seen: Vec<(String, FileStat)>) -> Self {
+        Self { then: None, now: seen.into_iter().collect() }
+    }
+
+    /// With what was seen of some since.
+    pub(super) fn with(&self, seen: &Self) -> Self {
+        let mut all = self.clone();
+        all.now.extend(seen.now.iter().map(|(path, state)| (path.clone(), *state)));
+        all
+    }
+
+    /// All of them by their paths, in order.
+    fn all(&self) -> Option<Vec<(&[u8], FileStat)>> {
+        let then = self.then.as_ref().map_or_else(|| Some(Vec::new()), |memo| memo.files())?;
+        let mut now = self.now.iter().map(|(path, state)| (path.as_bytes(), *state)).peekable();
+        let mut all = Vec::with_capacity(then.len() + self.now.len());
+        for (path, state) in then {
+            let path = path.to_bytes();
+            while let Some(seen) = now.next_if(|(seen, _)| *seen < path) {
+                all.push(seen);
+            }
+            all.push(now.next_if(|(seen, _)| *seen == path).unwrap_or((path, state)));
+        }
+        all.extend(now);
+        Some(all)
+    }
+}
+
 /// The bytes of a memo; none where a path cannot be written.
-pub(super) fn write(head: &Head, files: &[(String, FileStat)]) -> Option<Vec<u8>> {
-    let head = serde_json::to_vec(head).ok()?;
+pub(super) fn write(head: &Head, files: &Files) -> Option<Vec<u8>> {
+    let (head, files) = (serde_json::to_vec(head).ok()?, files.all()?);
     let mut body = Vec::with_capacity(head.len() + files.len() * (STATE + 48) + 16);
     body.extend((head.len() as u64).to_le_bytes());
     body.extend((files.len() as u64).to_le_bytes());
     body.extend(head);
-    for (_, state) in files {
+    for (_, state) in &files {
         let FileStat { size, mtime_ns, ctime_ns, inode } = *state;
         for field in [size, mtime_ns.cast_unsigned(), ctime_ns.cast_unsigned(), inode] {
             body.extend(field.to_le_bytes());
         }
     }
-    for (path, _) in files {
-        if path.contains('\0') {
+    for (path, _) in &files {
+        if path.contains(&0) {
             return None;
         }
-        body.extend(path.as_bytes());
+        body.extend(*path);
         body.push(0);
     }
     Some(body)
@@ -144,7 +188,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let bytes = write(&head(), &files()).unwrap();
+        let bytes = write(&head(), &Files::of(files())).unwrap();
         let memo = read(bytes.clone().into()).unwrap();
         assert_eq!(memo.head, head());
         let found = memo.files().unwrap();
@@ -154,5 +198,18 @@ mod tests {
             let cut = read(bytes[..length].to_vec().into());
             assert!(cut.is_none_or(|memo| memo.files().is_none()), "cut at {length}");
         }
+    }
+
+    #[test]
+    fn what_was_seen_since_takes_the_place_of_what_was_written() {
+        let file = |path: &str, inode| (path.to_owned(), FileStat { inode, ..head().file });
+        let then = Files::from(read(write(&head(), &Files::of(files())).unwrap().into()).unwrap());
+        let now =
+            then.with(&Files::of(vec![file("b", 9), file("a", 8)])).with(&Files::of(vec![file("c", 7), file("a", 6)]));
+        let bytes = write(&head(), &now).unwrap();
+        let memo = read(bytes.into()).unwrap();
+        let found: Vec<_> =
+            memo.files().unwrap().into_iter().map(|(path, state)| (path.to_owned(), state.inode)).collect();
+        assert_eq!(found, [(c"a".into(), 6), (c"a/ä".into(), 1), (c"b".into(), 9), (c"c".into(), 7)]);
     }
 }

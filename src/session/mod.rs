@@ -156,7 +156,7 @@ impl Session {
         let engine = open_engine(site, &loaded, &store, request)?;
         let said = engine.max_parallel().or(settings.max_parallel);
         let jobs = request.jobs.or(said).unwrap_or(site.cores);
-        let can_build = |id: RecipeId| engine.can_build(&loaded.pipeline.recipes[id]);
+        let can_build = |id: RecipeId| engine.can_build(id);
         let targets: Vec<_> = request.targets.iter().map(|target| by_name(&loaded, &site.folder, target)).collect();
         let selection = select(&loaded.pipeline, &loaded.graph, &targets, mode, &can_build);
         let selection = selection.map_err(|error| match error {

@@ -1,17 +1,17 @@
 //! The part of a pipeline that has to be looked at: the steps whose files changed since there was nothing to do, those of
 //! which no state of a file tells, and all that needs them. Does not look at anything itself.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use crate::base::digest::Digest;
-use crate::base::file::FileStat;
 use crate::base::id::{DenseMap, RecipeId};
-use crate::pipeline::types::{Pipeline, Recipe};
+use crate::pipeline::outline::Owner;
+use crate::pipeline::types::Pipeline;
 use crate::session::load::Loaded;
-use crate::session::memo_format::Variable;
+use crate::session::memo_format::{Files, Variable};
 
 /// What it rests on that there is nothing to do, besides the pipeline's own file and its last good builds.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Ground {
     /// The variables that were read.
     pub(super) variables: Vec<Variable>,
@@ -20,7 +20,7 @@ pub(crate) struct Ground {
     /// The steps that have to be looked at closely each time.
     pub(super) closely: BTreeSet<String>,
     /// All files that were looked at, each with its state.
-    pub(super) files: Vec<(String, FileStat)>,
+    pub(super) files: Files,
 }
 
 /// What has changed since there was nothing to do.
@@ -32,7 +32,7 @@ pub(crate) struct Since {
     /// What that rested on.
     pub(super) ground: Ground,
     /// The files that are in another state now.
-    pub(super) changed: HashSet<String>,
+    pub(super) changed: HashSet<Vec<u8>>,
 }
 
 /// The steps that have to be looked at.
@@ -48,16 +48,14 @@ pub(crate) struct Part {
 impl Ground {
     /// With what was seen since of the steps of a part.
     pub(super) fn with(&self, pipeline: &Pipeline, steps: &DenseMap<RecipeId, bool>, now: Self) -> Self {
-        let mut all = now;
+        let files = self.files.with(&now.files);
+        let mut all = Self { files, ..now };
         let others: Vec<_> =
             self.variables.iter().filter(|then| all.variables.iter().all(|now| now.name != then.name)).collect();
         all.variables.extend(others.into_iter().cloned());
         all.shell |= self.shell;
         let looked = |name: &String| pipeline.recipe(name).is_some_and(|id| steps[id]);
         all.closely.extend(self.closely.iter().filter(|name| !looked(name)).cloned());
-        let mut files: BTreeMap<_, _> = self.files.iter().cloned().collect();
-        files.extend(all.files);
-        all.files = files.into_iter().collect();
         all
     }
 }
@@ -69,16 +67,22 @@ impl Since {
         if loaded.seen.as_ref()?.digest != text {
             return None;
         }
-        let pipeline = &loaded.pipeline;
-        let has_changed = |recipe: &Recipe| {
-            let nodes = recipe.inputs.iter().chain(&recipe.outputs).filter_map(|id| pipeline.nodes[*id].path.as_ref());
-            nodes.chain(recipe.files.iter().map(|(path, _)| path)).any(|path| changed.contains(path))
-        };
+        let (pipeline, outline) = (&loaded.pipeline, loaded.pipeline.outline());
+        let mut nodes = DenseMap::filled(pipeline.nodes.len(), false);
         let mut steps = DenseMap::filled(pipeline.recipes.len(), false);
+        for (owner, _) in pipeline.paths().iter().filter(|(_, path)| changed.contains(*path)) {
+            match owner {
+                Owner::Node(id) => nodes[id] = true,
+                Owner::Recipe(id) => steps[id] = true,
+            }
+        }
+        let makers = nodes.iter().filter(|(_, changed)| **changed).filter_map(|(id, _)| outline.maker(id));
+        let closely = ground.closely.iter().filter_map(|name| pipeline.recipe(name));
+        makers.chain(closely).for_each(|id| steps[id] = true);
         for id in &loaded.graph.order {
-            let recipe = &pipeline.recipes[*id];
+            let reads = || outline.inputs(*id).any(|node| nodes[node]);
             let needs = || loaded.graph.needs[*id].iter().any(|need| steps[*need]);
-            steps[*id] = ground.closely.contains(&recipe.name) || has_changed(recipe) || needs();
+            steps[*id] = steps[*id] || reads() || needs();
         }
         Some(Part { steps, mark: Some(mark), ground })
     }

@@ -58,7 +58,7 @@ use crate::engine::dss::work::DssWork;
 use crate::event::{Failure, Staged};
 use crate::pipeline::dss_wire::{JobDef, StartJob};
 use crate::pipeline::raw_engine::{Jobs, RawEngine};
-use crate::pipeline::types::{Kind, Pipeline, Rebuild, Recipe};
+use crate::pipeline::types::{Kind, Pipeline, Rebuild};
 use crate::plan::facts::Facts;
 
 /// The name of the kind.
@@ -300,8 +300,8 @@ impl Engine for DssEngine {
         Some(self.dss.whole.as_ref().map_or(self.dss.settings.max_parallel, |_| all()))
     }
 
-    fn can_build(&self, recipe: &Recipe) -> bool {
-        !recipe.outputs.is_empty()
+    fn can_build(&self, id: RecipeId) -> bool {
+        !self.dss.pipeline.recipes[id].outputs.is_empty()
     }
 
     fn check(&self) -> Problems {

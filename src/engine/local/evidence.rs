@@ -29,7 +29,8 @@ pub(super) fn gather(local: &Local, wanted: &DenseMap<RecipeId, bool>, facts: &F
     let pipeline = &local.pipeline;
     let mut evidence = Evidence::default();
     let mut files = BTreeMap::new();
-    for (id, recipe) in pipeline.recipes.iter().filter(|(id, _)| wanted[*id]) {
+    for (id, _) in wanted.iter().filter(|(_, wanted)| **wanted) {
+        let recipe = &pipeline.recipes[id];
         let mut told = own(recipe, &mut evidence);
         files.extend(facts.recipes[id].files.iter().map(|(path, digest)| (path.as_str(), *digest)));
         for node in recipe.inputs.iter().chain(&recipe.outputs) {

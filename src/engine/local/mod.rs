@@ -40,7 +40,7 @@ use crate::engine::local::places::Places;
 use crate::engine::local::secrets::Masking;
 use crate::engine::local::staging::Staging;
 use crate::event::{Failure, Staged};
-use crate::pipeline::types::{Pipeline, Recipe};
+use crate::pipeline::types::Pipeline;
 use crate::plan::facts::Facts;
 use crate::plan::put_back::PutBack;
 
@@ -121,8 +121,8 @@ impl Engine for LocalEngine {
         NAME
     }
 
-    fn can_build(&self, recipe: &Recipe) -> bool {
-        recipe.run.is_some()
+    fn can_build(&self, id: RecipeId) -> bool {
+        self.local.pipeline.outline().runs(id)
     }
 
     fn check(&self) -> Problems {

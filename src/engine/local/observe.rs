@@ -39,8 +39,8 @@ pub(crate) fn observe(local: &Local, wanted: &DenseMap<RecipeId, bool>, probes: 
         aside: local.staging.aside().unwrap_or_default(), // a run that cannot read it tells so when it tidies up
         problems: Vec::new(),
     };
-    for (id, recipe) in pipeline.recipes.iter().filter(|(id, _)| wanted[*id]) {
-        observer.recipe(id, recipe);
+    for (id, _) in wanted.iter().filter(|(_, wanted)| **wanted) {
+        observer.recipe(id, &pipeline.recipes[id]);
     }
     let Observer { facts, problems, .. } = observer;
     if problems.is_empty() { Ok(facts) } else { Err(problems) }
@@ -57,11 +57,13 @@ fn digests(local: &Local, wanted: &DenseMap<RecipeId, bool>) -> DenseMap<NodeId,
     let pipeline = &local.pipeline;
     let mut digests = DenseMap::filled(pipeline.nodes.len(), None);
     let mut asked = DenseMap::filled(pipeline.nodes.len(), false);
-    for (_, recipe) in pipeline.recipes.iter().filter(|(id, _)| wanted[*id]) {
+    for (id, _) in wanted.iter().filter(|(_, wanted)| **wanted) {
+        let recipe = &pipeline.recipes[id];
         recipe.inputs.iter().chain(&recipe.outputs).for_each(|node| asked[*node] = true);
     }
-    let asked = pipeline.nodes.iter().filter(|(id, _)| asked[*id]);
-    let (ids, paths): (Vec<_>, Vec<_>) = asked.filter_map(|(id, node)| Some((id, node.path.as_deref()?))).unzip();
+    let asked = asked.iter().filter(|(_, asked)| **asked);
+    let path = |id| Some((id, pipeline.nodes[id].path.as_deref()?));
+    let (ids, paths): (Vec<_>, Vec<_>) = asked.filter_map(|(id, _)| path(id)).unzip();
     for (id, looked) in ids.into_iter().zip(local.digester.paths(&paths)) {
         digests[id] = Some(looked.map_err(|error| error.to_string()));
     }

@@ -28,7 +28,7 @@ impl Masking {
     /// All secrets of the pipeline that can be read now: a recipe may print any of them.
     pub(crate) fn secrets(&self, pipeline: &Pipeline, own: &Environment) -> Option<Arc<Secrets>> {
         let named = self.named.get_or_init(|| {
-            let all = pipeline.recipes.values().flat_map(|recipe| recipe.how.secrets.values());
+            let all = pipeline.outline().with_secrets().flat_map(|id| pipeline.recipes[id].how.secrets.values());
             let distinct: BTreeMap<String, &SecretValue> = all.map(|secret| (format!("{secret:?}"), secret)).collect();
             distinct.into_values().cloned().collect()
         });
@@ -104,7 +104,7 @@ pub(crate) fn short(recipe: &Recipe, own: &Environment) -> Vec<Problem> {
 
 /// The variables that secrets of the pipeline take, each with the name of such a secret.
 pub(crate) fn variables(pipeline: &Pipeline) -> BTreeMap<&str, &str> {
-    let named = pipeline.recipes.values().flat_map(|recipe| &recipe.how.secrets);
+    let named = pipeline.outline().with_secrets().flat_map(|id| &pipeline.recipes[id].how.secrets);
     let variables = named.filter_map(|(name, secret)| match secret {
         SecretValue::Env(from) => Some((from.as_str(), name.as_str())),
         SecretValue::File(_) => None,

@@ -10,7 +10,7 @@ mod overlap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::base::id::{DenseMap, NodeId};
+use crate::base::id::NodeId;
 use crate::base::span::{Problem, Problems, Span};
 use crate::base::text::{did_you_mean, is_name, one_line};
 use crate::pipeline::paths;
@@ -18,6 +18,7 @@ use crate::pipeline::raw::{
     RawDefaults, RawFile, RawNode, RawPipeline, RawRecipe, RawSettings, RawTask, Scalar, Table,
 };
 use crate::pipeline::raw_engine::RawEngine;
+use crate::pipeline::rows::Rows;
 use crate::pipeline::types::{How, Item, Kind, Names, Node, Pipeline, Settings};
 
 /// After so many mistakes no near names are looked for.
@@ -290,7 +291,7 @@ impl Checker<'_> {
             None => {
                 let known = self.pipeline.nodes.values().map(|node| node.name.as_str());
                 // In a long file with many mistakes it would take long to look for each.
-                let near = if self.problems.len() < SUGGESTED { did_you_mean(text, known) } else { None };
+                let near = (self.problems.len() < SUGGESTED).then(|| did_you_mean(text, known)).flatten();
                 let help = near.unwrap_or_else(|| format!("declare it: [dataset.{}]", one_line(text, 60)));
                 let problem = Problem::new("unknown-node", format!("unknown {role} `{text}`"));
                 self.problem(problem.at(&name.span(), "no dataset, folder or model has this name").help(help));
@@ -303,5 +304,5 @@ impl Checker<'_> {
     }
 }
 
-/// The part of a dense map that `check` fills.
-type Nodes = DenseMap<NodeId, Node>;
+/// What `check` fills.
+type Nodes = Rows<NodeId, Node>;
