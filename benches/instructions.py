@@ -29,7 +29,7 @@ PARTS = {
     "check": r"kiln::pipeline::check::check$",
     "graph": r"kiln::graph::Graph::build$",
     "observe": r"kiln::engine::local::observe::observe$",
-    "plan": r"kiln::plan::Plan::sketch$",
+    "plan": r"kiln::plan::Plan::make$",
 }
 
 

@@ -72,7 +72,7 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     }
     // Whatever is wrong with the history is told by who opens it anew.
     if session.store.ask(|history| is_due(history, crate::clock::now())).ok().flatten().unwrap_or(true) {
-        keep_house(&session.state, &session.loaded.root, crate::clock::now());
+        keep_house(session.store.state(), &session.loaded.root, crate::clock::now());
     }
     let code = told(driven, closed)?;
     if code == exit::OK {

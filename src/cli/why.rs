@@ -138,7 +138,7 @@ fn source(loaded: &Loaded, name: &str, format: Format) -> Result<u8, Fail> {
 
 fn runs(session: &Session, step: &str) -> Result<Vec<StepRun>, Fail> {
     let store = |error: crate::store::StoreError| Fail::because("the history cannot be read", &error);
-    match Reader::open(&session.state).map_err(store)? {
+    match Reader::open(session.store.state()).map_err(store)? {
         None => Ok(Vec::new()),
         Some(reader) => reader.step_runs(&session.pipeline().name, step, RUNS).map_err(store),
     }

@@ -61,8 +61,8 @@ pub fn read(bytes: Bytes) -> Result<Pipeline> {
     let all = (*bytes).as_ref();
     let [head, ways, nodes, recipes, names, outline, paths] = parts(all)?;
     let Head { name, project, description, settings, engines, vars } = Head::try_from_slice(&all[head])?;
-    let ways: Rows<WayId, Arc<How>> = Rows::stored(&bytes, ways, |from| Arc::<How>::deserialize(from))?;
-    let nodes: Rows<_, Node> = Rows::stored(&bytes, nodes, |from| Node::deserialize(from))?;
+    let ways: Rows<WayId, Arc<How>> = Rows::stored(&bytes, ways, Arc::<How>::deserialize)?;
+    let nodes: Rows<_, Node> = Rows::stored(&bytes, nodes, Node::deserialize)?;
     let recipes = Rows::stored(&bytes, recipes, move |from| {
         let (way, recipe) = <(WayId, Recipe)>::deserialize(from)?;
         Ok(Recipe { how: Arc::clone(&ways[way]), ..recipe })

@@ -68,23 +68,9 @@ impl fmt::Display for PlanCounts {
 }
 
 impl Plan {
-    /// Decides about every wanted step. `durations` says how long steps usually take, in milliseconds.
-    ///
-    /// # Errors
-    /// Inputs that are not there and that nothing builds.
+    /// Decides about every wanted step. `durations` says how long steps usually take, in milliseconds. Says which steps lack which
+    /// input that is not there and that nothing builds, too: those would be built, and so would what is made from them.
     pub fn make(
-        basis: &Basis<'_>,
-        graph: &Graph,
-        selection: &Selection,
-        durations: &HashMap<String, u64>,
-    ) -> Result<Self, Problems> {
-        let (plan, lacks) = Self::sketch(basis, graph, selection, durations);
-        if lacks.is_empty() { Ok(plan) } else { Err(missing(basis.pipeline, selection, &lacks)) }
-    }
-
-    /// Decides about every wanted step as [`Plan::make`] does, and says which steps lack which input that is not there and
-    /// that nothing builds: those would be built, and so would what is made from them.
-    pub fn sketch(
         basis: &Basis<'_>,
         graph: &Graph,
         selection: &Selection,

@@ -105,7 +105,7 @@ impl Job {
         if let Some(lost) = driven.lost.or_else(|| closed.err().map(|error| error.to_string())) {
             return Ok(Came::Lost(format!("the history cannot be kept: {lost}")));
         }
-        keep_house(&session.state, &session.loaded.root, crate::clock::now());
+        keep_house(session.store.state(), &session.loaded.root, crate::clock::now());
         Ok(Came::ToAnEnd)
     }
 

@@ -29,7 +29,6 @@ use crate::pipeline::types::Pipeline;
 use crate::plan::decide::Basis;
 use crate::plan::facts::Facts;
 use crate::plan::put_back::PutBack;
-use crate::plan::reason::Action;
 use crate::plan::record::{History, MemoryHistory};
 use crate::plan::{Plan, missing};
 use crate::select::{SelectError, Selection, Want, select};
@@ -84,8 +83,7 @@ pub(crate) struct Request {
 /// A request, understood.
 pub(crate) struct Session {
     pub(crate) loaded: Loaded,
-    pub(crate) state: PathBuf,
-    /// The store there, to ask.
+    /// The store in the folder of the state, to ask.
     pub(crate) store: Arc<Shared>,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) selection: Selection,
@@ -166,7 +164,7 @@ impl Session {
         let (file, root) = (&loaded.source.name, loaded.root.display());
         let selected = selection.want.values().filter(|want| **want != Want::No).count();
         tracing::debug!(file, %root, state = %state.display(), engine = engine.name(), %mode, selected, "the pipeline is read");
-        Ok(Self { loaded, state, store, engine, selection, jobs, schedule, part: None })
+        Ok(Self { loaded, store, engine, selection, jobs, schedule, part: None })
     }
 
     /// The pipeline.
@@ -204,7 +202,7 @@ impl Session {
         let (known, Observed { facts, seen }) = self.look(probes)?;
         let history = known.history.as_ref();
         let basis = Basis { pipeline: self.pipeline(), facts: &facts, history, mode: self.selection.mode };
-        let (plan, lacks) = Plan::sketch(&basis, &self.loaded.graph, &self.selection, &known.durations);
+        let (plan, lacks) = Plan::make(&basis, &self.loaded.graph, &self.selection, &known.durations);
         tracing::debug!(read = seen.len(), remembered = known.durations.len(), counts = ?plan.counts(), "it is decided");
         Ok((Planned { plan, facts, seen, known }, lacks))
     }
@@ -219,7 +217,7 @@ impl Session {
     /// Finds what would keep a first run from beginning before a state is made for it. Gives the digests of what was
     /// read, which no one needs to read again.
     pub(crate) fn preflight(&self) -> Result<Vec<FileDigest>, Fail> {
-        if self.state.exists() {
+        if self.store.state().exists() {
             return Ok(Vec::new());
         }
         let Observed { facts, seen } =
@@ -230,10 +228,9 @@ impl Session {
             history: &MemoryHistory::default(),
             mode: self.selection.mode,
         };
-        let plan = Plan::make(&basis, &self.loaded.graph, &self.selection, &HashMap::new());
-        let plan = plan.map_err(|found| self.mistakes(found))?;
-        let steps = plan.steps.iter().filter(|step| step.action != Action::Skip);
-        let missing: Vec<_> = steps.filter_map(|step| self.engine.prepare(step.id).err()).flatten().collect();
+        let (plan, lacks) = Plan::make(&basis, &self.loaded.graph, &self.selection, &HashMap::new());
+        self.whole(&lacks)?;
+        let missing: Vec<_> = plan.active().filter_map(|step| self.engine.prepare(step.id).err()).flatten().collect();
         if missing.is_empty() { Ok(seen) } else { Err(self.mistakes(missing)) }
     }
 
@@ -241,8 +238,8 @@ impl Session {
     /// nothing is.
     pub(crate) fn put_back(&self, known: &Known) -> Vec<PutBack> {
         let mut found = self.engine.put_back();
-        let states = [self.state.clone(), self.loaded.root.join(".kiln")];
-        if !found.is_empty() && states.iter().any(|state| is_held(state, &self.pipeline().name)) {
+        let held = |state: &Path| is_held(state, &self.pipeline().name);
+        if !found.is_empty() && (held(self.store.state()) || held(&self.loaded.root.join(".kiln"))) {
             return Vec::new();
         }
         // What was complete is not undone.

@@ -153,7 +153,7 @@ pub(crate) fn writes(session: &Session) -> Vec<String> {
 }
 
 fn seize(session: &Session) -> Result<Locks, Busy> {
-    let locks = locks(&session.pipeline().name, &session.state, &session.loaded.root)?;
+    let locks = locks(&session.pipeline().name, session.store.state(), &session.loaded.root)?;
     locks.claim(&claim_of(writes(session)), Claim::make)?;
     Ok(locks)
 }
@@ -195,7 +195,7 @@ fn taken(state: &Path, error: ClaimError) -> Busy {
 /// Opens the store of a session for writing.
 pub(crate) fn open_journal_of(session: &Session) -> Result<(Writer, Committed), Fail> {
     session.store.let_go();
-    open_journal(&session.state)
+    open_journal(session.store.state())
 }
 
 /// Opens the store for writing.

@@ -182,7 +182,8 @@ impl Case {
         let facts =
             engine.observe(&selection.want.values().map(|want| *want != Want::No).collect(), true).ok().unwrap().facts;
         let basis = Basis { pipeline: &self.pipeline, facts: &facts, history: &self.history, mode: BuildMode::Smart };
-        let plan = Plan::make(&basis, &graph, &selection, &HashMap::new()).unwrap();
+        let (plan, lacks) = Plan::make(&basis, &graph, &selection, &HashMap::new());
+        assert_eq!(lacks, []);
         let ways = remaining(&plan, &graph);
         let steps: Vec<_> = plan.active().map(|step| setup(step, ways[step.id])).collect();
         let started = started(&self.pipeline, &plan, &self.policy);

@@ -202,7 +202,8 @@ fn ready(steps: &[Step], acts: HashMap<String, Act>, jobs: usize, keep_going: bo
     let wanted = selection.want.values().map(|want| *want != Want::No).collect();
     let facts = engine.observe(&wanted, true).ok().unwrap().facts;
     let basis = Basis { pipeline: &pipeline, facts: &facts, history: &history, mode };
-    let plan = Plan::make(&basis, &graph, &selection, &HashMap::new()).unwrap();
+    let (plan, lacks) = Plan::make(&basis, &graph, &selection, &HashMap::new());
+    assert_eq!(lacks, []);
     let active: Vec<_> = plan.active().cloned().collect();
     let setup = active.iter().map(|step| SetupStep {
         id: step.id,
