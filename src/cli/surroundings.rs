@@ -1,7 +1,7 @@
 //! What the process was started in: environment, folder, terminal, user. The only file that asks.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -77,11 +77,19 @@ impl Surroundings {
         self.var("USER").or_else(|| self.var("LOGNAME")).unwrap_or_else(account)
     }
 
-    /// The time zone. Where no variable names one it is read from the file that holds it: to look its name up is much slower.
+    /// The time zone. It is read from the file that holds it, where that is plain to see: to look its name up is much slower, for
+    /// that begins with a list of all zones.
     pub(crate) fn zone(&self) -> TimeZone {
-        let file = || TimeZone::tzif("local", &std::fs::read("/etc/localtime").ok()?).ok();
-        let local = if self.environment.contains_key("TZ") { None } else { file() };
-        local.unwrap_or_else(TimeZone::system)
+        let read = |name: &str, file: &Path| TimeZone::tzif(name, &std::fs::read(file).ok()?).ok();
+        let found = match self.environment.get("TZ").map(|zone| zone.to_str()) {
+            None => read("local", Path::new("/etc/localtime")),
+            Some(Some("UTC")) => Some(TimeZone::UTC),
+            Some(Some(name)) if is_zone(name) && !self.environment.contains_key("TZDIR") => {
+                read(name, &Path::new("/usr/share/zoneinfo").join(name))
+            }
+            Some(_) => None,
+        };
+        found.unwrap_or_else(TimeZone::system)
     }
 
     /// The columns and the lines of the terminal.
@@ -97,6 +105,12 @@ impl Surroundings {
     }
 }
 
+/// Whether a text can only be the name of a zone, such as `Europe/Paris`, and no rule and no path.
+fn is_zone(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphabetic() || matches!(b, b'/' | b'_');
+    text.starts_with(|c: char| c.is_ascii_uppercase()) && text.contains('/') && text.bytes().all(plain)
+}
+
 /// The name of the account that the process runs under, as far as the file of accounts knows it, else its number: a
 /// container often sets no `USER`.
 fn account() -> String {
@@ -108,4 +122,26 @@ fn account() -> String {
         (fields.nth(1)? == number).then(|| name.to_owned())
     });
     name.filter(|name| !name.is_empty()).unwrap_or(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zone_is_the_same_however_it_is_found() {
+        let zone = |name: &str| {
+            let environment = [("TZ".to_owned(), name.into())].into();
+            let (folder, terminal, error_terminal, cores) = (PathBuf::new(), false, false, 1);
+            Surroundings { environment, folder, terminal, error_terminal, cores }.zone()
+        };
+        let (winter, summer) = ("2026-01-15T12:00:00Z".parse().unwrap(), "2026-07-15T12:00:00Z".parse().unwrap());
+        for name in ["UTC", "Europe/Paris", "America/New_York"] {
+            let Ok(known) = TimeZone::get(name) else { continue };
+            for at in [winter, summer] {
+                assert_eq!(zone(name).to_offset(at), known.to_offset(at), "{name}");
+            }
+        }
+        assert!(!["", "UTC0", ":Europe/Paris", "/etc/localtime", "CET-1CEST", "../x/y"].into_iter().any(is_zone));
+    }
 }
