@@ -110,6 +110,8 @@ pub(super) fn text(path: &Path) -> Result<(Source, Seen), Fail> {
     };
     let mut bytes = Vec::new();
     let (stat, seen_ns) = (state_of(path).unwrap_or(FileStat::NONE), clock::now_ns());
+    let size = stat.size.min(read::MAX_BYTES) + 1;
+    bytes.reserve(usize::try_from(size).unwrap_or_default());
     // One byte over the limit is enough to refuse the file.
     fs::File::open(path).and_then(|file| file.take(read::MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(cannot)?;
     let source = read::source(&name, bytes).map_err(|wrong| {
