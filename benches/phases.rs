@@ -109,6 +109,7 @@ impl Phases {
             project: None,
             partition: None,
             abort_joined: false,
+            resubmit: false,
             vars: false,
             pipeline: Arc::clone(pipeline),
             root: self.root.clone(),

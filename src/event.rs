@@ -239,13 +239,24 @@ pub struct Staged {
 }
 
 /// What an engine is about to be asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Intent {
     /// The request, in the engine's own words; the same request is the same text.
     pub request: String,
     /// The jobs for the same that there were before.
     #[serde(default)]
     pub known: Vec<String>,
+    /// The newest jobs of any kind that there were before: a list that shows none of them may not reach back as far.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elders: Vec<String>,
+    /// How many jobs were listed then. A shorter list is not cut off.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub listed: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_nothing(n: &u32) -> bool {
+    *n == 0
 }
 
 /// A job elsewhere.
@@ -370,6 +381,8 @@ pub enum FailureCode {
     Lost,
     /// The engine could not be asked for anything, since the run began.
     Unreachable,
+    /// The engine answers, and lets nobody in: it has refused all that it was asked, since the run began.
+    Denied,
     /// It is not known whether there is a job for it.
     SubmissionUnknown,
     /// An output is missing or not of its kind.

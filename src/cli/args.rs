@@ -288,6 +288,9 @@ pub struct RunArgs {
     /// When the run is stopped, also end jobs on the engine that it only joined
     #[arg(long)]
     pub abort_joined: bool,
+    /// Ask for a job again of which it is not known whether an earlier run started it; look on DSS first
+    #[arg(long)]
+    pub resubmit: bool,
     /// Write each event as a line of JSON to FILE; `-` is standard output
     #[arg(long, value_name = "FILE|-")]
     pub events: Option<PathBuf>,
@@ -299,7 +302,7 @@ pub struct RunArgs {
 impl RunArgs {
     /// What is asked for.
     pub(crate) fn request(&self) -> Request {
-        Request { abort_joined: self.abort_joined, ..self.wanted.request() }
+        Request { abort_joined: self.abort_joined, resubmit: self.resubmit, ..self.wanted.request() }
     }
 }
 

@@ -61,6 +61,7 @@ impl Server {
             project: None,
             partition: None,
             abort_joined: false,
+            resubmit: false,
             vars: false,
             pipeline: Arc::new(pipeline),
             root: site.folder.clone(),

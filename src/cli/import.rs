@@ -20,6 +20,7 @@ pub(crate) fn import(context: &Context, import: Import) -> Result<u8, Fail> {
     let wanted = Wanted {
         project: &project,
         url: server.remote.url(),
+        key: &server.remote.key_line(),
         engine: engine.as_deref().unwrap_or("prod"),
         target: target.as_deref(),
     };

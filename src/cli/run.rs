@@ -257,11 +257,12 @@ fn code(view: &RunView) -> u8 {
     }
 }
 
-/// Whether nothing was asked for at all, since the engine could not be reached.
+/// Whether nothing was asked for at all, since the engine could not be reached or lets nobody in.
 fn never_asked(view: &RunView) -> bool {
     view.steps.iter().all(|step| {
-        let unreachable = step.failure.as_ref().is_some_and(|failure| failure.code == FailureCode::Unreachable);
-        step.state == StepState::Skipped || (step.state == StepState::Failed && unreachable)
+        let unusable = [FailureCode::Unreachable, FailureCode::Denied];
+        let unusable = step.failure.as_ref().is_some_and(|failure| unusable.contains(&failure.code));
+        step.state == StepState::Skipped || (step.state == StepState::Failed && unusable)
     })
 }
 

@@ -130,6 +130,8 @@ pub struct Opening {
     pub partition: Option<String>,
     /// Whether a stopped run also ends jobs that it only joined.
     pub abort_joined: bool,
+    /// Whether a job is asked for again of which it is not known whether a run before had started it.
+    pub resubmit: bool,
     /// Whether the request replaces variables of the file.
     pub vars: bool,
     /// The pipeline.

@@ -21,6 +21,7 @@ fn is_wanted(retry: &Retry, failure: &Failure) -> bool {
             | FailureCode::Remote => true,
             FailureCode::Start
             | FailureCode::Refused
+            | FailureCode::Denied
             | FailureCode::SubmissionUnknown
             | FailureCode::Died
             | FailureCode::Output

@@ -74,6 +74,8 @@ pub(crate) struct Request {
     pub(crate) partition: Option<String>,
     /// Whether a stopped run also ends jobs that it only joined.
     pub(crate) abort_joined: bool,
+    /// Whether a job is asked for again of which it is not known whether a run before had started it.
+    pub(crate) resubmit: bool,
     /// How many steps run at once, where it is not what the file says.
     pub(crate) jobs: Option<u32>,
     /// When a step may start, where it is not what the file says.
@@ -351,6 +353,7 @@ pub(crate) fn opening(site: &Site, loaded: &Loaded, store: &Arc<Shared>, request
         project: request.project.clone(),
         partition: request.partition.clone(),
         abort_joined: request.abort_joined,
+        resubmit: request.resubmit,
         vars: !request.vars.is_empty(),
         pipeline: Arc::clone(&loaded.pipeline),
         root: loaded.root.clone(),

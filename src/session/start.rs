@@ -340,6 +340,7 @@ impl Ready {
             project: None,
             partition: None,
             abort_joined: false,
+            resubmit: false,
             vars: false,
             pipeline: Arc::clone(&pipeline),
             root: state.to_owned(),

@@ -1,5 +1,5 @@
 //! Keeps house: takes old runs out of the history, with their logs. Never a run that goes on, never the newest of a
-//! pipeline, never one that holds the last good build of a step.
+//! pipeline, never one that holds the last good build of a step, or may have a job elsewhere that goes on.
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
@@ -174,6 +174,7 @@ fn candidates(connection: &Connection, logs: &Path) -> rusqlite::Result<Vec<Cand
                      (PARTITION BY pipeline ORDER BY asked DESC, job DESC) AS place
                      FROM (SELECT *, coalesce(started, asked) AS began FROM runs)) AS ranked
                WHERE state NOT IN ('RUNNING', 'NOT_STARTED') AND place > 1 AND job NOT IN (SELECT job FROM keys)
+                     AND job NOT IN (SELECT job FROM remote)
                ORDER BY asked, job";
     let mut statement = connection.prepare(sql)?;
     let rows = statement.query_map([], |row| {
@@ -207,7 +208,7 @@ fn remove(connection: &mut Connection, runs: &[Candidate]) -> rusqlite::Result<(
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for run in runs {
         // A run may have become the last good one of a step since it was chosen: then it stays.
-        let held = "SELECT 1 FROM keys WHERE job = ?1";
+        let held = "SELECT 1 FROM keys WHERE job = ?1 UNION SELECT 1 FROM remote WHERE job = ?1";
         if transaction.prepare_cached(held)?.query_row([&run.job], |_| Ok(())).optional()?.is_some() {
             continue;
         }

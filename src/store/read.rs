@@ -1,6 +1,6 @@
 //! Questions to the store. Read-only: asking changes nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -368,6 +368,23 @@ impl Reader {
     /// # Errors
     /// Why the store cannot be read.
     pub fn left_behind(&self, pipeline: &str, engine: &str) -> Result<Vec<LeftBehind>, StoreError> {
+        let mut left = self.left_rows(pipeline, engine)?;
+        // What there was before a request is in the event only.
+        let runs: BTreeSet<String> = left.iter().map(|left| left.run.as_str().to_owned()).collect();
+        let sql = "SELECT body FROM events WHERE type = 'step_submitting' AND job = ?1 ORDER BY seq";
+        for run in runs {
+            for Stamped { event, .. } in self.rows(sql, params![run], |row| json(row, 0))? {
+                let Event::StepSubmitting { step, intent } = event else { continue };
+                let of_step = left.iter_mut().find(|left| left.run.as_str() == run && left.step == step);
+                if let Some(left) = of_step.filter(|left| left.intent.request == intent.request) {
+                    left.intent = intent;
+                }
+            }
+        }
+        Ok(left)
+    }
+
+    fn left_rows(&self, pipeline: &str, engine: &str) -> Result<Vec<LeftBehind>, StoreError> {
         let sql = "SELECT step, job, at, request, known, remote, page, joined FROM remote
                    WHERE pipeline = ?1 AND engine = ?2";
         self.rows(sql, params![pipeline, engine], |row| {
@@ -376,7 +393,7 @@ impl Reader {
                 step: row.get(0)?,
                 run: JobId::from_text(&row.get::<_, String>(1)?),
                 at: text(row, 2)?,
-                intent: Intent { request: row.get(3)?, known: json(row, 4)? },
+                intent: Intent { request: row.get(3)?, known: json(row, 4)?, ..Intent::default() },
                 job: row.get::<_, Option<String>>(5)?.map(|id| RemoteJob { id, page, joined }),
             })
         })

@@ -226,7 +226,7 @@ fn pages_in_place_of_answers_pass_by_until_the_deadline() {
     (0..200).for_each(|_| server.fault(is_get, page()));
     let project = project(&server, "", ONE);
     project.write("pipeline.toml", project.read("pipeline.toml").replace("\"5s\"", "\"300ms\""));
-    let said = run(&project, 1, &[]);
+    let said = run(&project, 3, &[]);
     let expected = "a web page came in place of an answer of DSS, perhaps a login: check `url`: Log in";
     assert!(said.out.contains(expected), "{}", said.out);
     assert_eq!(server.jobs_per_step().len(), 0);
@@ -302,7 +302,7 @@ fn what_cannot_go_well_is_said_once() {
     }
     let server = Server::start();
     server.fault(is_list, Fault::Answer(401, "", words));
-    let said = run(&project(&server, "", ONE), 1, &[]);
+    let said = run(&project(&server, "", ONE), 3, &[]);
     assert!(said.out.contains("DSS does not accept the API key (401)"), "{}", said.out);
     assert_eq!(server.count(|_| true), 1);
 }

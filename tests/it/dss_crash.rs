@@ -89,7 +89,7 @@ fn a_job_that_could_not_be_looked_for_is_looked_for_again() {
         // The next run is not let in.
         (0..50).for_each(|_| server.fault(|asked| !asked.is_start(), Fault::Answer(401, "", no.to_owned())));
         let said = project.kiln(&["run", "--engine", "prod"]);
-        assert_eq!(said.code, 1, "{name}: {said:?}");
+        assert_eq!(said.code, 3, "{name}: {said:?}");
         server.heal();
         goes_on(&project, &server, name);
     }

@@ -155,6 +155,7 @@ fn from_zero_to_a_build_as_the_page_says() {
     command.env("HOME", project.path("")).env("DSS_API_KEY", "s3cret-key");
     assert!(command.status().unwrap().success(), "{script}");
     let imported = project.read("pipeline.toml");
+    project.variable("DKU_API_KEY", "s3cret-key");
     project.expect(0, &["check", "--engine", "prod"]);
     // The file of the page: both say the same of the project.
     let file = &blocks("toml")[0];

@@ -25,7 +25,13 @@ fn project(graph: &Value, datasets: &Value, folders: &Value, models: &Value) -> 
     }
 }
 
-const WANTED: Wanted<'static> = Wanted { project: "P", url: "https://dss.example.com", engine: "prod", target: None };
+const WANTED: Wanted<'static> = Wanted {
+    project: "P",
+    url: "https://dss.example.com",
+    key: "api_key = { env = \"KEY\" }",
+    engine: "prod",
+    target: None,
+};
 
 /// The pipeline that a file comes to, which has to be sound.
 #[track_caller]

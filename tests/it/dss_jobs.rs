@@ -296,7 +296,7 @@ fn a_flow_becomes_a_file_that_is_sound() {
         [engine.prod]
         kind = "dss"
         url = "http://127.0.0.1:PORT"
-        api_key = { env = "DSS_API_KEY" }
+        api_key = { env = "KEY" }
 
         # Not declared here, since a pipeline file has no word for them: MES (COMPUTABLE_MODEL_EVALUATION_STORE)
 
@@ -332,6 +332,7 @@ fn a_flow_becomes_a_file_that_is_sound() {
     bare.variable("DKU_API_KEY", "s3cret-key");
     let again = bare.expect(0, &["import", "dss", "P", "--target", "churn"]).out;
     assert!(again.contains("[model.churn]") && !again.contains("[dataset.raw]"), "{again}");
+    assert!(again.contains("\napi_key = { env = \"DKU_API_KEY\" }\n"), "{again}");
     let said = bare.expect(2, &["import", "dss", "P", "--target", "chrun"]);
     assert!(said.err.contains("did you mean `churn`?"), "{}", said.err);
     bare.write(
@@ -339,6 +340,32 @@ fn a_flow_becomes_a_file_that_is_sound() {
         r#"{"dss_instances":{"x":{"url":"http://127.0.0.1:9","api_key":"k"}},"default_instance":"x"}"#,
     );
     assert_eq!(bare.expect(0, &["import", "dss", "P", "--target", "churn"]).out, again);
+}
+
+#[test]
+fn an_imported_file_names_the_key_that_was_used() {
+    let server = flow();
+    let mut tools = Project::empty();
+    let entry = format!(r#"{{"url":"http://127.0.0.1:{}","api_key":"s3cret-key"}}"#, server.port);
+    let config =
+        format!(r#"{{"dss_instances":{{"old":{{"url":"http://127.0.0.1:9"}},"x":{entry}}},"default_instance":"x"}}"#);
+    tools.write(".dataiku/config.json", config);
+    let file = tools.expect(0, &["import", "dss", "P"]).out;
+    assert!(file.contains("\ninstance = \"x\" # its key is in ~/.dataiku/config.json\n"), "{file}");
+    tools.write("pipeline.toml", file);
+    tools.expect(0, &["jobs", "list", "--engine", "prod"]);
+    // A key of the environment goes before that of the file.
+    tools.variable("DKU_API_KEY", "s3cret-key");
+    let file = tools.expect(0, &["import", "dss", "P"]).out;
+    assert!(file.contains("\napi_key = { env = \"DKU_API_KEY\" }\n"), "{file}");
+    let project = project(&server, "", ONE);
+    let text = project.read("pipeline.toml");
+    project.write("key", "s3cret-key");
+    for (word, named) in [("jwt", "env = \"KEY\""), ("api_key", "file = \"key\"")] {
+        project.write("pipeline.toml", text.replace("api_key = { env = \"KEY\" }", &format!("{word} = {{ {named} }}")));
+        let file = project.expect(0, &["import", "dss", "P", "--engine", "prod"]).out;
+        assert!(file.contains(&format!("\n{word} = {{ {named} }}\n")), "{file}");
+    }
 }
 
 #[test]

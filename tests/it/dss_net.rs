@@ -27,6 +27,8 @@ pub(crate) enum Fault {
     Hidden(i64),
     /// Somebody of this name starts the same at that moment, and the connection is closed; what was asked is done or not.
     Foreign(&'static str, bool),
+    /// It is done, so many other jobs start behind it, and the connection is closed.
+    Crowded(usize),
     /// It is done, and this is the answer.
     DoneAnswer(u16, String),
 }
@@ -70,7 +72,7 @@ fn send(stream: &mut (impl Read + Write), (status, body): (u16, String), header:
     );
     let answer = format!("{head}{body}").into_bytes();
     match fault {
-        Some(Fault::CutBefore | Fault::CutAfter | Fault::Hidden(_) | Fault::Foreign(..)) => false,
+        Some(Fault::CutBefore | Fault::CutAfter | Fault::Hidden(_) | Fault::Foreign(..) | Fault::Crowded(_)) => false,
         Some(Fault::CutMiddle) => {
             drop(stream.write_all(&answer[..head.len() + body.len() / 2]));
             false

@@ -98,7 +98,7 @@ fn a_redirect_on_the_same_server_is_told_as_one() {
     let server = Server::start();
     let login = || Fault::Answer(302, "Location: /login\r\n", String::new());
     (0..8).for_each(|_| server.fault(|asked| is_list(asked) || asked.path == "/login", login()));
-    let said = crate::dss::run(&project(&server, "", ONE), 1, &[]);
+    let said = crate::dss::run(&project(&server, "", ONE), 3, &[]);
     let expected =
         "the server answers 302 and leads to /login on the same server, which is not followed, perhaps a login";
     assert!(said.out.contains(expected), "{}", said.out);

@@ -82,6 +82,9 @@ pub(crate) struct State {
     pub(crate) repeats: bool,
     /// Whether lists name no job.
     pub(crate) nameless: bool,
+    /// How many jobs a list shows at most: the newest, or the oldest.
+    pub(crate) newest: usize,
+    pub(crate) oldest: usize,
     /// Whether what is hidden stays so when another job is started.
     pub(crate) hides: bool,
     /// Whether a gateway answers for it.
@@ -131,6 +134,8 @@ impl Server {
             bare: false,
             repeats: false,
             nameless: false,
+            newest: usize::MAX,
+            oldest: usize::MAX,
             hides: false,
             down: false,
             clock: 1_700_000_000_000,
@@ -249,6 +254,12 @@ impl State {
                 self.handle(asked);
                 let job = self.jobs.last_mut().unwrap();
                 (job.hidden, job.initiated, job.looks) = (true, job.initiated + shift, None);
+                (0, String::new())
+            }
+            Some(Fault::Crowded(others)) => {
+                self.handle(asked);
+                let body = r#"{"type":"RECURSIVE_BUILD","outputs":[{"type":"DATASET","id":"other"}]}"#;
+                (0..*others).for_each(|_| drop(self.start("P", body)));
                 (0, String::new())
             }
             Some(Fault::Foreign(by, done)) => {
@@ -382,6 +393,10 @@ impl State {
                     "startTime": job.initiated, "endTime": 0, "warningsCount": 0 })
             })
             .collect();
+        if !running {
+            lines.truncate(self.newest);
+            lines.drain(..lines.len().saturating_sub(self.oldest));
+        }
         if self.repeats {
             let again =
                 lines.iter().map(|line| json!({ "jobId": line["jobId"].as_str().or(line["def"]["id"].as_str()) }));

@@ -64,7 +64,10 @@ fn a_job_that_was_left_stays_for_the_run_after_the_next() {
 #[test]
 fn a_job_that_dss_does_not_abort_is_named_with_the_way_out() {
     for (status, words) in [
-        (403, "DSS does not allow it, or does not know the project (403): no"),
+        (
+            403,
+            "DSS does not allow it, or does not know the project (403): no; asked http://HERE for project P with the key from the variable KEY",
+        ),
         (404, "DSS does not know it (404): no"),
         (500, "DSS says (500): no"),
     ] {
@@ -81,6 +84,7 @@ fn a_job_that_dss_does_not_abort_is_named_with_the_way_out() {
         assert_eq!(said.code, 130, "{said:?}");
         let port = server.port;
         let page = format!("http://127.0.0.1:{port}/projects/P/jobs/Build_a_NP_2026-11-24T02-00-00.000/");
+        let words = words.replace("HERE", &format!("127.0.0.1:{port}"));
         let expected = format!("goes on, DSS does not abort it: {words}; abort it by hand: {page}");
         assert!(said.out.contains(&expected), "{status}: {said:?}");
         // What has ended cannot be aborted either: that is no trouble.

@@ -2,6 +2,7 @@
 
 use crate::dss::{ONE, is_list, project, run};
 use crate::dss_server::{Asked, End, Fault, Server};
+use crate::support::Project;
 
 #[test]
 fn another_prefix_and_a_proxy_are_used() {
@@ -29,7 +30,7 @@ fn an_address_where_nothing_is_known_is_told_at_once() {
     let project = project(&server, "path_prefix = \"/api\"", ONE);
     // Not as long as an outage is waited for.
     project.write("pipeline.toml", project.read("pipeline.toml").replace("lost_after = \"5s\"", "lost_after = \"1h\""));
-    let said = run(&project, 1, &[]);
+    let said = run(&project, 3, &[]);
     assert!(said.out.contains(expected), "{}", said.out);
     assert!(server.count(|_| true) < 20);
     assert_eq!(server.count(Asked::is_start), 0);
@@ -58,11 +59,12 @@ fn variables_of_the_file_mean_nothing_there() {
 #[test]
 fn a_redirect_to_another_server_takes_no_key_along() {
     for status in [301, 302, 307, 308] {
-        for concerns in [Asked::is_start, |asked: &Asked| asked.method == "GET"] {
+        for (concerns, code) in [(Asked::is_start as fn(&Asked) -> bool, 1), (|asked: &Asked| asked.method == "GET", 3)]
+        {
             let (server, other) = (Server::start(), Server::start());
             let to: &'static str = format!("Location: http://127.0.0.1:{}/projects/P/jobs/\r\n", other.port).leak();
             server.fault(concerns, Fault::Answer(status, to, String::new()));
-            let said = run(&project(&server, "", ONE), 1, &[]);
+            let said = run(&project(&server, "", ONE), code, &[]);
             assert!(said.out.contains("the key is not sent there; check `url`"), "{}", said.out);
             assert_eq!(other.count(|_| true), 0, "{status}: nothing is sent there at all");
         }
@@ -160,8 +162,10 @@ fn a_key_that_may_not_see_what_runs_looks_at_the_list_of_all() {
     // What cannot be done without stays as it is.
     let server = Server::start();
     server.fault(crate::dss::is_list, words());
-    let said = run(&crate::dss::project(&server, "", ONE), 1, &[]);
-    assert!(said.out.contains("(403): not yours"), "{said:?}");
+    let said = run(&crate::dss::project(&server, "", ONE), 3, &[]);
+    let url = format!("http://127.0.0.1:{}", server.port);
+    let expected = format!("(403): not yours; asked {url} for project P with the key from the variable KEY");
+    assert!(said.out.contains(&expected), "{said:?}");
     // The end of a job is what a list tells, where its status is not to be had.
     let server = Server::start();
     server.fault(crate::dss::is_status, words());
@@ -191,9 +195,52 @@ fn a_hiccup_of_dss_before_a_job_is_asked_for_passes_by() {
 fn a_key_that_is_not_accepted_is_named_with_the_way_out() {
     let server = Server::start();
     server.fault(is_list, Fault::Answer(401, "", r#"{"message":"Invalid API key"}"#.to_owned()));
-    let said = run(&project(&server, "", ONE), 1, &[]);
-    let expected = "DSS does not accept the API key (401): Invalid API key; it is from the variable KEY: DSS makes keys at \"Profile, API keys\"";
-    assert!(said.out.contains(expected), "{said:?}");
+    let said = run(&project(&server, "", ONE), 3, &[]);
+    let url = format!("http://127.0.0.1:{}", server.port);
+    let expected = format!(
+        "DSS does not accept the API key (401): Invalid API key; it is from the variable KEY, for {url}: DSS makes keys at \"Profile, API keys\""
+    );
+    assert!(said.out.contains(&expected), "{said:?}");
+}
+
+#[test]
+fn a_key_that_is_refused_is_told_with_where_it_is_from() {
+    let server = Server::start();
+    let url = format!("http://127.0.0.1:{}", server.port);
+    let mut project = Project::empty();
+    let text =
+        format!("[pipeline]\nformat = 1\nname = \"p\"\n[engine.prod]\nkind = \"dss\"\nlost_after = \"5s\"\n{ONE}");
+    project.write("pipeline.toml", &text);
+    let entry = format!(r#"{{"url":"{url}","api_key":"s3cret-key"}}"#);
+    project.write(".dataiku/config.json", format!(r#"{{"dss_instances":{{"x":{entry}}},"default_instance":"x"}}"#));
+    let refused = |status: u16| server.fault(is_list, Fault::Answer(status, "", r#"{"message":"no"}"#.to_owned()));
+    let place = format!("asked {url} for project P with the key from");
+    for (status, expected) in [
+        (401, format!("it is from the instance `x` of ~/.dataiku/config.json, for {url}: DSS makes keys")),
+        (403, format!("(403): no; {place} the instance `x` of ~/.dataiku/config.json")),
+        (404, format!("(404): no; {place} the instance `x` of ~/.dataiku/config.json")),
+    ] {
+        refused(status);
+        let said = project.expect(3, &["run", "--engine", "prod"]);
+        assert!(said.out.contains(&expected), "{said:?}");
+    }
+    project.variable("DKU_API_KEY", "s3cret-key");
+    refused(403);
+    let said = project.expect(3, &["jobs", "list", "--engine", "prod"]);
+    assert!(said.err.contains(&format!("{place} the variable DKU_API_KEY")), "{said:?}");
+    project.write("key", "s3cret-key");
+    let named = format!("lost_after = \"5s\"\nurl = \"{url}\"\napi_key = {{ file = \"key\" }}\n");
+    project.write("pipeline.toml", text.replace("lost_after = \"5s\"\n", &named));
+    refused(403);
+    let said = project.expect(3, &["jobs", "list", "--engine", "prod"]);
+    assert!(said.err.contains(&format!("{place} the file key")), "{said:?}");
+}
+
+#[test]
+fn a_server_that_refuses_later_has_failed_the_step() {
+    let server = Server::start();
+    server.fault(Asked::is_start, Fault::Answer(403, "", r#"{"message":"no"}"#.to_owned()));
+    run(&project(&server, "", ONE), 1, &[]);
 }
 
 #[test]

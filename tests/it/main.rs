@@ -15,6 +15,7 @@ mod docs;
 mod draw;
 mod dss;
 mod dss_crash;
+mod dss_cut;
 mod dss_docs;
 mod dss_import;
 mod dss_jobs;

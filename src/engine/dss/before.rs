@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use tokio::time::Instant;
 
 use crate::engine::dss::calls::{Backoff, HICCUPS};
+use crate::engine::dss::elders::Elders;
 use crate::engine::dss::fault::Kind;
 use crate::engine::dss::lines::{one_of, together};
 use crate::engine::dss::spec::{Relation, Spec};
@@ -27,27 +28,6 @@ pub(super) struct Before {
     pub(super) known: BTreeSet<String>,
     /// All that lists showed.
     pub(super) elders: Elders,
-}
-
-/// What lists showed before a job was asked for: a later list that shows none of it may not reach back as far.
-#[derive(Clone, Default)]
-pub(super) struct Elders {
-    ids: BTreeSet<String>,
-    /// How many jobs the longest of them had.
-    most: usize,
-}
-
-impl Elders {
-    pub(super) fn add(&mut self, jobs: &[JobItem]) {
-        self.ids.extend(jobs.iter().filter_map(JobItem::id).map(str::to_owned));
-        self.most = self.most.max(jobs.len());
-    }
-
-    /// Whether a list would show a job that is newer than these. One that is shorter than another was is not cut off.
-    pub(super) fn reached(&self, jobs: &[JobItem]) -> bool {
-        let elder = |job: &JobItem| job.id().is_some_and(|id| self.ids.contains(id));
-        self.ids.is_empty() || jobs.iter().any(elder) || !jobs.is_empty() && jobs.len() < self.most
-    }
 }
 
 /// A job that goes on.

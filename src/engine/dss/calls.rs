@@ -59,8 +59,9 @@ pub(super) struct Peer {
 pub(super) struct About {
     /// How long it is waited for, and so left alone at most.
     pub(super) lost_after: Option<Duration>,
-    /// Where the key is from, for people.
+    /// Where the key is from and the server is, for people.
     pub(super) key: String,
+    pub(super) url: String,
 }
 
 impl Peer {
@@ -68,15 +69,22 @@ impl Peer {
         Self { about: Arc::new(about), ..Self::default() }
     }
 
-    /// A fault with what is known of the way to the server.
-    fn known(&self, mut fault: Fault) -> Fault {
+    /// A fault of a call with what is known of the way to the server.
+    fn known(&self, path: &str, mut fault: Fault) -> Fault {
         let longest = self.about.lost_after.unwrap_or(Duration::MAX);
         fault.retry_after = fault.retry_after.map(|wait| wait.min(longest));
-        if fault.kind == Kind::Unknown && !self.about.key.is_empty() {
-            let joint = if fault.message.is_empty() { "" } else { "; " };
-            let way_out = "DSS makes keys at \"Profile, API keys\"";
-            fault.message = format!("{}{joint}it is from {}: {way_out}", fault.message, self.about.key);
-        }
+        let About { key, url, .. } = &*self.about;
+        // Of a job that is not there nothing else is wrong.
+        let lost = fault.kind == Kind::NotFound && !fault.page && !is_of_job(path);
+        let more = if fault.kind == Kind::Unknown {
+            format!("it is from {key}, for {url}: DSS makes keys at \"Profile, API keys\"")
+        } else if fault.kind == Kind::Forbidden || lost {
+            format!("asked {} with the key from {key}", place(url, path))
+        } else {
+            return fault;
+        };
+        let joint = if fault.message.is_empty() { "" } else { "; " };
+        fault.message = format!("{}{joint}{more}", fault.message);
         fault
     }
 
@@ -267,13 +275,13 @@ impl Calls {
         };
         match &result {
             Err(fault) if fault.passing() => {
-                let fault = self.peer.known(Fault { message: self.mask.text(&fault.message), ..fault.clone() });
-                self.peer.silence().failed(&fault);
+                let fault = Fault { message: self.mask.text(&fault.message), ..fault.clone() };
+                self.peer.silence().failed(&self.peer.known(path, fault));
             }
             Ok(_) | Err(_) => self.peer.silence().answered(),
         }
         result.map_err(|fault| {
-            let fault = self.peer.known(Fault { message: self.mask.text(&fault.message), ..fault });
+            let fault = self.peer.known(path, Fault { message: self.mask.text(&fault.message), ..fault });
             fault.retry_after.into_iter().for_each(|wait| self.peer.wants_quiet(wait));
             fault
         })
@@ -306,6 +314,22 @@ fn jittered(wait: Duration) -> Duration {
     let random = RandomState::new().build_hasher().finish();
     let share = (random % 1_000) as u32;
     wait / 2 + wait * share / 2_000
+}
+
+/// The parts of a path below `/projects/`.
+fn parts(path: &str) -> Vec<&str> {
+    let below = path.strip_prefix("/projects/").unwrap_or_default();
+    below.split(['/', '?']).filter(|part| !part.is_empty()).collect()
+}
+
+/// Where something was asked, for people.
+fn place(url: &str, path: &str) -> String {
+    parts(path).first().map_or_else(|| url.to_owned(), |project| format!("{url} for project {project}"))
+}
+
+/// Whether a path is that of one job.
+fn is_of_job(path: &str) -> bool {
+    matches!(parts(path).as_slice(), [_, "jobs", job, ..] if *job != "running" && !job.starts_with("limit="))
 }
 
 /// The path of a job. It ends in `/`: some proxies misread addresses that end like a file's, as ids of jobs do.

@@ -7,13 +7,17 @@ use serde::Deserialize;
 use serde_json::error::Category;
 
 use crate::engine::api::Environment;
-use crate::engine::dss::settings::variable;
+use crate::engine::dss::settings::{KeyFrom, variable};
 
 /// A server and a key for it.
 pub(super) struct Instance {
     pub(super) url: String,
     pub(super) key: Option<String>,
+    pub(super) key_from: KeyFrom,
 }
+
+/// The variable that holds the key.
+const KEY: &str = "DKU_API_KEY";
 
 #[derive(Default, Deserialize)]
 struct Config {
@@ -30,11 +34,12 @@ struct Entry {
 
 /// The instance of that name, or what Dataiku's tools would take. The url is empty where only a key is configured.
 pub(super) fn instance(environment: &Environment, asked: Option<&str>) -> Result<Option<Instance>, String> {
-    let (url, key) = (variable(environment, "DKU_DSS_URL"), variable(environment, "DKU_API_KEY"));
+    let (url, key) = (variable(environment, "DKU_DSS_URL"), variable(environment, KEY));
+    let from_key = || KeyFrom::Env(KEY.to_owned());
     if let (None, Some(url)) = (asked, url) {
-        return Ok(Some(Instance { url, key }));
+        return Ok(Some(Instance { url, key, key_from: from_key() }));
     }
-    let only_key = key.clone().map(|key| Instance { url: String::new(), key: Some(key) });
+    let only_key = key.clone().map(|key| Instance { url: String::new(), key: Some(key), key_from: from_key() });
     let Some((path, config)) = config(environment)? else {
         return match asked {
             Some(asked) => Err(format!("instance `{asked}`: there is no ~/.dataiku/config.json")),
@@ -47,7 +52,10 @@ pub(super) fn instance(environment: &Environment, asked: Option<&str>) -> Result
         return Err(format!("{path} has no instance `{name}`; it has: {}", known.join(", ")));
     };
     let url = entry.url.clone().ok_or_else(|| format!("{path}: instance `{name}` has no url"))?;
-    Ok(Some(Instance { url, key: key.filter(|_| asked.is_none()).or_else(|| entry.api_key.clone()) }))
+    Ok(Some(match key.filter(|_| asked.is_none()) {
+        Some(key) => Instance { url, key: Some(key), key_from: from_key() },
+        None => Instance { url, key: entry.api_key.clone(), key_from: KeyFrom::Instance(name.to_owned()) },
+    }))
 }
 
 fn config(environment: &Environment) -> Result<Option<(String, Config)>, String> {

@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::engine::dss::Dss;
-use crate::engine::dss::before::{Elders, LISTS};
+use crate::engine::dss::before::LISTS;
 use crate::engine::dss::calls::{Backoff, Calls};
+use crate::engine::dss::elders::Elders;
 use crate::engine::dss::fault::Fault;
 use crate::engine::dss::spec::{Relation, Spec};
 use crate::engine::dss::who::Whose;
@@ -80,6 +81,7 @@ impl Search<'_> {
         let limit = lost_after.max(grace * 4);
         let mut backoff = Backoff::new();
         let mut memory = Memory { named: self.known.clone(), ..Memory::default() };
+        let there = self.dss.witnesses();
         loop {
             let asked = Instant::now();
             match self.dss.jobs(self.project).await {
@@ -99,17 +101,20 @@ impl Search<'_> {
                     let since = heard.map_or(Duration::ZERO, |heard| asked - heard);
                     let since = if failed { since.min(grace / 4) } else { since };
                     told += since;
-                    counted += if self.elders.reached(&jobs) { since } else { Duration::ZERO };
                     (heard, last_heard, failed) = (Some(asked), Instant::now(), false);
                     backoff = Backoff::new();
                     self.dss.meet(&jobs);
                     let seen = self.look(&jobs, &mut memory).await;
-                    // What is not clear yet is given as long again.
-                    let late = counted >= grace && (seen.is_clear() || counted >= grace * 2);
+                    let whole = self.elders.reached(&jobs) && !self.dss.is_cut(&there, &jobs, &memory.named);
+                    counted += if whole { since } else { Duration::ZERO };
+                    // What is not clear yet is given as long again, and some lists at least.
+                    let enough = !self.later || memory.lists >= LISTS;
+                    let late = counted >= grace && (seen.is_clear() || counted >= grace * 2 && enough);
                     match seen.ours() {
                         Some(ours) => return Found::Jobs(ours),
                         None if late => return seen.at_last(),
-                        None if told >= grace * 2 && !seen.is_clear() => return seen.at_last(),
+                        None if told >= grace * 2 && !seen.is_clear() && enough => return seen.at_last(),
+                        None if told >= grace * 2 && !seen.is_clear() => {}
                         None if told >= grace * 2 => return Found::Short,
                         None => {}
                     }

@@ -16,6 +16,8 @@ pub struct Wanted<'a> {
     pub project: &'a str,
     /// Where the server is.
     pub url: &'a str,
+    /// The line that names the key.
+    pub key: &'a str,
     /// The name of the engine in the file.
     pub engine: &'a str,
     /// Only this, and what it is made from.
@@ -171,7 +173,7 @@ impl<'a> Importing<'a> {
     }
 
     fn write(&self) -> String {
-        let Wanted { project, url, engine, target } = self.wanted;
+        let Wanted { project, url, key, engine, target } = self.wanted;
         let name = sound(&project.to_lowercase());
         let what = target.map_or_else(String::new, |target| format!(" --target {target}"));
         let (shown, shown_url, what) = (one_comment(project), one_comment(url), one_comment(&what));
@@ -180,7 +182,7 @@ impl<'a> Importing<'a> {
             "# The flow of project {shown} on {shown_url}, as `kiln import dss {shown}{what}` found it.\n\
              # `kiln check --engine {engine}` says where this file and the project have come apart.\n\n\
              [pipeline]\nformat = 1\nname = {}\nproject = {}\n\n[settings]\nengine = {}\n\n\
-             [engine.{engine}]\nkind = \"dss\"\nurl = {}\napi_key = {{ env = \"DSS_API_KEY\" }}\n",
+             [engine.{engine}]\nkind = \"dss\"\nurl = {}\n{key}\n",
             quoted(&name),
             quoted(project),
             quoted(engine),

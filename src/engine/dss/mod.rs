@@ -7,6 +7,7 @@ mod calls;
 mod client;
 pub mod compare;
 mod dataiku;
+mod elders;
 mod fault;
 mod find;
 pub mod import;
@@ -46,6 +47,7 @@ use crate::engine::api::{Engine, LeftBehind, Observed, Opening, Updates, Work};
 use crate::engine::dss::asks::{Ask, Followed, Listed, Looked};
 use crate::engine::dss::calls::{About, Calls, Peer, segment};
 use crate::engine::dss::client::Http;
+use crate::engine::dss::elders::Witness;
 use crate::engine::dss::mask::Mask;
 use crate::engine::dss::part::Part;
 use crate::engine::dss::poll::{ENDS, Poller};
@@ -81,6 +83,8 @@ pub(crate) struct Dss {
     partition: Option<String>,
     /// Whether jobs that were only joined are aborted too.
     abort_joined: bool,
+    /// Whether a job is asked for again of which it is not known whether a run before had started it.
+    resubmit: bool,
     calls: OnceLock<Result<Calls, Problem>>,
     asks: mpsc::UnboundedSender<Ask>,
     asked: Mutex<Option<mpsc::UnboundedReceiver<Ask>>>,
@@ -98,6 +102,8 @@ pub(crate) struct Dss {
     twice: Mutex<Vec<Twice>>,
     /// What runs before asked for twice.
     doubts: Mutex<Vec<LeftBehind>>,
+    /// The last jobs that lists have to show.
+    witnesses: Mutex<Vec<Witness>>,
     /// The way to tell people something of all that runs.
     updates: Mutex<Option<Updates>>,
     /// Places for questions about jobs that have ended.
@@ -124,7 +130,7 @@ impl DssEngine {
         // DSS promises no order between outputs that are built without what is above them.
         let whole = settings.jobs == Jobs::Run && opening.mode != BuildMode::Only;
         let whole = whole.then(|| Arc::new(Whole::new(settings.max_parallel)));
-        let Opening { pipeline, state, mode, partition, abort_joined, .. } = opening;
+        let Opening { pipeline, state, mode, partition, abort_joined, resubmit, .. } = opening;
         Ok(Self {
             dss: Arc::new(Dss {
                 settings,
@@ -133,6 +139,7 @@ impl DssEngine {
                 mode,
                 partition,
                 abort_joined,
+                resubmit,
                 calls: OnceLock::new(),
                 asks,
                 asked: Mutex::new(Some(asked)),
@@ -143,6 +150,7 @@ impl DssEngine {
                 owns: Notify::new(),
                 names: Mutex::default(),
                 doubts: Mutex::default(),
+                witnesses: Mutex::default(),
                 updates: Mutex::default(),
                 twice: Mutex::default(),
                 ends: Semaphore::new(ENDS),
@@ -170,7 +178,8 @@ impl Dss {
                 patience: self.settings.lost_after,
                 peer: Peer::new(About {
                     lost_after: Some(self.settings.lost_after),
-                    key: self.settings.key_from.clone(),
+                    key: self.settings.key_from.to_string(),
+                    url: self.settings.url.clone(),
                 }),
             })
         });
@@ -284,6 +293,13 @@ impl Dss {
         all.extend(left.into_iter().map(|left| (left.step.clone(), left)));
     }
 
+    /// Jobs that runs before had are there, as far as is known.
+    fn recall(&self, left: &[LeftBehind]) {
+        for LeftBehind { intent, job, .. } in left {
+            self.testify(job.as_ref().filter(|job| !job.joined).and_then(|job| Witness::of(&job.id, intent)));
+        }
+    }
+
     fn forget_left(&self) {
         self.left.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -338,6 +354,7 @@ impl Engine for DssEngine {
     }
 
     fn resume(&self, left: Vec<LeftBehind>) {
+        self.dss.recall(&left);
         self.dss.keep_left(left);
     }
 
@@ -346,6 +363,7 @@ impl Engine for DssEngine {
     }
 
     fn doubt(&self, twice: Vec<LeftBehind>) {
+        self.dss.recall(&twice);
         *self.dss.doubts.lock().unwrap_or_else(PoisonError::into_inner) = twice;
     }
 

@@ -11,11 +11,13 @@ use tokio::time::Instant;
 use crate::base::span::Problem;
 use crate::engine::api::Ended;
 use crate::engine::dss::asks::Followed;
-use crate::engine::dss::before::{Alike, Elders, LISTS};
+use crate::engine::dss::before::{Alike, LISTS};
 use crate::engine::dss::calls::Calls;
+use crate::engine::dss::elders::Elders;
 use crate::engine::dss::fault::{Fault, Kind, Made};
 use crate::engine::dss::find::{Found, Search};
 use crate::engine::dss::judge::{self, Verdict};
+use crate::engine::dss::settings::Auth;
 use crate::engine::dss::spec::Spec;
 use crate::engine::dss::{Dss, DssEngine};
 use crate::event::{Failure, FailureCode};
@@ -109,6 +111,16 @@ impl Remote {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.dss.settings.url
+    }
+
+    /// The line of a pipeline file that names the key that is used.
+    #[must_use]
+    pub fn key_line(&self) -> String {
+        let word = match self.dss.settings.auth {
+            Ok(Auth::Token(_)) => "jwt",
+            Ok(Auth::Key(_)) | Err(_) => "api_key",
+        };
+        self.dss.settings.key_from.line(word)
     }
 
     /// The page of a job for people.

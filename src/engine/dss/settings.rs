@@ -39,6 +39,44 @@ impl Auth {
     }
 }
 
+/// Where a key or token is from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum KeyFrom {
+    /// A variable.
+    Env(String),
+    /// A file, relative to the root.
+    File(String),
+    /// An instance of the file of Dataiku's own tools.
+    Instance(String),
+    /// Nowhere.
+    #[default]
+    None,
+}
+
+impl KeyFrom {
+    /// The line of a pipeline file that names it, where that is what `word` says.
+    pub(super) fn line(&self, word: &str) -> String {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        match self {
+            Self::Env(name) => format!("{word} = {{ env = {} }}", quoted(name)),
+            Self::File(path) => format!("{word} = {{ file = {} }}", quoted(path)),
+            Self::Instance(name) => format!("instance = {} # its key is in ~/.dataiku/config.json", quoted(name)),
+            Self::None => format!("# {word} = {{ env = \"…\" }}"),
+        }
+    }
+}
+
+impl std::fmt::Display for KeyFrom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "the variable {name}"),
+            Self::File(path) => write!(f, "the file {path}"),
+            Self::Instance(name) => write!(f, "the instance `{name}` of ~/.dataiku/config.json"),
+            Self::None => f.write_str("nowhere"),
+        }
+    }
+}
+
 /// The settings.
 pub(super) struct Settings {
     /// The name of the engine.
@@ -49,8 +87,8 @@ pub(super) struct Settings {
     pub(super) prefix: String,
     /// Who we are, or why that is not known.
     pub(super) auth: Result<Auth, Problem>,
-    /// Where that is from, for people.
-    pub(super) key_from: String,
+    /// Where that is from.
+    pub(super) key_from: KeyFrom,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) insecure_tls: bool,
     /// The project of nodes that do not name one.
@@ -80,7 +118,7 @@ pub(super) fn settings(raw: &RawDss, opening: &Opening) -> Result<Settings, Prob
         url,
         prefix: reader.prefix(raw.path_prefix.as_ref()),
         auth: reader.auth(raw, instance.as_ref()),
-        key_from: key_from(raw),
+        key_from: key_from(raw, instance.as_ref()),
         ca_file: raw.ca_file.as_ref().map(|file| opening.root.join(file.get_ref())),
         insecure_tls: raw.insecure_tls.as_ref().is_some_and(|word| *word.get_ref()),
         project: match (&opening.project, &raw.project) {
@@ -104,12 +142,12 @@ pub(super) fn settings(raw: &RawDss, opening: &Opening) -> Result<Settings, Prob
     if reader.problems.is_empty() { Ok(settings) } else { Err(reader.problems) }
 }
 
-/// Where the key or token is from, for people.
-fn key_from(raw: &RawDss) -> String {
+/// Where the key or token is from.
+fn key_from(raw: &RawDss, instance: Option<&Instance>) -> KeyFrom {
     match raw.api_key.as_ref().or(raw.jwt.as_ref()).map(Spanned::get_ref) {
-        Some(Secret::Named(SecretValue::Env(name))) => format!("the variable {name}"),
-        Some(Secret::Named(SecretValue::File(path))) => format!("the file {path}"),
-        Some(Secret::Written) | None => "DKU_API_KEY or ~/.dataiku/config.json".to_owned(),
+        Some(Secret::Named(SecretValue::Env(name))) => KeyFrom::Env(name.clone()),
+        Some(Secret::Named(SecretValue::File(path))) => KeyFrom::File(path.clone()),
+        Some(Secret::Written) | None => instance.map(|instance| instance.key_from.clone()).unwrap_or_default(),
     }
 }
 

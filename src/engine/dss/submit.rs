@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use crate::base::text::duration;
 use crate::clock;
 use crate::engine::api::{Ended, LeftBehind, Notice, Stop};
-use crate::engine::dss::before::{Before, Elders, Running};
+use crate::engine::dss::before::{Before, Running};
 use crate::engine::dss::calls::Backoff;
+use crate::engine::dss::elders::{Elders, Witness};
 use crate::engine::dss::fault::{Fault, Kind, Made};
 use crate::engine::dss::find::{Found, Search};
 use crate::engine::dss::silence::NOTICE;
@@ -87,9 +88,15 @@ impl Course {
         let over = line.is_some_and(JobItem::over);
         let told = line.and_then(end_of).is_some();
         let status = match self.status(&remote.id, over, told).await.map_err(|ended| may_go_on(ended, left, remote))? {
-            Ok(status) if status.removed == Some(true) => return Ok(None),
+            Ok(status) if status.removed == Some(true) => {
+                self.dss.is_gone(&remote.id);
+                return Ok(None);
+            }
             Ok(status) => status,
-            Err(fault) if fault.kind == Kind::NotFound && !fault.page => return Ok(None),
+            Err(fault) if fault.kind == Kind::NotFound && !fault.page => {
+                self.dss.is_gone(&remote.id);
+                return Ok(None);
+            }
             // Its status cannot be read: its end is what the list tells.
             Err(fault) if over && !fault.is_away() && !fault.hopeless() => match line.and_then(end_of) {
                 Some(state) => Arc::new(ended_as(state, JobStatus::default())),
@@ -164,18 +171,28 @@ impl Course {
         self.say(&format!("run {} may have started a job; looking for it", left.run));
         let Ok(spec) = serde_json::from_str::<Spec>(&left.intent.request) else { return Ok(None) };
         let known: BTreeSet<String> = left.intent.known.iter().cloned().collect();
-        let (one, joined) = match self.search(&spec, &known, None).await? {
-            Found::Jobs(found) => (self.only(found, 1)?, false),
+        let (one, joined) = match self.search(&spec, &known, &Elders::of(&left.intent), true).await? {
+            Found::Jobs(mut found) if found.len() == 1 => (found.remove(0), false),
             Found::Foreign(found) => (foremost(found), true),
-            Found::None | Found::Short if self.dss.settings.resubmit => return Ok(None),
-            Found::None | Found::Short => {
+            Found::None if self.dss.settings.resubmit => return Ok(None),
+            Found::Silence(fault) if !self.calls.peer.is_met() => return Err(self.refused(&fault)),
+            Found::Silence(fault) => return Err(self.unknown(&fault.to_string(), AGAIN)),
+            Found::Jobs(_) | Found::None | Found::Short | Found::Unclear(_) if self.dss.resubmit => {
+                self.say("it is not known whether there is a job of it: it does not count, as --resubmit says");
+                return Ok(None);
+            }
+            Found::Jobs(found) => return Err(self.several(&found)),
+            Found::Unclear(open) => return Err(self.unclear(&open)),
+            Found::None => {
                 let message =
                     format!("run {} may have started a job, and none was found; `resubmit = false`", left.run);
                 return Err(self.unknown(&message, "with `resubmit = true` it is asked for"));
             }
-            Found::Unclear(open) => return Err(self.unclear(&open)),
-            Found::Silence(fault) if !self.calls.peer.is_met() => return Err(self.refused(&fault)),
-            Found::Silence(fault) => return Err(self.unknown(&fault.to_string(), AGAIN)),
+            Found::Short => {
+                let at = left.at.strftime("%Y-%m-%d %H:%M:%S UTC");
+                let message = format!("run {} may have started a job ({at}), and {SHORT}", left.run);
+                return Err(self.unknown(&message, &self.by_hand()));
+            }
         };
         let job = RemoteJob { id: one.id().unwrap_or_default().to_owned(), page: None, joined };
         self.resume_job(left, &job).await
@@ -256,13 +273,15 @@ impl Course {
         loop {
             let twice = !lost.is_empty();
             self.go_on()?;
-            let intent = Intent { request: self.spec.text(), known: known.iter().cloned().collect() };
-            if self.updates.notice(Notice::Submitting(intent)).await.is_err() {
+            let (known_to, elder) = (known.iter().cloned().collect(), elders.newest());
+            let intent = Intent { request: self.spec.text(), known: known_to, elders: elder, listed: elders.listed() };
+            if self.updates.notice(Notice::Submitting(intent.clone())).await.is_err() {
                 return Err(stopped("the history cannot be kept"));
             }
             self.go_on()?;
             let fault = match self.post().await? {
                 Posted::Job(id) => {
+                    self.dss.testify(Witness::of(&id, &intent));
                     let job = Job { id, joined: false, named: true, twice: twice.then(|| known.clone()) };
                     self.accepted(&job).await;
                     return Ok(Ok(job));
@@ -272,7 +291,7 @@ impl Course {
             };
             self.say(&format!("{fault}; looking for the job"));
             lost.push(fault.clone());
-            match self.search(&self.spec.clone(), &known, Some(elders)).await? {
+            match self.search(&self.spec.clone(), &known, elders, false).await? {
                 Found::Jobs(found) => {
                     let one = self.only(found, if twice { 2 } else { 1 })?;
                     let id = one.id().unwrap_or_default().to_owned();
@@ -292,9 +311,7 @@ impl Course {
                 }
                 Found::None => {}
                 Found::Short => {
-                    let what =
-                        format!("{}; the lists of DSS do not reach back to what was there before", told(&lost, None));
-                    return Err(self.unknown(&what, AGAIN));
+                    return Err(self.unknown(&format!("{}; {SHORT}", told(&lost, None)), &self.by_hand()));
                 }
                 Found::Silence(silence) => return Err(self.unknown(&told(&lost, Some(&silence)), AGAIN)),
             }
@@ -349,11 +366,10 @@ impl Course {
         }
     }
 
-    /// Looks for a job that this run asked for, behind those that were listed before, or another run. Being asked to stop does not end that at once: a job that is found can be aborted.
-    async fn search(&self, spec: &Spec, known: &BTreeSet<String>, elders: Option<&Elders>) -> Go<Found> {
+    /// Looks for a job that this run asked for, behind those that were listed before, or another run (`later`). Being asked to
+    /// stop does not end that at once: a job that is found can be aborted.
+    async fn search(&self, spec: &Spec, known: &BTreeSet<String>, elders: &Elders, later: bool) -> Go<Found> {
         let settings = &self.dss.settings;
-        let (later, none) = (elders.is_none(), Elders::default());
-        let elders = elders.unwrap_or(&none);
         let search = Search { dss: &self.dss, calls: &self.calls, project: spec.project(), spec, known, elders, later };
         let (mut ask, mut kill) = (self.stop.clone(), self.stop.clone());
         let unknown = || stopped("a job may have been started: its answer was lost");
@@ -377,17 +393,28 @@ impl Course {
 
     /// The one job of those that were found. Of two for two requests the later one is aborted when it is noticed again.
     fn only(&self, mut found: Vec<JobItem>, requests: usize) -> Go<JobItem> {
-        if found.len() > requests {
-            let ids: Vec<_> = found.iter().filter_map(JobItem::id).collect();
-            let message = format!("the answer was lost, and any of these jobs may be it: {}", ids.join(", "));
-            return Err(self.unknown(&message, AGAIN));
-        }
-        Ok(found.remove(0))
+        if found.len() > requests { Err(self.several(&found)) } else { Ok(found.remove(0)) }
+    }
+
+    fn several(&self, found: &[JobItem]) -> Ended {
+        let ids: Vec<_> = found.iter().filter_map(JobItem::id).collect();
+        let message = format!("the answer was lost, and any of these jobs may be it: {}", ids.join(", "));
+        self.unknown(&message, &self.by_hand())
     }
 
     fn unclear(&self, open: &[String]) -> Ended {
         let what = "the answer was lost, and DSS does not tell of these whether one of them is the job";
-        self.unknown(&format!("{what}: {}", open.join(", ")), AGAIN)
+        self.unknown(&format!("{what}: {}", open.join(", ")), &self.by_hand())
+    }
+
+    /// The way out where DSS may never tell whether there is a job: people see it on its page.
+    fn by_hand(&self) -> String {
+        let names = self.spec.names();
+        let engine = &self.dss.settings.name;
+        format!(
+            "{AGAIN}, and should that end so too, `kiln run --engine {engine} --resubmit` asks for {names} again, once \
+             that page shows no job of it that goes on"
+        )
     }
 
     /// It is not known whether there is a job: what is known, and the way out.
@@ -398,6 +425,8 @@ impl Course {
     }
 }
 
+/// Lists that are cut off.
+const SHORT: &str = "the lists of DSS do not show whether there is one: they do not show all that was there before";
 /// The way out where it is not known whether there is a job.
 const AGAIN: &str = "a job that is there and not wanted is aborted there; then run again";
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::engine::api::LeftBehind;
 use crate::engine::dss::Dss;
-use crate::engine::dss::before::Elders;
 use crate::engine::dss::calls::Calls;
+use crate::engine::dss::elders::Elders;
 use crate::engine::dss::find::{Found, Search};
 use crate::engine::dss::spec::{Relation, Spec};
 use crate::engine::dss::who::Whose;

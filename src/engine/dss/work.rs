@@ -320,6 +320,7 @@ impl Course {
                 status
             }
             Followed::Gone => {
+                self.dss.is_gone(id);
                 return Err(self.page(failed(FailureCode::Lost, format!("job {id} vanished from DSS")), id));
             }
             Followed::Lost(fault) => {
@@ -351,7 +352,7 @@ impl Course {
     /// The job may go on: another attempt looks for it first.
     fn leave(&self, job: &Job) {
         let Some((step, run)) = self.own.clone() else { return };
-        let intent = Intent { request: self.spec.text(), known: Vec::new() };
+        let intent = Intent { request: self.spec.text(), ..Intent::default() };
         let job = Some(RemoteJob { id: job.id.clone(), page: None, joined: job.joined });
         self.dss.keep_left(vec![LeftBehind { step, run, intent, job, at: clock::now() }]);
     }
@@ -405,6 +406,11 @@ impl Course {
                 FailureCode::Unreachable
             }
             Kind::Unreachable | Kind::Cut | Kind::Gateway | Kind::TooMany => FailureCode::Lost,
+            Kind::Page | Kind::Redirect | Kind::Unknown | Kind::Forbidden | Kind::NotFound
+                if !self.calls.peer.is_met() =>
+            {
+                FailureCode::Denied
+            }
             Kind::Tls
             | Kind::Page
             | Kind::Redirect

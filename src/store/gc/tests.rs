@@ -4,7 +4,7 @@ use super::*;
 use crate::base::digest::Digest;
 use crate::base::file::{FileDigest, FileStat, Seen};
 use crate::base::job::{BuildMode, JobState, Schedule};
-use crate::event::{Counts, Event, Outcome, RunEnded, RunStarted, Stamped, StepEnded, VERSION};
+use crate::event::{Counts, Event, Intent, Outcome, RunEnded, RunStarted, Stamped, StepEnded, VERSION};
 use crate::plan::record::{Parts, Record};
 use crate::report::api::Journal;
 use crate::store::filter::RunFilter;
@@ -126,6 +126,24 @@ fn old_runs_go_with_their_logs_and_the_newest_of_each_pipeline_stay() {
     assert_eq!(store.left(), [young, old[2].clone(), other]);
     assert_eq!(store.logs(), 3);
     assert!(swept.bytes > 2_000 && swept.newest == Some(days_ago(40)), "{swept:?}");
+}
+
+#[test]
+fn a_run_stays_that_may_have_a_job_elsewhere() {
+    let store = Store::new();
+    let job = JobId::new("p", "lost");
+    let elders = vec!["old".to_owned()];
+    let intent = Intent { request: "r".to_owned(), known: vec!["k".to_owned()], elders, listed: 7 };
+    let submitting = Event::StepSubmitting { step: "a".to_owned(), intent: intent.clone() };
+    let end = RunEnded { state: JobState::Failed, why: None, counts: Counts::default() };
+    store.append(&job, 90, vec![Event::RunStarted(Box::new(started("p"))), submitting, Event::RunEnded(end)]);
+    let newest = store.run("p", 60, None, false);
+    let swept = gc(store.dir.path(), store.dir.path(), keep(0, 0, 0), now(), false).unwrap();
+    assert_eq!((swept.jobs.len(), store.left()), (0, vec![newest, job.to_string()]));
+    // All that was there before the request is known for as long.
+    let reader = Reader::open(store.dir.path()).unwrap().unwrap();
+    let left = reader.left_behind("p", "local").unwrap();
+    assert_eq!(left.into_iter().map(|left| (left.step, left.intent)).collect::<Vec<_>>(), [("a".to_owned(), intent)]);
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn a_list_that_does_not_reach_back_is_no_sign_that_there_is_no_job() {
             assert!(took < Duration::from_secs(150), "{took:?}");
             if let Ended::Failed(failure) = ended {
                 assert_eq!(failure.code, FailureCode::SubmissionUnknown);
-                assert!(failure.message.contains("do not reach back"), "{}", failure.message);
+                assert!(failure.message.contains("do not show whether there is one"), "{}", failure.message);
             }
         });
     }

@@ -59,6 +59,7 @@ impl Case {
             project: None,
             partition: None,
             abort_joined: false,
+            resubmit: false,
             vars: false,
             pipeline: self.pipeline(),
             root: "/r".into(),
@@ -91,7 +92,7 @@ struct Book {
 
 impl Book {
     fn note(&mut self, run: &JobId, step: &str, notice: Notice) {
-        let empty = Intent { request: String::new(), known: Vec::new() };
+        let empty = Intent::default();
         let new = |intent, job| LeftBehind { step: step.to_owned(), run: run.clone(), intent, job, at: clock::now() };
         match notice {
             Notice::Told { of_all, text } => self.told.push((of_all, text)),
