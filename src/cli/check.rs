@@ -76,7 +76,7 @@ fn on_engine(context: &Context, file: &Path, name: &str) -> Result<Problems, Fai
 
 /// The line about a sound file, with what its engine warns of.
 fn check_one(context: &Context, file: &Path, vars: &[(String, String)], remote: Option<&str>) -> Result<String, Fail> {
-    let loaded = load::load(file, &Given { vars, project: None })?;
+    let loaded = load::load(file, &Given { vars, ..Given::default() })?;
     let site = context.site();
     let store = Arc::new(Shared::new(&state(&site, &loaded.root)));
     let asked = Request { engine: remote.map(str::to_owned), ..Request::default() };

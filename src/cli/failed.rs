@@ -17,7 +17,10 @@ pub(crate) fn session(context: &Context, args: &RunArgs) -> Result<Session, Fail
     let path = find::find(context.file.as_deref(), &context.surroundings)?;
     let (site, request) = (context.site(), args.request());
     let Some(id) = &args.failed else { return Session::open(&site, &path, &request) };
-    let loaded = load(&path, &Given { vars: &request.vars, project: request.project.as_deref() })?;
+    let loaded = load(
+        &path,
+        &Given { vars: &request.vars, project: request.project.as_deref(), engine: request.engine.as_deref() },
+    )?;
     let history = History::at(state(&site, &loaded.root))?;
     let view = history.view(id, &loaded.pipeline.name).map_err(|fail| match fail {
         Fail::Usage(message, _) if loaded.pipeline.names.contains_key(id) => Fail::Usage(

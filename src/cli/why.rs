@@ -57,7 +57,8 @@ struct LastGood {
 
 pub(crate) fn why(context: &Context, args: &WhyArgs) -> Result<u8, Fail> {
     let path = find::find(context.file.as_deref(), &context.surroundings)?;
-    let loaded = load(&path, &Given { vars: &args.instead.var, project: args.instead.project.as_deref() })?;
+    let (engine, project) = (args.instead.engine.as_deref(), args.instead.project.as_deref());
+    let loaded = load(&path, &Given { vars: &args.instead.var, project, engine })?;
     let name = by_name(&loaded, &context.surroundings.folder, &args.name);
     let Some(id) = step_of(&loaded, &name)? else {
         return source(&loaded, &name, args.format);

@@ -38,13 +38,13 @@ pub trait Engine: Send + Sync {
     /// Takes note of what runs that died left with it. Called before a run begins.
     fn resume(&self, _left: Vec<LeftBehind>) {}
 
-    /// Whether it wants to know what the last runs asked it for twice.
+    /// Whether it wants to know what the last runs asked it for.
     fn looks_back(&self) -> bool {
         false
     }
 
-    /// Takes note of what the last runs asked it for twice: of each, another job may go on. Called before a run begins.
-    fn doubt(&self, _twice: Vec<LeftBehind>) {}
+    /// Takes note of what the last runs asked it for, the oldest first. Called before a run begins.
+    fn look_back(&self, _asked: Vec<AskedBefore>) {}
 
     /// What has to go on all the time while its work runs.
     fn background(&self) -> Option<BoxFuture<'static, ()>> {
@@ -249,6 +249,15 @@ pub struct LeftBehind {
     pub job: Option<RemoteJob>,
     /// When that was written down.
     pub at: jiff::Timestamp,
+}
+
+/// What a run before asked an engine for, with the job that it came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedBefore {
+    /// The request and the job.
+    pub left: LeftBehind,
+    /// Whether it was asked for twice, since the first answer was lost: another job may have come of it.
+    pub twice: bool,
 }
 
 /// What an engine tells about a job elsewhere. It counts once it is on disk.

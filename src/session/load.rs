@@ -9,8 +9,10 @@ use crate::base::digest::Digest;
 use crate::base::file::{FileStat, Seen};
 use crate::base::span::{Problem, Problems, Source};
 use crate::clock;
+use crate::engine::dss;
 use crate::engine::local::evidence::state_of;
 use crate::graph::Graph;
+use crate::pipeline::raw_engine::RawEngine;
 use crate::pipeline::types::Pipeline;
 use crate::pipeline::{check, read};
 use crate::session::fail::Fail;
@@ -22,6 +24,8 @@ pub(crate) struct Given<'a> {
     pub(crate) vars: &'a [(String, String)],
     /// `--project`
     pub(crate) project: Option<&'a str>,
+    /// `--engine`
+    pub(crate) engine: Option<&'a str>,
 }
 
 /// A pipeline file without mistakes.
@@ -63,7 +67,12 @@ pub(crate) fn of(path: &Path, source: Source, given: &Given<'_>) -> Result<Loade
     });
     let options = check::Options { root: &root.to_string_lossy(), vars: given.vars, project: given.project };
     let follows = follows(&problems);
-    let (pipeline, found) = check::check(raw, &source.text, &options);
+    let (pipeline, mut found) = check::check(raw, &source.text, &options);
+    if let Some(useless) = useless_vars(&pipeline, given) {
+        // Whether the file has such a variable does not matter then.
+        found.retain(|problem| problem.code != "unknown-var");
+        found.push(useless);
+    }
     problems.extend(found.into_iter().filter(|problem| !follows.contains(&problem.code)));
     let graph = Graph::build(&pipeline);
     match graph {
@@ -75,6 +84,15 @@ pub(crate) fn of(path: &Path, source: Source, given: &Given<'_>) -> Result<Loade
             problems.extend(cycles);
             Err(Fail::Mistakes(source, problems))
         }
+    }
+}
+
+/// That `--var` has no effect, where the engine is one that has its own variables.
+fn useless_vars(pipeline: &Pipeline, given: &Given<'_>) -> Option<Problem> {
+    let said = pipeline.settings.engine.as_ref().map(|(name, _)| name.as_str());
+    let name = given.engine.or(said).filter(|_| !given.vars.is_empty())?;
+    match pipeline.engines.get(name)? {
+        (RawEngine::Dss(_), _) => Some(dss::useless_vars(name)),
     }
 }
 

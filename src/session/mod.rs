@@ -115,7 +115,8 @@ pub(crate) struct Planned {
 impl Session {
     /// Understands a request about a file.
     pub(crate) fn open(site: &Site, file: &Path, request: &Request) -> Result<Self, Fail> {
-        let given = Given { vars: &request.vars, project: request.project.as_deref() };
+        let given =
+            Given { vars: &request.vars, project: request.project.as_deref(), engine: request.engine.as_deref() };
         Self::of(site, image::load(site, file, &given)?, request)
     }
 
@@ -142,7 +143,8 @@ impl Session {
 
     /// Keeps what saves the next request for this file the reading of it.
     pub(crate) fn keep_image(&self, site: &Site, file: &Path, request: &Request) {
-        let given = Given { vars: &request.vars, project: request.project.as_deref() };
+        let given =
+            Given { vars: &request.vars, project: request.project.as_deref(), engine: request.engine.as_deref() };
         image::keep(site, file, &self.loaded, &given);
     }
 

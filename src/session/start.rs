@@ -231,8 +231,8 @@ pub(crate) fn finish_the_dead(
     let left = store.ask(|reader| reader.left_behind(pipeline, session.engine.name())).map_err(unread)?;
     session.engine.resume(left.unwrap_or_default());
     if session.engine.looks_back() {
-        let twice = store.ask(|reader| reader.asked_twice(pipeline, session.engine.name())).map_err(unread)?;
-        session.engine.doubt(twice.unwrap_or_default());
+        let asked = store.ask(|reader| reader.asked_before(pipeline, session.engine.name())).map_err(unread)?;
+        session.engine.look_back(asked.unwrap_or_default());
     }
     if let Some(step) = unsettled.first() {
         tracing::warn!(step, "what a run that died was about to put in place is gone");

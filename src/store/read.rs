@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::base::job::{JobId, JobState};
-use crate::engine::api::LeftBehind;
+use crate::engine::api::{AskedBefore, LeftBehind};
 use crate::event::{Event, Intent, RemoteJob, Staged, Stamped};
 use crate::plan::reason::Reason;
 use crate::plan::record::Record;
@@ -400,34 +400,33 @@ impl Reader {
     }
 }
 
-/// Of how many of the last runs it is known what they asked an engine for twice.
-const TWICE_OF: u32 = 3;
+/// Of how many of the last runs it is known what they asked an engine for.
+const BEFORE: u32 = 3;
 
 impl Reader {
-    /// What the last runs asked an engine for twice, since the answer to the first request was lost, with the job that it came
-    /// to: another one may have come of the first.
+    /// What the last runs asked an engine for, with the jobs that it came to, the oldest first.
     ///
     /// # Errors
     /// Why the store cannot be read.
-    pub fn asked_twice(&self, pipeline: &str, engine: &str) -> Result<Vec<LeftBehind>, StoreError> {
+    pub fn asked_before(&self, pipeline: &str, engine: &str) -> Result<Vec<AskedBefore>, StoreError> {
         let sql = "SELECT body FROM events WHERE type IN ('step_submitting', 'step_accepted') AND job IN
                    (SELECT job FROM runs WHERE pipeline = ?1 AND engine = ?2 ORDER BY asked DESC LIMIT ?3) ORDER BY job, seq";
-        let events: Vec<Stamped> = self.rows(sql, params![pipeline, engine, TWICE_OF], |row| json(row, 0))?;
+        let events: Vec<Stamped> = self.rows(sql, params![pipeline, engine, BEFORE], |row| json(row, 0))?;
         // The request of each step that has no answer yet, and whether there was one before it.
         let mut open: HashMap<(String, String), (Intent, bool)> = HashMap::new();
-        let mut twice = Vec::new();
+        let mut asked = Vec::new();
         for Stamped { job: run, at, event, .. } in events {
             if let Event::StepSubmitting { step, intent } = event {
                 let key = (run.as_str().to_owned(), step);
                 let again = open.get(&key).is_some_and(|(before, _)| before.request == intent.request);
                 open.insert(key, (intent, again));
             } else if let Event::StepAccepted { step, remote } = event
-                && let Some((intent, true)) = open.remove(&(run.as_str().to_owned(), step.clone()))
+                && let Some((intent, twice)) = open.remove(&(run.as_str().to_owned(), step.clone()))
             {
-                twice.push(LeftBehind { step, run, intent, job: Some(remote), at });
+                asked.push(AskedBefore { left: LeftBehind { step, run, intent, job: Some(remote), at }, twice });
             }
         }
-        Ok(twice)
+        Ok(asked)
     }
 }
 

@@ -196,3 +196,16 @@ fn a_job_that_was_left_and_builds_in_another_way_is_waited_for() {
     let log = project.expect(0, &["jobs", "log", "last"]);
     assert!(log.out.contains("builds the same in another way"), "{}", log.out);
 }
+
+#[test]
+fn a_job_that_was_left_and_did_not_end_well_does_not_count() {
+    let server = Server::start();
+    server.with(|state| state.looks = None);
+    let project = project(&server, "", ONE);
+    killed(&project, &server, |state| state.asked.iter().any(|asked| asked.path.contains("/running/")));
+    server.with(|state| (state.jobs[0].state, state.looks) = ("FAILED".to_owned(), Some(1)));
+    project.expect(0, &["run", "--engine", "prod"]);
+    assert_eq!(server.jobs_per_step()["a"], 2);
+    let log = project.expect(0, &["jobs", "log", "last"]).out;
+    assert!(log.contains("did not end well: it does not count"), "{log}");
+}

@@ -135,3 +135,15 @@ fn a_run_that_died_tells_the_next_one_which_jobs_lists_have_to_show() {
     assert!(said.out.contains(DOUBT), "{said:?}");
     assert_eq!((server.jobs_per_step()["a"], server.jobs_per_step()["b"]), (1, 1), "{said:?}");
 }
+
+#[test]
+fn the_last_runs_tell_which_jobs_lists_have_to_show() {
+    let server = server(true);
+    let project = project(&server, "", ONE);
+    run(&project, 0, &[]);
+    // Its job is in no list, and DSS knows it.
+    server.fault(Asked::is_start, Fault::CutAfter);
+    let said = run(&project, 1, &[]);
+    assert!(said.out.contains(DOUBT), "{said:?}");
+    assert_eq!(server.jobs_per_step()["a"], 2, "{said:?}");
+}

@@ -1,7 +1,8 @@
 //! An answer that was lost, and a list that does not tell which job is ours: lines without ids, jobs of somebody else.
 
-use crate::dss::{ONE, project, run, signal, wait};
+use crate::dss::{ONE, project, run};
 use crate::dss_server::{Asked, Fault, Server};
+use crate::dss_stop::interrupted;
 
 /// The jobs that were started, by whom, and where they stand.
 fn jobs(server: &Server) -> Vec<(String, String)> {
@@ -49,17 +50,11 @@ fn a_job_in_the_way_that_has_no_id_is_told() {
 
 #[test]
 fn a_job_that_somebody_else_starts_meanwhile_is_joined_and_left_alone() {
-    for (option, left) in [(None, "RUNNING"), (Some("--abort-joined"), "ABORTED")] {
+    for (option, left) in [(&[][..], "RUNNING"), (&["--abort-joined"], "ABORTED")] {
         let server = Server::start();
         server.fault(Asked::is_start, Fault::Foreign("ana", false));
         let project = project(&server, "", ONE);
-        let mut arguments = vec!["run", "--engine", "prod"];
-        arguments.extend(option);
-        let child = project.start(&arguments);
-        server.wait(|state| state.asked.iter().any(|asked| asked.path.contains("/running/")));
-        signal(&child, "INT");
-        let said = wait(child);
-        assert_eq!(said.code, 130, "{said:?}");
+        let said = interrupted(&project, &server, option);
         assert_eq!(jobs(&server), [("ana".to_owned(), left.to_owned())], "{said:?}");
         let told = "builds the same (started by ana; to DSS we are kiln-key): it is taken, as one of somebody else";
         assert!(said.out.contains(told), "{said:?}");
@@ -72,11 +67,7 @@ fn of_a_job_of_ours_and_one_of_somebody_else_ours_is_taken() {
     server.with(|state| state.looks = None);
     server.fault(Asked::is_start, Fault::Foreign("ana", true));
     let project = project(&server, "", ONE);
-    let child = project.start(&["run", "--engine", "prod"]);
-    server.wait(|state| state.asked.iter().any(|asked| asked.path.contains("/running/")));
-    signal(&child, "INT");
-    let said = wait(child);
-    assert_eq!(said.code, 130, "{said:?}");
+    let said = interrupted(&project, &server, &[]);
     let expected = [("API (kiln-key)", "ABORTED"), ("ana", "RUNNING")];
     assert_eq!(jobs(&server), expected.map(|(by, state)| (by.to_owned(), state.to_owned())), "{said:?}");
 }
@@ -100,4 +91,22 @@ fn an_answer_that_may_have_made_a_job_says_so_with_the_page() {
         run(&project, 0, &[]);
         assert_eq!(server.count(Asked::is_start), 1);
     }
+}
+
+#[test]
+fn of_several_jobs_that_may_be_the_one_none_is_taken() {
+    let server = Server::start();
+    server.with(|state| state.looks = None);
+    server.fault(Asked::is_start, Fault::Foreign("API (kiln-key)", true));
+    let project = project(&server, "", ONE);
+    let ids: Vec<String> = (0..2).map(|n| format!("Build_a_NP_2026-11-24T02-00-00.00{n}")).collect();
+    for _ in 0..2 {
+        let said = run(&project, 1, &[]);
+        let expected = format!("any of these jobs may be it: {}; see http", ids.join(", "));
+        assert!(said.out.contains(&expected) && said.out.contains("`kiln run --engine prod --resubmit`"), "{said:?}");
+    }
+    // Whoever has ended one of them goes on with the other.
+    server.with(|state| (state.jobs[0].state, state.jobs[1].looks) = ("ABORTED".to_owned(), Some(2)));
+    run(&project, 0, &["--resubmit"]);
+    assert_eq!(server.count(Asked::is_start), 1);
 }

@@ -14,6 +14,16 @@ fn stopped(project: &Project, server: &Server, silent: usize) -> Said {
     said
 }
 
+/// Starts a run, and stops it once it follows a job.
+pub(crate) fn interrupted(project: &Project, server: &Server, more: &[&str]) -> Said {
+    let child = project.start(&[&["run", "--engine", "prod"], more].concat());
+    server.wait(|state| state.asked.iter().any(|asked| asked.path.contains("/running/")));
+    signal(&child, "INT");
+    let said = wait(child);
+    assert_eq!(said.code, 130, "{said:?}");
+    said
+}
+
 /// A project that would wait for an answer for hours.
 fn patient(server: &Server) -> Project {
     let project = project(server, "request_timeout = \"1h\"", ONE);
@@ -77,11 +87,7 @@ fn a_job_that_dss_does_not_abort_is_named_with_the_way_out() {
         // What goes wrong inside DSS is asked for again.
         (0..if status == 500 { 3 } else { 1 }).for_each(|_| server.fault(|asked| asked.path.ends_with("/abort"), no()));
         let project = project(&server, "", ONE);
-        let child = project.start(&["run", "--engine", "prod"]);
-        server.wait(|state| state.asked.iter().any(|asked| asked.path.contains("/running/")));
-        signal(&child, "INT");
-        let said = wait(child);
-        assert_eq!(said.code, 130, "{said:?}");
+        let said = interrupted(&project, &server, &[]);
         let port = server.port;
         let page = format!("http://127.0.0.1:{port}/projects/P/jobs/Build_a_NP_2026-11-24T02-00-00.000/");
         let words = words.replace("HERE", &format!("127.0.0.1:{port}"));
@@ -130,11 +136,7 @@ fn a_request_to_abort_that_went_wrong_inside_dss_is_sent_again_or_was_done() {
             server.fault(|asked| asked.path.ends_with("/abort"), fault);
         }
         let project = crate::dss::project(&server, "", ONE);
-        let child = project.start(&["run", "--engine", "prod"]);
-        server.wait(|state| state.asked.iter().any(|asked| asked.path.contains("/running/")));
-        signal(&child, "INT");
-        let said = wait(child);
-        assert_eq!(said.code, 130, "{said:?}");
+        let said = interrupted(&project, &server, &[]);
         assert!(said.out.contains("was aborted") && !said.out.contains("goes on, DSS"), "{said:?}");
     }
 }

@@ -151,3 +151,21 @@ fn the_job_that_counts_is_the_one_that_built() {
     let expected = format!("job {} has ended beside job {}, which counts", ids[0], ids[2]);
     assert!(said.err.contains(&expected), "{said:?}");
 }
+
+#[test]
+fn a_second_job_that_dss_does_not_abort_is_named_with_its_page() {
+    let server = Server::start();
+    server.fault(Asked::is_start, Fault::Hidden(10_000));
+    server.fault(|asked| asked.path.ends_with("/abort"), Fault::Answer(403, "", r#"{"message":"no"}"#.to_owned()));
+    server.with(|state| state.looks = None);
+    let project = project(&server, "", ONE);
+    let child = project.start(&["run", "--engine", "prod"]);
+    server.wait(|state| state.asked.iter().any(|asked| asked.path.ends_with("/abort")));
+    server.with(|state| (0..2).for_each(|i| state.jobs[i].looks = Some(0)));
+    let said = wait(child);
+    assert_eq!(said.code, 0, "{said:?}");
+    let id = server.with(|state| state.jobs[0].id.clone());
+    let page = format!("http://127.0.0.1:{}/projects/P/jobs/{id}/", server.port);
+    let expected = format!("job {id} could not be aborted, end it on its page: {page} (");
+    assert!(said.out.contains(&expected), "{said:?}");
+}

@@ -49,9 +49,14 @@ fn an_address_where_nothing_is_known_is_told_at_once() {
 fn variables_of_the_file_mean_nothing_there() {
     let server = Server::start();
     let project = project(&server, "", &format!("[vars]\nday = \"1\"\n{ONE}"));
-    for command in ["run", "plan"] {
-        let said = project.expect(2, &[command, "--engine", "prod", "--var", "day=2"]);
+    for (command, var) in
+        [("run", "day=2"), ("plan", "day=2"), ("run", "month=2"), ("plan", "month=2"), ("why", "month=2")]
+    {
+        let mut arguments = vec![command, "--engine", "prod", "--var", var];
+        arguments.extend((command == "why").then_some("a"));
+        let said = project.expect(2, &arguments);
         assert!(said.err.contains("--var has no effect on the engine `prod`"), "{command}: {}", said.err);
+        assert!(said.err.contains("1 mistake"), "whether there is such a variable does not matter: {}", said.err);
     }
     assert_eq!(server.count(|_| true), 0);
 }

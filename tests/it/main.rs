@@ -25,6 +25,7 @@ mod dss_net;
 mod dss_said;
 mod dss_secrets;
 mod dss_server;
+mod dss_start;
 mod dss_stop;
 mod dss_storm;
 mod dss_tls;

@@ -167,6 +167,7 @@ impl Calls {
         let body = serde_json::to_string(job).map_err(|error| Fault::odd(error.to_string()))?;
         let path = format!("/projects/{}/jobs/", segment(project));
         let answer = self.once(true, &path, Some(body)).await?;
+        self.peer.silence().answered();
         // An answer that means success and names no job is as good as lost.
         let lost = |message: &str| Fault { kind: Kind::Cut, ..Fault::odd(message) };
         let value: Value = serde_json::from_slice(&answer).map_err(|_| lost("it is no JSON"))?;
@@ -236,8 +237,13 @@ impl Calls {
             sleep_until(until).await;
         }
         loop {
-            let fault = match self.once(post, path, None).await.and_then(&read) {
-                Ok(answer) => return Ok(answer),
+            let fault = match self.once(post, path, None).await.map(&read) {
+                Ok(Ok(answer)) => {
+                    self.peer.silence().answered();
+                    return Ok(answer);
+                }
+                // An answer that cannot be read is none.
+                Ok(Err(fault)) => self.failed(path, fault),
                 Err(fault) => fault,
             };
             let next = fault.retry_after.unwrap_or_else(|| jittered(wait));
@@ -269,22 +275,23 @@ impl Calls {
     async fn once(&self, post: bool, path: &str, body: Option<String>) -> Result<Vec<u8>, Fault> {
         let request = Request { post, path: path.to_owned(), body, timeout: self.timeout, limit: LIMIT };
         self.peer.silence().asked(Instant::now());
-        let result = match self.transport.send(request).await {
+        let answer = match self.transport.send(request).await {
             Ok(response) => judge(response),
             Err(error) => Err(error.into()),
         };
-        match &result {
-            Err(fault) if fault.passing() => {
-                let fault = Fault { message: self.mask.text(&fault.message), ..fault.clone() };
-                self.peer.silence().failed(&self.peer.known(path, fault));
-            }
-            Ok(_) | Err(_) => self.peer.silence().answered(),
+        answer.map_err(|fault| self.failed(path, fault))
+    }
+
+    /// What a call came to that went wrong, with what is known of the way to the server, which may be silent.
+    fn failed(&self, path: &str, fault: Fault) -> Fault {
+        let fault = self.peer.known(path, Fault { message: self.mask.text(&fault.message), ..fault });
+        if fault.passing() {
+            self.peer.silence().failed(&fault);
+        } else {
+            self.peer.silence().answered();
         }
-        result.map_err(|fault| {
-            let fault = self.peer.known(path, Fault { message: self.mask.text(&fault.message), ..fault });
-            fault.retry_after.into_iter().for_each(|wait| self.peer.wants_quiet(wait));
-            fault
-        })
+        fault.retry_after.into_iter().for_each(|wait| self.peer.wants_quiet(wait));
+        fault
     }
 }
 

@@ -43,7 +43,7 @@ use crate::base::file::FileDigest;
 use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::{BuildMode, JobId};
 use crate::base::span::{Problem, Problems};
-use crate::engine::api::{Engine, LeftBehind, Observed, Opening, Updates, Work};
+use crate::engine::api::{AskedBefore, Engine, LeftBehind, Observed, Opening, Updates, Work};
 use crate::engine::dss::asks::{Ask, Followed, Listed, Looked};
 use crate::engine::dss::calls::{About, Calls, Peer, segment};
 use crate::engine::dss::client::Http;
@@ -112,6 +112,13 @@ pub(crate) struct Dss {
     defs: Mutex<BTreeMap<String, JobDef>>,
 }
 
+/// That `--var` means nothing to an engine of this kind.
+#[must_use]
+pub fn useless_vars(name: &str) -> Problem {
+    let problem = Problem::new("useless-var", format!("--var has no effect on the engine `{name}`"));
+    problem.help("leave --var out: variables of DSS are set in its project")
+}
+
 impl DssEngine {
     /// The engine for one pipeline. Connects to nothing yet.
     ///
@@ -123,8 +130,7 @@ impl DssEngine {
         };
         let settings = settings(raw, &opening)?;
         if opening.vars {
-            let problem = Problem::new("useless-var", format!("--var has no effect on the engine `{}`", opening.name));
-            return Err(vec![problem.help("leave --var out: variables of DSS are set in its project")]);
+            return Err(vec![useless_vars(&opening.name)]);
         }
         let (asks, asked) = mpsc::unbounded_channel();
         // DSS promises no order between outputs that are built without what is above them.
@@ -293,11 +299,10 @@ impl Dss {
         all.extend(left.into_iter().map(|left| (left.step.clone(), left)));
     }
 
-    /// Jobs that runs before had are there, as far as is known.
-    fn recall(&self, left: &[LeftBehind]) {
-        for LeftBehind { intent, job, .. } in left {
-            self.testify(job.as_ref().filter(|job| !job.joined).and_then(|job| Witness::of(&job.id, intent)));
-        }
+    /// A job that a run before had is there, as far as is known.
+    fn recall(&self, left: &LeftBehind) {
+        let job = left.job.as_ref().filter(|job| !job.joined);
+        self.testify(job.and_then(|job| Witness::of(&job.id, &left.intent)));
     }
 
     fn forget_left(&self) {
@@ -354,7 +359,7 @@ impl Engine for DssEngine {
     }
 
     fn resume(&self, left: Vec<LeftBehind>) {
-        self.dss.recall(&left);
+        left.iter().for_each(|left| self.dss.recall(left));
         self.dss.keep_left(left);
     }
 
@@ -362,8 +367,9 @@ impl Engine for DssEngine {
         true
     }
 
-    fn doubt(&self, twice: Vec<LeftBehind>) {
-        self.dss.recall(&twice);
+    fn look_back(&self, asked: Vec<AskedBefore>) {
+        asked.iter().for_each(|asked| self.dss.recall(&asked.left));
+        let twice = asked.into_iter().filter(|asked| asked.twice).map(|asked| asked.left).collect();
         *self.dss.doubts.lock().unwrap_or_else(PoisonError::into_inner) = twice;
     }
 

@@ -17,7 +17,7 @@ use crate::engine::dss::calls::Calls;
 use crate::engine::dss::fault::{Fault, Kind};
 use crate::engine::dss::looks::Looks;
 use crate::engine::dss::source::{Source, Sources};
-use crate::engine::dss::watched::Watched;
+use crate::engine::dss::watched::{Watched, unlisted};
 use crate::pipeline::dss_wire::{JobItem, JobStatus};
 
 /// The shortest time between two looks at the same.
@@ -221,7 +221,7 @@ impl Poller {
         (self.round_began, self.took, self.dim) = (Instant::now(), Duration::ZERO, false);
         self.next_round = self.round_began + self.poll;
         let idle = || self.watched.iter().filter(|(_, watched)| !watched.asking);
-        let listed = idle().filter(|(_, watched)| watched.is_listed() && watched.is_open());
+        let listed = idle().filter(|(_, watched)| watched.wants_list());
         let mut projects: BTreeMap<String, Source> = BTreeMap::new();
         for ((project, _), watched) in listed {
             let source = projects.entry(project.clone()).or_insert(usual);
@@ -236,6 +236,15 @@ impl Poller {
         live.into_iter().for_each(|key| self.status(key, Why::Live));
         projects.into_iter().for_each(|(project, source)| self.look(project, source));
         ended.into_iter().for_each(|key| self.ended(key));
+        self.ask_unlisted();
+    }
+
+    /// Asks for jobs that no list tells of, each in its turn.
+    fn ask_unlisted(&mut self) {
+        while self.singles < SINGLE {
+            let Some(key) = unlisted(&self.watched, self.poll) else { return };
+            self.status(key, Why::Single);
+        }
     }
 
     fn look(&mut self, project: String, source: Source) {
@@ -326,6 +335,7 @@ impl Poller {
                     self.next_round = self.next_round.min(Instant::now() + self.poll / 4);
                 }
                 self.ask_ends();
+                self.ask_unlisted();
             }
             Done::Looked(key, status) => {
                 if status.is_ok() {
@@ -364,11 +374,17 @@ impl Poller {
         let Look { project, source, limit } = look;
         self.sources.came(source);
         let lines: BTreeMap<&str, &JobItem> = jobs.iter().filter_map(|job| Some((job.id()?, job))).collect();
+        // What is not told of may be behind the end of the list.
+        let more = source == Source::All && jobs.len() >= limit;
         let (mut ended, mut absent) = (Vec::new(), Vec::new());
         let mut open = 0;
         for (key, watched) in self.watched.iter_mut().filter(|(key, watched)| key.0 == project && watched.is_listed()) {
             watched.see(lines.get(key.1.as_str()).copied());
-            if watched.asking {
+            let lacks = watched.ended.is_none() && watched.touched < self.round_began;
+            if lacks && source == Source::All && !more {
+                watched.lacks();
+            }
+            if watched.asking || watched.is_unlisted() {
                 continue;
             }
             open += 1;
@@ -389,15 +405,15 @@ impl Poller {
         }
         if source == Source::Running && absent.len() > 1 {
             self.look(project, Source::All);
-        } else if source == Source::All && !absent.is_empty() && jobs.len() >= limit {
-            // The server has more: what is not told of may be behind the end of the list.
+        } else if more && !absent.is_empty() {
             self.reach = self.reach.max(limit.saturating_mul(4));
             self.look(project, Source::All);
         } else {
             self.dim |= !absent.is_empty();
             absent.sort();
             // Where lists leave much open, or mostly tell, the next one is worth more, unless lists never tell of it.
-            let few = absent.len() <= FEW && (source == Source::Running || !self.lists_tell());
+            let strange = absent.len() <= SINGLE && absent.iter().all(|(_, key)| self.watched[key].stranger);
+            let few = strange || absent.len() <= FEW && (source == Source::Running || !self.lists_tell());
             let single = match absent.first() {
                 Some((touched, _)) if !few => usize::from(touched.elapsed() > LONG),
                 Some(_) | None => SINGLE,

@@ -10,6 +10,8 @@ use crate::engine::dss::fault::Fault;
 
 /// How long something is waited for until people are told that it is.
 pub(super) const NOTICE: Duration = Duration::from_secs(5);
+/// The same where a command waits and something came in place of an answer: it has nothing else to show.
+const SOON: Duration = Duration::from_secs(1);
 /// How long nothing is told behind that: a server that is slow each time is told now and then.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -49,12 +51,13 @@ impl Silence {
 
     /// What people have to be told now. `patience` is how long the server is waited for, where that is the same for all calls.
     pub(super) fn news(&mut self, now: Instant, patience: Option<Duration>) -> Option<String> {
+        let notice = if patience.is_none() && self.fault.is_some() { SOON } else { NOTICE };
         match (self.since, self.open) {
             (None, Some(open)) => {
                 self.open = None;
                 Some(format!("DSS answers again, after {}", seconds(now - open)))
             }
-            (Some(since), None) if now - since >= NOTICE && self.told.is_none_or(|told| now - told >= AGAIN) => {
+            (Some(since), None) if now - since >= notice && self.told.is_none_or(|told| now - told >= AGAIN) => {
                 (self.told, self.open) = (Some(now), Some(since));
                 let at_most = patience.map(|patience| format!(", for {} at most", duration(patience)));
                 let for_long = format!("waiting for it{}", at_most.unwrap_or_default());
@@ -112,5 +115,13 @@ mod tests {
         silence.asked(begin);
         let text = silence.news(at(6), None).unwrap();
         assert_eq!(text, "DSS has not answered for 6s; waiting for it");
+        // A command says what went wrong when it has tried for a moment.
+        let mut silence = Silence::default();
+        silence.asked(begin);
+        assert_eq!(silence.news(at(2), None), None);
+        silence.failed(&away);
+        assert_eq!(silence.news(at(2), patience), None);
+        let text = silence.news(at(2), None).unwrap();
+        assert_eq!(text, "DSS cannot be reached: connection refused; waiting for it");
     }
 }

@@ -1,13 +1,14 @@
 //! What is known of one job that is followed, from lists and from its own status, each of which may tell little: whether it
 //! goes on, has ended or is gone. Asks nobody.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use crate::engine::dss::asks::Followed;
+use crate::engine::dss::asks::{Followed, Key};
 use crate::engine::dss::calls::Backoff;
 use crate::engine::dss::fault::Fault;
 use crate::engine::dss::whole::Progress;
@@ -24,6 +25,10 @@ pub(super) const BELIEVED: Duration = Duration::from_secs(20);
 /// often where that is so with many jobs.
 const UNREAD: u32 = 5;
 const UNREAD_OF_MANY: (u32, u32) = (2, 10);
+/// How many lists of all jobs in a row leave a job out until it is asked for by itself: one that no list has ever told of, and
+/// any other. And after how long lists are looked at for it once more.
+const UNLISTED: [u32; 2] = [8, 16];
+const ONCE_MORE: Duration = Duration::from_secs(5);
 /// How many answers in a row tell nothing of where a job stands until lists are looked at for it.
 const QUIET_AFTER: u32 = 3;
 
@@ -55,6 +60,18 @@ pub(super) struct Watched {
     confirmed: bool,
     /// When anything last told of it.
     pub(super) heard: Instant,
+    /// How many lists of all jobs in a row did not tell of it, and when the last of them came.
+    lacked: u32,
+    lacked_at: Instant,
+    /// Whether no list has ever told of it.
+    pub(super) stranger: bool,
+}
+
+/// The job that no list tells of and that was asked for longest ago, where it is time to ask again.
+pub(super) fn unlisted(all: &BTreeMap<Key, Watched>, apart: Duration) -> Option<Key> {
+    let due = |watched: &Watched| !watched.asking && watched.ended.is_none() && watched.is_due();
+    let all = all.iter().filter(|(_, one)| one.is_unlisted() && due(one) && one.touched.elapsed() >= apart);
+    all.min_by_key(|(_, one)| one.touched).map(|(key, _)| key.clone())
 }
 
 impl Watched {
@@ -75,6 +92,9 @@ impl Watched {
             next: Instant::now(),
             confirmed: false,
             heard: Instant::now(),
+            lacked: 0,
+            lacked_at: Instant::now(),
+            stranger: true,
         }
     }
 
@@ -115,11 +135,29 @@ impl Watched {
         self.live.is_none() || self.is_quiet()
     }
 
+    /// Whether lists do not tell of it.
+    pub(super) fn is_unlisted(&self) -> bool {
+        self.lacked >= UNLISTED[usize::from(!self.stranger)] && !self.is_quiet()
+    }
+
+    /// Whether it is worth another list.
+    pub(super) fn wants_list(&self) -> bool {
+        self.is_listed() && self.is_open() && (!self.is_unlisted() || self.lacked_at.elapsed() >= ONCE_MORE)
+    }
+
+    /// A list of all jobs did not tell of it.
+    pub(super) fn lacks(&mut self) {
+        (self.lacked, self.lacked_at) = (self.lacked + 1, Instant::now());
+    }
+
     /// What a list told of it, if anything. A line without a state tells nothing.
     pub(super) fn see(&mut self, line: Option<&JobItem>) {
         let Some(line) = line else { return };
         self.heard = Instant::now();
         let state = line.state.as_deref().filter(|state| !state.is_empty());
+        if line.over() || line.tells() {
+            (self.lacked, self.stranger) = (0, false);
+        }
         if line.over() {
             self.confirmed |= self.unread > 0;
             let state = state.filter(|state| is_over(state)).map(str::to_owned);

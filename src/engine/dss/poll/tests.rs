@@ -26,6 +26,8 @@ struct Made {
     projects: usize,
     /// Of a hundred fields, how many are missing; and which ones always are in lists.
     missing: (usize, &'static [&'static str]),
+    /// How many of the jobs are in no list.
+    unlisted: usize,
     /// Whether the status of a job never tells anything; and what is always answered in its place.
     mute: bool,
     unread: Option<(u16, &'static str)>,
@@ -58,6 +60,7 @@ impl Made {
             has_running,
             projects: 1,
             missing,
+            unlisted: 0,
             mute: false,
             unread: None,
             no_list: None,
@@ -106,7 +109,7 @@ impl Made {
         let (project, path) = path.trim_start_matches("/projects/").split_once("/jobs/").unwrap();
         // The newest first.
         let all = |limit: usize, keep: &dyn Fn(&usize) -> bool| {
-            let here = (0..self.ends.len()).rev().filter(|job| self.project(*job) == project);
+            let here = (self.unlisted..self.ends.len()).rev().filter(|job| self.project(*job) == project);
             let lines = here.filter(keep).take(limit).map(|job| self.line(job));
             (200, format!("[{}]", lines.collect::<Vec<_>>().join(",")))
         };
@@ -249,10 +252,10 @@ async fn an_end_is_seen_soon_whatever_is_missing_from_answers() {
             (8, (20, NOTHING), 2_000),
             (200, (20, NOTHING), 2_600),
             (500, (20, NOTHING), 2_600),
-            (8, (0, &["id"][..]), 4_000),
+            (8, (0, &["id"][..]), 2_600),
             (8, (0, &["state"][..]), 4_000),
             (8, (0, &["state", "stableState"][..]), 4_000),
-            (64, (0, &["id"][..]), 30_000),
+            (64, (0, &["id"][..]), 17_000),
         ] {
             for over in [1, 20] {
                 let case = format!("{jobs} jobs over {over}s, {missing} of 100 missing and {always:?}, {has_running}");
@@ -262,6 +265,25 @@ async fn an_end_is_seen_soon_whatever_is_missing_from_answers() {
                 assert!(latest <= Duration::from_millis(within), "{case}: {latest:?} late");
                 assert!(most <= 5, "{case}: {most} calls in one second");
                 assert!(ends < 3 * jobs, "{case}: {ends} calls for ends");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_job_that_is_in_no_list_is_seen_soon_too() {
+    for has_running in [true, false] {
+        for (jobs, unlisted, within) in
+            [(1, 1, 1_000), (2, 2, 1_000), (8, 1, 1_000), (8, 2, 1_000), (64, 4, 3_000), (500, 4, 3_000)]
+        {
+            for over in if jobs > 8 { &[5, 20][..] } else { &[5, 20, 3_600] } {
+                let over = *over;
+                let case = format!("{unlisted} of {jobs} jobs over {over}s in no list, {has_running}");
+                let mut made = Made::new(spread(jobs, Duration::from_secs(over)), has_running);
+                made.unlisted = unlisted;
+                let Course { latest, most, .. } = followed(made).await;
+                assert!(latest <= Duration::from_millis(within), "{case}: {latest:?} late");
+                assert!(most <= 5, "{case}: {most} calls in one second");
             }
         }
     }
