@@ -281,8 +281,10 @@ fn also(names: &[String]) -> String {
 /// Why a step was not started.
 pub(crate) fn skipped_why(view: &RunView, because: Option<&str>) -> String {
     let Some(id) = because else {
-        let cause = view.stopping.as_deref();
-        return cause.unwrap_or("the run was stopped").to_owned();
+        let Some(cause) = view.stopping.as_deref() else { return "the run was stopped".to_owned() };
+        let failed = cause.strip_suffix(" failed").filter(|step| view.step(step).is_some());
+        return failed
+            .map_or_else(|| cause.to_owned(), |step| format!("not started: the run stopped after {step} failed"));
     };
     match view.step(id).map(|step| step.state) {
         Some(StepState::Failed) => format!("{id} failed"),

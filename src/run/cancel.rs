@@ -97,10 +97,10 @@ impl Run {
             return;
         }
         self.give_up_retries();
-        let cause = self.failed.first().map(|(i, _)| *i).filter(|_| self.aborted.is_none() && self.broken.is_none());
+        // What waits for something that failed was skipped because of that already: for the rest it is the run that stopped.
         for i in 0..self.steps.len() {
             if matches!(self.steps[i].state, State::Waiting | State::Ready) {
-                self.skip(i, cause);
+                self.skip(i, None);
             }
         }
         let (state, why) = match (&self.aborted, &self.broken, self.failed.first()) {

@@ -93,7 +93,10 @@ fn line(event: &Stamped) -> Option<(&'static str, String)> {
         Event::StepCurrent { step, .. } => ("[INFO]", format!("{step}: up to date")),
         Event::StepSkipped { step, because } => (
             "[WARN]",
-            format!("{step}: skipped{}", because.as_ref().map(|b| format!(" because of {b}")).unwrap_or_default()),
+            match because {
+                Some(because) => format!("{step}: skipped because of {because}"),
+                None => format!("{step}: skipped, the run stopped"),
+            },
         ),
         Event::RunStopping { cause } => ("[WARN]", format!("nothing more starts: {cause}")),
         Event::RunEnded(end) => {

@@ -131,8 +131,8 @@ fn apply(connection: &Connection, stamped: &Stamped, tally: &mut Tally) -> Resul
         }
         Event::StepSkipped { step, because } => {
             tally.count(job, "skipped");
-            let why = because.as_ref().map(|because| format!("{because} failed"));
-            set_state(connection, job, step, "skipped", why.as_deref())
+            let why = because.as_ref().map_or("the run stopped".to_owned(), |because| format!("{because} failed"));
+            set_state(connection, job, step, "skipped", Some(&why))
         }
         Event::RunStopping { cause } => run(connection, "UPDATE runs SET why = ?2 WHERE job = ?1", params![job, cause]),
         Event::RunEnded(end) => {

@@ -125,7 +125,7 @@ fn after_a_failure_running_steps_end_and_no_more_start() {
             "failed bad",
             "stopping: bad failed",
             "built good",
-            "skipped later (bad)",
+            "skipped later (-)",
             "ended FAILED"
         ]
     );
@@ -194,7 +194,7 @@ fn so_many_failures_are_enough() {
             "started c",
             "failed c",
             "stopping: c failed",
-            "skipped d (a)",
+            "skipped d (-)",
             "ended FAILED"
         ]
     );

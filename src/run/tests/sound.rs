@@ -159,8 +159,7 @@ impl Replay<'_> {
             None => self.stopping,
             Some(name) => {
                 let cause = self.index[name];
-                let first = self.culprits.iter().find(|i| self.seen[**i] == Seen::Gone);
-                self.culprits.contains(&cause) && (self.is_above(cause, i) || (self.stopping && first.is_some()))
+                self.culprits.contains(&cause) && self.is_above(cause, i)
             }
         };
         ensure(guilty, || format!("{step} is skipped because of {because:?}"))?;

@@ -90,8 +90,8 @@ fn a_failure_lets_running_steps_end_and_skips_the_rest() {
     5 stopping: a failed
     20 publish b
     20 built b
-    20 skip c (a)
-    20 skip f (a)
+    20 skip c (-)
+    20 skip f (-)
     20 end FAILED a: exit 1
     ");
 }

@@ -266,6 +266,7 @@ fn activity(step: &StepView, view: &RunView, pipeline: &Pipeline) -> Value {
     }
     let message = match (step.state, &step.because) {
         (StepState::Skipped, Some(because)) => Some(format!("not started because of `{because}`")),
+        (StepState::Skipped, None) => Some("not started: the run stopped".to_owned()),
         (StepState::Publishing, _) => Some("its outputs are being put in place".to_owned()),
         _ => None,
     };

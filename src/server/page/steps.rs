@@ -126,6 +126,7 @@ pub(super) fn open_stage(view: &RunView) -> Option<u32> {
 fn why(step: &StepView) -> String {
     match (step.state, &step.because) {
         (StepState::Skipped, Some(because)) => format!("not started because of {because}"),
+        (StepState::Skipped, None) => "not started: the run stopped".to_owned(),
         _ => sentences(&step.plan.reasons, crate::clock::now()).join("; "),
     }
 }
