@@ -32,8 +32,8 @@ pub struct Stamped {
     pub event: Event,
 }
 
-/// Why a run ended whose process died.
-pub const DIED: &str = "Kiln was killed";
+/// Why a run ended whose process died, be it killed or with the machine: nobody could tell.
+pub const DIED: &str = "ended without a last word";
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -104,7 +104,7 @@ pub enum Event {
     StepSkipped {
         /// The step.
         step: String,
-        /// The step that failed or was stopped; none when the run was stopped.
+        /// The step that failed or was stopped, and that this one needs; none when it is the run that stopped.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         because: Option<String>,
     },

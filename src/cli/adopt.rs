@@ -20,7 +20,7 @@ pub(crate) fn adopt(context: &Context, args: &AdoptArgs) -> Result<u8, Fail> {
     let (job, adoption) = if args.dry_run {
         (None, look(&session)?)
     } else {
-        let again = run::command(context, &request);
+        let again = run::command(context, &request, false);
         take(&session, Origin { by: context.surroundings.user(), again })?
     };
     let kept = job.map(|job| format!("kept as {job}\n")).unwrap_or_default();

@@ -12,6 +12,7 @@ use crate::cli::{Context, find, print};
 use crate::engine::dss::compare::compare;
 use crate::exit;
 use crate::session::fail::Fail;
+use crate::session::home;
 use crate::session::load::{self, Given};
 use crate::session::{Request, open_engine, state};
 use crate::store::read::shared::Shared;
@@ -80,6 +81,9 @@ fn check_one(context: &Context, file: &Path, vars: &[(String, String)], remote: 
     let site = context.site();
     let store = Arc::new(Shared::new(&state(&site, &loaded.root)));
     let asked = Request { engine: remote.map(str::to_owned), ..Request::default() };
+    if let Some(shared) = home::shared(store.state(), &loaded) {
+        tracing::warn!("{shared}");
+    }
     let mut problems = open_engine(&site, &loaded, &store, &asked)?.check();
     for name in loaded.pipeline.engines.keys() {
         let request = Request { engine: Some(name.clone()), ..Request::default() };

@@ -12,11 +12,14 @@ use crate::session::load::{Given, load};
 use crate::session::{Request, Session, state};
 use crate::view::{Head, RunView};
 
-/// What `kiln run` was asked for: targets, or with `--failed` the steps that a run did not get done.
-pub(crate) fn session(context: &Context, args: &RunArgs) -> Result<Session, Fail> {
+/// What `kiln run` was asked for: targets, or with `--failed` the steps that a run did not get done. And whether it goes on
+/// after failures: as that run did, unless it is said otherwise.
+pub(crate) fn session(context: &Context, args: &RunArgs) -> Result<(Session, bool), Fail> {
     let path = find::find(context.file.as_deref(), &context.surroundings)?;
     let (site, request) = (context.site(), args.request());
-    let Some(id) = &args.failed else { return Session::open(&site, &path, &request) };
+    let Some(id) = &args.failed else {
+        return Ok((Session::open(&site, &path, &request)?, args.keep_going));
+    };
     let loaded = load(
         &path,
         &Given { vars: &request.vars, project: request.project.as_deref(), engine: request.engine.as_deref() },
@@ -30,7 +33,9 @@ pub(crate) fn session(context: &Context, args: &RunArgs) -> Result<Session, Fail
         other @ (Fail::Mistakes(..) | Fail::Usage(..) | Fail::Nothing(_) | Fail::Surroundings(_)) => other,
     })?;
     let request = again(context, &loaded.pipeline, &view, request)?;
-    Session::of(&site, loaded, &request)
+    let said = args.keep_going || args.max_fail.is_some() || args.fail_fast.is_some();
+    let as_then = view.head.as_ref().is_some_and(|head| run::kept_going(&head.started.again));
+    Ok((Session::of(&site, loaded, &request)?, args.keep_going || (!said && as_then)))
 }
 
 fn again(context: &Context, pipeline: &Pipeline, view: &RunView, request: Request) -> Result<Request, Fail> {
@@ -59,7 +64,7 @@ fn again(context: &Context, pipeline: &Pipeline, view: &RunView, request: Reques
 /// Variables are not taken over: the command line says all that there is to know about a run.
 fn warn_of_variables(context: &Context, head: &Head, request: &Request) {
     let vars = |command: &str| command.find(" --var ").map(|at| command[at..].to_owned());
-    let (then, now) = (&head.started.again, run::command(context, request));
+    let (then, now) = (&head.started.again, run::command(context, request, false));
     if vars(then) != vars(&now) {
         note(&format!("the variables are others than those of that run, which was `{then}`"));
     }

@@ -159,7 +159,12 @@ impl History {
         match format {
             Format::Text => {
                 let state = context.shown(&self.state);
-                print(&job::show(&RunView::fold(&events), row.state, &context.style(), &state))?;
+                let mut view = RunView::fold(&events);
+                if view.end.is_none() && row.state.is_over() {
+                    view = job::settled(&view, row.state).into_owned();
+                    view.end_with(row.why.clone(), row.took_ms);
+                }
+                print(&job::show(&view, row.state, &context.style(), &state))?;
             }
             Format::Json => {
                 let lines: Result<Vec<_>, _> = events.iter().map(serde_json::to_string).collect();

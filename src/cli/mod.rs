@@ -18,6 +18,7 @@ mod list;
 mod manual;
 mod plan;
 mod remote;
+mod room;
 mod run;
 mod schema;
 mod serve;

@@ -64,7 +64,8 @@ fn drawn(session: &Session, planned: &Planned, args: &PlanArgs) -> Picture {
 
 /// `kiln run -n`
 pub(crate) fn dry_run(context: &Context, args: RunArgs) -> Result<u8, Fail> {
-    let session = to_the_end(failed::session(context, &args)?);
+    let (session, _) = failed::session(context, &args)?;
+    let session = to_the_end(session);
     show(
         context,
         &session,

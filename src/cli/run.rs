@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::base::file::FileDigest;
 use crate::base::job::{JobState, Schedule};
+use crate::base::text::few;
 use crate::cli::args::{FailFast, RunArgs};
+use crate::cli::room::way_out;
 use crate::cli::{Context, failed, find, print, tell, to_the_end};
 use crate::event::FailureCode;
 use crate::exit;
@@ -18,6 +20,7 @@ use crate::report::{Setup as Screen, jsonl, reporter, slow};
 use crate::run::Driven;
 use crate::run::setup::Policy;
 use crate::session::fail::Fail;
+use crate::session::home;
 use crate::session::memo::{Basis, Held, Kept, Question};
 use crate::session::part::{Part, Since};
 use crate::session::remembers;
@@ -29,8 +32,9 @@ use crate::session::{Request, Session};
 use crate::signal::{NAMES, Signals};
 use crate::store::StoreError;
 use crate::store::gc::{is_due, keep_house};
-use crate::store::read::Reader;
+use crate::store::last_word;
 use crate::store::read::shared::Shared;
+use crate::store::read::{Reader, Verdict};
 use crate::store::write::Writer;
 use crate::view::{RunView, StepState};
 
@@ -50,7 +54,7 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     } else {
         begun
     };
-    let Begun { session, early, events, locks: _locks, writer, committed, basis } = begun;
+    let Begun { session, keep_going, early, events, locks: _locks, writer, committed, basis } = begun;
     let mut session = to_the_end(session);
     let mut planned = session.plan(true)?;
     planned.seen.extend(early);
@@ -59,8 +63,8 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
         session.narrow(&context.site(), &planned);
     }
     let ticket = new_job(&session)?;
-    let ready =
-        Ready::make(&session, planned, ticket, policy(args, session.schedule, session.jobs), origin(context, args))?;
+    let policy = policy(args, keep_going, session.schedule, session.jobs);
+    let ready = Ready::make(&session, planned, ticket, policy, origin(context, args, keep_going))?;
     let verdict = verdict.map(|verdict| (verdict, ready.started().clone()));
     let (driven, closed) =
         drive(context, args, Going { store: &session.store, ready, writer, committed, events, signals })?;
@@ -71,10 +75,11 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
         print(&slow)?;
     }
     // Whatever is wrong with the history is told by who opens it anew.
-    if session.store.ask(|history| is_due(history, crate::clock::now())).ok().flatten().unwrap_or(true) {
+    let is_due = || session.store.ask(|history| is_due(history, crate::clock::now())).ok().flatten().unwrap_or(true);
+    if driven.lost.is_none() && is_due() {
         keep_house(session.store.state(), &session.loaded.root, crate::clock::now());
     }
-    let code = told(driven, closed)?;
+    let code = told(driven, closed, session.store.state())?;
     if code == exit::OK {
         match verdict {
             Some((verdict, started)) => verdict.remember(started),
@@ -94,7 +99,7 @@ fn look_again(context: &Context, args: &RunArgs, question: Option<Question>, ses
     // Whatever is wrong is told by the next run.
     let Ok(planned) = session.plan(false) else { return };
     if let Some(verdict) = basis.verdict(&context.site(), session, &planned) {
-        verdict.remember(started(session, &planned, origin(context, args), Vec::new()));
+        verdict.remember(started(session, &planned, origin(context, args, args.keep_going), Vec::new()));
     }
 }
 
@@ -108,6 +113,7 @@ fn keep_image(context: &Context, args: &RunArgs, session: &Session) {
 /// A run that is about to plan: it has the lock of the pipeline, and nothing is left of runs that died.
 struct Begun {
     session: Session,
+    keep_going: bool,
     early: Vec<FileDigest>,
     events: EventsTo,
     locks: Locks,
@@ -123,7 +129,7 @@ impl Begun {
         question: Option<&Question>,
         since: Option<Since>,
     ) -> Result<Self, Fail> {
-        let session = failed::session(context, args)?;
+        let (session, keep_going) = failed::session(context, args)?;
         let session = match since {
             Some(since) => session.since(since),
             None => session,
@@ -135,8 +141,15 @@ impl Begun {
         let locks = lock(&session, args.wait, waiting)?;
         let (mut writer, committed) = open_journal_of(&session)?;
         finish_the_dead(&session, &mut writer, &|_| None)?;
+        if let Err(error) = last_word::make_room(session.store.state(), &session.pipeline().name) {
+            tracing::debug!(%error, "should the disk be full later, nobody will know");
+        }
         let basis = question.map(|question| question.clone().basis(&session));
-        Ok(Self { session, early, events, locks, writer, committed, basis })
+        if let Some(shared) = home::shared(session.store.state(), &session.loaded) {
+            tracing::warn!("{shared}");
+        }
+        home::settle(session.store.state(), &session.loaded);
+        Ok(Self { session, keep_going, early, events, locks, writer, committed, basis })
     }
 
     /// Whether something was built between the look at what has changed and the lock.
@@ -165,10 +178,10 @@ fn nothing_to_do(
 ) -> Result<u8, Fail> {
     let events = args.events.as_deref().map(events_file).transpose()?;
     let (writer, committed) = open_journal(kept.state())?;
-    let started = kept.started_by(origin(context, args));
+    let started = kept.started_by(origin(context, args, args.keep_going));
     let ticket =
         new_job_in(history, &started.pipeline).map_err(|error| Fail::because("the history cannot be read", &error))?;
-    let policy = policy(args, started.schedule, started.max_parallel);
+    let policy = policy(args, args.keep_going, started.schedule, started.max_parallel);
     let ready = Ready::idle(&context.site(), kept.state(), ticket, started, policy);
     let (driven, closed) =
         drive(context, args, Going { store: &Shared::new(kept.state()), ready, writer, committed, events, signals })?;
@@ -176,7 +189,7 @@ fn nothing_to_do(
     if is_due(history, crate::clock::now()).unwrap_or(true) {
         keep_house(kept.state(), kept.root(), crate::clock::now());
     }
-    told(driven, closed)
+    told(driven, closed, kept.state())
 }
 
 /// What `--events` comes to: none where it was not given, none inside for standard output.
@@ -207,14 +220,14 @@ fn to_stdout(args: &RunArgs) -> bool {
     args.events.as_deref() == Some(Path::new("-"))
 }
 
-fn origin(context: &Context, args: &RunArgs) -> Origin {
-    Origin { by: context.surroundings.user(), again: command(context, &args.request()) }
+fn origin(context: &Context, args: &RunArgs, keep_going: bool) -> Origin {
+    Origin { by: context.surroundings.user(), again: command(context, &args.request(), keep_going) }
 }
 
 /// The exit code, and what is to be said besides: what was to be shown, and was not.
-fn told(driven: Driven, closed: Result<(), StoreError>) -> Result<u8, Fail> {
+fn told(driven: Driven, closed: Result<(), StoreError>, state: &Path) -> Result<u8, Fail> {
     let unshown = driven.unshown.join("; ");
-    match finish(driven, closed)? {
+    match finish(driven, closed, state)? {
         code if unshown.is_empty() => Ok(code),
         exit::OK => Err(Fail::Surroundings(format!("all went well, but {unshown}"))),
         code => Ok(tell(&format!("error: {unshown}\n"), code)),
@@ -227,15 +240,30 @@ fn spans_of(session: &Session, view: &RunView) -> Spans {
     spans(&session.loaded.graph, &took, session.jobs)
 }
 
-fn finish(driven: Driven, closed: Result<(), StoreError>) -> Result<u8, Fail> {
-    if let Some(lost) = driven.lost {
-        return Err(Fail::Surroundings(format!("the run was stopped, what it did cannot be kept: {lost}")));
+fn finish(driven: Driven, closed: Result<(), StoreError>, state: &Path) -> Result<u8, Fail> {
+    if let Some(lost) = &driven.lost {
+        return Err(stopped(&driven.view, lost, state));
     }
     for process in &driven.left {
         tracing::warn!("{process} had left its step, and was ended with the run");
     }
     closed.map_err(|error| Fail::because("the history could not be closed", &error))?;
     Ok(if driven.over_time { exit::TIME_LIMIT } else { code(&driven.view) })
+}
+
+/// What is said of a run that cannot be kept, here and where the next one looks for it.
+fn stopped(view: &RunView, lost: &str, state: &Path) -> Fail {
+    if let Some(head) = &view.head {
+        let verdict = Verdict { state: JobState::Failed, why: lost.to_owned(), at: crate::clock::now() };
+        if let Err(error) = last_word::say(state, &head.started.pipeline, &head.job, &verdict) {
+            tracing::debug!(%error, "nor can that be kept");
+        }
+    }
+    let busy = [StepState::Running, StepState::Publishing].into_iter().flat_map(|state| view.in_state(state));
+    let busy: Vec<_> = busy.map(|step| step.plan.id.as_str()).collect();
+    let busy = if busy.is_empty() { String::new() } else { format!("\n  then ran: {}", few(&busy, 8)) };
+    let help = way_out(state, lost).map(|help| format!("\n  help: {help}")).unwrap_or_default();
+    Fail::Surroundings(format!("the run was stopped, what it did cannot be kept: {lost}{busy}{help}"))
 }
 
 /// The exit code of a run.
@@ -266,17 +294,26 @@ fn never_asked(view: &RunView) -> bool {
     })
 }
 
-fn policy(args: &RunArgs, schedule: Schedule, jobs: u32) -> Policy {
-    let max_fail = if args.keep_going { None } else { Some(args.max_fail.unwrap_or(1)) };
+fn policy(args: &RunArgs, keep_going: bool, schedule: Schedule, jobs: u32) -> Policy {
+    let max_fail = if keep_going { None } else { Some(args.max_fail.unwrap_or(1)) };
     let kill = args.fail_fast == Some(FailFast::Kill);
     let time_limit_ms = args.timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
     let seed = seed();
     Policy { schedule, jobs: jobs as usize, max_fail, kill, time_limit_ms, seed }
 }
 
+/// The option that goes on after failures.
+const KEEP_GOING: &str = "-k";
+
+/// Whether a run went on after failures, as far as the command tells that would be given again.
+pub(crate) fn kept_going(again: &str) -> bool {
+    again.split(' ').nth(2) == Some(KEEP_GOING)
+}
+
 /// How this command would be given again for other targets.
-pub(crate) fn command(context: &Context, request: &Request) -> String {
+pub(crate) fn command(context: &Context, request: &Request, keep_going: bool) -> String {
     let mut words = vec!["kiln".to_owned(), "run".to_owned()];
+    words.extend(keep_going.then(|| KEEP_GOING.to_owned()));
     let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
     if let Some(file) = &context.file {
         option("-f", file.display().to_string());

@@ -8,11 +8,13 @@ use super::style::{Style, job_tint, step_word};
 use super::summary;
 use crate::base::job::JobState;
 use crate::base::text::{millis, one_line};
-use crate::event::RunEnded;
+use crate::event::{DIED, Failure, FailureCode, RunEnded};
 use crate::view::{RunView, StepState, StepView};
 
 /// How wide the column of step names gets at most.
 const NAMES: usize = 40;
+/// What is told of a step whose outputs were only to be put in place when its run died.
+const COMPLETE: &str = "its outputs are complete: the next run puts them in place";
 /// The column of step names.
 const STEP: usize = 8;
 
@@ -49,6 +51,9 @@ pub(crate) fn settled(view: &RunView, job_state: JobState) -> Cow<'_, RunView> {
                 view.counts.failed += 1;
             }
             StepState::Running | StepState::Publishing => {
+                if step.state == StepState::Publishing {
+                    step.failure = Some(Failure::new(FailureCode::Died, COMPLETE));
+                }
                 step.state = StepState::Stopped;
                 step.took_ms = view.elapsed_ms.saturating_sub(step.began_ms);
                 view.counts.stopped += 1;
@@ -61,7 +66,7 @@ pub(crate) fn settled(view: &RunView, job_state: JobState) -> Cow<'_, RunView> {
             | StepState::Skipped => {}
         }
     }
-    let why = "its process died".to_owned();
+    let why = DIED.to_owned();
     view.stopping.get_or_insert_with(|| why.clone());
     view.end = Some(RunEnded { state: job_state, why: Some(why), counts: view.counts });
     Cow::Owned(view)

@@ -7,7 +7,7 @@ use super::line::{Line, Tint, columns, squeeze};
 use super::style::{Style, job_tint};
 use crate::base::job::{JobId, JobState};
 use crate::base::text::{millis, one_line};
-use crate::event::Counts;
+use crate::event::{Counts, DIED};
 use crate::view::RunView;
 
 /// How wide the column of targets gets at most.
@@ -66,7 +66,7 @@ impl JobLine {
         match (&self.why, self.state) {
             (Some(why), _) => squeeze(why),
             (None, JobState::Done) if nothing => "up to date".to_owned(),
-            (None, JobState::Aborted) => "its process died".to_owned(),
+            (None, JobState::Aborted) => DIED.to_owned(),
             (None, JobState::Done) if counts.flaky > 0 => format!("{} flaky", counts.flaky),
             (None, _) => String::new(),
         }

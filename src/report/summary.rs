@@ -9,7 +9,7 @@ use super::line::{Line, Tint, clean, squeeze};
 use super::style::{Style, step_word};
 use crate::base::job::{BuildMode, JobState};
 use crate::base::text::{few, millis};
-use crate::event::{Counts, Failure};
+use crate::event::{Counts, DIED, Failure};
 use crate::pipeline::template::quote;
 use crate::view::{Head, RunView, StepState, StepView};
 
@@ -195,7 +195,7 @@ fn last_words(view: &RunView) -> Option<Line> {
             Some(Line::new().tint(Tint::Bad, "FAILED").text(" ").text(&why))
         }
         JobState::Aborted => {
-            let why = why.unwrap_or_else(|| "its process died".to_owned());
+            let why = why.unwrap_or_else(|| DIED.to_owned());
             let line = Line::new().tint(Tint::Warn, "aborted").text(": ").text(&why);
             let Some(head) = &view.head else {
                 return Some(line);

@@ -5,6 +5,7 @@ pub(crate) mod again;
 mod cache;
 mod dead;
 pub(crate) mod fail;
+pub(crate) mod home;
 mod image;
 pub(crate) mod load;
 pub(crate) mod memo;

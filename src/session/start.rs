@@ -217,7 +217,7 @@ pub(crate) fn finish_the_dead(
 ) -> Result<(), Fail> {
     let (store, pipeline) = (&session.store, &session.pipeline().name);
     let Some(mut dead) = store.ask(|reader| reader.unfinished(pipeline)).map_err(unread)? else { return Ok(()) };
-    dead.iter_mut().for_each(|run| run.verdict = verdict(&run.job));
+    dead.iter_mut().for_each(|run| run.verdict = verdict(&run.job).or(run.verdict.take()));
     for process in session.engine.end_survivors(!dead.is_empty()) {
         tracing::warn!("{process} lived on after a run that was killed, and was ended");
     }

@@ -5,6 +5,7 @@ mod apply;
 pub mod claim;
 pub mod filter;
 pub mod gc;
+pub mod last_word;
 pub mod lock;
 mod network;
 mod notes;

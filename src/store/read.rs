@@ -13,7 +13,7 @@ use crate::event::{Event, Intent, RemoteJob, Staged, Stamped};
 use crate::plan::reason::Reason;
 use crate::plan::record::Record;
 use crate::store::filter::RunFilter;
-use crate::store::{StoreError, lock, schema};
+use crate::store::{StoreError, last_word, lock, schema};
 use crate::view::RunView;
 
 /// A connection that only reads.
@@ -331,7 +331,12 @@ impl Reader {
         })?;
         let last = events.last();
         let view = RunView::fold(&events);
-        let told = last.map_or(0, |event| event.elapsed_ms);
+        let (told, state) = (last.map_or(0, |event| event.elapsed_ms), self.path.parent());
+        let verdict = view
+            .head
+            .as_ref()
+            .zip(state)
+            .and_then(|(head, state)| last_word::said(state, &head.started.pipeline, &job));
         let began = view.head.as_ref().map(|head| head.at);
         Ok(Unfinished {
             last_seq: last.map(|event| event.seq),
@@ -339,7 +344,7 @@ impl Reader {
             view,
             job,
             publishing,
-            verdict: None,
+            verdict,
         })
     }
 
@@ -358,7 +363,8 @@ impl Reader {
         let lived = told.max(self.printed_until(&row.id, row.start).unwrap_or(0));
         let lived = jiff::SignedDuration::from_millis(i64::try_from(lived).unwrap_or(0));
         let at = row.start.checked_add(lived).unwrap_or(row.start);
-        row.end_with(Verdict { state: JobState::Aborted, why: DIED.to_owned(), at });
+        let died = Verdict { state: JobState::Aborted, why: DIED.to_owned(), at };
+        row.end_with(last_word::said(state, &row.pipeline, &row.id).unwrap_or(died));
     }
 }
 

@@ -91,7 +91,7 @@ fn what_was_done_is_not_done_again() {
     let want = [("DONE", 1, 0), ("ABORTED", 1, 1), ("ABORTED", 1, 1)];
     let want = want.map(|(state, built, stopped)| (format!("{state:?}"), Some(built), Some(stopped)));
     assert_eq!(jobs.iter().map(told).collect::<Vec<_>>(), want);
-    assert!(jobs[1]["why"].as_str().unwrap().contains("killed"), "{}", jobs[1]);
+    assert!(jobs[1]["why"].as_str().unwrap().contains("without a last word"), "{}", jobs[1]);
     assert!(jobs[1]["end"].is_string(), "{}", jobs[1]);
     let show = project.expect(0, &["jobs", "show", jobs[1]["id"].as_str().unwrap()]);
     assert!(show.out.contains("ABORTED"), "{}", show.out);

@@ -46,7 +46,7 @@ const SCRIPT: &str = r#"
 mkdir disk && mount -t tmpfs -o size=1m none disk && cp pipeline.toml disk && cd disk
 "$KILN" run ok >/dev/null 2>&1; echo "ok $?"
 "$KILN" run fill late -j1 --keep-going >../out.txt 2>../err.txt; echo "full $?"
-rm -rf fill .kiln/logs; cat ../out.txt ../err.txt; echo "told $(cat told 2>/dev/null)"
+rm -rf fill .kiln/logs; "$KILN" jobs show last; "$KILN" jobs list --limit 1; echo "listed"; cat ../out.txt ../err.txt; echo "told $(cat told 2>/dev/null)"
 "$KILN" run late 2>&1; echo "room $?"
 "$KILN" jobs list
 "#;
@@ -58,6 +58,14 @@ fn small(fill: &str) -> Option<String> {
     let project = Project::new(&SMALL.replace("FILL", fill));
     let said = in_space(&project, &["--mount"], SCRIPT);
     assert!(said.out.contains("ok 0\n") && said.out.contains("room 0\n"), "{said:?}");
+    let (before, _) = said.out.split_once("listed\n").unwrap();
+    for told in ["state    FAILED · ", "FAILED  ", "disk is full"] {
+        assert!(before.contains(told), "{told}: {said:?}");
+    }
+    assert!(!said.out.contains("without a last word") && !said.out.contains("killed"), "{said:?}");
+    let disk = project.path("disk").canonicalize().unwrap();
+    let help = format!("\n  help: no room is left on the disk at {}: free some, then", disk.display());
+    assert!(said.out.contains(&help), "{said:?}");
     Some(said.out)
 }
 

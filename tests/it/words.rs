@@ -74,6 +74,27 @@ fn a_path_of_a_node_is_as_good_as_its_name() {
 }
 
 #[test]
+fn two_that_share_a_history_are_told_so() {
+    let mut project = project();
+    project.write("other/data/raw.csv", "a\n");
+    project.write("other/pipeline.toml", project.read("pipeline.toml"));
+    project.variable("KILN_STATE", &project.path("state").display().to_string());
+    for arguments in [&["check"][..], &["run"], &["run"], &["check"]] {
+        assert_eq!(project.expect(0, arguments).err, "", "{arguments:?}");
+    }
+    for arguments in [&["check", "other/pipeline.toml"][..], &["run", "-f", "other/pipeline.toml"]] {
+        let said = project.expect(0, arguments).err;
+        let first = project.path("pipeline.toml").canonicalize().unwrap();
+        assert!(said.contains(&format!("is also that of the pipeline `p` in {}:", first.display())), "{said}");
+    }
+    // Once the first is gone, or has another name, there is only one.
+    project.write("pipeline.toml", project.read("pipeline.toml").replace("\"p\"", "\"q\""));
+    for arguments in [&["run", "-f", "other/pipeline.toml"][..], &["run"], &["run", "-f", "other/pipeline.toml"]] {
+        assert_eq!(project.expect(0, arguments).err, "", "{arguments:?}");
+    }
+}
+
+#[test]
 fn what_was_built_in_the_future_is_built_again_where_its_age_counts() {
     let project = Project::new("[dataset.a]\npath = \"a\"\nrebuild = \"20h\"\nrun = 'echo a >{{ output }}'\n");
     project.expect(0, &["run"]);

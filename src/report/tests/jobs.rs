@@ -161,7 +161,7 @@ fn a_job_whose_process_died_is_shown_as_it_was_left() {
     run.events.truncate(8);
     assert_snapshot!(show(&run.view(), JobState::Aborted, &style(false, None), ".kiln"), @r#"
     job      build_orders_2026-11-23T02-00-00.123
-    state    ABORTED · its process died
+    state    ABORTED · ended without a last word
     file     pipelines/orders.toml · orders · ORDERS
     targets  all
     run      local · smart · stages · -j4
@@ -171,12 +171,12 @@ fn a_job_whose_process_died_is_shown_as_it_was_left() {
     built   orders  40s   never built
     same    rates   3s    never built
     stop    split   0s    never built
-    skip    charts        its process died; never built
-    skip    report        its process died; never built
+    skip    charts        ended without a last word; never built
+    skip    report        ended without a last word; never built
 
     1 built · 1 unchanged · 1 stopped · 2 skipped · 55 up to date · 40s
 
-    aborted: its process died; `kiln run` goes on from here
+    aborted: ended without a last word; `kiln run` goes on from here
     "#);
 }
 

@@ -1,0 +1,91 @@
+//! The last word of a run that could not tell the history how it ended, as where the disk was full: it is written over room that
+//! was made before. Does not know why a run ends.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::job::{JobId, JobState};
+use crate::base::text::one_line;
+use crate::store::read::Verdict;
+
+/// How a run ended.
+#[derive(Serialize, Deserialize)]
+struct LastWord {
+    job: JobId,
+    state: JobState,
+    why: String,
+    at: jiff::Timestamp,
+}
+
+/// So many bytes are kept for it: one block of any disk.
+const ROOM: usize = 1024;
+/// A cause is cut, in characters, so that it fits however it is written.
+const WHY: usize = 100;
+
+fn path(state: &Path, pipeline: &str) -> PathBuf {
+    state.join("locks").join(format!("{pipeline}.end"))
+}
+
+/// Makes room for the last word of the runs of a pipeline, as long as there is some. The caller holds its lock.
+///
+/// # Errors
+/// Why there is none.
+pub fn make_room(state: &Path, pipeline: &str) -> io::Result<()> {
+    let path = path(state, pipeline);
+    if path.metadata().is_ok_and(|file| file.len() >= ROOM as u64) {
+        return Ok(());
+    }
+    fs::write(&path, [b' '; ROOM])
+}
+
+/// Says how a run ended. The caller holds the lock of its pipeline.
+///
+/// # Errors
+/// Why that cannot be kept either.
+pub fn say(state: &Path, pipeline: &str, job: &JobId, verdict: &Verdict) -> io::Result<()> {
+    let why = one_line(&verdict.why, WHY);
+    let word = LastWord { job: job.clone(), state: verdict.state, why, at: verdict.at };
+    let mut text = serde_json::to_vec(&word).map_err(io::Error::other)?;
+    text.resize(text.len().max(ROOM), b' ');
+    // Nothing is cut off first: where nothing is free, what was there is all that there is.
+    let mut file = File::options().write(true).open(path(state, pipeline))?;
+    file.write_all(&text)?;
+    file.sync_data()
+}
+
+/// The last word of a run, if it said one.
+#[must_use]
+pub fn said(state: &Path, pipeline: &str, job: &JobId) -> Option<Verdict> {
+    let word: LastWord = serde_json::from_slice(&fs::read(path(state, pipeline)).ok()?).ok()?;
+    let LastWord { job: of, state, why, at } = word;
+    (of == *job).then_some(Verdict { state, why, at })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_word_of_a_run_is_that_of_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = (JobId::from_text("one"), JobId::from_text("other"));
+        let verdict =
+            |why: &str| Verdict { state: JobState::Failed, why: why.to_owned(), at: jiff::Timestamp::UNIX_EPOCH };
+        fs::create_dir(dir.path().join("locks")).unwrap();
+        assert!(say(dir.path(), "p", &one, &verdict("x")).is_err(), "no room was made");
+        make_room(dir.path(), "p").unwrap();
+        assert_eq!(said(dir.path(), "p", &one), None);
+        say(dir.path(), "p", &one, &verdict(&"\"\u{1F600}".repeat(4_000))).unwrap();
+        assert_eq!(path(dir.path(), "p").metadata().unwrap().len(), ROOM as u64);
+        assert!(said(dir.path(), "p", &one).unwrap().why.ends_with('…'));
+        // What is there already needs no more room, and is written over.
+        make_room(dir.path(), "p").unwrap();
+        say(dir.path(), "p", &other, &verdict("the disk is full")).unwrap();
+        assert_eq!(said(dir.path(), "p", &one), None);
+        assert_eq!(said(dir.path(), "p", &other), Some(verdict("the disk is full")));
+        assert_eq!(said(dir.path(), "q", &other), None);
+    }
+}
