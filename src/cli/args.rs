@@ -6,7 +6,7 @@ mod jobs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 pub use self::jobs::{Import, Jobs, JobsArgs, StartArgs};
@@ -97,6 +97,7 @@ pub enum Command {
     )]
     Show {
         /// Its name, or the path of a node
+        #[arg(value_hint = ValueHint::Other)]
         name: String,
     },
     /// Say why a node would be built or not: its inputs, the parts of its key, its last runs
@@ -132,7 +133,7 @@ nor one that holds the last good build of a step. `kiln run` does the same by it
 time is a day ago.\n\nExamples:\n  kiln gc --dry-run                    only say what would go\n  kiln gc --keep-days 7 --keep-runs 20\n  kiln gc --max-bytes 500MB            before `.kiln/` goes into a CI cache\n  kiln gc --recover                    the way out when Kiln says that the history is damaged"
     )]
     Gc(GcArgs),
-    /// Print what makes a shell complete the commands and options of Kiln
+    /// Print what makes a shell complete the commands and options of Kiln; bash also the names of nodes
     #[command(
         after_help = "Examples:\n  kiln completions bash > ~/.local/share/bash-completion/completions/kiln\n  kiln completions zsh > ~/.zfunc/_kiln        with `fpath+=~/.zfunc` before `compinit`\n  kiln completions fish > ~/.config/fish/completions/kiln.fish"
     )]
@@ -225,7 +226,7 @@ impl Instead {
 #[derive(Debug, Args)]
 pub struct Wanted {
     /// What to build: NAME or the path of a node, +NAME (with all above it), NAME+ (with all below it), tag:TAG [default: all]
-    #[arg(value_name = "TARGET")]
+    #[arg(value_name = "TARGET", value_hint = ValueHint::Other)]
     pub targets: Vec<String>,
     /// What is built [default: that of the file, else smart]
     #[arg(long, value_enum)]
@@ -267,7 +268,7 @@ pub struct RunArgs {
     /// Only say what would be built; the same as `kiln plan`
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// Build what run ID did not get done: the steps that failed, were stopped or were not started [default: the last run that had something to do]
+    /// Build what run ID did not get done: the steps that failed, were stopped or were not started. It goes on after failures if that run did; variables are given anew [default: the last run that had something to do]
     #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "last", conflicts_with = "targets")]
     pub failed: Option<String>,
     /// Go on with what does not need a failed step
@@ -359,6 +360,7 @@ pub struct PlanArgs {
 #[derive(Debug, Args)]
 pub struct WhyArgs {
     /// The name of a node, a recipe or a task, or the path of a node
+    #[arg(value_hint = ValueHint::Other)]
     pub name: String,
     /// What would be built [default: that of the file, else smart]
     #[arg(long, value_enum)]
@@ -378,7 +380,7 @@ pub struct WhyArgs {
 #[derive(Debug, Args)]
 pub struct AdoptArgs {
     /// What to take: NAME or the path of a node, +NAME (with all above it), NAME+ (with all below it), tag:TAG [default: all never built]
-    #[arg(value_name = "TARGET")]
+    #[arg(value_name = "TARGET", value_hint = ValueHint::Other)]
     pub targets: Vec<String>,
     /// What takes the place of what the file says.
     #[command(flatten)]

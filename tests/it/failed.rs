@@ -93,6 +93,25 @@ fn a_forced_run_is_tried_again_whatever_the_state_and_without_what_it_built() {
 }
 
 #[test]
+fn what_went_on_after_failures_does_so_again_unless_it_is_said_otherwise() {
+    let project = Project::new(FOUR);
+    project
+        .write("pipeline.toml", project.read("pipeline.toml") + "[dataset.worse]\npath = \"worse\"\nrun = \"false\"\n");
+    let failed = |arguments: &[&str]| {
+        let events = project.expect(1, &[&["run", "--events", "-", "-j1"], arguments].concat()).out;
+        let failed = |event: &serde_json::Value| event["outcome"] == "failed";
+        crate::support::lines(&events).iter().filter(|event| failed(event)).count()
+    };
+    assert_eq!(failed(&["-k"]), 2);
+    assert!(project.expect(0, &["jobs", "show", "last"]).out.contains("again  kiln run -k worse\n"));
+    assert_eq!(failed(&["--failed"]), 2);
+    assert_eq!(failed(&["--failed"]), 2, "and so on");
+    assert_eq!(failed(&["--failed", "--max-fail", "1"]), 1);
+    // That run did not go on.
+    assert_eq!(failed(&["--failed"]), 1);
+}
+
+#[test]
 fn steps_that_are_gone_and_other_variables_are_told() {
     let project = Project::new(FOUR);
     project.expect(1, &["run", "-k", "--var", "ok=yes"]);
@@ -100,7 +119,7 @@ fn steps_that_are_gone_and_other_variables_are_told() {
     project.write("fixed", "");
     let said = project.expect(0, &["run", "--failed"]);
     assert!(said.err.contains("1 step left out, the file has no such steps any more: below"), "{}", said.err);
-    assert!(said.err.contains("which was `kiln run --var ok=yes`"), "{}", said.err);
+    assert!(said.err.contains("which was `kiln run -k --var ok=yes`"), "{}", said.err);
     project.write("pipeline.toml", project.read("pipeline.toml").replace("name = \"p\"", "name = \"q\""));
     let said = project.expect(2, &["run", "--failed", "p_"]);
     assert!(said.err.contains("ids of 2 runs"), "{}", said.err);
@@ -114,6 +133,7 @@ fn shells_and_manuals_are_told_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let script = project.expect(0, &["completions", shell]).out;
         assert!(script.contains("adopt") && script.contains("keep-going"), "{shell}\n{script}");
+        assert!(!script.contains("guardian"), "{shell}\n{script}");
     }
     let bash = project.expect(0, &["completions", "bash"]).out;
     project.write(
@@ -122,6 +142,27 @@ fn shells_and_manuals_are_told_every_command() {
     );
     let completed = std::process::Command::new("bash").arg(project.path("kiln.bash")).output().unwrap();
     assert_eq!(String::from_utf8(completed.stdout).unwrap(), "--failed --fail-fast\n");
+    project.pipeline("[dataset.totals]\npath = \"t\"\nrun = 'true'\n[dataset.topics]\npath = \"u\"\nrun = 'true'\n");
+    project.write("totals.awk", "");
+    project.write("other.toml", project.read("pipeline.toml").replace("topics", "tonnes"));
+    // Where a name is meant no file is offered, and where a file is meant no name.
+    for (words, expect) in [
+        ("run -k to", "totals topics"),
+        ("why to", "totals topics"),
+        ("run -f other.toml to", "totals tonnes"),
+        ("run --events to", "totals.awk"),
+        ("run --mode f", "forced"),
+        ("plan --che", "--check"),
+    ] {
+        let last = words.split(' ').count();
+        let script = format!(
+            "{bash}\nCOMP_WORDS=(\"$KILN\" {words}); COMP_CWORD={last}\n_kiln_names \"$KILN\" \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"\necho \"${{COMPREPLY[*]}}\"\n"
+        );
+        project.write("names.bash", script);
+        let mut command = std::process::Command::new("bash");
+        command.arg("names.bash").current_dir(project.path("")).env("KILN", crate::support::program());
+        assert_eq!(String::from_utf8(command.output().unwrap().stdout).unwrap(), format!("{expect}\n"), "{words}");
+    }
     project.expect(0, &["man", "--into", "man1"]);
     for page in ["kiln.1", "kiln-run.1", "kiln-jobs-list.1"] {
         assert!(project.read(&format!("man1/{page}")).contains(".SH SYNOPSIS"), "{page}");
