@@ -178,6 +178,26 @@ fn keep_going_builds_all_that_can_be_built() {
 }
 
 #[test]
+fn what_the_run_left_blames_no_step_that_it_does_not_need() {
+    let text = dataset("bad", &[], "exit 3")
+        + &dataset("below", &["bad"], "x")
+        + &dataset("other", &[], "echo o >{{ output }}");
+    let project = Project::new(&text);
+    let run = project.expect(1, &["run", "-j", "1"]).out;
+    let shown = project.expect(0, &["jobs", "show", "last"]).out;
+    for text in [run, shown] {
+        let skipped: Vec<_> = text.lines().filter_map(|line| line.split_once("skip ").map(|(_, rest)| rest)).collect();
+        assert_eq!(skipped.len(), 2, "{text}");
+        let of = |step: &str| skipped.iter().find(|rest| rest.trim_start().starts_with(step)).unwrap();
+        assert!(of("below").contains("  bad failed"), "{text}");
+        assert!(of("other").contains("  not started: the run stopped after bad failed"), "{text}");
+    }
+    assert!(project.expect(0, &["why", "below"]).out.contains("bad failed"));
+    let why = project.expect(0, &["why", "other"]).out;
+    assert!(why.contains("the run stopped") && !why.contains("bad"), "{why}");
+}
+
+#[test]
 fn so_many_failures_are_enough() {
     let bad = |name: &str| dataset(name, &[], "exit 1");
     let project = Project::new(&(bad("a") + &dataset("b", &[], "echo b >{{ output }}") + &bad("c") + &bad("d")));

@@ -181,6 +181,16 @@ fn a_job_whose_process_died_is_shown_as_it_was_left() {
 }
 
 #[test]
+fn what_was_complete_when_the_process_died_is_told() {
+    let mut run = morning();
+    run.events.truncate(8);
+    run.publish(40_200, "split");
+    let shown = show(&run.view(), JobState::Aborted, &style(false, None), ".kiln");
+    let line = shown.lines().find(|line| line.starts_with("stop ")).unwrap();
+    assert_eq!(line, "stop    split   0.1s  its outputs are complete: the next run puts them in place; never built");
+}
+
+#[test]
 fn any_beginning_of_a_job_can_be_shown() {
     for run in [morning(), every_ending(), Sample::new(started(Vec::new(), 0))] {
         for cut in 0..=run.events.len() {
