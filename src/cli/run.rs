@@ -66,6 +66,8 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     let policy = policy(args, keep_going, session.schedule, session.jobs);
     let ready = Ready::make(&session, planned, ticket, policy, origin(context, args, keep_going))?;
     let verdict = verdict.map(|verdict| (verdict, ready.started().clone()));
+    // Whatever is wrong with the history is told by who opens it anew.
+    let due = session.store.ask(|history| is_due(history, crate::clock::now())).ok().flatten().unwrap_or(true);
     let (driven, closed) =
         drive(context, args, Going { store: &session.store, ready, writer, committed, events, signals })?;
     let slow = slow::text(&driven.view, || spans_of(&session, &driven.view), &context.style());
@@ -74,9 +76,7 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     } else if driven.unshown.is_empty() {
         print(&slow)?;
     }
-    // Whatever is wrong with the history is told by who opens it anew.
-    let is_due = || session.store.ask(|history| is_due(history, crate::clock::now())).ok().flatten().unwrap_or(true);
-    if driven.lost.is_none() && is_due() {
+    if due && driven.lost.is_none() {
         keep_house(session.store.state(), &session.loaded.root, crate::clock::now());
     }
     let code = told(driven, closed, session.store.state())?;

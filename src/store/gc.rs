@@ -89,12 +89,17 @@ pub fn keep_house(state: &Path, root: &Path, now: jiff::Timestamp) {
     }
 }
 
-/// Whether the last time is a day ago.
+/// Whether the last time is a day ago. In a history without such a time it is the oldest run that counts: a new one has
+/// nothing to take out.
 ///
 /// # Errors
 /// Why the store cannot be read.
 pub fn is_due(reader: &Reader, now: jiff::Timestamp) -> Result<bool, StoreError> {
-    let last = reader.note("gc")?.and_then(|last| last.parse::<jiff::Timestamp>().ok());
+    let last = match reader.note("gc")? {
+        Some(last) => Some(last),
+        None => reader.oldest()?,
+    };
+    let last = last.and_then(|last| last.parse::<jiff::Timestamp>().ok());
     // A time that is yet to come was told by a clock that was ahead.
     let age = last.map(|last| Duration::try_from(now.duration_since(last)).unwrap_or(EVERY));
     Ok(age.is_none_or(|age| age >= EVERY))

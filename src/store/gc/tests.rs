@@ -254,6 +254,15 @@ fn it_happens_by_itself_once_a_day_and_logs_without_a_run_go() {
 }
 
 #[test]
+fn a_new_history_is_not_looked_through() {
+    let store = Store::new();
+    let run = store.run("p", 0, None, false);
+    let hours = |hours| now() + jiff::SignedDuration::from_hours(hours);
+    let look = |at| now_and_then(store.dir.path(), store.dir.path(), at).unwrap().is_some();
+    assert!(!look(hours(1)) && look(hours(25)) && !look(hours(26)), "{run}");
+}
+
+#[test]
 fn where_there_is_no_store_there_is_nothing_to_do() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(gc(dir.path(), dir.path(), KEEP, now(), false).unwrap(), Swept::default());

@@ -74,6 +74,14 @@ impl Reader {
         Ok(self.runs(&filter)?.pop())
     }
 
+    /// When the oldest run was asked for.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn oldest(&self) -> Result<Option<String>, StoreError> {
+        Ok(self.rows("SELECT asked FROM runs ORDER BY asked LIMIT 1", params![], |row| row.get(0))?.pop())
+    }
+
     /// The last run of a pipeline that was not over at once because nothing was to do; where there were only such, the last.
     ///
     /// # Errors
