@@ -338,6 +338,9 @@ pub struct Failure {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub kept: Option<jiff::Timestamp>,
+    /// Outputs that the command has changed where they belong, and not where it was told to write them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spoiled: Vec<String>,
     /// The page of the job that failed, where it ran elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page: Option<String>,
@@ -350,7 +353,8 @@ impl Failure {
     /// A failure without output.
     #[must_use]
     pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), exit_code: None, tail: Vec::new(), kept: None, page: None }
+        let (message, tail, spoiled) = (message.into(), Vec::new(), Vec::new());
+        Self { code, message, exit_code: None, tail, kept: None, spoiled, page: None }
     }
 
     /// With so many last lines as are kept and shown.

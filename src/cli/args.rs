@@ -93,7 +93,7 @@ pub enum Command {
     },
     /// Show a node or recipe, as Kiln understands it
     #[command(
-        after_help = "Examples:\n  kiln show orders    its inputs, the command with all names filled in, its settings with those of [defaults]"
+        after_help = "Examples:\n  kiln show orders    its inputs, the command with names filled in (…/orders.csv: where it is written first), its settings"
     )]
     Show {
         /// Its name, or the path of a node

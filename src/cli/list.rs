@@ -8,6 +8,7 @@ use crate::base::id::RecipeId;
 use crate::base::text::{age, did_you_mean, duration, size};
 use crate::cli::args::Format;
 use crate::cli::{Context, find, print};
+use crate::engine::local::describe;
 use crate::exit;
 use crate::pipeline::raw::{EnvValue, SecretValue};
 use crate::pipeline::retry::{Retry, RetryOn};
@@ -188,14 +189,11 @@ impl Lines {
         self.add("outputs", &names(&recipe.outputs));
         match &recipe.run {
             None => self.add("run", "nothing: only an engine that knows the recipe can build it"),
-            Some(Command::Shell(template)) => {
-                self.add("run", &template.text);
+            Some(Command::Shell(_)) => {
+                self.add("run", &describe(pipeline, id));
                 self.add("shell", &command_line(&recipe.how.shell));
             }
-            Some(Command::Words(words)) => {
-                let words: Vec<_> = words.iter().map(|word| word.text.clone()).collect();
-                self.add("run", &format!("{words:?}"));
-            }
+            Some(Command::Words(_)) => self.add("run", &describe(pipeline, id)),
         }
         self.add("workdir", &recipe.how.workdir);
         self.add("files", &recipe.files.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>().join(", "));

@@ -195,6 +195,8 @@ pub struct Attempt {
     pub inputs: Vec<(NodeId, Digest)>,
     /// What the key says about the files of code, by path.
     pub files: Vec<(String, Digest)>,
+    /// What lay where its outputs belong when the run was planned, as far as that was seen.
+    pub stood: Vec<(NodeId, Digest)>,
 }
 
 /// How an attempt ended.

@@ -160,6 +160,13 @@ fn facts(view: &RunView, step: &StepView, style: &Style, state: &str) -> Vec<(&'
         let now = head.map_or(kept, |head| head.at);
         facts.push(("kept", kept_outputs(&step.plan.outputs, kept, now, style)));
     }
+    if let Some(spoiled) = step.failure.as_ref().map(|failure| &failure.spoiled).filter(|spoiled| !spoiled.is_empty()) {
+        let them = if spoiled.len() == 1 { "it belongs" } else { "they belong" };
+        facts.push((
+            "lost",
+            format!("{}: the recipe wrote where {them}, not to {{{{ output }}}}", few(spoiled, OUTPUTS)),
+        ));
+    }
     if let Some(page) = step.failure.as_ref().and_then(|failure| failure.page.clone()) {
         facts.push(("page", page));
     }

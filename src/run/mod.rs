@@ -286,7 +286,8 @@ impl Driver<'_> {
     fn start(&mut self, step: usize, attempt: u32, inputs: Vec<(NodeId, Digest)>) {
         let log = self.drive.run.log(step, attempt);
         let files = self.drive.run.files(step);
-        let attempt = Attempt { job: self.drive.job.clone(), number: attempt, log, inputs, files };
+        let stood = self.drive.run.stood(step);
+        let attempt = Attempt { job: self.drive.job.clone(), number: attempt, log, inputs, files, stood };
         let updates = Updates::new(step, self.output_to.clone(), self.trouble_to.clone());
         let updates = updates.with_notices(self.notices_to.clone());
         tracing::debug!(step = self.drive.run.name(step), log = attempt.log, "a step starts");

@@ -11,10 +11,10 @@ use crate::engine::api::{Ended, Notice};
 use crate::event::{Counts, Event, Failure, Outcome, Staged, StepEnded};
 use crate::pipeline::types::Pipeline;
 use crate::plan::decide::{Basis, Input as NodeInput, Verdict};
-use crate::plan::facts::Facts;
+use crate::plan::facts::{Content, Facts};
 use crate::plan::key;
 use crate::plan::reason::Action;
-use crate::plan::record::{History, Record};
+use crate::plan::record::{History, OutputRecord, Record};
 use crate::run::cancel::Cause;
 use crate::run::place::Place;
 use crate::run::publish::Linger;
@@ -189,6 +189,17 @@ impl Run {
         self.facts.recipes[self.steps[step].id].files.clone()
     }
 
+    /// What lay where the outputs of a step belong when the run was planned, as far as that was seen.
+    #[must_use]
+    pub fn stood(&self, step: usize) -> Vec<(NodeId, Digest)> {
+        let outputs = &self.pipeline.recipes[self.steps[step].id].outputs;
+        let seen = |node: &NodeId| match self.facts.nodes[*node] {
+            Content::Is(digest) => Some((*node, digest)),
+            Content::Missing | Content::AsRecorded | Content::NotProbed => None,
+        };
+        outputs.iter().filter_map(seen).collect()
+    }
+
     pub(super) fn emit(&mut self, event: Event) {
         self.effects.push(Effect::Emit(Box::new(event)));
     }
@@ -302,9 +313,7 @@ impl Run {
 
     pub(super) fn fail(&mut self, i: usize, failure: Failure) {
         let mut failure = failure.trimmed();
-        let last =
-            self.history.last(self.name(i)).filter(|last| last.outputs.iter().any(|output| output.path.is_some()));
-        failure.kept = last.filter(|_| !self.facts.asks).map(|last| last.built_at);
+        failure.kept = self.kept(i).filter(|_| failure.spoiled.is_empty());
         let name = self.name(i).to_owned();
         self.counts.failed += 1;
         self.failed.push((i, format!("{name}: {}", failure.message)));
@@ -312,6 +321,19 @@ impl Run {
         self.skip_below(i);
         self.settle(i, false);
         self.count_failure(&name);
+    }
+
+    /// When the outputs of a step were built, where they stand as they were built then.
+    fn kept(&self, i: usize) -> Option<jiff::Timestamp> {
+        let last = self.history.last(self.name(i))?;
+        let stood = self.stood(i);
+        let is_there = |output: &OutputRecord| {
+            stood
+                .iter()
+                .any(|(node, digest)| self.pipeline.nodes[*node].name == output.node && *digest == output.digest)
+        };
+        let mut files = last.outputs.iter().filter(|output| output.path.is_some()).peekable();
+        (!self.facts.asks && files.peek().is_some() && files.all(is_there)).then_some(last.built_at)
     }
 
     pub(super) fn end_step(&mut self, i: usize, outcome: Outcome, record: Option<Record>, failure: Option<Failure>) {

@@ -138,7 +138,14 @@ fn what_changes_while_it_is_read_fails_its_step() {
     let project = self::project(text);
     project.write("code", "one");
     project.write("now", "");
-    assert_eq!(failures(&project), [("a".to_owned(), "code code changed while the run went on".to_owned())]);
+    assert_eq!(
+        failures(&project),
+        [(
+            "a".to_owned(),
+            "code code changed while the run went on; if the step itself writes it, `files` must not name it"
+                .to_owned()
+        )]
+    );
     fs::remove_file(project.path("now")).unwrap();
     project.write("code", "one");
     assert_eq!(run(&project, &[]), ["a"]);

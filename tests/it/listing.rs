@@ -157,7 +157,7 @@ fn show_tells_all_about_a_node() {
           recipe   orders (stage 1)
           inputs   raw
           outputs  orders
-          run      grep {{ vars.country }} {{ inputs.raw }} >{{ output }}
+          run      grep FR raw.csv >…/orders.csv
           shell    sh -euc
           files    recipes/*.py
           tool     grep: grep --version
@@ -206,7 +206,7 @@ fn show_tells_all_about_a_recipe() {
           recipe   split (stage 2)
           inputs   orders
           outputs  train, test
-          run      ["python3", "split.py", "{{ inputs.orders }}", "a b"]
+          run      python3 split.py build/orders.csv 'a b'
           workdir  recipes
           rebuild  when something changed
           in place it writes to the final paths itself

@@ -245,7 +245,7 @@ fn a_failed_step_is_told_last_with_what_helps() {
     1 failed · 1 skipped · 1 up to date · 0s
 
     FAILED b pipeline.toml:10 exit 3
-      $ for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo line $i; done; echo half >build/b; echo no good >&2; exit 3
+      $ for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo line $i; done; echo half >…/b; echo no good >&2; exit 3
       | line 4
       | line 5
       | line 6
@@ -297,6 +297,30 @@ fn a_recipe_that_fails_halfway_harms_nothing() {
     project.expect(0, &["run"]);
     assert_eq!(project.read("build/deep/er/other.csv"), "new\n");
     assert_eq!(project.read("build/notes.txt"), "not ours");
+}
+
+#[test]
+fn what_a_failed_recipe_left_of_its_output_is_told() {
+    let text = |run: &str| format!("[dataset.a]\npath = \"a\"\nrun = '''{run}'''\n");
+    let good = "echo good >{{ output }}";
+    let project = Project::new(&text(good));
+    project.expect(0, &["run"]);
+    let fails = |run: &str| {
+        project.pipeline(&text(run));
+        project.expect(1, &["run"]).out
+    };
+    let said = fails("echo worse >{{ output }}; exit 3");
+    assert!(said.contains("\n  kept   a of "), "{said}");
+    // A command that is given again by hand does not write over what is there.
+    assert!(said.contains("\n  $ echo worse >…/a; exit 3\n"), "{said}");
+    std::fs::remove_file(project.path("a")).unwrap();
+    let said = fails("exit 3");
+    assert!(!said.contains("  kept "), "{said}");
+    project.pipeline(&text(good));
+    project.expect(0, &["run"]);
+    let said = fails("echo bad >a; exit 3");
+    assert!(said.contains("\n  lost   a: the recipe wrote where it belongs, not to {{ output }}\n"), "{said}");
+    assert!(!said.contains("  kept "), "{said}");
 }
 
 #[test]

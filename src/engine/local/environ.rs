@@ -45,9 +45,16 @@ fn words(
     }
 }
 
-/// The command of a recipe for people: relative paths, and no shell before a script.
+/// The command of a recipe for people: relative paths, and no shell before a script. What is staged stands as `…/name`:
+/// whoever gives the command again by hand does not write over what is there.
 pub(crate) fn describe(pipeline: &Pipeline, id: RecipeId) -> String {
-    let words = command_line(pipeline, id, &|node| pipeline.nodes[node].path.clone());
+    let recipe = &pipeline.recipes[id];
+    let path = |node| {
+        let path: &String = pipeline.nodes[node].path.as_ref()?;
+        let staged = !recipe.how.in_place && recipe.outputs.contains(&node);
+        Some(if staged { format!("…/{}", path.rsplit('/').next().unwrap_or(path)) } else { path.clone() })
+    };
+    let words = command_line(pipeline, id, &path);
     match pipeline.recipes[id].run {
         Some(Command::Shell(_)) => words.last().cloned().unwrap_or_default().trim().to_owned(),
         Some(Command::Words(_)) | None => crate::pipeline::template::command_line(&words),

@@ -8,7 +8,7 @@ use std::path::Path;
 use globset::{GlobBuilder, GlobMatcher};
 
 /// Folders that no glob looks into.
-const HIDDEN: [&str; 2] = [".git", ".kiln"];
+const HIDDEN: [&str; 3] = [".git", ".kiln", "__pycache__"];
 
 /// The paths that `pattern` names, in order. A path without a glob's letters names itself, whether it is there or not.
 /// What recipes make (`built`) is left out of globs: it is no code.
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn globs_find_code_and_no_outputs() {
         let dir = tempfile::tempdir().unwrap();
-        for path in ["a/x.py", "a/b/y.py", "a/b/z.txt", "a/out/o.py", ".git/h.py", "top.py"] {
+        for path in ["a/x.py", "a/b/y.py", "a/b/z.txt", "a/out/o.py", ".git/h.py", "a/__pycache__/x.py", "top.py"] {
             let path = dir.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();

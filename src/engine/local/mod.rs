@@ -19,6 +19,8 @@ mod staging;
 mod twins;
 mod work;
 
+pub(crate) use environ::describe;
+
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;

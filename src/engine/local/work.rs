@@ -104,7 +104,7 @@ impl Step {
             });
             let ended = match ended {
                 Ok(outputs) => Ended::Staged(outputs),
-                Err(ended) => self.undo(self.without_secrets(ended)),
+                Err(ended) => self.with_spoiled(self.undo(self.without_secrets(ended))),
             };
             if leaked.is_empty() { ended } else { Ended::Leaked(Box::new(ended), leaked) }
         });
@@ -318,7 +318,11 @@ impl Step {
             }
         }
         match self.attempt.files.iter().find(|(path, digest)| !is(path, *digest)) {
-            Some((path, _)) => Err(changed(format!("code {path}"))),
+            Some((path, _)) => {
+                let mut failure = changed(format!("code {path}"));
+                failure.message += "; if the step itself writes it, `files` must not name it";
+                Err(failure)
+            }
             None => Ok(()),
         }
     }
@@ -329,6 +333,22 @@ impl Step {
         match ended {
             Ended::Failed(failure) => Ended::Failed(mask(failure)),
             Ended::Stopped(failure) => Ended::Stopped(mask(failure)),
+            Ended::Staged(_) | Ended::Leaked(..) | Ended::Built(_) | Ended::Current(_) => ended,
+        }
+    }
+
+    /// Names the outputs that the command has changed where they belong.
+    fn with_spoiled(&self, ended: Ended) -> Ended {
+        let nodes = &self.local.pipeline.nodes;
+        let is_as_it_was = |node: NodeId, digest| {
+            let path = nodes[node].path.as_ref();
+            path.is_none_or(|path| self.local.digester.path(path).ok().flatten() == Some(digest))
+        };
+        let changed = self.attempt.stood.iter().filter(|(node, digest)| !is_as_it_was(*node, *digest));
+        let spoiled = changed.map(|(node, _)| nodes[*node].name.clone()).collect();
+        match ended {
+            Ended::Failed(failure) => Ended::Failed(Failure { spoiled, ..failure }),
+            Ended::Stopped(failure) => Ended::Stopped(Failure { spoiled, ..failure }),
             Ended::Staged(_) | Ended::Leaked(..) | Ended::Built(_) | Ended::Current(_) => ended,
         }
     }

@@ -70,6 +70,7 @@ pub(super) fn started(steps: Vec<PlannedStep>, up_to_date: u64) -> RunStarted {
 
 pub(super) fn failure(message: &str, tail: &[&str], kept: bool) -> Failure {
     Failure {
+        spoiled: Vec::new(),
         code: FailureCode::Exit,
         message: message.to_owned(),
         exit_code: None,

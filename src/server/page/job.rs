@@ -382,6 +382,9 @@ impl<'a> Page<'a> {
                             @if let Some(kept) = failure.and_then(|failure| failure.kept) {
                                 " · kept " (step.plan.outputs.join(", ")) " of " (words::time(kept))
                             }
+                            @if let Some(failure) = failure.filter(|failure| !failure.spoiled.is_empty()) {
+                                " · lost " (failure.spoiled.join(", ")) ": the recipe wrote where they belong"
+                            }
                         }
                         @if let Some(failure) = failure.filter(|failure| !failure.tail.is_empty()) {
                             pre { (coloured(&failure.tail.join("\n"))) }

@@ -198,7 +198,7 @@ impl Run<'_> {
 async fn step(work: &dyn Work, i: usize, job: &JobId, updates: &Updates, stop: &watch::Receiver<Stop>) -> Ended {
     for number in 1.. {
         let (inputs, files) = (Vec::new(), Vec::new());
-        let attempt = Attempt { job: job.clone(), number, log: format!("{i}.log"), inputs, files };
+        let attempt = Attempt { job: job.clone(), number, log: format!("{i}.log"), inputs, files, stood: Vec::new() };
         let ended = work.run(attempt, updates.clone(), stop.clone()).await;
         let again = |failure: &Failure| {
             [FailureCode::Lost, FailureCode::Unreachable, FailureCode::Remote].contains(&failure.code)
