@@ -15,7 +15,7 @@ use crate::pipeline::types::{Item, Pipeline, Rebuild};
 use crate::plan::Step;
 use crate::plan::decide::Basis;
 use crate::plan::put_back::PutBack;
-use crate::plan::reason::{Action, Reason};
+use crate::plan::reason::{Action, Reason, sentences};
 use crate::plan::why::{InputNow, PartNow, PartState, Why, why as parts_of};
 use crate::session::fail::Fail;
 use crate::session::load::{Given, Loaded, load};
@@ -159,8 +159,8 @@ fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, n
     };
     line(&format!("{} · {kind} · {} · stage {}", answer.step, answer.place, answer.stage));
     line(&format!("  {}", verdict(answer.action)));
-    for reason in &answer.reasons {
-        line(&format!("    {}", reason.as_of(now)));
+    for reason in sentences(&answer.reasons, now) {
+        line(&format!("    {reason}"));
     }
     if pipeline.recipes[id].rebuild == Rebuild::Explicit && answer.action != Action::Skip {
         line(&format!("  only when it is named: `kiln run {}`", answer.step));

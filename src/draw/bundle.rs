@@ -22,8 +22,7 @@ pub(super) fn bundle(picture: &Picture) -> Picture {
     let mut alike: BTreeMap<&Key, Vec<usize>> = BTreeMap::new();
     for (i, key) in keys.iter().enumerate() {
         let can = picture.items[i].parts.len() == 1 && picture.items[i].parts[0].shape != Shape::Group;
-        let linked = !key.2.is_empty() || !key.3.is_empty();
-        if can && linked {
+        if can {
             alike.entry(key).or_default().push(i);
         }
     }

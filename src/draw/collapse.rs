@@ -14,7 +14,7 @@ use crate::plan::reason::Action;
 pub enum Collapse {
     /// The steps of a stage that have the same action; what is built stays apart while there is room
     Stage,
-    /// The steps of a stage that have the same first tag
+    /// The steps that have the same first tag; only those of one stage where tags need one another
     Tag,
     /// Not at all
     None,
@@ -48,7 +48,9 @@ pub fn collapse(picture: Picture, how: Option<Collapse>) -> Picture {
         Collapse::Tag => (picture.items.iter().map(by_tag).collect(), true),
     };
     let mut stages = picture.stages.clone();
-    if stages.len() > MANY && keys.iter().collect::<BTreeSet<_>>().len() > LIMIT {
+    if let Some(whole) = tagged.then(|| by_tag_alone(&picture)).flatten() {
+        (keys, stages) = (whole, BTreeMap::new());
+    } else if stages.len() > MANY && keys.iter().collect::<BTreeSet<_>>().len() > LIMIT {
         (keys, stages) = several_stages(&picture, tagged);
     }
     let mut groups: BTreeMap<&Key, Vec<usize>> = BTreeMap::new();
@@ -159,6 +161,37 @@ fn by_stage(items: &[Item]) -> Vec<Key> {
 fn by_tag(item: &Item) -> Key {
     let tag = item.tags.first().cloned().unwrap_or_default();
     Key(item.layer, usize::from(!item.step), tag, None)
+}
+
+/// Groups of all steps of a tag, one behind the other; none where some steps of a tag are made from what is made from others
+/// of it.
+fn by_tag_alone(picture: &Picture) -> Option<Vec<Key>> {
+    let tag = |item: usize| picture.items[item].tags.first().map_or("", String::as_str);
+    let mut before: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for i in (0..picture.items.len()).filter(|i| picture.items[*i].step) {
+        before.entry(tag(i)).or_default();
+    }
+    for edge in picture.edges.iter().filter(|edge| picture.items[edge.from].step) {
+        if tag(edge.from) != tag(edge.to) {
+            before.entry(tag(edge.to)).or_default().insert(tag(edge.from));
+        }
+    }
+    let mut layers: BTreeMap<&str, usize> = BTreeMap::new();
+    while layers.len() < before.len() {
+        let layer = |tags: &BTreeSet<&str>| {
+            tags.iter().try_fold(1, |layer, tag| layers.get(tag).map(|before| layer.max(before + 1)))
+        };
+        let next: Vec<_> = before.iter().filter(|(tag, _)| !layers.contains_key(*tag)).collect();
+        let next: Vec<_> = next.into_iter().filter_map(|(tag, tags)| Some((*tag, layer(tags)?))).collect();
+        if next.is_empty() {
+            return None;
+        }
+        layers.extend(next);
+    }
+    let key = |(i, item): (usize, &Item)| {
+        Key(if item.step { layers[tag(i)] } else { 0 }, usize::from(!item.step), tag(i).to_owned(), None)
+    };
+    Some(picture.items.iter().enumerate().map(key).collect())
 }
 
 fn is_active(item: &Item) -> bool {

@@ -164,6 +164,29 @@ fn a_star_is_a_box_in_which_every_step_stands() {
 }
 
 #[test]
+fn tags_that_follow_one_another_are_one_group_each() {
+    let mut picture = random(20, 50, 1);
+    for item in &mut picture.items {
+        item.tags = vec![["raw", "clean", "mart", "report"][item.layer / 5].to_owned()];
+    }
+    let small = collapse(picture.clone(), Some(Collapse::Tag));
+    let names: Vec<_> = small.items.iter().map(|item| item.parts[0].name.as_str()).collect();
+    assert_eq!(names, ["raw · 250 steps", "clean · 250 steps", "mart · 250 steps", "report · 250 steps"]);
+    let ways: Vec<_> = small.edges.iter().map(|edge| (edge.from, edge.to)).collect();
+    assert_eq!(ways, [(0, 1), (1, 2), (2, 3)]);
+    // A step that is made from what stands behind its tag: stage by stage then.
+    picture.items[999].tags = vec!["raw".to_owned()];
+    assert!(collapse(picture, Some(Collapse::Tag)).items.len() > 4);
+}
+
+#[test]
+fn steps_that_need_nothing_are_a_box_and_no_column() {
+    let picture = Picture { items: (0..140).map(|i| item(&format!("s{i}"), 1)).collect(), ..Picture::default() };
+    let layout = layout(&bundle(&picture));
+    assert!(layout.size.w < 1_500.0 && layout.size.h < 1_500.0, "{:?}", layout.size);
+}
+
+#[test]
 fn a_long_chain_is_collapsed_by_several_stages() {
     let mut picture = Picture::default();
     for layer in 1..=1_000 {

@@ -50,7 +50,7 @@ fn step_left(step: &StepView, elapsed_ms: u64) -> Option<u64> {
 
 /// The same in rough words: an estimate has no tenths.
 pub(crate) fn rough(ms: u64) -> String {
-    let secs = ms.div_ceil(1_000);
+    let secs = ((ms + 500) / 1_000).max(u64::from(ms > 0));
     let near = |unit: u64| (secs + unit / 2) / unit;
     match secs {
         0..10 => format!("{secs}s"),
@@ -67,6 +67,6 @@ mod tests {
     #[test]
     fn estimates_are_rough() {
         let shown = [0, 1, 9_000, 9_001, 31_000, 58_000, 70_000, 95_000, 5_399_000, 7_500_000].map(rough);
-        assert_eq!(shown, ["0s", "1s", "9s", "10s", "30s", "1m", "1m", "2m", "90m", "2h05m"]);
+        assert_eq!(shown, ["0s", "1s", "9s", "9s", "30s", "1m", "1m", "2m", "90m", "2h05m"]);
     }
 }

@@ -9,6 +9,7 @@ use super::summary;
 use crate::base::job::JobState;
 use crate::base::text::{millis, one_line};
 use crate::event::{DIED, Failure, FailureCode, RunEnded};
+use crate::plan::reason::sentences;
 use crate::view::{RunView, StepState, StepView};
 
 /// How wide the column of step names gets at most.
@@ -155,6 +156,6 @@ fn why(view: &RunView, step: &StepView) -> String {
     if let (Some(before), true) = (step.earlier.last(), step.flaky()) {
         parts.push(format!("flaky: {}, before: {}", summary::attempt(step), summary::squeezed(&before.failure)));
     }
-    parts.extend(step.plan.reasons.iter().map(ToString::to_string));
+    parts.extend(sentences(&step.plan.reasons, view.head.as_ref().map(|head| head.at).unwrap_or_default()));
     one_line(&parts.join("; "), 400)
 }

@@ -11,7 +11,7 @@ use crate::plan::estimate::Spans;
 use crate::view::{RunView, StepView};
 
 /// Shorter runs need no advice.
-const LONG_MS: u64 = 10_000;
+const LONG_MS: u64 = 5_000;
 /// How many of the slowest steps are named.
 const SLOWEST: usize = 5;
 

@@ -22,7 +22,11 @@ const COMMAND_COLUMNS: usize = 120;
 /// How many names of outputs are told.
 const OUTPUTS: usize = 6;
 
-/// The counts, then a block for each step that failed, then why the run was aborted. `state` is the state's folder as it is
+/// So many blocks leave the counts in sight.
+const BLOCKS: usize = 3;
+
+/// The counts, then a block for each step that failed, then why the run was aborted; after many blocks the counts once more,
+/// for the end is what is read. `state` is the state's folder as it is
 /// put before the paths of logs, such as `.kiln`.
 #[must_use]
 pub fn text(view: &RunView, style: &Style, state: &str) -> String {
@@ -30,9 +34,14 @@ pub fn text(view: &RunView, style: &Style, state: &str) -> String {
     for step in view.steps.iter().filter(|step| step.flaky()) {
         out += &style.line(&flaky(step, state));
     }
-    for step in in_order_of_failing(view) {
+    let failed = in_order_of_failing(view);
+    for step in &failed {
         out.push('\n');
         out += &block(view, step, style, state);
+    }
+    if failed.len() > BLOCKS {
+        out.push('\n');
+        out += &style.line(&counts(view));
     }
     if let Some(line) = last_words(view) {
         out.push('\n');

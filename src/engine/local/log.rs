@@ -119,6 +119,9 @@ impl Log {
         self.updates.output(bytes);
         self.last.extend_from_slice(bytes);
         if self.last.len() > 2 * TAIL_BYTES {
+            self.last = seen(&self.last);
+        }
+        if self.last.len() > 2 * TAIL_BYTES {
             self.last.drain(..self.last.len() - TAIL_BYTES);
         }
     }
@@ -171,8 +174,8 @@ impl Log {
     }
 
     fn tail(&self) -> Vec<String> {
-        let start = self.last.len().saturating_sub(TAIL_BYTES);
-        let text = String::from_utf8_lossy(&self.last[start..]);
+        let last = seen(&self.last);
+        let text = String::from_utf8_lossy(&last[last.len().saturating_sub(TAIL_BYTES)..]);
         // Its colours are those of a terminal; the log has them.
         let text = anstream::adapter::strip_str(&text).to_string();
         let lines: Vec<&str> = text.split(['\n', '\r']).map(str::trim_end).filter(|line| !line.is_empty()).collect();
@@ -180,6 +183,17 @@ impl Log {
             |line: &str| line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
         lines.iter().map(|line| clean(line)).collect()
     }
+}
+
+/// What a terminal would show of lines: what was printed over, as a progress bar is, is gone.
+fn seen(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let end = line.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |i| i + 1);
+        let begin = line[..end].iter().rposition(|byte| *byte == b'\r').map_or(0, |i| i + 1);
+        out.extend_from_slice(&line[begin..]);
+    }
+    out
 }
 
 /// How much of the end of a log is kept if it is too long.
@@ -220,6 +234,19 @@ mod tests {
             assert_eq!(kept(10, &all, piece).await, short, "in pieces of {piece}");
         }
         assert_eq!(kept(0, b"x", 1).await, "\n[kiln] 1 bytes are left out here: `log_limit` is 0 B\n");
+    }
+
+    #[tokio::test]
+    async fn a_progress_bar_hides_nothing_of_the_last_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let (trouble, _) = mpsc::unbounded_channel();
+        let mut log = Log::create(&dir.path().join("a.log"), Updates::new(0, None, trouble), 1 << 20, None).unwrap();
+        log.print(b"wrong\r\n\r\n");
+        for i in 0..1_000 {
+            log.print(format!("\r{i:>99}%").as_bytes());
+        }
+        log.print(b"\rdone\r\nend");
+        assert_eq!(log.finish().await, ["wrong", "done", "end"]);
     }
 
     #[tokio::test]

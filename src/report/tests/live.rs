@@ -368,7 +368,7 @@ fn a_run_that_is_stopping_says_so() {
              run    step_2   54s    ~1m
              run    step_3   54s    ~1m
              … and 17 more
-    [1/40] 19 running · 20 waiting · stopping · 0:55 · ~6s left
+    [1/40] 19 running · 20 waiting · stopping · 0:55 · ~5s left
     ▮
     "#);
     run.finish(60_000, JobState::Failed, Some("step_3: exit 1"));

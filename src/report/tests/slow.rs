@@ -43,6 +43,6 @@ fn what_is_not_worth_saying_is_not_said() {
     assert_eq!(told(&six(1_000, Schedule::Eager, JobState::Done), 21_000, 15_000).lines().count(), 1);
     assert_eq!(told(&six(1_000, Schedule::Stages, JobState::Failed), 21_000, 15_000), "");
     let unasked = || -> Spans { panic!("a short run is not simulated") };
-    let short = six(400, Schedule::Stages, JobState::Done);
+    let short = six(200, Schedule::Stages, JobState::Done);
     assert_eq!(text(&short.view(), unasked, &style(false, None)), "");
 }
