@@ -102,7 +102,8 @@ fn write_all(command: &clap::Command, folder: &Path) -> io::Result<()> {
 /// The page of a command. What its help says at the end stands under headings that readers of manuals look for.
 fn page(command: &clap::Command) -> io::Result<String> {
     let mut page = Vec::new();
-    clap_mangen::Man::new(command.clone()).render(&mut page)?;
+    let man = clap_mangen::Man::new(command.clone()).source(concat!("Kiln ", env!("CARGO_PKG_VERSION")));
+    man.render(&mut page)?;
     let page = String::from_utf8_lossy(&page).into_owned();
     let Some((above, extra)) = page.split_once("\n.SH EXTRA\n") else { return Ok(page) };
     let (notes, examples) = match extra.split_once("Examples:\n") {

@@ -67,7 +67,7 @@ fn the_last_attempt_counts() {
     1 failed · TOOK
 
     FAILED a pipeline.toml:6 exit 75, attempt 2/2
-    $ echo try >>tries; n=$(wc -l <tries); echo attempt $n; [ $n -ge 9 ] || exit 75; echo a >a
+    $ echo try >>tries; n=$(wc -l <tries); echo attempt $n; [ $n -ge 9 ] || exit 75; echo a >…/a
     | attempt 2
     log .kiln/logs/JOB/a.2.log
     again kiln run a
