@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 
+use crate::cli::find::find_all;
 use crate::cli::{Context, print};
 use crate::exit;
 use crate::session::fail::Fail;
@@ -11,6 +12,7 @@ use crate::session::fail::Fail;
 const FIRST: &str = include_str!("init.toml");
 
 pub(crate) fn init(context: &Context) -> Result<u8, Fail> {
+    let others = find_all(&context.surroundings);
     let path = context.surroundings.folder.join("pipeline.toml");
     let file = OpenOptions::new().write(true).create_new(true).open(&path);
     let mut file = file.map_err(|error| {
@@ -23,5 +25,8 @@ pub(crate) fn init(context: &Context) -> Result<u8, Fail> {
     })?;
     file.write_all(FIRST.as_bytes()).map_err(|error| Fail::Surroundings(format!("{}: {error}", path.display())))?;
     print("wrote pipeline.toml; try `kiln plan`, then `kiln run`\n")?;
+    if let Some(other) = others.first() {
+        print(&format!("without --file it is taken now, and not {}: `-f {0}` names that\n", other.display()))?;
+    }
     Ok(exit::OK)
 }

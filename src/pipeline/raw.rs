@@ -289,7 +289,7 @@ macro_rules! raw_recipe {
 raw_recipe! {
     /// `[dataset.NAME]`, `[folder.NAME]`, `[model.NAME]`. The recipe keys make the node's own recipe.
     RawNode {
-        /// Where it lies, relative to the root.
+        /// Where it lies, relative to the root: a file or a folder; a folder for `[folder.NAME]`.
         #[serde(default)]
         #[schemars(with = "Option<String>", regex(pattern = PATH))]
         pub path: Option<Spanned<String>>,

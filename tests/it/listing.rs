@@ -127,6 +127,16 @@ fn init_writes_a_pipeline_that_runs() {
 }
 
 #[test]
+fn init_says_which_file_is_not_taken_any_more() {
+    let project = Project::empty();
+    project.write("pipelines/orders.toml", "[pipeline]\nformat = 1\nname = \"orders\"\n[dataset.x]\nrun = \"true\"\n");
+    insta::assert_snapshot!(project.expect(0, &["init"]).out, @r"
+    wrote pipeline.toml; try `kiln plan`, then `kiln run`
+    without --file it is taken now, and not pipelines/orders.toml: `-f pipelines/orders.toml` names that
+    ");
+}
+
+#[test]
 fn list_shows_what_there_is() {
     let project = Project::new(SHOP);
     insta::assert_snapshot!(project.expect(0, &["list"]).out, @r"

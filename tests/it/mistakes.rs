@@ -352,7 +352,8 @@ fn another_format_and_a_bad_name() {
            ·             ╰── this name
          4 │ [dataset.a-b]
            ╰────
-          help: a name has 1 to 128 letters (a to z), digits and `_`, and does not begin with a digit
+          help: `my_orders` can; a name has 1 to 128 letters (a to z), digits and `_`, and does not begin
+                with a digit
 
         bad-name
 
@@ -364,8 +365,8 @@ fn another_format_and_a_bad_name() {
            ·           ╰── this name
          5 │ [dataset.x]
            ╰────
-          help: a name has 1 to 128 letters (a to z), digits and `_`, and does not begin with a digit;
-                `id` holds a name on DSS that does not fit
+          help: `a_b` can; a name has 1 to 128 letters (a to z), digits and `_`, and does not begin with a
+                digit; `id` holds a name on DSS that does not fit
         pipeline.toml: 3 mistakes
         "#);
 }

@@ -129,7 +129,9 @@ impl Checker<'_> {
         let problem =
             Problem::new("bad-name", format!("`{}` cannot be a name", one_line(name, 60))).at(span, "this name");
         let rule = "a name has 1 to 128 letters (a to z), digits and `_`, and does not begin with a digit";
-        self.problem(problem.help(format!("{rule}{else_help}")));
+        let like: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        let like = if is_name(&like) { format!("`{like}` can; ") } else { String::new() };
+        self.problem(problem.help(format!("{like}{rule}{else_help}")));
         false
     }
 
