@@ -32,6 +32,7 @@ mod dss_tls;
 mod dss_twice;
 mod dss_ways;
 mod dss_whole;
+mod dss_words;
 mod edges;
 mod environment;
 mod failed;
