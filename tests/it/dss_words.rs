@@ -4,6 +4,7 @@
 use crate::dss::{ONE, project};
 use crate::dss_jobs::busy;
 use crate::dss_server::{Asked, Server};
+use crate::support::Project;
 
 #[test]
 fn last_is_the_job_that_was_asked_for_last() {
@@ -69,4 +70,43 @@ fn a_name_of_the_file_is_not_taken_for_an_id() {
         project.expect(0, &["jobs", "start", "--engine", "prod", "--output", output]);
     }
     assert_eq!(server.count(Asked::is_start), 4);
+}
+
+#[test]
+fn a_file_that_holds_more_than_a_key_is_told_without_it() {
+    let server = Server::start();
+    let mut project = project(&server, "", ONE);
+    let text = project.read("pipeline.toml");
+    let run = |project: &Project, expected: &str| {
+        let said = project.expect(2, &["run", "--engine", "prod"]);
+        assert!(said.err.contains(expected) && !said.err.contains("s3cret"), "{expected}: {said:?}");
+    };
+    project.write("pipeline.toml", text.replace("{ env = \"KEY\" }", "{ file = \"key\" }"));
+    for (key, what) in [
+        ("s3cret-key\nanother\n", "it has 2 lines"),
+        ("s3cret-key\u{1}", "there is a control character in it"),
+        ("key: s3cret-key", "there is a space in it"),
+    ] {
+        project.write("key", key);
+        run(&project, &format!("the file key holds more than a key: {what}"));
+    }
+    project.write("pipeline.toml", text.replace("api_key = { env = \"KEY\" }\n", ""));
+    project.variable("DKU_API_KEY", "s3cret-key s3cret");
+    run(&project, "the variable DKU_API_KEY holds more than a key");
+    assert_eq!(server.count(|_| true), 0);
+}
+
+#[test]
+fn why_a_key_of_dataikus_own_tools_is_not_taken_is_told() {
+    let server = Server::start();
+    let project = project(&server, "", ONE);
+    project.write("pipeline.toml", project.read("pipeline.toml").replace("api_key = { env = \"KEY\" }\n", ""));
+    let entry = r#"{"url":"https://other.example.com","api_key":"s3cret-key"}"#;
+    project.write(".dataiku/config.json", format!(r#"{{"dss_instances":{{"x":{entry}}},"default_instance":"x"}}"#));
+    let said = project.expect(2, &["run", "--engine", "prod"]);
+    let words: Vec<&str> = said.err.split_whitespace().filter(|word| *word != "│").collect();
+    let expected = "names no `api_key`, and that of the instance `x` of ~/.dataiku/config.json is for another server: \
+                    https://other.example.com";
+    assert!(words.join(" ").contains(expected), "{said:?}");
+    assert_eq!(server.count(|_| true), 0);
 }
