@@ -110,3 +110,33 @@ fn why_a_key_of_dataikus_own_tools_is_not_taken_is_told() {
     assert!(words.join(" ").contains(expected), "{said:?}");
     assert_eq!(server.count(|_| true), 0);
 }
+
+#[test]
+fn another_project_is_compared_with_and_named_as_people_do() {
+    let server = Server::start();
+    let project = project(&server, "", ONE);
+    server.with(|state| {
+        let mut page = |what: &str, text: &str| state.pages.insert(format!("/projects/OTHER/{what}/"), text.to_owned());
+        page(
+            "flow/graph",
+            r#"{"nodes":{"a":{"type":"COMPUTABLE_DATASET","ref":"a","predecessors":[],"successors":[]}}}"#,
+        );
+        page("datasets", r#"[{"name":"a"}]"#);
+        page("managedfolders", "[]");
+        page("savedmodels", "[]");
+    });
+    let said = project.expect(0, &["check", "--engine", "prod", "--project", "OTHER"]);
+    assert!(said.out.contains("no recipe of project OTHER makes `a`"), "{said:?}");
+    let said = project.expect(3, &["check", "--engine", "prod", "--project", "Été 100%"]);
+    assert!(said.out.contains("for project Été 100% with the key"), "{said:?}");
+}
+
+#[test]
+fn what_is_built_here_has_sources_that_are_seen() {
+    let unseen = |steps: &str| {
+        let project = project(&Server::start(), "", steps);
+        project.expect(0, &["check"]).out.contains("changes of source `raw` cannot be seen")
+    };
+    assert!(!unseen("[dataset.raw]\n[dataset.a]\ninputs = [\"raw\"]\n"));
+    assert!(unseen("[dataset.raw]\n[dataset.a]\npath = \"a\"\ninputs = [\"raw\"]\nrun = \"touch {{ output }}\"\n"));
+}
