@@ -81,9 +81,6 @@ pub enum Command {
         /// Compare with what is on this engine, too
         #[arg(long, value_name = "NAME")]
         engine: Option<String>,
-        /// Replace the project key of the file
-        #[arg(long, value_name = "KEY")]
-        project: Option<String>,
     },
     /// List the nodes and tasks of the pipeline
     #[command(

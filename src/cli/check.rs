@@ -17,19 +17,16 @@ use crate::session::load::{self, Given};
 use crate::session::{Request, open_engine, state};
 use crate::store::read::shared::Shared;
 
-/// What the command line says in place of the files.
-pub(crate) struct Asked<'a> {
-    pub(crate) vars: &'a [(String, String)],
-    /// The engine that is compared with.
-    pub(crate) engine: Option<&'a str>,
-    pub(crate) project: Option<&'a str>,
-}
-
-pub(crate) fn check(context: &Context, files: Vec<PathBuf>, asked: &Asked<'_>) -> Result<u8, Fail> {
+pub(crate) fn check(
+    context: &Context,
+    files: Vec<PathBuf>,
+    vars: &[(String, String)],
+    engine: Option<&str>,
+) -> Result<u8, Fail> {
     let files = if files.is_empty() { default(context)? } else { files };
     let mut code = exit::OK;
     for file in &files {
-        match check_one(context, file, asked) {
+        match check_one(context, file, vars, engine) {
             Ok(text) => print(&text)?,
             Err(fail) => {
                 code = code.max(fail.code());
@@ -49,11 +46,11 @@ fn default(context: &Context) -> Result<Vec<PathBuf>, Fail> {
 }
 
 /// What the file says and the server knows otherwise.
-fn on_engine(context: &Context, file: &Path, name: &str, project: Option<&str>) -> Result<Problems, Fail> {
+fn on_engine(context: &Context, file: &Path, name: &str) -> Result<Problems, Fail> {
     if name == crate::engine::local::NAME {
         return Ok(Vec::new());
     }
-    let server = Server::open(context, file, name, project)?;
+    let server = Server::open(context, file, name, None)?;
     let nodes = server.pipeline.nodes.values();
     let keys: BTreeSet<String> =
         nodes.map(|node| node.project.clone().unwrap_or_else(|| server.project.clone())).collect();
@@ -79,24 +76,23 @@ fn on_engine(context: &Context, file: &Path, name: &str, project: Option<&str>) 
 }
 
 /// The line about a sound file, with what its engine warns of.
-fn check_one(context: &Context, file: &Path, asked: &Asked<'_>) -> Result<String, Fail> {
-    let loaded = load::load(file, &Given { vars: asked.vars, ..Given::default() })?;
+fn check_one(context: &Context, file: &Path, vars: &[(String, String)], remote: Option<&str>) -> Result<String, Fail> {
+    let loaded = load::load(file, &Given { vars, ..Given::default() })?;
     let site = context.site();
     let store = Arc::new(Shared::new(&state(&site, &loaded.root)));
+    let asked = Request { engine: remote.map(str::to_owned), ..Request::default() };
     if let Some(shared) = home::shared(store.state(), &loaded) {
         tracing::warn!("{shared}");
     }
-    let project = asked.project.map(str::to_owned);
-    let request = Request { engine: asked.engine.map(str::to_owned), project, ..Request::default() };
-    let mut problems = open_engine(&site, &loaded, &store, &request)?.check();
+    let mut problems = open_engine(&site, &loaded, &store, &asked)?.check();
     for name in loaded.pipeline.engines.keys() {
         let request = Request { engine: Some(name.clone()), ..Request::default() };
         open_engine(&site, &loaded, &store, &request)?;
     }
-    if let Some(name) = asked.engine {
+    if let Some(name) = remote {
         // What the engine finds on the server counts more than what it supposes.
         problems.retain(|problem| problem.code != "no-id");
-        problems.extend(on_engine(context, file, name, asked.project)?);
+        problems.extend(on_engine(context, file, name)?);
     }
     if problems.iter().any(|problem| !problem.warning) {
         return Err(Fail::Mistakes(loaded.source, problems));

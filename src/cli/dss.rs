@@ -97,14 +97,14 @@ impl Server {
         result.map_err(|error| Fail::Surroundings(error.to_string()))
     }
 
-    /// The job that an id means: `last` for the one that was asked for last, a whole id, or a part that only one has.
+    /// The job that an id means: `last`, a whole id, or a part that only one has.
     pub(crate) fn find(&self, text: &str) -> Result<String, Fail> {
         if text.is_empty() {
             let help = format!("name one of `kiln jobs list --engine {}`, or `last`", self.name());
             return Err(Fail::Usage("an empty id names no job".to_owned(), Some(help)));
         }
-        let whole = || self.runtime.block_on(self.remote.glance(&self.project, text));
-        if text != "last" && whole().is_ok_and(|status| !status.state().is_empty()) {
+        let whole = self.runtime.block_on(self.remote.glance(&self.project, text));
+        if text != "last" && whole.is_ok_and(|status| !status.state().is_empty()) {
             return Ok(text.to_owned());
         }
         let jobs = self.ask(self.remote.jobs(&self.project))?;

@@ -131,11 +131,7 @@ fn dispatch(context: &Context, command: Command) -> Result<u8, Fail> {
         Command::Run(args) if args.dry_run => plan::dry_run(context, args),
         Command::Run(args) => run::run(context, &args),
         Command::Plan(args) => plan::plan(context, &args),
-        Command::Check { files, var, engine, project } => check::check(
-            context,
-            files,
-            &check::Asked { vars: &var, engine: engine.as_deref(), project: project.as_deref() },
-        ),
+        Command::Check { files, var, engine } => check::check(context, files, &var, engine.as_deref()),
         Command::List { format } => list::list(context, format),
         Command::Show { name } => list::show(context, &name),
         Command::Why(args) => why::why(context, &args),

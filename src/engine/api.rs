@@ -43,8 +43,9 @@ pub trait Engine: Send + Sync {
         false
     }
 
-    /// Takes note of what the last runs asked it for, the oldest first. Called before a run begins.
-    fn look_back(&self, _asked: Vec<AskedBefore>) {}
+    /// Takes note of what the last runs asked it for, the oldest first, and of all jobs that it came to for long. Called before
+    /// a run begins, behind `resume`.
+    fn look_back(&self, _asked: Vec<AskedBefore>, _accepted: Vec<String>) {}
 
     /// What has to go on all the time while its work runs.
     fn background(&self) -> Option<BoxFuture<'static, ()>> {

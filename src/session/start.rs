@@ -232,7 +232,8 @@ pub(crate) fn finish_the_dead(
     session.engine.resume(left.unwrap_or_default());
     if session.engine.looks_back() {
         let asked = store.ask(|reader| reader.asked_before(pipeline, session.engine.name())).map_err(unread)?;
-        session.engine.look_back(asked.unwrap_or_default());
+        let accepted = store.ask(|reader| reader.accepted_before(session.engine.name())).map_err(unread)?;
+        session.engine.look_back(asked.unwrap_or_default(), accepted.unwrap_or_default());
     }
     if let Some(step) = unsettled.first() {
         tracing::warn!(step, "what a run that died was about to put in place is gone");

@@ -406,17 +406,37 @@ impl Reader {
     }
 }
 
-/// Of how many of the last runs it is known what they asked an engine for.
+/// Of how many of the last runs that came to a job it is known what they asked an engine for.
 const BEFORE: u32 = 3;
+/// Of how many of the last runs all jobs are known.
+const LONG_BEFORE: u32 = 50;
 
 impl Reader {
-    /// What the last runs asked an engine for, with the jobs that it came to, the oldest first.
+    /// The jobs that the last runs came to with an engine, whichever pipeline they were for.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn accepted_before(&self, engine: &str) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT body FROM events WHERE type = 'step_accepted' AND job IN
+                   (SELECT job FROM runs WHERE engine = ?1 ORDER BY asked DESC LIMIT ?2)";
+        let events: Vec<Stamped> = self.rows(sql, params![engine, LONG_BEFORE], |row| json(row, 0))?;
+        let id = |stamped: Stamped| {
+            let Event::StepAccepted { remote, .. } = stamped.event else { return None };
+            Some(remote.id)
+        };
+        Ok(events.into_iter().filter_map(id).collect())
+    }
+
+    /// What the last runs asked an engine for that came to a job, with these, the oldest first. Runs that came to none do not
+    /// push them out: what they know is what those knew.
     ///
     /// # Errors
     /// Why the store cannot be read.
     pub fn asked_before(&self, pipeline: &str, engine: &str) -> Result<Vec<AskedBefore>, StoreError> {
         let sql = "SELECT body FROM events WHERE type IN ('step_submitting', 'step_accepted') AND job IN
-                   (SELECT job FROM runs WHERE pipeline = ?1 AND engine = ?2 ORDER BY asked DESC LIMIT ?3) ORDER BY job, seq";
+                   (SELECT job FROM runs WHERE pipeline = ?1 AND engine = ?2
+                    AND EXISTS (SELECT 1 FROM events WHERE events.job = runs.job AND type = 'step_accepted')
+                    ORDER BY asked DESC LIMIT ?3) ORDER BY job, seq";
         let events: Vec<Stamped> = self.rows(sql, params![pipeline, engine, BEFORE], |row| json(row, 0))?;
         // The request of each step that has no answer yet, and whether there was one before it.
         let mut open: HashMap<(String, String), (Intent, bool)> = HashMap::new();

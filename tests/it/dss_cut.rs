@@ -5,13 +5,16 @@ use crate::dss::{ONE, project, run, signal, wait};
 use crate::dss_server::{Asked, Fault, Server};
 use crate::support::Project;
 
-/// A server with five jobs of other things, whose lists show three.
-fn server(oldest: bool) -> Server {
+/// A server with five jobs of other things, whose lists show three, and that has no list of running jobs.
+pub(crate) fn server(oldest: bool) -> Server {
     let server = Server::start();
     for i in 0..5 {
         server.job(&format!("old{i}"), "RECURSIVE_BUILD", "old", "DONE", "ana");
     }
-    server.with(|state| if oldest { state.oldest = 3 } else { state.newest = 3 });
+    server.with(|state| {
+        state.has_running = false;
+        if oldest { state.oldest = 3 } else { state.newest = 3 }
+    });
     server
 }
 
@@ -23,7 +26,7 @@ fn crowd(server: &Server) {
 }
 
 /// A run that is killed once its request is done and not answered.
-fn killed(project: &Project, server: &Server) {
+pub(crate) fn killed(project: &Project, server: &Server) {
     let silent = server.with(|state| state.silent());
     server.fault(Asked::is_start, Fault::Silent);
     let mut child = project.start(&["run", "--engine", "prod"]);
@@ -32,7 +35,7 @@ fn killed(project: &Project, server: &Server) {
     child.wait().unwrap();
 }
 
-const DOUBT: &str = "the lists of DSS do not show whether there is one";
+pub(crate) const DOUBT: &str = "the lists of DSS do not show whether there is one";
 const WAY_OUT: &str = "should that end so too, `kiln run --engine prod --resubmit` asks for P.a again";
 
 #[test]

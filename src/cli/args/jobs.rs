@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::base::job::JobState;
 use crate::cli::args::Format;
 use crate::pipeline::dss_wire::build;
-use clap::{ArgGroup, Args, Subcommand};
+use clap::{Args, Subcommand};
 
 /// `kiln jobs`
 #[derive(Debug, Args)]
@@ -132,11 +132,11 @@ pub enum Jobs {
     Start(StartArgs),
     /// End runs that go on elsewhere, and wait until they have ended
     #[command(
-        group = ArgGroup::new("which").required(true).args(["ids", "all"]),
         after_help = "Examples:\n  kiln jobs abort last                          the run that goes on here\n  kiln jobs abort ID --engine prod              a job on a server\n  kiln jobs abort --all --engine prod --dry-run say which jobs of the project would be ended\n  kiln jobs abort --all --engine prod --state NOT_STARTED   only those that wait"
     )]
     Abort {
         /// Their ids: in full, a part that only one has, or `last`
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
         ids: Vec<String>,
         /// All that go on
         #[arg(long)]

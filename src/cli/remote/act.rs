@@ -12,8 +12,8 @@ use crate::cli::{Context, print};
 use crate::engine::dss::remote::Start;
 use crate::event::Failure;
 use crate::exit;
-use crate::pipeline::dss_wire::{JobItem, JobStatus, NO_PARTITION, Target, is_over};
-use crate::pipeline::types::{Kind, Node};
+use crate::pipeline::dss_wire::{JobItem, JobStatus, NO_PARTITION, Target};
+use crate::pipeline::types::Kind;
 use crate::session::fail::Fail;
 
 /// How long `abort` waits for jobs to end.
@@ -142,17 +142,15 @@ fn target(server: &Server, text: &str, partition: &str) -> Result<Target, Fail> 
         let help = "write the name of a node of the file, dataset:NAME, folder:ID or model:ID".to_owned();
         return Err(Fail::Usage(format!("--output \"{text}\" names nothing"), Some(help)));
     }
-    if let Some(node) = kind.and_then(|kind| called(server, kind, name)) {
-        let (word, id) = (node.kind.word(), node.id.as_deref().unwrap_or_default());
-        let message =
-            format!("--output {text}: DSS knows a {word} by its id, and `{name}` is the name of one in the file");
-        return Err(Fail::Usage(message, Some(format!("did you mean `{name}`, or {word}:{id}?"))));
-    }
     let pipeline = &server.pipeline;
     let node = pipeline.node(name).filter(|_| kind.is_none()).map(|id| &pipeline.nodes[id]);
     let partition = partition.to_owned();
     if let Some(node) = node {
-        let kind = wire(node.kind);
+        let kind = match node.kind {
+            Kind::Dataset => "DATASET",
+            Kind::Folder => "MANAGED_FOLDER",
+            Kind::Model => "SAVED_MODEL",
+        };
         let project = node.project.clone().unwrap_or_else(|| server.project.clone());
         let id = node.id.clone().unwrap_or_else(|| node.name.clone());
         return Ok(Target { kind: kind.to_owned(), project, id, partition });
@@ -162,39 +160,9 @@ fn target(server: &Server, text: &str, partition: &str) -> Result<Target, Fail> 
     Ok(Target { kind, project, id, partition })
 }
 
-/// What DSS calls a kind of thing.
-fn wire(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Dataset => "DATASET",
-        Kind::Folder => "MANAGED_FOLDER",
-        Kind::Model => "SAVED_MODEL",
-    }
-}
-
-/// The folder or model of the file whose name was taken for its id, which is another and no other one's either.
-fn called<'a>(server: &'a Server, kind: &str, name: &str) -> Option<&'a Node> {
-    let alike = || server.pipeline.nodes.values().filter(|node| node.kind != Kind::Dataset && wire(node.kind) == kind);
-    let is_id = alike().any(|node| node.id.as_deref() == Some(name));
-    alike().find(|node| !is_id && node.name == name && node.id.is_some())
-}
-
 /// Whether DSS calls the state of a job that.
 fn is_called(job: &JobItem, state: &str) -> bool {
     job.state.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(state))
-}
-
-/// Those of jobs that may be asked to end: what has ended is told.
-fn still(server: &Server, ids: Vec<String>) -> Result<Vec<String>, Fail> {
-    let mut still = Vec::new();
-    for id in ids {
-        // Where it cannot be told, the server says what comes of asking.
-        let status = server.ask(server.remote.glance(&server.project, &id)).ok();
-        match status.as_ref().map(JobStatus::state).filter(|state| is_over(state)) {
-            Some(state) => print(&format!("{id} had ended before: {state}\n"))?,
-            None => still.push(id),
-        }
-    }
-    Ok(still)
 }
 
 pub(super) fn abort(
@@ -227,7 +195,7 @@ pub(super) fn abort(
         }
         jobs.iter().filter_map(JobItem::id).map(str::to_owned).collect()
     } else {
-        still(server, found(server, ids)?)?
+        found(server, ids)?
     };
     if dry_run {
         print(&format!("{} would be aborted\n", count(ids.len(), "job")))?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use crate::engine::dss::fault::Fault;
 use crate::engine::dss::whole::Progress;
@@ -17,6 +18,8 @@ pub(super) enum Ask {
     Look { project: String, job: String, reply: oneshot::Sender<Looked> },
     /// The end of a job, and how far it is until then, where someone wants to know.
     Follow { project: String, job: String, live: Option<watch::Sender<Progress>>, reply: oneshot::Sender<Followed> },
+    /// When one more call that looks may begin.
+    Slot(oneshot::Sender<Instant>),
     /// Something that has to go on besides.
     Drive(BoxFuture<'static, ()>),
 }

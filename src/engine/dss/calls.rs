@@ -331,20 +331,7 @@ fn parts(path: &str) -> Vec<&str> {
 
 /// Where something was asked, for people.
 fn place(url: &str, path: &str) -> String {
-    parts(path).first().map_or_else(|| url.to_owned(), |project| format!("{url} for project {}", plain(project)))
-}
-
-/// What a segment of a path stands for.
-fn plain(segment: &str) -> String {
-    let (mut bytes, mut rest) = (Vec::new(), segment.as_bytes());
-    while let Some((first, behind)) = rest.split_first() {
-        let digit = |at: usize| behind.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-        let escaped = digit(0).zip(digit(1)).filter(|_| *first == b'%');
-        let byte = escaped.and_then(|(high, low)| u8::try_from(16 * high + low).ok());
-        bytes.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &behind[2..] } else { behind };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    parts(path).first().map_or_else(|| url.to_owned(), |project| format!("{url} for project {project}"))
 }
 
 /// Whether a path is that of one job.

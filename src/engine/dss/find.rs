@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::engine::dss::Dss;
 use crate::engine::dss::before::LISTS;
-use crate::engine::dss::calls::{Backoff, Calls};
+use crate::engine::dss::calls::{Backoff, Calls, HICCUPS};
 use crate::engine::dss::elders::Elders;
 use crate::engine::dss::fault::Fault;
 use crate::engine::dss::spec::{Relation, Spec};
@@ -76,32 +76,35 @@ impl Search<'_> {
         let (mut told, mut counted) = (Duration::ZERO, Duration::ZERO);
         // When the last list was asked for that came: what it shows may be as old as that.
         let mut heard: Option<Instant> = None;
-        let mut failed = false;
+        let (mut failed, mut refusals) = (false, 0);
         let (began, mut last_heard) = (Instant::now(), Instant::now());
         let limit = lost_after.max(grace * 4);
         let mut backoff = Backoff::new();
         let mut memory = Memory { named: self.known.clone(), ..Memory::default() };
         let there = self.dss.witnesses();
+        // What is there by the time at which there was time enough: jobs of other steps that came meanwhile, too.
+        let mut meanwhile = None;
         loop {
             let asked = Instant::now();
             match self.dss.jobs(self.project).await {
                 None => return Found::Silence(Fault::odd("the run is over")),
                 Some(Err(fault))
-                    if fault.hopeless()
+                    // One sign-on page or refusal between good answers is none yet.
+                    if fault.hopeless() && refusals >= HICCUPS
                         || last_heard.elapsed() > self.calls.peer.patience(&fault, lost_after)
                         || began.elapsed() > limit =>
                 {
                     return Found::Silence(fault);
                 }
                 Some(Err(fault)) => {
-                    failed = true;
+                    (failed, refusals) = (true, refusals + u32::from(fault.hopeless()));
                     backoff.wait(fault.retry_after).await;
                 }
                 Some(Ok(jobs)) => {
                     let since = heard.map_or(Duration::ZERO, |heard| asked - heard);
                     let since = if failed { since.min(grace / 4) } else { since };
                     told += since;
-                    (heard, last_heard, failed) = (Some(asked), Instant::now(), false);
+                    (heard, last_heard, failed, refusals) = (Some(asked), Instant::now(), false, 0);
                     backoff = Backoff::new();
                     self.dss.meet(&jobs);
                     let seen = self.look(&jobs, &mut memory).await;
@@ -109,13 +112,20 @@ impl Search<'_> {
                     counted += if whole { since } else { Duration::ZERO };
                     // What is not clear yet is given as long again, and some lists at least.
                     let enough = !self.later || memory.lists >= LISTS;
-                    let late = counted >= grace && (seen.is_clear() || counted >= grace * 2 && enough);
+                    let late = counted >= grace && {
+                        let now = meanwhile.get_or_insert_with(|| self.dss.witnesses());
+                        !self.dss.is_cut(now, &jobs, &memory.named)
+                    };
+                    let late = late && (seen.is_clear() || counted >= grace * 2 && enough);
+                    let short = told >= grace * 2;
                     match seen.ours() {
                         Some(ours) => return Found::Jobs(ours),
-                        None if late => return seen.at_last(),
-                        None if told >= grace * 2 && !seen.is_clear() && enough => return seen.at_last(),
-                        None if told >= grace * 2 && !seen.is_clear() => {}
-                        None if told >= grace * 2 => return Found::Short,
+                        None if late || short && !seen.is_clear() && enough => {
+                            return self.or_running(seen.at_last(), grace, &mut memory).await;
+                        }
+                        None if short && seen.is_clear() => {
+                            return self.or_running(Found::Short, grace, &mut memory).await;
+                        }
                         None => {}
                     }
                     sleep((grace / 10).clamp(Duration::from_millis(20), Duration::from_secs(1))).await;
@@ -124,10 +134,51 @@ impl Search<'_> {
         }
     }
 
+    /// Where lists of all jobs show none, those of the running ones may: what they show counts, what they lack does not.
+    async fn or_running(&self, found: Found, grace: Duration, memory: &mut Memory) -> Found {
+        if grace.is_zero() || !matches!(found, Found::None | Found::Short) {
+            return found;
+        }
+        for everywhere in [false, true] {
+            let running = self.running(everywhere).await;
+            let seen = self.look(&running, memory).await;
+            match (seen.ours(), seen.is_clear() && seen.found.is_empty()) {
+                (Some(ours), _) => return Found::Jobs(ours),
+                (None, false) => return seen.at_last(),
+                (None, true) => {}
+            }
+        }
+        found
+    }
+
+    /// The running jobs of the project, as one list of them tells; none where it cannot be read.
+    async fn running(&self, everywhere: bool) -> Vec<JobItem> {
+        let calls = self.calls.patient(Duration::ZERO);
+        let mut backoff = Backoff::new();
+        for _ in 0..HICCUPS {
+            let Some(at) = self.dss.slot().await else { break };
+            sleep_until(at).await;
+            let jobs = if everywhere { calls.running_everywhere().await } else { calls.running(self.project).await };
+            match jobs {
+                Ok(mut jobs) => {
+                    let of_def = |job: &JobItem| job.def.as_ref()?.project.clone();
+                    let told = |job: &JobItem| job.project_key.clone().or_else(|| of_def(job));
+                    let here = |job: &JobItem| told(job).map_or(!everywhere, |project| project == self.project);
+                    jobs.retain(|job| job.id().is_some() && here(job));
+                    return jobs;
+                }
+                Err(fault) if fault.passing() => backoff.wait(fault.retry_after).await,
+                Err(_) => break,
+            }
+        }
+        Vec::new()
+    }
+
     async fn look(&self, jobs: &[JobItem], memory: &mut Memory) -> Seen {
         let mut seen = Seen { nameless: self.nameless(jobs, memory), ..Seen::default() };
         for job in jobs {
-            let Some(id) = job.id().filter(|id| !self.known.contains(*id)) else { continue };
+            let fits = |id: &&str| !self.known.contains(*id) && !self.dss.is_accounted_for(id);
+            let Some(id) = job.id().filter(fits) else { continue };
             let mut relation = self.dss.relation(self.spec, id, job);
             if relation == Relation::Unclear {
                 relation = self.resolve(id, job, memory).await;

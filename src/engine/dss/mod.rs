@@ -2,6 +2,7 @@
 //! through the jobs API. DSS decides what is out of date.
 
 mod asks;
+mod astray;
 mod before;
 mod calls;
 mod client;
@@ -38,6 +39,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::{Notify, OnceCell, Semaphore, mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::base::file::FileDigest;
 use crate::base::id::{DenseMap, RecipeId};
@@ -45,6 +47,7 @@ use crate::base::job::{BuildMode, JobId};
 use crate::base::span::{Problem, Problems};
 use crate::engine::api::{AskedBefore, Engine, LeftBehind, Observed, Opening, Updates, Work};
 use crate::engine::dss::asks::{Ask, Followed, Listed, Looked};
+use crate::engine::dss::astray::Astray;
 use crate::engine::dss::calls::{About, Calls, Peer, segment};
 use crate::engine::dss::client::Http;
 use crate::engine::dss::elders::Witness;
@@ -102,6 +105,8 @@ pub(crate) struct Dss {
     twice: Mutex<Vec<Twice>>,
     /// What runs before asked for twice.
     doubts: Mutex<Vec<LeftBehind>>,
+    /// Jobs that are accounted for, and what had one that vanished.
+    astray: Mutex<Astray>,
     /// The last jobs that lists have to show.
     witnesses: Mutex<Vec<Witness>>,
     /// The way to tell people something of all that runs.
@@ -156,6 +161,7 @@ impl DssEngine {
                 owns: Notify::new(),
                 names: Mutex::default(),
                 doubts: Mutex::default(),
+                astray: Mutex::default(),
                 witnesses: Mutex::default(),
                 updates: Mutex::default(),
                 twice: Mutex::default(),
@@ -215,6 +221,13 @@ impl Dss {
     async fn jobs(&self, project: &str) -> Option<Listed> {
         let (reply, answer) = oneshot::channel();
         self.asks.send(Ask::Jobs(project.to_owned(), reply)).ok()?;
+        answer.await.ok()
+    }
+
+    /// The time at which one more call that looks may begin, without one too many in a second.
+    async fn slot(&self) -> Option<Instant> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(Ask::Slot(reply)).ok()?;
         answer.await.ok()
     }
 
@@ -367,7 +380,8 @@ impl Engine for DssEngine {
         true
     }
 
-    fn look_back(&self, asked: Vec<AskedBefore>) {
+    fn look_back(&self, asked: Vec<AskedBefore>, accepted: Vec<String>) {
+        self.dss.account(accepted);
         asked.iter().for_each(|asked| self.dss.recall(&asked.left));
         let twice = asked.into_iter().filter(|asked| asked.twice).map(|asked| asked.left).collect();
         *self.dss.doubts.lock().unwrap_or_else(PoisonError::into_inner) = twice;

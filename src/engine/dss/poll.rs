@@ -79,6 +79,8 @@ pub(super) struct Poller {
     took: Duration,
     /// Whether the last round told nothing of some jobs.
     dim: bool,
+    /// Of how many jobs the last lists of all told, and of how many they were to.
+    told: (usize, usize),
     round_began: Instant,
     next_round: Instant,
     next_call: Instant,
@@ -116,6 +118,7 @@ impl Poller {
             round: 0,
             took: Duration::ZERO,
             dim: false,
+            told: (0, 0),
             round_began: now,
             next_round: now,
             next_call: now,
@@ -154,6 +157,7 @@ impl Poller {
                 self.list(project);
             }
             Ask::Drive(drive) => self.drives.push(drive),
+            Ask::Slot(reply) => drop(reply.send(self.slot())),
             Ask::Look { project, job, reply } => {
                 self.looks.add((project, job), reply);
                 self.look_next();
@@ -214,11 +218,11 @@ impl Poller {
 
     fn begin_round(&mut self) {
         self.watched.retain(|_, watched| watched.wanted());
-        let (usual, silent) = (self.sources.next(self.dim), self.sources.are_silent());
+        let usual = self.sources.next(self.dim);
         (self.round_began, self.took, self.dim) = (Instant::now(), Duration::ZERO, false);
         self.next_round = self.round_began + self.poll;
         let idle = || self.watched.iter().filter(|(_, watched)| !watched.asking);
-        let listed = idle().filter(|(_, watched)| watched.wants_list(silent));
+        let listed = idle().filter(|(_, watched)| watched.wants_list());
         let mut projects: BTreeMap<String, Source> = BTreeMap::new();
         for ((project, _), watched) in listed {
             let source = projects.entry(project.clone()).or_insert(usual);
@@ -239,7 +243,7 @@ impl Poller {
     /// Asks for jobs that no list tells of, each in its turn.
     fn ask_unlisted(&mut self) {
         while self.singles < SINGLE {
-            let Some(key) = unlisted(&self.watched, self.poll, self.sources.are_silent()) else { return };
+            let Some(key) = unlisted(&self.watched, self.poll) else { return };
             self.status(key, Why::Single);
         }
     }
@@ -374,14 +378,14 @@ impl Poller {
         // What is not told of may be behind the end of the list.
         let more = source == Source::All && jobs.len() >= limit;
         let (mut ended, mut absent) = (Vec::new(), Vec::new());
-        let (mut open, mut told, silent) = (0, 0, self.sources.are_silent());
+        let mut open = 0;
         for (key, watched) in self.watched.iter_mut().filter(|(key, watched)| key.0 == project && watched.is_listed()) {
-            let tells = watched.see(lines.get(key.1.as_str()).copied());
-            told += usize::from(tells);
-            if !tells && watched.ended.is_none() && source == Source::All && !more {
-                watched.lacks(self.round_began);
+            watched.see(lines.get(key.1.as_str()).copied());
+            let lacks = watched.ended.is_none() && watched.touched < self.round_began;
+            if lacks && source == Source::All && !more {
+                watched.lacks();
             }
-            if watched.asking || watched.is_unlisted(silent) {
+            if watched.asking || watched.is_unlisted() {
                 continue;
             }
             open += 1;
@@ -393,7 +397,7 @@ impl Poller {
             }
         }
         if source == Source::All {
-            self.sources.told(told, open - absent.len(), open, more);
+            self.told = (self.told.0 / 2 + open - absent.len(), self.told.1 / 2 + open);
         }
         ended.into_iter().for_each(|key| self.ended(key));
         if source == Source::Running && jobs.iter().any(|job| job.id().is_none()) {
@@ -410,7 +414,7 @@ impl Poller {
             absent.sort();
             // Where lists leave much open, or mostly tell, the next one is worth more, unless lists never tell of it.
             let strange = absent.len() <= SINGLE && absent.iter().all(|(_, key)| self.watched[key].stranger);
-            let few = strange || absent.len() <= FEW && (source == Source::Running || !self.sources.tell_most());
+            let few = strange || absent.len() <= FEW && (source == Source::Running || !self.lists_tell());
             let single = match absent.first() {
                 Some((touched, _)) if !few => usize::from(touched.elapsed() > LONG),
                 Some(_) | None => SINGLE,
@@ -418,6 +422,11 @@ impl Poller {
             let free = single.saturating_sub(self.singles);
             absent.into_iter().take(free).for_each(|(_, key)| self.status(key, Why::Single));
         }
+    }
+
+    /// Whether the list of all jobs told of most that it was to tell of.
+    fn lists_tell(&self) -> bool {
+        2 * self.told.0 > self.told.1
     }
 
     fn not_seen(&mut self, look: Look, fault: &Fault) {

@@ -129,13 +129,13 @@ impl Remote {
         self.dss.page(project, job)
     }
 
-    /// All jobs of a project, the one that was asked for last first as far as they tell that.
+    /// All jobs of a project, the newest first as far as they tell when they began.
     ///
     /// # Errors
     /// Why the server does not say.
     pub async fn jobs(&self, project: &str) -> Result<Vec<JobItem>, RemoteError> {
         let mut jobs = self.calls.jobs(project, None).await?;
-        jobs.sort_by_key(|job| std::cmp::Reverse(asked_ms(job)));
+        jobs.sort_by_key(|job| std::cmp::Reverse(began_ms(job)));
         Ok(jobs)
     }
 
@@ -346,19 +346,6 @@ impl Remote {
         }
         Ok(contents)
     }
-}
-
-/// When a job was asked for, in milliseconds since 1970: as DSS says, or as the id that it made says, else when it began.
-fn asked_ms(job: &JobItem) -> i64 {
-    let told = job.def.as_ref().and_then(|def| def.initiated_ms).filter(|ms| *ms > 0);
-    told.or_else(|| job.id().and_then(stamp_ms)).unwrap_or_else(|| began_ms(job))
-}
-
-/// The time at the end of an id: `…_2026-11-24T02-00-00.000`.
-fn stamp_ms(id: &str) -> Option<i64> {
-    let text = id.get(id.rfind('_')? + 1..)?;
-    let time = jiff::civil::DateTime::strptime("%Y-%m-%dT%H-%M-%S%.f", text).ok()?;
-    jiff::tz::TimeZone::UTC.to_timestamp(time).ok().map(|at| at.as_millisecond())
 }
 
 /// When a job began or was asked for, in milliseconds since 1970; 0 where nothing tells.

@@ -110,7 +110,7 @@ pub(super) struct Settings {
 
 /// Understands what the file says, and the surroundings where it says nothing.
 pub(super) fn settings(raw: &RawDss, opening: &Opening) -> Result<Settings, Problems> {
-    let mut reader = Reader { problems: Vec::new(), name: &opening.name, opening, elsewhere: None };
+    let mut reader = Reader { problems: Vec::new(), name: &opening.name, opening };
     let instance = reader.instance(raw);
     let url = reader.url(raw, instance.as_ref());
     let settings = Settings {
@@ -155,8 +155,6 @@ struct Reader<'a> {
     problems: Problems,
     name: &'a str,
     opening: &'a Opening,
-    /// Where a key is that is not for this server, and for which it is.
-    elsewhere: Option<(KeyFrom, String)>,
 }
 
 impl Reader<'_> {
@@ -173,15 +171,10 @@ impl Reader<'_> {
         let asked = raw.instance.as_ref().map(|name| name.get_ref().as_str());
         match dataiku::instance(&self.opening.environment, asked) {
             // A key goes to no other server than the one that it is for.
-            Ok(instance) => {
-                let instance = instance?;
+            Ok(instance) => instance.filter(|instance| {
                 let same = |url: &str| url.trim_end_matches('/') == instance.url.trim_end_matches('/');
-                if instance.url.is_empty() || raw.url.as_ref().is_none_or(|url| same(url.get_ref())) {
-                    return Some(instance);
-                }
-                self.elsewhere = instance.key.map(|_| (instance.key_from, instance.url));
-                None
-            }
+                instance.url.is_empty() || raw.url.as_ref().is_none_or(|url| same(url.get_ref()))
+            }),
             Err(message) => {
                 let mut problem = Problem::new("no-instance", format!("{}: {message}", self.place()));
                 if let Some(instance) = &raw.instance {
@@ -254,24 +247,10 @@ impl Reader<'_> {
         match (&raw.api_key, &raw.jwt, instance.and_then(|instance| instance.key.clone())) {
             (Some(key), _, _) => named(key).map(Auth::Key),
             (None, Some(jwt), _) => named(jwt).map(Auth::Token),
-            (None, None, Some(key)) => {
-                let from = instance.map(|instance| instance.key_from.to_string()).unwrap_or_default();
-                one_key(&key, &from).map(Auth::Key).map_err(|message| Problem::new("bad-secret", message))
-            }
-            (None, None, None) => Err(self.no_key()),
+            (None, None, Some(key)) => Ok(Auth::Key(key)),
+            (None, None, None) => Err(Problem::new("missing-secret", format!("{} names no `api_key`", self.place()))
+                .help("write api_key = { env = \"DSS_API_KEY\" }; DKU_API_KEY and ~/.dataiku/config.json serve too")),
         }
-    }
-
-    fn no_key(&self) -> Problem {
-        let place = self.place();
-        let message = match &self.elsewhere {
-            Some((from, url)) => {
-                format!("{place} names no `api_key`, and that of {from} is for another server: {url}")
-            }
-            None => format!("{place} names no `api_key`"),
-        };
-        Problem::new("missing-secret", message)
-            .help("write api_key = { env = \"DSS_API_KEY\" }; DKU_API_KEY and ~/.dataiku/config.json serve too")
     }
 
     fn secret(&self, value: &SecretValue, span: &std::ops::Range<usize>) -> Result<String, Problem> {
@@ -286,16 +265,11 @@ impl Reader<'_> {
                 std::fs::read_to_string(&full).map_err(|error| missing(format!("{path} cannot be read: {error}")))?
             }
         };
-        if text.trim().is_empty() {
+        let text = text.trim();
+        if text.is_empty() {
             return Err(missing("the secret is empty".to_owned()));
         }
-        let from = match value {
-            SecretValue::Env(name) => KeyFrom::Env(name.clone()),
-            SecretValue::File(path) => KeyFrom::File(path.clone()),
-        };
-        one_key(&text, &from.to_string()).map_err(|message| {
-            Problem::new("bad-secret", message).at(span, "named here").help("leave the key alone there")
-        })
+        Ok(text.to_owned())
     }
 
     fn parallel(&mut self, raw: Option<&Spanned<u32>>) -> u32 {
@@ -330,18 +304,6 @@ impl Reader<'_> {
             Duration::from_millis(default_ms)
         })
     }
-}
-
-/// The key that a text is. One with more in it would be taken for a wrong one by the server; it is not shown.
-fn one_key(text: &str, from: &str) -> Result<String, String> {
-    let text = text.trim();
-    let what = match text.lines().count() {
-        lines @ 2.. => format!("it has {lines} lines"),
-        _ if text.contains(char::is_control) => "there is a control character in it".to_owned(),
-        _ if text.contains(char::is_whitespace) => "there is a space in it".to_owned(),
-        _ => return Ok(text.to_owned()),
-    };
-    Err(format!("{from} holds more than a key: {what}"))
 }
 
 /// A variable that is set and not empty.

@@ -5,8 +5,6 @@
 const LACKS: u32 = 3;
 /// How often it may be that it cannot be read while the list of all jobs can.
 const BROKEN: u32 = 3;
-/// How many lists of all jobs in a row may tell of none that is followed until lists are asked for now and then only.
-const SILENT: u32 = 3;
 
 /// Where a round looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,17 +24,13 @@ pub(super) struct Sources {
     broken: u32,
     /// Whether it could not be read the last time: then the list of all jobs shows whether that is the server's fault.
     doubted: bool,
-    /// How many lists of all jobs in a row told of none that is followed.
-    silent: u32,
-    /// Of how many jobs the last lists of all told, and of how many they were to.
-    known: (usize, usize),
 }
 
 impl Sources {
     /// Where the next round looks. `dim` says that the last one told nothing of some jobs: the list of all tells most for
     /// one call.
     pub(super) fn next(&self, dim: bool) -> Source {
-        if self.none || self.doubted || dim || self.are_silent() { Source::All } else { Source::Running }
+        if self.none || self.doubted || dim { Source::All } else { Source::Running }
     }
 
     /// Whether the list of running jobs is of use.
@@ -53,27 +47,6 @@ impl Sources {
     pub(super) fn lacks(&mut self) {
         self.lacks += 1;
         self.none |= self.lacks >= LACKS;
-    }
-
-    /// A list of all jobs told where `told` jobs stand; of the `open` ones that are not asked for by themselves, `known` are
-    /// known now. Where there are `more` jobs than it shows, it says nothing of lists.
-    pub(super) fn told(&mut self, told: usize, known: usize, open: usize, more: bool) {
-        self.known = (self.known.0 / 2 + known, self.known.1 / 2 + open);
-        match told {
-            0 if more => {}
-            0 => self.silent += 1,
-            _ => self.silent = 0,
-        }
-    }
-
-    /// Whether lists of all jobs tell nothing, such as those without states.
-    pub(super) fn are_silent(&self) -> bool {
-        self.silent >= SILENT
-    }
-
-    /// Whether the list of all jobs told of most that it was to tell of.
-    pub(super) fn tell_most(&self) -> bool {
-        2 * self.known.0 > self.known.1
     }
 
     /// A list came.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::base::text::duration;
 use crate::clock;
 use crate::engine::api::{Ended, LeftBehind, Notice, Stop};
-use crate::engine::dss::before::{Before, Running};
+use crate::engine::dss::before::Before;
 use crate::engine::dss::calls::Backoff;
 use crate::engine::dss::elders::{Elders, Witness};
 use crate::engine::dss::fault::{Fault, Kind, Made};
@@ -18,11 +18,9 @@ use crate::engine::dss::find::{Found, Search};
 use crate::engine::dss::silence::NOTICE;
 use crate::engine::dss::spec::{Relation, Spec};
 use crate::engine::dss::watched::{BELIEVED, ended_as};
-use crate::engine::dss::who::Whose;
 use crate::engine::dss::work::{Course, Go, Job, failed, reached, stopped};
 use crate::event::{Failure, FailureCode, Intent, RemoteJob};
 use crate::pipeline::dss_wire::{JobItem, JobStatus, is_over};
-use crate::pipeline::raw_engine::OnRunning;
 
 /// How long after its end a job of a run that died still counts for the next one.
 const FRESH: Duration = Duration::from_secs(3_600);
@@ -43,7 +41,10 @@ impl Course {
         let mut left = std::mem::take(&mut self.left);
         while let Some(first) = left.first() {
             match self.resumed_from(first).await {
-                Ok(None) => drop(left.remove(0)),
+                Ok(None) => {
+                    let done = left.remove(0).job;
+                    done.iter().for_each(|job| self.dss.does_not_count(&job.id));
+                }
                 Ok(job) => {
                     self.found_left();
                     return Ok(job);
@@ -94,7 +95,11 @@ impl Course {
             }
             Ok(status) => status,
             Err(fault) if fault.kind == Kind::NotFound && !fault.page => {
-                self.dss.is_gone(&remote.id);
+                if line.is_none() && self.comes_back(&job.id).await.map_err(|ended| may_go_on(ended, left, remote))? {
+                    return Box::pin(self.resume_job(left, remote)).await;
+                }
+                self.tell(&format!("job {} of run {} vanished from DSS", job.id, left.run));
+                self.dss.vanished(&job.id, &self.spec);
                 return Ok(None);
             }
             // Its status cannot be read: its end is what the list tells.
@@ -174,11 +179,15 @@ impl Course {
         let (one, joined) = match self.search(&spec, &known, &Elders::of(&left.intent), true).await? {
             Found::Jobs(mut found) if found.len() == 1 => (found.remove(0), false),
             Found::Foreign(found) => (foremost(found), true),
-            Found::None if self.dss.settings.resubmit => return Ok(None),
+            Found::None if self.dss.settings.resubmit => {
+                self.dss.unseen(&left.run, &spec);
+                return Ok(None);
+            }
             Found::Silence(fault) if !self.calls.peer.is_met() => return Err(self.refused(&fault)),
             Found::Silence(fault) => return Err(self.unknown(&fault.to_string(), AGAIN)),
             Found::Jobs(_) | Found::None | Found::Short | Found::Unclear(_) if self.dss.resubmit => {
                 self.say("it is not known whether there is a job of it: it does not count, as --resubmit says");
+                self.dss.unseen(&left.run, &spec);
                 return Ok(None);
             }
             Found::Jobs(found) => return Err(self.several(&found)),
@@ -212,41 +221,15 @@ impl Course {
     pub(super) async fn obtain(&mut self) -> Go<Result<Job, String>> {
         loop {
             let Before { running, known, elders } = self.before().await?;
-            let Some(Running { job: running, same }) = &running else { return self.submit(known, &elders).await };
-            let id = running.id().unwrap_or_default().to_owned();
-            if *same {
-                self.doubt(&id);
-            }
-            let ours = self.answer(self.dss.whose(running)).await? == Whose::Ours;
-            // What builds it in another way, or only some of it, cannot be taken for it.
-            let policy = match self.dss.settings.on_running {
-                Some(OnRunning::Fail) => OnRunning::Fail,
-                Some(OnRunning::Join) if *same => OnRunning::Join,
-                None if *same && ours => OnRunning::Join,
-                Some(OnRunning::Join | OnRunning::Wait) | None => OnRunning::Wait,
-            };
-            let by = self.dss.started_by(running);
-            match policy {
-                OnRunning::Fail => {
-                    let how = if *same { "" } else { ", in another way" };
-                    let message = format!("job {id} builds it already{how}{by} (on_running = \"fail\")");
-                    return Err(failed(FailureCode::Refused, message));
-                }
-                OnRunning::Join => {
-                    let job = Job { joined: !self.dss.is_own(&id), id, named: false, twice: None };
-                    self.accepted(&job).await;
-                    return Ok(Ok(job));
-                }
-                OnRunning::Wait => {
-                    let how = if *same { "builds the same" } else { "builds it in another way" };
-                    self.wait_for(&id, &format!("{how}{by}")).await?;
-                }
+            let Some(running) = &running else { return self.submit(known, &elders).await };
+            if let Some(job) = self.meet_running(running).await? {
+                return Ok(Ok(job));
             }
         }
     }
 
     /// Waits for the end of a job that is not this step's.
-    async fn wait_for(&mut self, job: &str, why: &str) -> Go<()> {
+    pub(super) async fn wait_for(&mut self, job: &str, why: &str) -> Go<()> {
         self.say(&format!("job {job} {why}; waiting for its end"));
         let follow = self.dss.follow(self.spec.project(), job);
         tokio::pin!(follow);
@@ -272,6 +255,8 @@ impl Course {
         let mut lost: Vec<Fault> = Vec::new();
         loop {
             let twice = !lost.is_empty();
+            // Another job of it may turn up.
+            let watched = twice || self.dss.has_vanished(&self.spec);
             self.go_on()?;
             let (known_to, elder) = (known.iter().cloned().collect(), elders.newest());
             let intent = Intent { request: self.spec.text(), known: known_to, elders: elder, listed: elders.listed() };
@@ -282,9 +267,13 @@ impl Course {
             let fault = match self.post().await? {
                 Posted::Job(id) => {
                     self.dss.testify(Witness::of(&id, &intent));
-                    let job = Job { id, joined: false, named: true, twice: twice.then(|| known.clone()) };
+                    let job = Job { id, joined: false, named: true, twice: watched.then(|| known.clone()) };
                     self.accepted(&job).await;
                     return Ok(Ok(job));
+                }
+                Posted::Busy(why) if twice => {
+                    let job = self.in_the_way(&why, Some(&known)).await?;
+                    return job.map(Ok).ok_or_else(|| self.is_there(&why));
                 }
                 Posted::Busy(why) => return Ok(Err(why)),
                 Posted::Perhaps(fault) => fault,
@@ -293,9 +282,9 @@ impl Course {
             lost.push(fault.clone());
             match self.search(&self.spec.clone(), &known, elders, false).await? {
                 Found::Jobs(found) => {
-                    let one = self.only(found, if twice { 2 } else { 1 })?;
+                    let one = self.only(found, if watched { 2 } else { 1 })?;
                     let id = one.id().unwrap_or_default().to_owned();
-                    let job = Job { id, joined: false, named: false, twice: twice.then(|| known.clone()) };
+                    let job = Job { id, joined: false, named: false, twice: watched.then(|| known.clone()) };
                     self.accepted(&job).await;
                     return Ok(Ok(job));
                 }
@@ -405,6 +394,12 @@ impl Course {
     fn unclear(&self, open: &[String]) -> Ended {
         let what = "the answer was lost, and DSS does not tell of these whether one of them is the job";
         self.unknown(&format!("{what}: {}", open.join(", ")), &self.by_hand())
+    }
+
+    /// What was asked for is being built behind an answer that was lost: that job is there, and nothing names it.
+    pub(super) fn is_there(&self, why: &str) -> Ended {
+        let what = "the answer was lost, and the job may be the one that DSS speaks of";
+        self.unknown(&format!("{what}: {why}"), AGAIN)
     }
 
     /// The way out where DSS may never tell whether there is a job: people see it on its page.

@@ -1,7 +1,6 @@
 //! What is known of one job that is followed, from lists and from its own status, each of which may tell little: whether it
 //! goes on, has ended or is gone. Asks nobody.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,8 +31,6 @@ const UNLISTED: [u32; 2] = [8, 16];
 const ONCE_MORE: Duration = Duration::from_secs(5);
 /// How many answers in a row tell nothing of where a job stands until lists are looked at for it.
 const QUIET_AFTER: u32 = 3;
-/// How many of the jobs that wait for their turn on the server may be the next to begin, and so to end.
-const NEXT: usize = 4;
 
 /// A job that is followed.
 pub(super) struct Watched {
@@ -68,27 +65,13 @@ pub(super) struct Watched {
     lacked_at: Instant,
     /// Whether no list has ever told of it.
     pub(super) stranger: bool,
-    /// Since when it is followed, and whether it waits for its turn on the server, as its status told last; one that was never
-    /// asked for may.
-    since: Instant,
-    queued: bool,
 }
 
-/// The job that is asked for next by itself, where it is time to: one of those that no list tells of, or of all where lists
-/// are `silent`. The longer ago it was asked for, the sooner; the further back it waits on the server, the later, since those
-/// before it end first.
-pub(super) fn unlisted(all: &BTreeMap<Key, Watched>, apart: Duration, silent: bool) -> Option<Key> {
-    let mut queue: Vec<_> = all.iter().filter(|(_, one)| one.queued).map(|(key, one)| (one.since, key)).collect();
-    queue.sort_unstable();
-    let behind = |key: &Key, one: &Watched| match one.queued {
-        true => queue.partition_point(|other| *other < (one.since, key)) / NEXT,
-        false => 0,
-    };
-    let due = |one: &Watched| !one.asking && one.ended.is_none() && one.is_due() && one.touched.elapsed() >= apart;
-    let all = all.iter().filter(|(_, one)| one.is_unlisted(silent) && due(one));
-    let turn =
-        |(key, one): &(&Key, &Watched)| Reverse(one.touched.elapsed().as_micros() / (1 + behind(key, one) as u128));
-    all.min_by_key(turn).map(|(key, _)| key.clone())
+/// The job that no list tells of and that was asked for longest ago, where it is time to ask again.
+pub(super) fn unlisted(all: &BTreeMap<Key, Watched>, apart: Duration) -> Option<Key> {
+    let due = |watched: &Watched| !watched.asking && watched.ended.is_none() && watched.is_due();
+    let all = all.iter().filter(|(_, one)| one.is_unlisted() && due(one) && one.touched.elapsed() >= apart);
+    all.min_by_key(|(_, one)| one.touched).map(|(key, _)| key.clone())
 }
 
 impl Watched {
@@ -112,8 +95,6 @@ impl Watched {
             lacked: 0,
             lacked_at: Instant::now(),
             stranger: true,
-            since: Instant::now(),
-            queued: true,
         }
     }
 
@@ -154,30 +135,27 @@ impl Watched {
         self.live.is_none() || self.is_quiet()
     }
 
-    /// Whether lists do not tell of it, as they do of none where they are `silent`.
-    pub(super) fn is_unlisted(&self, silent: bool) -> bool {
-        (silent || self.lacked >= UNLISTED[usize::from(!self.stranger)]) && !self.is_quiet()
+    /// Whether lists do not tell of it.
+    pub(super) fn is_unlisted(&self) -> bool {
+        self.lacked >= UNLISTED[usize::from(!self.stranger)] && !self.is_quiet()
     }
 
     /// Whether it is worth another list.
-    pub(super) fn wants_list(&self, silent: bool) -> bool {
-        self.is_listed() && self.is_open() && (!self.is_unlisted(silent) || self.lacked_at.elapsed() >= ONCE_MORE)
+    pub(super) fn wants_list(&self) -> bool {
+        self.is_listed() && self.is_open() && (!self.is_unlisted() || self.lacked_at.elapsed() >= ONCE_MORE)
     }
 
-    /// A list of all jobs of a round that began then did not tell of it.
-    pub(super) fn lacks(&mut self, round_began: Instant) {
-        self.lacked_at = Instant::now();
-        // Where its status was asked for since, the list may be the older word.
-        self.lacked += u32::from(self.touched < round_began);
+    /// A list of all jobs did not tell of it.
+    pub(super) fn lacks(&mut self) {
+        (self.lacked, self.lacked_at) = (self.lacked + 1, Instant::now());
     }
 
-    /// What a list told of it; false where that is nothing. A line without a state tells nothing.
-    pub(super) fn see(&mut self, line: Option<&JobItem>) -> bool {
-        let Some(line) = line else { return false };
+    /// What a list told of it, if anything. A line without a state tells nothing.
+    pub(super) fn see(&mut self, line: Option<&JobItem>) {
+        let Some(line) = line else { return };
         self.heard = Instant::now();
         let state = line.state.as_deref().filter(|state| !state.is_empty());
-        let tells = line.over() || line.tells();
-        if tells {
+        if line.over() || line.tells() {
             (self.lacked, self.stranger) = (0, false);
         }
         if line.over() {
@@ -189,7 +167,6 @@ impl Watched {
             self.readable();
             self.speaks();
         }
-        tells
     }
 
     fn readable(&mut self) {
@@ -207,7 +184,6 @@ impl Watched {
             return Some(Followed::Gone);
         }
         (self.unknown, self.heard) = (0, Instant::now());
-        self.queued = status.state() == "NOT_STARTED";
         self.readable();
         if is_over(status.state()) {
             return Some(Followed::Over(status));

@@ -20,7 +20,7 @@ use crate::engine::api::{Attempt, Ended, LeftBehind, Notice, Stop, Updates, Work
 use crate::engine::dss::Dss;
 use crate::engine::dss::asks::Followed;
 use crate::engine::dss::calls::{Backoff, Calls};
-use crate::engine::dss::fault::{Fault, Kind, Made};
+use crate::engine::dss::fault::{Fault, Kind, Made, is_busy};
 use crate::engine::dss::judge::{self, Verdict};
 use crate::engine::dss::part::{self, Part};
 use crate::engine::dss::spec::Spec;
@@ -130,14 +130,31 @@ impl Course {
         let mut backoff = Backoff::new();
         let mut told = false;
         let mut job = self.resumed().await?;
+        // What there was before a request whose answer was lost, and whether something was in the way of the next one.
+        let (mut lost, mut met) = (None, false);
         loop {
-            let end = match job.take() {
-                Some(job) => self.follow_job(job).await?,
-                None => match self.obtain().await? {
-                    Ok(job) => self.follow_job(job).await?,
-                    Err(busy) => End::Again(busy),
-                },
+            let next = match job.take() {
+                Some(job) => Ok(job),
+                None => self.obtain().await?,
             };
+            let end = match next {
+                Ok(job) => {
+                    lost = job.twice.clone().or(lost);
+                    self.follow_job(job).await?
+                }
+                Err(busy) => End::Again(busy),
+            };
+            if let End::Again(why) = &end
+                && is_busy(why)
+            {
+                job = self.in_the_way(why, lost.as_ref()).await?;
+                if job.is_some() {
+                    continue;
+                }
+                if lost.is_some() && std::mem::replace(&mut met, true) {
+                    return Err(self.is_there(why));
+                }
+            }
             match end {
                 End::Over(ended) => return Ok(ended),
                 End::Again(why) if began.elapsed() < self.dss.settings.busy_limit => {
@@ -237,6 +254,11 @@ impl Course {
             let again = Instant::now() + (self.dss.settings.submit_grace / 4).max(Duration::from_millis(50));
             tokio::select! {
                 followed = &mut follow => {
+                    // Whoever is asked to stop meanwhile ends it as any other.
+                    if matches!(followed, Ok(Followed::Gone)) && self.comes_back(&job.id).await.unwrap_or(true) {
+                        follow = self.follow(&job.id);
+                        continue;
+                    }
                     if job.twice.is_some() {
                         job = self.double(&job, true).await.unwrap_or(job);
                         self.may_turn_up(&job);
@@ -320,7 +342,7 @@ impl Course {
                 status
             }
             Followed::Gone => {
-                self.dss.is_gone(id);
+                self.dss.vanished(id, &self.spec);
                 return Err(self.page(failed(FailureCode::Lost, format!("job {id} vanished from DSS")), id));
             }
             Followed::Lost(fault) => {

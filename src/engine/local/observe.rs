@@ -289,10 +289,8 @@ pub(crate) fn check(local: &Local) -> Problems {
     let mut problems = Vec::new();
     let built = built_paths(local);
     let has_bash = OnceCell::new();
-    // What no recipe here has a command for is built elsewhere, where it is known what has changed.
-    let elsewhere = !local.pipeline.engines.is_empty() && local.pipeline.recipes.values().all(|one| one.run.is_none());
     for node in local.pipeline.nodes.values().filter(|node| node.maker.is_none()) {
-        problems.extend(source(local, node).filter(|problem| !elsewhere || problem.code != "unseen-source"));
+        problems.extend(source(local, node));
     }
     problems.extend(twins::check(&local.pipeline));
     let variables = secrets::variables(&local.pipeline);

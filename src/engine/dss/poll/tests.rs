@@ -28,8 +28,6 @@ struct Made {
     missing: (usize, &'static [&'static str]),
     /// How many of the jobs are in no list.
     unlisted: usize,
-    /// For how long jobs go on before they end; until then they wait for their turn.
-    goes_on: Option<Duration>,
     /// Whether the status of a job never tells anything; and what is always answered in its place.
     mute: bool,
     unread: Option<(u16, &'static str)>,
@@ -63,7 +61,6 @@ impl Made {
             projects: 1,
             missing,
             unlisted: 0,
-            goes_on: None,
             mute: false,
             unread: None,
             no_list: None,
@@ -78,11 +75,7 @@ impl Made {
     }
 
     fn state(&self, job: usize) -> &'static str {
-        match self.ends[job].checked_sub(self.began.elapsed()) {
-            None | Some(Duration::ZERO) => "DONE",
-            Some(left) if self.goes_on.is_some_and(|goes_on| left > goes_on) => "NOT_STARTED",
-            Some(_) => "RUNNING",
-        }
+        if self.began.elapsed() >= self.ends[job] { "DONE" } else { "RUNNING" }
     }
 
     /// What is left of an answer.
@@ -433,46 +426,5 @@ async fn the_status_of_a_job_that_cannot_be_read_is_asked_for_less_and_less() {
         assert!(at < LOST_AFTER + Duration::from_secs(20), "{answer:?}: {at:?}");
         let calls = asked.lock().unwrap().iter().filter(|(_, path)| path.contains("/jobs/j0")).count();
         assert!(calls <= 15, "{answer:?}: {calls} calls");
-    }
-}
-
-/// The fields that tell where a job stands.
-const STATES: &[&str] = &["state", "stableState"];
-
-#[tokio::test(start_paused = true)]
-async fn lists_without_states_are_looked_at_now_and_then() {
-    for has_running in [true, false] {
-        for (jobs, within) in [(1, 600), (8, 2_200), (64, 16_000), (500, 120_000)] {
-            for over in [5, 20, 120] {
-                let case = format!("{jobs} jobs over {over}s, list of running jobs {has_running}");
-                let mut made = Made::new(spread(jobs, Duration::from_secs(over)), has_running);
-                made.missing = (0, STATES);
-                let Course { latest, most, asked, .. } = followed(made).await;
-                assert!(latest <= Duration::from_millis(within), "{case}: {latest:?} late");
-                assert!(most <= 5, "{case}: {most} calls in one second");
-                let is_list = |path: &str| path.contains("?limit=") || path.ends_with("/running/");
-                let lists = asked.iter().filter(|(_, path)| is_list(path)).count();
-                let seconds = usize::try_from(asked.last().unwrap().0.as_secs()).unwrap();
-                assert!(lists <= 5 + seconds / 5, "{case}: {lists} lists in {seconds} s");
-            }
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn jobs_that_are_next_to_end_are_asked_for_first() {
-    for (jobs, over, within) in [(64, 120, 5_000), (500, 600, 12_000)] {
-        // They begin one after the other in the order of their ids, a few at once.
-        let mut order: Vec<usize> = (0..jobs).collect();
-        order.sort_by_key(|job| format!("j{job}"));
-        let mut ends = vec![Duration::ZERO; jobs];
-        for (place, job) in order.into_iter().enumerate() {
-            ends[job] = Duration::from_secs(over) * u32::try_from(place + 1).unwrap() / u32::try_from(jobs).unwrap();
-        }
-        let mut made = Made::new(ends, false);
-        (made.missing, made.goes_on) = ((0, STATES), Some(Duration::from_secs(6)));
-        let Course { latest, most, .. } = followed(made).await;
-        assert!(latest <= Duration::from_millis(within), "{jobs}: {latest:?} late");
-        assert!(most <= 5, "{jobs}: {most} calls in one second");
     }
 }

@@ -86,6 +86,8 @@ impl Case {
 #[derive(Default)]
 struct Book {
     left: BTreeMap<String, LeftBehind>,
+    /// All jobs that runs came to.
+    accepted: Vec<String>,
     /// What people were told, and whether it was about all that runs.
     told: Vec<(bool, String)>,
 }
@@ -98,6 +100,7 @@ impl Book {
             Notice::Told { of_all, text } => self.told.push((of_all, text)),
             Notice::Submitting(intent) => drop(self.left.insert(step.to_owned(), new(intent, None))),
             Notice::Accepted(job) => {
+                self.accepted.push(job.id.clone());
                 let left = self.left.entry(step.to_owned()).or_insert_with(|| new(empty, None));
                 (left.run, left.job) = (run.clone(), Some(job));
             }
@@ -138,6 +141,7 @@ impl Run<'_> {
     async fn run(&self, book: &RefCell<Book>, steps: &BTreeSet<usize>, ends: &RefCell<Ends>) -> bool {
         let engine = self.case.engine(self.server, self.state);
         engine.resume(book.borrow().left.values().cloned().collect());
+        engine.look_back(Vec::new(), book.borrow().accepted.clone());
         let job = JobId::from_text(&format!("run_{}", self.number));
         let ids: Vec<RecipeId> = engine.dss.pipeline.recipes.iter().map(|(id, _)| id).collect();
         let works: Vec<_> = steps.iter().map(|i| (*i, engine.prepare(ids[*i]).ok().unwrap())).collect();
