@@ -150,3 +150,20 @@ fn the_last_runs_tell_which_jobs_lists_have_to_show() {
     assert!(said.out.contains(DOUBT), "{said:?}");
     assert_eq!(server.jobs_per_step()["a"], 2, "{said:?}");
 }
+
+#[test]
+fn that_a_second_job_cannot_be_ruled_out_is_told() {
+    // Nothing that Kiln knows is missing from these lists before its second request is answered.
+    let server = server(true);
+    server.fault(Asked::is_start, Fault::CutAfter);
+    let project = project(&server, "", ONE);
+    let said = run(&project, 0, &[]);
+    assert_eq!(server.jobs_per_step()["a"], 2, "{said:?}");
+    assert!(said.err.contains("whether the first request for "), "{}", said.err);
+    // Where all is listed there is nothing to tell.
+    let server = Server::start();
+    server.fault(Asked::is_start, Fault::CutBefore);
+    let project = self::project(&server, "", ONE);
+    let said = run(&project, 0, &[]);
+    assert!(!said.err.contains("whether the first request"), "{}", said.err);
+}

@@ -149,6 +149,12 @@ impl Dss {
         for job in jobs {
             self.turned_up_as(calls, twice, job).await;
         }
+        // The job that counts is there for certain: lists that lack it may lack another one.
+        if !jobs.iter().any(|job| job.id() == Some(&twice.kept)) {
+            let page = self.jobs_page(twice.spec.project());
+            let (what, kept) = (twice.spec.text(), &twice.kept);
+            tracing::warn!("whether the first request for {what} made a job beside {kept} is not known: see {page}");
+        }
     }
 
     async fn turned_up_as(&self, calls: &Calls, twice: &Twice, job: &JobItem) {
