@@ -53,7 +53,7 @@ impl<V> Stored<V> {
 }
 
 impl<K: Id, V> Rows<K, V> {
-    /// The values that [`write`] has put into this part of an image. Reads none yet.
+    /// The values that [`write()`] has put into this part of an image. Reads none yet.
     pub(super) fn stored(
         bytes: &Bytes,
         part: Range<usize>,
