@@ -19,6 +19,8 @@ fn history(project: &Project) {
 
 /// The jobs that are shown, by their targets.
 fn shown(browser: &Browser) -> Vec<String> {
+    // A page may be seen before all of it is there.
+    browser.until("document.readyState === 'complete'");
     let jobs = browser.script("return [...document.querySelectorAll('#jobs th a')].map((a) => a.innerText)");
     jobs.as_array().unwrap().iter().map(|job| job.as_str().unwrap().to_owned()).collect()
 }
