@@ -120,9 +120,7 @@ impl Log {
         self.last.extend_from_slice(bytes);
         if self.last.len() > 2 * TAIL_BYTES {
             self.last = seen(&self.last);
-        }
-        if self.last.len() > 2 * TAIL_BYTES {
-            self.last.drain(..self.last.len() - TAIL_BYTES);
+            self.last.drain(..self.last.len().saturating_sub(TAIL_BYTES));
         }
     }
 
@@ -247,6 +245,20 @@ mod tests {
         }
         log.print(b"\rdone\r\nend");
         assert_eq!(log.finish().await, ["wrong", "done", "end"]);
+    }
+
+    #[test]
+    fn a_long_progress_bar_is_not_looked_through_with_each_of_its_states() {
+        let (trouble, _) = mpsc::unbounded_channel();
+        let mut log = Log::create(Path::new("/dev/null"), Updates::new(0, None, trouble), 1 << 20, None).unwrap();
+        log.print("a line\n".repeat((2 * TAIL_BYTES - 150) / 7).as_bytes());
+        let (mut looks, states) = (0, 2_000);
+        for i in 0..states {
+            let before = log.last.len();
+            log.print(format!("\r{i:>99}").as_bytes());
+            looks += usize::from(log.last.len() < before + 100);
+        }
+        assert!((1..=states * 100 / TAIL_BYTES + 2).contains(&looks), "{looks}");
     }
 
     #[tokio::test]
