@@ -14,12 +14,13 @@ use rustix::net::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::Interest;
-use tokio::net::UnixStream;
+use tokio::io::unix::AsyncFd;
 
 /// One end of a way to send messages on.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    stream: UnixStream,
+    /// Waited on only for what comes in: to wait for room as well would be to wake with each message that the other end takes.
+    stream: AsyncFd<OwnedFd>,
     inbox: Vec<u8>,
     fds: VecDeque<OwnedFd>,
 }
@@ -38,9 +39,9 @@ impl Wire {
 
     /// The end that is `fd`. Needs a runtime.
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
-        let stream = StdStream::from(fd);
-        stream.set_nonblocking(true)?;
-        Ok(Self { stream: UnixStream::from_std(stream)?, inbox: Vec::new(), fds: VecDeque::new() })
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        let stream = watched(fd, Interest::READABLE)?;
+        Ok(Self { stream, inbox: Vec::new(), fds: VecDeque::new() })
     }
 
     /// Sends a message, and descriptors with it. One caller at a time, unless messages are short.
@@ -48,17 +49,21 @@ impl Wire {
         let frame = frame(message)?;
         let mut rest = frame.as_slice();
         while !rest.is_empty() {
-            self.stream.writable().await?;
-            match self.stream.try_io(Interest::WRITABLE, || send_some(self.stream.as_fd(), rest, fds)) {
+            match send_some(self.stream.as_fd(), rest, fds) {
                 Ok(sent) => {
                     rest = &rest[sent..];
                     fds = &[];
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.room().await?,
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// Waits until there is room for what is sent.
+    async fn room(&self) -> io::Result<()> {
+        watched(self.stream.get_ref().try_clone()?, Interest::WRITABLE)?.writable().await.map(drop)
     }
 
     /// Sends a short message on a way that is new: there is room for it.
@@ -76,14 +81,14 @@ impl Wire {
             if let Some(message) = self.take_frame()? {
                 return Ok(Some(message));
             }
-            self.stream.readable().await?;
             let Self { stream, inbox, fds } = self;
-            match stream.try_io(Interest::READABLE, || receive_some(stream.as_fd(), inbox, fds)) {
-                Ok(0) => return Ok(None),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
-                Err(error) => return Err(error),
+            let mut ready = stream.readable().await?;
+            match ready.try_io(|stream| receive_some(stream.as_fd(), inbox, fds)) {
+                Ok(Ok(0)) => return Ok(None),
+                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+                Ok(Err(error)) => return Err(error),
+                // There was nothing after all.
+                Ok(Ok(_)) | Err(_) => {}
             }
         }
     }
@@ -95,7 +100,7 @@ impl Wire {
 
     /// Tells the other end that no more will be sent.
     pub(crate) fn close(&self) -> io::Result<()> {
-        Ok(shutdown(&self.stream, Shutdown::Write)?)
+        Ok(shutdown(self.stream.get_ref(), Shutdown::Write)?)
     }
 
     fn take_frame<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
@@ -106,6 +111,11 @@ impl Wire {
         self.inbox.drain(..HEAD + length);
         Ok(Some(message))
     }
+}
+
+#[expect(deprecated, reason = "what is unsound with what lies about its descriptor is not with one that is owned")]
+fn watched(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(fd, interest)
 }
 
 fn frame<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
