@@ -14,7 +14,7 @@ pub(crate) mod places;
 mod probe;
 mod program;
 mod secrets;
-mod spares;
+mod slots;
 mod staging;
 mod twins;
 mod work;

@@ -16,7 +16,7 @@ use crate::base::job::JobId;
 use crate::engine::local::across::{beside, copy, elsewhere};
 use crate::engine::local::digest::Digester;
 use crate::engine::local::places::{Links, Top, inside};
-use crate::engine::local::spares::Spares;
+use crate::engine::local::slots::{Slot, Slots};
 use crate::event::{Failure, FailureCode, Staged};
 use crate::fault::fault;
 
@@ -26,7 +26,7 @@ pub(crate) struct Staging {
     root: PathBuf,
     /// Relative to the root.
     folder: String,
-    spares: Spares,
+    slots: Slots,
     /// The root, opened with the first output that is put in place.
     top: OnceLock<Option<Top>>,
 }
@@ -53,31 +53,36 @@ const FLUSH_ONE_BY_ONE: usize = 4;
 impl Staging {
     pub(crate) fn new(root: &Path, pipeline: &str) -> Self {
         let (root, folder) = (root.to_owned(), format!(".kiln/staging/{pipeline}"));
-        Self { root, folder, spares: Spares::default(), top: OnceLock::new() }
+        Self { root, folder, slots: Slots::default(), top: OnceLock::new() }
     }
 
+    fn run(&self, job: &JobId) -> String {
+        format!("{}/{job}", self.folder)
+    }
+
+    /// Where is kept what a step has set aside, relative to the root.
     fn step(&self, job: &JobId, step: &str) -> String {
         format!("{}/{job}/{step}", self.folder)
     }
 
-    /// Where the output number `i` of a step is written, relative to the root: under its own file name.
-    pub(crate) fn path(&self, job: &JobId, step: &str, i: usize, to: &str) -> String {
-        let name = to.rsplit('/').next().unwrap_or(to);
-        format!("{}/{i}/{name}", self.step(job, step))
+    /// Folders to write into for a step.
+    pub(crate) fn slot(&self, job: &JobId) -> Slot {
+        self.slots.take(&self.run(job))
     }
 
-    /// Makes the folder that output number `i` is written into; for a managed folder it itself too.
+    /// Where output number `i` of a step is written, relative to the root: under its own file name.
+    pub(crate) fn path(slot: &Slot, i: usize, to: &str) -> String {
+        let name = to.rsplit('/').next().unwrap_or(to);
+        format!("{}/{name}", slot.folder(i))
+    }
+
+    /// Makes the folder that an output is written into; for a managed folder it itself too.
     pub(crate) fn prepare(&self, path: &str, folder: bool) -> io::Result<()> {
         let full = self.root.join(path);
-        match full.parent() {
-            Some(own) if !folder => {
-                if self.spares.take(own) {
-                    Ok(())
-                } else {
-                    fs::create_dir_all(own)
-                }
-            }
-            Some(_) | None => fs::create_dir_all(full),
+        match full.parent().filter(|_| !folder) {
+            Some(own) if own.is_dir() => Ok(()),
+            Some(own) => fs::create_dir_all(own),
+            None => fs::create_dir_all(full),
         }
     }
 
@@ -91,15 +96,25 @@ impl Staging {
         Ok(())
     }
 
-    /// Forgets what was staged for a step.
-    pub(crate) fn remove(&self, job: &JobId, step: &str) -> io::Result<()> {
-        let own = self.root.join(self.step(job, step));
-        if self.spares.keep(&own) {
-            return Ok(()); // the run's own folder goes with it, at the end
+    /// Forgets what was staged at these paths, relative to the root, by one step.
+    pub(crate) fn leave<'a>(&self, paths: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
+        let folders: Vec<&str> = paths.into_iter().filter_map(|path| Some(path.rsplit_once('/')?.0)).collect();
+        match folders.as_slice() {
+            [only] if self.slots.keep(&self.root, only) => Ok(()), // the run's own folder goes with it, at the end
+            folders => folders.iter().try_for_each(|folder| self.remove(folder)),
         }
+    }
+
+    /// Forgets what a step has set aside.
+    pub(crate) fn remove_aside(&self, job: &JobId, step: &str) -> io::Result<()> {
+        self.remove(&self.step(job, step))
+    }
+
+    fn remove(&self, folder: &str) -> io::Result<()> {
+        let own = self.root.join(folder);
         remove(&own)?;
         // The run's own folder goes with its last step; until then it is not empty.
-        drop(fs::remove_dir(self.root.join(&self.folder).join(job.as_str())));
+        drop(own.parent().map(fs::remove_dir));
         Ok(())
     }
 
@@ -191,12 +206,10 @@ impl Staging {
 
     /// The run is over: nothing more is staged.
     pub(crate) fn end(&self) {
-        for (run, spare) in self.spares.all() {
-            if let Err(error) = remove(&spare) {
+        for folder in self.slots.all() {
+            if let Err(error) = self.remove(&folder) {
                 tracing::warn!(%error, "a folder for outputs could not be removed; the next run will");
             }
-            // It goes with the last one; until then it is not empty.
-            drop(fs::remove_dir(run));
         }
     }
 
@@ -301,11 +314,13 @@ impl Staging {
         }
         fault("publish.placed").map_err(|error| wrong(step, &error))?;
         // From here on the new outputs are the good ones, whatever happens to what was set aside.
-        if staged.iter().any(|output| output.from == output.to) {
-            let aside = self.step(job, step);
-            self.forget_aside(&self.root.join(&aside)).map_err(|error| wrong(&aside, &error))?;
+        let (in_place, apart): (Vec<_>, Vec<_>) = staged.iter().partition(|output| output.from == output.to);
+        let aside = Some(self.step(job, step)).filter(|_| !in_place.is_empty());
+        if let Some(aside) = &aside {
+            self.forget_aside(&self.root.join(aside)).map_err(|error| wrong(aside, &error))?;
         }
-        if let Err(error) = fault("publish.remove").and_then(|()| self.remove(job, step)) {
+        let left = fault("publish.remove").and_then(|()| self.leave(apart.iter().map(|output| output.from.as_str())));
+        if let Err(error) = left.and_then(|()| aside.map_or(Ok(()), |aside| self.remove(&aside))) {
             tracing::warn!(%error, step, "what was staged could not be removed; the next run will");
         }
         Ok(digester.take_fresh())

@@ -15,6 +15,8 @@ use crate::base::id::{NodeId, RecipeId};
 use crate::engine::api::{Attempt, Ended, StagedOutput, Stop, Updates, Work};
 use crate::engine::local::child::{self, Exit, NotRun, Start};
 use crate::engine::local::log::Log;
+use crate::engine::local::slots::Slot;
+use crate::engine::local::staging::Staging;
 use crate::engine::local::{Local, environ, program, secrets};
 use crate::event::{Failure, FailureCode, Staged};
 use crate::pipeline::types::{Kind, LOG_LIMIT, Recipe};
@@ -41,7 +43,9 @@ impl Work for LocalWork {
     }
 
     fn run(&self, attempt: Attempt, updates: Updates, stop: watch::Receiver<Stop>) -> BoxFuture<'static, Ended> {
-        let step = Step { local: Arc::clone(&self.local), id: self.id, attempt };
+        let in_place = self.local.pipeline.recipes[self.id].how.in_place;
+        let slot = (!in_place).then(|| self.local.staging.slot(&attempt.job));
+        let step = Step { local: Arc::clone(&self.local), id: self.id, attempt, slot };
         async move { step.run(updates, stop).await }.boxed()
     }
 }
@@ -79,6 +83,8 @@ struct Step {
     local: Arc<Local>,
     id: RecipeId,
     attempt: Attempt,
+    /// Where its outputs are written; none where that is where they belong.
+    slot: Option<Slot>,
 }
 
 impl Step {
@@ -205,11 +211,9 @@ impl Step {
     /// Where an output is written, relative to the root.
     fn staged(&self, node: NodeId) -> Option<String> {
         let path = self.local.pipeline.nodes[node].path.as_ref()?;
-        if self.recipe().how.in_place {
-            return Some(path.clone());
-        }
+        let Some(slot) = &self.slot else { return Some(path.clone()) };
         let i = self.recipe().outputs.iter().position(|output| *output == node)?;
-        Some(self.local.staging.path(&self.attempt.job, &self.recipe().name, i, path))
+        Some(Staging::path(slot, i, path))
     }
 
     /// The absolute path that the recipe is given for a node.
@@ -357,7 +361,13 @@ impl Step {
     fn undo(&self, ended: Ended) -> Ended {
         let staging = &self.local.staging;
         let (job, step) = (&self.attempt.job, &self.recipe().name);
-        let undone = staging.put_back(job, step).and_then(|()| staging.remove(job, step));
+        let undone = match &self.slot {
+            Some(_) => {
+                let staged: Vec<String> = self.recipe().outputs.iter().filter_map(|node| self.staged(*node)).collect();
+                staging.leave(staged.iter().map(String::as_str))
+            }
+            None => staging.put_back(job, step).and_then(|()| staging.remove_aside(job, step)),
+        };
         match (undone, ended) {
             (Ok(()), ended) => ended,
             (Err(error), Ended::Failed(failure) | Ended::Stopped(failure)) => {
