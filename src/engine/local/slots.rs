@@ -1,11 +1,11 @@
 //! The folders that steps write into, handed on from step to step where nothing was left in them: to make a folder, or to name
 //! one anew, takes a file system longer than to write a file. Knows no steps.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{CWD, Dir, Mode, OFlags, fstat, openat, stat};
 
 /// The folders of one attempt: relative to the root, all but the ends of their names.
 #[derive(Debug)]
@@ -41,9 +41,10 @@ impl Slots {
         Slot(format!("{run}/{}", self.made.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// Keeps the only folder of a slot, relative to the root, if nothing is in it.
+    /// Keeps the only folder of a slot, relative to the root, if it is as it was made: what ran there may have made anything
+    /// of it.
     pub(crate) fn keep(&self, root: &Path, folder: &str) -> bool {
-        let keep = folder.ends_with("-0") && is_empty(&root.join(folder)).unwrap_or(false);
+        let keep = folder.ends_with("-0") && is_as_new(&root.join(folder)).unwrap_or(false);
         if keep {
             self.lock().push(folder.to_owned());
         }
@@ -61,12 +62,20 @@ impl Slots {
     }
 }
 
-fn is_empty(folder: &Path) -> io::Result<bool> {
-    Ok(fs::read_dir(folder)?.next().is_none())
+/// Whether a folder is none behind a link, empty, and as free to be used as the one that it lies in.
+fn is_as_new(folder: &Path) -> rustix::io::Result<bool> {
+    let opened = openat(CWD, folder, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let (own, run) = (fstat(&opened)?, stat(folder.parent().unwrap_or(folder))?);
+    let is_dots = |name: &[u8]| name == b"." || name == b"..";
+    let is_alike = (own.st_mode, own.st_uid, own.st_gid) == (run.st_mode, run.st_uid, run.st_gid);
+    Ok(is_alike && Dir::new(opened)?.all(|entry| entry.is_ok_and(|entry| is_dots(entry.file_name().to_bytes()))))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
     use super::*;
 
     #[test]
@@ -89,5 +98,21 @@ mod tests {
         assert!(slots.keep(root, &one));
         assert_eq!(slots.all(), [one]);
         assert!(slots.all().is_empty());
+    }
+
+    #[test]
+    fn what_a_step_made_something_else_of_is_not_handed_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, slots) = (dir.path(), Slots::default());
+        let folder = |name: &str| root.join("run").join(name);
+        fs::create_dir_all(folder("0-0")).unwrap();
+        assert!(slots.keep(root, "run/0-0"));
+        fs::set_permissions(folder("0-0"), PermissionsExt::from_mode(0o500)).unwrap();
+        assert!(!slots.keep(root, "run/0-0"), "nothing could be written there");
+        fs::create_dir(root.join("elsewhere")).unwrap();
+        symlink(root.join("elsewhere"), folder("1-0")).unwrap();
+        assert!(!slots.keep(root, "run/1-0"), "it leads elsewhere");
+        fs::write(folder("2-0"), "").unwrap();
+        assert!(!slots.keep(root, "run/2-0"), "it is a file");
     }
 }

@@ -43,8 +43,9 @@ impl Work for LocalWork {
     }
 
     fn run(&self, attempt: Attempt, updates: Updates, stop: watch::Receiver<Stop>) -> BoxFuture<'static, Ended> {
-        let in_place = self.local.pipeline.recipes[self.id].how.in_place;
-        let slot = (!in_place).then(|| self.local.staging.slot(&attempt.job));
+        let (recipe, nodes) = (&self.local.pipeline.recipes[self.id], &self.local.pipeline.nodes);
+        let writes_apart = !recipe.how.in_place && recipe.outputs.iter().any(|output| nodes[*output].path.is_some());
+        let slot = writes_apart.then(|| self.local.staging.slot(&attempt.job));
         let step = Step { local: Arc::clone(&self.local), id: self.id, attempt, slot };
         async move { step.run(updates, stop).await }.boxed()
     }
@@ -83,7 +84,7 @@ struct Step {
     local: Arc<Local>,
     id: RecipeId,
     attempt: Attempt,
-    /// Where its outputs are written; none where that is where they belong.
+    /// Where its outputs are written; none where that is where they belong, or where they are no files.
     slot: Option<Slot>,
 }
 
