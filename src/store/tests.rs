@@ -346,6 +346,24 @@ fn half_a_page_at_the_end_counts_only_without_a_log_of_writes() {
 }
 
 #[test]
+fn the_log_of_writes_stays_short_while_somebody_has_the_store_open() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), &[Tale::begin(0, &["a"])]);
+    let log = dir.path().join(FILE).with_extension("db-wal");
+    let reader = Reader::open(dir.path()).unwrap().unwrap();
+    let mut longest = 0;
+    for minute in 1..50 {
+        // It begins and ends, and leaves a part of a page in each table.
+        keep(dir.path(), &[Tale::begin(minute, &[]).end(JobState::Done, Counts::default())]);
+        longest = longest.max(log.metadata().unwrap().len());
+    }
+    assert!((1..=write::SHORT_LOG + (256 << 10)).contains(&longest), "{longest}");
+    keep(dir.path(), &[Tale::failing(50)]);
+    assert_eq!(log.metadata().unwrap().len(), 0, "a run that did something leaves none");
+    assert_eq!(reader.runs(&RunFilter::default()).unwrap().len(), 51);
+}
+
+#[test]
 fn a_row_that_cannot_be_read_is_damage() {
     let dir = tempfile::tempdir().unwrap();
     let tale = Tale::failing(1);

@@ -133,7 +133,7 @@ fn may_wait(event: &Event) -> bool {
 }
 
 /// A log of writes that is not longer is left as it is, in bytes.
-const SHORT_LOG: u64 = 512 << 10;
+pub(super) const SHORT_LOG: u64 = 512 << 10;
 
 /// A run in which nothing is done begins and ends.
 const FEW: usize = 2;
@@ -173,15 +173,23 @@ impl Thread {
             drop(self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true));
             return Ok(());
         }
-        // Who closes the store last works the log of writes into the tables. It is not needed for the data: of a run in which
-        // nothing was done a short log may stay, for that would take four more flushes. Nor is it done while others have the
-        // store open: it would wait for them.
+        // What is in the log of writes is safe there. But who opens the store next reads all of it, so it is worked into the
+        // tables. Of a run in which nothing was done a short log may stay, for that would take four more flushes.
         let log = self.path.with_extension("db-wal").metadata().map_or(0, |log| log.len());
         if (1..=FEW).contains(&self.events) && log <= SHORT_LOG {
             drop(self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true));
+        } else if let Err(error) = self.work_in() {
+            tracing::debug!(%error, "the log of writes stays as it is");
         }
         sound::remember(&self.path);
         Ok(())
+    }
+
+    /// Works the log of writes into the tables and empties it, even if others have the store open; who reads it just now is
+    /// not waited for.
+    fn work_in(&self) -> rusqlite::Result<()> {
+        self.connection.busy_timeout(Duration::ZERO)?;
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     }
 
     fn commit(&mut self, batches: &[Batch]) -> rusqlite::Result<()> {
