@@ -25,8 +25,7 @@ use crate::session::memo::{Basis, Held, Kept, Question};
 use crate::session::part::{Part, Since};
 use crate::session::remembers;
 use crate::session::start::{
-    Committed, Locks, Origin, Ready, finish_the_dead, lock, new_job, new_job_in, open_journal, open_journal_of, seed,
-    started,
+    Committed, Locks, Origin, Ready, finish_the_dead, go_on, lock, new_job, new_job_in, open_journal_of, seed, started,
 };
 use crate::session::{Request, Session};
 use crate::signal::{NAMES, Signals};
@@ -43,7 +42,7 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     let question = question(context, args)?;
     let kept = question.clone().and_then(Question::recall);
     let since = match kept.and_then(|kept| kept.hold(&context.site())) {
-        Some(Held::Nothing(held)) => return nothing_to_do(context, args, signals, &held),
+        Some(Held::Nothing(held)) => return nothing_to_do(context, args, signals, *held),
         Some(Held::Since(since)) => Some(*since),
         None => None,
     };
@@ -174,19 +173,20 @@ fn nothing_to_do(
     context: &Context,
     args: &RunArgs,
     signals: Signals,
-    (kept, _locks, history): &(Kept, Locks, Reader),
+    (kept, _locks, history): (Kept, Locks, Reader),
 ) -> Result<u8, Fail> {
     let events = args.events.as_deref().map(events_file).transpose()?;
-    let (writer, committed) = open_journal(kept.state())?;
     let started = kept.started_by(origin(context, args, args.keep_going));
     let ticket =
-        new_job_in(history, &started.pipeline).map_err(|error| Fail::because("the history cannot be read", &error))?;
+        new_job_in(&history, &started.pipeline).map_err(|error| Fail::because("the history cannot be read", &error))?;
+    // Whatever is wrong with the history is told by who opens it anew.
+    let due = is_due(&history, crate::clock::now()).unwrap_or(true);
+    let (writer, committed) = go_on(history)?;
     let policy = policy(args, args.keep_going, started.schedule, started.max_parallel);
     let ready = Ready::idle(&context.site(), kept.state(), ticket, started, policy);
     let (driven, closed) =
         drive(context, args, Going { store: &Shared::new(kept.state()), ready, writer, committed, events, signals })?;
-    // Whatever is wrong with the history is told by who opens it anew.
-    if is_due(history, crate::clock::now()).unwrap_or(true) {
+    if due {
         keep_house(kept.state(), kept.root(), crate::clock::now());
     }
     told(driven, closed, kept.state())

@@ -116,7 +116,7 @@ impl Kept {
         let head = &self.memo.head;
         let pipeline = &head.started.pipeline;
         let locks = lock_of(pipeline, state, root, &[]).ok()?;
-        let reader = Reader::open(state).ok()??;
+        let reader = Reader::open_to_go_on(state).ok()??;
         let holds = is_alone(state, pipeline)
             && reader.mark(pipeline).ok()?.as_ref() == Some(&head.mark)
             && is_clear(&root.join(".kiln/staging").join(pipeline))

@@ -31,7 +31,7 @@ use crate::session::{Planned, Session, Site};
 use crate::store::claim::{Claim, ClaimError};
 use crate::store::lock::{Lock, LockError, here, holder, host, wait_for};
 use crate::store::read::{Reader, Verdict};
-use crate::store::write::Writer;
+use crate::store::write::{Told, Writer};
 use crate::store::{StoreError, make_folder};
 
 /// Tells which batches of a journal are on disk, or why no more will be.
@@ -200,12 +200,21 @@ pub(crate) fn open_journal_of(session: &Session) -> Result<(Writer, Committed), 
 
 /// Opens the store for writing.
 pub(crate) fn open_journal(state: &Path) -> Result<(Writer, Committed), Fail> {
+    journal(|told| Writer::open(state, told))
+}
+
+/// Goes on to write with the connection that asked.
+pub(crate) fn go_on(history: Reader) -> Result<(Writer, Committed), Fail> {
+    journal(|told| Writer::go_on(history, told))
+}
+
+fn journal(open: impl FnOnce(Told) -> Result<Writer, StoreError>) -> Result<(Writer, Committed), Fail> {
     let (told, committed) = mpsc::unbounded_channel();
     let tell = Box::new(move |result: Result<u64, StoreError>| {
         // When the run is over nobody listens any more, and `close` tells what is left.
         drop(told.send(result.map_err(|error| error.to_string())));
     });
-    let writer = Writer::open(state, tell).map_err(|error| Fail::because("no run can be kept", &error))?;
+    let writer = open(tell).map_err(|error| Fail::because("no run can be kept", &error))?;
     Ok((writer, committed))
 }
 

@@ -1,6 +1,6 @@
 //! Questions to the store. Read-only: asking changes nothing.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -8,15 +8,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::base::job::{JobId, JobState};
-use crate::engine::api::{AskedBefore, LeftBehind};
-use crate::event::{Event, Intent, RemoteJob, Staged, Stamped};
+use crate::event::{Staged, Stamped};
 use crate::plan::reason::Reason;
 use crate::plan::record::Record;
 use crate::store::filter::RunFilter;
+use crate::store::network::Journal;
 use crate::store::{StoreError, last_word, lock, schema};
 use crate::view::RunView;
 
-/// A connection that only reads.
+/// A connection that asks, and changes nothing.
 pub struct Reader {
     connection: Connection,
     path: PathBuf,
@@ -174,6 +174,23 @@ impl Reader {
         // Looked at first: of a file that is replaced meanwhile this is not the one.
         let file = schema::identity(&state.join(schema::FILE));
         Ok(schema::open_read(state)?.map(|(connection, path)| Self { connection, path, file }))
+    }
+
+    /// Opens the store for questions after which the same connection may [write](crate::store::write::Writer::go_on); none
+    /// where there is none.
+    ///
+    /// # Errors
+    /// Why the store cannot be written.
+    pub fn open_to_go_on(state: &Path) -> Result<Option<Self>, StoreError> {
+        let path = state.join(schema::FILE);
+        let Some(file) = schema::identity(&path) else { return Ok(None) };
+        let (connection, path) = schema::open_with(state, Journal::of(state))?;
+        schema::leave_log(&connection, true).map_err(|error| StoreError::sql(&path, &error))?;
+        Ok(Some(Self { connection, path, file: Some(file) }))
+    }
+
+    pub(super) fn into_parts(self) -> (Connection, PathBuf) {
+        (self.connection, self.path)
     }
 
     /// Whether the store that it reads is still the one that is there.
@@ -368,94 +385,6 @@ impl Reader {
     }
 }
 
-impl Reader {
-    /// Jobs that runs that died left with an engine.
-    ///
-    /// # Errors
-    /// Why the store cannot be read.
-    pub fn left_behind(&self, pipeline: &str, engine: &str) -> Result<Vec<LeftBehind>, StoreError> {
-        let mut left = self.left_rows(pipeline, engine)?;
-        // What there was before a request is in the event only.
-        let runs: BTreeSet<String> = left.iter().map(|left| left.run.as_str().to_owned()).collect();
-        let sql = "SELECT body FROM events WHERE type = 'step_submitting' AND job = ?1 ORDER BY seq";
-        for run in runs {
-            for Stamped { event, .. } in self.rows(sql, params![run], |row| json(row, 0))? {
-                let Event::StepSubmitting { step, intent } = event else { continue };
-                let of_step = left.iter_mut().find(|left| left.run.as_str() == run && left.step == step);
-                if let Some(left) = of_step.filter(|left| left.intent.request == intent.request) {
-                    left.intent = intent;
-                }
-            }
-        }
-        Ok(left)
-    }
-
-    fn left_rows(&self, pipeline: &str, engine: &str) -> Result<Vec<LeftBehind>, StoreError> {
-        let sql = "SELECT step, job, at, request, known, remote, page, joined FROM remote
-                   WHERE pipeline = ?1 AND engine = ?2";
-        self.rows(sql, params![pipeline, engine], |row| {
-            let (page, joined) = (row.get(6)?, row.get(7)?);
-            Ok(LeftBehind {
-                step: row.get(0)?,
-                run: JobId::from_text(&row.get::<_, String>(1)?),
-                at: text(row, 2)?,
-                intent: Intent { request: row.get(3)?, known: json(row, 4)?, ..Intent::default() },
-                job: row.get::<_, Option<String>>(5)?.map(|id| RemoteJob { id, page, joined }),
-            })
-        })
-    }
-}
-
-/// Of how many of the last runs that came to a job it is known what they asked an engine for.
-const BEFORE: u32 = 3;
-/// Of how many of the last runs all jobs are known.
-const LONG_BEFORE: u32 = 50;
-
-impl Reader {
-    /// The jobs that the last runs came to with an engine, whichever pipeline they were for.
-    ///
-    /// # Errors
-    /// Why the store cannot be read.
-    pub fn accepted_before(&self, engine: &str) -> Result<Vec<String>, StoreError> {
-        let sql = "SELECT body FROM events WHERE type = 'step_accepted' AND job IN
-                   (SELECT job FROM runs WHERE engine = ?1 ORDER BY asked DESC LIMIT ?2)";
-        let events: Vec<Stamped> = self.rows(sql, params![engine, LONG_BEFORE], |row| json(row, 0))?;
-        let id = |stamped: Stamped| {
-            let Event::StepAccepted { remote, .. } = stamped.event else { return None };
-            Some(remote.id)
-        };
-        Ok(events.into_iter().filter_map(id).collect())
-    }
-
-    /// What the last runs asked an engine for that came to a job, with these, the oldest first. Runs that came to none do not
-    /// push them out: what they know is what those knew.
-    ///
-    /// # Errors
-    /// Why the store cannot be read.
-    pub fn asked_before(&self, pipeline: &str, engine: &str) -> Result<Vec<AskedBefore>, StoreError> {
-        let sql = "SELECT body FROM events WHERE type IN ('step_submitting', 'step_accepted') AND job IN
-                   (SELECT job FROM runs WHERE pipeline = ?1 AND engine = ?2
-                    AND EXISTS (SELECT 1 FROM events WHERE events.job = runs.job AND type = 'step_accepted')
-                    ORDER BY asked DESC LIMIT ?3) ORDER BY job, seq";
-        let events: Vec<Stamped> = self.rows(sql, params![pipeline, engine, BEFORE], |row| json(row, 0))?;
-        // The request of each step that has no answer yet, and whether there was one before it.
-        let mut open: HashMap<(String, String), (Intent, bool)> = HashMap::new();
-        let mut asked = Vec::new();
-        for Stamped { job: run, at, event, .. } in events {
-            if let Event::StepSubmitting { step, intent } = event {
-                let key = (run.as_str().to_owned(), step);
-                let again = open.get(&key).is_some_and(|(before, _)| before.request == intent.request);
-                open.insert(key, (intent, again));
-            } else if let Event::StepAccepted { step, remote } = event
-                && let Some((intent, twice)) = open.remove(&(run.as_str().to_owned(), step.clone()))
-            {
-                asked.push(AskedBefore { left: LeftBehind { step, run, intent, job: Some(remote), at }, twice });
-            }
-        }
-        Ok(asked)
-    }
-}
-
 fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(column).map(i64::cast_unsigned)
 }
@@ -477,6 +406,7 @@ fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T
 
 pub mod digests;
 mod history;
+mod remote;
 mod runs;
 pub mod shared;
 #[cfg(test)]

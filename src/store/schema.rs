@@ -131,6 +131,11 @@ pub(super) fn open_read(state: &Path) -> Result<Option<(Connection, PathBuf)>, S
 /// Opens the store for writing, and makes what is missing of it.
 pub(super) fn open_write(state: &Path) -> Result<(Connection, PathBuf), StoreError> {
     make_folder(state)?;
+    open_with(state, tell_journal(state))
+}
+
+/// How the store is written there, said where that is worth a word.
+pub(super) fn tell_journal(state: &Path) -> Journal {
     let journal = Journal::of(state);
     if let Journal::Delete(system) = journal {
         tracing::warn!(
@@ -139,7 +144,12 @@ pub(super) fn open_write(state: &Path) -> Result<(Connection, PathBuf), StoreErr
             state.display()
         );
     }
-    open_with(state, journal)
+    journal
+}
+
+/// Whether the log of writes is left as it is by who closes the store last.
+pub(super) fn leave_log(connection: &Connection, leave: bool) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, leave).map(drop)
 }
 
 /// Does the same with a journal of this kind.
@@ -149,13 +159,12 @@ pub(super) fn open_with(state: &Path, journal: Journal) -> Result<(Connection, P
     let mut connection = connect(&path, OpenFlags::default())?;
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS)).map_err(sql)?;
     // Until it is known to be sound nothing is written, not even what a Kiln that died left in the log of writes.
-    let aloof = |connection: &Connection, on| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, on);
-    aloof(&connection, true).map_err(sql)?;
+    leave_log(&connection, true).map_err(sql)?;
     let found = format(&connection, &path)?;
     if found > 0 {
         is_sound(&connection, &path)?;
     }
-    aloof(&connection, false).map_err(sql)?;
+    leave_log(&connection, false).map_err(sql)?;
     if found == 0 {
         connection.pragma_update(None, "page_size", PAGE).map_err(sql)?;
     }

@@ -7,7 +7,6 @@ use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use crate::base::file::FileDigest;
@@ -15,6 +14,7 @@ use crate::event::{Event, Stamped};
 use crate::fault::fault;
 use crate::report::api::Journal;
 use crate::store::queue::{Queue, Queued, Waiting, queue};
+use crate::store::read::Reader;
 use crate::store::{StoreError, apply, schema, sound};
 
 /// Writes events and digests. Dropped without [`Writer::close`] it still writes what was queued.
@@ -42,11 +42,26 @@ impl Writer {
     /// Why the store cannot be written.
     pub fn open(state: &Path, told: Told) -> Result<Self, StoreError> {
         let (connection, path) = schema::open_write(state)?;
+        Self::over(connection, path, told)
+    }
+
+    /// Goes on with the connection of a reader that was made for that.
+    ///
+    /// # Errors
+    /// Why the store cannot be written.
+    pub fn go_on(reader: Reader, told: Told) -> Result<Self, StoreError> {
+        let (connection, path) = reader.into_parts();
+        schema::tell_journal(path.parent().unwrap_or(&path));
+        schema::leave_log(&connection, false).map_err(|error| StoreError::sql(&path, &error))?;
+        Self::over(connection, path, told)
+    }
+
+    fn over(connection: Connection, path: PathBuf, told: Told) -> Result<Self, StoreError> {
         let (queue, queued) = queue();
         let thread = std::thread::Builder::new().name("kiln-store".to_owned());
         let (file, own) = (schema::identity(&path), path.clone());
         let thread = thread.spawn(move || Thread { connection, path, file, queued, told, events: 0 }.run());
-        let thread = thread.map_err(|error| StoreError::io(state, &error))?;
+        let thread = thread.map_err(|error| StoreError::io(&own, &error))?;
         Ok(Self { queue: Some(queue), thread: Some(thread), batches: 0, path: own, file })
     }
 
@@ -170,14 +185,14 @@ impl Thread {
         }
         // Of a store that was removed, the log of writes beside it is another one's by now: SQLite would take that away.
         if self.file != schema::identity(&self.path) {
-            drop(self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true));
+            drop(schema::leave_log(&self.connection, true));
             return Ok(());
         }
         // What is in the log of writes is safe there. But who opens the store next reads all of it, so it is worked into the
         // tables. Of a run in which nothing was done a short log may stay, for that would take four more flushes.
         let log = self.path.with_extension("db-wal").metadata().map_or(0, |log| log.len());
         if (1..=FEW).contains(&self.events) && log <= SHORT_LOG {
-            drop(self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true));
+            drop(schema::leave_log(&self.connection, true));
         } else if let Err(error) = self.work_in() {
             tracing::debug!(%error, "the log of writes stays as it is");
         }
