@@ -174,16 +174,63 @@ pub fn is_name(name: &str) -> bool {
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// The text on one line, cut to `width` characters with `…`; control characters become spaces.
+/// The text on one line and harmless: line ends and tabs become spaces; other control characters, and those that would turn
+/// the direction of writing, are spelled out.
+#[must_use]
+pub fn clean(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' => out.push(' '),
+            c if c.is_control() || steers(c) => out.extend(c.escape_unicode()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Whether a character without a width changes where or in which direction others are shown.
+#[must_use]
+pub fn steers(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The [clean] text, cut to `width` characters with `…`.
 #[must_use]
 pub fn one_line(text: &str, width: usize) -> String {
-    let flat: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if flat.chars().count() <= width {
-        return flat;
+    let flat = clean(text.trim());
+    match flat.chars().nth(width) {
+        None => flat,
+        Some(_) => window(&flat, 0, width),
     }
-    let mut cut: String = flat.chars().take(width.saturating_sub(1)).collect();
-    cut.push('…');
-    cut
+}
+
+/// Two values that differ, each on one line of at most `width` characters, so that both show where they differ first.
+#[must_use]
+pub fn apart(old: &str, new: &str, width: usize) -> (String, String) {
+    let flat = |text: &str| clean(text.trim());
+    let (mut old_line, mut new_line) = (flat(old), flat(new));
+    if old_line == new_line {
+        // They differ in white space only.
+        (old_line, new_line) = (old.escape_debug().to_string(), new.escape_debug().to_string());
+    }
+    let same = old_line.chars().zip(new_line.chars()).take_while(|(a, b)| a == b).count();
+    let begin = if same + width / 4 < width { 0 } else { same - width / 3 };
+    (window(&old_line, begin, width), window(&new_line, begin, width))
+}
+
+/// At most `width` characters from `begin` on, with `…` where something is left out.
+fn window(text: &str, begin: usize, width: usize) -> String {
+    let mut rest = text.chars().skip(begin);
+    let mut shown: Vec<char> = rest.by_ref().take(width).collect();
+    if rest.next().is_some() && shown.len() == width {
+        shown.truncate(width.saturating_sub(1));
+        shown.push('…');
+    }
+    if let Some(first) = shown.first_mut().filter(|_| begin > 0) {
+        *first = '…';
+    }
+    shown.into_iter().collect()
 }
 
 #[cfg(test)]
@@ -213,6 +260,31 @@ mod tests {
         assert_eq!(few::<&str>(&[], 2), "");
         assert_eq!(few(&["a", "b"], 2), "a, b");
         assert_eq!(few(&["a", "b", "c", "d"], 2), "a, b and 2 more");
+    }
+
+    #[test]
+    fn values_that_differ_are_shown_where_they_differ() {
+        let told = |old: &str, new: &str| apart(old, new, 20);
+        let both = |old: &str, new: &str| (old.to_owned(), new.to_owned());
+        assert_eq!(told("dev", "prod"), both("dev", "prod"));
+        let same = "0123456789".repeat(4);
+        assert_eq!(
+            told(&format!("a{same}"), &format!("b{same}")),
+            both("a012345678901234567…", "b012345678901234567…")
+        );
+        let (old, new) = told(&format!("{same}old{same}"), &format!("{same}new{same}"));
+        assert_eq!((old.as_str(), new.as_str()), ("…56789old0123456789…", "…56789new0123456789…"));
+        assert_eq!(told(&same, &format!("{same}; :")), both("…56789", "…56789; :"));
+        assert_eq!(told("a\nb", "a b"), both("a\\nb", "a b"));
+        assert_eq!(told("a", "a\n"), both("a", "a\\n"));
+    }
+
+    #[test]
+    fn one_line_is_harmless_and_short() {
+        assert_eq!(one_line(" a\nb\u{1b}[2J ", 60), r"a b\u{1b}[2J");
+        assert_eq!(one_line("abcdef", 6), "abcdef");
+        assert_eq!(one_line("abcdefg", 6), "abcde…");
+        assert_eq!(clean("\u{9b}31m\u{202e}"), r"\u{9b}31m\u{202e}");
     }
 
     #[test]

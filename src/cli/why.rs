@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::base::digest::Digest;
 use crate::base::id::RecipeId;
 use crate::base::job::JobId;
-use crate::base::text::{did_you_mean, millis, one_line};
+use crate::base::text::{apart, clean, did_you_mean, millis, one_line};
 use crate::cli::args::{Format, WhyArgs};
 use crate::cli::{Context, find, print};
 use crate::exit;
@@ -15,7 +15,7 @@ use crate::pipeline::types::{Item, Pipeline, Rebuild};
 use crate::plan::Step;
 use crate::plan::decide::Basis;
 use crate::plan::put_back::PutBack;
-use crate::plan::reason::{Action, Reason, sentences};
+use crate::plan::reason::{Action, Reason, is_digest, sentences};
 use crate::plan::why::{InputNow, PartNow, PartState, Why, why as parts_of};
 use crate::session::fail::Fail;
 use crate::session::load::{Given, Loaded, load};
@@ -233,19 +233,22 @@ fn part_row(part: &PartNow) -> Vec<String> {
         PartState::Gone => "-",
         PartState::Open | PartState::Missing => "?",
     };
-    vec![format!("{mark} {}", part.name), change(part.state, part.old.as_deref(), part.new.as_deref())]
+    vec![format!("{mark} {}", clean(&part.name)), change(part.state, part.old.as_deref(), part.new.as_deref())]
 }
 
 fn change(state: PartState, old: Option<&str>, new: Option<&str>) -> String {
     let known = old.is_some();
-    let old = || value(old.unwrap_or_default());
-    let new = value(new.unwrap_or_default());
+    let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
     match state {
-        PartState::Same => new,
-        PartState::Changed => format!("{} → {new}", old()),
-        PartState::New => format!("{new}, is new"),
-        PartState::Gone => format!("{}, is gone", old()),
-        PartState::Open if known => format!("{} → not known yet", old()),
+        PartState::Same => value(new),
+        PartState::Changed if is_digest(old) || is_digest(new) => format!("{} → {}", value(old), value(new)),
+        PartState::Changed => {
+            let (old, new) = apart(old, new, VALUE);
+            format!("{old} → {new}")
+        }
+        PartState::New => format!("{}, is new", value(new)),
+        PartState::Gone => format!("{}, is gone", value(old)),
+        PartState::Open if known => format!("{} → not known yet", value(old)),
         PartState::Open => "not known yet".to_owned(),
         PartState::Missing => "not there".to_owned(),
     }
@@ -253,10 +256,7 @@ fn change(state: PartState, old: Option<&str>, new: Option<&str>) -> String {
 
 /// A value as it is shown: digests are cut, other values stand on one line.
 fn value(text: &str) -> String {
-    if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return text[..8].to_owned();
-    }
-    one_line(text, VALUE)
+    if is_digest(text) { text[..8].to_owned() } else { one_line(text, VALUE) }
 }
 
 fn run_row(run: &StepRun, began: &str) -> Vec<String> {

@@ -254,12 +254,12 @@ fn dot_tells_kinds_by_shape_and_actions_by_colour() {
       node [fontname="sans-serif", fontsize=12, style=filled, fillcolor="#ffffff", color="#6e7781"];
       edge [color="#8c959f", arrowsize=0.7];
       subgraph cluster_0 { label="split · build · ~40s"; color="#8c959f";
-      n0_0 [label="train", tooltip="split\nrows <90%> & \"more\"\nbuild\nenv changed: A \"<a>\"→\" \"b\"\"", shape=cylinder, style="filled", fillcolor="#ffe3c7", color="#c4540a"];
-      n0_1 [label="test", tooltip="split\nrows <90%> & \"more\"\nbuild\nenv changed: A \"<a>\"→\" \"b\"\"", shape=cylinder, style="filled", fillcolor="#ffe3c7", color="#c4540a"];
+      n0_0 [label="train", tooltip="split\nrows <90%> & \"more\"\nbuild\nenv changed: A \"<a>\"→\"\\u{7}\"b\"\"", shape=cylinder, style="filled", fillcolor="#ffe3c7", color="#c4540a"];
+      n0_1 [label="test", tooltip="split\nrows <90%> & \"more\"\nbuild\nenv changed: A \"<a>\"→\"\\u{7}\"b\"\"", shape=cylinder, style="filled", fillcolor="#ffe3c7", color="#c4540a"];
       }
-      n1_0 [label="churn\nmaybe", tooltip="churn\nmaybe\nenv changed: A \"<a>\"→\" \"b\"\"", shape=hexagon, style="filled,dashed", fillcolor="#fff6bf", color="#9a6700"];
-      n2_0 [label="charts\nmaybe", tooltip="charts\nmaybe\nenv changed: A \"<a>\"→\" \"b\"\"", shape=folder, style="filled,dashed", fillcolor="#fff6bf", color="#9a6700"];
-      n3_0 [label="tell\nup to date", tooltip="tell\nup to date\nenv changed: A \"<a>\"→\" \"b\"\"", shape=box, style="filled,rounded", fillcolor="#eaf3ec", color="#6b9c79"];
+      n1_0 [label="churn\nmaybe", tooltip="churn\nmaybe\nenv changed: A \"<a>\"→\"\\u{7}\"b\"\"", shape=hexagon, style="filled,dashed", fillcolor="#fff6bf", color="#9a6700"];
+      n2_0 [label="charts\nmaybe", tooltip="charts\nmaybe\nenv changed: A \"<a>\"→\"\\u{7}\"b\"\"", shape=folder, style="filled,dashed", fillcolor="#fff6bf", color="#9a6700"];
+      n3_0 [label="tell\nup to date", tooltip="tell\nup to date\nenv changed: A \"<a>\"→\"\\u{7}\"b\"\"", shape=box, style="filled,rounded", fillcolor="#eaf3ec", color="#6b9c79"];
       n4_0 [label="raw\nsource dataset", tooltip="raw", shape=parallelogram, style="filled"];
       n0_0 -> n1_0;
       n0_1 -> n2_0;

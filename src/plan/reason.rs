@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::text::{age, few, one_line};
+use crate::base::text::{age, apart, clean, few, one_line};
 
 /// What happens to a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -172,14 +172,14 @@ pub fn sentences(reasons: &[Reason], now: jiff::Timestamp) -> Vec<String> {
 fn together(reasons: &[Reason], now: jiff::Timestamp) -> String {
     let [first, _, ..] = reasons else { return reasons.iter().map(|reason| reason.as_of(now)).collect() };
     let shown = if reasons.len() > NAMES + 1 { NAMES } else { reasons.len() };
-    let names: Vec<_> = reasons.iter().filter_map(|reason| reason.what.as_deref()).collect();
+    let names: Vec<_> = reasons.iter().filter_map(|reason| reason.what.as_deref()).map(clean).collect();
     format!("{}: {}", first.head(), few(&names, shown))
 }
 
 /// `code changed: recipes/orders.py 9c1e→4f02`
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = self.what.as_deref().unwrap_or_default();
+        let what = &clean(self.what.as_deref().unwrap_or_default());
         if self.code == ReasonCode::RebuildAge {
             if let (Some(old), Some(_)) = (&self.old, &self.new) {
                 return write!(f, "may be older than {what}: built {old}, which is yet to come");
@@ -193,21 +193,38 @@ impl fmt::Display for Reason {
         let sep = if what.is_empty() { ':' } else { ' ' };
         match (self.old.as_deref(), self.new.as_deref()) {
             (None, None) => Ok(()),
-            (Some(old), Some(new)) if sep == ':' => write!(f, ": {}→{}", value(old), value(new)),
-            (Some(old), Some(new)) => write!(f, " {}→{}", value(old), value(new)),
+            (Some(old), Some(new)) => {
+                let (old, new) = values(old, new);
+                let colon = if sep == ':' { ":" } else { "" };
+                write!(f, "{colon} {old}→{new}")
+            }
             (None, Some(new)) => write!(f, " {} is new", value(new)),
             (Some(old), None) => write!(f, " {} is gone", value(old)),
         }
     }
 }
 
+/// Other values are cut, in characters.
+const VALUE: usize = 60;
+
 /// Digests are cut to four digits, other values stand in quotes.
 fn value(text: &str) -> String {
-    if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        text[..4].to_owned()
-    } else {
-        format!("\"{}\"", one_line(text, 60))
+    if is_digest(text) { text[..4].to_owned() } else { format!("\"{}\"", one_line(text, VALUE)) }
+}
+
+/// Two of them, so that they show where they differ.
+fn values(old: &str, new: &str) -> (String, String) {
+    if is_digest(old) || is_digest(new) {
+        return (value(old), value(new));
     }
+    let (old, new) = apart(old, new, VALUE);
+    (format!("\"{old}\""), format!("\"{new}\""))
+}
+
+/// Whether a value is the digest of a content.
+#[must_use]
+pub fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 #[cfg(test)]
@@ -232,6 +249,12 @@ mod tests {
         assert_eq!((ahead.to_string().as_str(), ahead.as_of(now).as_str()), (expect, expect));
         let command = Reason::new(ReasonCode::CommandChanged).change(Some("a"), Some("b"));
         assert_eq!(command.to_string(), "command changed: \"a\"→\"b\"");
+        let long = "python3 recipes/orders.py --from data/orders.csv --to build/orders.csv";
+        let command = Reason::new(ReasonCode::CommandChanged).change(Some(long), Some(&format!("{long} --all")));
+        let told = command.to_string();
+        assert!(told.ends_with(" \"…to build/orders.csv\"→\"…to build/orders.csv --all\""), "{told}");
+        let hostile = Reason::new(ReasonCode::CodeChanged).what("a\u{1b}[31m\nb").change(None, Some(&digest("4")));
+        assert_eq!(hostile.to_string(), r"code changed: a\u{1b}[31m b 4444 is new");
     }
 
     #[test]

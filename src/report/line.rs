@@ -7,6 +7,8 @@ use anstream::adapter::strip_str;
 use anstyle::{AnsiColor, Effects};
 use unicode_width::UnicodeWidthChar;
 
+use crate::base::text::clean;
+
 /// What a span of text means, and so how it is coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tint {
@@ -142,25 +144,6 @@ fn fill(text: &str, room: &mut usize) -> (String, bool) {
 /// How many columns a text takes, at most.
 pub(crate) fn columns(text: &str) -> usize {
     text.chars().map(|c| c.width().unwrap_or(0)).sum()
-}
-
-/// The text on one line and harmless: line ends and tabs become spaces; other control characters, and those that would turn
-/// the direction of writing, are spelled out.
-pub(crate) fn clean(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' | '\r' | '\t' => out.push(' '),
-            c if c.is_control() || steers(c) => out.extend(c.escape_unicode()),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-/// Whether a character without a width changes where or in which direction others are shown.
-pub(crate) fn steers(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The command or message on one line: each run of white space becomes one space.

@@ -5,10 +5,10 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use super::line::{Line, Tint, clean, squeeze};
+use super::line::{Line, Tint, squeeze};
 use super::style::{Style, step_word};
 use crate::base::job::{BuildMode, JobState};
-use crate::base::text::{few, millis};
+use crate::base::text::{clean, few, millis};
 use crate::event::{Counts, DIED, Failure};
 use crate::pipeline::template::quote;
 use crate::view::{Head, RunView, StepState, StepView};

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
 use crate::base::job::JobState;
-use crate::report::line::steers;
+use crate::base::text::steers;
 use crate::view::StepState;
 
 /// The word and the class of a job's state.
