@@ -15,6 +15,14 @@ pub trait Reporter {
     /// What writing gives. The reporter is not called again.
     fn event(&mut self, view: &RunView, event: &Stamped) -> io::Result<()>;
 
+    /// All that is known just now has been told: what was held back to be told together is due.
+    ///
+    /// # Errors
+    /// As for [`Reporter::event`].
+    fn flush(&mut self, _view: &RunView) -> io::Result<()> {
+        Ok(())
+    }
+
     /// A step printed something. Only for reporters that [want it](Reporter::wants_output).
     ///
     /// # Errors

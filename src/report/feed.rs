@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::line::{Line, Tint, columns};
+use jiff::Timestamp;
+
+use super::line::{Line, Tint, columns, shorten, wrap};
 use super::output::{Block, Lines};
 use super::style::{OutputMode, Style, ended_state, step_word};
 use super::summary;
@@ -19,6 +21,14 @@ const NAMES: usize = 36;
 const LEAKED: usize = 5;
 /// How many names of what was also built are told.
 const ALSO: usize = 8;
+/// More steps that are skipped at once for one reason are a number.
+const SKIPPED: usize = 10;
+/// What is left of a terminal's line for what stands behind the times, where names are long, in columns.
+const NOTE: usize = 32;
+/// Fewer columns are not enough for words below each other.
+const WORDS: usize = 20;
+/// A name is cut to so many columns and no further.
+pub(crate) const SHORTEST: usize = 8;
 /// Where the word of a line stands, and where the name of its step.
 pub(crate) const WORD: usize = 9;
 /// As for [`WORD`].
@@ -38,6 +48,16 @@ pub(crate) struct Feed {
     begun: BTreeSet<String>,
     /// What steps printed before their beginning was told: events come only when they are on disk.
     early: BTreeMap<String, Vec<u8>>,
+    /// Steps that were skipped at once, and are told together.
+    skipped: Vec<Skip>,
+}
+
+/// A step that was skipped.
+#[derive(Debug)]
+struct Skip {
+    at: Timestamp,
+    step: String,
+    because: Option<String>,
 }
 
 impl Feed {
@@ -53,6 +73,7 @@ impl Feed {
             blocks: BTreeMap::new(),
             begun: BTreeSet::new(),
             early: BTreeMap::new(),
+            skipped: Vec::new(),
         }
     }
 
@@ -68,7 +89,19 @@ impl Feed {
 
     /// The column behind the names of steps.
     pub(crate) fn after_names(&self) -> usize {
-        NAME + self.names + 2
+        NAME + self.name_columns() + 2
+    }
+
+    /// How wide the column of names is: on a terminal there is room for what stands behind it.
+    fn name_columns(&self) -> usize {
+        let Some(width) = self.style.width else { return self.names };
+        let room = usize::from(width).saturating_sub(NAME + 2 + self.took + 2 + NOTE);
+        self.names.min(room.max(SHORTEST))
+    }
+
+    /// A name as it is shown: in full where lines have no limit.
+    fn name(&self, step: &str) -> String {
+        if self.style.width.is_some() { shorten(step, self.name_columns()) } else { step.to_owned() }
     }
 
     /// Whether it shows what steps print.
@@ -78,32 +111,53 @@ impl Feed {
 
     /// The lines for an event, with their line ends; empty where it has none.
     pub(crate) fn event(&mut self, view: &RunView, event: &Stamped) -> String {
+        if let Event::StepSkipped { step, because } = &event.event {
+            let same = |first: &Skip| first.because == *because;
+            let before = if self.skipped.first().is_none_or(same) { String::new() } else { self.flush(view) };
+            self.skipped.push(Skip { at: event.at, step: step.clone(), because: because.clone() });
+            return before;
+        }
+        self.flush(view) + &self.lines_of(view, event)
+    }
+
+    /// The lines for what was held back to be told together.
+    pub(crate) fn flush(&mut self, view: &RunView) -> String {
+        let skipped = std::mem::take(&mut self.skipped);
+        let line = |skip: &Skip, name: &str| {
+            let (word, tint) = step_word(StepState::Skipped);
+            let line = self.clock(skip.at).at(WORD, tint, word).at(NAME, Tint::Plain, name);
+            self.noted(line, Tint::Plain, &skipped_why(view, skip.because.as_deref()))
+        };
+        match skipped.first().filter(|_| skipped.len() > SKIPPED) {
+            Some(first) => line(first, &count(skipped.len(), "step")),
+            None => skipped.iter().map(|skip| line(skip, &self.name(&skip.step))).collect(),
+        }
+    }
+
+    fn lines_of(&mut self, view: &RunView, event: &Stamped) -> String {
         let line = match &event.event {
             Event::RunQueued(_) => return String::new(),
             Event::RunStarted(started) => self.began(started, event),
             Event::StepStarted { step, .. } => return self.step_began(step),
             Event::StepRetrying(retrying) => return self.retrying(view, retrying, event),
-            Event::StepPublishing { .. } | Event::StepSubmitting { .. } => return String::new(),
+            Event::StepPublishing { .. } | Event::StepSubmitting { .. } | Event::StepSkipped { .. } => {
+                return String::new();
+            }
             Event::Noted { step, text } => {
-                let line = self.clock(event).at(WORD, Tint::Warn, "note");
-                let line = line.at(NAME, Tint::Plain, step.as_deref().unwrap_or("all"));
-                line.at(self.after_took(), Tint::Plain, text)
+                let line = self.clock(event.at).at(WORD, Tint::Warn, "note");
+                let line = line.at(NAME, Tint::Plain, &self.name(step.as_deref().unwrap_or("all")));
+                return self.noted(line, Tint::Plain, text);
             }
             Event::StepAccepted { remote, .. } if !remote.joined => return String::new(),
             Event::StepAccepted { step, remote } => {
-                let line = self.clock(event).at(WORD, Tint::Calm, "join").at(NAME, Tint::Plain, step);
-                line.at(self.after_took(), Tint::Plain, &format!("{} was already building it", remote.id))
+                let line = self.clock(event.at).at(WORD, Tint::Calm, "join").at(NAME, Tint::Plain, &self.name(step));
+                return self.noted(line, Tint::Plain, &format!("{} was already building it", remote.id));
             }
             Event::StepEnded(ended) => return self.ended(view, ended, event),
             Event::StepCurrent { step, also_built } => {
                 let line = self.head(event, StepState::Current, step);
                 let also = if also_built.is_empty() { String::new() } else { format!("; {}", also(also_built)) };
-                line.at(self.after_took(), Tint::Plain, &format!("up to date{also}"))
-            }
-            Event::StepSkipped { step, because } => {
-                let why = skipped_why(view, because.as_deref());
-                let line = self.head(event, StepState::Skipped, step);
-                line.at(self.after_took(), Tint::Plain, &why)
+                return self.noted(line, Tint::Plain, &format!("up to date{also}"));
             }
             Event::RunStopping { cause } => self.stopping(view, cause, event),
             Event::RunEnded(_) => return self.all_rest() + &self.summary(view),
@@ -147,7 +201,7 @@ impl Feed {
         let planned = started.steps.len();
         let all = usize::try_from(started.up_to_date).unwrap_or(usize::MAX).saturating_add(planned);
         let steps = format!(" · {planned} of {} · ", count(all, "step"));
-        self.clock(event)
+        self.clock(event.at)
             .text(" ")
             .tint(Tint::Strong, event.job.as_str())
             .text(&steps)
@@ -171,9 +225,8 @@ impl Feed {
         let leaked = (!ended.leaked.is_empty()).then(|| format!("leaked {}", few(&ended.leaked, LEAKED)));
         let notes: Vec<_> = [Some(note), flaky, leaked].into_iter().flatten().filter(|note| !note.is_empty()).collect();
         let tint = if ended.flaky { Tint::Warn } else { Tint::Plain };
-        line = line.at(self.after_took(), tint, &notes.join("; "));
         let before = self.rest(&ended.step);
-        before + &self.style.line(&line) + &self.block(view.step(&ended.step), &ended.step)
+        before + &self.noted(line, tint, &notes.join("; ")) + &self.block(view.step(&ended.step), &ended.step)
     }
 
     fn retrying(&mut self, view: &RunView, retrying: &StepRetrying, event: &Stamped) -> String {
@@ -187,16 +240,15 @@ impl Feed {
             ms => format!(", again in {}", millis(ms)),
         };
         let note = format!("{}, {attempt}{wait}", summary::squeezed(&retrying.failure));
-        let line = line.at(self.after_took(), Tint::Plain, &note);
         let before = self.rest(&retrying.step);
         self.begun.remove(&retrying.step);
-        before + &self.style.line(&line) + &self.block(step, &retrying.step)
+        before + &self.noted(line, Tint::Plain, &note) + &self.block(step, &retrying.step)
     }
 
     fn stopping(&self, view: &RunView, cause: &str, event: &Stamped) -> Line {
         let running = view.steps.iter().filter(|step| step.state.is_running()).count();
         let (word, tint) = step_word(StepState::Stopped);
-        let line = self.clock(event).at(WORD, tint, word);
+        let line = self.clock(event.at).at(WORD, tint, word);
         let line = line.at(NAME, Tint::Plain, cause).text(": nothing more starts");
         match running {
             0 => line,
@@ -208,14 +260,30 @@ impl Feed {
         summary::text(view, &self.style, &self.state)
     }
 
-    fn clock(&self, event: &Stamped) -> Line {
-        Line::new().tint(Tint::Dim, &self.style.clock(event.at))
+    fn clock(&self, at: Timestamp) -> Line {
+        Line::new().tint(Tint::Dim, &self.style.clock(at))
     }
 
     fn head(&self, event: &Stamped, state: StepState, step: &str) -> Line {
         let (word, tint) = step_word(state);
-        let line = self.clock(event).at(WORD, tint, word);
-        line.at(NAME, Tint::Plain, step)
+        let line = self.clock(event.at).at(WORD, tint, word);
+        line.at(NAME, Tint::Plain, &self.name(step))
+    }
+
+    /// The line with a note behind the times, in as many lines as that takes on a terminal.
+    fn noted(&self, line: Line, tint: Tint, note: &str) -> String {
+        let column = self.after_took();
+        let Some(width) =
+            self.style.width.map(usize::from).filter(|width| column.saturating_add(columns(note)) > *width)
+        else {
+            return self.style.line(&line.at(column, tint, note));
+        };
+        let longest = note.split(' ').map(columns).max().unwrap_or_default().max(WORDS);
+        let below = if column + longest <= width { column } else { NAME };
+        let mut parts = wrap(note, width.saturating_sub(column), width.saturating_sub(below)).into_iter();
+        let first = line.at(column, tint, &parts.next().unwrap_or_default());
+        let rest = parts.map(|part| self.style.line(&Line::new().at(below, tint, &part)));
+        self.style.line(&first) + &rest.collect::<String>()
     }
 
     fn after_took(&self) -> usize {
@@ -223,8 +291,8 @@ impl Feed {
     }
 
     fn prefixed(&self, step: &str, lines: Vec<String>) -> String {
-        let prefix = Line::new().tint(Tint::Dim, step);
-        let prefix = prefix.at(self.names + 1, Tint::Dim, "| ");
+        let prefix = Line::new().tint(Tint::Dim, &self.name(step));
+        let prefix = prefix.at(self.name_columns() + 1, Tint::Dim, "| ");
         lines.iter().map(|text| self.style.line(&prefix.clone().printed(text))).collect()
     }
 

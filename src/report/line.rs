@@ -141,6 +141,35 @@ fn fill(text: &str, room: &mut usize) -> (String, bool) {
     (shown, false)
 }
 
+/// A name in `room` columns: names that differ at their ends are told apart.
+pub(crate) fn shorten(name: &str, room: usize) -> String {
+    let names: Vec<char> = name.chars().collect();
+    if names.len() <= room {
+        return name.to_owned();
+    }
+    let (begin, end) = (room.div_ceil(2).saturating_sub(1), room / 2);
+    names[..begin].iter().chain(&['…']).chain(&names[names.len() - end..]).collect()
+}
+
+/// The words of a text in lines: the first of at most `first` columns, the others of at most `rest`; a longer word has a line
+/// of its own.
+pub(crate) fn wrap(text: &str, first: usize, rest: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let room = if lines.len() == 1 { first } else { rest };
+        let line = lines.last_mut().expect("there is one at least");
+        match columns(line) {
+            0 => line.push_str(word),
+            taken if taken + 1 + columns(word) <= room => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// How many columns a text takes, at most.
 pub(crate) fn columns(text: &str) -> usize {
     text.chars().map(|c| c.width().unwrap_or(0)).sum()
@@ -179,6 +208,15 @@ mod tests {
         assert_eq!(line("a").render(false, None), "a   x");
         assert_eq!(line("abcdef").render(false, None), "abcdef  x");
         assert_eq!(Line::new().at(0, Tint::Plain, "x").render(false, None), "x");
+    }
+
+    #[test]
+    fn names_keep_both_ends_and_words_stay_whole() {
+        let shown = [9, 8, 5, 1].map(|room| shorten("abcdefgh_", room));
+        assert_eq!(shown, ["abcdefgh_", "abc…fgh_", "ab…h_", "…"]);
+        assert_eq!(wrap("exit 1, attempt 1/4, again in 1s", 18, 10), ["exit 1, attempt", "1/4, again", "in 1s"]);
+        assert_eq!(wrap("a/very/long/path is it", 4, 4), ["a/very/long/path", "is", "it"]);
+        assert_eq!(wrap("", 4, 4), [""]);
     }
 
     #[test]

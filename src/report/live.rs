@@ -6,8 +6,8 @@ use std::io::{self, Write};
 
 use super::api::Reporter;
 use super::estimate;
-use super::feed::{Feed, NAME, WORD};
-use super::line::{Line, Tint};
+use super::feed::{Feed, NAME, SHORTEST, WORD};
+use super::line::{Line, Tint, shorten};
 use super::screen::{Drawn, Screen};
 use super::style::{OutputMode, Style, step_word};
 use super::waiting::waits;
@@ -28,8 +28,6 @@ const WAITS: usize = 3;
 const LOW: usize = 3;
 /// What the times of a step take, in columns.
 const TIMES: usize = 18;
-/// A name is cut to so many columns and no further.
-const SHORTEST: usize = 8;
 /// A terminal with fewer columns has no room for a margin.
 const NARROW: usize = 60;
 
@@ -108,6 +106,10 @@ impl<W: Write> Live<W> {
             let more = format!("… and {} more", running.len() - shown);
             lines.push(Line::new().at(margin, Tint::Dim, &more));
         }
+        let mut again: Vec<&StepView> = view.in_state(StepState::Retrying).collect();
+        again.sort_by_key(|step| step.again_ms);
+        let rest = room - lines.len().min(room);
+        lines.extend(again.into_iter().take(rest).map(|step| columns.retrying(step, elapsed_ms)));
         let rest = (room - lines.len().min(room)).min(WAITS);
         lines.extend(waits(view, rest).iter().map(|waits| columns.waiting(waits.step, &waits.why)));
         lines.push(status(view, elapsed_ms, running.len()));
@@ -137,13 +139,15 @@ impl Columns {
 
     /// A name that leaves room for what stands behind it: names that differ at their ends are told apart.
     fn short(&self, name: &str) -> String {
-        let room = self.took.saturating_sub(self.name + 2).max(SHORTEST);
-        let names: Vec<char> = name.chars().collect();
-        if names.len() <= room {
-            return name.to_owned();
-        }
-        let (begin, end) = (room.div_ceil(2) - 1, room / 2);
-        names[..begin].iter().chain(&['…']).chain(&names[names.len() - end..]).collect()
+        shorten(name, self.took.saturating_sub(self.name + 2).max(SHORTEST))
+    }
+
+    fn retrying(&self, step: &StepView, elapsed_ms: u64) -> Line {
+        let (word, tint) = step_word(StepState::Retrying);
+        let line = Line::new().at(self.word, tint, word).at(self.name, Tint::Plain, &self.short(&step.plan.id));
+        let left = step.again_ms.saturating_sub(elapsed_ms).div_ceil(1_000) * 1_000;
+        let when = if left == 0 { "now".to_owned() } else { format!("in {}", millis(left)) };
+        line.at(self.took, Tint::Plain, &when)
     }
 
     fn running(&self, step: &StepView, elapsed_ms: u64) -> Line {
@@ -168,6 +172,11 @@ impl<W: Write> Reporter for Live<W> {
             return Ok(());
         }
         self.draw(view, event.elapsed_ms)
+    }
+
+    fn flush(&mut self, view: &RunView) -> io::Result<()> {
+        self.pending += &self.feed.flush(view); // the next tick shows it
+        Ok(())
     }
 
     fn output(&mut self, step: &str, bytes: &[u8]) -> io::Result<()> {
@@ -196,13 +205,15 @@ impl<W: Write> Reporter for Live<W> {
 /// `[2/5] 3 running · 1 failed · 0:42 · ~1m left`
 fn status(view: &RunView, elapsed_ms: u64, running: usize) -> Line {
     let waiting = view.in_state(StepState::Waiting).count();
+    let again = view.in_state(StepState::Retrying).count();
     let all = view.steps.len();
     let parts = [
         (running, "running", Tint::Plain),
+        (again, "to be retried", Tint::Warn),
         (waiting, "waiting", Tint::Plain),
         (view.in_state(StepState::Failed).count(), "failed", Tint::Bad),
     ];
-    let mut line = Line::new().tint(Tint::Strong, &format!("[{}/{all}]", all - waiting - running));
+    let mut line = Line::new().tint(Tint::Strong, &format!("[{}/{all}]", all - waiting - running - again));
     line = line.text(" ");
     for (n, word, tint) in parts.into_iter().filter(|(n, ..)| *n > 0) {
         line = line.tint(tint, &format!("{n} {word}")).text(" · ");

@@ -3,29 +3,25 @@
 /// The longest line; a longer one is told in pieces.
 pub const LONGEST: usize = 64 << 10;
 
-/// Cuts bytes into lines as they come.
+/// Cuts bytes into lines as they come. Of what was printed over, as a progress bar is, only the last state is told.
 #[derive(Debug, Default)]
 pub struct Lines {
     partial: Vec<u8>,
-    after_return: bool,
+    /// A return came, and nothing since: what comes next is printed over the line, unless it is a line end.
+    returned: bool,
 }
 
 impl Lines {
-    /// Takes bytes in and gives the lines that are complete with them. A carriage return ends a line too.
+    /// Takes bytes in and gives the lines that are complete with them.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
         let mut rest = bytes;
         while let Some(end) = rest.iter().position(|b| matches!(b, b'\n' | b'\r')) {
             self.extend(&rest[..end], &mut lines);
-            let is_return = rest[end] == b'\r';
-            let is_pair = rest[end] == b'\n' && self.after_return && self.partial.is_empty();
-            // A progress bar begins each of its states with a return: that is no empty line.
-            let is_nothing = is_return && self.partial.is_empty();
-            if !is_pair && !is_nothing {
+            if rest[end] == b'\n' {
                 lines.push(self.take());
             }
-            // The second half of `\r\n`, which may come with the next bytes, ends no other line.
-            self.after_return = is_return && (!is_nothing || self.after_return);
+            self.returned = rest[end] == b'\r';
             rest = &rest[end + 1..];
         }
         self.extend(rest, &mut lines);
@@ -38,6 +34,12 @@ impl Lines {
     }
 
     fn extend(&mut self, bytes: &[u8], lines: &mut Vec<String>) {
+        if bytes.is_empty() {
+            return;
+        }
+        if std::mem::take(&mut self.returned) {
+            self.partial.clear();
+        }
         self.partial.extend_from_slice(bytes);
         while self.partial.len() > LONGEST {
             let mut cut = LONGEST;
@@ -106,9 +108,11 @@ mod tests {
         check("one\ntwo", &["one", "two"]);
         check("one\n\nthree\n", &["one", "", "three"]);
         check("one\r\ntwo\r\n\r\nend", &["one", "two", "", "end"]);
-        check("\r10%\r20%\rdone\n", &["10%", "20%", "done"]);
+        check("\r10%\r20%\rdone\n", &["done"]);
+        check("a line\n10%\r20%\r\rend\r\r\n30%\r40%\r", &["a line", "end", "40%"]);
         check("a\r\n\nb", &["a", "", "b"]);
         check("a\r\r\nb", &["a", "b"]);
+        check("a\n\r\nb", &["a", "", "b"]);
         check("é…日\n", &["é…日"]);
     }
 

@@ -36,6 +36,11 @@ impl<W: Write> Reporter for Plain<W> {
         self.write(&text)
     }
 
+    fn flush(&mut self, view: &RunView) -> io::Result<()> {
+        let text = self.feed.flush(view);
+        self.write(&text)
+    }
+
     fn output(&mut self, step: &str, bytes: &[u8]) -> io::Result<()> {
         let text = self.feed.output(step, bytes);
         self.write(&text)

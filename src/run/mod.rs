@@ -382,6 +382,8 @@ impl Driver<'_> {
                 }
             }
         }
+        let view = &self.view;
+        keep_sound(&mut self.drive.reporters, &mut self.unshown, |reporter| reporter.flush(view));
         if !publish.is_empty() {
             self.publish(publish);
         }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use insta::assert_snapshot;
 
-use super::sample::{Sample, Shared, every_ending, morning, planned, started, style};
+use super::sample::{Sample, Shared, every_ending, failure, morning, planned, started, style};
 use super::terminal::Terminal;
 use crate::base::job::JobState;
 use crate::event::Outcome;
@@ -38,6 +38,7 @@ impl Show {
             self.live.event(&self.view, event).unwrap();
             self.terminal.write(&self.out.take());
         }
+        self.live.flush(&self.view).unwrap();
         self.tick(self.view.elapsed_ms)
     }
 
@@ -227,14 +228,15 @@ fn a_narrow_terminal_wraps_no_line() {
     02:00:00 build_orders_2026-11-23T02-00-0
     0.123 · 8 of 11 steps · -j4
     02:00:00 built  built    0.4s
-    02:00:01 same   same     1.5s  content u
-    nchanged
-    02:00:01 fresh  maybe          up to dat
-    e
-    02:00:02 FAILED failed   2s    output bu
-    ild/failed.csv is missing
-    02:00:02 skip   below          failed fa
-    iled
+    02:00:01 same   same     1.5s  content
+                    unchanged
+    02:00:01 fresh  maybe          up to
+                    date
+    02:00:02 FAILED failed   2s    output
+                    build/failed.csv is
+                    missing
+    02:00:02 skip   below          failed
+                    failed
     02:00:09 stop   Ctrl-C: nothing more sta
     rts, waiting for 1 step
     02:00:10 stop   stopped  10s
@@ -249,6 +251,51 @@ fn a_narrow_terminal_wraps_no_line() {
         show.tick(1_900).tick(300_000);
         assert_eq!(show.terminal.rows(), rows, "at {width} columns");
     }
+}
+
+#[test]
+fn a_step_that_waits_for_its_retry_is_not_done() {
+    let mut run = Sample::new(started(vec![planned("flaky", None), planned("other", None)], 0));
+    run.start(0, "flaky", "x");
+    run.start(10, "other", "x");
+    run.retry(1_000, "flaky", failure("exit 1", &[], false), 3_000);
+    let mut show = Show::new(80, 12, OutputMode::Failed);
+    show.events(&run, 0..run.events.len());
+    assert_snapshot!(show.tick(2_000).text(), @r#"
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 2 of 2 steps · -j4
+    02:00:01 retry  flaky  1s   exit 1, attempt 1/1, again in 3s
+             run    other  1s
+             retry  flaky  in 2s
+    [0/2] 1 running · 1 to be retried · 0:02
+    ▮
+    "#);
+    assert!(show.tick(9_000).text().contains("retry  flaky  now"), "{}", show.text());
+}
+
+#[test]
+fn lines_that_stay_fit_the_terminal() {
+    let long = "a_very_long_name_of_a_dataset_that_has_no_end_fr";
+    let mut run = Sample::new(started(vec![planned(long, None), planned("b", None)], 0));
+    run.start(0, long, "x");
+    run.retry(1_000, long, failure("exit 1", &[], false), 1_000);
+    run.start(2_000, long, "x");
+    run.end(
+        9_000,
+        long,
+        Outcome::Failed,
+        Some(failure("the output build/a/very/long/path/of/a/file.csv is missing", &[], false)),
+    );
+    let mut show = Show::new(80, 24, OutputMode::Stream);
+    show.events(&run, 0..2).output(long, b"1%\r2%\r100%\n").events(&run, 2..run.events.len());
+    assert_snapshot!(show.text(), @r#"
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 2 of 2 steps · -j4
+    a_very_long_…as_no_end_fr | 100%
+    02:00:01 retry  a_very_long_…as_no_end_fr  1s   exit 1, attempt 1/1, again in 1s
+    02:00:09 FAILED a_very_long_…as_no_end_fr  7s   the output
+                    build/a/very/long/path/of/a/file.csv is missing, attempt 2/2
+    [1/2] 1 waiting · 1 failed · 0:09
+    ▮
+    "#);
 }
 
 #[test]

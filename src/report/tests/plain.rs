@@ -7,6 +7,7 @@ use insta::assert_snapshot;
 use super::sample::{Sample, Shared, every_ending, failure, morning, planned, retries, started, style};
 use crate::base::job::JobState;
 use crate::event::Outcome;
+use crate::report::api::Reporter;
 use crate::report::jsonl::JsonLines;
 use crate::report::live::Size;
 use crate::report::plain::Plain;
@@ -238,7 +239,6 @@ fn streamed_lines_are_whole_and_named() {
     assert_snapshot!(shown(&morning(), style(false, None), OutputMode::Stream, &PRINTED), @r#"
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
     orders | reading
-    rates  |  10%
     rates  | 100%
     orders | 1 000 rows
     02:00:03 same   rates   3s   content unchanged
@@ -283,7 +283,6 @@ fn grouped_lines_follow_the_end_of_their_step() {
     assert_snapshot!(shown(&morning(), style(false, None), OutputMode::Grouped, &PRINTED), @r#"
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
     02:00:03 same   rates   3s   content unchanged
-      |  10%
       | 100%
     02:00:40 built  orders  40s
       | reading
@@ -376,4 +375,25 @@ fn what_cannot_be_written_is_told() {
         let told = reporter(setup).event(&run.view(), &run.events[4]);
         assert_eq!(told.unwrap_err().kind(), io::ErrorKind::StorageFull, "{has_terminal}");
     }
+}
+
+#[test]
+fn many_steps_that_are_skipped_at_once_are_a_number() {
+    let ids: Vec<String> = (0..40).map(|i| format!("s{i}")).collect();
+    let mut run = Sample::new(started(ids.iter().map(|id| planned(id, None)).collect(), 0));
+    run.start(0, "s0", "x");
+    run.stopping(10, "Ctrl-C");
+    ids[1..30].iter().for_each(|id| run.skip(20, id, None));
+    ids[30..].iter().for_each(|id| run.skip(20, id, Some("s0")));
+    run.finish(30, JobState::Aborted, Some("Ctrl-C"));
+    let out = Shared::default();
+    let (mut view, mut plain) =
+        (RunView::default(), Plain::new(out.clone(), style(false, None), OutputMode::Failed, ""));
+    for event in &run.events {
+        view.apply(event);
+        plain.event(&view, event).unwrap();
+    }
+    let told = out.take();
+    assert!(told.contains("02:00:00 skip   29 steps  Ctrl-C\n02:00:00 skip   s30       s0 was stopped\n"), "{told}");
+    assert_eq!(told.matches("skip ").count(), 11, "{told}");
 }

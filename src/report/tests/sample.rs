@@ -175,6 +175,7 @@ impl Sample {
             }
             view.apply(event);
             reporter.event(&view, event).unwrap();
+            reporter.flush(&view).unwrap();
         }
     }
 }
