@@ -10,6 +10,7 @@ use crate::base::job::JobState;
 use crate::base::text::parse_time;
 use crate::cli::abort::{Target, abort};
 use crate::cli::args::{Format, Jobs};
+use crate::cli::tame::Tame;
 use crate::cli::{Context, find, jobs_wait, print, unprinted};
 use crate::clock;
 use crate::event::Counts;
@@ -41,7 +42,10 @@ pub(crate) fn jobs(context: &Context, jobs: Jobs) -> Result<u8, Fail> {
             let filter = RunFilter { state: Some(JobState::Running), ..RunFilter::default() };
             history.list(context, &filter, format)
         }
-        Jobs::Log { id, step, follow, activity, tail } => history.log(&id, step.or(activity).as_deref(), tail, follow),
+        Jobs::Log { id, step, follow, activity, tail } => {
+            let tame = context.surroundings.terminal.then(Tame::default);
+            history.log(&id, step.or(activity).as_deref(), tail, follow, tame)
+        }
         Jobs::Wait { ids, timeout } => jobs_wait::wait(&history, &ids, timeout.as_deref()),
         Jobs::Abort { ids, .. } if ids.is_empty() => history.abort(context, None),
         Jobs::Abort { ids, .. } => {
@@ -207,7 +211,14 @@ impl History {
         Ok(runs)
     }
 
-    fn log(&self, id: &str, step: Option<&str>, tail: Option<usize>, follow: bool) -> Result<u8, Fail> {
+    fn log(
+        &self,
+        id: &str,
+        step: Option<&str>,
+        tail: Option<usize>,
+        follow: bool,
+        tame: Option<Tame>,
+    ) -> Result<u8, Fail> {
         let (reader, row) = self.find(id)?;
         let mut follower = Follower {
             history: self,
@@ -220,6 +231,7 @@ impl History {
             shown: HashMap::new(),
             last: None,
             first: true,
+            tame,
         };
         follower.read()?;
         if let Some(step) = step {
@@ -297,6 +309,8 @@ struct Follower<'a> {
     last: Option<String>,
     /// Whether it prints what was there when it began.
     first: bool,
+    /// For a terminal: leaves out what would steer it.
+    tame: Option<Tame>,
 }
 
 /// Where the last lines of a file begin.
@@ -395,8 +409,10 @@ impl Follower<'_> {
             *shown += n as u64;
             let heading = if self.last.as_ref() == Some(&log) { "" } else { heading };
             self.last = Some(log.clone());
+            let text = self.tame.as_mut().map(|tame| tame.tame(&buffer[..n]));
+            let text = text.as_deref().unwrap_or(&buffer[..n]);
             let written =
-                out.write_all(heading.as_bytes()).and_then(|()| out.write_all(&buffer[..n])).and_then(|()| out.flush());
+                out.write_all(heading.as_bytes()).and_then(|()| out.write_all(text)).and_then(|()| out.flush());
             match written {
                 Ok(()) => {}
                 // Whoever reads has seen enough.

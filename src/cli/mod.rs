@@ -23,6 +23,7 @@ mod run;
 mod schema;
 mod serve;
 mod surroundings;
+mod tame;
 mod why;
 
 use std::ffi::OsString;

@@ -7,6 +7,7 @@ mod table;
 use crate::cli::args::{Jobs, JobsArgs};
 use crate::cli::dss::Server;
 use crate::cli::jobs::time;
+use crate::cli::tame::Tame;
 use crate::cli::{Context, find};
 use crate::engine::dss::remote::began_ms;
 use crate::session::fail::Fail;
@@ -57,7 +58,8 @@ pub(crate) fn jobs(context: &Context, engine: &str, args: JobsArgs) -> Result<u8
         }
         Jobs::Show { id, format } => show::show(context, &server, &id, format),
         Jobs::Log { id, step: None, activity, tail, follow } => {
-            show::log(&server, &id, activity.as_deref(), tail, follow)
+            let tame = context.surroundings.terminal.then(Tame::default);
+            show::log(&server, &id, activity.as_deref(), tail, follow, tame)
         }
         Jobs::Log { step: Some(step), .. } => Err(Fail::Usage(
             format!("a job on DSS has no step `{step}`"),

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::base::text::{millis, one_line};
+use crate::base::text::{clean, millis, one_line};
 use crate::cli::args::Format;
 use crate::cli::dss::Server;
 use crate::cli::list::columns;
+use crate::cli::tame::Tame;
 use crate::cli::{Context, print};
 use crate::clock;
 use crate::exit;
@@ -85,11 +86,11 @@ fn what(activity: &Activity) -> String {
 fn trouble(status: &JobStatus) -> String {
     let mut out = String::new();
     if let Some(text) = status.error.as_ref().and_then(Trouble::text) {
-        writeln!(out, "\nfailed: {text}").expect("a String takes everything");
+        writeln!(out, "\nfailed: {}", clean(text)).expect("a String takes everything");
     }
     let failed = status.state() == "FAILED";
     for line in status.log_tail.iter().filter(|_| failed).flat_map(|tail| &tail.lines) {
-        writeln!(out, "  | {line}").expect("a String takes everything");
+        writeln!(out, "  | {}", clean(line)).expect("a String takes everything");
     }
     out
 }
@@ -100,11 +101,16 @@ pub(super) fn log(
     activity: Option<&str>,
     tail: Option<usize>,
     follow: bool,
+    mut tame: Option<Tame>,
 ) -> Result<u8, Fail> {
+    let mut told = |text: &str| match &mut tame {
+        None => print(text),
+        Some(tame) => print(&String::from_utf8_lossy(&tame.tame(text.as_bytes()))),
+    };
     let id = server.find(id)?;
     if !follow {
         let log = server.ask(server.remote.log(&server.project, &id, activity))?;
-        print(last(&log, tail))?;
+        told(last(&log, tail))?;
         return Ok(exit::OK);
     }
     let (mut shown, mut wait) = (0, FETCH[0]);
@@ -122,7 +128,7 @@ pub(super) fn log(
             }
         })?;
         let new = if shown == 0 { last(&log, tail) } else { log.get(shown..).unwrap_or_default() };
-        print(new)?;
+        told(new)?;
         wait = if new.is_empty() { (wait * 2).min(FETCH[1]) } else { FETCH[0] };
         shown = shown.max(log.len());
         if over {
