@@ -32,10 +32,10 @@ fn is_gone(named: &Path) -> bool {
 /// A file that was named is not there: what is?
 fn not_there(named: &Path, surroundings: &Surroundings) -> Fail {
     let there: Vec<_> = find_all(surroundings).iter().map(|path| path.display().to_string()).collect();
-    let help = match (nearest(&named.display().to_string(), there.iter().map(String::as_str)), there.is_empty()) {
-        (Some(near), _) => Some(format!("did you mean `{near}`?")),
-        (None, false) => Some(format!("there is {}", few(&there, 4))),
-        (None, true) => above(surroundings).map(|above| format!("there is {}", above.display())),
+    let help = match nearest(&named.display().to_string(), there.iter().map(String::as_str)) {
+        Some(near) => Some(format!("did you mean `{near}`?")),
+        None if there.is_empty() => None,
+        None => Some(format!("there is {}", few(&there, 4))),
     };
     Fail::Usage(format!("{} cannot be read: there is no such file", named.display()), help)
 }

@@ -56,6 +56,12 @@ pub(super) fn hint(error: Error) -> Error {
         unknown(ContextKind::InvalidSubcommand, if usage.contains("kiln jobs ") { JOBS } else { COMMANDS })
     } else if error.kind() == ErrorKind::UnknownArgument {
         unknown(ContextKind::InvalidArg, OPTIONS)
+    } else if error.kind() == ErrorKind::ArgumentConflict {
+        let both = [said(ContextKind::InvalidArg), said(ContextKind::PriorArg)].into_iter().flatten();
+        let failed = |text: &str| text.starts_with("--failed");
+        let targets = |text: &str| text.contains("[TARGET]");
+        (both.clone().any(failed) && both.clone().any(targets))
+            .then(|| "targets or --failed, not both: it takes what an earlier run did not get done".to_owned())
     } else {
         said(ContextKind::InvalidArg).filter(|option| option.starts_with("--state ")).and_then(|_| {
             let folder = said(ContextKind::InvalidValue)?;
@@ -75,6 +81,10 @@ fn known(words: Words, word: &str) -> Option<String> {
 fn instead(mut error: Error, hint: String) -> Error {
     for alike in [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue] {
         drop(error.remove(alike));
+    }
+    if error.kind() == ErrorKind::ArgumentConflict {
+        // It tells one of the two, as if the other were wrong.
+        drop(error.remove(ContextKind::Usage));
     }
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(hint)]));
     error

@@ -28,6 +28,16 @@ impl PathError {
             Self::State => format!("`{path}` lies in `.kiln/`, where Kiln keeps its state"),
         }
     }
+
+    /// What to do about it.
+    pub(crate) fn help(&self) -> &'static str {
+        match self {
+            Self::Control => "a path is one line of letters that can be seen: rename what lies there",
+            Self::Absolute | Self::Leaves | Self::Empty | Self::Root | Self::State => {
+                "paths are relative to the root and stay inside it"
+            }
+        }
+    }
 }
 
 /// The path without `.`, `..` and doubled slashes, relative to the root. Empty for the root itself.

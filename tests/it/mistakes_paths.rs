@@ -183,7 +183,7 @@ fn paths_that_leave_the_root() {
             ·        ───┬──
             ·           ╰── this path
             ╰────
-          help: paths are relative to the root and stay inside it
+          help: a path is one line of letters that can be seen: rename what lies there
         pipeline.toml: 10 mistakes
         "#);
 }

@@ -27,6 +27,10 @@ fn the_words_of_other_tools_are_answered_with_those_of_kiln() {
         (&["plan", "--failed"], "tip: `kiln run -n --failed` says"),
         (&["jobs", "cancel"], "tip: `kiln jobs abort ID` ends a run"),
         (&["jobs", "list", "--state", ".kiln"], "`--state-dir .kiln` says where history and logs are kept"),
+        (
+            &["run", "up", "--failed"],
+            "tip: targets or --failed, not both: it takes what an earlier run did not get done",
+        ),
         // Where nothing is known, what is spelled alike is still said.
         (&["jobs", "lst"], "tip: a similar subcommand exists: 'list'"),
         (&["run", "--fialed"], "tip: a similar argument exists: '--failed'"),
@@ -44,6 +48,28 @@ fn a_file_that_is_not_there_is_told_with_those_that_are() {
     for (file, hint) in [("pipelin.toml", "did you mean `pipeline.toml`?"), ("zzz", "there is pipeline.toml")] {
         let said = project.expect(2, &["run", "-f", file]).err;
         assert_eq!(said, format!("error: {file} cannot be read: there is no such file\n  help: {hint}\n"));
+    }
+    // What lies in a folder above is about something else.
+    std::fs::create_dir(project.path("empty")).unwrap();
+    let output = project.command(&["run", "-f", "zzz"]).current_dir(project.path("empty")).output().unwrap();
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "error: zzz cannot be read: there is no such file\n");
+}
+
+#[test]
+fn names_of_files_steer_no_terminal() {
+    let text = "[dataset.a]\npath = \"a\"\nfiles = [\"src/*\"]\nrun = 'echo a >{{ output }}'\n";
+    let project = Project::new(text);
+    project.write("src/line\nbreak", "1");
+    project.write("src/e\u{1b}[31mvil", "1");
+    for change in ["2", "3"] {
+        project.expect(0, &["run"]);
+        project.write("src/line\nbreak", change);
+        project.write("src/e\u{1b}[31mvil", change);
+        for arguments in [&["why", "a"][..], &["plan"], &["jobs", "show", "last"], &["run", "-n"]] {
+            let said = project.expect(0, arguments).out;
+            assert!(!said.contains('\u{1b}') && !said.contains("line\nbreak"), "{arguments:?} {said}");
+        }
+        assert!(project.expect(0, &["why", "a"]).out.contains(r"src/e\u{1b}[31mvil "));
     }
 }
 

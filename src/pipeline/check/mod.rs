@@ -257,7 +257,7 @@ impl Checker<'_> {
             Ok(path) => path,
             Err(error) => {
                 let problem = Problem::new("bad-path", error.message(path.get_ref())).at(&path.span(), "this path");
-                self.problem(problem.help("paths are relative to the root and stay inside it"));
+                self.problem(problem.help(error.help()));
                 // It has a path, so nothing that uses it is a mistake too. No sound path begins like this.
                 format!("./{}", named.name)
             }
