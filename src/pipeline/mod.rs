@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod dss_wire;
+pub mod follows;
 pub mod image;
 pub mod outline;
 mod paths;

@@ -87,6 +87,19 @@ pub struct RawPipeline {
     pub description: Option<String>,
 }
 
+impl RawPipeline {
+    /// Stands for a table that is not there or could not be read: the rest of the file is looked at all the same.
+    pub(crate) fn unread() -> Self {
+        let (format, name) = (Spanned::new(0..0, 1), Spanned::new(0..0, String::new()));
+        Self { format, name, project: None, root: None, description: None }
+    }
+
+    /// Whether the file says this.
+    pub(crate) fn is_read(&self) -> bool {
+        !self.name.span().is_empty()
+    }
+}
+
 /// `[settings]`
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use crate::base::digest::Digest;
 use crate::base::file::{FileStat, Seen};
-use crate::base::span::{Problem, Problems, Source};
+use crate::base::span::{Problem, Source};
 use crate::clock;
 use crate::engine::dss;
 use crate::engine::local::evidence::state_of;
 use crate::graph::Graph;
 use crate::pipeline::raw_engine::RawEngine;
 use crate::pipeline::types::Pipeline;
-use crate::pipeline::{check, read};
+use crate::pipeline::{check, follows, read};
 use crate::session::fail::Fail;
 
 /// What a file is read with.
@@ -66,14 +66,14 @@ pub(crate) fn of(path: &Path, source: Source, given: &Given<'_>) -> Result<Loade
         PathBuf::from("/") // whatever else is wrong does not depend on it
     });
     let options = check::Options { root: &root.to_string_lossy(), vars: given.vars, project: given.project };
-    let follows = follows(&problems);
     let (pipeline, mut found) = check::check(raw, &source.text, &options);
     if let Some(useless) = useless_vars(&pipeline, given) {
         // Whether the file has such a variable does not matter then.
         found.retain(|problem| problem.code != "unknown-var");
         found.push(useless);
     }
-    problems.extend(found.into_iter().filter(|problem| !follows.contains(&problem.code)));
+    let found = follows::independent(&source.text, &problems, found);
+    problems.extend(found);
     let graph = Graph::build(&pipeline);
     match graph {
         Ok(graph) if problems.is_empty() => {
@@ -102,20 +102,8 @@ pub(crate) fn head_of(path: &Path) -> Result<(PathBuf, Option<String>), Fail> {
     let (raw, _) = read::read(&source.text);
     let head = raw.as_ref().map(|raw| &raw.pipeline);
     let root = root(path, head.and_then(|head| head.root.as_ref()));
-    let name = head.map(|head| head.name.get_ref().clone());
+    let name = head.filter(|head| head.is_read()).map(|head| head.name.get_ref().clone());
     root.map(|root| (root, name)).map_err(|problem| Fail::Mistakes(source.clone(), vec![problem]))
-}
-
-/// The kinds of mistakes that mistakes of form would make seem to be there: a node that could not be read is not unknown,
-/// a key that is written wrong is not missing.
-fn follows(form: &Problems) -> &'static [&'static str] {
-    let all =
-        &["undefined-name", "useless-key", "no-output", "missing-key", "unknown-node", "empty-pipeline", "unknown-var"];
-    match form.iter().all(|problem| ["unknown-key", "bad-root"].contains(&problem.code)) {
-        true if form.iter().all(|problem| problem.code == "bad-root") => &[],
-        true => &all[..4],
-        false => all,
-    }
 }
 
 /// The text of a file, and the state in which it was read.

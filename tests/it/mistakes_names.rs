@@ -235,13 +235,14 @@ fn many_mistakes_of_all_kinds_at_once() {
             "unknown input `nope`",
             "the path of `c` lies inside that of `b`",
             "the name `c` stands for two things",
+            "`inputs.z` is not defined in `c`",
             "cycle: b → c → b"
         ]
     );
-    // Where a node is lost, what would follow from that is not told.
-    let lost = told(text.replace("foo = 1", "tags = 1"));
-    assert_eq!(messages(&lost)[0], "`tags` in [dataset.a] is an integer, not a list");
-    assert!(!lost.contains("unknown input"), "{lost}");
+    // Of what kind the mistake of form is makes no difference to the others.
+    let other = told(text.replace("foo = 1", "tags = 1"));
+    assert_eq!(messages(&other)[0], "`tags` in [dataset.a] is an integer, not a list");
+    assert_eq!(messages(&other)[1..], messages(&told_all)[1..]);
 }
 
 #[test]
@@ -265,4 +266,60 @@ run = "cp {{ inputs.made }} {{ outputs.pear }}; cp {{ inputs.made }} {{ outputs.
     let codes: Vec<_> = told.lines().filter(|line| line.starts_with("bad-") || line.ends_with("-node")).collect();
     assert_eq!(codes, ["bad-path", "bad-path", "unknown-node", "unknown-node"], "{told}");
     assert!(told.ends_with("4 mistakes\n"), "{told}");
+}
+
+#[test]
+fn no_mistake_hides_another_one() {
+    let text = r#"[pipeline]
+format = 1
+nam = "p"
+[dataset.a-b]
+path = "../a"
+inputs = ["nope", "c"]
+rum = "x"
+[dataset.c]
+path = "/etc/c"
+inputs = ["s", "n", "a-b"]
+run = 'echo "{{ inputs.s }}" {{ output.c }} {{ vars.q }} {{ outputz }}'
+timeout = "5 parsecs"
+[dataset.s]
+path = "s.txt"
+[dataset.in]
+path = "s.txt/inner"
+inputs = ["s"]
+run = "x"
+[dataset.n]
+path = 5
+inputs = ["zz"]
+run = "x {{ inputs.zz }}"
+[dataset.m]
+path = "m"
+inptus = ["s"]
+run = "x {{ inputs.s }}"
+"#;
+    let expected = [
+        "[pipeline] lacks `name`",
+        "unknown key `nam` in [pipeline]",
+        "unknown key `rum` in [dataset.a-b]",
+        "`path` in [dataset.n] is an integer, not a string",
+        "unknown key `inptus` in [dataset.m]",
+        "`a-b` cannot be a name",
+        "`../a` leaves the root",
+        "unknown input `nope`",
+        "`/etc/c` is absolute",
+        "`output.c` is not defined in `c`",
+        "`vars.q` is not defined in `c`",
+        "`outputz` is not defined in `c`",
+        "`timeout = \"5 parsecs\"` is no time limit: `parsecs` is not a unit",
+        "the path of `in` lies inside that of `s`",
+        "unknown input `zz`",
+    ];
+    let said = told(text);
+    assert_eq!(messages(&said)[..15], expected, "{said}");
+    assert_eq!(messages(&said)[15..], ["cycle: a-b → c → a-b"], "{said}");
+    // What a section that is written wrong may hold is not missed.
+    let text = "[pipeline]\nformat = 1\nname = \"p\"\n[var]\nq = 1\n[datset.s]\npath = \"s\"\n\
+                [dataset.a]\npath = \"a\"\ninputs = [\"s\"]\nrun = \"x {{ vars.q }} {{ vars }}\"\n";
+    let expected = ["unknown section `var`", "unknown section `datset`", "`vars` is not defined in `a`"];
+    assert_eq!(messages(&told(text)), expected);
 }

@@ -239,3 +239,13 @@ fn paths_that_differ_only_in_case_are_warned_of() {
     assert!(said.contains("the paths of `a` and `b` differ only in case"), "{said}");
     assert_eq!(said.matches("twin-path").count(), 1, "{said}");
 }
+
+#[test]
+fn a_file_of_a_step_in_its_own_output_is_no_input() {
+    let said = told_of("[folder.o]\npath = \"src\"\nfiles = [\"src/*.py\"]\nrun = \"true\"\n");
+    assert_eq!(messages(&said), ["`src/*.py` of `files` is made by `o` itself"]);
+    assert!(said.contains("name others, or give `o` a path beside them"), "{said}");
+    let said =
+        told_of("[folder.o]\npath = \"src\"\nrun = \"true\"\n[task.t]\nfiles = [\"src/*.py\"]\nrun = \"true\"\n");
+    assert!(said.contains("make `o` an input of `t`"), "{said}");
+}

@@ -7,7 +7,7 @@ mod locate;
 mod make;
 mod overlap;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::base::id::NodeId;
@@ -46,7 +46,6 @@ pub fn check(raw: RawFile, text: &str, options: &Options<'_>) -> (Pipeline, Prob
         common_how: None,
         pipeline: Pipeline::default(),
         problems: Vec::new(),
-        broken: BTreeSet::new(),
     };
     checker.header(&raw.pipeline, options.project);
     checker.settings(raw.settings);
@@ -98,8 +97,6 @@ struct Checker<'a> {
     common_how: Option<Arc<How>>,
     pipeline: Pipeline,
     problems: Problems,
-    /// Names that stand in the file but could not be taken; what refers to them is no mistake of its own.
-    broken: BTreeSet<String>,
 }
 
 impl Checker<'_> {
@@ -115,7 +112,9 @@ impl Checker<'_> {
             self.problem(problem.help("write `format = 1`, or use a newer Kiln"));
         }
         let name = raw.name.get_ref();
-        self.name(name, &raw.name.span(), "");
+        if raw.is_read() {
+            self.name(name, &raw.name.span(), "");
+        }
         let project = project.or(raw.project.as_deref()).map_or_else(|| name.to_uppercase(), str::to_owned);
         self.pipeline.name.clone_from(name);
         self.pipeline.project = project;
@@ -242,11 +241,9 @@ impl Checker<'_> {
                 continue;
             }
             first.insert(named.name.clone(), named.span.clone());
-            if self.name(&named.name, &named.span, "; `id` holds a name on DSS that does not fit") {
-                kept.push(named);
-            } else {
-                self.broken.insert(named.name);
-            }
+            // What it holds, and what refers to it, is looked at all the same.
+            self.name(&named.name, &named.span, "; `id` holds a name on DSS that does not fit");
+            kept.push(named);
         }
         kept
     }
@@ -289,7 +286,6 @@ impl Checker<'_> {
         match self.pipeline.names.get(text) {
             Some(Item::Node(id)) => return Some(*id),
             Some(Item::Recipe(_)) => {}
-            None if self.broken.contains(text) => return None,
             None => {
                 let known = self.pipeline.nodes.values().map(|node| node.name.as_str());
                 // In a long file with many mistakes it would take long to look for each.

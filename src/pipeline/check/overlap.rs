@@ -1,6 +1,6 @@
 //! Paths that get into one another's way. Does not look at the disk.
 
-use crate::base::id::NodeId;
+use crate::base::id::{NodeId, RecipeId};
 use crate::base::span::Problem;
 use crate::pipeline::check::{Checker, Nodes};
 
@@ -39,22 +39,25 @@ impl Checker<'_> {
         if self.pipeline.recipes.values().all(|recipe| recipe.files.is_empty()) {
             return;
         }
-        let built: std::collections::HashMap<&str, &str> = self
-            .pipeline
-            .nodes
-            .values()
-            .filter(|node| node.maker.is_some())
-            .filter_map(|node| Some((node.path.as_deref()?, node.name.as_str())))
-            .collect();
+        let nodes = self.pipeline.nodes.values();
+        let built: std::collections::HashMap<&str, (&str, RecipeId)> =
+            nodes.filter_map(|node| Some((node.path.as_deref()?, (node.name.as_str(), node.maker?)))).collect();
         let mut problems = Vec::new();
-        for recipe in self.pipeline.recipes.values() {
+        for (id, recipe) in self.pipeline.recipes.iter() {
             for (file, span) in &recipe.files {
-                let Some(node) = ancestors(file).find_map(|path| built.get(path)) else {
+                let Some((node, maker)) = ancestors(file).find_map(|path| built.get(path)) else {
                     continue;
                 };
-                let message = format!("`{file}` of `files` is made by a recipe");
+                let own = *maker == id;
+                let by = if own { format!("`{}` itself", recipe.name) } else { "a recipe".to_owned() };
+                let message = format!("`{file}` of `files` is made by {by}");
                 let problem = Problem::new("file-is-output", message).at(span, format!("it belongs to `{node}`"));
-                problems.push(problem.help(format!("make `{node}` an input of `{}`", recipe.name)));
+                problems.push(problem.help(match own {
+                    true => {
+                        format!("`files` are what it is made from: name others, or give `{node}` a path beside them")
+                    }
+                    false => format!("make `{node}` an input of `{}`", recipe.name),
+                }));
             }
         }
         self.problems.extend(problems);

@@ -89,7 +89,7 @@ pub fn thoroughly(text: &str) -> (Option<RawFile>, Problems) {
     let mut reader = Reader { text, problems: Vec::new() };
     let file = reader.file(document.into_inner());
     reader.problems.sort_by_key(|p| p.labels.first().map(|l| l.span.start));
-    (file, reader.problems)
+    (Some(file), reader.problems)
 }
 
 struct Reader<'t> {
@@ -98,7 +98,7 @@ struct Reader<'t> {
 }
 
 impl Reader<'_> {
-    fn file(&mut self, mut document: DeTable<'_>) -> Option<RawFile> {
+    fn file(&mut self, mut document: DeTable<'_>) -> RawFile {
         self.unknown_sections(&mut document);
         let pipeline = match take(&mut document, "pipeline") {
             Some(value) => self.structure::<RawPipeline>(value, "pipeline"),
@@ -119,7 +119,8 @@ impl Reader<'_> {
         let model = self.table(&mut document, "model");
         let recipe = self.table(&mut document, "recipe");
         let task = self.table(&mut document, "task");
-        Some(RawFile { pipeline: pipeline?, settings, engine, vars, defaults, dataset, folder, model, recipe, task })
+        let pipeline = pipeline.unwrap_or_else(RawPipeline::unread);
+        RawFile { pipeline, settings, engine, vars, defaults, dataset, folder, model, recipe, task }
     }
 
     fn unknown_sections(&mut self, document: &mut DeTable<'_>) {
