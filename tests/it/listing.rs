@@ -239,3 +239,19 @@ fn show_tells_all_about_a_recipe() {
           help: `kiln list` shows what there is
         ");
 }
+
+#[test]
+fn what_only_this_machine_lacks_or_has_twice_is_a_warning() {
+    let text = "[dataset.s]\npath = \"s\"\n[dataset.s2]\npath = \"./s\"\n\
+                [dataset.a]\npath = \"a\"\nworkdir = \"nowhere\"\nrun = \"true\"\n\
+                [dataset.b]\npath = \"b\"\nworkdir = \"nowhere\"\nrun = \"true\"\n\
+                [dataset.c]\npath = \"made/c\"\nrun = \"true\"\n\
+                [dataset.d]\npath = \"d\"\nworkdir = \"made\"\ninputs = [\"c\"]\nrun = \"true\"\n";
+    let project = Project::new(text);
+    project.write("s", "1");
+    let said = project.expect(0, &["check"]).out;
+    let told: Vec<_> = said.lines().filter_map(|line| line.trim_start().strip_prefix("⚠ ")).collect();
+    assert_eq!(told, ["`s` and `s2` are one source", "the `workdir` of `a` is not there"], "{said}");
+    std::fs::create_dir(project.path("nowhere")).unwrap();
+    assert!(!project.expect(0, &["check"]).out.contains("workdir"), "it is there now");
+}

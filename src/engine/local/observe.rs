@@ -1,8 +1,9 @@
 //! Looks at what steps are made from: sources, outputs, files of code, tools, variables. Changes nothing.
 
 use std::cell::{LazyCell, OnceCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::base::digest::Digest;
@@ -294,10 +295,14 @@ pub(crate) fn check(local: &Local) -> Problems {
     }
     problems.extend(twins::check(&local.pipeline));
     let variables = secrets::variables(&local.pipeline);
+    let mut workdirs = HashSet::from([""]);
     for recipe in local.pipeline.recipes.values() {
         problems.extend(secrets::short(recipe, &local.environment));
         problems.extend(secrets::shown(&variables, recipe));
         problems.extend(no_bash(local, recipe, &has_bash));
+        if workdirs.insert(&recipe.how.workdir) {
+            problems.extend(no_workdir(local, recipe));
+        }
         for (pattern, span) in &recipe.files {
             let found = files::resolve(&local.root, pattern, &built).unwrap_or_default();
             if !found.iter().any(|path| local.root.join(path).exists()) {
@@ -331,6 +336,24 @@ fn source(local: &Local, node: &Node) -> Option<Problem> {
             )
         }
     }
+}
+
+/// A recipe runs in a folder that is there by then. One warning is enough for all that run in it.
+fn no_workdir(local: &Local, recipe: &Recipe) -> Option<Problem> {
+    let Local { pipeline, root, .. } = local;
+    let workdir = Path::new(&recipe.how.workdir);
+    if root.join(workdir).is_dir() {
+        return None;
+    }
+    // What others build makes the folders around it, and may hold more.
+    let elsewhere = |node: &Node| node.maker.is_some_and(|id| pipeline.recipes[id].how.workdir != recipe.how.workdir);
+    let made = |path: &str| workdir.starts_with(path) || Path::new(path).starts_with(workdir);
+    if pipeline.nodes.values().any(|node| node.path.as_deref().is_some_and(made) && elsewhere(node)) {
+        return None;
+    }
+    let problem = Problem::new("missing-workdir", format!("the `workdir` of `{}` is not there", recipe.name)).warn();
+    let label = format!("there is no folder {}", recipe.how.workdir);
+    Some(problem.at(&recipe.span, label).help("make it, or name another one"))
 }
 
 /// A script needs a shell; the default one may not be installed.
