@@ -40,8 +40,11 @@ pub(super) fn bundle(picture: &Picture) -> Picture {
         }
     }
     let at = |i: usize| place[i].unwrap_or_default();
-    let mut edges: Vec<Edge> =
-        picture.edges.iter().map(|edge| Edge { from: at(edge.from), part: edge.part, to: at(edge.to) }).collect();
+    let edge = |edge: &Edge| {
+        let part = if picture.items[edge.from].is_wide() { 0 } else { edge.part };
+        Edge { from: at(edge.from), part, to: at(edge.to) }
+    };
+    let mut edges: Vec<Edge> = picture.edges.iter().map(edge).collect();
     edges.sort_unstable();
     edges.dedup();
     Picture { items, edges, ..picture.clone() }

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::ValueEnum;
 
 use crate::base::text::count;
-use crate::draw::picture::{Edge, Item, Part, Picture, Shape, word};
+use crate::draw::picture::{ABREAST, Edge, Item, Part, Picture, Shape, word};
 use crate::plan::reason::Action;
 
 /// How items are grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Collapse {
-    /// The steps of a stage that have the same action; what is built stays apart while there is room
+    /// The steps of a stage that have the same action, and of several stages where there are many
     Stage,
     /// The steps that have the same first tag; only those of one stage where tags need one another
     Tag,
@@ -20,9 +20,11 @@ pub enum Collapse {
     None,
 }
 
-/// A picture with more items is collapsed unless it is said how.
-pub const LIMIT: usize = 150;
-/// So many items that are built may stand apart in a picture that is collapsed by stage.
+/// A picture of more things is collapsed unless it is said how.
+const LIMIT: usize = 150;
+/// The same for its stages: a ribbon is not seen as a whole.
+const LONG: usize = 60;
+/// So many items that are built may stand apart in a picture that is collapsed without being asked for.
 const APART: usize = 40;
 /// So many names of a group are told.
 const NAMES: usize = 20;
@@ -38,19 +40,38 @@ const ROWS: usize = 5;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key(usize, usize, String, Option<usize>);
 
-/// Collapses a picture as it is said, or by stage where it has more than [`LIMIT`] items.
+/// How many things a picture shows: each output of a recipe is one.
+#[must_use]
+pub fn things(picture: &Picture) -> usize {
+    things_of(&picture.items)
+}
+
+fn things_of(items: &[Item]) -> usize {
+    items.iter().map(|item| item.parts.len()).sum()
+}
+
+/// Whether a picture is collapsed if nothing else is said.
+#[must_use]
+pub fn is_large(picture: &Picture) -> bool {
+    things(picture) > LIMIT || picture.stages.len() > LONG
+}
+
+/// Collapses a picture as it is said, or by stage where it is large. Then, what is built stays apart while there is room.
 #[must_use]
 pub fn collapse(picture: Picture, how: Option<Collapse>) -> Picture {
-    let how = how.unwrap_or(if picture.items.len() > LIMIT { Collapse::Stage } else { Collapse::None });
+    let asked = how.is_some();
+    let how = how.unwrap_or(if is_large(&picture) { Collapse::Stage } else { Collapse::None });
     let (mut keys, tagged): (Vec<Key>, bool) = match how {
         Collapse::None => return picture,
-        Collapse::Stage => (by_stage(&picture.items), false),
+        Collapse::Stage => (by_stage(&picture.items, if asked { 0 } else { APART }), false),
         Collapse::Tag => (picture.items.iter().map(by_tag).collect(), true),
     };
     let mut stages = picture.stages.clone();
     if let Some(whole) = tagged.then(|| by_tag_alone(&picture)).flatten() {
         (keys, stages) = (whole, BTreeMap::new());
-    } else if stages.len() > MANY && keys.iter().collect::<BTreeSet<_>>().len() > LIMIT {
+    } else if stages.len() > MANY
+        && (!tagged && (asked || stages.len() > LONG) || keys.iter().collect::<BTreeSet<_>>().len() > LIMIT)
+    {
         (keys, stages) = several_stages(&picture, tagged);
     }
     let mut groups: BTreeMap<&Key, Vec<usize>> = BTreeMap::new();
@@ -62,7 +83,7 @@ pub fn collapse(picture: Picture, how: Option<Collapse>) -> Picture {
     for (key, members) in &groups {
         members.iter().for_each(|i| place[*i] = items.len());
         items.push(match members.as_slice() {
-            [only] => Item { layer: key.0, ..picture.items[*only].clone() },
+            [only] => folded(Item { layer: key.0, ..picture.items[*only].clone() }),
             _ => group(key, members, &picture.items),
         });
     }
@@ -77,8 +98,17 @@ pub fn collapse(picture: Picture, how: Option<Collapse>) -> Picture {
     // Within several stages both ways may be there; one is shown.
     edges.retain(|edge| items[edge.from].layer < items[edge.to].layer);
     let edges = without_shortcuts(&items, edges);
-    let title = format!("{} · {} shown as {}", picture.title, picture.items.len(), items.len());
+    let title = format!("{} · {} shown as {}", picture.title, things(&picture), things_of(&items));
     Picture { title, items, edges, stages }
+}
+
+/// A step with many outputs as one thing: in a picture that is made small they are a number.
+fn folded(item: Item) -> Item {
+    if item.parts.len() <= ABREAST {
+        return item;
+    }
+    let outputs = format!("{} · {} outputs", item.id, item.parts.len());
+    Item { parts: vec![Part { name: outputs, shape: Shape::Group }], ..item }
 }
 
 /// The groups of a picture with very many stages: each has the steps of several, and a row for each action. With them
@@ -131,7 +161,7 @@ fn without_shortcuts(items: &[Item], edges: Vec<Edge>) -> Vec<Edge> {
 }
 
 /// The groups of a stage, less those that are small enough to stand apart: what is to be done, and what it is made from.
-fn by_stage(items: &[Item]) -> Vec<Key> {
+fn by_stage(items: &[Item], mut room: usize) -> Vec<Key> {
     let key = |item: &Item| Key(item.layer, rank(item), String::new(), None);
     let mut sizes: BTreeMap<Key, usize> = BTreeMap::new();
     for item in items.iter().filter(|item| is_active(item)) {
@@ -139,7 +169,6 @@ fn by_stage(items: &[Item]) -> Vec<Key> {
     }
     let mut by_size: Vec<_> = sizes.into_iter().collect();
     by_size.sort_by_key(|(_, size)| *size);
-    let mut room = APART;
     let mut apart = Vec::new();
     for (key, size) in by_size {
         if size > room {

@@ -6,7 +6,7 @@ use crate::draw::order::order;
 use crate::draw::picture::{Item, Picture, Shape};
 use crate::draw::place::place;
 use crate::draw::shapes::SHEET;
-use crate::draw::size::{Grid, HEAD, PAD, PART, Size, grid, size};
+use crate::draw::size::{Grid, HEAD, PAD, PART, Size, grid, member, part_width, size};
 
 /// A picture that would be wider goes to the right.
 const WIDEST: f64 = 1_200.0;
@@ -70,7 +70,7 @@ impl<'a> Layouter<'a> {
     fn new(picture: &'a Picture, graph: &'a Layers, down: bool) -> Self {
         let mut sizes: Vec<Size> = picture.items.iter().map(|item| size(item, !down)).collect();
         if !down {
-            same_width(graph, &mut sizes);
+            same_width(picture, graph, &mut sizes);
         }
         let extent = |v: usize| match graph.vertices[v].item {
             None => BEND,
@@ -118,11 +118,15 @@ impl<'a> Layouter<'a> {
     }
 
     fn parts(&self, i: usize, rect: Rect) -> Vec<Rect> {
-        let members = &self.picture.items[i].members;
-        if !members.is_empty() {
-            return cells(members, rect);
+        let item = &self.picture.items[i];
+        if !item.members.is_empty() {
+            return cells(&grid(item.members.len(), member(&item.members)), rect);
         }
-        let n = self.picture.items[i].parts.len();
+        if item.is_wide() {
+            let widest = item.parts.iter().map(|part| part_width(&part.name, part.shape)).fold(0.0, f64::max);
+            return cells(&grid(item.parts.len(), Size { w: widest, h: PART }), rect);
+        }
+        let n = item.parts.len();
         if n == 1 {
             return vec![rect];
         }
@@ -141,7 +145,8 @@ impl<'a> Layouter<'a> {
         let edges = self.picture.edges.iter().enumerate();
         edges
             .map(|(e, edge)| {
-                let bundle = !self.picture.items[edge.from].members.is_empty();
+                let from = &self.picture.items[edge.from];
+                let bundle = !from.members.is_empty() || from.is_wide();
                 let part = if bundle { items[edge.from] } else { parts[edge.from][edge.part] };
                 let begin = if self.down {
                     (part.x + part.w / 2.0, part.y + part.h)
@@ -191,21 +196,22 @@ fn is_stack(item: &Item) -> bool {
     item.members.is_empty() && item.parts[0].shape == Shape::Group
 }
 
-/// Where the members of an item stand.
-fn cells(members: &[Item], rect: Rect) -> Vec<Rect> {
-    let Grid { columns, cell } = grid(members);
+/// Where the things of a grid stand.
+fn cells(grid: &Grid, rect: Rect) -> Vec<Rect> {
+    let Grid { n, columns, cell } = *grid;
     let left = rect.x + (rect.w - columns as f64 * (cell.w + PAD) + PAD) / 2.0;
     let place = |k: usize| {
         let (column, row) = ((k % columns) as f64, (k / columns) as f64);
         Rect { x: left + column * (cell.w + PAD), y: rect.y + HEAD + row * (cell.h + PAD), w: cell.w, h: cell.h }
     };
-    (0..members.len()).map(place).collect()
+    (0..n).map(place).collect()
 }
 
-/// Makes the items of a layer equally wide, so that they stand as a column.
-fn same_width(graph: &Layers, sizes: &mut [Size]) {
+/// Makes the items of a layer equally wide, so that they stand as a column. A frame around many others is no measure.
+fn same_width(picture: &Picture, graph: &Layers, sizes: &mut [Size]) {
+    let plain = |i: &usize| picture.items[*i].members.is_empty() && !picture.items[*i].is_wide();
     for layer in &graph.layers {
-        let items: Vec<usize> = layer.iter().filter_map(|v| graph.vertices[*v].item).collect();
+        let items: Vec<usize> = layer.iter().filter_map(|v| graph.vertices[*v].item).filter(plain).collect();
         let widest = items.iter().map(|i| sizes[*i].w).fold(0.0, f64::max);
         items.iter().for_each(|i| sizes[*i].w = widest);
     }

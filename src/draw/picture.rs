@@ -9,6 +9,9 @@ use crate::pipeline::types::{Kind, Pipeline};
 use crate::plan::reason::Action;
 use crate::plan::{Plan, Step};
 
+/// So many outputs of a recipe stand side by side; more stand in rows, and what leads from them begins at their frame.
+pub(super) const ABREAST: usize = 12;
+
 /// A graph that can be drawn. It has no cycle: each edge leads to an item of a higher layer.
 #[derive(Clone, Debug, Default)]
 pub struct Picture {
@@ -49,6 +52,13 @@ pub struct Item {
     pub steps: Vec<String>,
     /// The class it is painted by instead of that of its action: what has become of it.
     pub paint: Option<&'static str>,
+}
+
+impl Item {
+    /// Whether it makes so much that it stands in rows.
+    pub(super) fn is_wide(&self) -> bool {
+        self.parts.len() > ABREAST
+    }
 }
 
 /// A thing that has a shape.

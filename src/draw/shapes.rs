@@ -24,9 +24,10 @@ pub(super) fn outline(shape: Shape, rect: Rect) -> String {
     match shape {
         Shape::Dataset => {
             let (rx, side) = (n(w / 2.0), n(h - 2.0 * LID));
-            let (top, w) = (n(y + LID), n(w));
+            let (top, w, right) = (n(y + LID), n(w), n(x + w));
+            // The edge of the lid goes the same way round, so that the lid is filled as the rest is.
             format!(
-                "M{x} {top}a{rx} {LID} 0 0 1 {w} 0v{side}a{rx} {LID} 0 0 1-{w} 0zM{x} {top}a{rx} {LID} 0 0 0 {w} 0",
+                "M{x} {top}a{rx} {LID} 0 0 1 {w} 0v{side}a{rx} {LID} 0 0 1-{w} 0zM{right} {top}a{rx} {LID} 0 0 1-{w} 0",
                 x = n(x)
             )
         }

@@ -59,10 +59,7 @@ pub(super) fn part_width(name: &str, shape: Shape) -> f64 {
 /// How large an item is. Several parts stand side by side, or, with `stacked`, one below the other.
 pub(super) fn size(item: &Item, stacked: bool) -> Size {
     if !item.members.is_empty() {
-        let Grid { columns, cell } = grid(&item.members);
-        let rows = item.members.len().div_ceil(columns);
-        let (w, h) = (columns as f64 * (cell.w + PAD) + PAD, rows as f64 * (cell.h + PAD) + HEAD);
-        return Size { w, h };
+        return grid(item.members.len(), member(&item.members)).size();
     }
     let note = width(&item.note, NOTE);
     let widest = item.parts.iter().map(|part| part_width(&part.name, part.shape)).fold(0.0, f64::max);
@@ -71,20 +68,38 @@ pub(super) fn size(item: &Item, stacked: bool) -> Size {
     }
     let n = item.parts.len() as f64;
     let head = width(&label(&item.id), NAME) + note + 30.0;
+    if item.is_wide() {
+        let size = grid(item.parts.len(), Size { w: widest, h: PART }).size();
+        return Size { w: size.w.max(head), ..size };
+    }
     let (columns, rows) = if stacked { (1.0, n) } else { (n, 1.0) };
     Size { w: (columns * (widest + PAD) + PAD).max(head), h: HEAD + rows * (PART + PAD) }
 }
 
-/// How the members of an item stand in rows.
+/// How things of one size stand in rows.
 pub(super) struct Grid {
+    pub(super) n: usize,
     pub(super) columns: usize,
     pub(super) cell: Size,
 }
 
-/// Rows and columns that make a box about twice as wide as it is high.
-pub(super) fn grid(members: &[Item]) -> Grid {
+impl Grid {
+    /// How large the box around them is.
+    pub(super) fn size(&self) -> Size {
+        let rows = self.n.div_ceil(self.columns);
+        let (w, h) = (self.cell.w + PAD, self.cell.h + PAD);
+        Size { w: self.columns as f64 * w + PAD, h: rows as f64 * h + HEAD }
+    }
+}
+
+/// The size that has room for each of the members of an item.
+pub(super) fn member(members: &[Item]) -> Size {
     let sizes = members.iter().map(|item| size(item, false));
-    let cell = sizes.fold(Size { w: 0.0, h: 0.0 }, |a, b| Size { w: a.w.max(b.w), h: a.h.max(b.h) });
-    let columns = (2.2 * members.len() as f64 * (cell.h + PAD) / (cell.w + PAD)).sqrt().round();
-    Grid { columns: (columns as usize).clamp(1, members.len()), cell }
+    sizes.fold(Size { w: 0.0, h: 0.0 }, |a, b| Size { w: a.w.max(b.w), h: a.h.max(b.h) })
+}
+
+/// Rows and columns that make a box about twice as wide as it is high.
+pub(super) fn grid(n: usize, cell: Size) -> Grid {
+    let columns = (2.2 * n as f64 * (cell.h + PAD) / (cell.w + PAD)).sqrt().round();
+    Grid { n, columns: (columns as usize).clamp(1, n), cell }
 }

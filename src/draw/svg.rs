@@ -19,8 +19,10 @@ const TITLE: f64 = 30.0;
 const ABOVE: f64 = 22.0;
 /// The height of a row of the legend.
 const KEY: f64 = 24.0;
-/// A picture is not narrower, so that its legend has room.
-const NARROWEST: f64 = 500.0;
+/// The space between two of its entries.
+const KEY_GAP: f64 = 18.0;
+/// A picture is as wide as its legend in one row, up to this.
+const LEGEND: f64 = 500.0;
 
 /// Writes a picture as a file of its own.
 #[must_use]
@@ -44,8 +46,11 @@ fn write(picture: &Picture, alone: bool) -> String {
         false => (MARGIN, MARGIN + above + ABOVE),
     };
     let title = width(&picture.title, 15.0) + 2.0 * MARGIN;
-    let least = if alone { NARROWEST.max(title.min(1_200.0)) } else { 0.0 };
-    let full = (layout.size.w + dx + MARGIN + 4.0).max(least).ceil();
+    let one_row = legend(picture, f64::INFINITY, 0.0).right + MARGIN;
+    let least = if alone { one_row.min(LEGEND).max(title.min(1_200.0)) } else { 0.0 };
+    let own = layout.size.w + dx + MARGIN + 4.0;
+    let full = own.max(least).ceil();
+    let shift = ((full - own) / 2.0).floor();
     let legend = legend(picture, full, dy + layout.size.h + 18.0);
     let height = (legend.bottom + MARGIN / 2.0).ceil();
     let mut out = String::new();
@@ -66,8 +71,8 @@ fn write(picture: &Picture, alone: bool) -> String {
         put(&mut out, &format!("<rect class=\"bg\" width=\"{w}\" height=\"{h}\" rx=\"6\"/>"));
         put(&mut out, &text("title", MARGIN, MARGIN + 12.0, &picture.title));
     }
-    stages(&mut out, picture, &layout, (dx, dy));
-    put(&mut out, &format!("<g transform=\"translate({} {})\">", num(dx), num(dy)));
+    stages(&mut out, picture, &layout, shift, (dx, dy));
+    put(&mut out, &format!("<g transform=\"translate({} {})\">", num(dx + shift), num(dy)));
     lines(&mut out, picture, &layout);
     for i in 0..picture.items.len() {
         item(&mut out, &picture.items[i], layout.items[i], &layout.parts[i]);
@@ -116,12 +121,12 @@ fn tip(id: &str, class: &str) -> String {
     )
 }
 
-fn stages(out: &mut String, picture: &Picture, layout: &Layout, (dx, dy): (f64, f64)) {
+fn stages(out: &mut String, picture: &Picture, layout: &Layout, shift: f64, (dx, dy): (f64, f64)) {
     for (number, begin, end) in &layout.bands {
         let Some(name) = picture.stages.get(number) else { continue };
         let (x, y) = match layout.down {
-            true => (MARGIN, dy + begin.midpoint(*end) + 4.0),
-            false => (dx + begin, dy - 8.0),
+            true => (MARGIN + shift, dy + begin.midpoint(*end) + 4.0),
+            false => (dx + shift + begin, dy - 8.0),
         };
         put(out, &text("stage", x, y, name));
     }
@@ -132,7 +137,8 @@ fn lines(out: &mut String, picture: &Picture, layout: &Layout) {
         let (from, to) = (&picture.items[edge.from], &picture.items[edge.to]);
         let on = [from, to].iter().all(|item| matches!(item.action, Some(Action::Build | Action::Maybe | Action::Ask)));
         let (class, tip) = if on { ("line on", "tip-on") } else { ("line", "tip") };
-        let (from, to) = (escape(&from.parts[edge.part].name), escape(&to.id));
+        let from = if from.is_wide() { &from.id } else { &from.parts[edge.part].name };
+        let (from, to) = (escape(from), escape(&to.id));
         let d = line(points, layout.down);
         put(
             out,
@@ -235,16 +241,17 @@ fn bar(out: &mut String, item: &Item, rect: Rect) {
 
 struct Legend {
     text: String,
+    right: f64,
     bottom: f64,
 }
 
 /// The shapes and colours that the picture has.
 fn legend(picture: &Picture, full: f64, top: f64) -> Legend {
     let mut out = String::new();
-    let (mut x, mut y) = (MARGIN, top);
+    let (mut x, mut y, mut right) = (MARGIN, top, MARGIN);
     let mut entry = |class: &str, shape: Shape, text_: &str| {
-        let wide = 28.0 + width(text_, NOTE) + 18.0;
-        if x + wide > full - MARGIN && x > MARGIN {
+        let wide = 28.0 + width(text_, NOTE) + KEY_GAP;
+        if x + wide - KEY_GAP > full - MARGIN && x > MARGIN {
             (x, y) = (MARGIN, y + KEY);
         }
         let sheet = if shape == Shape::Group { SHEET } else { 0.0 };
@@ -252,6 +259,7 @@ fn legend(picture: &Picture, full: f64, top: f64) -> Legend {
         put(&mut out, &format!("<g class=\"{class}\"><path class=\"shape\" d=\"{d}\"/></g>"));
         put(&mut out, &text("key", x + 28.0, y + 11.0, text_));
         x += wide;
+        right = right.max(x - KEY_GAP);
     };
     let single = picture.items.iter().filter(|item| item.members.is_empty());
     let all: Vec<&Item> = single.chain(picture.items.iter().flat_map(|item| &item.members)).collect();
@@ -266,5 +274,5 @@ fn legend(picture: &Picture, full: f64, top: f64) -> Legend {
             entry(action.word(), Shape::Task, word(action));
         }
     }
-    Legend { text: out, bottom: y + KEY }
+    Legend { text: out, right, bottom: y + KEY }
 }

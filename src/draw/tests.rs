@@ -4,11 +4,12 @@ use insta::assert_snapshot;
 
 use crate::base::id::{Id, RecipeId};
 use crate::draw::bundle::bundle;
-use crate::draw::collapse::{Collapse, LIMIT, collapse};
+use crate::draw::collapse::{Collapse, collapse, is_large};
 use crate::draw::layers::layers;
 use crate::draw::layout::{Rect, layout};
 use crate::draw::order::{crossings, order};
 use crate::draw::picture::{Edge, Item, Part, Picture, Shape, picture};
+use crate::draw::shapes::outline;
 use crate::draw::{svg, text};
 use crate::graph::Graph;
 use crate::pipeline::check::{Options, check};
@@ -114,7 +115,7 @@ fn a_large_picture_is_collapsed_and_what_is_built_stays_apart() {
     picture.items[500].action = Some(Action::Build);
     picture.items[700].action = Some(Action::Maybe);
     let small = collapse(picture.clone(), None);
-    assert!(small.items.len() < LIMIT);
+    assert!(!is_large(&small));
     let apart: Vec<_> = small.items.iter().filter(|item| item.step).map(|item| item.id.as_str()).collect();
     assert_eq!(apart, ["step_10_0", "step_14_0"]);
     assert!(small.edges.iter().all(|edge| small.items[edge.from].layer < small.items[edge.to].layer));
@@ -307,4 +308,85 @@ fn text_in_an_svg_is_text() {
     }
     assert!(svg.contains("<g id=\"step-split\" class=\"step build\" data-step=\"split\">"));
     assert!(svg.contains("data-node=\"train\"") && svg.contains("data-from=\"train\" data-to=\"churn\""));
+}
+
+fn chain(n: usize) -> Picture {
+    let mut picture = Picture { items: vec![Item { step: false, action: None, ..item("s", 0) }], ..Picture::default() };
+    for i in 1..=n {
+        picture.items.push(Item { action: Some(Action::Build), ..item(&format!("c{i}"), i) });
+        picture.edges.push(Edge { from: i - 1, part: 0, to: i });
+        picture.stages.insert(i, format!("stage {i}"));
+    }
+    picture
+}
+
+#[test]
+fn what_was_asked_for_by_stage_has_no_step_of_a_larger_stage_apart() {
+    let mut picture = random(10, 10, 2);
+    picture.items.iter_mut().for_each(|item| item.action = Some(Action::Build));
+    let asked = collapse(picture.clone(), Some(Collapse::Stage));
+    assert_eq!(asked.items.len(), 10);
+    assert!(asked.items.iter().all(|item| item.steps.len() == 10));
+    assert_eq!(collapse(picture, None).items.len(), 100, "it is small");
+    // A chain is told by its stages, as a longer one is.
+    for (n, how) in [(100, Some(Collapse::Stage)), (100, None), (1_000, None)] {
+        let small = collapse(chain(n), how);
+        assert_eq!(small.items.len(), 21, "{n}");
+        assert_eq!(small.stages.values().next().unwrap(), &format!("stages 1–{}", n / 20));
+    }
+    assert_eq!(collapse(chain(50), None).items.len(), 51);
+}
+
+#[test]
+fn many_outputs_stand_in_rows_and_are_things_of_the_picture() {
+    let mut picture = chain(2);
+    let part = |i: usize| Part { name: format!("o{i}"), shape: Shape::Dataset };
+    picture.items[1].parts = (0..100).map(part).collect();
+    picture.edges =
+        (0..100).map(|part| Edge { from: 1, part, to: 2 }).chain([Edge { from: 0, part: 0, to: 1 }]).collect();
+    let drawn = svg::svg(&picture);
+    assert_eq!(drawn.matches("class=\"line").count(), 2, "{drawn}");
+    assert_eq!(drawn.matches("data-node=\"o").count(), 100, "{drawn}");
+    assert!(drawn.contains("data-from=\"c1\""), "{drawn}");
+    let laid = layout(&bundle(&picture));
+    assert!(laid.down && laid.size.w < 1_000.0 && laid.size.h < 600.0, "{:?}", laid.size);
+    picture.items[1].parts = (0..200).map(part).collect();
+    let small = collapse(picture, None);
+    assert_eq!(small.items[1].parts[0].name, "c1 · 200 outputs");
+    assert!(small.title.ends_with("202 shown as 3"), "{}", small.title);
+}
+
+#[test]
+fn a_frame_of_many_makes_no_other_item_of_its_column_wide() {
+    let mut picture = Picture::default();
+    for i in 0..20usize {
+        picture.items.push(Item { step: true, ..item(&format!("a_step_with_a_name_{i}"), 1) });
+    }
+    picture.items.push(item("read", 0));
+    picture.edges = (0..20).map(|to| Edge { from: 20, part: 0, to }).collect();
+    (0..40).for_each(|i| picture.items.push(item(&format!("unread_source_{i}"), 0)));
+    // Steps differ in what they lead to, so that they stand side by side.
+    for i in 0..20usize {
+        picture.items.push(Item { step: true, ..item(&format!("below_it_with_a_name_{i}"), 2) });
+        picture.edges.push(Edge { from: i, part: 0, to: 61 + i });
+    }
+    let picture = bundle(&picture);
+    let laid = layout(&picture);
+    let at = |id: &str| laid.items[picture.items.iter().position(|item| item.id == id).unwrap()];
+    assert!(!laid.down);
+    assert!(at("read").w < 200.0, "{:?}", at("read"));
+}
+
+#[test]
+fn the_lid_of_a_cylinder_is_filled_as_the_rest_is() {
+    let cylinder = outline(Shape::Dataset, Rect { x: 0.0, y: 0.0, w: 40.0, h: 20.0 });
+    // Both ways round are the same, from left to right above and back below: what is in both is filled.
+    assert_eq!(cylinder, "M0 4a20 4 0 0 1 40 0v12a20 4 0 0 1-40 0zM40 4a20 4 0 0 1-40 0");
+}
+
+#[test]
+fn a_small_picture_is_no_wider_than_what_it_shows() {
+    let drawn = svg::svg(&chain(1));
+    let width: u32 = drawn.split("width=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap();
+    assert!(width < 320, "{width}");
 }

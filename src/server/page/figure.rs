@@ -8,7 +8,7 @@ use maud::{Markup, PreEscaped, html};
 
 use crate::base::id::RecipeId;
 use crate::base::job::BuildMode;
-use crate::draw::collapse::{Collapse, LIMIT, collapse};
+use crate::draw::collapse::{Collapse, collapse, is_large, things};
 use crate::draw::picture::{Item, Picture, picture, word};
 use crate::draw::svg::inline;
 use crate::engine::local;
@@ -31,6 +31,8 @@ pub(super) struct Figure {
     pub(super) svg: String,
     /// How many things it is a picture of.
     pub(super) things: usize,
+    /// Whether it is collapsed if nothing else is said.
+    large: bool,
     /// How many of them, or groups of them, it shows.
     shown: usize,
     /// Steps of the job that the file does not have any more.
@@ -56,14 +58,14 @@ pub(super) fn of_job(loaded: &Loaded, standing: &Standing, how: Option<Collapse>
     let lost = view.steps.iter().filter(|step| !known.contains_key(step.plan.id.as_str())).count();
     let title = format!("the steps of job {}", standing.row.id);
     let mut picture = picture(&loaded.pipeline, &loaded.graph, Some(&plan), &title);
-    let things = picture.items.len();
+    let (things, large) = (things(&picture), is_large(&picture));
     // How it is grouped is settled before anything is painted, so that it stays while the job goes on.
     picture = collapse(picture, how);
     let begun = standing.row.begun;
     for item in &mut picture.items {
         paint(item, &view, begun);
     }
-    Some(figure(&picture, things, lost))
+    Some(figure(&picture, things, large, lost))
 }
 
 /// The picture of the flow: all steps, with what a plan does with those that it has.
@@ -101,7 +103,7 @@ pub(super) fn of_flow(
             item.tip = format!("{}: `{input}` is not there", item.id);
         }
     }
-    let things = picture.items.len();
+    let (things, large) = (things(&picture), is_large(&picture));
     let mut picture = collapse(picture, how);
     for item in picture.items.iter_mut().filter(|item| !item.steps.is_empty()) {
         let lacking = |name: &&String| loaded.pipeline.recipe(name).is_some_and(|id| lacks.contains_key(&id));
@@ -110,13 +112,13 @@ pub(super) fn of_flow(
             (item.paint, item.note) = (Some("failed"), format!("{n} of {} lacks input", item.steps.len()));
         }
     }
-    figure(&picture, things, 0)
+    figure(&picture, things, large, 0)
 }
 
-fn figure(picture: &Picture, things: usize, lost: usize) -> Figure {
+fn figure(picture: &Picture, things: usize, large: bool, lost: usize) -> Figure {
     let groups = picture.items.iter().filter(|item| !item.steps.is_empty());
     let groups = groups.map(|item| (format!("group-{}", item.id), item.steps.clone())).collect();
-    Figure { svg: inline(picture), things, shown: picture.items.len(), lost, groups }
+    Figure { svg: inline(picture), things, large, shown: picture.items.len(), lost, groups }
 }
 
 /// The plan that a job began with: what it was to build, and what was up to date.
@@ -207,8 +209,7 @@ pub(super) fn card(
     has_table: bool,
     address: &dyn Fn(Option<&str>) -> String,
 ) -> Markup {
-    let large = figure.things > LIMIT;
-    let shown = how.unwrap_or(if large { Collapse::Stage } else { Collapse::None });
+    let shown = how.unwrap_or(if figure.large { Collapse::Stage } else { Collapse::None });
     let ways = [(Collapse::Stage, "by stage"), (Collapse::Tag, "by tag"), (Collapse::None, "all")];
     html! {
         section class={ "card picture" @if figure.is_small() { " small" } } aria-labelledby="graph-head" {
