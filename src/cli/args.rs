@@ -133,7 +133,7 @@ nor one that holds the last good build of a step. `kiln run` does the same by it
 time is a day ago.\n\nExamples:\n  kiln gc --dry-run                    only say what would go\n  kiln gc --keep-days 7 --keep-runs 20\n  kiln gc --max-bytes 500MB            before `.kiln/` goes into a CI cache\n  kiln gc --recover                    the way out when Kiln says that the history is damaged"
     )]
     Gc(GcArgs),
-    /// Print what makes a shell complete the commands and options of Kiln; bash also the names of nodes
+    /// Print what makes a shell complete the commands and options of Kiln; bash also names, paths and tags of nodes, runs, and the steps of a run
     #[command(
         after_help = "Examples:\n  kiln completions bash > ~/.local/share/bash-completion/completions/kiln\n  kiln completions zsh > ~/.zfunc/_kiln        with `fpath+=~/.zfunc` before `compinit`\n  kiln completions fish > ~/.config/fish/completions/kiln.fish"
     )]

@@ -38,14 +38,16 @@ fn visible() -> clap::Command {
         .subcommands(commands)
 }
 
-/// Bash knows of an argument only that it may be a file: where names are meant, those of the pipeline stand instead.
+/// Bash knows of an argument only that it may be a file: where names are meant, those of the pipeline stand instead, and where
+/// runs are, those of the history.
 fn names_in_bash(kiln: &clap::Command) -> String {
     let is_named = |command: &&clap::Command| {
         command.get_positionals().any(|argument| argument.get_value_hint() == ValueHint::Other)
     };
     let named: Vec<_> = kiln.get_subcommands().filter(is_named).collect();
-    let options = named.iter().flat_map(|command| command.get_opts());
-    let options: BTreeSet<String> = options.flat_map(spelled).collect();
+    let jobs = kiln.get_subcommands().filter(|command| command.get_name() == "jobs");
+    let all = named.iter().copied().chain(jobs.flat_map(clap::Command::get_subcommands));
+    let options: BTreeSet<String> = all.flat_map(clap::Command::get_opts).flat_map(spelled).collect();
     let commands: Vec<_> = named.iter().map(|command| command.get_name()).collect();
     let options: Vec<_> = options.into_iter().collect();
     NAMES_IN_BASH.replace("COMMANDS", &commands.join("|")).replace("OPTIONS", &options.join("|"))
@@ -57,18 +59,69 @@ fn spelled(option: &clap::Arg) -> impl Iterator<Item = String> {
     long.into_iter().chain(option.get_short().map(|short| format!("-{short}")))
 }
 
+/// What is offered is compared and quoted here: `compgen -W` would run what stands in a path between `$(` and `)`.
 const NAMES_IN_BASH: &str = r#"
+_kiln_offer() {
+    local word
+    while IFS= read -r word; do
+        [[ "${word}" == "${cur}"* ]] || continue
+        printf -v word %q "${word}"
+        COMPREPLY+=("${word}")
+    done
+}
+_kiln_runs() {
+    echo last
+    "${kiln}" jobs list --format json "${file[@]}" 2>/dev/null | sed -n 's/^ *"id": "\(.*\)",$/\1/p'
+}
+_kiln_steps() {
+    "${kiln}" jobs show "$1" "${file[@]}" 2>/dev/null | awk '/^STATE +STEP/ { t = 1; next } /^$/ { t = 0 } t { print $2 }'
+}
+_kiln_targets() {
+    local names="NR > 1 { print \$1 }"
+    case "${cur}" in
+        +*) "${kiln}" list "${file[@]}" 2>/dev/null | awk "${names}" | sed 's/^/+/' ;;
+        */*) "${kiln}" list --format json "${file[@]}" 2>/dev/null | sed -n 's/^ *"path": "\(.*\)",$/\1/p' ;;
+        *) "${kiln}" list "${file[@]}" 2>/dev/null | awk "${names}" ;;
+    esac
+}
+_kiln_tags() {
+    "${kiln}" list --format json "${file[@]}" 2>/dev/null |
+        awk '/^ *"tags": \[$/ { t = 1; next } /^ *\]/ { t = 0 } t { sub(/^ *"/, ""); sub(/",?$/, ""); print }' | sort -u
+}
 _kiln_names() {
     _kiln "$@"
-    local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" i file=()
+    local kiln="$1" cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" i file=() words=()
     [[ ${COMP_CWORD} -lt 2 || ${cur} == -* ]] && return 0
-    case "${COMP_WORDS[1]}" in COMMANDS) ;; *) return 0 ;; esac
-    case "${prev}" in OPTIONS) return 0 ;; esac
     for ((i = 2; i < COMP_CWORD; i++)); do
-        case "${COMP_WORDS[i]}" in -f|--file) file=(-f "${COMP_WORDS[i+1]}") ;; esac
+        case "${COMP_WORDS[i]}" in
+            -f|--file) file=(-f "${COMP_WORDS[++i]}") ;;
+            OPTIONS) ((++i)) ;;
+            -*) ;;
+            *) words+=("${COMP_WORDS[i]}") ;;
+        esac
     done
+    local what=""
+    case "${prev}" in
+        --failed) what=_kiln_runs ;;
+        -f|--file|OPTIONS) return 0 ;;
+        *)
+            case "${COMP_WORDS[1]} ${words[*]}" in
+                "jobs show"|"jobs log"|"jobs wait"*|"jobs abort"*) what=_kiln_runs ;;
+                "jobs log "*" "*) return 0 ;;
+                "jobs log "*) what="_kiln_steps ${words[1]}" ;;
+                jobs*) return 0 ;;
+            esac ;;
+    esac
+    if [[ -z ${what} ]]; then
+        case "${COMP_WORDS[1]}" in COMMANDS) what=_kiln_targets ;; *) return 0 ;; esac
+        # A `:` ends a word.
+        if [[ ${prev}${cur} == tag: || ${COMP_WORDS[COMP_CWORD-2]}${prev} == tag: ]]; then
+            what=_kiln_tags cur="${cur#:}"
+        fi
+    fi
     compopt +o default +o bashdefault 2>/dev/null
-    COMPREPLY=($(compgen -W "$("$1" list "${file[@]}" 2>/dev/null | awk 'NR > 1 { print $1 }')" -- "${cur}"))
+    COMPREPLY=()
+    _kiln_offer < <(${what})
     return 0
 }
 complete -F _kiln_names -o bashdefault -o default kiln

@@ -142,9 +142,16 @@ fn shells_and_manuals_are_told_every_command() {
     );
     let completed = std::process::Command::new("bash").arg(project.path("kiln.bash")).output().unwrap();
     assert_eq!(String::from_utf8(completed.stdout).unwrap(), "--failed --fail-fast\n");
-    project.pipeline("[dataset.totals]\npath = \"t\"\nrun = 'true'\n[dataset.topics]\npath = \"u\"\nrun = 'true'\n");
+    project.pipeline(
+        "[dataset.totals]\npath = \"b/$(touch ran)\"\ntags = [\"daily\", \"a b\"]\nrun = 'echo 1 >{{ output }}'\n\
+                      [dataset.topics]\npath = \"b/u\"\nrun = 'echo 1 >{{ output }}'\n",
+    );
     project.write("totals.awk", "");
     project.write("other.toml", project.read("pipeline.toml").replace("topics", "tonnes"));
+    project.expect(0, &["run"]);
+    let jobs: serde_json::Value =
+        serde_json::from_str(&project.expect(0, &["jobs", "list", "--format", "json"]).out).unwrap();
+    let id = jobs[0]["id"].as_str().unwrap().to_owned();
     // Where a name is meant no file is offered, and where a file is meant no name.
     for (words, expect) in [
         ("run -k to", "totals topics"),
@@ -153,7 +160,17 @@ fn shells_and_manuals_are_told_every_command() {
         ("run --events to", "totals.awk"),
         ("run --mode f", "forced"),
         ("plan --che", "--check"),
+        ("run +to", "+totals +topics"),
+        ("run tag : d", "daily"),
+        ("run tag :", "a\\ b daily"),
+        ("plan b/", "b/\\$\\(touch\\ ran\\) b/u"),
+        ("jobs show la", "last"),
+        ("jobs show build_", "ID"),
+        ("jobs log last --tail 3 to", "totals topics"),
+        ("jobs log last totals to", ""),
+        ("run --failed bui", "ID"),
     ] {
+        let expect = &expect.replace("ID", &id);
         let last = words.split(' ').count();
         let script = format!(
             "{bash}\nCOMP_WORDS=(\"$KILN\" {words}); COMP_CWORD={last}\n_kiln_names \"$KILN\" \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"\necho \"${{COMPREPLY[*]}}\"\n"
@@ -163,6 +180,7 @@ fn shells_and_manuals_are_told_every_command() {
         command.arg("names.bash").current_dir(project.path("")).env("KILN", crate::support::program());
         assert_eq!(String::from_utf8(command.output().unwrap().stdout).unwrap(), format!("{expect}\n"), "{words}");
     }
+    assert!(!project.exists("ran"), "what stands in a path was run");
     project.expect(0, &["man", "--into", "man1"]);
     for page in ["kiln.1", "kiln-run.1", "kiln-jobs-list.1"] {
         assert!(project.read(&format!("man1/{page}")).contains(".SH SYNOPSIS"), "{page}");
