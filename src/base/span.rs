@@ -68,7 +68,7 @@ pub struct Label {
     pub text: String,
 }
 
-/// One mistake in a user's file. It holds places, not the text that they point into.
+/// One mistake in a user's file, or what stands in its way on a machine. It holds places, not the text that they point into.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// A stable word for the kind of mistake, such as `unknown-input`.
@@ -81,12 +81,14 @@ pub struct Problem {
     pub help: Option<String>,
     /// Whether it only warns.
     pub warning: bool,
+    /// Whether it is no mistake of the file, but a state of the machine: something is not there, or cannot be read.
+    pub obstacle: bool,
 }
 
 impl Problem {
     /// A mistake of kind `code`.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), labels: Vec::new(), help: None, warning: false }
+        Self { code, message: message.into(), labels: Vec::new(), help: None, warning: false, obstacle: false }
     }
 
     /// Adds a place.
@@ -107,6 +109,13 @@ impl Problem {
     #[must_use]
     pub fn warn(mut self) -> Self {
         self.warning = true;
+        self
+    }
+
+    /// Makes it a state of the machine.
+    #[must_use]
+    pub fn obstacle(mut self) -> Self {
+        self.obstacle = true;
         self
     }
 }

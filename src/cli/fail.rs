@@ -59,15 +59,14 @@ pub(crate) fn mistakes(source: &Source, problems: &[Problem], color: bool, width
     if problems.len() > SHOWN {
         writeln!(text, "… and {} more", problems.len() - SHOWN).expect("a String takes everything");
     }
-    let wrong = problems.iter().filter(|problem| !problem.warning).count();
-    let warnings = problems.len() - wrong;
-    let mut counts = Vec::new();
-    if wrong > 0 {
-        counts.push(count(wrong, "mistake"));
-    }
-    if warnings > 0 {
-        counts.push(count(warnings, "warning"));
-    }
+    let word = |problem: &Problem| match (problem.warning, problem.obstacle) {
+        (true, _) => "warning",
+        (false, true) => "obstacle",
+        (false, false) => "mistake",
+    };
+    let many = |kind: &&str| problems.iter().filter(|problem| word(problem) == *kind).count();
+    let kinds = ["mistake", "obstacle", "warning"].into_iter().filter(|kind| many(kind) > 0);
+    let counts: Vec<String> = kinds.map(|kind| count(many(&kind), kind)).collect();
     writeln!(text, "{}: {}", source.name, counts.join(", ")).expect("a String takes everything");
     text
 }

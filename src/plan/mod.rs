@@ -132,7 +132,7 @@ impl Plan {
     }
 }
 
-/// The mistakes that wanted steps read what is not there.
+/// That wanted steps read what is not there.
 pub(crate) fn missing(pipeline: &Pipeline, selection: &Selection, lacks: &[(RecipeId, NodeId)]) -> Problems {
     lacks.iter().map(|(step, node)| lack(pipeline, selection, *step, *node)).collect()
 }
@@ -156,7 +156,7 @@ fn lack(pipeline: &Pipeline, selection: &Selection, id: RecipeId, node: NodeId) 
     if let Some((_, span)) = span {
         problem = problem.at(span, "needed here");
     }
-    problem.help(match node.maker.map(|maker| selection.want[maker]) {
+    problem.obstacle().help(match node.maker.map(|maker| selection.want[maker]) {
         None => "put the file there, or say what makes it with `run`".to_owned(),
         Some(_) => format!("build it first: kiln run {}", node.name),
     })

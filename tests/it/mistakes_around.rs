@@ -28,7 +28,7 @@ fn a_missing_source() {
          11 │ run = "cat {{ inputs.s }} >{{ output }}"
             ╰────
           help: put the file there, or say what makes it with `run`
-        pipeline.toml: 1 mistake
+        pipeline.toml: 1 obstacle
         "#);
     assert_eq!(project.expect(2, &["plan"]).err, project.expect(2, &["run"]).err);
     // What does not need it is built all the same.
@@ -53,7 +53,7 @@ fn a_variable_that_is_not_set() {
          7 │ path = "a"
            ╰────
           help: set it: REGION=… kiln run
-        pipeline.toml: 1 mistake
+        pipeline.toml: 1 obstacle
         "#);
     project.variable("REGION", "eu");
     project.expect(0, &["run"]);
@@ -88,7 +88,7 @@ fn secrets_that_are_not_there() {
          7 │ path = "a"
            ╰────
           help: put the file there
-        pipeline.toml: 2 mistakes
+        pipeline.toml: 2 obstacles
         "#);
 }
 

@@ -456,6 +456,6 @@ fn no_bash_and_no_other_shell() {
           help: install bash, or choose another shell:
                 [defaults]
                 shell = ["sh", "-euc"]
-        pipeline.toml: 1 mistake
+        pipeline.toml: 1 obstacle
         "#);
 }

@@ -128,13 +128,14 @@ impl Engine for LocalEngine {
     }
 
     fn check(&self) -> Problems {
-        observe::check(&self.local)
+        observe::check(&self.local).into_iter().map(Problem::obstacle).collect()
     }
 
     fn observe(&self, wanted: &DenseMap<RecipeId, bool>, probes: bool) -> Result<Observed, Problems> {
         let facts = observe::observe(&self.local, wanted, probes).map_err(|problems| {
             // They quote what commands said.
-            let mask = |problem: Problem| Problem { message: self.local.masked(problem.message), ..problem };
+            let mask =
+                |problem: Problem| Problem { message: self.local.masked(problem.message), obstacle: true, ..problem };
             problems.into_iter().map(mask).collect::<Problems>()
         })?;
         Ok(Observed { facts, seen: self.local.digester.take_fresh() })
@@ -153,7 +154,7 @@ impl Engine for LocalEngine {
             found.extend(secrets::missing(recipe, environment).into_iter().map(Problem::warn));
             look.check(recipe, &mut found);
         }
-        found
+        found.into_iter().map(Problem::obstacle).collect()
     }
 
     fn prepare(&self, id: RecipeId) -> Result<Arc<dyn Work>, Problems> {
@@ -162,7 +163,7 @@ impl Engine for LocalEngine {
         let mut problems = secrets::missing(recipe, &self.local.environment);
         places.look(root, pipeline).check(recipe, &mut problems);
         if !problems.is_empty() {
-            return Err(problems);
+            return Err(problems.into_iter().map(Problem::obstacle).collect());
         }
         for problem in secrets::short(recipe, &self.local.environment) {
             tracing::warn!("{}", problem.message);
