@@ -152,8 +152,8 @@ fn the_commands_that_are_named_exist() {
     assert!(commands.contains("run") && jobs.contains("list"), "{commands:?} {jobs:?}");
     for path in pages() {
         let text = page(&root().join(&path));
-        for rest in text.split("kiln ").skip(1) {
-            let before = &text[..text.len() - rest.len() - "kiln ".len()];
+        for (at, name) in text.match_indices("kiln ") {
+            let (before, rest) = (&text[..at], &text[at + name.len()..]);
             if !before.ends_with(['`', '\n', '$', ' ']) || before.ends_with("the ") {
                 continue;
             }
@@ -161,7 +161,9 @@ fn the_commands_that_are_named_exist() {
                 rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter(|word| !word.is_empty());
             let Some(word) = words.next().filter(|word| word.chars().all(|c| c.is_ascii_lowercase())) else { continue };
             assert!(commands.contains(word), "{}: there is no `kiln {word}`", path.display());
-            if let Some(next) = words.next().filter(|_| word == "jobs" && rest.starts_with("jobs ")) {
+            if let Some(next) =
+                words.next().filter(|next| word == "jobs" && rest.starts_with("jobs ") && !next.starts_with('-'))
+            {
                 assert!(jobs.contains(next), "{}: there is no `kiln jobs {next}`", path.display());
             }
         }
