@@ -215,7 +215,9 @@ pub fn apart(old: &str, new: &str, width: usize) -> (String, String) {
         (old_line, new_line) = (old.escape_debug().to_string(), new.escape_debug().to_string());
     }
     let same = old_line.chars().zip(new_line.chars()).take_while(|(a, b)| a == b).count();
-    let begin = if same + width / 4 < width { 0 } else { same - width / 3 };
+    // Where little follows, more of what stands before has room.
+    let most = old_line.chars().count().max(new_line.chars().count()).saturating_sub(width);
+    let begin = if same + width / 4 < width { 0 } else { (same - width / 3).min(most) };
     (window(&old_line, begin, width), window(&new_line, begin, width))
 }
 
@@ -274,7 +276,7 @@ mod tests {
         );
         let (old, new) = told(&format!("{same}old{same}"), &format!("{same}new{same}"));
         assert_eq!((old.as_str(), new.as_str()), ("…56789old0123456789…", "…56789new0123456789…"));
-        assert_eq!(told(&same, &format!("{same}; :")), both("…56789", "…56789; :"));
+        assert_eq!(told(&same, &format!("{same}; :")), both("…4567890123456789", "…4567890123456789; :"));
         assert_eq!(told("a\nb", "a b"), both("a\\nb", "a b"));
         assert_eq!(told("a", "a\n"), both("a", "a\\n"));
     }

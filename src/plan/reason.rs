@@ -252,7 +252,7 @@ mod tests {
         let long = "python3 recipes/orders.py --from data/orders.csv --to build/orders.csv";
         let command = Reason::new(ReasonCode::CommandChanged).change(Some(long), Some(&format!("{long} --all")));
         let told = command.to_string();
-        assert!(told.ends_with(" \"…to build/orders.csv\"→\"…to build/orders.csv --all\""), "{told}");
+        assert!(told.ends_with(" \"…rders.py --from data/orders.csv --to build/orders.csv\"→\"…rders.py --from data/orders.csv --to build/orders.csv --all\""), "{told}");
         let hostile = Reason::new(ReasonCode::CodeChanged).what("a\u{1b}[31m\nb").change(None, Some(&digest("4")));
         assert_eq!(hostile.to_string(), r"code changed: a\u{1b}[31m b 4444 is new");
     }
