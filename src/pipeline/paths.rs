@@ -15,6 +15,14 @@ pub(crate) enum PathError {
     Control,
     /// It lies in `.kiln/`, where the state is kept.
     State,
+    /// It is `.git`, or lies in it.
+    Git,
+    /// It is the pipeline file.
+    File,
+    /// The pipeline file lies in it.
+    AroundFile,
+    /// It lies in the pipeline file, as if that were a folder.
+    InFile,
 }
 
 impl PathError {
@@ -26,6 +34,11 @@ impl PathError {
             Self::Root => format!("`{path}` is the root itself"),
             Self::Control => format!("`{}` holds a control character", path.escape_debug()),
             Self::State => format!("`{path}` lies in `.kiln/`, where Kiln keeps its state"),
+            Self::Git if path == ".git" => "`.git` is where git keeps the history".to_owned(),
+            Self::Git => format!("`{path}` lies in `.git`, where git keeps the history"),
+            Self::File => format!("`{path}` is the pipeline file itself"),
+            Self::AroundFile => format!("`{path}` holds the pipeline file itself"),
+            Self::InFile => format!("`{path}` lies in the pipeline file itself"),
         }
     }
 
@@ -35,6 +48,9 @@ impl PathError {
             Self::Control => "a path is one line of letters that can be seen: rename what lies there",
             Self::Absolute | Self::Leaves | Self::Empty | Self::Root | Self::State => {
                 "paths are relative to the root and stay inside it"
+            }
+            Self::Git | Self::File | Self::AroundFile | Self::InFile => {
+                "what is built replaces what is at its path: give it one of its own"
             }
         }
     }
@@ -75,6 +91,25 @@ pub(crate) fn inside(path: &str) -> Result<String, PathError> {
     }
     let path = normal(path)?;
     if path.is_empty() { Err(PathError::Root) } else { Ok(path) }
+}
+
+/// Whether a path is another one, or lies below it.
+pub(crate) fn lies_in(path: &str, outer: &str) -> bool {
+    path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Why nothing may be built at a path: what is there is lost when something is put in its place. `own` are the paths of the
+/// pipeline file.
+pub(crate) fn taken(path: &str, own: &[String]) -> Option<PathError> {
+    if lies_in(path, ".git") {
+        return Some(PathError::Git);
+    }
+    own.iter().find_map(|own| match (lies_in(path, own), lies_in(own, path)) {
+        (true, true) => Some(PathError::File),
+        (true, false) => Some(PathError::InFile),
+        (false, true) => Some(PathError::AroundFile),
+        (false, false) => None,
+    })
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::pipeline::image;
 use crate::pipeline::types::Pipeline;
 use crate::session::cache::{Kind, program};
 use crate::session::fail::Fail;
-use crate::session::load::{Given, Loaded, of, plain_root, text};
+use crate::session::load::{Given, Loaded, of, own_paths, plain_root, text};
 use crate::session::{Site, remembers, state};
 
 const IMAGES: Kind = Kind { ending: ".pipeline", kept: 4 };
@@ -34,7 +34,7 @@ pub(super) fn load(site: &Site, path: &Path, given: &Given<'_>) -> Result<Loaded
 
 fn recall(site: &Site, path: &Path, source: &Source, text: Digest, given: &Given<'_>) -> Option<(Pipeline, Graph)> {
     let root = plain_root(path);
-    let question = question(&root, source, text, given).filter(|_| remembers(site))?;
+    let question = question(path, &root, source, text, given).filter(|_| remembers(site))?;
     let bytes = IMAGES.recall(&state(site, &root), question)?;
     let pipeline = image::read(Arc::new(bytes)).ok()?;
     let graph = Graph::build(&pipeline).ok()?;
@@ -48,7 +48,7 @@ pub(super) fn keep(site: &Site, path: &Path, loaded: &Loaded, given: &Given<'_>)
         return;
     }
     if let Some(seen) = &loaded.seen
-        && let Some(question) = question(&root, &loaded.source, seen.digest, given)
+        && let Some(question) = question(path, &root, &loaded.source, seen.digest, given)
         && let Ok(bytes) = image::write(&loaded.pipeline)
     {
         IMAGES.keep(&state(site, &root), question, &bytes);
@@ -56,10 +56,11 @@ pub(super) fn keep(site: &Site, path: &Path, loaded: &Loaded, given: &Given<'_>)
 }
 
 /// All that what a file comes to depends on; none where it is read quickly enough.
-fn question(root: &Path, source: &Source, text: Digest, given: &Given<'_>) -> Option<Digest> {
+fn question(path: &Path, root: &Path, source: &Source, text: Digest, given: &Given<'_>) -> Option<Digest> {
     if source.text.len() < SHORT {
         return None;
     }
-    let asked = format!("{} {:?} {root:?} {given:?} {text}", env!("CARGO_PKG_VERSION"), program()?);
+    let own = own_paths(path, root);
+    let asked = format!("{} {:?} {root:?} {own:?} {given:?} {text}", env!("CARGO_PKG_VERSION"), program()?);
     Some(Digest::of(asked.as_bytes()))
 }

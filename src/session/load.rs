@@ -65,7 +65,8 @@ pub(crate) fn of(path: &Path, source: Source, given: &Given<'_>) -> Result<Loade
         problems.push(problem);
         PathBuf::from("/") // whatever else is wrong does not depend on it
     });
-    let options = check::Options { root: &root.to_string_lossy(), vars: given.vars, project: given.project };
+    let (text, own) = (root.to_string_lossy(), own_paths(path, &root));
+    let options = check::Options { root: &text, own: &own, vars: given.vars, project: given.project };
     let (pipeline, mut found) = check::check(raw, &source.text, &options);
     if let Some(useless) = useless_vars(&pipeline, given) {
         // Whether the file has such a variable does not matter then.
@@ -135,6 +136,15 @@ pub(super) fn plain_root(path: &Path) -> PathBuf {
         Some(above) if folder.file_name().is_some_and(|name| name == "pipelines") => above.to_owned(),
         _ => folder,
     }
+}
+
+/// Where a file lies below its root, as it is named and as the links on the way lead.
+pub(super) fn own_paths(path: &Path, root: &Path) -> Vec<String> {
+    let named = path.file_name().map(|name| folder_of(path).join(name));
+    let below = |path: PathBuf| Some(path.strip_prefix(root).ok()?.to_string_lossy().into_owned());
+    let mut paths: Vec<_> = named.into_iter().chain(path.canonicalize()).filter_map(below).collect();
+    paths.dedup();
+    paths
 }
 
 fn folder_of(path: &Path) -> PathBuf {

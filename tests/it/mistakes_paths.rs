@@ -2,7 +2,7 @@
 #![expect(clippy::too_many_lines, reason = "what is told is long")]
 
 use crate::mistakes::{messages, told, told_of};
-use crate::support::Project;
+use crate::support::{HEAD, Project};
 
 #[test]
 fn paths_that_get_into_one_anothers_way() {
@@ -186,6 +186,51 @@ fn paths_that_leave_the_root() {
           help: a path is one line of letters that can be seen: rename what lies there
         pipeline.toml: 10 mistakes
         "#);
+}
+
+#[test]
+fn outputs_that_would_replace_the_file_itself_or_the_history_of_git() {
+    insta::assert_snapshot!(told_of("[folder.b]\npath = \"./.git\"\nrun = \"x\"\n"), @r#"
+        bad-path
+
+          × `.git` is where git keeps the history
+           ╭─[pipeline.toml:5:8]
+         4 │ [folder.b]
+         5 │ path = "./.git"
+           ·        ────┬───
+           ·            ╰── this path
+         6 │ run = "x"
+           ╰────
+          help: what is built replaces what is at its path: give it one of its own
+        pipeline.toml: 1 mistake
+        "#);
+    let says = |path: &str| messages(&told_of(&format!("[dataset.a]\npath = \"{path}\"\nrun = \"x\"\n"))).join("\n");
+    assert_eq!(says(".git/hooks/x"), "`.git/hooks/x` lies in `.git`, where git keeps the history");
+    assert_eq!(says("./pipeline.toml"), "`pipeline.toml` is the pipeline file itself");
+    assert_eq!(says("pipeline.toml/x"), "`pipeline.toml/x` lies in the pipeline file itself");
+    // To read them is harmless.
+    Project::new("[dataset.head]\npath = \".git/HEAD\"\n[dataset.self]\npath = \"pipeline.toml\"\n")
+        .expect(0, &["check"]);
+}
+
+#[test]
+fn outputs_around_the_file_itself() {
+    let project = Project::empty();
+    let text = |path: &str| format!("{HEAD}[folder.o]\npath = \"{path}\"\nrun = \"x\"\n");
+    let told = |args: &[&str]| {
+        let said = project.kiln(args);
+        messages(&(said.out + &said.err)).join("\n")
+    };
+    project.write("pipelines/p.toml", text("pipelines"));
+    for args in [&["check"][..], &["plan"], &["run"]] {
+        assert_eq!(told(args), "`pipelines` holds the pipeline file itself");
+    }
+    project.write("pipelines/p.toml", text("pipelines/p"));
+    project.expect(0, &["check"]);
+    // What stands behind a link is the file as well.
+    project.write("conf/real.toml", text("conf"));
+    std::os::unix::fs::symlink("conf/real.toml", project.path("pipeline.toml")).unwrap();
+    assert_eq!(told(&["check", "pipeline.toml"]), "`conf` holds the pipeline file itself");
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn look(bytes: Vec<u8>) {
 fn problems(source: &Source) -> Vec<Problem> {
     let (raw, mut problems) = read::read(&source.text);
     let Some(raw) = raw else { return problems };
-    let options = check::Options { root: "/root of it", vars: &[], project: None };
+    let options = check::Options { root: "/root of it", own: &[], vars: &[], project: None };
     let (pipeline, found) = check::check(raw, &source.text, &options);
     problems.extend(found);
     problems.extend(Graph::build(&pipeline).err().unwrap_or_default());

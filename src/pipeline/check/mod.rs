@@ -29,6 +29,8 @@ const SUGGESTED: usize = 200;
 pub struct Options<'a> {
     /// The root: an absolute path. Whether paths need quotes depends on it.
     pub root: &'a str,
+    /// The paths of the file itself, relative to the root, where it lies below it: its own, and the one that a link leads to.
+    pub own: &'a [String],
     /// Variables that replace those of `[vars]`.
     pub vars: &'a [(String, String)],
     /// A project key that replaces that of the file.
@@ -41,6 +43,7 @@ pub fn check(raw: RawFile, text: &str, options: &Options<'_>) -> (Pipeline, Prob
     let mut checker = Checker {
         text,
         root: options.root.trim_end_matches('/'),
+        own: options.own,
         defaults: raw.defaults,
         common_shell: (Arc::default(), true),
         common_how: None,
@@ -90,6 +93,7 @@ fn collect<T>(entries: &mut Vec<Named>, table: Table<T>, entry: impl Fn(T) -> En
 struct Checker<'a> {
     text: &'a str,
     root: &'a str,
+    own: &'a [String],
     defaults: RawDefaults,
     /// The shell of recipes that say nothing of it, and whether it is Kiln's own choice.
     common_shell: (Arc<[String]>, bool),

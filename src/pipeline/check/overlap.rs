@@ -3,6 +3,7 @@
 use crate::base::id::{NodeId, RecipeId};
 use crate::base::span::Problem;
 use crate::pipeline::check::{Checker, Nodes};
+use crate::pipeline::paths::{lies_in, taken};
 
 impl Checker<'_> {
     /// What is built lies apart from all else: no two outputs at one path, none inside another, none around a source.
@@ -31,7 +32,20 @@ impl Checker<'_> {
             }
         }
         self.problems.extend(problems);
+        self.taken_paths();
         self.files_in_outputs();
+    }
+
+    /// What is put in place must not replace the pipeline file, nor what git keeps.
+    fn taken_paths(&mut self) {
+        let built = self.pipeline.nodes.values().filter(|node| node.maker.is_some());
+        let taken = built.filter_map(|node| {
+            let path = node.path.as_deref()?;
+            let error = taken(path, self.own)?;
+            let problem = Problem::new("bad-path", error.message(path)).at(&node.path_span, "this path");
+            Some(problem.help(error.help()))
+        });
+        self.problems.extend(taken);
     }
 
     /// A file of `files` that a recipe makes would be read before it is made.
@@ -62,11 +76,6 @@ impl Checker<'_> {
         }
         self.problems.extend(problems);
     }
-}
-
-/// Whether a path is another one, or lies below it.
-fn lies_in(path: &str, outer: &str) -> bool {
-    path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The path and all folders above it.
