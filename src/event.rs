@@ -236,6 +236,18 @@ pub struct Staged {
     pub to: String,
     /// The digest of its content.
     pub digest: Digest,
+    /// Whether what stands there is not of Kiln's making, and is kept.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub keep: bool,
+}
+
+/// What stood where an output was put in place, and was not of Kiln's making.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Replaced {
+    /// Where it stood, relative to the root.
+    pub path: String,
+    /// Where it is kept, relative to the root.
+    pub kept: String,
 }
 
 /// What an engine is about to be asked for.
@@ -319,6 +331,9 @@ pub struct StepEnded {
     /// Processes that it had left behind and that were ended then, for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leaked: Vec<String>,
+    /// What stood where its outputs were put in place, and was not of Kiln's making.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<Replaced>,
 }
 
 /// Why a step failed.

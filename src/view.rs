@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use crate::base::job::{JobId, JobState};
 use crate::event::{
-    Counts, Event, Failure, Outcome, PlannedStep, RemoteJob, RunEnded, RunStarted, Stamped, StepEnded, StepRetrying,
+    Counts, Event, Failure, Outcome, PlannedStep, RemoteJob, Replaced, RunEnded, RunStarted, Stamped, StepEnded,
+    StepRetrying,
 };
 
 /// A run, folded from its events.
@@ -67,6 +68,8 @@ pub struct StepView {
     pub again_ms: u64,
     /// Processes that it had left behind and that were ended then.
     pub leaked: Vec<String>,
+    /// What stood where its outputs were put in place, and was not of Kiln's making.
+    pub replaced: Vec<Replaced>,
     /// The step because of which it was skipped.
     pub because: Option<String>,
 }
@@ -247,6 +250,7 @@ impl RunView {
             view.took_ms = ended.took_ms;
             view.failure.clone_from(&ended.failure);
             view.leaked.clone_from(&ended.leaked);
+            view.replaced.clone_from(&ended.replaced);
         });
     }
 
@@ -294,6 +298,7 @@ impl StepView {
             earlier: Vec::new(),
             again_ms: 0,
             leaked: Vec::new(),
+            replaced: Vec::new(),
             because: None,
         }
     }

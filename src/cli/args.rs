@@ -121,7 +121,8 @@ pub enum Command {
     /// Take outputs that are already there as built, so that moving to Kiln rebuilds nothing
     #[command(
         after_help = "Outputs that are there count as built from their inputs, code and settings as they are now. Without targets this takes \
-what Kiln has never built; with targets also what is out of date, and tasks; the exit code is 4 when nothing of these counts as built then. Nothing is run, no output is changed. It stands in \
+what Kiln has never built; with targets also what is out of date, and tasks; the exit code is 4 when nothing of these counts as built then. Nothing is run, no output is changed: \
+what a run was writing in place when it was killed is left to the next `kiln run`, which puts the last good content back. It stands in \
 `kiln jobs list` as a run of its own.\n\nExamples:\n  kiln adopt --dry-run    only say what would be taken\n  kiln adopt              all outputs that are there and that Kiln has not built\n  kiln adopt orders       `orders` as it is, although its code was changed (a comment, say)"
     )]
     Adopt(AdoptArgs),
@@ -130,7 +131,8 @@ what Kiln has never built; with targets also what is out of date, and tasks; the
         after_help = "A run is removed when it is older than --keep-days and not among the newest --keep-runs of its pipeline. What is \
 left and still larger than --max-bytes loses its oldest runs too. A run that goes on is never removed, nor the newest of a pipeline, \
 nor one that holds the last good build of a step. `kiln run` does the same by itself, with the defaults, at its end when the last \
-time is a day ago.\n\nExamples:\n  kiln gc --dry-run                    only say what would go\n  kiln gc --keep-days 7 --keep-runs 20\n  kiln gc --max-bytes 500MB            before `.kiln/` goes into a CI cache\n  kiln gc --recover                    the way out when Kiln says that the history is damaged"
+time is a day ago. What runs have replaced and kept in `.kiln/replaced/` goes when it is older than --keep-days, and only with this \
+command.\n\nExamples:\n  kiln gc --dry-run                    only say what would go\n  kiln gc --keep-days 7 --keep-runs 20\n  kiln gc --max-bytes 500MB            before `.kiln/` goes into a CI cache\n  kiln gc --recover                    the way out when Kiln says that the history is damaged"
     )]
     Gc(GcArgs),
     /// Print what makes a shell complete the commands and options of Kiln; bash also names, paths and tags of nodes, runs, and the steps of a run

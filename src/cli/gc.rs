@@ -39,6 +39,10 @@ fn text(context: &Context, swept: &Swept, args: &GcArgs) -> String {
         0 => String::new(),
         n => format!("; and the logs of {} that no history has", count(n, "run")),
     };
+    let replaced = match swept.replaced {
+        0 => String::new(),
+        n => format!("{verb} what {} had kept in .kiln/replaced\n", count(n, "run")),
+    };
     let held = match swept.held {
         0 => String::new(),
         1 => ", of which 1 holds last good builds".to_owned(),
@@ -50,7 +54,7 @@ fn text(context: &Context, swept: &Swept, args: &GcArgs) -> String {
     } else {
         String::new()
     };
-    format!("{text}{strays}\n{} left{held}\n{over}", swept.left)
+    format!("{text}{strays}\n{replaced}{} left{held}\n{over}", swept.left)
 }
 
 fn recovered(context: &Context, state: &Path, done: &Recovered, dry: bool) -> String {

@@ -17,7 +17,7 @@ use crate::base::file::{FileDigest, FileStat, Remembered};
 use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::job::{BuildMode, JobId};
 use crate::base::span::Problems;
-use crate::event::{Failure, Intent, RemoteJob, Staged};
+use crate::event::{Failure, Intent, RemoteJob, Replaced, Staged};
 use crate::pipeline::types::Pipeline;
 use crate::plan::facts::Facts;
 use crate::plan::put_back::PutBack;
@@ -72,6 +72,11 @@ pub trait Engine: Send + Sync {
         Vec::new()
     }
 
+    /// Why what lies where the outputs of a step belong cannot have been built: it is not of their kind. Looks only.
+    fn misfit(&self, _id: RecipeId) -> Option<String> {
+        None
+    }
+
     /// Makes a step ready, with no effect outside.
     ///
     /// # Errors
@@ -89,7 +94,7 @@ pub trait Engine: Send + Sync {
     ///
     /// # Errors
     /// Why the outputs are not in place.
-    fn publish(&self, job: &JobId, step: &str, staged: &[Staged]) -> Result<Vec<FileDigest>, Failure>;
+    fn publish(&self, job: &JobId, step: &str, staged: &[Staged]) -> Result<Published, Failure>;
 
     /// Ends processes of runs that died and of which not even the engine's own watch was left, and names them. `died` says
     /// whether there was such a run. Called before anything is put in place for it. May block.
@@ -117,6 +122,15 @@ pub trait Engine: Send + Sync {
     fn end(&self) -> BoxFuture<'static, Vec<String>> {
         std::future::ready(Vec::new()).boxed()
     }
+}
+
+/// Outputs that are in place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// Digests of files that were read for it.
+    pub seen: Vec<FileDigest>,
+    /// What stood there, was not of Kiln's making, and is kept.
+    pub replaced: Vec<Replaced>,
 }
 
 /// What an engine is opened with.

@@ -11,11 +11,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::base::digest::Digest;
-use crate::base::file::FileDigest;
 use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::JobId;
 use crate::base::span::Problems;
-use crate::engine::api::{Attempt, Ended, Engine, Observed, StagedOutput, Stop, Updates, Work};
+use crate::engine::api::{Attempt, Ended, Engine, Observed, Published, StagedOutput, Stop, Updates, Work};
 use crate::event::{Failure, FailureCode, Staged};
 use crate::pipeline::types::Pipeline;
 use crate::plan::facts::{Content, Facts};
@@ -136,13 +135,13 @@ impl Engine for Scripted {
         Ok(())
     }
 
-    fn publish(&self, _job: &JobId, step: &str, staged: &[Staged]) -> Result<Vec<FileDigest>, Failure> {
+    fn publish(&self, _job: &JobId, step: &str, staged: &[Staged]) -> Result<Published, Failure> {
         if matches!(self.acts.get(step), Some(Act::Lose(_))) {
             return Err(Failure::new(FailureCode::Publish, "it could not be put in place"));
         }
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
         published.extend(staged.iter().map(|staged| staged.to.clone()));
-        Ok(Vec::new())
+        Ok(Published::default())
     }
 
     fn tidy(&self) -> std::io::Result<()> {
@@ -239,7 +238,7 @@ impl Work for ScriptedWork {
             let Some(content) = content else { return Ended::Stopped(Failure::new(FailureCode::Stopped, "stopped")) };
             let digest = Digest::of(content.as_bytes());
             let output = |(node, path): (_, Option<String>)| {
-                let staged = path.map(|to| Staged { from: format!("staged/{to}"), to, digest });
+                let staged = path.map(|to| Staged { from: format!("staged/{to}"), to, digest, keep: false });
                 StagedOutput { node, digest: Some(digest), staged }
             };
             Ended::Staged(outputs.into_iter().zip(staged).map(output).collect())

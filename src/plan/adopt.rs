@@ -8,7 +8,8 @@ use crate::plan::Step;
 use crate::plan::decide::{Basis, Input, Verdict};
 use crate::plan::facts::Content;
 use crate::plan::key;
-use crate::plan::reason::{Action, Reason};
+use crate::plan::put_back::PutBack;
+use crate::plan::reason::{Action, Reason, ReasonCode};
 use crate::plan::record::{OutputRecord, Record};
 use crate::select::{Selection, Want};
 
@@ -38,6 +39,8 @@ pub enum Refusal {
     Stale(Vec<Reason>),
     /// Why an output could never be put where it is.
     Blocked(String),
+    /// It was being written in place when a run was killed, which has not been undone.
+    Undone(PutBack),
 }
 
 impl fmt::Display for Refusal {
@@ -47,6 +50,14 @@ impl fmt::Display for Refusal {
             Self::NoInput(node) => write!(f, "its input {node} is not there"),
             Self::Unseen(node) => write!(f, "the content of {node} cannot be seen: it has neither a path nor a digest"),
             Self::Blocked(why) => f.write_str(why),
+            Self::Undone(PutBack { output, last_good }) => {
+                let then = if *last_good {
+                    "puts its last good content back, in place of what is there"
+                } else {
+                    "takes away what is there"
+                };
+                write!(f, "a run was killed while {output} was written in place: `kiln run` first {then}")
+            }
             Self::Task => f.write_str("a task leaves nothing to see: name it if it was done"),
             Self::Stale(reasons) => {
                 let reasons: Vec<_> = reasons.iter().take(2).map(ToString::to_string).collect();
@@ -56,9 +67,9 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Decides about every wanted step. Only what is named is taken although it was built before, or is a task.
+/// Decides about every wanted step. What the next run will undo is left to it: what is seen of it is not what is there. Only what is named is taken although it was built before, or is a task.
 #[must_use]
-pub fn adopt(basis: &Basis<'_>, graph: &Graph, selection: &Selection) -> Adoption {
+pub fn adopt(basis: &Basis<'_>, graph: &Graph, selection: &Selection, put_back: &[PutBack]) -> Adoption {
     let mut adoption = Adoption::default();
     for id in graph.order.iter().copied().filter(|id| selection.want[*id] != Want::No) {
         let named = selection.want[id] == Want::Target && !selection.targets.is_empty();
@@ -79,14 +90,27 @@ pub fn adopt(basis: &Basis<'_>, graph: &Graph, selection: &Selection) -> Adoptio
                 adoption.left.push((id, Refusal::Unseen(node.unwrap_or_default())));
                 continue;
             }
-            Verdict::Build(reasons) | Verdict::Maybe(reasons) => reasons,
+            // Nothing is replaced.
+            Verdict::Build(mut reasons) | Verdict::Maybe(mut reasons) => {
+                reasons.retain(|reason| reason.code != ReasonCode::OutputForeign);
+                reasons
+            }
         };
+        if let Some(undone) = undone(basis, id, put_back) {
+            adoption.left.push((id, Refusal::Undone(undone.clone())));
+            continue;
+        }
         match record(basis, id, named, &reasons) {
             Ok(record) => adoption.taken.push((step(Action::Build, reasons), record)),
             Err(refusal) => adoption.left.push((id, refusal)),
         }
     }
     adoption
+}
+
+fn undone<'a>(basis: &Basis<'_>, id: RecipeId, put_back: &'a [PutBack]) -> Option<&'a PutBack> {
+    let makes = |name: &str| basis.pipeline.output_names(id).any(|output| output == name);
+    put_back.iter().find(|put_back| makes(&put_back.output))
 }
 
 fn record(basis: &Basis<'_>, id: RecipeId, named: bool, reasons: &[Reason]) -> Result<Record, Refusal> {

@@ -57,6 +57,35 @@ impl Basis<'_> {
     /// Decides about a wanted step.
     #[must_use]
     pub fn decide(&self, id: RecipeId, input: &dyn Fn(NodeId) -> Input) -> Verdict {
+        let mut verdict = self.whether(id, input);
+        if let Verdict::Build(reasons) = &mut verdict {
+            // Behind the first reason: of many reasons the last ones are not shown.
+            let at = reasons.len().min(1);
+            reasons.splice(at..at, self.replaced(id));
+        }
+        verdict
+    }
+
+    /// Whether nothing is known to have been built where an output belongs. What stands there is not of Kiln's making then.
+    #[must_use]
+    pub fn is_foreign(&self, node: NodeId) -> bool {
+        let node = &self.pipeline.nodes[node];
+        let last = node.maker.and_then(|maker| self.history.last(&self.pipeline.recipes[maker].name));
+        let here =
+            |last: &LastGood| last.outputs.iter().any(|output| output.node == node.name && output.path == node.path);
+        !last.is_some_and(here)
+    }
+
+    /// What a build would replace and Kiln has not made.
+    fn replaced(&self, id: RecipeId) -> Vec<Reason> {
+        let outputs = self.pipeline.recipes[id].outputs.iter().copied();
+        let stands = outputs.filter(|node| matches!(self.facts.nodes[*node], Content::Is(_)));
+        let paths =
+            stands.filter(|node| self.is_foreign(*node)).filter_map(|node| self.pipeline.nodes[node].path.clone());
+        paths.map(|path| Reason::new(ReasonCode::OutputForeign).what(path)).collect()
+    }
+
+    fn whether(&self, id: RecipeId, input: &dyn Fn(NodeId) -> Input) -> Verdict {
         if self.facts.settled[id] {
             return Verdict::Skip;
         }

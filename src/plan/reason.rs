@@ -64,6 +64,8 @@ pub enum ReasonCode {
     OutputChanged,
     /// The outputs are others, or have other paths.
     OutputMoved,
+    /// Something stands where an output belongs, and Kiln has not made it: it is replaced, and kept.
+    OutputForeign,
     /// It is older than `rebuild` allows; or built in the future, by a clock that was ahead: then `new` is the time now.
     RebuildAge,
     /// `rebuild = "always"`.
@@ -131,6 +133,7 @@ impl Reason {
             ReasonCode::OutputMissing => "output missing",
             ReasonCode::OutputChanged => "output changed",
             ReasonCode::OutputMoved => "output moved",
+            ReasonCode::OutputForeign => "replaces what is there",
             ReasonCode::RebuildAge => "older than",
             ReasonCode::RebuildAlways => "always rebuilt",
             ReasonCode::Asked => "asked for",

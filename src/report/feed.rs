@@ -10,7 +10,8 @@ use super::output::{Block, Lines};
 use super::style::{OutputMode, Style, ended_state, step_word};
 use super::summary;
 use crate::base::text::{count, few, millis};
-use crate::event::{Event, RunStarted, Stamped, StepEnded, StepRetrying};
+use crate::event::{Event, Replaced, RunStarted, Stamped, StepEnded, StepRetrying};
+use crate::plan::reason::ReasonCode;
 use crate::view::{RunView, StepState, StepView};
 
 /// How much of a step's output is kept until the step ends.
@@ -19,6 +20,8 @@ const BLOCK: usize = 8 << 20;
 const NAMES: usize = 36;
 /// How many processes that were left behind are told.
 const LEAKED: usize = 5;
+/// How many paths of what was replaced are told.
+const KEPT: usize = 4;
 /// How many names of what was also built are told.
 const ALSO: usize = 8;
 /// More steps that are skipped at once for one reason are a number.
@@ -137,7 +140,7 @@ impl Feed {
     fn lines_of(&mut self, view: &RunView, event: &Stamped) -> String {
         let line = match &event.event {
             Event::RunQueued(_) => return String::new(),
-            Event::RunStarted(started) => self.began(started, event),
+            Event::RunStarted(started) => return self.began(started, event),
             Event::StepStarted { step, .. } => return self.step_began(step),
             Event::StepRetrying(retrying) => return self.retrying(view, retrying, event),
             Event::StepPublishing { .. } | Event::StepSubmitting { .. } | Event::StepSkipped { .. } => {
@@ -192,7 +195,7 @@ impl Feed {
         rest + &self.output(step, &early)
     }
 
-    fn began(&mut self, started: &RunStarted, event: &Stamped) -> Line {
+    fn began(&mut self, started: &RunStarted, event: &Stamped) -> String {
         let ids = started.steps.iter().map(|step| columns(&step.id));
         self.names = ids.max().unwrap_or_default().min(NAMES);
         let expected = started.steps.iter().filter_map(|step| step.expected_ms);
@@ -201,11 +204,22 @@ impl Feed {
         let planned = started.steps.len();
         let all = usize::try_from(started.up_to_date).unwrap_or(usize::MAX).saturating_add(planned);
         let steps = format!(" · {planned} of {} · ", count(all, "step"));
-        self.clock(event.at)
-            .text(" ")
-            .tint(Tint::Strong, event.job.as_str())
-            .text(&steps)
-            .text(&format!("-j{}", started.max_parallel))
+        let line = self.clock(event.at).text(" ").tint(Tint::Strong, event.job.as_str());
+        let line = line.text(&steps).text(&format!("-j{}", started.max_parallel));
+        self.style.line(&line) + &self.foreign(started, event)
+    }
+
+    /// That what stands in the place of outputs, and is not of Kiln's making, will be replaced.
+    fn foreign(&self, started: &RunStarted, event: &Stamped) -> String {
+        let reasons = started.steps.iter().flat_map(|step| &step.reasons);
+        let foreign = reasons.filter(|reason| reason.code == ReasonCode::OutputForeign);
+        let paths: Vec<_> = foreign.filter_map(|reason| reason.what.clone()).collect();
+        if paths.is_empty() {
+            return String::new();
+        }
+        let text = format!("Kiln has not built what is at {}: what is replaced is kept", few(&paths, KEPT));
+        let line = self.clock(event.at).at(WORD, Tint::Warn, "note").at(NAME, Tint::Plain, "all");
+        self.noted(line, Tint::Plain, &text)
     }
 
     fn ended(&mut self, view: &RunView, ended: &StepEnded, event: &Stamped) -> String {
@@ -223,7 +237,9 @@ impl Feed {
         };
         let flaky = step.filter(|_| ended.flaky).map(|step| format!("flaky: {}", summary::attempt(step)));
         let leaked = (!ended.leaked.is_empty()).then(|| format!("leaked {}", few(&ended.leaked, LEAKED)));
-        let notes: Vec<_> = [Some(note), flaky, leaked].into_iter().flatten().filter(|note| !note.is_empty()).collect();
+        let kept = replaced(&ended.replaced);
+        let notes: Vec<_> =
+            [Some(note), flaky, kept, leaked].into_iter().flatten().filter(|note| !note.is_empty()).collect();
         let tint = if ended.flaky { Tint::Warn } else { Tint::Plain };
         let before = self.rest(&ended.step);
         before + &self.noted(line, tint, &notes.join("; ")) + &self.block(view.step(&ended.step), &ended.step)
@@ -344,6 +360,12 @@ fn also(names: &[String]) -> String {
         shown.push(&more);
     }
     format!("also built: {}", shown.join(", "))
+}
+
+/// What was kept of what stood where outputs are now.
+fn replaced(replaced: &[Replaced]) -> Option<String> {
+    let kept: Vec<_> = replaced.iter().map(|replaced| format!("{} in {}", replaced.path, replaced.kept)).collect();
+    (!kept.is_empty()).then(|| format!("kept what was at {}", few(&kept, KEPT)))
 }
 
 /// Why a step was not started.

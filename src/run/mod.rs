@@ -26,7 +26,7 @@ use crate::base::file::FileDigest;
 use crate::base::id::NodeId;
 use crate::base::job::JobId;
 use crate::base::text::size;
-use crate::engine::api::{Attempt, Ended, Engine, Noticed, PRINTED_WAITING, Printed, Stop, Updates, Work};
+use crate::engine::api::{Attempt, Ended, Engine, Noticed, PRINTED_WAITING, Printed, Published, Stop, Updates, Work};
 use crate::event::{Event, Failure, FailureCode, RunStarted, Staged, Stamped, VERSION};
 use crate::report::api::{Journal, Reporter};
 use crate::run::setup::{Effect, Input, Timer};
@@ -129,7 +129,7 @@ pub async fn drive(drive: Drive<'_>) -> Driven {
 enum Done {
     Ended(usize, Ended, u64),
     Flushed(Result<(), String>),
-    Published(Vec<(usize, Result<Vec<FileDigest>, Failure>)>),
+    Published(Vec<(usize, Result<Published, Failure>)>),
 }
 
 /// Events on their way to the disk, and what waits for them to be there.
@@ -346,7 +346,10 @@ impl Driver<'_> {
             Ok(Done::Flushed(result)) => self.input(Input::Flushed(result)),
             Ok(Done::Published(results)) => {
                 for (step, result) in results {
-                    let result = result.map(|seen| self.drive.seen.extend(seen));
+                    let result = result.map(|published| {
+                        self.drive.seen.extend(published.seen);
+                        published.replaced
+                    });
                     self.input(Input::Published { step, result });
                 }
             }

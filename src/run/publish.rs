@@ -2,7 +2,7 @@
 
 use crate::base::digest::{Digest, FieldHasher};
 use crate::engine::api::StagedOutput;
-use crate::event::{Event, Failure, FailureCode, Outcome};
+use crate::event::{Event, Failure, FailureCode, Outcome, Replaced, Staged};
 use crate::plan::record::OutputRecord;
 use crate::run::setup::{Effect, LINGER_MS, Timer};
 use crate::run::state::{Run, State};
@@ -27,7 +27,8 @@ impl Run {
             let node = &self.pipeline.nodes[output.node];
             let digest = output.digest.unwrap_or_else(|| self.unseen(i, &node.name));
             records.push(OutputRecord { node: node.name.clone(), path: node.path.clone(), digest });
-            staged.extend(output.staged);
+            let keep = output.staged.is_some() && self.basis().is_foreign(output.node);
+            staged.extend(output.staged.map(|staged| Staged { keep, ..staged }));
         }
         let step = &mut self.steps[i];
         if let Some(record) = &mut step.record {
@@ -88,10 +89,13 @@ impl Run {
         }
     }
 
-    pub(super) fn published(&mut self, i: usize, result: Result<(), Failure>) {
+    pub(super) fn published(&mut self, i: usize, result: Result<Vec<Replaced>, Failure>) {
         self.publishing -= 1;
         match result {
-            Ok(()) => self.built(i),
+            Ok(replaced) => {
+                self.steps[i].replaced = replaced;
+                self.built(i);
+            }
             Err(failure) => self.fail(i, failure),
         }
     }

@@ -22,9 +22,11 @@ pub fn recover(
         let mut view = run.view.clone();
         let mut digests = Vec::new();
         for row in &run.publishing {
+            let mut replaced = Vec::new();
             let (outcome, record, failure) = match engine.publish(&run.job, &row.step, &row.staged) {
-                Ok(seen) => {
-                    digests.extend(seen);
+                Ok(published) => {
+                    digests.extend(published.seen);
+                    replaced = published.replaced;
                     (Outcome::Built, Some(row.record.clone()), None)
                 }
                 Err(failure) => {
@@ -44,6 +46,7 @@ pub fn recover(
                 also_built: Vec::new(),
                 failure,
                 leaked: Vec::new(),
+                replaced,
             });
         }
         for step in &run.view.steps {
@@ -120,6 +123,7 @@ impl<'a> Ending<'a> {
             also_built: Vec::new(),
             failure,
             leaked: Vec::new(),
+            replaced: Vec::new(),
         });
     }
 

@@ -6,7 +6,7 @@ use crate::base::digest::Digest;
 use crate::base::id::{NodeId, RecipeId};
 use crate::base::job::{BuildMode, JobId, Schedule};
 use crate::engine::api::{Ended, Notice, Stop};
-use crate::event::{Event, Failure, Staged};
+use crate::event::{Event, Failure, Replaced, Staged};
 use crate::pipeline::types::Pipeline;
 use crate::plan::facts::Facts;
 use crate::plan::reason::Action;
@@ -43,8 +43,8 @@ pub enum Input {
     Published {
         /// The step.
         step: usize,
-        /// Why not.
-        result: Result<(), Failure>,
+        /// What they replaced that is kept; or why they are not.
+        result: Result<Vec<Replaced>, Failure>,
     },
     /// Someone asks the run to end; the name says how, such as `Ctrl-C`.
     Signal(&'static str),

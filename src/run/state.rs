@@ -8,7 +8,7 @@ use crate::base::digest::Digest;
 use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::job::{BuildMode, JobId};
 use crate::engine::api::{Ended, Notice};
-use crate::event::{Counts, Event, Failure, Outcome, Staged, StepEnded};
+use crate::event::{Counts, Event, Failure, Outcome, Replaced, Staged, StepEnded};
 use crate::pipeline::types::Pipeline;
 use crate::plan::decide::{Basis, Input as NodeInput, Verdict};
 use crate::plan::facts::{Content, Facts};
@@ -52,6 +52,7 @@ pub(super) struct StepRun {
     pub(super) record: Option<Record>,
     pub(super) staged: Vec<Staged>,
     pub(super) leaked: Vec<String>,
+    pub(super) replaced: Vec<Replaced>,
 }
 
 /// A run.
@@ -209,7 +210,7 @@ impl Run {
         self.built.get(&node).map_or_else(|| self.basis().seen(node), |digest| NodeInput::Is(*digest))
     }
 
-    fn basis(&self) -> Basis<'_> {
+    pub(super) fn basis(&self) -> Basis<'_> {
         Basis { pipeline: &self.pipeline, facts: &self.facts, history: self.history.as_ref(), mode: self.mode }
     }
 
@@ -276,8 +277,8 @@ impl Run {
         let (attempt, outcome) = (self.steps[i].attempt, Outcome::Built);
         let flaky = attempt > 1;
         self.counts.flaky += u64::from(flaky);
-        let (record, failure, leaked) = (None, None, Vec::new());
-        let ended = StepEnded { step, attempt, outcome, took_ms, flaky, record, also_built, failure, leaked };
+        let (record, failure, leaked, replaced) = (None, None, Vec::new(), Vec::new());
+        let ended = StepEnded { step, attempt, outcome, took_ms, flaky, record, also_built, failure, leaked, replaced };
         self.emit(Event::StepEnded(Box::new(ended)));
         self.settle(i, true);
     }
@@ -340,6 +341,7 @@ impl Run {
         let (step, took_ms, attempt) = (self.name(i).to_owned(), self.steps[i].took_ms, self.steps[i].attempt);
         let flaky = attempt > 1 && matches!(outcome, Outcome::Built | Outcome::Same);
         let leaked = std::mem::take(&mut self.steps[i].leaked);
+        let replaced = std::mem::take(&mut self.steps[i].replaced);
         self.counts.flaky += u64::from(flaky);
         self.emit(Event::StepEnded(Box::new(StepEnded {
             step,
@@ -351,6 +353,7 @@ impl Run {
             also_built: Vec::new(),
             failure,
             leaked,
+            replaced,
         })));
     }
 
@@ -412,6 +415,7 @@ fn link(pipeline: &Pipeline, steps: Vec<SetupStep>) -> Vec<StepRun> {
             record: None,
             staged: Vec::new(),
             leaked: Vec::new(),
+            replaced: Vec::new(),
         });
     }
     for i in 0..runs.len() {

@@ -9,7 +9,7 @@ use crate::plan::adopt::{Adoption, Refusal, adopt as decide};
 use crate::plan::decide::Basis;
 use crate::report::api::Journal;
 use crate::session::fail::Fail;
-use crate::session::start::{Origin, Ticket, finish_the_dead, lock, new_job, open_journal_of, planned_step, started};
+use crate::session::start::{Origin, Ticket, end_the_dead, lock, new_job, open_journal_of, planned_step, started};
 use crate::session::{Planned, Session};
 
 /// Why such a run ended as it did.
@@ -24,19 +24,21 @@ fn look_closely(session: &Session) -> Result<(Planned, Adoption), Fail> {
     let (known, Observed { facts, seen }) = session.look(true)?;
     let (pipeline, history) = (session.pipeline(), known.history.as_ref());
     let basis = Basis { pipeline, facts: &facts, history, mode: session.selection.mode };
-    let mut adoption = decide(&basis, &session.loaded.graph, &session.selection);
+    let put_back = session.undone(&known);
+    let mut adoption = decide(&basis, &session.loaded.graph, &session.selection, &put_back);
     leave_blocked(session, &mut adoption);
     let steps = adoption.current.iter().chain(adoption.taken.iter().map(|(step, _)| step)).cloned().collect();
     Ok((Planned { plan: Plan { steps }, facts, seen, known }, adoption))
 }
 
-/// Leaves what no run could put where it is.
+/// Leaves what no run could put where it is, or could not have made.
 fn leave_blocked(session: &Session, adoption: &mut Adoption) {
     for (step, record) in std::mem::take(&mut adoption.taken) {
         let obstacle = session.engine.obstacles(&[step.id]).into_iter().find(|problem| !problem.warning);
-        match obstacle.and_then(|problem| problem.labels.into_iter().next()) {
+        let obstacle = obstacle.and_then(|problem| problem.labels.into_iter().next()).map(|label| label.text);
+        match obstacle.or_else(|| session.engine.misfit(step.id)) {
             None => adoption.taken.push((step, record)),
-            Some(label) => adoption.left.push((step.id, Refusal::Blocked(label.text))),
+            Some(why) => adoption.left.push((step.id, Refusal::Blocked(why))),
         }
     }
 }
@@ -45,7 +47,7 @@ fn leave_blocked(session: &Session, adoption: &mut Adoption) {
 pub(crate) fn take(session: &Session, origin: Origin) -> Result<(Option<JobId>, Adoption), Fail> {
     let _lock = lock(session, false, |_| {})?;
     let (mut writer, _committed) = open_journal_of(session)?;
-    finish_the_dead(session, &mut writer, &|_| None)?;
+    end_the_dead(session, &mut writer, &|_| None)?;
     let (planned, adoption) = look_closely(session)?;
     if adoption.taken.is_empty() {
         writer.close().map_err(|error| Fail::because("the history could not be closed", &error))?;
@@ -67,6 +69,7 @@ pub(crate) fn take(session: &Session, origin: Origin) -> Result<(Option<JobId>, 
             failure: None,
             flaky: false,
             leaked: Vec::new(),
+            replaced: Vec::new(),
         }))
     });
     let current = (adoption.taken.len() + adoption.current.len()) as u64;

@@ -242,11 +242,15 @@ impl Session {
     /// What the next run undoes first: what a run that was killed had been writing in place. Of a run that goes on
     /// nothing is.
     pub(crate) fn put_back(&self, known: &Known) -> Vec<PutBack> {
-        let mut found = self.engine.put_back();
+        let found = self.undone(known);
         let held = |state: &Path| is_held(state, &self.pipeline().name);
-        if !found.is_empty() && (held(self.store.state()) || held(&self.loaded.root.join(".kiln"))) {
-            return Vec::new();
-        }
+        let goes_on = !found.is_empty() && (held(self.store.state()) || held(&self.loaded.root.join(".kiln")));
+        if goes_on { Vec::new() } else { found }
+    }
+
+    /// As [`Session::put_back`], where no run goes on or this process itself holds the lock.
+    pub(crate) fn undone(&self, known: &Known) -> Vec<PutBack> {
+        let mut found = self.engine.put_back();
         // What was complete is not undone.
         let settled = known.dead.iter().flat_map(|run| &run.publishing).flat_map(|row| &row.record.outputs);
         let settled: Vec<_> = settled.map(|output| output.node.as_str()).collect();

@@ -218,8 +218,19 @@ fn journal(open: impl FnOnce(Told) -> Result<Writer, StoreError>) -> Result<(Wri
     Ok((writer, committed))
 }
 
-/// Puts in place what a run that died was about to, and tells the store how it ended, which `verdict` may know.
+/// Puts in place what a run that died was about to, tells the store how it ended, which `verdict` may know, and undoes what it
+/// had only begun.
 pub(crate) fn finish_the_dead(
+    session: &Session,
+    writer: &mut Writer,
+    verdict: &dyn Fn(&JobId) -> Option<Verdict>,
+) -> Result<(), Fail> {
+    end_the_dead(session, writer, verdict)?;
+    session.engine.tidy().map_err(|error| Fail::because("what a run that died left cannot be tidied up", &error))
+}
+
+/// As [`finish_the_dead`], and leaves what was only begun as it is.
+pub(super) fn end_the_dead(
     session: &Session,
     writer: &mut Writer,
     verdict: &dyn Fn(&JobId) -> Option<Verdict>,
@@ -247,7 +258,7 @@ pub(crate) fn finish_the_dead(
     if let Some(step) = unsettled.first() {
         tracing::warn!(step, "what a run that died was about to put in place is gone");
     }
-    session.engine.tidy().map_err(|error| Fail::because("what a run that died left cannot be tidied up", &error))
+    Ok(())
 }
 
 /// A new id. Runs of one millisecond get ids of the next ones.

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
@@ -43,6 +43,8 @@ pub struct Swept {
     pub bytes: u64,
     /// Logs of runs that are in no history.
     pub strays: usize,
+    /// Runs that had kept what their outputs replaced, which has gone.
+    pub replaced: usize,
     /// How many runs are left.
     pub left: u64,
     /// How many of those are left because they hold a last good build.
@@ -124,7 +126,13 @@ fn sweep(
     most: usize,
 ) -> Result<Swept, StoreError> {
     let opened = if dry { schema::open_read(state)? } else { open(state)? };
-    let Some((mut connection, path)) = opened else { return Ok(Swept::default()) };
+    // Only who asks for it is told, and nothing of that may go untold.
+    let replaced = if most == usize::MAX { replaced(root, keep, now) } else { Vec::new() };
+    for folder in replaced.iter().filter(|_| !dry) {
+        remove_all(folder)?;
+    }
+    let replaced = replaced.len();
+    let Some((mut connection, path)) = opened else { return Ok(Swept { replaced, ..Swept::default() }) };
     let sql = |error: rusqlite::Error| StoreError::sql(&path, &error);
     if most == usize::MAX {
         schema::look_through(&connection, &path, "quick_check")?;
@@ -144,7 +152,7 @@ fn sweep(
         connection.execute(note, [now.to_string()]).map_err(sql)?;
         let dead = doomed.iter().map(|run| run.job.as_str()).chain(strays.iter().map(String::as_str));
         for job in dead {
-            remove_logs(&logs.join(job))?;
+            remove_all(&logs.join(job))?;
         }
         if most == usize::MAX
             && let Err(error) = shrink(&connection)
@@ -161,6 +169,7 @@ fn sweep(
         size: total.saturating_sub(bytes),
         jobs: doomed.into_iter().map(|run| JobId::from_text(&run.job)).collect(),
         strays: strays.len(),
+        replaced,
         left: count("SELECT count(*) FROM runs").map_err(sql)? - gone,
         held: count("SELECT count(DISTINCT job) FROM keys").map_err(sql)?,
     })
@@ -259,7 +268,19 @@ fn strays(logs: &Path, connection: &Connection, keep: Keep, now: jiff::Timestamp
     Ok(strays)
 }
 
-fn remove_logs(folder: &Path) -> Result<(), StoreError> {
+/// What runs kept of what their outputs replaced, a folder for each run, once it is older than what is kept.
+fn replaced(root: &Path, keep: Keep, now: jiff::Timestamp) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root.join(".kiln/replaced")).into_iter().flatten().flatten();
+    let is_old = |entry: &std::fs::DirEntry| {
+        let changed = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+        let changed = changed.and_then(|changed| jiff::Timestamp::try_from(changed).ok());
+        let age = changed.and_then(|changed| Duration::try_from(now.duration_since(changed)).ok());
+        age.is_some_and(|age| age > keep.age())
+    };
+    entries.filter(is_old).map(|entry| entry.path()).collect()
+}
+
+fn remove_all(folder: &Path) -> Result<(), StoreError> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(StoreError::io(folder, &error)),
         _ => Ok(()),

@@ -79,6 +79,7 @@ impl Tale {
             from: format!(".kiln/staging/{step}"),
             to: output.path.clone().unwrap(),
             digest: output.digest,
+            keep: false,
         });
         let staged = staged.collect();
         self.tell(Event::StepPublishing { step, took_ms: 100, record, staged })
@@ -96,6 +97,7 @@ impl Tale {
             took_ms,
             flaky: false,
             leaked: Vec::new(),
+            replaced: Vec::new(),
             record,
             also_built: Vec::new(),
             failure,

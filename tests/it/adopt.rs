@@ -136,3 +136,13 @@ fn it_waits_for_no_run_that_goes_on_and_mends_one_that_died() {
     let list = project.expect(0, &["jobs", "list", "--format", "json"]).out;
     assert!(list.contains("ABORTED") && !list.contains("RUNNING"), "{list}");
 }
+
+#[test]
+fn a_file_is_no_managed_folder() {
+    let project = Project::new("[folder.w]\npath = \"b/w\"\nrun = \"echo >{{ output }}/x\"\n");
+    project.write("b/w", "a file\n");
+    for arguments in [&["adopt", "-n"][..], &["adopt"]] {
+        let said = project.expect(0, arguments).out;
+        assert!(said.contains("  left  w  b/w is a file, a folder is needed\n"), "{said}");
+    }
+}

@@ -231,3 +231,41 @@ fn what_was_begun_in_place_for_the_first_time_is_taken_away() {
     assert_eq!(go_on(&project, &[]), ["a"]);
     assert_eq!(project.read("build/a"), "1");
 }
+
+#[test]
+fn what_was_being_written_in_place_is_not_adopted() {
+    let make = format!("in_place = true\n{}", waits("a", "echo ha >\"$KILN_OUTPUT\"", "cat src >\"$KILN_OUTPUT\""));
+    let reader = dataset("b", "\"a\"", "run = 'cat {{ inputs.a }} >{{ output }}'\n");
+    let project = project(&format!("{SOURCE}{}{reader}", dataset("a", "\"src\"", &make)));
+    project.write("block/a", "");
+    kill_when_waiting(&project, &["a"], &[]);
+    let adopted = |arguments: &[&str]| {
+        let before = project.tree();
+        let said = project.kiln(&[&["adopt"], arguments].concat()).out;
+        assert_eq!(project.tree(), before, "no output is touched");
+        said
+    };
+    project.write("build/a", "by hand\n");
+    let says = "  left  a  a run was killed while a was written in place: `kiln run` first takes away what is there\n";
+    for arguments in [&["a", "-n"][..], &["a"], &["a", "-n"]] {
+        let said = adopted(arguments);
+        assert!(said.contains(says), "{said}");
+    }
+    std::fs::remove_file(project.path("block/a")).unwrap();
+    assert_eq!(go_on(&project, &[]), ["a", "b"]);
+    // There is a last good content now, made from another input.
+    project.write("src", "2");
+    project.write("block/a", "");
+    kill_when_waiting(&project, &[], &[]);
+    project.write("build/a", "by hand\n");
+    let says = "`kiln run` first puts its last good content back, in place of what is there\n";
+    for arguments in [&["a", "-n"][..], &["a"], &[]] {
+        let said = adopted(arguments);
+        assert!(said.contains(says), "{said}");
+    }
+    let plan = project.expect(0, &["plan", "a"]).out;
+    assert!(plan.contains("input changed: src"), "nothing counts as built from it: {plan}");
+    std::fs::remove_file(project.path("block/a")).unwrap();
+    assert_eq!(go_on(&project, &[]), ["a", "b"]);
+    assert_eq!(project.read("build/b"), "2");
+}

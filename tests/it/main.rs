@@ -59,6 +59,7 @@ mod pipelines;
 mod processes;
 mod reading;
 mod readme;
+mod replaced;
 mod retry;
 mod run;
 mod running;

@@ -41,11 +41,10 @@ use futures::future::BoxFuture;
 use tokio::sync::{Notify, OnceCell, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::base::file::FileDigest;
 use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::{BuildMode, JobId};
 use crate::base::span::{Problem, Problems};
-use crate::engine::api::{AskedBefore, Engine, LeftBehind, Observed, Opening, Updates, Work};
+use crate::engine::api::{AskedBefore, Engine, LeftBehind, Observed, Opening, Published, Updates, Work};
 use crate::engine::dss::asks::{Ask, Followed, Listed, Looked};
 use crate::engine::dss::astray::Astray;
 use crate::engine::dss::calls::{About, Calls, Peer, segment};
@@ -418,8 +417,8 @@ impl Engine for DssEngine {
         Ok(())
     }
 
-    fn publish(&self, _job: &JobId, _step: &str, _staged: &[Staged]) -> Result<Vec<FileDigest>, Failure> {
-        Ok(Vec::new())
+    fn publish(&self, _job: &JobId, _step: &str, _staged: &[Staged]) -> Result<Published, Failure> {
+        Ok(Published::default())
     }
 
     fn tidy(&self) -> std::io::Result<()> {

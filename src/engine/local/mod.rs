@@ -7,6 +7,7 @@ mod environ;
 pub(crate) mod evidence;
 mod files;
 pub mod guardian;
+mod keep;
 mod log;
 mod memory;
 mod observe;
@@ -29,12 +30,11 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::base::file::FileDigest;
 use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::JobId;
 use crate::base::mask::Secrets;
 use crate::base::span::{Problem, Problems};
-use crate::engine::api::{Engine, Environment, Evidence, Observed, Opening, Work};
+use crate::engine::api::{Engine, Environment, Evidence, Observed, Opening, Published, Work};
 use crate::engine::local::digest::Digester;
 use crate::engine::local::guardian::Guardian;
 use crate::engine::local::memory::Kills;
@@ -42,7 +42,7 @@ use crate::engine::local::places::Places;
 use crate::engine::local::secrets::Masking;
 use crate::engine::local::staging::Staging;
 use crate::event::{Failure, Staged};
-use crate::pipeline::types::Pipeline;
+use crate::pipeline::types::{Kind, Pipeline};
 use crate::plan::facts::Facts;
 use crate::plan::put_back::PutBack;
 
@@ -157,6 +157,14 @@ impl Engine for LocalEngine {
         found.into_iter().map(Problem::obstacle).collect()
     }
 
+    fn misfit(&self, id: RecipeId) -> Option<String> {
+        let Local { pipeline, root, .. } = self.local.as_ref();
+        let folders = pipeline.recipes[id].outputs.iter().map(|node| &pipeline.nodes[*node]);
+        let paths = folders.filter(|node| node.kind == Kind::Folder).filter_map(|node| node.path.as_deref());
+        let mut files = paths.filter(|path| root.join(path).metadata().is_ok_and(|metadata| !metadata.is_dir()));
+        files.next().map(|path| format!("{path} is a file, a folder is needed"))
+    }
+
     fn prepare(&self, id: RecipeId) -> Result<Arc<dyn Work>, Problems> {
         let Local { pipeline, root, places, .. } = self.local.as_ref();
         let recipe = &pipeline.recipes[id];
@@ -175,7 +183,7 @@ impl Engine for LocalEngine {
         self.local.staging.flush(staged)
     }
 
-    fn publish(&self, job: &JobId, step: &str, staged: &[Staged]) -> Result<Vec<FileDigest>, Failure> {
+    fn publish(&self, job: &JobId, step: &str, staged: &[Staged]) -> Result<Published, Failure> {
         self.local.staging.publish(job, step, staged, &self.local.digester)
     }
 

@@ -11,13 +11,14 @@ use std::sync::OnceLock;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 
-use crate::base::file::FileDigest;
 use crate::base::job::JobId;
+use crate::engine::api::Published;
 use crate::engine::local::across::{beside, copy, elsewhere};
 use crate::engine::local::digest::Digester;
+use crate::engine::local::keep::{keep, kept_before, put_back};
 use crate::engine::local::places::{Links, Top, inside};
 use crate::engine::local::slots::{Slot, Slots};
-use crate::event::{Failure, FailureCode, Staged};
+use crate::event::{Failure, FailureCode, Replaced, Staged};
 use crate::fault::fault;
 
 /// The staging folders of one pipeline below `.kiln/staging/` of the root, on the file system that outputs are on.
@@ -235,22 +236,34 @@ impl Staging {
     }
 
     /// Puts one output in place. Called again after a crash, it finishes what is left.
-    fn place(&self, staged: &Staged, digester: &Digester) -> io::Result<()> {
+    /// What stood there is kept, if it is to be and is not the same.
+    fn place(&self, job: &JobId, staged: &Staged, digester: &Digester) -> io::Result<Option<Replaced>> {
         let (from, to) = (self.root.join(&staged.from), self.root.join(&staged.to));
         let placed = || digester.path(&staged.to).map(|digest| digest == Some(staged.digest));
         if staged.from == staged.to {
-            return if placed()? { Ok(()) } else { Err(io::Error::other("it changed before it was recorded")) };
+            return if placed()? { Ok(None) } else { Err(io::Error::other("it changed before it was recorded")) };
         }
         // Mostly nothing stands there, and one call does it all. It fails too where the way leads to another file system.
         if renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE).is_ok() {
-            return digester.moved(&staged.from, &staged.to, staged.digest);
+            return digester.moved(&staged.from, &staged.to, staged.digest).map(|()| None);
         }
         let Ok(staged_metadata) = from.symlink_metadata() else {
-            return if placed()? { Ok(()) } else { Err(io::Error::other("the staged output is gone")) };
+            return if placed()? { Ok(None) } else { Err(io::Error::other("the staged output is gone")) };
         };
         let copied = if elsewhere(&self.root.join(&self.folder), &to)? { Some(copy_beside(&from, &to)?) } else { None };
         let new = copied.as_ref().unwrap_or(&from);
+        let mut replaced = None;
         let put = match to.symlink_metadata() {
+            Ok(_) if staged.keep && !placed().unwrap_or(false) => {
+                keep(&self.root, job, &to, &staged.to).and_then(|kept| {
+                    let put = fault("publish.kept").and_then(|()| fs::rename(new, &to));
+                    if put.is_err() {
+                        put_back(&self.root, &kept)?;
+                    }
+                    replaced = Some(kept);
+                    put
+                })
+            }
             Ok(standing) if standing.is_dir() || staged_metadata.is_dir() => placed().and_then(|placed| {
                 // After a crash the exchange may have happened, and then the old content is the staged one.
                 if placed { Ok(()) } else { exchange(new, &to).and_then(|()| fault("publish.exchanged")) }
@@ -260,7 +273,26 @@ impl Staging {
         // Now it is the old content, or what could not be put in place.
         let cleared = copied.map_or(Ok(()), |copy| remove(&copy));
         put.and(cleared)?;
-        digester.moved(&staged.from, &staged.to, staged.digest)
+        digester.moved(&staged.from, &staged.to, staged.digest)?;
+        Ok(replaced)
+    }
+
+    /// Keeps what was set aside for an output that is in place, if it is to be kept and is not the same.
+    fn keep_aside(
+        &self,
+        job: &JobId,
+        step: &Path,
+        output: &Staged,
+        digester: &Digester,
+    ) -> io::Result<Option<Replaced>> {
+        let aside = asides(step)?.into_iter().find(|aside| aside.path == output.to);
+        let Some(kept) = aside.and_then(|aside| aside.kept).filter(|_| output.keep) else { return Ok(None) };
+        let from = self.root.join(&kept);
+        let same = || digester.path(&kept).is_ok_and(|digest| digest == Some(output.digest));
+        if from.symlink_metadata().is_err() || same() {
+            return Ok(None);
+        }
+        keep(&self.root, job, &from, &output.to).map(Some)
     }
 
     /// Makes the folder that an output goes to. A link that the recipe made leads nothing in or out of the root.
@@ -300,30 +332,54 @@ impl Staging {
         step: &str,
         staged: &[Staged],
         digester: &Digester,
-    ) -> Result<Vec<FileDigest>, Failure> {
-        let wrong = |to: &str, error: &io::Error| {
-            Failure::new(FailureCode::Publish, format!("{to} could not be put in place: {error}"))
-        };
-        // What is in the way of one is found before another is moved.
-        for output in staged {
-            self.make_way(output).map_err(|error| wrong(&output.to, &error))?;
+    ) -> Result<Published, Failure> {
+        let mut replaced = Vec::new();
+        if let Err((what, error)) = self.put_all(job, step, staged, digester, &mut replaced) {
+            let kept = replaced.iter().map(|Replaced { path, kept }| format!("; what was at {path} is in {kept}"));
+            let message = format!("{what} could not be put in place: {error}{}", kept.collect::<String>());
+            return Err(Failure::new(FailureCode::Publish, message));
         }
-        for output in staged {
-            let placed = fault("publish.place").and_then(|()| self.place(output, digester));
-            placed.map_err(|error| wrong(&output.to, &error))?;
+        // What was kept by a run that died is told by the one that goes on from there.
+        for output in staged.iter().filter(|output| output.keep) {
+            let told = replaced.iter().any(|replaced| replaced.path == output.to);
+            replaced.extend(kept_before(&self.root, job, &output.to).filter(|_| !told));
         }
-        fault("publish.placed").map_err(|error| wrong(step, &error))?;
-        // From here on the new outputs are the good ones, whatever happens to what was set aside.
         let (in_place, apart): (Vec<_>, Vec<_>) = staged.iter().partition(|output| output.from == output.to);
-        let aside = Some(self.step(job, step)).filter(|_| !in_place.is_empty());
-        if let Some(aside) = &aside {
-            self.forget_aside(&self.root.join(aside)).map_err(|error| wrong(aside, &error))?;
-        }
         let left = fault("publish.remove").and_then(|()| self.leave(apart.iter().map(|output| output.from.as_str())));
-        if let Err(error) = left.and_then(|()| aside.map_or(Ok(()), |aside| self.remove(&aside))) {
+        let aside = || if in_place.is_empty() { Ok(()) } else { self.remove_aside(job, step) };
+        if let Err(error) = left.and_then(|()| aside()) {
             tracing::warn!(%error, step, "what was staged could not be removed; the next run will");
         }
-        Ok(digester.take_fresh())
+        Ok(Published { seen: digester.take_fresh(), replaced })
+    }
+
+    fn put_all<'a>(
+        &self,
+        job: &JobId,
+        step: &'a str,
+        staged: &'a [Staged],
+        digester: &Digester,
+        replaced: &mut Vec<Replaced>,
+    ) -> Result<(), (&'a str, io::Error)> {
+        // What is in the way of one is found before another is moved.
+        for output in staged {
+            self.make_way(output).map_err(|error| (output.to.as_str(), error))?;
+        }
+        for output in staged {
+            let placed = fault("publish.place").and_then(|()| self.place(job, output, digester));
+            replaced.extend(placed.map_err(|error| (output.to.as_str(), error))?);
+        }
+        fault("publish.placed").map_err(|error| (step, error))?;
+        // From here on the new outputs are the good ones, whatever happens to what was set aside.
+        if staged.iter().any(|output| output.from == output.to) {
+            let aside = self.root.join(self.step(job, step));
+            for output in staged {
+                let kept = self.keep_aside(job, &aside, output, digester);
+                replaced.extend(kept.map_err(|error| (output.to.as_str(), error))?);
+            }
+            self.forget_aside(&aside).map_err(|error| (step, error))?;
+        }
+        Ok(())
     }
 }
 

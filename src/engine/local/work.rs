@@ -297,7 +297,8 @@ impl Step {
         }
         let digest = look(&from).map_err(|error| wrong(format!("cannot be read: {error}")))?;
         let digest = digest.ok_or_else(|| wrong("vanished".to_owned()))?;
-        Ok(StagedOutput { node: id, digest: Some(digest), staged: Some(Staged { from, to: to.clone(), digest }) })
+        let staged = Staged { from, to: to.clone(), digest, keep: false };
+        Ok(StagedOutput { node: id, digest: Some(digest), staged: Some(staged) })
     }
 
     fn not_written(&self, to: &str) -> String {

@@ -141,6 +141,7 @@ impl Sample {
             also_built: Vec::new(),
             failure,
             leaked: Vec::new(),
+            replaced: Vec::new(),
         };
         self.push(ms, Event::StepEnded(Box::new(ended)));
     }

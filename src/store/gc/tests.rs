@@ -67,6 +67,7 @@ impl Store {
                 failure: None,
                 flaky: false,
                 leaked: Vec::new(),
+                replaced: Vec::new(),
             })));
         }
         if !goes_on {

@@ -127,6 +127,21 @@ impl World {
     }
 
     fn decide(&self, recipe: &Recipe, mode: &str, input: &dyn Fn(usize) -> Input) -> Verdict {
+        let mut verdict = self.whether(recipe, mode, input);
+        if let Verdict::Build(whys) = &mut verdict {
+            let outputs = self.records.get(&recipe.name).map(|last| &last.outputs);
+            for node in recipe.outputs.iter().filter(|i| self.seen(**i).is_some()).map(|i| &self.spec.nodes[*i]) {
+                let Some(path) = node.path() else { continue };
+                let here = |(name, then, _): &(String, Option<String>, _)| *name == node.name && *then == node.path();
+                if !outputs.is_some_and(|outputs| outputs.iter().any(here)) {
+                    whys.insert(why("output_foreign", &path, "", ""));
+                }
+            }
+        }
+        verdict
+    }
+
+    fn whether(&self, recipe: &Recipe, mode: &str, input: &dyn Fn(usize) -> Input) -> Verdict {
         let asked = mode == "only" || mode == "forced";
         let last = self.records.get(&recipe.name);
         let lacks = recipe.inputs.iter().any(|i| input(*i) == Input::Missing);

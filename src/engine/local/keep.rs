@@ -1,0 +1,52 @@
+//! What stood where an output is put in place, and is not of Kiln's making: it is moved out of the way and stays there until
+//! it is old. Works on paths; knows no recipes.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crate::base::job::JobId;
+use crate::engine::local::across::{beside, elsewhere};
+use crate::event::Replaced;
+use crate::fault::fault;
+
+/// Where a run keeps what stood at a path, both relative to the root: with all that it has replaced, or beside the place where
+/// that is on another file system.
+fn place(root: &Path, job: &JobId, path: &str) -> io::Result<String> {
+    if elsewhere(&root.join(".kiln"), &root.join(path))? {
+        let kept = beside(Path::new(path), &format!("kiln-replaced-{job}"));
+        return Ok(kept.to_string_lossy().into_owned());
+    }
+    Ok(usual(job, path))
+}
+
+fn usual(job: &JobId, path: &str) -> String {
+    format!(".kiln/replaced/{job}/{path}")
+}
+
+/// Moves what stood at `path`, and is at `from` now, to where it is kept.
+pub(super) fn keep(root: &Path, job: &JobId, from: &Path, path: &str) -> io::Result<Replaced> {
+    let first = place(root, job, path)?;
+    // After a crash there may be something else at the path than what is kept already.
+    let others = (2..).map(|n| format!("{first}.{n}"));
+    let mut free = std::iter::once(first.clone()).chain(others);
+    let is_free = |kept: &String| root.join(kept).symlink_metadata().is_err();
+    let kept = free.find(is_free).unwrap_or(first);
+    let to = root.join(&kept);
+    to.parent().map_or(Ok(()), fs::create_dir_all)?;
+    fault("publish.keep")?;
+    fs::rename(from, to)?;
+    Ok(Replaced { path: path.to_owned(), kept })
+}
+
+/// Puts back what could not be replaced.
+pub(super) fn put_back(root: &Path, replaced: &Replaced) -> io::Result<()> {
+    fs::rename(root.join(&replaced.kept), root.join(&replaced.path))
+}
+
+/// What the run kept of a path before it died.
+pub(super) fn kept_before(root: &Path, job: &JobId, path: &str) -> Option<Replaced> {
+    let kept = usual(job, path);
+    let is_there = root.join(&kept).symlink_metadata().is_ok();
+    is_there.then(|| Replaced { path: path.to_owned(), kept })
+}

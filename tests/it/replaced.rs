@@ -1,0 +1,181 @@
+//! What stands where an output belongs and was not built by Kiln: a build replaces it and keeps it, and says so.
+
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use crate::space::{in_space, is_there};
+use crate::support::{Project, lines};
+
+const FOLDER: &str = "[dataset.s]\npath = \"s\"\n[folder.o]\npath = \"user\"\ninputs = [\"s\"]\nrun = \"cat {{ inputs.s }} >{{ output }}/made\"\n";
+
+/// A project in which somebody's own folder is where an output belongs.
+fn foreign() -> Project {
+    let project = Project::new(FOLDER);
+    project.write("s", "1\n");
+    project.write("user/notes/x", "precious\n");
+    project
+}
+
+/// Where the last run keeps what it has replaced.
+fn kept(project: &Project) -> String {
+    let jobs: Value = serde_json::from_str(&project.expect(0, &["jobs", "list", "--format", "json"]).out).unwrap();
+    format!(".kiln/replaced/{}", jobs[0]["id"].as_str().unwrap())
+}
+
+#[test]
+fn what_was_never_built_is_kept_and_told() {
+    let project = foreign();
+    let plan = project.expect(0, &["plan"]).out;
+    assert!(plan.contains("never built; replaces what is there: user\n"), "{plan}");
+    let json: Value = serde_json::from_str(&project.expect(0, &["plan", "--format", "json"]).out).unwrap();
+    assert_eq!(json["steps"][0]["reasons"][1], serde_json::json!({ "code": "output_foreign", "what": "user" }));
+    let run = project.expect(0, &["run"]);
+    let kept = kept(&project);
+    assert!(run.out.contains("Kiln has not built what is at user: what is replaced is kept\n"), "{}", run.out);
+    assert!(run.out.contains(&format!("kept what was at user in {kept}/user\n")), "{}", run.out);
+    assert_eq!(project.read(&format!("{kept}/user/notes/x")), "precious\n");
+    assert_eq!((project.read("user/made").as_str(), project.exists("user/notes")), ("1\n", false));
+    let events = lines(&project.expect(0, &["jobs", "show", "last", "--format", "json"]).out);
+    let ended = events.iter().find(|event| event["type"] == "step_ended").unwrap();
+    assert_eq!(ended["replaced"], serde_json::json!([{ "path": "user", "kept": format!("{kept}/user") }]));
+    // What Kiln has built is replaced without a trace, also where somebody has changed it since.
+    project.write("s", "2\n");
+    project.write("user/made", "changed\n");
+    assert!(!project.expect(0, &["plan"]).out.contains("replaces"));
+    assert!(!project.expect(0, &["run"]).out.contains("kept"));
+    assert_eq!(fs::read_dir(project.path(".kiln/replaced")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_folder_is_kept_where_a_file_is_built_and_nothing_where_it_comes_out_the_same() {
+    let text = "[dataset.a]\npath = \"a\"\nrun = \"echo new >{{ output }}\"\n\
+        [dataset.b]\npath = \"b\"\nrun = \"echo same >{{ output }}\"\n\
+        [folder.c]\npath = \"c\"\nrun = \"echo same >{{ output }}/x\"\n";
+    let project = Project::new(text);
+    project.write("a/mine", "precious\n");
+    project.write("b", "same\n");
+    project.write("c/x", "same\n");
+    project.expect(0, &["run"]);
+    let kept = kept(&project);
+    assert_eq!(project.read(&format!("{kept}/a/mine")), "precious\n");
+    assert_eq!(project.read("a"), "new\n");
+    assert_eq!(fs::read_dir(project.path(&kept)).unwrap().count(), 1, "what is the same is not lost");
+}
+
+#[test]
+fn what_stands_at_a_new_path_is_kept_too() {
+    let project = foreign();
+    fs::remove_dir_all(project.path("user")).unwrap();
+    project.expect(0, &["run"]);
+    project.write("other/x", "precious\n");
+    project.pipeline(&FOLDER.replace("user", "other"));
+    let plan = project.expect(0, &["plan"]).out;
+    assert!(plan.contains("replaces what is there: other") && plan.contains("output moved"), "{plan}");
+    project.expect(0, &["run"]);
+    assert_eq!(project.read(&format!("{}/other/x", kept(&project))), "precious\n");
+    assert!(project.exists("user/made"), "the old place is left alone");
+}
+
+#[test]
+fn what_a_recipe_writes_over_in_place_is_kept() {
+    let text = "[dataset.a]\npath = \"a\"\nin_place = true\nrun = \"[ ! -e bad ]; echo new >a\"\n";
+    let project = Project::new(text);
+    project.write("a", "precious\n");
+    project.write("bad", "");
+    assert!(!project.expect(1, &["run"]).out.contains("kept what"));
+    assert_eq!(project.read("a"), "precious\n", "a step that fails replaces nothing");
+    fs::remove_file(project.path("bad")).unwrap();
+    project.expect(0, &["run"]);
+    assert_eq!(
+        (project.read("a").as_str(), project.read(&format!("{}/a", kept(&project))).as_str()),
+        ("new\n", "precious\n")
+    );
+    project.expect(0, &["run", "--mode", "forced"]);
+    assert_eq!(fs::read_dir(project.path(".kiln/replaced")).unwrap().count(), 1);
+}
+
+#[test]
+fn on_another_file_system_it_is_kept_beside_its_place() {
+    if !is_there() {
+        return;
+    }
+    let project = Project::new(&FOLDER.replace("\"user\"", "\"disk/user\""));
+    project.write("s", "1\n");
+    let script = "mkdir disk && mount -t tmpfs none disk && mkdir disk/user && echo precious >disk/user/x\n\
+        \"$KILN\" run; cat disk/user/made disk/.user.kiln-replaced-build_p_*/x";
+    let said = in_space(&project, &["--mount"], script);
+    assert!(said.out.ends_with("1\nprecious\n"), "{said:?}");
+    assert!(said.out.contains("kept what was at disk/user in disk/.user.kiln-replaced-build_p_"), "{said:?}");
+}
+
+#[test]
+fn gc_takes_it_when_it_is_old_and_says_so() {
+    let project = foreign();
+    project.expect(0, &["run"]);
+    let kept = kept(&project);
+    let all = ["gc", "--keep-days", "30", "--keep-runs", "0"];
+    assert!(!project.expect(0, &all).out.contains("replaced"));
+    let month = SystemTime::now() - Duration::from_hours(24 * 31);
+    fs::File::open(project.path(&kept)).unwrap().set_modified(month).unwrap();
+    assert!(
+        project
+            .expect(0, &[&all[..], &["-n"]].concat())
+            .out
+            .contains("would remove what 1 run had kept in .kiln/replaced\n")
+    );
+    assert!(project.exists(&kept));
+    // Nobody reads what a run does by the way.
+    project.expect(0, &["run", "--mode", "forced"]);
+    assert!(project.exists(&kept));
+    assert!(project.expect(0, &all).out.contains("removed what 1 run had kept in .kiln/replaced\n"));
+    assert!(!project.exists(&kept));
+}
+
+/// Kiln dies at a point, or the disk is full there: what stood there is at its place or kept, and in the end it is kept.
+#[cfg(feature = "failpoints")]
+#[test]
+fn it_is_never_lost_whenever_kiln_dies() {
+    let in_place = "[dataset.o]\npath = \"user/notes/x\"\nin_place = true\nrun = \"echo new >user/notes/x\"\n";
+    for (text, points) in [
+        (
+            FOLDER,
+            &["publish.place", "publish.keep", "publish.kept", "publish.placed", "publish.remove", "store.committed"][..],
+        ),
+        (
+            in_place,
+            &["aside.listed", "aside.move", "publish.place", "publish.keep", "publish.placed", "publish.remove"],
+        ),
+    ] {
+        for how in ["kill", "full"] {
+            for point in points {
+                let project = foreign();
+                project.pipeline(text);
+                let mut command = project.command(&["run"]);
+                let output = command.env("KILN_FAULT", format!("{point}={how}@1")).output().unwrap();
+                println!("{how} {point}: {:?}", output.status);
+                let copies = std::process::Command::new("sh")
+                    .args(["-c", "find . -name x -type f -o -name '[0-9]' -type f | xargs grep -l precious"])
+                    .current_dir(project.path(""))
+                    .output()
+                    .unwrap();
+                assert_eq!(String::from_utf8(copies.stdout).unwrap().lines().count(), 1, "{how} {point}");
+                let said = project.expect(0, &["run"]);
+                let found = std::process::Command::new("sh")
+                    .args(["-c", "cat .kiln/replaced/*/user/notes/x"])
+                    .current_dir(project.path(""))
+                    .output()
+                    .unwrap();
+                assert_eq!(found.stdout, b"precious\n", "{how} {point}: {said:?}");
+                let shown = project.expect(0, &["jobs", "list", "--format", "json"]).out;
+                let jobs: Value = serde_json::from_str(&shown).unwrap();
+                let told = jobs.as_array().unwrap().iter().any(|job| {
+                    let id = job["id"].as_str().unwrap();
+                    project.expect(0, &["jobs", "show", id, "--format", "json"]).out.contains(".kiln/replaced/")
+                });
+                assert!(told, "{how} {point}: it is told");
+            }
+        }
+    }
+}
