@@ -19,7 +19,7 @@ pub(crate) fn resolve(root: &Path, pattern: &str, built: &BTreeSet<&str>) -> io:
     let glob = GlobBuilder::new(pattern).literal_separator(true).build().map_err(io::Error::other)?.compile_matcher();
     let literal: Vec<_> = pattern.split('/').take_while(|part| !is_glob(part)).collect();
     let mut found = Vec::new();
-    walk(root, &literal.join("/"), &glob, built, &mut found)?;
+    walk(root, Path::new(&literal.join("/")), &glob, built, &mut found)?;
     found.sort();
     Ok(found)
 }
@@ -31,7 +31,7 @@ pub(crate) fn is_glob(pattern: &str) -> bool {
 
 fn walk(
     root: &Path,
-    folder: &str,
+    folder: &Path,
     glob: &GlobMatcher,
     built: &BTreeSet<&str>,
     found: &mut Vec<String>,
@@ -43,16 +43,18 @@ fn walk(
     };
     for entry in entries {
         let entry = entry?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
-        if built.contains(path.as_str()) || HIDDEN.contains(&name.as_str()) {
+        let name = entry.file_name();
+        let path = folder.join(&name);
+        if path.to_str().is_some_and(|path| built.contains(path)) || HIDDEN.iter().any(|hidden| name == *hidden) {
             continue;
         }
         let kind = entry.file_type()?;
         if kind.is_dir() {
             walk(root, &path, glob, built, found)?;
         } else if glob.is_match(&path) && root.join(&path).is_file() {
-            found.push(path);
+            // Keys are made of text. That it would change unseen is worse than that it has to be renamed.
+            let text = path.into_os_string().into_string();
+            found.push(text.map_err(|path| io::Error::other(format!("the name {path:?} is not UTF-8")))?);
         }
     }
     Ok(())
@@ -60,6 +62,9 @@ fn walk(
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
 
     #[test]
@@ -77,5 +82,15 @@ mod tests {
         assert_eq!(find("a/b/{y,z}.*"), ["a/b/y.py", "a/b/z.txt"]);
         assert_eq!(find("none/*.py"), [] as [&str; 0]);
         assert_eq!(find("plain.py"), ["plain.py"]);
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_is_not_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("a")).unwrap();
+        fs::write(dir.path().join(OsStr::from_bytes(b"a/bad\xff.py")), "").unwrap();
+        let find = |pattern| resolve(dir.path(), pattern, &BTreeSet::new());
+        assert_eq!(find("a/*").unwrap_err().to_string(), r#"the name "a/bad\xFF.py" is not UTF-8"#);
+        assert_eq!(find("a/*.txt").unwrap(), [] as [&str; 0], "it is none of these");
     }
 }

@@ -156,7 +156,7 @@ impl<'a> Observer<'a> {
                 paths.into_iter().map(digest).collect::<std::io::Result<Vec<_>>>()
             });
             let problem = match digests {
-                Err(error) => Problem::new("unreadable", format!("`{pattern}` of `files` cannot be read: {error}")),
+                Err(error) => unreadable(pattern, &error),
                 Ok(digests) => {
                     let missing = digests.iter().any(|(_, digest)| digest.is_none());
                     found.extend(digests.into_iter().filter_map(|(path, digest)| Some((path, digest?))));
@@ -164,10 +164,10 @@ impl<'a> Observer<'a> {
                         continue;
                     }
                     Problem::new("missing-file", format!("`{pattern}` of `files` is not there"))
+                        .help("paths are relative to the root")
                 }
             };
-            self.problems
-                .push(problem.at(span, format!("for `{}`", recipe.name)).help("paths are relative to the root"));
+            self.problems.push(problem.at(span, format!("for `{}`", recipe.name)));
         }
         found.sort();
         found.dedup();
@@ -304,7 +304,13 @@ pub(crate) fn check(local: &Local) -> Problems {
             problems.extend(no_workdir(local, recipe));
         }
         for (pattern, span) in &recipe.files {
-            let found = files::resolve(&local.root, pattern, &built).unwrap_or_default();
+            let found = match files::resolve(&local.root, pattern, &built) {
+                Ok(found) => found,
+                Err(error) => {
+                    problems.push(unreadable(pattern, &error).at(span, format!("for `{}`", recipe.name)).warn());
+                    continue;
+                }
+            };
             if !found.iter().any(|path| local.root.join(path).exists()) {
                 let problem = Problem::new("missing-file", format!("`{pattern}` of `files` is not there")).warn();
                 problems.push(problem.at(span, "nothing found").help("paths are relative to the root"));
@@ -312,6 +318,11 @@ pub(crate) fn check(local: &Local) -> Problems {
         }
     }
     problems
+}
+
+fn unreadable(pattern: &str, error: &std::io::Error) -> Problem {
+    Problem::new("unreadable", format!("`{pattern}` of `files` cannot be read: {error}"))
+        .help("Kiln digests all of it: make it readable, give it another name, or name less in `files`")
 }
 
 fn source(local: &Local, node: &Node) -> Option<Problem> {
