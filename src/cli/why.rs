@@ -1,12 +1,13 @@
 //! `kiln why`: why a step would be built or not, from what it is made, and what became of it in its last runs.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde::Serialize;
 
 use crate::base::digest::Digest;
 use crate::base::id::RecipeId;
-use crate::base::job::JobId;
+use crate::base::job::{JobId, JobState};
 use crate::base::text::{apart, clean, did_you_mean, millis, one_line};
 use crate::cli::args::{Format, WhyArgs};
 use crate::cli::{Context, find, print};
@@ -21,6 +22,7 @@ use crate::session::fail::Fail;
 use crate::session::load::{Given, Loaded, load};
 use crate::session::targets::by_name;
 use crate::session::{Request, Session};
+use crate::store::StoreError;
 use crate::store::read::{Reader, StepRun};
 
 /// So many runs are told.
@@ -138,11 +140,35 @@ fn source(loaded: &Loaded, name: &str, format: Format) -> Result<u8, Fail> {
 }
 
 fn runs(session: &Session, step: &str) -> Result<Vec<StepRun>, Fail> {
-    let store = |error: crate::store::StoreError| Fail::because("the history cannot be read", &error);
+    let store = |error: StoreError| Fail::because("the history cannot be read", &error);
     match Reader::open(session.store.state()).map_err(store)? {
         None => Ok(Vec::new()),
-        Some(reader) => reader.step_runs(&session.pipeline().name, step, RUNS).map_err(store),
+        Some(reader) => {
+            let mut runs = reader.step_runs(&session.pipeline().name, step, RUNS).map_err(store)?;
+            for run in &mut runs {
+                see_death(&reader, session.store.state(), run).map_err(store)?;
+            }
+            Ok(runs)
+        }
     }
+}
+
+/// What became of a step in a run whose process died, although nothing has told the store yet.
+fn see_death(reader: &Reader, state: &Path, run: &mut StepRun) -> Result<(), StoreError> {
+    let ended = match run.state.as_str() {
+        "running" => "stopped",
+        "retrying" => "failed",
+        "waiting" => "skipped",
+        _ => return Ok(()),
+    };
+    let Some(mut row) = reader.run(&run.job)? else { return Ok(()) };
+    reader.see_death(&mut row, state);
+    if matches!(row.state, JobState::Running | JobState::Queued) {
+        return Ok(());
+    }
+    ended.clone_into(&mut run.state);
+    run.why = run.why.take().or(row.why);
+    Ok(())
 }
 
 fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, now: jiff::Timestamp) -> String {

@@ -172,6 +172,9 @@ fn a_plan_sees_what_the_next_run_puts_back() {
     let says = "a run was killed while `a` was written in place; the next run puts its last good content back first";
     assert!(plan.out.contains(says), "{}", plan.out);
     assert!(project.expect(0, &["why", "a"]).out.contains(says));
+    let why: Value = serde_json::from_str(&project.expect(0, &["why", "a", "--format", "json"]).out).unwrap();
+    let run = (&why["runs"][0]["state"], &why["runs"][0]["why"]);
+    assert_eq!(run, (&"stopped".into(), &"ended without a last word".into()), "its process is gone");
     let json: Value = serde_json::from_str(&project.expect(0, &["plan", "--format", "json"]).out).unwrap();
     assert_eq!(json["put_back"], serde_json::json!([{ "output": "a", "last_good": true }]));
     assert_eq!(project.tree(), before, "it only looks");
