@@ -8,7 +8,7 @@ use crate::base::span::{Problem, Problems};
 use crate::base::text::count;
 use crate::cli::dss::Server;
 use crate::cli::fail::mistakes;
-use crate::cli::{Context, find, print};
+use crate::cli::{Context, find, note, print};
 use crate::engine::dss::compare::compare;
 use crate::exit;
 use crate::session::fail::Fail;
@@ -82,7 +82,7 @@ fn check_one(context: &Context, file: &Path, vars: &[(String, String)], remote: 
     let store = Arc::new(Shared::new(&state(&site, &loaded.root)));
     let asked = Request { engine: remote.map(str::to_owned), ..Request::default() };
     if let Some(shared) = home::shared(store.state(), &loaded) {
-        tracing::warn!("{shared}");
+        note(&shared);
     }
     let mut problems = open_engine(&site, &loaded, &store, &asked)?.check();
     for name in loaded.pipeline.engines.keys() {

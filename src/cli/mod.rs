@@ -175,6 +175,11 @@ pub(crate) fn print(text: &str) -> Result<(), Fail> {
     }
 }
 
+/// Tells something by the way that is worth knowing. A closed pipe cannot be told of anything.
+pub(crate) fn note(text: &str) {
+    drop(writeln!(io::stderr(), "note: {text}"));
+}
+
 /// What is told where standard output cannot be written.
 pub(crate) fn unprinted(error: &io::Error) -> Fail {
     Fail::Surroundings(format!("standard output cannot be written: {error}"))

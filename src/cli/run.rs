@@ -9,7 +9,7 @@ use crate::base::job::{JobState, Schedule};
 use crate::base::text::few;
 use crate::cli::args::{FailFast, RunArgs};
 use crate::cli::room::way_out;
-use crate::cli::{Context, failed, find, print, tell, to_the_end};
+use crate::cli::{Context, failed, find, note, print, tell, to_the_end};
 use crate::event::FailureCode;
 use crate::exit;
 use crate::fault::fault;
@@ -145,7 +145,7 @@ impl Begun {
         }
         let basis = question.map(|question| question.clone().basis(&session));
         if let Some(shared) = home::shared(session.store.state(), &session.loaded) {
-            tracing::warn!("{shared}");
+            note(&shared);
         }
         home::settle(session.store.state(), &session.loaded);
         Ok(Self { session, keep_going, early, events, locks, writer, committed, basis })

@@ -2,6 +2,7 @@
 //! know what was built.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::session::load::{Loaded, head_of};
@@ -15,12 +16,21 @@ fn place(loaded: &Loaded) -> Option<PathBuf> {
     Path::new(&loaded.source.name).canonicalize().ok()
 }
 
+/// What a note says: which file the history is that of, and which folder it was kept in then. In a copy of that folder the
+/// note is there too, and nothing is shared.
+fn text(state: &Path, place: &Path) -> Option<String> {
+    let metadata = fs::metadata(state).ok()?;
+    Some(format!("{}\n{}:{}", place.to_str()?, metadata.dev(), metadata.ino()))
+}
+
 /// What is to be said where the last run in this state was that of another file with a pipeline of this name, which is still
 /// there. One that was moved is the same.
 pub(crate) fn shared(state: &Path, loaded: &Loaded) -> Option<String> {
     let name = &loaded.pipeline.name;
-    let other = PathBuf::from(fs::read_to_string(note(state, name)).ok()?);
-    if other == place(loaded)? || head_of(&other).ok()?.1.as_ref() != Some(name) {
+    let said = fs::read_to_string(note(state, name)).ok()?;
+    let other = PathBuf::from(said.lines().next()?);
+    let is_of_here = text(state, &other).is_some_and(|text| text == said);
+    if !is_of_here || other == place(loaded)? || head_of(&other).ok()?.1.as_ref() != Some(name) {
         return None;
     }
     Some(format!(
@@ -33,12 +43,12 @@ pub(crate) fn shared(state: &Path, loaded: &Loaded) -> Option<String> {
 
 /// Notes that the history is that of this file. The caller holds the pipeline's lock.
 pub(crate) fn settle(state: &Path, loaded: &Loaded) {
-    let (Some(here), note) = (place(loaded), note(state, &loaded.pipeline.name)) else { return };
-    let Some(here) = here.to_str() else { return };
-    if fs::read_to_string(&note).is_ok_and(|then| then == here) {
+    let note = note(state, &loaded.pipeline.name);
+    let Some(text) = place(loaded).and_then(|place| text(state, &place)) else { return };
+    if fs::read_to_string(&note).is_ok_and(|then| then == text) {
         return;
     }
-    if let Err(error) = fs::write(&note, here) {
+    if let Err(error) = fs::write(&note, text) {
         tracing::debug!(%error, "should another pipeline of this name come, nobody will know");
     }
 }

@@ -1,6 +1,6 @@
 //! What is said to people who come with the words of other tools, or with paths where names are meant.
 
-use crate::support::{Project, started};
+use crate::support::{Project, copy, started};
 
 const TEXT: &str = "[dataset.raw]\npath = \"data/raw.csv\"\n\
                     [dataset.up]\npath = \"out/up.csv\"\ninputs = [\"raw\"]\ntags = [\"daily\"]\nrun = 'tr a-z A-Z <{{ inputs.raw }} >{{ output }}'\n\
@@ -111,6 +111,7 @@ fn two_that_share_a_history_are_told_so() {
     for arguments in [&["check", "other/pipeline.toml"][..], &["run", "-f", "other/pipeline.toml"]] {
         let said = project.expect(0, arguments).err;
         let first = project.path("pipeline.toml").canonicalize().unwrap();
+        assert!(said.starts_with("note: the history in "), "{said}");
         assert!(said.contains(&format!("is also that of the pipeline `p` in {}:", first.display())), "{said}");
     }
     // Once the first is gone, or has another name, there is only one.
@@ -118,6 +119,19 @@ fn two_that_share_a_history_are_told_so() {
     for arguments in [&["run", "-f", "other/pipeline.toml"][..], &["run"], &["run", "-f", "other/pipeline.toml"]] {
         assert_eq!(project.expect(0, arguments).err, "", "{arguments:?}");
     }
+}
+
+#[test]
+fn a_copy_with_its_history_shares_nothing() {
+    let project = project();
+    project.expect(0, &["run"]);
+    let twin = Project::empty();
+    copy(&project.path(""), &twin.path(""));
+    for arguments in [&["check"][..], &["run"], &["check"]] {
+        assert_eq!(twin.expect(0, arguments).err, "", "{arguments:?}");
+    }
+    // The first one goes on with its own.
+    assert_eq!(project.expect(0, &["run"]).err, "");
 }
 
 #[test]
