@@ -350,7 +350,7 @@ pub struct PlanArgs {
     /// How a picture is made smaller [default: by stage where it shows more than 150 things, outputs among them, or more than 60 stages; what is built stays apart while there is room]
     #[arg(long, value_enum, value_name = "HOW")]
     pub collapse: Option<Collapse>,
-    /// Exit with 1 when something would be built
+    /// Exit with 1 when something would be built, or put back that a run which was killed was writing in place
     #[arg(long)]
     pub check: bool,
     /// Run no `tools` and `digest` commands; what depends on them is `maybe`

@@ -139,7 +139,7 @@ impl Begun {
         let waiting = |why: &str| drop(writeln!(io::stderr(), "waiting: {why}"));
         let locks = lock(&session, args.wait, waiting)?;
         let (mut writer, committed) = open_journal_of(&session)?;
-        finish_the_dead(&session, &mut writer, &|_| None)?;
+        finish_the_dead(&session, &mut writer, &|_| None)?.iter().for_each(|undone| note(&undone.done()));
         if let Err(error) = last_word::make_room(session.store.state(), &session.pipeline().name) {
             tracing::debug!(%error, "should the disk be full later, nobody will know");
         }

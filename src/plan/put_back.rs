@@ -14,6 +14,15 @@ pub struct PutBack {
     pub last_good: bool,
 }
 
+impl PutBack {
+    /// The sentence for it once it is done.
+    #[must_use]
+    pub fn done(&self) -> String {
+        let then = if self.last_good { "restored" } else { "took away what there was of" };
+        format!("{then} `{}`: a run was killed while it was written in place", self.output)
+    }
+}
+
 impl fmt::Display for PutBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let then = if self.last_good { "puts its last good content back" } else { "takes away what is there" };

@@ -77,7 +77,9 @@ impl Job {
         let (mut writer, committed) = open_journal_of(&session)?;
         if self.untidy {
             let archive = &self.order.project.archive;
-            finish_the_dead(&session, &mut writer, &|job| archive.verdict(job))?;
+            for undone in finish_the_dead(&session, &mut writer, &|job| archive.verdict(job))? {
+                tracing::info!("{}", undone.done());
+            }
             self.tell(Message::Tidied(self.order.number));
         }
         let planned = session.plan(true)?;

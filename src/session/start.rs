@@ -17,6 +17,7 @@ use crate::pipeline::types::Pipeline;
 use crate::plan::Step;
 use crate::plan::estimate::{estimate, remaining};
 use crate::plan::facts::Facts;
+use crate::plan::put_back::PutBack;
 use crate::plan::reason::Action;
 use crate::plan::record::MemoryHistory;
 use crate::process::Process;
@@ -219,14 +220,17 @@ fn journal(open: impl FnOnce(Told) -> Result<Writer, StoreError>) -> Result<(Wri
 }
 
 /// Puts in place what a run that died was about to, tells the store how it ended, which `verdict` may know, and undoes what it
-/// had only begun.
+/// had only begun. Says what that was.
 pub(crate) fn finish_the_dead(
     session: &Session,
     writer: &mut Writer,
     verdict: &dyn Fn(&JobId) -> Option<Verdict>,
-) -> Result<(), Fail> {
+) -> Result<Vec<PutBack>, Fail> {
     end_the_dead(session, writer, verdict)?;
-    session.engine.tidy().map_err(|error| Fail::because("what a run that died left cannot be tidied up", &error))
+    let undone = session.engine.put_back();
+    let tidied = session.engine.tidy();
+    tidied.map_err(|error| Fail::because("what a run that died left cannot be tidied up", &error))?;
+    Ok(undone)
 }
 
 /// As [`finish_the_dead`], and leaves what was only begun as it is.

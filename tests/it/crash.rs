@@ -178,7 +178,9 @@ fn a_plan_sees_what_the_next_run_puts_back() {
     let json: Value = serde_json::from_str(&project.expect(0, &["plan", "--format", "json"]).out).unwrap();
     assert_eq!(json["put_back"], serde_json::json!([{ "output": "a", "last_good": true }]));
     assert_eq!(project.tree(), before, "it only looks");
-    assert_eq!(go_on(&project, &[]), [] as [&str; 0]);
+    let run = project.expect(0, &["run"]);
+    assert_eq!(run.err, "note: restored `a`: a run was killed while it was written in place\n");
+    assert!(run.out.contains("nothing to do · 1 up to date"), "{}", run.out);
     assert_eq!(project.read("build/a"), "1");
     let plan = project.expect(0, &["plan", "--check"]);
     assert!(!plan.out.contains("killed"), "{}", plan.out);
@@ -229,7 +231,8 @@ fn what_was_begun_in_place_for_the_first_time_is_taken_away() {
     assert_eq!(project.read("build/a"), "ha\n");
     let plan = project.expect(0, &["plan"]);
     assert!(plan.out.contains("the next run takes away what is there first"), "{}", plan.out);
-    assert_eq!(go_on(&project, &["other"]), ["other"]);
+    let said = project.expect(0, &["run", "other"]).err;
+    assert_eq!(said, "note: took away what there was of `a`: a run was killed while it was written in place\n");
     assert!(!project.exists("build/a"));
     assert_eq!(go_on(&project, &[]), ["a"]);
     assert_eq!(project.read("build/a"), "1");
