@@ -184,7 +184,7 @@ fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, n
         (false, None) => "recipe",
     };
     line(&format!("{} · {kind} · {} · stage {}", answer.step, answer.place, answer.stage));
-    line(&format!("  {}", verdict(answer.action)));
+    line(&format!("  {}", verdict(answer.action, answer.reasons.is_empty())));
     for reason in sentences(&answer.reasons, now) {
         line(&format!("    {reason}"));
     }
@@ -211,8 +211,9 @@ fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, n
     out
 }
 
-fn verdict(action: Action) -> &'static str {
+fn verdict(action: Action, current: bool) -> &'static str {
     match action {
+        Action::Skip if !current => "is out of date, and would not be built",
         Action::Build => "would be built",
         Action::Maybe => "might be built: that is open until something else is built or probed",
         Action::Ask => "the engine decides",

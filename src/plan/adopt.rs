@@ -75,7 +75,7 @@ pub fn adopt(basis: &Basis<'_>, graph: &Graph, selection: &Selection, put_back: 
         let named = selection.want[id] == Want::Target && !selection.targets.is_empty();
         let step = |action, reasons| Step { id, stage: graph.stage[id], action, reasons, expected_ms: None };
         let reasons = match basis.decide(id, &|node| basis.seen(node)) {
-            Verdict::Skip => {
+            Verdict::Skip | Verdict::Left(_) => {
                 adoption.current.push(step(Action::Skip, Vec::new()));
                 continue;
             }

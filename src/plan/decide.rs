@@ -24,6 +24,8 @@ pub enum Verdict {
     Ask(Vec<Reason>),
     /// It is up to date.
     Skip,
+    /// It is out of date, and what is there counts all the same.
+    Left(Vec<Reason>),
     /// It would have to be built, and this input is not there.
     Lacks(NodeId),
 }
@@ -99,7 +101,7 @@ impl Basis<'_> {
                 Some(reason) if self.mode == BuildMode::Missing || !self.asked() => {
                     return self.lacks(id, input).unwrap_or(Verdict::Build(vec![reason]));
                 }
-                None if !self.asked() => return self.unless_unseen(id),
+                None if !self.asked() => return self.unless_unseen(id, last, input),
                 _ => {}
             }
         }
@@ -163,10 +165,19 @@ impl Basis<'_> {
         }
     }
 
-    /// Up to date as long as there is an output; whether there is one may not have been asked.
-    fn unless_unseen(&self, id: RecipeId) -> Verdict {
+    /// Not built as long as there is an output; whether there is one may not have been asked.
+    fn unless_unseen(&self, id: RecipeId, last: Option<&LastGood>, input: &dyn Fn(NodeId) -> Input) -> Verdict {
         let open = self.unseen(id);
-        if open.is_empty() { Verdict::Skip } else { Verdict::Maybe(open) }
+        let differs = |last: &LastGood| !self.changed(id, last, input).is_empty() || !self.outputs(id, last).is_empty();
+        if !open.is_empty() {
+            Verdict::Maybe(open)
+        } else if last.is_none_or(differs) {
+            let never = self.pipeline.recipes[id].rebuild == Rebuild::Never;
+            let code = if never { ReasonCode::RebuildNever } else { ReasonCode::OutputThere };
+            Verdict::Left(vec![Reason::new(code)])
+        } else {
+            Verdict::Skip
+        }
     }
 
     /// The outputs that were not asked for.

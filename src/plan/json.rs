@@ -60,7 +60,7 @@ pub struct StepJson {
     pub stage: u32,
     /// What happens to it.
     pub action: Action,
-    /// Why; empty for what is up to date.
+    /// Why; empty for what is up to date. For what is out of date and not built, why not.
     pub reasons: Vec<Reason>,
     /// How long it usually takes, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]

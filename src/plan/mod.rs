@@ -39,7 +39,7 @@ pub struct Step {
     pub stage: u32,
     /// What happens to it.
     pub action: Action,
-    /// Why; empty for what is up to date.
+    /// Why; empty for what is up to date. For what is out of date and not built, why not.
     pub reasons: Vec<Reason>,
     /// How long it usually takes, in milliseconds.
     pub expected_ms: Option<u64>,
@@ -56,13 +56,16 @@ pub struct PlanCounts {
     pub ask: usize,
     /// Up to date.
     pub skip: usize,
+    /// Out of date, and not built.
+    pub left: usize,
 }
 
 /// `2 build, 1 maybe, 55 up to date`
 impl fmt::Display for PlanCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [(self.build, "build"), (self.maybe, "maybe"), (self.ask, "ask"), (self.skip, "up to date")];
-        let parts: Vec<_> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
+        let Self { build, maybe, ask, skip, left } = self;
+        let parts = [(build, "build"), (maybe, "maybe"), (ask, "ask"), (left, "left"), (skip, "up to date")];
+        let parts: Vec<_> = parts.iter().filter(|(n, _)| **n > 0).map(|(n, word)| format!("{n} {word}")).collect();
         f.write_str(&parts.join(", "))
     }
 }
@@ -95,6 +98,7 @@ impl Plan {
                 Verdict::Maybe(reasons) => (Action::Maybe, reasons),
                 Verdict::Ask(reasons) => (Action::Ask, reasons),
                 Verdict::Skip => (Action::Skip, Vec::new()),
+                Verdict::Left(reasons) => (Action::Skip, reasons),
                 Verdict::Lacks(node) => {
                     lacks.push((id, node));
                     (Action::Build, Vec::new())
@@ -120,10 +124,17 @@ impl Plan {
                 Action::Build => counts.build += 1,
                 Action::Maybe => counts.maybe += 1,
                 Action::Ask => counts.ask += 1,
-                Action::Skip => counts.skip += 1,
+                Action::Skip if step.reasons.is_empty() => counts.skip += 1,
+                Action::Skip => counts.left += 1,
             }
         }
         counts
+    }
+
+    /// How many steps are not built.
+    #[must_use]
+    pub fn idle(&self) -> usize {
+        self.steps.iter().filter(|step| step.action == Action::Skip).count()
     }
 
     /// The steps that are or may be built.

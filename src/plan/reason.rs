@@ -78,6 +78,10 @@ pub enum ReasonCode {
     EngineDecides,
     /// Something above it is built and may come out different.
     MayChange,
+    /// It is out of date and not built: `rebuild = "never"`, and there is an output.
+    RebuildNever,
+    /// It is out of date and not built: `--mode missing`, and there is an output.
+    OutputThere,
 }
 
 /// Why a step is built: what changed, from what to what.
@@ -140,6 +144,8 @@ impl Reason {
             ReasonCode::NotProbed => "not probed",
             ReasonCode::EngineDecides => "the engine decides",
             ReasonCode::MayChange => "may change upstream",
+            ReasonCode::RebuildNever => "`rebuild = \"never\"`: what is there counts",
+            ReasonCode::OutputThere => "--mode missing: its output is there",
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The plan for people.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::base::text::{count, millis};
+use crate::base::text::{count, few, millis};
 use crate::pipeline::types::Pipeline;
 use crate::plan::estimate::Estimate;
 use crate::plan::put_back::PutBack;
-use crate::plan::reason::{Reason, sentences};
+use crate::plan::reason::{Action, Reason, sentences};
 use crate::plan::{Plan, Step};
 use crate::select::Selection;
 
@@ -58,8 +59,22 @@ pub fn text(
         out.truncate(out.trim_end_matches(' ').len());
         out.push('\n');
     }
+    left(&mut out, pipeline, plan);
     foot(&mut out, pipeline, selection, estimate, heading);
     out
+}
+
+/// What is out of date and not built, by the reason for that.
+fn left(out: &mut String, pipeline: &Pipeline, plan: &Plan) {
+    let mut by_reason: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for step in plan.steps.iter().filter(|step| step.action == Action::Skip) {
+        if let Some(reason) = step.reasons.first() {
+            by_reason.entry(reason.to_string()).or_default().push(&pipeline.recipes[step.id].name);
+        }
+    }
+    for (reason, names) in by_reason {
+        line(out, &format!("out of date and left: {} ({reason})", few(&names, NAMES)));
+    }
 }
 
 fn line(out: &mut String, text: &str) {

@@ -221,7 +221,8 @@ impl Run {
             }
             let id = self.steps[i].id;
             let open = self.steps[i].action != Action::Build;
-            if open && self.basis().decide(id, &|node| self.input(node)) == Verdict::Skip {
+            let decide = || self.basis().decide(id, &|node| self.input(node));
+            if open && matches!(decide(), Verdict::Skip | Verdict::Left(_)) {
                 self.counts.current += 1;
                 self.emit(Event::StepCurrent { step: self.name(i).to_owned(), also_built: Vec::new() });
                 self.settle(i, true);

@@ -18,7 +18,6 @@ use crate::plan::Step;
 use crate::plan::estimate::{estimate, remaining};
 use crate::plan::facts::Facts;
 use crate::plan::put_back::PutBack;
-use crate::plan::reason::Action;
 use crate::plan::record::MemoryHistory;
 use crate::process::Process;
 use crate::report::api::Reporter;
@@ -347,7 +346,7 @@ impl Ready {
     ) -> Result<Self, Fail> {
         let Steps { works, setup: steps, events } = Steps::make(session, &planned)?;
         let started = started(session, &planned, origin, events);
-        let up_to_date = planned.plan.counts().skip as u64;
+        let up_to_date = planned.plan.idle() as u64;
         let Planned { facts, seen, known, .. } = planned;
         let (pipeline, mode) = (Arc::clone(session.pipeline()), session.selection.mode);
         let job = ticket.job.clone();
@@ -486,7 +485,7 @@ pub(crate) fn started(session: &Session, planned: &Planned, origin: Origin, step
         host: host(),
         kiln: env!("CARGO_PKG_VERSION").to_owned(),
         again: origin.again,
-        up_to_date: planned.plan.steps.iter().filter(|step| step.action == Action::Skip).count() as u64,
+        up_to_date: planned.plan.idle() as u64,
         expected_ms: (estimate.unknown == 0).then_some(estimate.most_ms),
         steps,
     }

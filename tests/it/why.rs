@@ -105,3 +105,29 @@ fn a_step_that_was_never_built_a_source_and_a_typo() {
     let said = project.expect(2, &["why", "raww"]);
     assert!(said.err.contains("did you mean `raw`?"), "{}", said.err);
 }
+
+#[test]
+fn what_is_out_of_date_and_not_built_says_why_not() {
+    let project = chain();
+    project.pipeline(&CHAIN.replace("env =", "rebuild = \"never\"\nenv ="));
+    project.expect(0, &["run"]);
+    let nothing = "would not be built: nothing that it is made from has changed";
+    assert!(project.expect(0, &["why", "a"]).out.contains(nothing));
+    project.write("raw", "2\n");
+    let said = project.expect(0, &["why", "a"]).out;
+    let never = "  is out of date, and would not be built\n    `rebuild = \"never\"`: what is there counts\n";
+    assert!(said.contains(never) && said.contains("~ input:raw"), "{said}");
+    let plan = project.expect(0, &["plan"]).out;
+    assert!(plan.contains(": 1 build, 1 left\n"), "{plan}");
+    assert!(plan.contains("\nout of date and left: a (`rebuild = \"never\"`: what is there counts)\n"), "{plan}");
+    let json: serde_json::Value =
+        serde_json::from_str(&project.expect(0, &["plan", "--format", "json"]).out).unwrap();
+    assert_eq!(json["steps"][0]["reasons"], serde_json::json!([{ "code": "rebuild_never" }]));
+    let said = project.expect(0, &["why", "b", "--mode", "missing"]).out;
+    assert!(said.contains("    --mode missing: its output is there\n"), "{said}");
+    project.expect(0, &["plan", "--check", "--mode", "missing"]);
+    // What Kiln has never built, and never will.
+    let project = Project::new("[dataset.a]\npath = \"a\"\nrebuild = \"never\"\nrun = \"true\"\n");
+    project.write("a", "");
+    assert!(project.expect(0, &["plan"]).out.contains("out of date and left: a"));
+}

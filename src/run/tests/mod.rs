@@ -288,7 +288,7 @@ fn started(pipeline: &Pipeline, plan: &Plan, policy: &Policy) -> RunStarted {
         kiln: "0".to_owned(),
         again: "kiln run".to_owned(),
         steps: steps.collect(),
-        up_to_date: plan.counts().skip as u64,
+        up_to_date: plan.idle() as u64,
         expected_ms: None,
     }
 }

@@ -44,6 +44,8 @@ enum Verdict {
     Build(BTreeSet<Why>),
     Maybe(BTreeSet<Why>),
     Skip,
+    /// Out of date, and what is there counts.
+    Left(BTreeSet<Why>),
     Lacks,
 }
 
@@ -148,7 +150,12 @@ impl World {
         if mode == "missing" || (recipe.rebuild == Rebuild::Never && !asked) {
             let absent = recipe.outputs.iter().find(|i| self.seen(**i).is_none());
             let undone = recipe.task && last.is_none();
+            let never = recipe.rebuild == Rebuild::Never;
+            let left = if never { "rebuild_never" } else { "output_there" };
+            let left = Verdict::Left(BTreeSet::from([why(left, "", "", "")]));
             return match (absent, last) {
+                (None, None) if !undone => left,
+                (None, Some(last)) if !undone && !self.changes(recipe, last, input).is_empty() => left,
                 (None, _) if !undone => Verdict::Skip,
                 _ if lacks => Verdict::Lacks,
                 (Some(node), Some(_)) => {
@@ -238,6 +245,7 @@ impl World {
                 Verdict::Build(whys) => ("build", whys),
                 Verdict::Maybe(whys) => ("maybe", whys),
                 Verdict::Skip => ("skip", BTreeSet::new()),
+                Verdict::Left(whys) => ("skip", whys),
                 Verdict::Lacks => return None,
             };
             if action != "skip" {
@@ -271,7 +279,7 @@ impl World {
             return "skipped";
         }
         let input = |node: usize| self.seen(node).map_or(Input::Missing, Input::Is);
-        if action == "maybe" && self.decide(recipe, mode, &input) == Verdict::Skip {
+        if action == "maybe" && matches!(self.decide(recipe, mode, &input), Verdict::Skip | Verdict::Left(_)) {
             return "current";
         }
         if self.failing.contains(&recipe.key) {
