@@ -60,6 +60,8 @@ pub struct StepView {
     pub log: String,
     /// The job that it is elsewhere.
     pub remote: Option<RemoteJob>,
+    /// Whether its outputs were taken as built, and so are up to date.
+    pub adopted: bool,
     /// Why it failed, or why its last attempt did.
     pub failure: Option<Failure>,
     /// The attempts before this one, each of which failed.
@@ -248,6 +250,7 @@ impl RunView {
             view.state = state;
             view.attempt = ended.attempt;
             view.took_ms = ended.took_ms;
+            view.adopted = ended.outcome == Outcome::Adopted;
             view.failure.clone_from(&ended.failure);
             view.leaked.clone_from(&ended.leaked);
             view.replaced.clone_from(&ended.replaced);
@@ -294,6 +297,7 @@ impl StepView {
             command: String::new(),
             log: String::new(),
             remote: None,
+            adopted: false,
             failure: None,
             earlier: Vec::new(),
             again_ms: 0,

@@ -18,12 +18,14 @@ use crate::plan::decide::Basis;
 use crate::plan::put_back::PutBack;
 use crate::plan::reason::{Action, Reason, is_digest, sentences};
 use crate::plan::why::{InputNow, PartNow, PartState, Why, why as parts_of};
+use crate::report::style::UP_TO_DATE;
 use crate::session::fail::Fail;
 use crate::session::load::{Given, Loaded, load};
 use crate::session::targets::by_name;
 use crate::session::{Request, Session};
 use crate::store::StoreError;
 use crate::store::read::{Reader, StepRun};
+use crate::view::StepState;
 
 /// So many runs are told.
 const RUNS: u32 = 5;
@@ -289,5 +291,7 @@ fn value(text: &str) -> String {
 fn run_row(run: &StepRun, began: &str) -> Vec<String> {
     let why = run.why.clone().or_else(|| run.reasons.first().map(ToString::to_string)).unwrap_or_default();
     let took = run.took_ms.map(millis).unwrap_or_default();
-    vec![run.job.short(), began.to_owned(), run.state.clone(), format!("{took:>6}"), one_line(&why, 80)]
+    // The history has a shorter word.
+    let state = if run.state == StepState::Current.word() { UP_TO_DATE } else { &run.state };
+    vec![run.job.short(), began.to_owned(), state.to_owned(), format!("{took:>6}"), one_line(&why, 80)]
 }

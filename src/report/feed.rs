@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::line::{Line, Tint, columns, shorten, wrap};
 use super::output::{Block, Lines};
-use super::style::{OutputMode, Style, ended_state, step_word};
+use super::style::{OutputMode, Style, UP_TO_DATE, ended_state, step_word};
 use super::summary;
 use crate::base::text::{count, few, millis};
 use crate::event::{Event, Replaced, RunStarted, Stamped, StepEnded, StepRetrying};
@@ -160,7 +160,7 @@ impl Feed {
             Event::StepCurrent { step, also_built } => {
                 let line = self.head(event, StepState::Current, step);
                 let also = if also_built.is_empty() { String::new() } else { format!("; {}", also(also_built)) };
-                return self.noted(line, Tint::Plain, &format!("up to date{also}"));
+                return self.noted(line, Tint::Calm, &format!("{UP_TO_DATE}{also}"));
             }
             Event::RunStopping { cause } => self.stopping(view, cause, event),
             Event::RunEnded(_) => return self.all_rest() + &self.summary(view),

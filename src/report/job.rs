@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::feed::skipped_why;
 use super::line::{Line, Tint, columns, squeeze};
-use super::style::{Style, job_tint, step_word};
+use super::style::{Style, UP_TO_DATE, job_tint, step_word};
 use super::summary;
 use crate::base::job::JobState;
 use crate::base::text::{millis, one_line};
@@ -16,7 +16,7 @@ use crate::view::{RunView, StepState, StepView};
 const NAMES: usize = 40;
 /// What is told of a step whose outputs were only to be put in place when its run died.
 const COMPLETE: &str = "its outputs are complete: the next run puts them in place";
-/// The column of step names.
+/// The least column of step names.
 const STEP: usize = 8;
 
 /// A job in full. `job_state` is the one to show, as a run whose process died cannot tell that itself; `state` is the
@@ -118,19 +118,29 @@ fn head(view: &RunView, job_state: JobState, style: &Style) -> String {
 fn steps(view: &RunView, style: &Style) -> String {
     let widest =
         |head: &str, cells: &mut dyn Iterator<Item = usize>| cells.max().unwrap_or_default().max(columns(head));
+    let words = view.steps.iter().map(|step| columns(word(step).0)).max().unwrap_or_default();
+    let begin = STEP.max(words + 2);
     let names = widest("STEP", &mut view.steps.iter().map(|step| columns(&step.plan.id))).min(NAMES);
     let times = widest("TOOK", &mut view.steps.iter().map(|step| columns(&took(view, step))));
     let row = |tint, word: &str, name: &str, took: &str, why: &str| {
-        let line = Line::new().tint(tint, word).at(STEP, Tint::Plain, name);
-        let line = line.at(STEP + names + 2, Tint::Plain, took).at(STEP + names + times + 4, Tint::Plain, why);
+        let line = Line::new().tint(tint, word).at(begin, Tint::Plain, name);
+        let line = line.at(begin + names + 2, Tint::Plain, took).at(begin + names + times + 4, Tint::Plain, why);
         style.cut(&line)
     };
     let mut out = row(Tint::Plain, "STATE", "STEP", "TOOK", "WHY");
     for step in &view.steps {
-        let (word, tint) = step_word(step.state);
+        let (word, tint) = word(step);
         out += &row(tint, word, &step.plan.id, &took(view, step), &why(view, step));
     }
     out
+}
+
+/// The word for the state of a step, where there is room.
+fn word(step: &StepView) -> (&'static str, Tint) {
+    match (step.state, step_word(step.state)) {
+        (StepState::Current, (_, tint)) => (if step.adopted { "adopted" } else { UP_TO_DATE }, tint),
+        (_, word) => word,
+    }
 }
 
 /// How long a step took, or has taken so far.
@@ -150,7 +160,6 @@ fn why(view: &RunView, step: &StepView) -> String {
     match (step.state, &step.failure) {
         (StepState::Skipped, _) => parts.push(skipped_why(view, step.because.as_deref())),
         (_, Some(failure)) => parts.push(summary::message(failure, Some(step))),
-        (StepState::Current, None) => parts.push("up to date".to_owned()),
         (_, None) => {}
     }
     if let (Some(before), true) = (step.earlier.last(), step.flaky()) {

@@ -84,6 +84,9 @@ impl Style {
     }
 }
 
+/// What is said of a step that need not be built, wherever people read it.
+pub const UP_TO_DATE: &str = "up to date";
+
 /// The word for the state of a step, of at most six letters so that it fits its column, and its colour.
 pub(crate) fn step_word(state: StepState) -> (&'static str, Tint) {
     match state {
@@ -93,7 +96,7 @@ pub(crate) fn step_word(state: StepState) -> (&'static str, Tint) {
         StepState::Publishing => ("save", Tint::Plain),
         StepState::Built => ("built", Tint::Good),
         StepState::Same => ("same", Tint::Calm),
-        StepState::Current => ("fresh", Tint::Calm),
+        StepState::Current => ("", Tint::Calm), // "up to date" stands where there is room for it
         StepState::Failed => ("FAILED", Tint::Bad),
         StepState::Stopped => ("stop", Tint::Warn),
         StepState::Skipped => ("skip", Tint::Warn),

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use jiff::Timestamp;
 
 use super::line::{Line, Tint, squeeze};
-use super::style::{Style, step_word};
+use super::style::{Style, UP_TO_DATE, step_word};
 use crate::base::job::{BuildMode, JobState};
 use crate::base::text::{clean, few, millis};
 use crate::event::{Counts, DIED, Failure};
@@ -102,17 +102,20 @@ fn path_below(state: &str, log: &str) -> Option<String> {
 
 fn counts(view: &RunView) -> Line {
     let Counts { built, same, flaky, failed, stopped, skipped, current } = view.counts;
+    let adopted = view.steps.iter().filter(|step| step.adopted).count() as u64;
+    let current = current.saturating_sub(adopted);
     let parts = [
         (built, "built", Tint::Good),
         (same, "unchanged", Tint::Calm),
+        (adopted, "adopted", Tint::Calm),
         (failed, "failed", Tint::Bad),
         (stopped, "stopped", Tint::Warn),
         (skipped, "skipped", Tint::Warn),
-        (current, "up to date", Tint::Plain),
+        (current, UP_TO_DATE, Tint::Plain),
         (flaky, "flaky", Tint::Warn),
     ];
     let mut line = Line::new();
-    if parts[..5].iter().all(|(n, ..)| *n == 0) {
+    if parts[..6].iter().all(|(n, ..)| *n == 0) {
         let nothing = match view.state() {
             JobState::Done => "nothing to do",
             JobState::Queued | JobState::Running | JobState::Failed | JobState::Aborted => "nothing built",

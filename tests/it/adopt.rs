@@ -73,6 +73,9 @@ fn it_stands_in_the_history_as_a_run_of_its_own() {
     let ended: Vec<_> = events.iter().filter(|event| event["type"] == "step_ended").collect();
     assert_eq!(ended.len(), 2);
     assert!(ended.iter().all(|event| event["outcome"] == "adopted" && event["record"]["key"].is_string()));
+    let shown = project.expect(0, &["jobs", "show", "last"]).out;
+    assert!(shown.contains("\nadopted  a     ") && shown.contains("\n2 adopted · "), "{shown}");
+    assert!(!shown.contains("up to date"), "{shown}");
     // It says nothing about how long a build takes.
     let plan = project.expect(0, &["plan", "a", "--mode", "forced", "--format", "json"]).out;
     let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();

@@ -120,8 +120,7 @@ fn what_is_out_of_date_and_not_built_says_why_not() {
     let plan = project.expect(0, &["plan"]).out;
     assert!(plan.contains(": 1 build, 1 left\n"), "{plan}");
     assert!(plan.contains("\nout of date and left: a (`rebuild = \"never\"`: what is there counts)\n"), "{plan}");
-    let json: serde_json::Value =
-        serde_json::from_str(&project.expect(0, &["plan", "--format", "json"]).out).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&project.expect(0, &["plan", "--format", "json"]).out).unwrap();
     assert_eq!(json["steps"][0]["reasons"], serde_json::json!([{ "code": "rebuild_never" }]));
     let said = project.expect(0, &["why", "b", "--mode", "missing"]).out;
     assert!(said.contains("    --mode missing: its output is there\n"), "{said}");
@@ -130,4 +129,22 @@ fn what_is_out_of_date_and_not_built_says_why_not() {
     let project = Project::new("[dataset.a]\npath = \"a\"\nrebuild = \"never\"\nrun = \"true\"\n");
     project.write("a", "");
     assert!(project.expect(0, &["plan"]).out.contains("out of date and left: a"));
+}
+
+#[test]
+fn a_run_that_found_it_up_to_date_says_so_in_the_words_of_all_others() {
+    let project = chain();
+    project.pipeline(&CHAIN.replace("echo {{ vars.least }}", "head -c 1 {{ inputs.raw }}"));
+    project.expect(0, &["run"]);
+    project.write("raw", "1 and more\n");
+    project.pipeline(&CHAIN.replace("echo {{ vars.least }}", "head -c 1 {{ inputs.raw }}").replace(", \"raw\"]", "]"));
+    project.expect(0, &["run", "b"]);
+    project.write("raw", "1 and much more\n");
+    let run = project.expect(0, &["run"]).out;
+    let line = run.lines().find(|line| line.ends_with("up to date")).unwrap_or_else(|| panic!("{run}"));
+    assert!(line.split_whitespace().skip(1).eq(["b", "up", "to", "date"]), "{line}");
+    let shown = project.expect(0, &["jobs", "show", "last"]).out;
+    assert!(shown.lines().any(|line| line.starts_with("up to date  b ")), "{shown}");
+    let said = project.expect(0, &["why", "b"]).out;
+    assert!(said.contains("  up to date  ") && !said.contains("current"), "{said}");
 }

@@ -230,7 +230,7 @@ fn a_narrow_terminal_wraps_no_line() {
     02:00:00 built  built    0.4s
     02:00:01 same   same     1.5s  content
                     unchanged
-    02:00:01 fresh  maybe          up to
+    02:00:01        maybe          up to
                     date
     02:00:02 FAILED failed   2s    output
                     build/failed.csv is

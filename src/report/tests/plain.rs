@@ -76,7 +76,7 @@ fn every_ending_has_its_word() {
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 8 of 11 steps · -j4
     02:00:00 built  built    0.4s
     02:00:01 same   same     1.5s  content unchanged
-    02:00:01 fresh  maybe          up to date
+    02:00:01        maybe          up to date
     02:00:02 FAILED failed   2s    output build/failed.csv is missing
     02:00:02 skip   below          failed failed
     02:00:09 stop   Ctrl-C: nothing more starts, waiting for 1 step
@@ -137,7 +137,7 @@ fn a_run_that_only_looked_is_no_empty_line() {
     run.finish(50, JobState::Done, None);
     assert_snapshot!(plainly(&run), @r#"
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 1 of 1 step · -j4
-    02:00:00 fresh  charts       up to date
+    02:00:00        charts       up to date
     nothing to do · 1 up to date · 50ms
     "#);
 }
