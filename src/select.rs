@@ -17,6 +17,8 @@ pub struct Selection {
     pub want: DenseMap<RecipeId, Want>,
     /// Steps that the engine cannot build, where all were asked for.
     pub not_for_engine: Vec<RecipeId>,
+    /// Steps that would be wanted too, were they not built only when they are named.
+    pub by_name: Vec<RecipeId>,
 }
 
 /// How a step is wanted.
@@ -73,7 +75,8 @@ pub fn select(
     if mode != BuildMode::Only {
         selector.close_upwards();
     }
-    Ok(Selection { targets: targets.to_vec(), mode, want: selector.want, not_for_engine })
+    let by_name = selector.by_name(targets.is_empty(), mode);
+    Ok(Selection { targets: targets.to_vec(), mode, want: selector.want, not_for_engine, by_name })
 }
 
 fn nothing(pipeline: &Pipeline, targets: &[String], not_for_engine: &[RecipeId]) -> String {
@@ -124,6 +127,16 @@ impl Selector<'_> {
             }
         }
         not_for_engine
+    }
+
+    /// What is left out only because nobody has named it, where it counts whether it is up to date: of all steps, or of those
+    /// that wanted ones read.
+    fn by_name(&self, all: bool, mode: BuildMode) -> Vec<RecipeId> {
+        let looked = matches!(mode, BuildMode::Smart | BuildMode::Forced);
+        let left = |id: &RecipeId| self.want[*id] == Want::No && self.pipeline.outline().is_explicit(*id);
+        let read = |id: &RecipeId| self.graph.feeds[*id].iter().any(|reader| self.want[*reader] != Want::No);
+        let order = self.graph.order.iter().copied().filter(|_| looked);
+        order.filter(|id| left(id) && self.buildable[*id] && (all || read(id))).collect()
     }
 
     fn target(&mut self, text: &str) -> Result<(), SelectError> {

@@ -22,11 +22,15 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<u8, Fail> {
     }
     let file = find::find(context.file.as_deref(), &context.surroundings)?;
     let session = to_the_end(Session::open(&context.site(), &file, &args.wanted.request())?);
-    show(context, &session, args)
+    show(context, &session, args, false)
 }
 
-fn show(context: &Context, session: &Session, args: &PlanArgs) -> Result<u8, Fail> {
-    let planned = to_the_end(session.plan(!args.no_probes)?);
+fn show(context: &Context, session: &Session, args: &PlanArgs, keep_going: bool) -> Result<u8, Fail> {
+    let probes = !args.no_probes;
+    let planned = if keep_going { session.plan_but_for(probes)?.0 } else { session.plan(probes)? };
+    let mut planned = to_the_end(planned);
+    let left = session.by_name(&mut planned);
+    planned.plan.take_in(left, &session.loaded.graph);
     for problem in session.obstacles(&planned.plan)? {
         tracing::warn!("{}", problem.message);
     }
@@ -64,12 +68,13 @@ fn drawn(session: &Session, planned: &Planned, args: &PlanArgs) -> Picture {
 
 /// `kiln run -n`
 pub(crate) fn dry_run(context: &Context, args: RunArgs) -> Result<u8, Fail> {
-    let (session, _) = failed::session(context, &args)?;
+    let (session, keep_going) = failed::session(context, &args)?;
     let session = to_the_end(session);
     show(
         context,
         &session,
         &PlanArgs { wanted: args.wanted, format: PlanFormat::Text, collapse: None, check: false, no_probes: false },
+        keep_going,
     )
 }
 

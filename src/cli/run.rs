@@ -14,6 +14,7 @@ use crate::event::FailureCode;
 use crate::exit;
 use crate::fault::fault;
 use crate::plan::estimate::{Spans, spans};
+use crate::plan::text::left;
 use crate::report::api::Reporter;
 use crate::report::named::Named;
 use crate::report::{Setup as Screen, jsonl, reporter, slow};
@@ -55,15 +56,16 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     };
     let Begun { session, keep_going, early, events, locks: _locks, writer, committed, basis } = begun;
     let mut session = to_the_end(session);
-    let mut planned = session.plan(true)?;
+    let (mut planned, lacks) = if keep_going { session.plan_but_for(true)? } else { (session.plan(true)?, Vec::new()) };
     planned.seen.extend(early);
+    left(session.pipeline(), &session.by_name(&mut planned)).iter().for_each(|left| note(left));
     let verdict = basis.and_then(|basis| basis.verdict(&context.site(), &session, &planned));
     if verdict.is_none() && question.is_some() {
         session.narrow(&context.site(), &planned);
     }
     let ticket = new_job(&session)?;
     let policy = policy(args, keep_going, session.schedule, session.jobs);
-    let ready = Ready::make(&session, planned, ticket, policy, origin(context, args, keep_going))?;
+    let ready = Ready::make(&session, (planned, lacks), ticket, policy, origin(context, args, keep_going))?;
     let verdict = verdict.map(|verdict| (verdict, ready.started().clone()));
     // Whatever is wrong with the history is told by who opens it anew.
     let due = session.store.ask(|history| is_due(history, crate::clock::now())).ok().flatten().unwrap_or(true);
@@ -133,7 +135,7 @@ impl Begun {
             Some(since) => session.since(since),
             None => session,
         };
-        let early = session.preflight()?;
+        let early = session.preflight(keep_going)?;
         let events = args.events.as_deref().map(events_file).transpose()?;
         fault("run.lock").map_err(|error| Fail::because("the lock cannot be had", &error))?;
         let waiting = |why: &str| drop(writeln!(io::stderr(), "waiting: {why}"));

@@ -20,7 +20,7 @@ use crate::base::span::{Problem, Problems};
 use crate::graph::Graph;
 use crate::pipeline::types::Pipeline;
 use crate::plan::decide::{Basis, Input, Verdict};
-use crate::plan::reason::{Action, Reason};
+use crate::plan::reason::{Action, Reason, ReasonCode};
 use crate::select::{Selection, Want};
 
 /// The wanted steps in run order, each with what happens to it and why.
@@ -101,7 +101,8 @@ impl Plan {
                 Verdict::Left(reasons) => (Action::Skip, reasons),
                 Verdict::Lacks(node) => {
                     lacks.push((id, node));
-                    (Action::Build, Vec::new())
+                    let node = &basis.pipeline.nodes[node].name;
+                    (Action::Build, vec![Reason::new(ReasonCode::InputMissing).what(node)])
                 }
             };
             if action != Action::Skip {
@@ -131,6 +132,16 @@ impl Plan {
         counts
     }
 
+    /// Takes steps in that are not built, in their order.
+    pub fn take_in(&mut self, left: Vec<Step>, graph: &Graph) {
+        if left.is_empty() {
+            return;
+        }
+        let places: HashMap<RecipeId, usize> = graph.order.iter().enumerate().map(|(place, id)| (*id, place)).collect();
+        self.steps.extend(left);
+        self.steps.sort_by_key(|step| places.get(&step.id).copied());
+    }
+
     /// How many steps are not built.
     #[must_use]
     pub fn idle(&self) -> usize {
@@ -141,6 +152,15 @@ impl Plan {
     pub fn active(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(|step| step.action != Action::Skip)
     }
+}
+
+/// A step that is out of date and built only when it is named; none where it is not.
+#[must_use]
+pub fn left_out(basis: &Basis<'_>, graph: &Graph, id: RecipeId) -> Option<Step> {
+    let Verdict::Build(mut reasons) = basis.decide(id, &|node| basis.seen(node)) else { return None };
+    reasons.retain(|reason| reason.code != ReasonCode::OutputForeign);
+    reasons.insert(0, Reason::new(ReasonCode::RebuildExplicit));
+    Some(Step { id, stage: graph.stage[id], action: Action::Skip, reasons, expected_ms: None })
 }
 
 /// That wanted steps read what is not there.

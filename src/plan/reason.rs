@@ -82,6 +82,10 @@ pub enum ReasonCode {
     RebuildNever,
     /// It is out of date and not built: `--mode missing`, and there is an output.
     OutputThere,
+    /// It is out of date and not built: `rebuild = "explicit"`, and it is not named. What is out of date follows.
+    RebuildExplicit,
+    /// It needs what is not there, and cannot be built.
+    InputMissing,
 }
 
 /// Why a step is built: what changed, from what to what.
@@ -146,6 +150,8 @@ impl Reason {
             ReasonCode::MayChange => "may change upstream",
             ReasonCode::RebuildNever => "`rebuild = \"never\"`: what is there counts",
             ReasonCode::OutputThere => "--mode missing: its output is there",
+            ReasonCode::RebuildExplicit => "`rebuild = \"explicit\"`: built only when it is named",
+            ReasonCode::InputMissing => "input missing",
         }
     }
 }

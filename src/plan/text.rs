@@ -59,22 +59,23 @@ pub fn text(
         out.truncate(out.trim_end_matches(' ').len());
         out.push('\n');
     }
-    left(&mut out, pipeline, plan);
+    left(pipeline, &plan.steps).iter().for_each(|left| line(&mut out, left));
     foot(&mut out, pipeline, selection, estimate, heading);
     out
 }
 
-/// What is out of date and not built, by the reason for that.
-fn left(out: &mut String, pipeline: &Pipeline, plan: &Plan) {
+/// What is out of date and not built, a line for each reason for that.
+#[must_use]
+pub fn left<'a>(pipeline: &Pipeline, steps: impl IntoIterator<Item = &'a Step>) -> Vec<String> {
     let mut by_reason: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for step in plan.steps.iter().filter(|step| step.action == Action::Skip) {
+    for step in steps.into_iter().filter(|step| step.action == Action::Skip) {
         if let Some(reason) = step.reasons.first() {
             by_reason.entry(reason.to_string()).or_default().push(&pipeline.recipes[step.id].name);
         }
     }
-    for (reason, names) in by_reason {
-        line(out, &format!("out of date and left: {} ({reason})", few(&names, NAMES)));
-    }
+    let told =
+        |(reason, names): (String, Vec<&str>)| format!("out of date and left: {} ({reason})", few(&names, NAMES));
+    by_reason.into_iter().map(told).collect()
 }
 
 fn line(out: &mut String, text: &str) {

@@ -98,7 +98,7 @@ impl Job {
             seed: seed(),
         };
         let RunStarted { by, again, .. } = self.order.queued.clone();
-        let ready = Ready::make(&session, planned, ticket, policy, Origin { by, again })?;
+        let ready = Ready::make(&session, (planned, Vec::new()), ticket, policy, Origin { by, again })?;
         let ready = ready.sharing(Arc::clone(&self.permits));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Fail::because("no run can be driven", &error))?;

@@ -7,6 +7,7 @@ mod dead;
 pub(crate) mod fail;
 pub(crate) mod home;
 mod image;
+mod lacking;
 pub(crate) mod load;
 pub(crate) mod memo;
 mod memo_format;
@@ -31,7 +32,7 @@ use crate::plan::decide::Basis;
 use crate::plan::facts::Facts;
 use crate::plan::put_back::PutBack;
 use crate::plan::record::{History, MemoryHistory};
-use crate::plan::{Plan, missing};
+use crate::plan::{Plan, Step, left_out, missing};
 use crate::select::{SelectError, Selection, Want, select};
 use crate::session::fail::Fail;
 use crate::session::load::{Given, Loaded};
@@ -104,6 +105,9 @@ pub(crate) struct Known {
     /// Runs whose process died, and that no run has ended since.
     dead: Vec<Unfinished>,
 }
+
+/// Which steps lack which input.
+pub(crate) type Lacks = Vec<(RecipeId, NodeId)>;
 
 /// A plan with all that it rests on.
 pub(crate) struct Planned {
@@ -196,6 +200,36 @@ impl Session {
         Ok(planned)
     }
 
+    /// As [`Session::plan`], but for steps that lack what is built only when it is named: all others can be built.
+    pub(crate) fn plan_but_for(&self, probes: bool) -> Result<(Planned, Lacks), Fail> {
+        let (planned, lacks) = self.sketch(probes)?;
+        self.whole(&self.not_by_name(&lacks))?;
+        Ok((planned, lacks))
+    }
+
+    /// Of what steps lack, what is not only left out because nobody has named it.
+    fn not_by_name(&self, lacks: &Lacks) -> Lacks {
+        let makes = |node: NodeId| self.pipeline().nodes[node].maker;
+        let by_name = |node| makes(node).is_some_and(|maker| self.selection.by_name.contains(&maker));
+        lacks.iter().copied().filter(|(_, node)| !by_name(*node)).collect()
+    }
+
+    /// The steps that are built only when they are named, were not, and are out of date. Runs nothing; what is in the way of
+    /// looking is in nobody's way who does not build them.
+    pub(crate) fn by_name(&self, planned: &mut Planned) -> Vec<Step> {
+        let ids = &self.selection.by_name;
+        if ids.is_empty() || planned.facts.asks {
+            return Vec::new();
+        }
+        let mut looked = DenseMap::filled(self.pipeline().recipes.len(), false);
+        ids.iter().for_each(|id| looked[*id] = true);
+        let Ok(Observed { facts, seen }) = self.engine.observe(&looked, false) else { return Vec::new() };
+        planned.seen.extend(seen);
+        let history = planned.known.history.as_ref();
+        let basis = Basis { pipeline: self.pipeline(), facts: &facts, history, mode: BuildMode::Smart };
+        ids.iter().filter_map(|id| left_out(&basis, &self.loaded.graph, *id)).collect()
+    }
+
     /// Refuses a plan in which steps lack these inputs.
     pub(crate) fn whole(&self, lacks: &[(RecipeId, NodeId)]) -> Result<(), Fail> {
         let missing = || self.mistakes(missing(self.pipeline(), &self.selection, lacks));
@@ -203,7 +237,7 @@ impl Session {
     }
 
     /// Looks, and decides. Says which steps lack which input, too: such a plan can be shown, and not be run.
-    pub(crate) fn sketch(&self, probes: bool) -> Result<(Planned, Vec<(RecipeId, NodeId)>), Fail> {
+    pub(crate) fn sketch(&self, probes: bool) -> Result<(Planned, Lacks), Fail> {
         let (known, Observed { facts, seen }) = self.look(probes)?;
         let history = known.history.as_ref();
         let basis = Basis { pipeline: self.pipeline(), facts: &facts, history, mode: self.selection.mode };
@@ -221,7 +255,7 @@ impl Session {
 
     /// Finds what would keep a first run from beginning before a state is made for it. Gives the digests of what was
     /// read, which no one needs to read again.
-    pub(crate) fn preflight(&self) -> Result<Vec<FileDigest>, Fail> {
+    pub(crate) fn preflight(&self, keep_going: bool) -> Result<Vec<FileDigest>, Fail> {
         if self.store.state().exists() {
             return Ok(Vec::new());
         }
@@ -234,7 +268,7 @@ impl Session {
             mode: self.selection.mode,
         };
         let (plan, lacks) = Plan::make(&basis, &self.loaded.graph, &self.selection, &HashMap::new());
-        self.whole(&lacks)?;
+        self.whole(&if keep_going { self.not_by_name(&lacks) } else { lacks })?;
         let missing: Vec<_> = plan.active().filter_map(|step| self.engine.prepare(step.id).err()).flatten().collect();
         if missing.is_empty() { Ok(seen) } else { Err(self.mistakes(missing)) }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::base::file::{FileDigest, Memory};
-use crate::base::id::{DenseMap, RecipeId};
+use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::job::JobId;
 use crate::base::text::count;
 use crate::engine::api::{Engine, Opening, Work};
@@ -26,8 +26,9 @@ use crate::run::setup::{Policy, Setup, SetupStep};
 use crate::run::state::Run;
 use crate::run::{Drive, Driven, drive};
 use crate::session::fail::Fail;
+use crate::session::lacking::Lacking;
 use crate::session::unread;
-use crate::session::{Planned, Session, Site};
+use crate::session::{Lacks, Planned, Session, Site};
 use crate::store::claim::{Claim, ClaimError};
 use crate::store::lock::{Lock, LockError, here, holder, host, wait_for};
 use crate::store::read::{Reader, Verdict};
@@ -339,12 +340,12 @@ impl Ready {
     /// Makes every step ready.
     pub(crate) fn make(
         session: &Session,
-        planned: Planned,
+        (planned, lacks): (Planned, Lacks),
         ticket: Ticket,
         policy: Policy,
         origin: Origin,
     ) -> Result<Self, Fail> {
-        let Steps { works, setup: steps, events } = Steps::make(session, &planned)?;
+        let Steps { works, setup: steps, events } = Steps::make(session, &planned, &lacks)?;
         let started = started(session, &planned, origin, events);
         let up_to_date = planned.plan.idle() as u64;
         let Planned { facts, seen, known, .. } = planned;
@@ -428,7 +429,7 @@ struct Steps {
 }
 
 impl Steps {
-    fn make(session: &Session, planned: &Planned) -> Result<Self, Fail> {
+    fn make(session: &Session, planned: &Planned, lacks: &Lacks) -> Result<Self, Fail> {
         let remaining = remaining(&planned.plan, &session.loaded.graph);
         let mut steps = Self { works: Vec::new(), setup: Vec::new(), events: Vec::new() };
         let mut problems = Vec::new();
@@ -439,6 +440,8 @@ impl Steps {
                 Err(found) => problems.extend(found),
                 Ok(work) => {
                     let command = work.describe();
+                    let lacks = lacks.iter().find(|(id, _)| *id == step.id);
+                    let work = lacks.map_or(work, |(_, node)| lacking(session, &command, *node));
                     let (id, stage, action) = (step.id, step.stage, step.action);
                     steps.setup.push(SetupStep { id, stage, action, command, remaining_ms: remaining[id] });
                     steps.works.push(work);
@@ -449,6 +452,11 @@ impl Steps {
         }
         if problems.is_empty() { Ok(steps) } else { Err(session.mistakes(problems)) }
     }
+}
+
+fn lacking(session: &Session, command: &str, node: NodeId) -> Arc<dyn Work> {
+    let input = session.pipeline().nodes[node].name.clone();
+    Arc::new(Lacking { command: command.to_owned(), input })
 }
 
 /// A step as the first event tells it, less the steps before it.

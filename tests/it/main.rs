@@ -7,6 +7,7 @@
 
 mod abort;
 mod adopt;
+mod by_name;
 mod checked;
 mod checker;
 mod conformance;

@@ -1,0 +1,86 @@
+//! Steps that are built only when they are named: others say that they are out of date, and what needs one that is not there
+//! keeps nothing else from being built.
+
+use serde_json::Value;
+
+use crate::support::{Project, started};
+
+const TEXT: &str = r#"
+[dataset.s]
+path = "s"
+[dataset.m]
+path = "m"
+inputs = ["s"]
+run = "cat {{ inputs.s }} >{{ output }}"
+rebuild = "explicit"
+[dataset.reader]
+path = "reader"
+inputs = ["m"]
+run = "cat {{ inputs.m }} >{{ output }}"
+[dataset.below]
+path = "below"
+inputs = ["reader"]
+run = "cat {{ inputs.reader }} >{{ output }}"
+[dataset.other]
+path = "other"
+run = "echo >{{ output }}"
+"#;
+
+fn project() -> Project {
+    let project = Project::new(TEXT);
+    project.write("s", "1\n");
+    project
+}
+
+#[test]
+fn what_is_out_of_date_is_told_and_not_built() {
+    let project = project();
+    project.expect(0, &["run", "m"]);
+    let (told, note) = ("out of date and left: m (`rebuild = \"explicit\"`: built only when it is named)\n", "note: ");
+    assert_eq!(project.expect(0, &["run"]).err, "");
+    assert!(!project.expect(0, &["plan", "--check"]).out.contains("left"));
+    project.write("s", "2\n");
+    for arguments in [&["plan", "--check"][..], &["plan", "below"], &["run", "-n"]] {
+        let plan = project.expect(0, arguments).out;
+        assert!(plan.contains(told) && plan.contains("1 left, "), "{plan}");
+    }
+    assert!(!project.expect(0, &["plan", "other"]).out.contains("left"), "it has nothing to do with it");
+    let json: Value = serde_json::from_str(&project.expect(0, &["plan", "--format", "json"]).out).unwrap();
+    let step = json["steps"].as_array().unwrap().iter().find(|step| step["id"] == "m").unwrap();
+    let codes: Vec<_> =
+        step["reasons"].as_array().unwrap().iter().map(|reason| reason["code"].as_str().unwrap()).collect();
+    assert_eq!((step["action"].as_str().unwrap(), codes), ("skip", vec!["rebuild_explicit", "input_changed"]));
+    // Each time, also where nothing else is looked at any more.
+    for _ in 0..3 {
+        let run = project.expect(0, &["run"]);
+        assert_eq!(run.err, format!("{note}{told}"));
+        assert!(run.out.contains("nothing to do · 3 up to date"), "{}", run.out);
+    }
+    assert_eq!(project.read("m"), "1\n");
+    project.expect(0, &["run", "m"]);
+    assert_eq!(project.expect(0, &["run"]).err, "");
+    // What cannot be looked at is in nobody's way.
+    std::fs::remove_file(project.path("s")).unwrap();
+    assert_eq!(project.expect(0, &["run"]).err, "");
+}
+
+#[test]
+fn what_needs_one_that_is_not_there_keeps_nothing_else_from_being_built() {
+    let project = project();
+    let said = project.expect(2, &["run"]).err;
+    assert!(said.contains("`m` is not there, and `reader` needs it"), "{said}");
+    let plan = project.expect(0, &["run", "-k", "-n"]).out;
+    assert!(plan.contains("reader  input missing: m\n"), "{plan}");
+    for _ in 0..2 {
+        let run = project.expect(1, &["run", "-k"]).out;
+        assert!(run.contains("its input `m` is not there; build it first: kiln run m"), "{run}");
+        assert!(run.contains("reader failed"), "{run}");
+        assert!(project.exists("other") && !project.exists("below"));
+    }
+    project.expect(0, &["run", "m"]);
+    assert_eq!(started(&project.expect(0, &["run", "--events", "-"]).out), ["below", "reader"]);
+    // A source that is not there is a mistake, as ever.
+    std::fs::remove_file(project.path("s")).unwrap();
+    std::fs::remove_file(project.path("m")).unwrap();
+    project.expect(2, &["run", "-k", "m"]);
+}
