@@ -394,3 +394,14 @@ fn two_runs_of_a_pipeline_do_not_meet() {
     project.expect(0, &["run"]);
     assert_eq!(project.expect(0, &["jobs", "list"]).out.lines().count(), 3);
 }
+
+#[test]
+fn nothing_is_left_of_what_was_staged_where_an_output_has_no_path() {
+    let text = "[dataset.a]\npath = \"a\"\nrun = \"echo a >{{ output }}\"\n\
+        [dataset.table]\ndigest = \"cat table\"\n[dataset.b]\npath = \"b\"\n\
+        [recipe.both]\ninputs = [\"a\"]\noutputs = [\"table\", \"b\"]\nrun = \"echo x >table; echo b >{{ outputs.b }}\"\n";
+    let project = Project::new(text);
+    project.expect(0, &["run", "-j1"]);
+    assert_eq!(project.read("b"), "b\n");
+    assert_eq!(std::fs::read_dir(project.path(".kiln/staging/p")).map_or(0, Iterator::count), 0);
+}

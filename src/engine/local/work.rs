@@ -213,7 +213,10 @@ impl Step {
     fn staged(&self, node: NodeId) -> Option<String> {
         let path = self.local.pipeline.nodes[node].path.as_ref()?;
         let Some(slot) = &self.slot else { return Some(path.clone()) };
-        let i = self.recipe().outputs.iter().position(|output| *output == node)?;
+        // A slot has no folder for what has no path: the first of its folders is the one that is handed on.
+        let nodes = &self.local.pipeline.nodes;
+        let mut apart = self.recipe().outputs.iter().filter(|output| nodes[**output].path.is_some());
+        let i = apart.position(|output| *output == node)?;
         Some(Staging::path(slot, i, path))
     }
 
