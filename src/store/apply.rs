@@ -101,6 +101,8 @@ fn json(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
+/// What happens with every step is put in as one row of values: of rows that come from a question, or replace others, SQLite
+/// copies each page first that it changes.
 fn apply(connection: &Connection, stamped: &Stamped, tally: &mut Tally) -> Result<()> {
     let job = stamped.job.as_str();
     match &stamped.event {
@@ -119,9 +121,11 @@ fn apply(connection: &Connection, stamped: &Stamped, tally: &mut Tally) -> Resul
         Event::StepAccepted { step, remote } => accepted(connection, stamped, step, remote),
         Event::StepPublishing { step, took_ms, record, staged } => {
             set_state(connection, job, step, "publishing", None)?;
-            let sql = "INSERT OR REPLACE INTO publishing (pipeline, step, job, attempt, took_ms, record, staged)
-                       SELECT pipeline, ?2, job, coalesce((SELECT attempt FROM steps WHERE job = ?1 AND step = ?2), 1), ?3, ?4, ?5
-                       FROM runs WHERE job = ?1";
+            let sql = "INSERT OR IGNORE INTO publishing (pipeline, step, job, attempt, took_ms, record, staged)
+                       VALUES ((SELECT pipeline FROM runs WHERE job = ?1), ?2, ?1,
+                       coalesce((SELECT attempt FROM steps WHERE job = ?1 AND step = ?2), 1), ?3, ?4, ?5)
+                       ON CONFLICT (pipeline, step) DO UPDATE SET job = excluded.job, attempt = excluded.attempt,
+                       took_ms = excluded.took_ms, record = excluded.record, staged = excluded.staged";
             run(connection, sql, params![job, step, integer(*took_ms), json(record)?, json(staged)?])
         }
         Event::StepEnded(ended) => step_ended(connection, stamped, ended, tally),
@@ -211,14 +215,15 @@ fn step_ended(connection: &Connection, stamped: &Stamped, ended: &StepEnded, tal
         forget(connection, job, &ended.step)?;
     }
     let Some(record) = &ended.record else { return Ok(()) };
+    // Where one stands it is replaced, not updated, for then the trigger could not replace the mark.
     let sql = "INSERT OR REPLACE INTO keys (pipeline, step, key, built_at, job, outputs, parts)
-               SELECT pipeline, ?2, ?3, ?4, job, ?5, ?6 FROM runs WHERE job = ?1";
+               VALUES ((SELECT pipeline FROM runs WHERE job = ?1), ?2, ?3, ?4, ?1, ?5, ?6)";
     let (outputs, parts) = (json(&record.outputs)?, json(&record.parts)?);
     run(connection, sql, params![job, ended.step, record.key.to_string(), time(stamped.at), outputs, parts])?;
     if ended.outcome == Outcome::Adopted {
         return Ok(()); // it took no time, and says nothing about how long a build takes
     }
-    let sql = "INSERT INTO durations (pipeline, step, ms) SELECT pipeline, ?2, ?3 FROM runs WHERE job = ?1
+    let sql = "INSERT OR IGNORE INTO durations (pipeline, step, ms) VALUES ((SELECT pipeline FROM runs WHERE job = ?1), ?2, ?3)
                ON CONFLICT (pipeline, step) DO UPDATE SET ms = (ms + excluded.ms + 1) / 2";
     run(connection, sql, params![job, ended.step, integer(ended.took_ms)])
 }

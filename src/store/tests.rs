@@ -348,6 +348,27 @@ fn half_a_page_at_the_end_counts_only_without_a_log_of_writes() {
 }
 
 #[test]
+fn the_last_good_builds_have_another_mark_with_each_commit_that_changes_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mark = || Reader::open(dir.path()).unwrap().unwrap().mark("p").unwrap();
+    let done = |tale: Tale| tale.end(JobState::Done, Counts::default());
+    let mut seen = std::collections::BTreeSet::new();
+    for minute in 1..4 {
+        keep(dir.path(), &[done(Tale::begin(minute, &["a", "b"]).build("a", "one").build("b", "two"))]);
+        assert!(seen.insert(mark().unwrap()), "built, again and again");
+    }
+    keep(dir.path(), &[done(Tale::begin(4, &["a"]).start("a").end_step("a", Outcome::Failed, None))]);
+    assert!(seen.contains(&mark().unwrap()), "nothing was built");
+    remake(dir.path()).unwrap();
+    assert!(seen.insert(mark().unwrap()), "made again");
+    let (connection, _) = schema::open_write(dir.path()).unwrap();
+    for sql in ["UPDATE keys SET key = 'x' WHERE step = 'a'", "DELETE FROM keys WHERE step = 'a'"] {
+        connection.execute(sql, []).unwrap();
+        assert!(seen.insert(mark().unwrap()), "{sql}, by anybody");
+    }
+}
+
+#[test]
 fn the_log_of_writes_stays_short_while_somebody_has_the_store_open() {
     let dir = tempfile::tempdir().unwrap();
     keep(dir.path(), &[Tale::begin(0, &["a"])]);

@@ -1,6 +1,7 @@
 //! One step on this machine: from a staging folder through a child process to complete outputs, or to a failure that
 //! leaves everything as it was.
 
+use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -232,7 +233,10 @@ impl Step {
         let failed = |error: io::Error| Failure::new(FailureCode::Start, format!("no place for its output: {error}"));
         self.prepare().map_err(failed)?;
         let pipeline = &self.local.pipeline;
-        let given = |node| self.given(node);
+        // The command and the environment name each of them.
+        let nodes = recipe.inputs.iter().chain(&recipe.outputs);
+        let paths: HashMap<NodeId, String> = nodes.filter_map(|node| Some((*node, self.given(*node)?))).collect();
+        let given = |node| paths.get(&node).cloned();
         let own = &self.local.environment;
         let env = environ::env(recipe, own).map_err(|problem| Failure::new(FailureCode::Start, problem.message))?;
         let mut env = environ::base(&env, own);
