@@ -231,7 +231,7 @@ impl Feed {
         let step = view.step(&ended.step);
         let note = match (&ended.failure, state) {
             (Some(failure), _) => summary::message(failure, step),
-            (None, StepState::Same) => "content unchanged".to_owned(),
+            (None, StepState::Same) => same(step).to_owned(),
             (None, _) if !ended.also_built.is_empty() => also(&ended.also_built),
             (None, _) => String::new(),
         };
@@ -360,6 +360,18 @@ fn also(names: &[String]) -> String {
         shown.push(&more);
     }
     format!("also built: {}", shown.join(", "))
+}
+
+/// What it means that a step came out as it was built before.
+fn same(step: Option<&StepView>) -> &'static str {
+    let because = |code| step.is_some_and(|step| step.plan.reasons.iter().any(|reason| reason.code == code));
+    if because(ReasonCode::OutputChanged) {
+        "content as last built; what stood there was not"
+    } else if because(ReasonCode::OutputMissing) {
+        "content as last built"
+    } else {
+        "content unchanged"
+    }
 }
 
 /// What was kept of what stood where outputs are now.

@@ -65,6 +65,29 @@ fn a_folder_is_kept_where_a_file_is_built_and_nothing_where_it_comes_out_the_sam
 }
 
 #[test]
+fn what_cannot_have_been_built_is_kept_although_something_was() {
+    let text = "[dataset.a]\npath = \"a\"\nrun = \"echo new >{{ output }}\"\n\
+        [folder.b]\npath = \"b\"\nrun = \"echo new >{{ output }}/x\"\n\
+        [dataset.c]\npath = \"c\"\nrun = \"echo new >{{ output }}\"\n";
+    let project = Project::new(text);
+    project.expect(0, &["run"]);
+    fs::remove_file(project.path("a")).unwrap();
+    project.write("a/mine", "precious\n");
+    fs::remove_dir_all(project.path("b")).unwrap();
+    project.write("b", "mine\n");
+    project.write("c", "changed\n");
+    let run = project.expect(0, &["run"]).out;
+    let kept = kept(&project);
+    assert_eq!(project.read(&format!("{kept}/a/mine")), "precious\n");
+    assert_eq!(project.read(&format!("{kept}/b")), "mine\n");
+    assert_eq!((project.read("a").as_str(), project.read("b/x").as_str()), ("new\n", "new\n"));
+    assert!(run.contains("content as last built; what stood there was not; kept what was at a in "), "{run}");
+    assert!(!project.exists(&format!("{kept}/c")), "a file for a file is a build's to replace");
+    fs::remove_file(project.path("c")).unwrap();
+    assert!(project.expect(0, &["run"]).out.contains("content as last built\n"));
+}
+
+#[test]
 fn what_stands_at_a_new_path_is_kept_too() {
     let project = foreign();
     fs::remove_dir_all(project.path("user")).unwrap();

@@ -2,7 +2,7 @@
 //! paths; knows no recipes.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -253,17 +253,18 @@ impl Staging {
         let copied = if elsewhere(&self.root.join(&self.folder), &to)? { Some(copy_beside(&from, &to)?) } else { None };
         let new = copied.as_ref().unwrap_or(&from);
         let mut replaced = None;
+        // Of another kind it was not built here either, whatever the records say.
+        let foreign = |standing: &Metadata| staged.keep || standing.is_dir() != staged_metadata.is_dir();
         let put = match to.symlink_metadata() {
-            Ok(_) if staged.keep && !placed().unwrap_or(false) => {
-                keep(&self.root, job, &to, &staged.to).and_then(|kept| {
+            Ok(standing) if foreign(&standing) && !placed().unwrap_or(false) => keep(&self.root, job, &to, &staged.to)
+                .and_then(|kept| {
                     let put = fault("publish.kept").and_then(|()| fs::rename(new, &to));
                     if put.is_err() {
                         put_back(&self.root, &kept)?;
                     }
                     replaced = Some(kept);
                     put
-                })
-            }
+                }),
             Ok(standing) if standing.is_dir() || staged_metadata.is_dir() => placed().and_then(|placed| {
                 // After a crash the exchange may have happened, and then the old content is the staged one.
                 if placed { Ok(()) } else { exchange(new, &to).and_then(|()| fault("publish.exchanged")) }
