@@ -88,6 +88,25 @@ fn what_cannot_have_been_built_is_kept_although_something_was() {
 }
 
 #[test]
+fn an_input_that_a_step_moves_away_is_not_lost() {
+    for (how, run, code) in [
+        ("", "mv s {{ output }}", "input `s` (s) changed while the run went on"),
+        ("", "mv s {{ output }}; exit 3", "exit 3"),
+        ("in_place = true\n", "mv s a", "input `s` (s) changed while the run went on"),
+    ] {
+        let project = Project::new(&format!(
+            "[dataset.s]\npath = \"s\"\n[dataset.a]\npath = \"a\"\ninputs = [\"s\"]\n{how}run = \"{run}\"\n"
+        ));
+        project.write("s", "precious\n");
+        let said = project.expect(1, &["run"]).out;
+        let kept = format!("{}/a", kept(&project));
+        assert!(said.contains(&format!("{code}; an input is gone, and what was written is kept in {kept}")), "{said}");
+        assert_eq!(project.read(&kept), "precious\n");
+        assert!(!project.exists("a") && !project.exists("s"), "{how}{run}");
+    }
+}
+
+#[test]
 fn what_stands_at_a_new_path_is_kept_too() {
     let project = foreign();
     fs::remove_dir_all(project.path("user")).unwrap();

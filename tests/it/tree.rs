@@ -293,3 +293,24 @@ fn what_only_looks_does_not_outlive_a_kiln_that_is_killed_while_it_plans() {
         }
     }
 }
+
+#[test]
+fn what_a_step_leaves_behind_does_not_reach_another_one() {
+    let project = Project::new(
+        r#"
+[dataset.a]
+path = "out/a/data.txt"
+run = '''
+echo A >{{ output }}
+late='until [ -e go ]; do :; done; echo late >>{{ output }}; : >late'
+(setsid env -i bash -c "$late" >/dev/null 2>&1 </dev/null &)
+'''
+[dataset.b]
+path = "out/b/data.txt"
+inputs = ["a"]
+run = "echo B >{{ output }}; : >go; until [ -e late ]; do :; done"
+"#,
+    );
+    project.expect(0, &["run", "-j1"]);
+    assert_eq!((project.read("out/a/data.txt").as_str(), project.read("out/b/data.txt").as_str()), ("A\n", "B\n"));
+}

@@ -15,7 +15,6 @@ pub(crate) mod places;
 mod probe;
 mod program;
 mod secrets;
-mod slots;
 mod staging;
 mod twins;
 mod work;

@@ -12,12 +12,11 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 
 use crate::base::job::JobId;
-use crate::engine::api::Published;
+use crate::engine::api::{Attempt, Published};
 use crate::engine::local::across::{beside, copy, elsewhere};
 use crate::engine::local::digest::Digester;
 use crate::engine::local::keep::{keep, kept_before, put_back};
 use crate::engine::local::places::{Links, Top, inside};
-use crate::engine::local::slots::{Slot, Slots};
 use crate::event::{Failure, FailureCode, Replaced, Staged};
 use crate::fault::fault;
 
@@ -27,7 +26,8 @@ pub(crate) struct Staging {
     root: PathBuf,
     /// Relative to the root.
     folder: String,
-    slots: Slots,
+    /// That of the run, once something was staged.
+    run: OnceLock<PathBuf>,
     /// The root, opened with the first output that is put in place.
     top: OnceLock<Option<Top>>,
 }
@@ -54,11 +54,7 @@ const FLUSH_ONE_BY_ONE: usize = 4;
 impl Staging {
     pub(crate) fn new(root: &Path, pipeline: &str) -> Self {
         let (root, folder) = (root.to_owned(), format!(".kiln/staging/{pipeline}"));
-        Self { root, folder, slots: Slots::default(), top: OnceLock::new() }
-    }
-
-    fn run(&self, job: &JobId) -> String {
-        format!("{}/{job}", self.folder)
+        Self { root, folder, run: OnceLock::new(), top: OnceLock::new() }
     }
 
     /// Where is kept what a step has set aside, relative to the root.
@@ -66,24 +62,26 @@ impl Staging {
         format!("{}/{job}/{step}", self.folder)
     }
 
-    /// Folders to write into for a step.
-    pub(crate) fn slot(&self, job: &JobId) -> Slot {
-        self.slots.take(&self.run(job))
-    }
-
-    /// Where output number `i` of a step is written, relative to the root: under its own file name.
-    pub(crate) fn path(slot: &Slot, i: usize, to: &str) -> String {
+    /// Where output number `i` of an attempt at a step is written, relative to the root: under its own file name, in a folder
+    /// that no other attempt is ever given. What a step has left behind may still write there, and nobody reads that.
+    pub(crate) fn path(&self, attempt: &Attempt, step: &str, i: usize, to: &str) -> String {
         let name = to.rsplit('/').next().unwrap_or(to);
-        format!("{}/{name}", slot.folder(i))
+        format!("{}-{}-{i}/{name}", self.step(&attempt.job, step), attempt.number)
     }
 
     /// Makes the folder that an output is written into; for a managed folder it itself too.
     pub(crate) fn prepare(&self, path: &str, folder: bool) -> io::Result<()> {
         let full = self.root.join(path);
-        match full.parent().filter(|_| !folder) {
-            Some(own) if own.is_dir() => Ok(()),
-            Some(own) => fs::create_dir_all(own),
-            None => fs::create_dir_all(full),
+        let Some(own) = full.parent() else { return Ok(()) };
+        fs::create_dir_all(own)?;
+        self.began(own);
+        if folder { fs::create_dir_all(full) } else { Ok(()) }
+    }
+
+    /// Something lies in the folder of the run now.
+    fn began(&self, inside: &Path) {
+        if let Some(run) = inside.parent().filter(|_| self.run.get().is_none()) {
+            self.run.get_or_init(|| run.to_owned());
         }
     }
 
@@ -97,26 +95,16 @@ impl Staging {
         Ok(())
     }
 
-    /// Forgets what was staged at these paths, relative to the root, by one step.
+    /// Forgets what was staged at these paths, relative to the root.
     pub(crate) fn leave<'a>(&self, paths: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
-        let folders: Vec<&str> = paths.into_iter().filter_map(|path| Some(path.rsplit_once('/')?.0)).collect();
-        match folders.as_slice() {
-            [only] if self.slots.keep(&self.root, only) => Ok(()), // the run's own folder goes with it, at the end
-            folders => folders.iter().try_for_each(|folder| self.remove(folder)),
-        }
+        let mut folders = paths.into_iter().filter_map(|path| self.root.join(path).parent().map(Path::to_owned));
+        // Mostly nothing is in it any more.
+        folders.try_for_each(|own| if fs::remove_dir(&own).is_ok() { Ok(()) } else { remove(&own) })
     }
 
     /// Forgets what a step has set aside.
     pub(crate) fn remove_aside(&self, job: &JobId, step: &str) -> io::Result<()> {
-        self.remove(&self.step(job, step))
-    }
-
-    fn remove(&self, folder: &str) -> io::Result<()> {
-        let own = self.root.join(folder);
-        remove(&own)?;
-        // The run's own folder goes with its last step; until then it is not empty.
-        drop(own.parent().map(fs::remove_dir));
-        Ok(())
+        remove(&self.root.join(self.step(job, step)))
     }
 
     /// Sets the last good outputs of a step aside, which will write to these paths itself.
@@ -124,6 +112,7 @@ impl Staging {
         let folder = self.step(job, step);
         let own = self.root.join(&folder).join("aside");
         fs::create_dir_all(&own)?;
+        self.began(&self.root.join(&folder));
         let mut asides = Vec::with_capacity(paths.len());
         for (i, path) in paths.iter().enumerate() {
             let full = self.root.join(path);
@@ -207,11 +196,8 @@ impl Staging {
 
     /// The run is over: nothing more is staged.
     pub(crate) fn end(&self) {
-        for folder in self.slots.all() {
-            if let Err(error) = self.remove(&folder) {
-                tracing::warn!(%error, "a folder for outputs could not be removed; the next run will");
-            }
-        }
+        // What is in it still could not be removed; the next run will.
+        drop(self.run.get().map(fs::remove_dir));
     }
 
     /// Takes away what runs that died left behind, and puts back what they had set aside.

@@ -15,9 +15,8 @@ use crate::base::digest::Digest;
 use crate::base::id::{NodeId, RecipeId};
 use crate::engine::api::{Attempt, Ended, StagedOutput, Stop, Updates, Work};
 use crate::engine::local::child::{self, Exit, NotRun, Start};
+use crate::engine::local::keep::keep;
 use crate::engine::local::log::Log;
-use crate::engine::local::slots::Slot;
-use crate::engine::local::staging::Staging;
 use crate::engine::local::{Local, environ, program, secrets};
 use crate::event::{Failure, FailureCode, Staged};
 use crate::pipeline::types::{Kind, LOG_LIMIT, Recipe};
@@ -44,10 +43,7 @@ impl Work for LocalWork {
     }
 
     fn run(&self, attempt: Attempt, updates: Updates, stop: watch::Receiver<Stop>) -> BoxFuture<'static, Ended> {
-        let (recipe, nodes) = (&self.local.pipeline.recipes[self.id], &self.local.pipeline.nodes);
-        let writes_apart = !recipe.how.in_place && recipe.outputs.iter().any(|output| nodes[*output].path.is_some());
-        let slot = writes_apart.then(|| self.local.staging.slot(&attempt.job));
-        let step = Step { local: Arc::clone(&self.local), id: self.id, attempt, slot };
+        let step = Step { local: Arc::clone(&self.local), id: self.id, attempt };
         async move { step.run(updates, stop).await }.boxed()
     }
 }
@@ -85,8 +81,6 @@ struct Step {
     local: Arc<Local>,
     id: RecipeId,
     attempt: Attempt,
-    /// Where its outputs are written; none where that is where they belong, or where they are no files.
-    slot: Option<Slot>,
 }
 
 impl Step {
@@ -112,7 +106,7 @@ impl Step {
             });
             let ended = match ended {
                 Ok(outputs) => Ended::Staged(outputs),
-                Err(ended) => self.with_spoiled(self.undo(self.without_secrets(ended))),
+                Err(ended) => self.with_spoiled(self.undo(self.saved(self.without_secrets(ended)))),
             };
             if leaked.is_empty() { ended } else { Ended::Leaked(Box::new(ended), leaked) }
         });
@@ -213,12 +207,11 @@ impl Step {
     /// Where an output is written, relative to the root.
     fn staged(&self, node: NodeId) -> Option<String> {
         let path = self.local.pipeline.nodes[node].path.as_ref()?;
-        let Some(slot) = &self.slot else { return Some(path.clone()) };
-        // A slot has no folder for what has no path: the first of its folders is the one that is handed on.
-        let nodes = &self.local.pipeline.nodes;
-        let mut apart = self.recipe().outputs.iter().filter(|output| nodes[**output].path.is_some());
-        let i = apart.position(|output| *output == node)?;
-        Some(Staging::path(slot, i, path))
+        if self.recipe().how.in_place {
+            return Some(path.clone());
+        }
+        let i = self.recipe().outputs.iter().position(|output| *output == node)?;
+        Some(self.local.staging.path(&self.attempt, &self.recipe().name, i, path))
     }
 
     /// The absolute path that the recipe is given for a node.
@@ -366,16 +359,44 @@ impl Step {
         }
     }
 
+    /// Keeps what was written where an input has gone meanwhile: it may have been moved there, and this is all that is left.
+    fn saved(&self, ended: Ended) -> Ended {
+        let (root, nodes) = (&self.local.root, &self.local.pipeline.nodes);
+        let is_there = |path: &str| root.join(path).symlink_metadata().is_ok();
+        let mut inputs = self.attempt.inputs.iter().filter_map(|(node, _)| nodes[*node].path.as_ref());
+        let (Ended::Failed(failure) | Ended::Stopped(failure)) = &ended else { return ended };
+        if inputs.all(|path| is_there(path)) {
+            return ended;
+        }
+        let mut kept = Vec::new();
+        for node in &self.recipe().outputs {
+            let (Some(from), Some(to)) = (self.staged(*node), &nodes[*node].path) else { continue };
+            match keep(root, &self.attempt.job, &root.join(&from), to) {
+                Ok(replaced) => kept.push(replaced.kept),
+                Err(error) => tracing::debug!(%error, from, "nothing to keep"),
+            }
+        }
+        if kept.is_empty() {
+            return ended;
+        }
+        let message =
+            format!("{}; an input is gone, and what was written is kept in {}", failure.message, kept.join(", "));
+        match ended {
+            Ended::Failed(failure) => Ended::Failed(Failure { message, ..failure }),
+            Ended::Stopped(failure) => Ended::Stopped(Failure { message, ..failure }),
+            Ended::Staged(_) | Ended::Leaked(..) | Ended::Built(_) | Ended::Current(_) => ended,
+        }
+    }
+
     /// Leaves everything as it was before the attempt.
     fn undo(&self, ended: Ended) -> Ended {
         let staging = &self.local.staging;
         let (job, step) = (&self.attempt.job, &self.recipe().name);
-        let undone = match &self.slot {
-            Some(_) => {
-                let staged: Vec<String> = self.recipe().outputs.iter().filter_map(|node| self.staged(*node)).collect();
-                staging.leave(staged.iter().map(String::as_str))
-            }
-            None => staging.put_back(job, step).and_then(|()| staging.remove_aside(job, step)),
+        let undone = if self.recipe().how.in_place {
+            staging.put_back(job, step).and_then(|()| staging.remove_aside(job, step))
+        } else {
+            let staged: Vec<String> = self.recipe().outputs.iter().filter_map(|node| self.staged(*node)).collect();
+            staging.leave(staged.iter().map(String::as_str))
         };
         match (undone, ended) {
             (Ok(()), ended) => ended,
