@@ -128,6 +128,7 @@ fn sweep(
     let opened = if dry { schema::open_read(state)? } else { open(state)? };
     // Only who asks for it is told, and nothing of that may go untold.
     let replaced = if most == usize::MAX { replaced(root, keep, now) } else { Vec::new() };
+    let replaced = own(replaced, (state, root), opened.as_ref())?;
     for folder in replaced.iter().filter(|_| !dry) {
         remove_all(folder)?;
     }
@@ -261,8 +262,7 @@ fn strays(logs: &Path, connection: &Connection, keep: Keep, now: jiff::Timestamp
         (age > most).then(|| entry.file_name().into_string().ok())?
     });
     let names: Vec<String> = names.collect();
-    let mut statement = connection.prepare("SELECT job FROM runs")?;
-    let known: HashSet<String> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let known = jobs(connection)?;
     let mut strays: Vec<String> = names.into_iter().filter(|name| !known.contains(name)).collect();
     strays.sort();
     Ok(strays)
@@ -278,6 +278,27 @@ fn replaced(root: &Path, keep: Keep, now: jiff::Timestamp) -> Vec<PathBuf> {
         age.is_some_and(|age| age > keep.age())
     };
     entries.filter(is_old).map(|entry| entry.path()).collect()
+}
+
+/// Of these folders those that are this state's to remove: all in its own root, for nobody else does it. Elsewhere what its
+/// own runs have kept, for another state's may lie beside it.
+fn own(
+    mut folders: Vec<PathBuf>,
+    (state, root): (&Path, &Path),
+    opened: Option<&(Connection, PathBuf)>,
+) -> Result<Vec<PathBuf>, StoreError> {
+    if folders.is_empty() || state.canonicalize().ok() == root.join(".kiln").canonicalize().ok() {
+        return Ok(folders);
+    }
+    let Some((connection, path)) = opened else { return Ok(Vec::new()) };
+    let known = jobs(connection).map_err(|error| StoreError::sql(path, &error))?;
+    folders.retain(|folder| folder.file_name().and_then(|name| name.to_str()).is_some_and(|name| known.contains(name)));
+    Ok(folders)
+}
+
+/// All runs that the history has.
+fn jobs(connection: &Connection) -> rusqlite::Result<HashSet<String>> {
+    connection.prepare("SELECT job FROM runs")?.query_map([], |row| row.get(0))?.collect()
 }
 
 fn remove_all(folder: &Path) -> Result<(), StoreError> {

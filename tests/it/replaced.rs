@@ -221,3 +221,25 @@ fn it_is_never_lost_whenever_kiln_dies() {
         }
     }
 }
+
+#[test]
+fn gc_of_another_state_leaves_what_it_does_not_know() {
+    let project = foreign();
+    project.expect(0, &["run"]);
+    let (own, other) = (kept(&project), ["gc", "--state", "other", "--keep-days", "0"]);
+    project.write("s2", "mine");
+    let text = project.read("pipeline.toml") + "[dataset.s2]\npath = \"s2\"\nrun = \"echo 2 > {{ output }}\"\n";
+    project.write("pipeline.toml", &text);
+    project.expect(0, &["run", "s2", "--state", "other"]);
+    let folders = || fs::read_dir(project.path(".kiln/replaced")).unwrap().count();
+    assert_eq!(folders(), 2);
+    let said = project.expect(0, &other).out;
+    assert!(said.contains("removed what 1 run had kept"), "{said}");
+    assert!(folders() == 1 && project.exists(&own));
+    // What no history knows goes with the root's own.
+    fs::create_dir(project.path(".kiln/replaced/build_p_gone")).unwrap();
+    project.expect(0, &other);
+    assert_eq!(folders(), 2);
+    project.expect(0, &["gc", "--keep-days", "0"]);
+    assert_eq!(folders(), 0);
+}
