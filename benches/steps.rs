@@ -176,6 +176,7 @@ fn started(pipeline: &Pipeline, steps: &[SetupStep]) -> RunStarted {
         again: "kiln run".to_owned(),
         steps: steps.iter().map(step).collect(),
         up_to_date: 0,
+        left: Vec::new(),
         expected_ms: None,
     }
 }

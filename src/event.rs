@@ -172,9 +172,21 @@ pub struct RunStarted {
     pub steps: Vec<PlannedStep>,
     /// How many steps were up to date beforehand.
     pub up_to_date: u64,
+    /// The steps that are out of date and not built.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<Left>,
     /// How long it is expected to take, in milliseconds, where all durations are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_ms: Option<u64>,
+}
+
+/// A step that is out of date and not built.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Left {
+    /// Its id.
+    pub step: String,
+    /// Why it is not built, then what is out of date.
+    pub reasons: Vec<Reason>,
 }
 
 /// A step of the plan, as a run begins with it.

@@ -14,8 +14,8 @@ use crate::event::FailureCode;
 use crate::exit;
 use crate::fault::fault;
 use crate::plan::estimate::{Spans, spans};
-use crate::plan::text::left;
 use crate::report::api::Reporter;
+use crate::report::job::left;
 use crate::report::named::Named;
 use crate::report::{Setup as Screen, jsonl, reporter, slow};
 use crate::run::Driven;
@@ -58,14 +58,16 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     let mut session = to_the_end(session);
     let (mut planned, lacks) = if keep_going { session.plan_but_for(true)? } else { (session.plan(true)?, Vec::new()) };
     planned.seen.extend(early);
-    left(session.pipeline(), &session.by_name(&mut planned)).iter().for_each(|left| note(left));
+    let by_name = session.by_name(&mut planned);
     let verdict = basis.and_then(|basis| basis.verdict(&context.site(), &session, &planned));
     if verdict.is_none() && question.is_some() {
         session.narrow(&context.site(), &planned);
     }
+    planned.plan.take_in(by_name, &session.loaded.graph);
     let ticket = new_job(&session)?;
     let policy = policy(args, keep_going, session.schedule, session.jobs);
     let ready = Ready::make(&session, (planned, lacks), ticket, policy, origin(context, args, keep_going))?;
+    left(&ready.started().left).iter().for_each(|left| note(left));
     let verdict = verdict.map(|verdict| (verdict, ready.started().clone()));
     // Whatever is wrong with the history is told by who opens it anew.
     let due = session.store.ask(|history| is_due(history, crate::clock::now())).ok().flatten().unwrap_or(true);

@@ -190,7 +190,7 @@ pub struct Evidence {
 
 /// A step, ready to be started.
 pub trait Work: Send + Sync {
-    /// What it runs, for people, on one line.
+    /// What it runs, for people, on one line; empty where it runs nothing.
     fn describe(&self) -> String;
 
     /// Makes one attempt. It looks at `stop` whenever it waits.

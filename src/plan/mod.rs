@@ -148,6 +148,11 @@ impl Plan {
         self.steps.iter().filter(|step| step.action == Action::Skip).count()
     }
 
+    /// The steps that are out of date and not built.
+    pub fn left(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| step.action == Action::Skip && !step.reasons.is_empty())
+    }
+
     /// The steps that are or may be built.
     pub fn active(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(|step| step.action != Action::Skip)

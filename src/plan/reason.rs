@@ -151,7 +151,7 @@ impl Reason {
             ReasonCode::RebuildNever => "`rebuild = \"never\"`: what is there counts",
             ReasonCode::OutputThere => "--mode missing: its output is there",
             ReasonCode::RebuildExplicit => "`rebuild = \"explicit\"`: built only when it is named",
-            ReasonCode::InputMissing => "input missing",
+            ReasonCode::InputMissing => "can only fail, its input is missing",
         }
     }
 }

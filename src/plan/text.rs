@@ -7,7 +7,7 @@ use crate::base::text::{count, few, millis};
 use crate::pipeline::types::Pipeline;
 use crate::plan::estimate::Estimate;
 use crate::plan::put_back::PutBack;
-use crate::plan::reason::{Action, Reason, sentences};
+use crate::plan::reason::{Reason, sentences};
 use crate::plan::{Plan, Step};
 use crate::select::Selection;
 
@@ -59,20 +59,18 @@ pub fn text(
         out.truncate(out.trim_end_matches(' ').len());
         out.push('\n');
     }
-    left(pipeline, &plan.steps).iter().for_each(|left| line(&mut out, left));
+    let why = |step: &'_ Step| step.reasons.first().map(ToString::to_string);
+    let left_out = plan.left().filter_map(|step| Some((why(step)?, names(step))));
+    left(left_out).iter().for_each(|left| line(&mut out, left));
     foot(&mut out, pipeline, selection, estimate, heading);
     out
 }
 
-/// What is out of date and not built, a line for each reason for that.
+/// What is out of date and not built, each with why it is not: a line for each reason.
 #[must_use]
-pub fn left<'a>(pipeline: &Pipeline, steps: impl IntoIterator<Item = &'a Step>) -> Vec<String> {
+pub fn left<'a>(steps: impl IntoIterator<Item = (String, &'a str)>) -> Vec<String> {
     let mut by_reason: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for step in steps.into_iter().filter(|step| step.action == Action::Skip) {
-        if let Some(reason) = step.reasons.first() {
-            by_reason.entry(reason.to_string()).or_default().push(&pipeline.recipes[step.id].name);
-        }
-    }
+    steps.into_iter().for_each(|(reason, step)| by_reason.entry(reason).or_default().push(step));
     let told =
         |(reason, names): (String, Vec<&str>)| format!("out of date and left: {} ({reason})", few(&names, NAMES));
     by_reason.into_iter().map(told).collect()

@@ -202,7 +202,8 @@ impl Feed {
         let took = expected.map(|ms| columns(&millis(ms))).max();
         self.took = took.unwrap_or_default().max(self.took);
         let planned = started.steps.len();
-        let all = usize::try_from(started.up_to_date).unwrap_or(usize::MAX).saturating_add(planned);
+        let all =
+            usize::try_from(started.up_to_date).unwrap_or(usize::MAX).saturating_add(planned + started.left.len());
         let steps = format!(" · {planned} of {} · ", count(all, "step"));
         let line = self.clock(event.at).text(" ").tint(Tint::Strong, event.job.as_str());
         let line = line.text(&steps).text(&format!("-j{}", started.max_parallel));

@@ -8,8 +8,9 @@ use super::style::{Style, UP_TO_DATE, job_tint, step_word};
 use super::summary;
 use crate::base::job::JobState;
 use crate::base::text::{millis, one_line};
-use crate::event::{DIED, Failure, FailureCode, RunEnded};
+use crate::event::{DIED, Failure, FailureCode, Left, RunEnded};
 use crate::plan::reason::sentences;
+use crate::plan::text::left as lines_of;
 use crate::view::{RunView, StepState, StepView};
 
 /// How wide the column of step names gets at most.
@@ -29,9 +30,19 @@ pub fn show(view: &RunView, job_state: JobState, style: &Style, state: &str) -> 
         out.push('\n');
         out += &steps(view, style);
     }
+    let left = view.head.as_ref().map(|head| left(&head.started.left)).unwrap_or_default();
+    if !left.is_empty() {
+        out.push('\n');
+    }
+    left.iter().for_each(|left| out += &style.line(&Line::new().tint(Tint::Warn, "note").text(": ").text(left)));
     out.push('\n');
     out += &summary::text(view, style, state);
     out
+}
+
+/// What is out of date and not built, a line for each reason for that.
+pub(crate) fn left(left: &[Left]) -> Vec<String> {
+    lines_of(left.iter().filter_map(|left| Some((left.reasons.first()?.to_string(), left.step.as_str()))))
 }
 
 /// The run as it stands if it is in a state in which its own events do not show it: its process died. What ran then was

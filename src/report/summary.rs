@@ -104,6 +104,7 @@ fn counts(view: &RunView) -> Line {
     let Counts { built, same, flaky, failed, stopped, skipped, current } = view.counts;
     let adopted = view.steps.iter().filter(|step| step.adopted).count() as u64;
     let current = current.saturating_sub(adopted);
+    let left = view.head.as_ref().map_or(0, |head| head.started.left.len() as u64);
     let parts = [
         (built, "built", Tint::Good),
         (same, "unchanged", Tint::Calm),
@@ -111,14 +112,17 @@ fn counts(view: &RunView) -> Line {
         (failed, "failed", Tint::Bad),
         (stopped, "stopped", Tint::Warn),
         (skipped, "skipped", Tint::Warn),
+        (left, "left", Tint::Warn),
         (current, UP_TO_DATE, Tint::Plain),
         (flaky, "flaky", Tint::Warn),
     ];
     let mut line = Line::new();
     if parts[..6].iter().all(|(n, ..)| *n == 0) {
         let nothing = match view.state() {
-            JobState::Done => "nothing to do",
-            JobState::Queued | JobState::Running | JobState::Failed | JobState::Aborted => "nothing built",
+            JobState::Done if left == 0 => "nothing to do",
+            JobState::Done | JobState::Queued | JobState::Running | JobState::Failed | JobState::Aborted => {
+                "nothing built"
+            }
         };
         line = line.text(nothing).text(" · ");
     }

@@ -143,7 +143,7 @@ pub struct SetupStep {
     pub stage: u32,
     /// What the plan says.
     pub action: Action,
-    /// What it runs, for people.
+    /// What it runs, for people; empty where it runs nothing, which has no log.
     pub command: String,
     /// How long the longest way from it to the end takes, in milliseconds.
     pub remaining_ms: u64,

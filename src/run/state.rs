@@ -254,7 +254,8 @@ impl Run {
             let (attempt, command) = (step.attempt, step.command.clone());
             self.running += 1;
             self.take_place();
-            let log = self.log(i, attempt);
+            // What runs nothing prints nothing.
+            let log = if command.is_empty() { String::new() } else { self.log(i, attempt) };
             self.emit(Event::StepStarted { step: self.name(i).to_owned(), attempt, command, log });
             self.effects.push(Effect::Start { step: i, attempt, inputs });
             self.set_deadline(i);

@@ -82,7 +82,9 @@ impl Job {
             }
             self.tell(Message::Tidied(self.order.number));
         }
-        let planned = session.plan(true)?;
+        let mut planned = session.plan(true)?;
+        let left = session.by_name(&mut planned);
+        planned.plan.take_in(left, &session.loaded.graph);
         let (tell, told) = mpsc::channel();
         self.tell(Message::Planned(self.id.clone(), steps(&session, &planned), tell));
         if !told.recv().unwrap_or(false) {

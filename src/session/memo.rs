@@ -160,7 +160,9 @@ impl Basis {
     /// not.
     pub(crate) fn verdict(self, site: &Site, session: &Session, planned: &Planned) -> Option<Verdict> {
         let Self { question, mark } = self;
-        if planned.plan.active().next().is_some() || session.loaded.root != question.root {
+        // What is out of date is told each time.
+        let told = planned.plan.left().next().is_some();
+        if told || planned.plan.active().next().is_some() || session.loaded.root != question.root {
             return None;
         }
         let ground = ground(site, session, planned)?;

@@ -174,6 +174,7 @@ mod tests {
             again: "kiln run".to_owned(),
             steps: Vec::new(),
             up_to_date: 2,
+            left: Vec::new(),
             expected_ms: Some(0),
         };
         let variables = vec![Variable { name: "A".to_owned(), value: None }];

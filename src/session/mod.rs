@@ -142,7 +142,8 @@ impl Session {
         }
         let Some(ground) = memo::ground(site, self, planned) else { return };
         let mut steps = DenseMap::filled(self.pipeline().recipes.len(), false);
-        planned.plan.active().for_each(|step| steps[step.id] = true);
+        // What is out of date and left is told by the next look too.
+        planned.plan.active().chain(planned.plan.left()).for_each(|step| steps[step.id] = true);
         self.part = Some(Part { steps, mark: None, ground });
     }
 

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::base::file::{FileDigest, Memory};
-use crate::base::id::{DenseMap, NodeId, RecipeId};
+use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::JobId;
 use crate::base::text::count;
 use crate::engine::api::{Engine, Opening, Work};
 use crate::engine::local::LocalEngine;
-use crate::event::{PlannedStep, RunStarted};
+use crate::event::{Left, PlannedStep, RunStarted};
 use crate::fault::fault;
 use crate::pipeline::types::Pipeline;
 use crate::plan::Step;
@@ -347,7 +347,7 @@ impl Ready {
     ) -> Result<Self, Fail> {
         let Steps { works, setup: steps, events } = Steps::make(session, &planned, &lacks)?;
         let started = started(session, &planned, origin, events);
-        let up_to_date = planned.plan.idle() as u64;
+        let up_to_date = started.up_to_date;
         let Planned { facts, seen, known, .. } = planned;
         let (pipeline, mode) = (Arc::clone(session.pipeline()), session.selection.mode);
         let job = ticket.job.clone();
@@ -439,9 +439,9 @@ impl Steps {
             match session.engine.prepare(step.id) {
                 Err(found) => problems.extend(found),
                 Ok(work) => {
-                    let command = work.describe();
                     let lacks = lacks.iter().find(|(id, _)| *id == step.id);
-                    let work = lacks.map_or(work, |(_, node)| lacking(session, &command, *node));
+                    let work = lacks.map_or(work, |(_, node)| Lacking::of(session.pipeline(), *node));
+                    let command = work.describe();
                     let (id, stage, action) = (step.id, step.stage, step.action);
                     steps.setup.push(SetupStep { id, stage, action, command, remaining_ms: remaining[id] });
                     steps.works.push(work);
@@ -452,11 +452,6 @@ impl Steps {
         }
         if problems.is_empty() { Ok(steps) } else { Err(session.mistakes(problems)) }
     }
-}
-
-fn lacking(session: &Session, command: &str, node: NodeId) -> Arc<dyn Work> {
-    let input = session.pipeline().nodes[node].name.clone();
-    Arc::new(Lacking { command: command.to_owned(), input })
 }
 
 /// A step as the first event tells it, less the steps before it.
@@ -479,6 +474,7 @@ pub(super) fn planned_step(session: &Session, step: &Step) -> PlannedStep {
 pub(crate) fn started(session: &Session, planned: &Planned, origin: Origin, steps: Vec<PlannedStep>) -> RunStarted {
     let pipeline = session.pipeline();
     let estimate = estimate(&planned.plan, &session.loaded.graph, session.schedule, session.jobs);
+    let left = |step: &Step| Left { step: pipeline.recipes[step.id].name.clone(), reasons: step.reasons.clone() };
     RunStarted {
         pipeline: pipeline.name.clone(),
         project: pipeline.project.clone(),
@@ -493,7 +489,8 @@ pub(crate) fn started(session: &Session, planned: &Planned, origin: Origin, step
         host: host(),
         kiln: env!("CARGO_PKG_VERSION").to_owned(),
         again: origin.again,
-        up_to_date: planned.plan.idle() as u64,
+        up_to_date: planned.plan.counts().skip as u64,
+        left: planned.plan.left().map(left).collect(),
         expected_ms: (estimate.unknown == 0).then_some(estimate.most_ms),
         steps,
     }

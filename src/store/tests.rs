@@ -56,6 +56,7 @@ impl Tale {
             again: "kiln run".to_owned(),
             steps: steps.iter().enumerate().map(step).collect(),
             up_to_date: 5,
+            left: Vec::new(),
             expected_ms: None,
         };
         Self { job, began, events: Vec::new() }.tell(Event::RunStarted(Box::new(started)))

@@ -54,7 +54,7 @@ fn what_is_out_of_date_is_told_and_not_built() {
     for _ in 0..3 {
         let run = project.expect(0, &["run"]);
         assert_eq!(run.err, format!("{note}{told}"));
-        assert!(run.out.contains("nothing to do · 3 up to date"), "{}", run.out);
+        assert!(run.out.contains("nothing built · 1 left · 3 up to date"), "{}", run.out);
     }
     assert_eq!(project.read("m"), "1\n");
     project.expect(0, &["run", "m"]);
@@ -70,11 +70,12 @@ fn what_needs_one_that_is_not_there_keeps_nothing_else_from_being_built() {
     let said = project.expect(2, &["run"]).err;
     assert!(said.contains("`m` is not there, and `reader` needs it"), "{said}");
     let plan = project.expect(0, &["run", "-k", "-n"]).out;
-    assert!(plan.contains("reader  input missing: m\n"), "{plan}");
+    assert!(plan.contains("reader  can only fail, its input is missing: m\n"), "{plan}");
     for _ in 0..2 {
         let run = project.expect(1, &["run", "-k"]).out;
         assert!(run.contains("its input `m` is not there; build it first: kiln run m"), "{run}");
         assert!(run.contains("reader failed"), "{run}");
+        assert!(!run.contains("  log  ") && !run.contains("  $ "), "nothing ran, nothing was printed: {run}");
         assert!(project.exists("other") && !project.exists("below"));
     }
     project.expect(0, &["run", "m"]);

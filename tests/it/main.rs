@@ -43,6 +43,7 @@ mod full;
 mod gc;
 mod jobs;
 mod kills;
+mod left;
 mod links;
 mod listing;
 mod memo;

@@ -64,6 +64,7 @@ pub(super) fn started(steps: Vec<PlannedStep>, up_to_date: u64) -> RunStarted {
         again: "kiln run".to_owned(),
         steps,
         up_to_date,
+        left: Vec::new(),
         expected_ms: None,
     }
 }

@@ -232,7 +232,7 @@ impl Case {
 
 fn setup(step: &crate::plan::Step, remaining_ms: u64) -> SetupStep {
     let (id, stage, action) = (step.id, step.stage, step.action);
-    SetupStep { id, stage, action, command: String::new(), remaining_ms }
+    SetupStep { id, stage, action, command: "make it".to_owned(), remaining_ms }
 }
 
 fn run(setup: Setup, up_to_date: u64, shares: bool) -> Run {
@@ -289,6 +289,7 @@ fn started(pipeline: &Pipeline, plan: &Plan, policy: &Policy) -> RunStarted {
         again: "kiln run".to_owned(),
         steps: steps.collect(),
         up_to_date: plan.idle() as u64,
+        left: Vec::new(),
         expected_ms: None,
     }
 }

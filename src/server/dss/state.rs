@@ -370,7 +370,8 @@ fn counts(steps: &[&StepView]) -> Value {
 fn tail(project: &Project, steps: &[&StepView], wait: Option<String>) -> Value {
     let failed = steps.iter().find(|step| step.state == StepState::Failed);
     let last = || steps.iter().filter(|step| step.attempt > 0).max_by_key(|step| step.began_ms);
-    let file = failed.or_else(last).map(|step| project.archive.folder.join(&step.log));
+    let file =
+        failed.or_else(last).filter(|step| !step.log.is_empty()).map(|step| project.archive.folder.join(&step.log));
     let mut lines = file.as_ref().map(|file| logs::tail(file, TAIL)).unwrap_or_default();
     let all = file.map_or(0, |file| project.archive.lines.of(&file));
     let total = all.max(lines.len() as u64) + u64::from(wait.is_some());

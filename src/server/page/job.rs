@@ -318,7 +318,8 @@ impl<'a> Page<'a> {
                 }
             }
         };
-        let up_to_date = self.view.head.as_ref().map_or(0, |head| head.started.up_to_date);
+        let begun = self.view.head.as_ref().map(|head| &head.started);
+        let (left, up_to_date) = begun.map_or((0, 0), |begun| (begun.left.len(), begun.up_to_date));
         html! {
             nav class="chips" aria-label="Steps by state" {
                 // Which steps a job has that waits is not known yet.
@@ -327,6 +328,7 @@ impl<'a> Page<'a> {
                     @let n = self.view.in_state(state).count();
                     @if n > 0 || self.sight.show == Some(state) { (chip(Some(state), n)) }
                 }
+                @if left > 0 { span class="quiet" { (left) " out of date and left" } }
                 @if up_to_date > 0 { span class="quiet" { (up_to_date) " up to date beforehand" } }
             }
         }

@@ -42,6 +42,7 @@ fn started(pipeline: &str) -> RunStarted {
         again: "kiln run".to_owned(),
         steps: Vec::new(),
         up_to_date: 0,
+        left: Vec::new(),
         expected_ms: None,
     }
 }

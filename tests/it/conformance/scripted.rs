@@ -137,6 +137,7 @@ fn started(pipeline: &Pipeline, active: &[kiln::plan::Step]) -> RunStarted {
         again: String::new(),
         steps: steps.collect(),
         up_to_date: 0,
+        left: Vec::new(),
         expected_ms: None,
     }
 }
