@@ -202,18 +202,23 @@ impl<W: Write> Reporter for Live<W> {
     }
 }
 
-/// `[2/5] 3 running · 1 failed · 0:42 · ~1m left`
-fn status(view: &RunView, elapsed_ms: u64, running: usize) -> Line {
+/// The cause of a run's end that somebody can give once more.
+const CTRL_C: &str = "Ctrl-C";
+
+/// `[2/5] 2 running · 1 saving · 1 failed · 0:42 · ~1m left`; so many steps run or put their outputs in place.
+fn status(view: &RunView, elapsed_ms: u64, busy: usize) -> Line {
+    let saving = view.in_state(StepState::Publishing).count();
     let waiting = view.in_state(StepState::Waiting).count();
     let again = view.in_state(StepState::Retrying).count();
     let all = view.steps.len();
     let parts = [
-        (running, "running", Tint::Plain),
+        (busy - saving, "running", Tint::Plain),
+        (saving, "saving", Tint::Plain),
         (again, "to be retried", Tint::Warn),
         (waiting, "waiting", Tint::Plain),
         (view.in_state(StepState::Failed).count(), "failed", Tint::Bad),
     ];
-    let mut line = Line::new().tint(Tint::Strong, &format!("[{}/{all}]", all - waiting - running - again));
+    let mut line = Line::new().tint(Tint::Strong, &format!("[{}/{all}]", all - waiting - busy - again));
     line = line.text(" ");
     for (n, word, tint) in parts.into_iter().filter(|(n, ..)| *n > 0) {
         line = line.tint(tint, &format!("{n} {word}")).text(" · ");
@@ -222,6 +227,10 @@ fn status(view: &RunView, elapsed_ms: u64, running: usize) -> Line {
         line = line.tint(Tint::Warn, "stopping").text(" · ");
     }
     line = line.text(&stopwatch(elapsed_ms));
+    // What is asked to end takes no longer as long as it would.
+    if view.stopping.as_deref() == Some(CTRL_C) {
+        return line.text(" · Ctrl-C again ends them now");
+    }
     match estimate::left(view, elapsed_ms) {
         None | Some(0) => line,
         Some(ms) => line.text(&format!(" · ~{} left", estimate::rough(ms))),

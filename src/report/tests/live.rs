@@ -92,7 +92,7 @@ fn steps_come_and_go_below_the_lines_that_stay() {
              run    orders  2s     ~40s
              save   rates   2s     ~3s
              wait   split   for orders
-    [0/5] 2 running · 3 waiting · 0:03 · ~1m left
+    [0/5] 1 running · 1 saving · 3 waiting · 0:03 · ~1m left
     ▮
     --- 4
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
@@ -106,7 +106,7 @@ fn steps_come_and_go_below_the_lines_that_stay() {
     02:00:03 same   rates   3s   content unchanged
              save   orders  39s    ~40s
              wait   split   for orders
-    [1/5] 1 running · 3 waiting · 0:39 · ~45s left
+    [1/5] 1 saving · 3 waiting · 0:39 · ~45s left
     ▮
     --- 6
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
@@ -484,4 +484,15 @@ fn long_names_leave_room_for_the_times() {
         assert!(line.contains("…") && line.contains("_fr  3s     ~5s"), "{text}");
         assert!(text.lines().any(|line| line.contains("…") && line.contains("_de  for ")), "{text}");
     }
+}
+
+#[test]
+fn what_puts_outputs_in_place_is_not_running_and_a_second_ctrl_c_is_told_of() {
+    let mut run = many();
+    run.publish(54_000, "step_2");
+    run.stopping(55_000, "Ctrl-C");
+    let mut show = Show::new(100, 8, OutputMode::Failed);
+    show.events(&run, 0..run.events.len());
+    let status = "[1/40] 18 running · 1 saving · 20 waiting · stopping · 0:55 · Ctrl-C again ends them now\n";
+    assert!(show.text().contains(status), "{}", show.text());
 }
