@@ -16,7 +16,7 @@ use crate::pipeline::types::{Item, Pipeline, Rebuild};
 use crate::plan::Step;
 use crate::plan::decide::Basis;
 use crate::plan::put_back::PutBack;
-use crate::plan::reason::{Action, Reason, is_digest, sentences};
+use crate::plan::reason::{Action, Reason, ReasonCode, is_digest, sentences};
 use crate::plan::why::{InputNow, PartNow, PartState, Why, why as parts_of};
 use crate::report::style::UP_TO_DATE;
 use crate::session::fail::Fail;
@@ -42,6 +42,9 @@ struct Answer {
     stage: u32,
     action: Action,
     reasons: Vec<Reason>,
+    /// What a run would be refused for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    obstacles: Vec<String>,
     /// Of its inputs and outputs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     put_back: Vec<PutBack>,
@@ -76,7 +79,7 @@ pub(crate) fn why(context: &Context, args: &WhyArgs) -> Result<u8, Fail> {
     let basis = Basis { pipeline, facts, history, mode: session.selection.mode };
     let why = parts_of(&basis, &planned.plan, id);
     let found = planned.plan.steps.iter().find(|step| step.id == id);
-    let Some(Step { stage, action, reasons, .. }) = found.cloned() else {
+    let Some(Step { stage, action, mut reasons, .. }) = found.cloned() else {
         return Err(Fail::Nothing(format!("nothing was selected: {recipe} is not wanted")));
     };
     let last = history.last(&recipe);
@@ -84,6 +87,9 @@ pub(crate) fn why(context: &Context, args: &WhyArgs) -> Result<u8, Fail> {
     let touched: Vec<_> = touched.map(|node| pipeline.nodes[*node].name.as_str()).collect();
     let mut put_back = session.put_back(&planned.known);
     put_back.retain(|put_back| touched.contains(&put_back.output.as_str()));
+    let obstacles = if action == Action::Skip { Vec::new() } else { obstacles(&session, id) };
+    // Nothing is replaced then.
+    reasons.retain(|reason| obstacles.is_empty() || reason.code != ReasonCode::OutputForeign);
     let answer = Answer {
         version: 1,
         outputs: pipeline.output_names(id).map(str::to_owned).collect(),
@@ -91,6 +97,7 @@ pub(crate) fn why(context: &Context, args: &WhyArgs) -> Result<u8, Fail> {
         stage,
         action,
         reasons,
+        obstacles,
         put_back,
         last_good: last.map(|last| LastGood { job: last.job.clone(), built_at: last.built_at, key: last.key }),
         why,
@@ -105,6 +112,17 @@ pub(crate) fn why(context: &Context, args: &WhyArgs) -> Result<u8, Fail> {
         Format::Text => print(&text(context, pipeline, id, &answer, facts.now))?,
     }
     Ok(exit::OK)
+}
+
+/// What a run would be refused for, with a way out.
+fn obstacles(session: &Session, id: RecipeId) -> Vec<String> {
+    let found = session.engine.obstacles(&[id]).into_iter().filter(|problem| !problem.warning);
+    let told = found.map(|problem| {
+        let why = problem.labels.first().map(|label| format!(": {}", label.text)).unwrap_or_default();
+        let help = problem.help.map(|help| format!("; {help}")).unwrap_or_default();
+        format!("{}{why}{help}", problem.message)
+    });
+    told.collect()
 }
 
 /// The step that a name stands for; none for a source.
@@ -192,6 +210,9 @@ fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, n
     }
     if pipeline.recipes[id].rebuild == Rebuild::Explicit && answer.action != Action::Skip {
         line(&format!("  only when it is named: `kiln run {}`", answer.step));
+    }
+    for obstacle in &answer.obstacles {
+        line(&format!("  in the way: {obstacle}"));
     }
     for put_back in &answer.put_back {
         line(&format!("  {put_back}"));

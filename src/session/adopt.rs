@@ -33,10 +33,21 @@ fn look_closely(session: &Session) -> Result<(Planned, Adoption), Fail> {
 
 /// Leaves what no run could put where it is, or could not have made.
 fn leave_blocked(session: &Session, adoption: &mut Adoption) {
+    let obstacle = |id| {
+        let found = session.engine.obstacles(&[id]).into_iter().find(|problem| !problem.warning);
+        found.and_then(|problem| problem.labels.into_iter().next()).map(|label| label.text)
+    };
+    // A link that leads nowhere is there, too.
+    for (id, refusal) in &mut adoption.left {
+        let paths = session.pipeline().recipes[*id].outputs.iter();
+        let mut paths = paths.filter_map(|node| session.pipeline().nodes[*node].path.as_deref());
+        let is_link = paths.any(|path| session.loaded.root.join(path).is_symlink());
+        if let (Refusal::NoOutput(_), true, Some(why)) = (&*refusal, is_link, obstacle(*id)) {
+            *refusal = Refusal::Blocked(why);
+        }
+    }
     for (step, record) in std::mem::take(&mut adoption.taken) {
-        let obstacle = session.engine.obstacles(&[step.id]).into_iter().find(|problem| !problem.warning);
-        let obstacle = obstacle.and_then(|problem| problem.labels.into_iter().next()).map(|label| label.text);
-        match obstacle.or_else(|| session.engine.misfit(step.id)) {
+        match obstacle(step.id).or_else(|| session.engine.misfit(step.id)) {
             None => adoption.taken.push((step, record)),
             Some(why) => adoption.left.push((step.id, Refusal::Blocked(why))),
         }

@@ -90,3 +90,22 @@ fn what_is_no_folder_is_in_the_way() {
     assert!(refused(&project).contains("── build is a file, not a folder\n"));
     assert_eq!(project.read("build"), "a file");
 }
+
+#[test]
+fn why_and_adopt_tell_of_a_link_where_an_output_belongs() {
+    let project = Project::new(STEP);
+    fs::create_dir_all(project.path("build")).unwrap();
+    project.write("data", "x");
+    symlink("../data", project.path("build/a")).unwrap();
+    refused(&project);
+    let link = "build/a is a symbolic link, which would be replaced";
+    for _ in 0..2 {
+        let why = project.expect(0, &["why", "a"]).out;
+        assert!(why.contains(&format!("  in the way: `a` cannot be put in place: {link}; give it the path")), "{why}");
+        assert!(!why.contains("replaces what is there"), "{why}");
+        let adopted = project.expect(0, &["adopt"]).out;
+        assert!(adopted.contains(link), "{adopted}");
+        // One that leads nowhere is there, too.
+        fs::remove_file(project.path("data")).ok();
+    }
+}
