@@ -36,15 +36,16 @@ fn holds_some(session: &Session, adoption: &Adoption) -> bool {
 
 fn told(session: &Session, adoption: &Adoption, dry: bool) -> String {
     let name = |id: RecipeId| session.pipeline().recipes[id].name.as_str();
+    let verb = if dry { "would take" } else { "took" };
+    let word = if adoption.taken.is_empty() { "left" } else { verb }.len();
     let ids = adoption.taken.iter().map(|(step, _)| step.id).chain(adoption.left.iter().map(|(id, _)| *id));
     let width = ids.map(|id| name(id).chars().count()).max().unwrap_or_default();
     let taken = adoption.taken.iter().map(|(step, record)| {
         let paths: Vec<_> = record.outputs.iter().filter_map(|output| output.path.as_deref()).collect();
-        format!("  took  {:<width$}  {}", name(step.id), paths.join(", "))
+        format!("  {verb}  {:<width$}  {}", name(step.id), paths.join(", "))
     });
-    let left = adoption.left.iter().map(|(id, why)| format!("  left  {:<width$}  {why}", name(*id)));
+    let left = adoption.left.iter().map(|(id, why)| format!("  {:<1$}  {2:<width$}  {why}", "left", word, name(*id)));
     let lines: String = taken.chain(left).map(|line| format!("{}\n", line.trim_end())).collect();
-    let verb = if dry { "would take" } else { "took" };
     format!(
         "{lines}{verb} {}, left {}, {} up to date\n",
         count(adoption.taken.len(), "step"),

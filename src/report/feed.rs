@@ -237,7 +237,8 @@ impl Feed {
             (None, _) => String::new(),
         };
         let flaky = step.filter(|_| ended.flaky).map(|step| format!("flaky: {}", summary::attempt(step)));
-        let leaked = (!ended.leaked.is_empty()).then(|| format!("leaked {}", few(&ended.leaked, LEAKED)));
+        let leaked =
+            (!ended.leaked.is_empty()).then(|| format!("leaked {}, ended with the step", few(&ended.leaked, LEAKED)));
         let kept = replaced(&ended.replaced);
         let notes: Vec<_> =
             [Some(note), flaky, kept, leaked].into_iter().flatten().filter(|note| !note.is_empty()).collect();
@@ -376,7 +377,7 @@ fn same(step: Option<&StepView>) -> &'static str {
 }
 
 /// What was kept of what stood where outputs are now.
-fn replaced(replaced: &[Replaced]) -> Option<String> {
+pub(crate) fn replaced(replaced: &[Replaced]) -> Option<String> {
     let kept: Vec<_> = replaced.iter().map(|replaced| format!("{} in {}", replaced.path, replaced.kept)).collect();
     (!kept.is_empty()).then(|| format!("kept what was at {}", few(&kept, KEPT)))
 }

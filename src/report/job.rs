@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::feed::skipped_why;
+use super::feed::{replaced, skipped_why};
 use super::line::{Line, Tint, columns, squeeze};
 use super::style::{Style, UP_TO_DATE, job_tint, step_word};
 use super::summary;
@@ -176,6 +176,7 @@ fn why(view: &RunView, step: &StepView) -> String {
     if let (Some(before), true) = (step.earlier.last(), step.flaky()) {
         parts.push(format!("flaky: {}, before: {}", summary::attempt(step), summary::squeezed(&before.failure)));
     }
+    parts.extend(replaced(&step.replaced));
     parts.extend(sentences(&step.plan.reasons, view.head.as_ref().map(|head| head.at).unwrap_or_default()));
     one_line(&parts.join("; "), 400)
 }

@@ -40,6 +40,7 @@ fn what_is_there_is_taken_and_not_built() {
     let project = moved();
     let before = project.tree();
     let dry = project.expect(0, &["adopt", "--dry-run"]).out;
+    assert!(dry.contains("  would take  a     a\n") && dry.contains("  left        c     c is not there\n"), "{dry}");
     assert!(dry.ends_with("would take 2 steps, left 3, 0 up to date\n"), "{dry}");
     assert!(!project.exists(".kiln"), "a dry run keeps nothing");
     let said = project.expect(0, &["adopt"]).out;

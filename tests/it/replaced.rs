@@ -40,6 +40,8 @@ fn what_was_never_built_is_kept_and_told() {
     let events = lines(&project.expect(0, &["jobs", "show", "last", "--format", "json"]).out);
     let ended = events.iter().find(|event| event["type"] == "step_ended").unwrap();
     assert_eq!(ended["replaced"], serde_json::json!([{ "path": "user", "kept": format!("{kept}/user") }]));
+    let shown = project.expect(0, &["jobs", "show", "last"]).out;
+    assert!(shown.contains(&format!("kept what was at user in {kept}/user")), "{shown}");
     // What Kiln has built is replaced without a trace, also where somebody has changed it since.
     project.write("s", "2\n");
     project.write("user/made", "changed\n");
