@@ -21,7 +21,7 @@ pub(crate) fn gc(context: &Context, args: &GcArgs) -> Result<u8, Fail> {
     }
     let keep = Keep { days: args.keep_days, runs: args.keep_runs, bytes: args.max_bytes };
     let swept = sweep(&state, &root(context)?, keep, crate::clock::now(), args.dry_run);
-    let swept = swept.map_err(|error| Fail::because("house cannot be kept", &error))?;
+    let swept = swept.map_err(|error| Fail::because("old runs cannot be taken out", &error))?;
     print(&text(context, &swept, args))?;
     Ok(exit::OK)
 }

@@ -84,6 +84,21 @@ fn a_recipe_that_makes_a_link_has_made_nothing() {
 }
 
 #[test]
+fn a_link_to_where_an_output_is_staged_is_refused() {
+    let folder = |link: &str| {
+        let run = format!("echo x >{{{{ output }}}}/x; ln -s {link} {{{{ output }}}}/l");
+        Project::new(&format!("[folder.a]\npath = \"build/a\"\nrun = \"{run}\"\n"))
+    };
+    let project = folder("{{ output }}/x");
+    let said = project.expect(1, &["run"]).out;
+    assert!(said.contains("the link `l` in it leads to where it is staged: make it a relative one"), "{said}");
+    assert!(!project.exists("build/a"));
+    let project = folder("x");
+    project.expect(0, &["run"]);
+    assert_eq!(project.read("build/a/l"), "x\n");
+}
+
+#[test]
 fn what_is_no_folder_is_in_the_way() {
     let project = Project::new(STEP);
     project.write("build", "a file");

@@ -201,7 +201,13 @@ impl Digester {
             let inner: Vec<u8> = [name, b"/", entry.as_bytes()].concat();
             let text = entry.to_str().map(|entry| format!("{path}/{entry}"));
             if metadata.is_symlink() {
-                hasher.field(b"link").field(&inner).field(fs::read_link(&full)?.as_os_str().as_bytes());
+                let target = fs::read_link(&full)?;
+                if path.starts_with(".kiln/") && target.starts_with(self.root.join(".kiln/staging")) {
+                    let name = entry.display();
+                    let why = format!("the link `{name}` in it leads to where it is staged: make it a relative one");
+                    return Err(io::Error::other(why));
+                }
+                hasher.field(b"link").field(&inner).field(target.as_os_str().as_bytes());
             } else if metadata.is_dir() {
                 let text = text.ok_or_else(|| not_text(&full))?;
                 self.add_folder(&text, &inner, hasher)?;
