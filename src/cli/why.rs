@@ -204,7 +204,7 @@ fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, n
         (false, None) => "recipe",
     };
     line(&format!("{} · {kind} · {} · stage {}", answer.step, answer.place, answer.stage));
-    line(&format!("  {}", verdict(answer.action, answer.reasons.is_empty())));
+    line(&format!("  {}", verdict(answer.action, &answer.reasons)));
     for reason in sentences(&answer.reasons, now) {
         line(&format!("    {reason}"));
     }
@@ -234,9 +234,11 @@ fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, n
     out
 }
 
-fn verdict(action: Action, current: bool) -> &'static str {
+fn verdict(action: Action, reasons: &[Reason]) -> &'static str {
+    let open = reasons.iter().any(|reason| reason.code == ReasonCode::MayChange);
     match action {
-        Action::Skip if !current => "is out of date, and would not be built",
+        Action::Skip if open => "may go out of date, and would not be built",
+        Action::Skip if !reasons.is_empty() => "is out of date, and would not be built",
         Action::Build => "would be built",
         Action::Maybe => "might be built: that is open until something else is built or probed",
         Action::Ask => "the engine decides",

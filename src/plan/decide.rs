@@ -170,14 +170,21 @@ impl Basis<'_> {
         let open = self.unseen(id);
         let differs = |last: &LastGood| !self.changed(id, last, input).is_empty() || !self.outputs(id, last).is_empty();
         if !open.is_empty() {
-            Verdict::Maybe(open)
-        } else if last.is_none_or(differs) {
-            let never = self.pipeline.recipes[id].rebuild == Rebuild::Never;
-            let code = if never { ReasonCode::RebuildNever } else { ReasonCode::OutputThere };
-            Verdict::Left(vec![Reason::new(code)])
-        } else {
-            Verdict::Skip
+            return Verdict::Maybe(open);
         }
+        let never = self.pipeline.recipes[id].rebuild == Rebuild::Never;
+        let why = Reason::new(if never { ReasonCode::RebuildNever } else { ReasonCode::OutputThere });
+        if last.is_none_or(differs) {
+            return Verdict::Left(vec![why]);
+        }
+        let pending: Vec<_> = self.pending(id, input).collect();
+        if pending.is_empty() { Verdict::Skip } else { Verdict::Left([vec![why], pending].concat()) }
+    }
+
+    /// Inputs that are built first: what they come to is not known yet.
+    fn pending(&self, id: RecipeId, input: &dyn Fn(NodeId) -> Input) -> impl Iterator<Item = Reason> {
+        let pending = self.pipeline.recipes[id].inputs.iter().filter(|node| input(**node) == Input::Pending);
+        pending.map(|node| Reason::new(ReasonCode::MayChange).what(&self.pipeline.nodes[*node].name))
     }
 
     /// The outputs that were not asked for.

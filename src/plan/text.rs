@@ -7,7 +7,7 @@ use crate::base::text::{count, few, millis};
 use crate::pipeline::types::Pipeline;
 use crate::plan::estimate::Estimate;
 use crate::plan::put_back::PutBack;
-use crate::plan::reason::{Reason, sentences};
+use crate::plan::reason::{Reason, ReasonCode, sentences};
 use crate::plan::{Plan, Step};
 use crate::select::Selection;
 
@@ -59,20 +59,24 @@ pub fn text(
         out.truncate(out.trim_end_matches(' ').len());
         out.push('\n');
     }
-    let why = |step: &'_ Step| step.reasons.first().map(ToString::to_string);
-    let left_out = plan.left().filter_map(|step| Some((why(step)?, names(step))));
+    let left_out = plan.left().map(|step| (step.reasons.as_slice(), names(step)));
     left(left_out).iter().for_each(|left| line(&mut out, left));
     foot(&mut out, pipeline, selection, estimate, heading);
     out
 }
 
-/// What is out of date and not built, each with why it is not: a line for each reason.
+/// What is out of date and not built, or will be where what is built first differs, each with why it is not: a line for each
+/// reason.
 #[must_use]
-pub fn left<'a>(steps: impl IntoIterator<Item = (String, &'a str)>) -> Vec<String> {
-    let mut by_reason: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    steps.into_iter().for_each(|(reason, step)| by_reason.entry(reason).or_default().push(step));
-    let told =
-        |(reason, names): (String, Vec<&str>)| format!("out of date and left: {} ({reason})", few(&names, NAMES));
+pub fn left<'a>(steps: impl IntoIterator<Item = (&'a [Reason], &'a str)>) -> Vec<String> {
+    let mut by_reason: BTreeMap<(&str, String), Vec<&str>> = BTreeMap::new();
+    for (reasons, step) in steps {
+        let Some(why) = reasons.first() else { continue };
+        let open = reasons.iter().any(|reason| reason.code == ReasonCode::MayChange);
+        let how = if open { "left, and may go out of date" } else { "out of date and left" };
+        by_reason.entry((how, why.to_string())).or_default().push(step);
+    }
+    let told = |((how, why), names): ((&str, String), Vec<&str>)| format!("{how}: {} ({why})", few(&names, NAMES));
     by_reason.into_iter().map(told).collect()
 }
 

@@ -42,7 +42,7 @@ pub fn show(view: &RunView, job_state: JobState, style: &Style, state: &str) -> 
 
 /// What is out of date and not built, a line for each reason for that.
 pub(crate) fn left(left: &[Left]) -> Vec<String> {
-    lines_of(left.iter().filter_map(|left| Some((left.reasons.first()?.to_string(), left.step.as_str()))))
+    lines_of(left.iter().map(|left| (left.reasons.as_slice(), left.step.as_str())))
 }
 
 /// The run as it stands if it is in a state in which its own events do not show it: its process died. What ran then was

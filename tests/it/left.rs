@@ -47,6 +47,19 @@ fn a_run_that_leaves_what_is_out_of_date_says_so_each_time() {
 }
 
 #[test]
+fn what_may_go_out_of_date_while_others_are_built_is_told_beforehand() {
+    let project = Project::new(TEXT);
+    project.expect(0, &["run"]);
+    project.write("pipeline.toml", project.read("pipeline.toml").replace("echo a", "echo b"));
+    let told = "left, and may go out of date: n (`rebuild = \"never\"`: what is there counts)\n";
+    let plan = project.expect(0, &["plan"]).out;
+    assert!(plan.contains(" 1 build, 1 left\n") && plan.contains(told), "{plan}");
+    let run = project.expect(0, &["run"]);
+    assert!(run.out.contains("1 built · 1 left · ") && run.err.contains(told), "{run:?}");
+    assert_eq!(project.expect(0, &["run"]).err, NEVER);
+}
+
+#[test]
 fn a_job_tells_what_it_has_left_and_why() {
     let project = changed();
     project.expect(0, &["run"]);

@@ -152,10 +152,16 @@ impl World {
             let undone = recipe.task && last.is_none();
             let never = recipe.rebuild == Rebuild::Never;
             let left = if never { "rebuild_never" } else { "output_there" };
-            let left = Verdict::Left(BTreeSet::from([why(left, "", "", "")]));
+            let why_left = why(left, "", "", "");
+            let left = Verdict::Left(BTreeSet::from([why_left.clone()]));
+            let pending = recipe.inputs.iter().filter(|i| input(**i) == Input::Pending);
+            let pending: BTreeSet<_> = pending.map(|i| why("may_change", &self.spec.nodes[*i].name, "", "")).collect();
             return match (absent, last) {
                 (None, None) if !undone => left,
                 (None, Some(last)) if !undone && !self.changes(recipe, last, input).is_empty() => left,
+                (None, _) if !undone && !pending.is_empty() => {
+                    Verdict::Left(pending.into_iter().chain([why_left]).collect())
+                }
                 (None, _) if !undone => Verdict::Skip,
                 _ if lacks => Verdict::Lacks,
                 (Some(node), Some(_)) => {
