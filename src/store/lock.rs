@@ -6,6 +6,8 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use crate::process::Process;
 
@@ -27,6 +29,9 @@ pub enum LockError {
 /// The lock of who has runs waiting for their turn. No pipeline has this name.
 pub const QUEUE: &str = "serve-queue";
 
+/// What a run that died has left is waited for so long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 fn path(state: &Path, pipeline: &str) -> PathBuf {
     state.join("locks").join(format!("{pipeline}.lock"))
 }
@@ -37,6 +42,10 @@ impl Lock {
     /// # Errors
     /// Who holds it, or why it cannot be taken.
     pub fn take(state: &Path, pipeline: &str, holder: &str) -> Result<Self, LockError> {
+        Self::take_within(state, pipeline, holder, PATIENCE)
+    }
+
+    fn take_within(state: &Path, pipeline: &str, holder: &str, patience: Duration) -> Result<Self, LockError> {
         let path = path(state, pipeline);
         let open = || {
             std::fs::create_dir_all(path.parent().unwrap_or(state))?;
@@ -53,9 +62,7 @@ impl Lock {
                     if !is_gone(text.trim()) {
                         return Err(LockError::Held(text.trim().to_owned()));
                     }
-                    // Its guardian still ends what it had started: that takes a moment.
-                    tracing::info!(holder = text.trim(), "waiting until nothing is left of a run that died");
-                    file.lock().map_err(LockError::Io)?;
+                    outwait(&file, text.trim(), patience)?;
                     break;
                 }
                 (TryLockError::Error(error), _) | (_, Err(TryLockError::Error(error))) => {
@@ -86,6 +93,20 @@ impl Lock {
     /// What the system says.
     pub fn share(&self) -> io::Result<OwnedFd> {
         Ok(self.file.try_clone()?.into())
+    }
+}
+
+/// Waits for the guardian of a run that died, which still ends what that had started: mostly that takes a moment.
+fn outwait(file: &File, holder: &str, patience: Duration) -> Result<(), LockError> {
+    tracing::info!(holder, "waiting until nothing is left of a run that died");
+    let (tell, told) = channel();
+    // The lock is that of the file, whichever handle of it asked.
+    let own = file.try_clone().map_err(LockError::Io)?;
+    let asks = std::thread::Builder::new().name("kiln-lock".to_owned());
+    asks.spawn(move || drop(tell.send(own.lock()))).map_err(LockError::Io)?;
+    match told.recv_timeout(patience) {
+        Ok(locked) => locked.map_err(LockError::Io),
+        Err(_) => Err(LockError::Held(format!("{holder}, has died, but what it had started does not end"))),
     }
 }
 
@@ -149,6 +170,23 @@ mod tests {
         assert!(!is_gone(&holder(std::process::id(), &host())));
         assert!(!is_gone(&holder(child.id(), "elsewhere")));
         assert!(!is_gone("someone"));
+    }
+
+    #[test]
+    fn what_does_not_end_of_a_run_that_died_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let gone = format!("process {} on {}, since then", child.id(), host());
+        let guardian = Lock::take(dir.path(), "p", &gone).unwrap();
+        match Lock::take_within(dir.path(), "p", "process 2", Duration::ZERO) {
+            Err(LockError::Held(holder)) => {
+                assert_eq!(holder, format!("{gone}, has died, but what it had started does not end"));
+            }
+            other => panic!("{other:?}"),
+        }
+        drop(guardian);
+        Lock::take(dir.path(), "p", "process 2").unwrap();
     }
 
     #[test]
