@@ -231,6 +231,18 @@ pub enum Ended {
     Leaked(Box<Ended>, Vec<String>),
 }
 
+impl Ended {
+    /// The same, with another failure where it is one.
+    #[must_use]
+    pub fn with_failure(self, change: impl FnOnce(Failure) -> Failure) -> Self {
+        match self {
+            Self::Failed(failure) => Self::Failed(change(failure)),
+            Self::Stopped(failure) => Self::Stopped(change(failure)),
+            Self::Staged(_) | Self::Leaked(..) | Self::Built(_) | Self::Current(_) => self,
+        }
+    }
+}
+
 /// An output that is complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StagedOutput {

@@ -1,7 +1,6 @@
 //! One step on this machine: from a staging folder through a child process to complete outputs, or to a failure that
 //! leaves everything as it was.
 
-use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -154,21 +153,17 @@ impl Step {
 
     /// An end with the last lines, and with what they explain.
     fn told(&self, ended: Ended, tail: Vec<String>) -> Ended {
-        match ended {
-            Ended::Stopped(failure) => Ended::Stopped(Failure { tail, ..failure }),
-            Ended::Failed(mut failure) => {
-                if failure.message == NOT_FOUND {
-                    let path = self.local.environment.get("PATH").cloned().unwrap_or_default();
-                    let unknown = program::unknown_to_shell(&tail, &path).map(|unknown| format!(": {unknown}"));
-                    failure.message += &unknown.unwrap_or_default();
-                } else if failure.message == KILLED {
-                    let sure = self.local.kills.happened();
-                    failure.message += if sure { ": out of memory" } else { ", possibly out of memory" };
-                }
-                Ended::Failed(Failure { tail, ..failure })
+        ended.with_failure(|mut failure| {
+            if failure.message == NOT_FOUND {
+                let path = self.local.environment.get("PATH").cloned().unwrap_or_default();
+                let unknown = program::unknown_to_shell(&tail, &path).map(|unknown| format!(": {unknown}"));
+                failure.message += &unknown.unwrap_or_default();
+            } else if failure.message == KILLED {
+                let sure = self.local.kills.happened();
+                failure.message += if sure { ": out of memory" } else { ", possibly out of memory" };
             }
-            Ended::Staged(_) | Ended::Leaked(..) | Ended::Built(_) | Ended::Current(_) => ended,
-        }
+            Failure { tail, ..failure }
+        })
     }
 
     /// What the `digest` commands of outputs print stands for their contents.
@@ -226,10 +221,7 @@ impl Step {
         let failed = |error: io::Error| Failure::new(FailureCode::Start, format!("no place for its output: {error}"));
         self.prepare().map_err(failed)?;
         let pipeline = &self.local.pipeline;
-        // The command and the environment name each of them.
-        let nodes = recipe.inputs.iter().chain(&recipe.outputs);
-        let paths: HashMap<NodeId, String> = nodes.filter_map(|node| Some((*node, self.given(*node)?))).collect();
-        let given = |node| paths.get(&node).cloned();
+        let given = |node| self.given(node);
         let own = &self.local.environment;
         let env = environ::env(recipe, own).map_err(|problem| Failure::new(FailureCode::Start, problem.message))?;
         let mut env = environ::base(&env, own);
@@ -335,12 +327,7 @@ impl Step {
 
     /// What Kiln says about a failure may quote what a command said.
     fn without_secrets(&self, ended: Ended) -> Ended {
-        let mask = |failure: Failure| Failure { message: self.local.masked(failure.message), ..failure };
-        match ended {
-            Ended::Failed(failure) => Ended::Failed(mask(failure)),
-            Ended::Stopped(failure) => Ended::Stopped(mask(failure)),
-            Ended::Staged(_) | Ended::Leaked(..) | Ended::Built(_) | Ended::Current(_) => ended,
-        }
+        ended.with_failure(|failure| Failure { message: self.local.masked(failure.message), ..failure })
     }
 
     /// Names the outputs that the command has changed where they belong.
@@ -352,11 +339,7 @@ impl Step {
         };
         let changed = self.attempt.stood.iter().filter(|(node, digest)| !is_as_it_was(*node, *digest));
         let spoiled = changed.map(|(node, _)| nodes[*node].name.clone()).collect();
-        match ended {
-            Ended::Failed(failure) => Ended::Failed(Failure { spoiled, ..failure }),
-            Ended::Stopped(failure) => Ended::Stopped(Failure { spoiled, ..failure }),
-            Ended::Staged(_) | Ended::Leaked(..) | Ended::Built(_) | Ended::Current(_) => ended,
-        }
+        ended.with_failure(|failure| Failure { spoiled, ..failure })
     }
 
     /// Keeps what was written where an input has gone meanwhile: it may have been moved there, and this is all that is left.
@@ -364,7 +347,6 @@ impl Step {
         let (root, nodes) = (&self.local.root, &self.local.pipeline.nodes);
         let is_there = |path: &str| root.join(path).symlink_metadata().is_ok();
         let mut inputs = self.attempt.inputs.iter().filter_map(|(node, _)| nodes[*node].path.as_ref());
-        let (Ended::Failed(failure) | Ended::Stopped(failure)) = &ended else { return ended };
         if inputs.all(|path| is_there(path)) {
             return ended;
         }
@@ -379,13 +361,8 @@ impl Step {
         if kept.is_empty() {
             return ended;
         }
-        let message =
-            format!("{}; an input is gone, and what was written is kept in {}", failure.message, kept.join(", "));
-        match ended {
-            Ended::Failed(failure) => Ended::Failed(Failure { message, ..failure }),
-            Ended::Stopped(failure) => Ended::Stopped(Failure { message, ..failure }),
-            Ended::Staged(_) | Ended::Leaked(..) | Ended::Built(_) | Ended::Current(_) => ended,
-        }
+        let told = format!("an input is gone, and what was written is kept in {}", kept.join(", "));
+        ended.with_failure(|failure| Failure { message: format!("{}; {told}", failure.message), ..failure })
     }
 
     /// Leaves everything as it was before the attempt.
