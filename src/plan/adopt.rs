@@ -67,7 +67,8 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Decides about every wanted step. What the next run will undo is left to it: what is seen of it is not what is there. Only what is named is taken although it was built before, or is a task.
+/// Decides about every wanted step. What the next run will undo is left to it: what is seen of it is not what is there. Only
+/// what is named is taken although it was built before, or is a task.
 #[must_use]
 pub fn adopt(basis: &Basis<'_>, graph: &Graph, selection: &Selection, put_back: &[PutBack]) -> Adoption {
     let mut adoption = Adoption::default();

@@ -177,14 +177,10 @@ impl Basis<'_> {
         if last.is_none_or(differs) {
             return Verdict::Left(vec![why]);
         }
-        let pending: Vec<_> = self.pending(id, input).collect();
-        if pending.is_empty() { Verdict::Skip } else { Verdict::Left([vec![why], pending].concat()) }
-    }
-
-    /// Inputs that are built first: what they come to is not known yet.
-    fn pending(&self, id: RecipeId, input: &dyn Fn(NodeId) -> Input) -> impl Iterator<Item = Reason> {
-        let pending = self.pipeline.recipes[id].inputs.iter().filter(|node| input(**node) == Input::Pending);
-        pending.map(|node| Reason::new(ReasonCode::MayChange).what(&self.pipeline.nodes[*node].name))
+        // What is built first may come out different.
+        let mut open = self.open(id, input);
+        open.retain(|reason| reason.code == ReasonCode::MayChange);
+        if open.is_empty() { Verdict::Skip } else { Verdict::Left([vec![why], open].concat()) }
     }
 
     /// The outputs that were not asked for.
