@@ -26,9 +26,7 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<u8, Fail> {
 }
 
 fn show(context: &Context, session: &Session, args: &PlanArgs, keep_going: bool) -> Result<u8, Fail> {
-    let probes = !args.no_probes;
-    let planned = if keep_going { session.plan_but_for(probes)?.0 } else { session.plan(probes)? };
-    let mut planned = to_the_end(planned);
+    let mut planned = to_the_end(session.plan_to_run(!args.no_probes, keep_going)?.0);
     let left = session.by_name(&mut planned);
     planned.plan.take_in(left, &session.loaded.graph);
     for problem in session.obstacles(&planned.plan)? {

@@ -56,7 +56,7 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     };
     let Begun { session, keep_going, early, events, locks: _locks, writer, committed, basis } = begun;
     let mut session = to_the_end(session);
-    let (mut planned, lacks) = if keep_going { session.plan_but_for(true)? } else { (session.plan(true)?, Vec::new()) };
+    let (mut planned, lacks) = session.plan_to_run(true, keep_going)?;
     planned.seen.extend(early);
     let by_name = session.by_name(&mut planned);
     let verdict = basis.and_then(|basis| basis.verdict(&context.site(), &session, &planned));

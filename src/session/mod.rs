@@ -196,16 +196,19 @@ impl Session {
 
     /// Looks, and decides.
     pub(crate) fn plan(&self, probes: bool) -> Result<Planned, Fail> {
-        let (planned, lacks) = self.sketch(probes)?;
-        self.whole(&lacks)?;
-        Ok(planned)
+        Ok(self.plan_to_run(probes, false)?.0)
     }
 
-    /// As [`Session::plan`], but for steps that lack what is built only when it is named: all others can be built.
-    pub(crate) fn plan_but_for(&self, probes: bool) -> Result<(Planned, Lacks), Fail> {
+    /// As [`Session::plan`]; with `keep_going` steps may lack what is built only when it is named: all others can be built.
+    pub(crate) fn plan_to_run(&self, probes: bool, keep_going: bool) -> Result<(Planned, Lacks), Fail> {
         let (planned, lacks) = self.sketch(probes)?;
-        self.whole(&self.not_by_name(&lacks))?;
+        self.can_begin(&lacks, keep_going)?;
         Ok((planned, lacks))
+    }
+
+    /// Refuses a run in which steps lack these inputs.
+    fn can_begin(&self, lacks: &Lacks, keep_going: bool) -> Result<(), Fail> {
+        if keep_going { self.whole(&self.not_by_name(lacks)) } else { self.whole(lacks) }
     }
 
     /// Of what steps lack, what is not only left out because nobody has named it.
@@ -269,7 +272,7 @@ impl Session {
             mode: self.selection.mode,
         };
         let (plan, lacks) = Plan::make(&basis, &self.loaded.graph, &self.selection, &HashMap::new());
-        self.whole(&if keep_going { self.not_by_name(&lacks) } else { lacks })?;
+        self.can_begin(&lacks, keep_going)?;
         let missing: Vec<_> = plan.active().filter_map(|step| self.engine.prepare(step.id).err()).flatten().collect();
         if missing.is_empty() { Ok(seen) } else { Err(self.mistakes(missing)) }
     }
