@@ -33,7 +33,7 @@ use crate::store::claim::{Claim, ClaimError};
 use crate::store::lock::{Lock, LockError, here, holder, host, wait_for};
 use crate::store::read::{Reader, Verdict};
 use crate::store::write::{Told, Writer};
-use crate::store::{StoreError, make_folder};
+use crate::store::{StoreError, is_same, make_folder};
 
 /// Tells which batches of a journal are on disk, or why no more will be.
 pub(crate) type Committed = mpsc::UnboundedReceiver<Result<u64, String>>;
@@ -125,19 +125,15 @@ pub(crate) fn lock(session: &Session, wait: bool, mut tell: impl FnMut(&str)) ->
 /// Takes the locks of the pipeline of that name, if these paths could be claimed then. Claims nothing.
 pub(crate) fn lock_of(name: &str, state: &Path, root: &Path, paths: &[String]) -> Result<Locks, Fail> {
     let own = root.join(".kiln");
-    let claims = if is_own(&own, state) { state } else { &own };
+    let claims = if is_same(&own, state) { state } else { &own };
     Claim::free(claims, name, paths).map_err(|error| taken(claims, error).fail())?;
     locks(name, state, root).map_err(Busy::fail)
-}
-
-fn is_own(own: &Path, state: &Path) -> bool {
-    own.canonicalize().ok() == state.canonicalize().ok()
 }
 
 fn locks(name: &str, state: &Path, root: &Path) -> Result<Locks, Busy> {
     let lock = take(state, name)?;
     let (own, name, state) = (root.join(".kiln"), name.to_owned(), (state.to_owned(), lock));
-    if is_own(&own, &state.0) {
+    if is_same(&own, &state.0) {
         return Ok(Locks { name, state, root: None });
     }
     make_folder(&own).map_err(|error| Busy::Fail(Fail::because("nothing can be built in this root", &error)))?;

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::base::job::JobId;
 use crate::store::read::Reader;
-use crate::store::{StoreError, recover, schema};
+use crate::store::{StoreError, is_same, recover, schema};
 
 /// What is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,10 +127,11 @@ fn sweep(
 ) -> Result<Swept, StoreError> {
     let opened = if dry { schema::open_read(state)? } else { open(state)? };
     // Only who asks for it is told, and nothing of that may go untold.
-    let replaced = if most == usize::MAX { replaced(root, keep, now) } else { Vec::new() };
+    let kept = root.join(".kiln/replaced");
+    let replaced = if most == usize::MAX { old_names(&kept, now, |_| keep.age()) } else { Vec::new() };
     let replaced = own(replaced, (state, root), opened.as_ref())?;
-    for folder in replaced.iter().filter(|_| !dry) {
-        remove_all(folder)?;
+    for run in replaced.iter().filter(|_| !dry) {
+        remove_all(&kept.join(run))?;
     }
     let replaced = replaced.len();
     let Some((mut connection, path)) = opened else { return Ok(Swept { replaced, ..Swept::default() }) };
@@ -255,45 +256,38 @@ fn forget_files(connection: &mut Connection, root: &Path) -> rusqlite::Result<()
 /// that was moved aside stay as long as those of other runs.
 fn strays(logs: &Path, connection: &Connection, keep: Keep, now: jiff::Timestamp) -> rusqlite::Result<Vec<String>> {
     let since = recover::since(connection)?;
-    let names = std::fs::read_dir(logs).into_iter().flatten().flatten().filter_map(|entry| {
-        let changed = jiff::Timestamp::try_from(entry.metadata().ok()?.modified().ok()?).ok()?;
-        let age = Duration::try_from(now.duration_since(changed)).ok()?;
-        let most = if since.is_some_and(|since| changed <= since) { keep.age() } else { STRAY };
-        (age > most).then(|| entry.file_name().into_string().ok())?
-    });
-    let names: Vec<String> = names.collect();
+    let most = |changed| if since.is_some_and(|since| changed <= since) { keep.age() } else { STRAY };
+    let names: Vec<String> = old_names(logs, now, most);
     let known = jobs(connection)?;
     let mut strays: Vec<String> = names.into_iter().filter(|name| !known.contains(name)).collect();
     strays.sort();
     Ok(strays)
 }
 
-/// What runs kept of what their outputs replaced, a folder for each run, once it is older than what is kept.
-fn replaced(root: &Path, keep: Keep, now: jiff::Timestamp) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(root.join(".kiln/replaced")).into_iter().flatten().flatten();
-    let is_old = |entry: &std::fs::DirEntry| {
-        let changed = entry.metadata().and_then(|metadata| metadata.modified()).ok();
-        let changed = changed.and_then(|changed| jiff::Timestamp::try_from(changed).ok());
-        let age = changed.and_then(|changed| Duration::try_from(now.duration_since(changed)).ok());
-        age.is_some_and(|age| age > keep.age())
-    };
-    entries.filter(is_old).map(|entry| entry.path()).collect()
+/// What lies in a folder and was changed longer ago than `most` says of that time, by name.
+fn old_names(folder: &Path, now: jiff::Timestamp, most: impl Fn(jiff::Timestamp) -> Duration) -> Vec<String> {
+    let old = std::fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|entry| {
+        let changed = jiff::Timestamp::try_from(entry.metadata().ok()?.modified().ok()?).ok()?;
+        let age = Duration::try_from(now.duration_since(changed)).ok()?;
+        (age > most(changed)).then(|| entry.file_name().into_string().ok())?
+    });
+    old.collect()
 }
 
-/// Of these folders those that are this state's to remove: all in its own root, for nobody else does it. Elsewhere what its
-/// own runs have kept, for another state's may lie beside it.
+/// Of the runs that kept what their outputs replaced for too long those that are this state's to forget: all in its own root,
+/// for nobody else does it. Elsewhere its own ones, for those of another state may lie beside them.
 fn own(
-    mut folders: Vec<PathBuf>,
+    mut runs: Vec<String>,
     (state, root): (&Path, &Path),
     opened: Option<&(Connection, PathBuf)>,
-) -> Result<Vec<PathBuf>, StoreError> {
-    if folders.is_empty() || state.canonicalize().ok() == root.join(".kiln").canonicalize().ok() {
-        return Ok(folders);
+) -> Result<Vec<String>, StoreError> {
+    if runs.is_empty() || is_same(state, &root.join(".kiln")) {
+        return Ok(runs);
     }
     let Some((connection, path)) = opened else { return Ok(Vec::new()) };
     let known = jobs(connection).map_err(|error| StoreError::sql(path, &error))?;
-    folders.retain(|folder| folder.file_name().and_then(|name| name.to_str()).is_some_and(|name| known.contains(name)));
-    Ok(folders)
+    runs.retain(|run| known.contains(run));
+    Ok(runs)
 }
 
 /// All runs that the history has.

@@ -99,3 +99,8 @@ impl StoreError {
         Self::Damaged { path: path.to_owned(), message: format!("a row cannot be read: {error}") }
     }
 }
+
+/// Whether two paths lead to one folder.
+pub(crate) fn is_same(one: &Path, other: &Path) -> bool {
+    one.canonicalize().ok() == other.canonicalize().ok()
+}
