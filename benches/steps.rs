@@ -177,6 +177,7 @@ fn started(pipeline: &Pipeline, steps: &[SetupStep]) -> RunStarted {
         steps: steps.iter().map(step).collect(),
         up_to_date: 0,
         left: Vec::new(),
+        put_back: Vec::new(),
         expected_ms: None,
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::digest::Digest;
 use crate::base::job::{BuildMode, JobId, JobState, Schedule};
+use crate::plan::put_back::PutBack;
 use crate::plan::reason::{Action, Reason};
 use crate::plan::record::Record;
 
@@ -175,6 +176,9 @@ pub struct RunStarted {
     /// The steps that are out of date and not built.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<Left>,
+    /// What was undone first of a run that was killed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub put_back: Vec<PutBack>,
     /// How long it is expected to take, in milliseconds, where all durations are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_ms: Option<u64>,

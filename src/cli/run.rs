@@ -14,6 +14,7 @@ use crate::event::FailureCode;
 use crate::exit;
 use crate::fault::fault;
 use crate::plan::estimate::{Spans, spans};
+use crate::plan::put_back::PutBack;
 use crate::report::api::Reporter;
 use crate::report::job::left;
 use crate::report::named::Named;
@@ -49,12 +50,12 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     };
     let begun = Begun::begin(context, args, question.as_ref(), since)?;
     let begun = if begun.is_stale() {
-        drop(begun);
-        Begun::begin(context, args, question.as_ref(), None)?
+        let undone = begun.let_go();
+        Begun { undone, ..Begun::begin(context, args, question.as_ref(), None)? }
     } else {
         begun
     };
-    let Begun { session, keep_going, early, events, locks: _locks, writer, committed, basis } = begun;
+    let Begun { session, keep_going, early, events, locks: _locks, writer, committed, undone, basis } = begun;
     let mut session = to_the_end(session);
     let (mut planned, lacks) = session.plan_to_run(true, keep_going)?;
     planned.seen.extend(early);
@@ -69,6 +70,7 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     let ready = Ready::make(&session, (planned, lacks), ticket, policy, origin(context, args, keep_going))?;
     left(&ready.started().left).iter().for_each(|left| note(left));
     let verdict = verdict.map(|verdict| (verdict, ready.started().clone()));
+    let ready = ready.after(undone);
     // Whatever is wrong with the history is told by who opens it anew.
     let due = session.store.ask(|history| is_due(history, crate::clock::now())).ok().flatten().unwrap_or(true);
     let (driven, closed) =
@@ -122,6 +124,7 @@ struct Begun {
     locks: Locks,
     writer: Writer,
     committed: Committed,
+    undone: Vec<PutBack>,
     basis: Option<Basis>,
 }
 
@@ -143,7 +146,8 @@ impl Begun {
         let waiting = |why: &str| drop(writeln!(io::stderr(), "waiting: {why}"));
         let locks = lock(&session, args.wait, waiting)?;
         let (mut writer, committed) = open_journal_of(&session)?;
-        finish_the_dead(&session, &mut writer, &|_| None)?.iter().for_each(|undone| note(&undone.done()));
+        let undone = finish_the_dead(&session, &mut writer, &|_| None)?;
+        undone.iter().for_each(|undone| note(&undone.done()));
         if let Err(error) = last_word::make_room(session.store.state(), &session.pipeline().name) {
             tracing::debug!(%error, "should the disk be full later, nobody will know");
         }
@@ -152,7 +156,12 @@ impl Begun {
             note(&shared);
         }
         home::settle(session.store.state(), &session.loaded);
-        Ok(Self { session, keep_going, early, events, locks, writer, committed, basis })
+        Ok(Self { session, keep_going, early, events, locks, writer, committed, undone, basis })
+    }
+
+    /// Lets go of all, to begin anew. What was undone of runs that died stays undone.
+    fn let_go(self) -> Vec<PutBack> {
+        self.undone
     }
 
     /// Whether something was built between the look at what has changed and the lock.

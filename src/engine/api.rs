@@ -102,12 +102,12 @@ pub trait Engine: Send + Sync {
         Vec::new()
     }
 
-    /// Takes away what runs that died left behind, and puts back what they had set aside. Called before a run begins and
-    /// after all that had to be published was published.
+    /// Takes away what runs that died left behind, puts back what they had set aside, and tells that, in a fixed order. Called
+    /// before a run begins and after all that had to be published was published.
     ///
     /// # Errors
     /// What the system says.
-    fn tidy(&self) -> std::io::Result<()>;
+    fn tidy(&self) -> std::io::Result<Vec<PutBack>>;
 
     /// What `tidy` would undo of what was being written in place, in a fixed order. Changes nothing.
     fn put_back(&self) -> Vec<PutBack> {

@@ -18,6 +18,7 @@ use crate::engine::api::{Attempt, Ended, Engine, Observed, Published, StagedOutp
 use crate::event::{Failure, FailureCode, Staged};
 use crate::pipeline::types::Pipeline;
 use crate::plan::facts::{Content, Facts};
+use crate::plan::put_back::PutBack;
 
 /// What a step does.
 #[derive(Clone, Debug)]
@@ -144,8 +145,8 @@ impl Engine for Scripted {
         Ok(Published::default())
     }
 
-    fn tidy(&self) -> std::io::Result<()> {
-        Ok(())
+    fn tidy(&self) -> std::io::Result<Vec<PutBack>> {
+        Ok(Vec::new())
     }
 }
 

@@ -50,12 +50,8 @@ impl fmt::Display for Refusal {
             Self::NoInput(node) => write!(f, "its input {node} is not there"),
             Self::Unseen(node) => write!(f, "the content of {node} cannot be seen: it has neither a path nor a digest"),
             Self::Blocked(why) => f.write_str(why),
-            Self::Undone(PutBack { output, last_good }) => {
-                let then = if *last_good {
-                    "puts its last good content back, in place of what is there"
-                } else {
-                    "takes away what is there"
-                };
+            Self::Undone(undone) => {
+                let (output, then) = (&undone.output, undone.then());
                 write!(f, "a run was killed while {output} was written in place: `kiln run` first {then}")
             }
             Self::Task => f.write_str("a task leaves nothing to see: name it if it was done"),

@@ -12,20 +12,40 @@ pub struct PutBack {
     pub output: String,
     /// Whether there is a last good content, which is put back; otherwise what was written is taken away.
     pub last_good: bool,
+    /// Where is kept what stands there, relative to the root: it may be somebody else's than that run's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
 }
 
 impl PutBack {
     /// The sentence for it once it is done.
     #[must_use]
     pub fn done(&self) -> String {
-        let then = if self.last_good { "restored" } else { "took away what there was of" };
-        format!("{then} `{}`: a run was killed while it was written in place", self.output)
+        let Self { output, last_good, kept } = self;
+        let why = "a run was killed while it was written in place";
+        match (last_good, kept) {
+            (true, None) => format!("restored `{output}`: {why}"),
+            (true, Some(kept)) => format!("restored `{output}`: {why}; what stood there since is kept in {kept}"),
+            (false, None) => format!("took away what there was of `{output}`: {why}"),
+            (false, Some(kept)) => format!("moved what there was of `{output}` to {kept}: {why}"),
+        }
+    }
+
+    /// What the next run does.
+    #[must_use]
+    pub fn then(&self) -> String {
+        match (self.last_good, &self.kept) {
+            (true, None) => "puts its last good content back".to_owned(),
+            (true, Some(kept)) => format!("moves what is there to {kept} and puts its last good content back"),
+            (false, None) => "takes away what is there".to_owned(),
+            (false, Some(kept)) => format!("moves what is there to {kept}"),
+        }
     }
 }
 
 impl fmt::Display for PutBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let then = if self.last_good { "puts its last good content back" } else { "takes away what is there" };
-        write!(f, "a run was killed while `{}` was written in place; the next run {then} first", self.output)
+        let then = self.then();
+        write!(f, "a run was killed while `{}` was written in place; the next run first {then}", self.output)
     }
 }

@@ -9,6 +9,7 @@ use super::summary;
 use crate::base::job::JobState;
 use crate::base::text::{millis, one_line};
 use crate::event::{DIED, Failure, FailureCode, Left, RunEnded};
+use crate::plan::put_back::PutBack;
 use crate::plan::reason::sentences;
 use crate::plan::text::left as lines_of;
 use crate::view::{RunView, StepState, StepView};
@@ -30,11 +31,13 @@ pub fn show(view: &RunView, job_state: JobState, style: &Style, state: &str) -> 
         out.push('\n');
         out += &steps(view, style);
     }
-    let left = view.head.as_ref().map(|head| left(&head.started.left)).unwrap_or_default();
-    if !left.is_empty() {
+    let started = view.head.as_ref().map(|head| &head.started);
+    let undone = started.into_iter().flat_map(|started| &started.put_back).map(PutBack::done);
+    let notes: Vec<_> = undone.chain(started.map(|started| left(&started.left)).unwrap_or_default()).collect();
+    if !notes.is_empty() {
         out.push('\n');
     }
-    left.iter().for_each(|left| out += &style.line(&Line::new().tint(Tint::Warn, "note").text(": ").text(left)));
+    notes.iter().for_each(|note| out += &style.line(&Line::new().tint(Tint::Warn, "note").text(": ").text(note)));
     out.push('\n');
     out += &summary::text(view, style, state);
     out

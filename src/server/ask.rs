@@ -86,6 +86,7 @@ fn queued(app: &App, loaded: &Loaded, request: &Request, engine: &str, by: Strin
         steps: Vec::new(),
         up_to_date: 0,
         left: Vec::new(),
+        put_back: Vec::new(),
         expected_ms: None,
     }
 }

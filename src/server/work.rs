@@ -75,11 +75,11 @@ impl Job {
         let session = self.session(request)?;
         self.locks.iter().try_for_each(|locks| locks.lend(&session))?;
         let (mut writer, committed) = open_journal_of(&session)?;
+        let mut undone = Vec::new();
         if self.untidy {
             let archive = &self.order.project.archive;
-            for undone in finish_the_dead(&session, &mut writer, &|job| archive.verdict(job))? {
-                tracing::info!("{}", undone.done());
-            }
+            undone = finish_the_dead(&session, &mut writer, &|job| archive.verdict(job))?;
+            undone.iter().for_each(|undone| tracing::info!("{}", undone.done()));
             self.tell(Message::Tidied(self.order.number));
         }
         let mut planned = session.plan(true)?;
@@ -101,7 +101,7 @@ impl Job {
         };
         let RunStarted { by, again, .. } = self.order.queued.clone();
         let ready = Ready::make(&session, (planned, Vec::new()), ticket, policy, Origin { by, again })?;
-        let ready = ready.sharing(Arc::clone(&self.permits));
+        let ready = ready.after(undone).sharing(Arc::clone(&self.permits));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Fail::because("no run can be driven", &error))?;
         let driven = runtime.block_on(ready.drive(&mut writer, committed, vec![self.reporter()], signals));

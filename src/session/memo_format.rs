@@ -175,6 +175,7 @@ mod tests {
             steps: Vec::new(),
             up_to_date: 2,
             left: Vec::new(),
+            put_back: Vec::new(),
             expected_ms: Some(0),
         };
         let variables = vec![Variable { name: "A".to_owned(), value: None }];

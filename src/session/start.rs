@@ -223,10 +223,8 @@ pub(crate) fn finish_the_dead(
     verdict: &dyn Fn(&JobId) -> Option<Verdict>,
 ) -> Result<Vec<PutBack>, Fail> {
     end_the_dead(session, writer, verdict)?;
-    let undone = session.engine.put_back();
     let tidied = session.engine.tidy();
-    tidied.map_err(|error| Fail::because("what a run that died left cannot be tidied up", &error))?;
-    Ok(undone)
+    tidied.map_err(|error| Fail::because("what a run that died left cannot be tidied up", &error))
 }
 
 /// As [`finish_the_dead`], and leaves what was only begun as it is.
@@ -377,6 +375,12 @@ impl Ready {
         Self { ticket, run, started, engine: Arc::new(engine), works: Vec::new(), seen: Vec::new(), places: None }
     }
 
+    /// After this was undone of a run that was killed.
+    pub(crate) fn after(mut self, put_back: Vec<PutBack>) -> Self {
+        self.started.put_back = put_back;
+        self
+    }
+
     /// What it begins with.
     pub(crate) fn started(&self) -> &RunStarted {
         &self.started
@@ -487,6 +491,7 @@ pub(crate) fn started(session: &Session, planned: &Planned, origin: Origin, step
         again: origin.again,
         up_to_date: planned.plan.counts().skip as u64,
         left: planned.plan.left().map(left).collect(),
+        put_back: Vec::new(),
         expected_ms: (estimate.unknown == 0).then_some(estimate.most_ms),
         steps,
     }

@@ -57,6 +57,7 @@ impl Tale {
             steps: steps.iter().enumerate().map(step).collect(),
             up_to_date: 5,
             left: Vec::new(),
+            put_back: Vec::new(),
             expected_ms: None,
         };
         Self { job, began, events: Vec::new() }.tell(Event::RunStarted(Box::new(started)))

@@ -29,7 +29,7 @@ pub(crate) fn project(text: &str) -> Project {
 }
 
 /// Starts a run, waits until all of `done` are shown as built and a recipe waits, and kills Kiln.
-fn kill_when_waiting(project: &Project, arguments: &[&str], done: &[&str]) {
+pub(crate) fn kill_when_waiting(project: &Project, arguments: &[&str], done: &[&str]) {
     let gate = File::options().read(true).write(true).open(project.path(".kiln/gate")).unwrap();
     let mut kiln = project.start(&[&["run", "--events", "-"], arguments].concat());
     let mut up = String::new();
@@ -169,7 +169,7 @@ fn a_plan_sees_what_the_next_run_puts_back() {
     let plan = project.expect(1, &["plan", "--check"]);
     assert!(plan.out.contains("1 up to date"), "{}", plan.out);
     assert!(!plan.out.contains("goes on"), "{}", plan.out);
-    let says = "a run was killed while `a` was written in place; the next run puts its last good content back first";
+    let says = "a run was killed while `a` was written in place; the next run first puts its last good content back";
     assert!(plan.out.contains(says), "{}", plan.out);
     assert!(project.expect(0, &["why", "a"]).out.contains(says));
     let why: Value = serde_json::from_str(&project.expect(0, &["why", "a", "--format", "json"]).out).unwrap();
@@ -230,7 +230,7 @@ fn what_was_begun_in_place_for_the_first_time_is_taken_away() {
     std::fs::remove_file(project.path("block/a")).unwrap();
     assert_eq!(project.read("build/a"), "ha\n");
     let plan = project.expect(0, &["plan"]);
-    assert!(plan.out.contains("the next run takes away what is there first"), "{}", plan.out);
+    assert!(plan.out.contains("the next run first takes away what is there"), "{}", plan.out);
     let said = project.expect(0, &["run", "other"]).err;
     assert_eq!(said, "note: took away what there was of `a`: a run was killed while it was written in place\n");
     assert!(!project.exists("build/a"));
@@ -252,7 +252,7 @@ fn what_was_being_written_in_place_is_not_adopted() {
         said
     };
     project.write("build/a", "by hand\n");
-    let says = "  left  a  a run was killed while a was written in place: `kiln run` first takes away what is there\n";
+    let says = "  left  a  a run was killed while a was written in place: `kiln run` first moves what is there to .kiln/replaced/";
     for arguments in [&["a", "-n"][..], &["a"], &["a", "-n"]] {
         let said = adopted(arguments);
         assert!(said.contains(says), "{said}");
@@ -264,7 +264,7 @@ fn what_was_being_written_in_place_is_not_adopted() {
     project.write("block/a", "");
     kill_when_waiting(&project, &[], &[]);
     project.write("build/a", "by hand\n");
-    let says = "`kiln run` first puts its last good content back, in place of what is there\n";
+    let says = "/build/a and puts its last good content back\n";
     for arguments in [&["a", "-n"][..], &["a"], &[]] {
         let said = adopted(arguments);
         assert!(said.contains(says), "{said}");

@@ -74,5 +74,6 @@ mod support;
 mod tidy;
 mod told;
 mod tree;
+mod undone;
 mod why;
 mod words;

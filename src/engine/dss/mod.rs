@@ -64,6 +64,7 @@ use crate::pipeline::dss_wire::{JobDef, StartJob};
 use crate::pipeline::raw_engine::{Jobs, RawEngine};
 use crate::pipeline::types::{Kind, Pipeline, Rebuild};
 use crate::plan::facts::Facts;
+use crate::plan::put_back::PutBack;
 
 /// The name of the kind.
 pub const NAME: &str = "dss";
@@ -421,8 +422,8 @@ impl Engine for DssEngine {
         Ok(Published::default())
     }
 
-    fn tidy(&self) -> std::io::Result<()> {
-        Ok(())
+    fn tidy(&self) -> std::io::Result<Vec<PutBack>> {
+        Ok(Vec::new())
     }
 }
 

@@ -24,14 +24,19 @@ fn usual(job: &JobId, path: &str) -> String {
     format!(".kiln/replaced/{job}/{path}")
 }
 
-/// Moves what stood at `path`, and is at `from` now, to where it is kept.
-pub(super) fn keep(root: &Path, job: &JobId, from: &Path, path: &str) -> io::Result<Replaced> {
+/// Where what stands at `path` goes if the run keeps it now.
+pub(super) fn free(root: &Path, job: &JobId, path: &str) -> io::Result<String> {
     let first = place(root, job, path)?;
     // After a crash there may be something else at the path than what is kept already.
     let others = (2..).map(|n| format!("{first}.{n}"));
     let mut free = std::iter::once(first.clone()).chain(others);
     let is_free = |kept: &String| root.join(kept).symlink_metadata().is_err();
-    let kept = free.find(is_free).unwrap_or(first);
+    Ok(free.find(is_free).unwrap_or(first))
+}
+
+/// Moves what stood at `path`, and is at `from` now, to where it is kept.
+pub(super) fn keep(root: &Path, job: &JobId, from: &Path, path: &str) -> io::Result<Replaced> {
+    let kept = free(root, job, path)?;
     let to = root.join(&kept);
     to.parent().map_or(Ok(()), fs::create_dir_all)?;
     fault("publish.keep")?;

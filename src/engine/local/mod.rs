@@ -1,6 +1,7 @@
 //! The engine that builds on this machine: recipes are child processes, outputs are files and folders.
 
 mod across;
+mod aside;
 mod child;
 mod digest;
 mod environ;
@@ -34,6 +35,7 @@ use crate::base::job::JobId;
 use crate::base::mask::Secrets;
 use crate::base::span::{Problem, Problems};
 use crate::engine::api::{Engine, Environment, Evidence, Observed, Opening, Published, Work};
+use crate::engine::local::aside::Undone;
 use crate::engine::local::digest::Digester;
 use crate::engine::local::guardian::Guardian;
 use crate::engine::local::memory::Kills;
@@ -115,6 +117,16 @@ impl LocalEngine {
             }),
         }
     }
+
+    /// What is undone, with the names of outputs as far as the file has them.
+    fn named(&self, undone: Vec<Undone>) -> Vec<PutBack> {
+        let name = |path: String| {
+            let node = self.local.pipeline.nodes.values().find(|node| node.path.as_ref() == Some(&path));
+            node.map_or(path, |node| node.name.clone())
+        };
+        let named = |Undone { path, last_good, kept }| PutBack { output: name(path), last_good, kept };
+        undone.into_iter().map(named).collect()
+    }
 }
 
 impl Engine for LocalEngine {
@@ -191,19 +203,13 @@ impl Engine for LocalEngine {
         if died || staging.is_left() { guardian::survivors::end(&pipeline.name, root) } else { Vec::new() }
     }
 
-    fn tidy(&self) -> std::io::Result<()> {
-        self.local.staging.tidy()
+    fn tidy(&self) -> std::io::Result<Vec<PutBack>> {
+        self.local.staging.tidy(&self.local.digester).map(|undone| self.named(undone))
     }
 
     fn put_back(&self) -> Vec<PutBack> {
-        let Local { staging, pipeline, root, .. } = self.local.as_ref();
-        let aside = staging.aside().unwrap_or_default().into_iter(); // a run that cannot read it tells so
-        let undone = aside.filter(|(path, kept)| kept.is_some() || root.join(path).symlink_metadata().is_ok());
-        let name = |path: String| {
-            let node = pipeline.nodes.values().find(|node| node.path.as_ref() == Some(&path));
-            node.map_or(path, |node| node.name.clone())
-        };
-        undone.map(|(path, kept)| PutBack { output: name(path), last_good: kept.is_some() }).collect()
+        // A run that cannot read it tells so.
+        self.named(self.local.staging.to_undo(&self.local.digester).unwrap_or_default())
     }
 
     fn hold(&self, lock: OwnedFd) {
@@ -214,7 +220,11 @@ impl Engine for LocalEngine {
         let local = Arc::clone(&self.local);
         async move {
             let left = local.guardian.end().await;
-            local.staging.end();
+            if let Some(file) = local.staging.end()
+                && let Err(error) = guardian::mark(&file).await
+            {
+                tracing::debug!(%error, "the next run will not know when all had ended");
+            }
             left
         }
         .boxed()

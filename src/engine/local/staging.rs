@@ -1,7 +1,6 @@
 //! Where recipes write before their outputs are put in place, and how that is done so that no half is ever seen. Works on
 //! paths; knows no recipes.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
-use serde::{Deserialize, Serialize};
 
 use crate::base::job::JobId;
 use crate::engine::api::{Attempt, Published};
@@ -23,30 +21,19 @@ use crate::fault::fault;
 /// The staging folders of one pipeline below `.kiln/staging/` of the root, on the file system that outputs are on.
 #[derive(Debug)]
 pub(crate) struct Staging {
-    root: PathBuf,
+    pub(super) root: PathBuf,
     /// Relative to the root.
-    folder: String,
+    pub(super) folder: String,
     /// That of the run, once something was staged.
     run: OnceLock<PathBuf>,
+    /// Set once the run has the file that tells its end.
+    pub(super) marked: OnceLock<()>,
     /// The root, opened with the first output that is put in place.
     top: OnceLock<Option<Top>>,
 }
 
-/// An output that was set aside for a recipe that writes in place.
-#[derive(Debug, Serialize, Deserialize)]
-struct Aside {
-    /// The output, relative to the root.
-    path: String,
-    /// Where its last good content is, relative to the root; none where there was none.
-    kept: Option<String>,
-}
-
-/// The list of what a step set aside. It is on disk before anything is moved.
-const ASIDE: &str = "aside.json";
-
-/// The end of the names of what is copied beside its place, and of what is set aside there.
+/// The end of the names of what is copied beside its place.
 const NEW: &str = "kiln-new";
-const KEPT: &str = "kiln-kept";
 
 /// So many outputs are flushed one by one; more of them with the whole file system.
 const FLUSH_ONE_BY_ONE: usize = 4;
@@ -54,12 +41,17 @@ const FLUSH_ONE_BY_ONE: usize = 4;
 impl Staging {
     pub(crate) fn new(root: &Path, pipeline: &str) -> Self {
         let (root, folder) = (root.to_owned(), format!(".kiln/staging/{pipeline}"));
-        Self { root, folder, run: OnceLock::new(), top: OnceLock::new() }
+        Self { root, folder, run: OnceLock::new(), marked: OnceLock::new(), top: OnceLock::new() }
+    }
+
+    /// The folder of a run, relative to the root.
+    pub(super) fn run_of(&self, job: &JobId) -> String {
+        format!("{}/{job}", self.folder)
     }
 
     /// Where is kept what a step has set aside, relative to the root.
-    fn step(&self, job: &JobId, step: &str) -> String {
-        format!("{}/{job}/{step}", self.folder)
+    pub(super) fn step(&self, job: &JobId, step: &str) -> String {
+        format!("{}/{step}", self.run_of(job))
     }
 
     /// Where output number `i` of an attempt at a step is written, relative to the root: under its own file name, in a folder
@@ -79,7 +71,7 @@ impl Staging {
     }
 
     /// Something lies in the folder of the run now.
-    fn began(&self, inside: &Path) {
+    pub(super) fn began(&self, inside: &Path) {
         if let Some(run) = inside.parent().filter(|_| self.run.get().is_none()) {
             self.run.get_or_init(|| run.to_owned());
         }
@@ -102,114 +94,18 @@ impl Staging {
         folders.try_for_each(|own| if fs::remove_dir(&own).is_ok() { Ok(()) } else { remove(&own) })
     }
 
-    /// Forgets what a step has set aside.
-    pub(crate) fn remove_aside(&self, job: &JobId, step: &str) -> io::Result<()> {
-        remove(&self.root.join(self.step(job, step)))
-    }
-
-    /// Sets the last good outputs of a step aside, which will write to these paths itself.
-    pub(crate) fn set_aside(&self, job: &JobId, step: &str, paths: &[String]) -> io::Result<()> {
-        let folder = self.step(job, step);
-        let own = self.root.join(&folder).join("aside");
-        fs::create_dir_all(&own)?;
-        self.began(&self.root.join(&folder));
-        let mut asides = Vec::with_capacity(paths.len());
-        for (i, path) in paths.iter().enumerate() {
-            let full = self.root.join(path);
-            let there = full.symlink_metadata().is_ok();
-            let kept = if there && elsewhere(&own, &full)? {
-                beside(Path::new(path), KEPT).to_string_lossy().into_owned()
-            } else {
-                format!("{folder}/aside/{i}")
-            };
-            asides.push(Aside { path: path.clone(), kept: there.then_some(kept) });
-        }
-        let list = File::create(self.root.join(&folder).join(ASIDE))?;
-        serde_json::to_writer(&list, &asides)?;
-        fault("aside.listed")?;
-        list.sync_all()?;
-        for aside in &asides {
-            fault("aside.move")?;
-            if let Some(kept) = &aside.kept {
-                fs::rename(self.root.join(&aside.path), self.root.join(kept))?;
-            }
-            if let Some(parent) = self.root.join(&aside.path).parent() {
-                fs::create_dir_all(parent)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Puts back what a step set aside, if it did.
-    pub(crate) fn put_back(&self, job: &JobId, step: &str) -> io::Result<()> {
-        self.put_back_in(&self.root.join(self.step(job, step)))
-    }
-
-    /// Where the last good content of each output is that was set aside, relative to the root; none where there was none.
-    pub(crate) fn aside(&self) -> io::Result<BTreeMap<String, Option<String>>> {
-        let mut all = BTreeMap::new();
-        for run in folders(&self.root.join(&self.folder))? {
-            for step in folders(&run)? {
-                let asides = asides(&step)?.into_iter();
-                let moved = |aside: &Aside| {
-                    aside.kept.as_ref().is_none_or(|kept| self.root.join(kept).symlink_metadata().is_ok())
-                };
-                all.extend(asides.filter(moved).map(|aside| (aside.path, aside.kept)));
-            }
-        }
-        Ok(all)
-    }
-
-    /// Forgets what a step has set aside, wherever that is.
-    fn forget_aside(&self, step: &Path) -> io::Result<()> {
-        let asides = asides(step)?;
-        if asides.is_empty() {
-            return Ok(()); // what else is there goes with the folder
-        }
-        for kept in asides.into_iter().filter_map(|aside| aside.kept) {
-            remove(&self.root.join(kept))?;
-        }
-        remove(&step.join(ASIDE))
-    }
-
-    fn put_back_in(&self, folder: &Path) -> io::Result<()> {
-        for aside in asides(folder)? {
-            let path = self.root.join(&aside.path);
-            match aside.kept.map(|kept| self.root.join(kept)) {
-                Some(kept) if kept.symlink_metadata().is_ok() => {
-                    fault("put_back.remove")?;
-                    remove(&path)?;
-                    fault("put_back.removed")?;
-                    fs::rename(kept, path)?;
-                }
-                Some(_) => {} // it was not moved yet
-                None => remove(&path)?,
-            }
-        }
-        Ok(())
-    }
-
     /// Whether a run has left something behind.
     pub(crate) fn is_left(&self) -> bool {
         folders(&self.root.join(&self.folder)).is_ok_and(|runs| !runs.is_empty())
     }
 
-    /// The run is over: nothing more is staged.
-    pub(crate) fn end(&self) {
+    /// The run is over: nothing more is staged. Gives the mark of its end where something is left that it is for.
+    pub(crate) fn end(&self) -> Option<File> {
+        let run = self.run.get()?;
+        let mark = self.unmark(run);
         // What is in it still could not be removed; the next run will.
-        drop(self.run.get().map(fs::remove_dir));
-    }
-
-    /// Takes away what runs that died left behind, and puts back what they had set aside.
-    pub(crate) fn tidy(&self) -> io::Result<()> {
-        let folder = self.root.join(&self.folder);
-        for run in folders(&folder)? {
-            for step in folders(&run)? {
-                self.put_back_in(&step)?;
-            }
-        }
-        fault("tidy.remove")?;
-        remove(&folder)
+        drop(fs::remove_dir(run));
+        mark
     }
 
     /// Makes staged outputs durable: few of them one by one, many with the whole file system at once.
@@ -262,24 +158,6 @@ impl Staging {
         put.and(cleared)?;
         digester.moved(&staged.from, &staged.to, staged.digest)?;
         Ok(replaced)
-    }
-
-    /// Keeps what was set aside for an output that is in place, if it is to be kept and is not the same.
-    fn keep_aside(
-        &self,
-        job: &JobId,
-        step: &Path,
-        output: &Staged,
-        digester: &Digester,
-    ) -> io::Result<Option<Replaced>> {
-        let aside = asides(step)?.into_iter().find(|aside| aside.path == output.to);
-        let Some(kept) = aside.and_then(|aside| aside.kept).filter(|_| output.keep) else { return Ok(None) };
-        let from = self.root.join(&kept);
-        let same = || digester.path(&kept).is_ok_and(|digest| digest == Some(output.digest));
-        if from.symlink_metadata().is_err() || same() {
-            return Ok(None);
-        }
-        keep(&self.root, job, &from, &output.to).map(Some)
     }
 
     /// Makes the folder that an output goes to. A link that the recipe made leads nothing in or out of the root.
@@ -370,15 +248,6 @@ impl Staging {
     }
 }
 
-/// What a step has set aside. Of a list that was not written to its end nothing was moved yet.
-fn asides(step: &Path) -> io::Result<Vec<Aside>> {
-    match fs::read(step.join(ASIDE)) {
-        Ok(list) => Ok(serde_json::from_slice(&list).unwrap_or_default()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
-}
-
 /// Copies what was staged into the folder that it goes to, durably. Of a copy that fails nothing is left: the disk may be
 /// full of it. A crash leaves a part of it there until it is put in place again, or its step begins.
 fn copy_beside(from: &Path, to: &Path) -> io::Result<PathBuf> {
@@ -422,7 +291,7 @@ fn flush(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn folders(path: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn folders(path: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -433,7 +302,7 @@ fn folders(path: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Removes whatever is at `path`; nothing there is fine. Folders that a recipe made read-only are no obstacle.
-fn remove(path: &Path) -> io::Result<()> {
+pub(super) fn remove(path: &Path) -> io::Result<()> {
     let all = |path: &Path| match fs::remove_dir_all(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             make_writable(path)?;

@@ -248,6 +248,9 @@ impl Step {
         }
         if recipe.how.in_place {
             let paths: Vec<_> = recipe.outputs.iter().filter_map(|node| nodes[*node].path.clone()).collect();
+            if let Some(mark) = self.local.staging.end_mark(&self.attempt.job)? {
+                self.local.guardian.mark_end(mark.into());
+            }
             self.local.staging.set_aside(&self.attempt.job, &recipe.name, &paths)?;
         }
         for node in &recipe.outputs {

@@ -65,6 +65,7 @@ pub(super) fn started(steps: Vec<PlannedStep>, up_to_date: u64) -> RunStarted {
         steps,
         up_to_date,
         left: Vec::new(),
+        put_back: Vec::new(),
         expected_ms: None,
     }
 }

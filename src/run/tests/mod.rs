@@ -290,6 +290,7 @@ fn started(pipeline: &Pipeline, plan: &Plan, policy: &Policy) -> RunStarted {
         steps: steps.collect(),
         up_to_date: plan.idle() as u64,
         left: Vec::new(),
+        put_back: Vec::new(),
         expected_ms: None,
     }
 }

@@ -43,6 +43,7 @@ fn started(pipeline: &str) -> RunStarted {
         steps: Vec::new(),
         up_to_date: 0,
         left: Vec::new(),
+        put_back: Vec::new(),
         expected_ms: None,
     }
 }

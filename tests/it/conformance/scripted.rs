@@ -138,6 +138,7 @@ fn started(pipeline: &Pipeline, active: &[kiln::plan::Step]) -> RunStarted {
         steps: steps.collect(),
         up_to_date: 0,
         left: Vec::new(),
+        put_back: Vec::new(),
         expected_ms: None,
     }
 }

@@ -131,7 +131,7 @@ fn the_plan_says_what_is_put_back_first() {
     project.settled();
     assert_eq!(project.read("build/placed"), "half\n");
     let says =
-        "a run was killed while `placed` was written in place; the next run puts its last good content back first";
+        "a run was killed while `placed` was written in place; the next run first puts its last good content back";
     assert!(project.expect(0, &["plan"]).out.contains(says));
     let server = Server::start(&project, &[]);
     let browser = Browser::start();

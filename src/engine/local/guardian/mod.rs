@@ -22,7 +22,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit, set
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
-pub(crate) use serve::guard;
+pub(crate) use serve::{guard, mark};
 
 use crate::engine::local::guardian::orders::{Command, Farewell, HandOver, Order};
 use crate::engine::local::guardian::tree::Process;
@@ -60,6 +60,7 @@ const STEP_FILES: u64 = 6;
 #[derive(Debug, Default)]
 struct Held {
     locks: Vec<OwnedFd>,
+    ended: Option<OwnedFd>,
     alive: Option<Alive>,
 }
 
@@ -90,6 +91,16 @@ impl Guardian {
     /// Holds a lock until the run is over, and has guardians hold it.
     pub(crate) fn hold(&self, lock: OwnedFd) {
         self.held().locks.push(lock);
+    }
+
+    /// Has guardians write to a file when Kiln has gone and nothing of the run is left.
+    pub(crate) fn mark_end(&self, file: OwnedFd) {
+        let mut held = self.held();
+        let told = held.alive.as_ref().map(|alive| alive.link.send_short(&HandOver::Ended, file.as_fd()));
+        if let Some(Err(error)) = told {
+            tracing::debug!(%error, "should Kiln be killed, nobody will know when all had ended");
+        }
+        held.ended = Some(file);
     }
 
     /// Waits until there are files for one more step. It has them until it lets go of this.
@@ -149,6 +160,7 @@ impl Guardian {
     pub(crate) async fn end(&self) -> Vec<String> {
         let (locks, alive) = {
             let mut held = self.held();
+            held.ended = None;
             (std::mem::take(&mut held.locks), held.alive.take())
         };
         drop(locks);
@@ -185,7 +197,7 @@ impl Guardian {
         if let Some(alive) = &mut held.alive {
             return Ok((Arc::clone(&alive.link), alive.ways.pop()));
         }
-        let alive = start(&held.locks, self.files().found)?;
+        let alive = start(&held, self.files().found)?;
         Ok((Arc::clone(&held.alive.insert(alive).link), None))
     }
 }
@@ -216,7 +228,7 @@ fn bury(process: &mut Child) {
     drop(process.wait());
 }
 
-fn start(locks: &[OwnedFd], files: u64) -> io::Result<Alive> {
+fn start(held: &Held, files: u64) -> io::Result<Alive> {
     // What loses its guardian comes to Kiln, not to the system.
     #[cfg(target_os = "linux")]
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
@@ -225,8 +237,11 @@ fn start(locks: &[OwnedFd], files: u64) -> io::Result<Alive> {
     command.arg0("kiln").args([COMMAND, "--files", &files.to_string()]);
     command.env_clear().env(VARIABLE, "1").current_dir("/").stdin(other).stdout(Stdio::null());
     let process = command.spawn()?;
-    for lock in locks {
+    for lock in &held.locks {
         link.send_short(&HandOver::Lock, lock.as_fd())?;
+    }
+    if let Some(file) = &held.ended {
+        link.send_short(&HandOver::Ended, file.as_fd())?;
     }
     Ok(Alive { link: Arc::new(link), process, ways: Vec::new() })
 }

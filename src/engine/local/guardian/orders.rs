@@ -14,6 +14,8 @@ pub(crate) enum HandOver {
     Lock,
     /// The way to a new step.
     Step,
+    /// A file to be written to when Kiln has gone without a word and all has ended: its time tells when.
+    Ended,
 }
 
 /// The last words of a guardian.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ use crate::engine::local::guardian::wire::Wire;
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// After this time Kiln is told what does not end, and need not wait for it.
 const HOPELESS: Duration = Duration::from_secs(2);
+/// The clock of a file system moves on within this time, unless it counts whole seconds.
+const CLOCK: Duration = Duration::from_millis(100);
 
 /// What all steps of the guardian share.
 pub(super) struct House {
@@ -71,7 +74,7 @@ async fn serve(house: Rc<House>) -> io::Result<()> {
     let mut ends = signal(SignalKind::child())?;
     let mut link = Wire::new(io::stdin().as_fd().try_clone_to_owned()?)?;
     let mut steps = FuturesUnordered::new();
-    let mut locks = Vec::new();
+    let (mut locks, mut ended) = (Vec::new(), None);
     loop {
         tokio::select! {
             biased;
@@ -80,6 +83,7 @@ async fn serve(house: Rc<House>) -> io::Result<()> {
             handed = link.receive::<HandOver>() => {
                 match handed.ok().flatten().and_then(|what| Some((what, link.take_fd().ok()?))) {
                     Some((HandOver::Lock, lock)) => locks.push(lock),
+                    Some((HandOver::Ended, file)) => ended = Some(File::from(file)),
                     Some((HandOver::Step, way)) => steps.push(step::serve(way, Rc::clone(&house))),
                     None => break, // Kiln has gone, or has had enough
                 }
@@ -87,7 +91,24 @@ async fn serve(house: Rc<House>) -> io::Result<()> {
         }
     }
     drop(steps);
-    house.end_all(&link).await;
+    let heard = house.end_all(&link).await;
+    match ended {
+        Some(file) if !heard => mark(&file).await,
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Writes to a file at a later time than that of all that was written before: until the clock of its file system has moved on.
+pub(crate) async fn mark(file: &File) -> io::Result<()> {
+    let write = || {
+        file.write_all_at(b"\n", 0)?;
+        let metadata = file.metadata()?;
+        Ok::<_, io::Error>((metadata.mtime(), metadata.mtime_nsec()))
+    };
+    let (first, begun) = (write()?, Instant::now());
+    while write()? == first && begun.elapsed() < CLOCK {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     Ok(())
 }
 
@@ -170,9 +191,9 @@ impl House {
         self.mains.borrow().contains_key(&pid)
     }
 
-    /// Ends all that is there, and tells Kiln, if it still listens.
-    async fn end_all(&self, link: &Wire) {
-        let (mut seen, mut told, begun) = (BTreeMap::new(), false, Instant::now());
+    /// Ends all that is there, and tells Kiln. Whether that still listens.
+    async fn end_all(&self, link: &Wire) -> bool {
+        let (mut seen, mut told, begun) = (BTreeMap::new(), None, Instant::now());
         while self.reap_some() {
             let all = tree::all();
             let living: Vec<&Process> = self.below(&all).into_iter().filter(|process| !process.zombie).collect();
@@ -181,21 +202,21 @@ impl House {
                 tree::signal(process, Number::KILL);
             }
             self.mains.borrow().keys().for_each(|main| tree::signal_group(*main, Number::KILL));
-            if !told && begun.elapsed() > HOPELESS {
-                told = true;
+            if told.is_none() && begun.elapsed() > HOPELESS {
                 let alive = living.iter().map(|process| process.label()).collect();
-                self.tell(link, &Farewell { ended: Vec::new(), alive }).await;
+                told = Some(self.tell(link, &Farewell { ended: Vec::new(), alive }).await);
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        if !told {
-            self.tell(link, &Farewell { ended: seen.into_values().collect(), alive: Vec::new() }).await;
+        match told {
+            Some(heard) => heard,
+            None => self.tell(link, &Farewell { ended: seen.into_values().collect(), alive: Vec::new() }).await,
         }
     }
 
-    async fn tell(&self, link: &Wire, farewell: &Farewell) {
-        // Kiln may have gone, or may not read: neither matters here.
-        drop(timeout(HOPELESS, link.send(farewell, &[])).await);
+    /// Whether Kiln hears it: it may have gone, or may not read.
+    async fn tell(&self, link: &Wire, farewell: &Farewell) -> bool {
+        matches!(timeout(HOPELESS, link.send(farewell, &[])).await, Ok(Ok(())))
     }
 
     /// All that descends from the guardian, less itself.

@@ -1,0 +1,285 @@
+//! What is set aside for recipes that write in place, and how it is put back: when a step fails, and after a run that died.
+//! What somebody else has put in its place since that run died is kept. Works on paths; knows no recipes.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::job::JobId;
+use crate::clock;
+use crate::engine::local::across::{beside, elsewhere};
+use crate::engine::local::digest::Digester;
+use crate::engine::local::keep::{free, keep, kept_before};
+use crate::engine::local::staging::{Staging, folders, remove};
+use crate::event::{Replaced, Staged};
+use crate::fault::fault;
+
+/// An output that was set aside for a recipe that writes in place.
+#[derive(Debug, Serialize, Deserialize)]
+struct Aside {
+    /// The output, relative to the root.
+    path: String,
+    /// Where its last good content is, relative to the root; none where there was none.
+    kept: Option<String>,
+}
+
+/// What is undone at an output after a run that died.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Undone {
+    /// The output, relative to the root.
+    pub(crate) path: String,
+    /// Whether its last good content is put back.
+    pub(crate) last_good: bool,
+    /// Where is kept what somebody else has put there, relative to the root.
+    pub(crate) kept: Option<String>,
+}
+
+/// The list of what a step set aside. It is on disk before anything is moved.
+const ASIDE: &str = "aside.json";
+/// The end of the names of what is set aside beside its place.
+const KEPT: &str = "kiln-kept";
+/// The file of a run that its guardian writes to when nothing of the run is left, and Kiln neither.
+const ENDED: &str = "ended";
+
+impl Staging {
+    /// Makes the file whose time tells when nothing of the run could write any more, once; it is empty until then.
+    pub(crate) fn end_mark(&self, job: &JobId) -> io::Result<Option<File>> {
+        if self.marked.set(()).is_err() {
+            return Ok(None);
+        }
+        let folder = self.root.join(self.run_of(job));
+        fs::create_dir_all(&folder)?;
+        File::create(folder.join(ENDED)).map(Some)
+    }
+
+    /// Takes the mark away; gives it where something is left that it is for.
+    pub(super) fn unmark(&self, run: &Path) -> Option<File> {
+        self.marked.get()?;
+        let mark = run.join(ENDED);
+        if folders(run).is_ok_and(|left| left.is_empty()) {
+            // Whoever finds it alone takes it away.
+            drop(fs::remove_file(mark));
+            return None;
+        }
+        File::options().write(true).open(mark).ok()
+    }
+
+    /// Sets the last good outputs of a step aside, which will write to these paths itself.
+    pub(crate) fn set_aside(&self, job: &JobId, step: &str, paths: &[String]) -> io::Result<()> {
+        let folder = self.step(job, step);
+        let own = self.root.join(&folder).join("aside");
+        fs::create_dir_all(&own)?;
+        self.began(&self.root.join(&folder));
+        let mut asides = Vec::with_capacity(paths.len());
+        for (i, path) in paths.iter().enumerate() {
+            let full = self.root.join(path);
+            let there = full.symlink_metadata().is_ok();
+            let kept = if there && elsewhere(&own, &full)? {
+                beside(Path::new(path), KEPT).to_string_lossy().into_owned()
+            } else {
+                format!("{folder}/aside/{i}")
+            };
+            asides.push(Aside { path: path.clone(), kept: there.then_some(kept) });
+        }
+        let list = File::create(self.root.join(&folder).join(ASIDE))?;
+        serde_json::to_writer(&list, &asides)?;
+        fault("aside.listed")?;
+        list.sync_all()?;
+        for aside in &asides {
+            fault("aside.move")?;
+            if let Some(kept) = &aside.kept {
+                fs::rename(self.root.join(&aside.path), self.root.join(kept))?;
+            }
+            if let Some(parent) = self.root.join(&aside.path).parent() {
+                fs::create_dir_all(parent)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the last good content of each output is that was set aside, relative to the root; none where there was none.
+    pub(crate) fn aside(&self) -> io::Result<BTreeMap<String, Option<String>>> {
+        let moved = |aside: &Aside| aside.kept.as_ref().is_none_or(|kept| self.stands(kept));
+        let all = self.all_asides()?.into_iter().map(|(_, _, aside)| aside);
+        Ok(all.filter(moved).map(|aside| (aside.path, aside.kept)).collect())
+    }
+
+    /// Whether something is there, at a path relative to the root.
+    fn stands(&self, path: &str) -> bool {
+        self.root.join(path).symlink_metadata().is_ok()
+    }
+
+    /// Puts back what a step set aside that failed, if it did. Whatever stands there is of its making.
+    pub(crate) fn put_back(&self, job: &JobId, step: &str) -> io::Result<()> {
+        let folder = self.root.join(self.step(job, step));
+        asides(&folder)?.iter().try_for_each(|aside| self.undo(&folder, aside))
+    }
+
+    /// Takes away what stands at an output, and puts back what stood there before.
+    fn undo(&self, step: &Path, aside: &Aside) -> io::Result<()> {
+        let path = self.root.join(&aside.path);
+        let good = aside.kept.as_ref().map(|kept| self.root.join(kept));
+        if good.as_ref().is_some_and(|good| good.symlink_metadata().is_err()) {
+            return Ok(()); // it was not moved yet, or is back
+        }
+        fault("put_back.remove")?;
+        let away = step.join("half");
+        remove(&away)?;
+        // At once, where that can be: of what is half removed nobody could tell whose it is.
+        if fs::rename(&path, &away).is_err() {
+            remove(&path)?;
+        }
+        fault("put_back.removed")?;
+        let Some(good) = good else { return Ok(()) };
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::rename(good, path)
+    }
+
+    /// What runs that died have set aside, and in which folders of a run and of its step that is told.
+    fn all_asides(&self) -> io::Result<Vec<(PathBuf, PathBuf, Aside)>> {
+        let mut all = Vec::new();
+        for run in folders(&self.root.join(&self.folder))? {
+            for step in folders(&run)? {
+                all.extend(asides(&step)?.into_iter().map(|aside| (run.clone(), step.clone(), aside)));
+            }
+        }
+        all.sort_by(|(_, _, a), (_, _, b)| a.path.cmp(&b.path));
+        Ok(all)
+    }
+
+    /// What is to be undone after runs that died, in a fixed order. Changes nothing.
+    pub(crate) fn to_undo(&self, digester: &Digester) -> io::Result<Vec<Undone>> {
+        let mut all = Vec::new();
+        for (run, _, aside) in self.all_asides()? {
+            let theirs = self.is_theirs(&run, &aside, digester)?;
+            let kept = theirs.then(|| free(&self.root, &job_of(&run), &aside.path)).transpose()?;
+            all.extend(self.undone(&run, &aside, kept));
+        }
+        Ok(all)
+    }
+
+    /// Takes away what runs that died left behind, puts back what they had set aside, and tells what that was.
+    pub(crate) fn tidy(&self, digester: &Digester) -> io::Result<Vec<Undone>> {
+        let mut all = Vec::new();
+        for (run, step, aside) in self.all_asides()? {
+            let theirs = self.is_theirs(&run, &aside, digester)?;
+            let from = self.root.join(&aside.path);
+            let kept = theirs.then(|| keep(&self.root, &job_of(&run), &from, &aside.path)).transpose()?;
+            all.extend(self.undone(&run, &aside, kept.map(|replaced| replaced.kept)));
+            self.undo(&step, &aside)?;
+        }
+        fault("tidy.remove")?;
+        remove(&self.root.join(&self.folder))?;
+        Ok(all)
+    }
+
+    /// What is undone at an output of a run that died, if anything is. What was kept by one that died over that is told too.
+    fn undone(&self, run: &Path, aside: &Aside, kept: Option<String>) -> Option<Undone> {
+        let before = || kept_before(&self.root, &job_of(run), &aside.path).map(|replaced| replaced.kept);
+        let kept = kept.or_else(before);
+        let pending = match &aside.kept {
+            Some(good) => self.stands(good),
+            None => self.stands(&aside.path),
+        };
+        let last_good = aside.kept.is_some();
+        (pending || kept.is_some()).then(|| Undone { path: aside.path.clone(), last_good, kept })
+    }
+
+    /// Whether what stands at an output may be somebody else's than the run's that died, and would be lost: it was changed
+    /// when nothing of the run was left, or nobody knows when that was.
+    fn is_theirs(&self, run: &Path, aside: &Aside, digester: &Digester) -> io::Result<bool> {
+        let path = self.root.join(&aside.path);
+        let is_over = aside.kept.as_ref().is_some_and(|kept| !self.stands(kept)); // or has not begun
+        if is_over || !self.stands(&aside.path) {
+            return Ok(false);
+        }
+        let theirs = match ended(run) {
+            Some(ended) if !elsewhere(run, &path)? => changed_since(&path, ended).unwrap_or(true),
+            Some(_) | None => true,
+        };
+        let look = |path: &str| digester.path(path).ok().flatten();
+        let same =
+            || aside.kept.as_ref().and_then(|kept| look(kept)).is_some_and(|good| look(&aside.path) == Some(good));
+        Ok(theirs && !same())
+    }
+
+    /// Forgets what a step has set aside.
+    pub(crate) fn remove_aside(&self, job: &JobId, step: &str) -> io::Result<()> {
+        remove(&self.root.join(self.step(job, step)))
+    }
+
+    /// Forgets what a step has set aside, wherever that is.
+    pub(super) fn forget_aside(&self, step: &Path) -> io::Result<()> {
+        let asides = asides(step)?;
+        if asides.is_empty() {
+            return Ok(()); // what else is there goes with the folder
+        }
+        for kept in asides.into_iter().filter_map(|aside| aside.kept) {
+            remove(&self.root.join(kept))?;
+        }
+        remove(&step.join(ASIDE))
+    }
+
+    /// Keeps what was set aside for an output that is in place, if it is to be kept and is not the same.
+    pub(super) fn keep_aside(
+        &self,
+        job: &JobId,
+        step: &Path,
+        output: &Staged,
+        digester: &Digester,
+    ) -> io::Result<Option<Replaced>> {
+        let aside = asides(step)?.into_iter().find(|aside| aside.path == output.to);
+        let Some(kept) = aside.and_then(|aside| aside.kept).filter(|_| output.keep) else { return Ok(None) };
+        let from = self.root.join(&kept);
+        let same = || digester.path(&kept).is_ok_and(|digest| digest == Some(output.digest));
+        if from.symlink_metadata().is_err() || same() {
+            return Ok(None);
+        }
+        keep(&self.root, job, &from, &output.to).map(Some)
+    }
+}
+
+/// The run whose folder it is.
+fn job_of(run: &Path) -> JobId {
+    JobId::from_text(&run.file_name().unwrap_or_default().to_string_lossy())
+}
+
+/// What a step has set aside. Of a list that was not written to its end nothing was moved yet.
+fn asides(step: &Path) -> io::Result<Vec<Aside>> {
+    match fs::read(step.join(ASIDE)) {
+        Ok(list) => Ok(serde_json::from_slice(&list).unwrap_or_default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// A time of the file system: seconds and nanoseconds.
+type Time = (i64, i64);
+
+/// When nothing of a run was left any more, by the clock of the file system, where that is known: its guardian may have been
+/// killed too, or the clock may have been set back since.
+fn ended(run: &Path) -> Option<Time> {
+    let mark = run.join(ENDED).metadata().ok().filter(|mark| mark.len() > 0)?;
+    let ended = (mark.mtime(), mark.mtime_nsec());
+    (ended.0.saturating_mul(1_000_000_000).saturating_add(ended.1) <= clock::now_ns()).then_some(ended)
+}
+
+/// Whether anything at or below a path was changed then or later.
+fn changed_since(path: &Path, time: Time) -> io::Result<bool> {
+    let metadata = path.symlink_metadata()?;
+    if (metadata.ctime(), metadata.ctime_nsec()) >= time {
+        return Ok(true);
+    }
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            if changed_since(&entry?.path(), time)? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,200 @@
+//! What stands where a run that was killed had been writing in place: what the run left there is taken away, what somebody has
+//! put there since is kept.
+
+use std::fs::{self, File};
+use std::io::Read;
+
+use rustix::process::{Signal, kill_process};
+use serde_json::Value;
+
+use crate::crash::{WAIT, kill_when_waiting, project};
+use crate::processes::{guardian, signal};
+use crate::support::{Project, lines};
+
+/// A file and a folder that are written in place, each by a recipe that waits while there is a file `block`, and a task.
+fn in_place() -> Project {
+    let recipe = |to: &str| {
+        format!(
+            "in_place = true\nrun = '''echo ha >{to}; if [ -e block ]; then {WAIT}; fi; cat {{{{ inputs.src }}}} >{to}'''\n"
+        )
+    };
+    project(&format!(
+        "[dataset.src]\npath = \"src\"\n[task.other]\nrun = \"true\"\n\
+        [dataset.m]\npath = \"o/m\"\ninputs = [\"src\"]\n{}[folder.f]\npath = \"o/f\"\ninputs = [\"src\"]\n{}",
+        recipe("o/m"),
+        recipe("o/f/a"),
+    ))
+}
+
+/// The same, killed in the midst of building one of them anew, or for the first time.
+fn killed(node: &str, built: bool) -> Project {
+    let project = in_place();
+    if built {
+        project.expect(0, &["run", node]);
+        project.write("src", "2");
+    }
+    project.write("block", "");
+    kill_when_waiting(&project, &[node], &[]);
+    fs::remove_file(project.path("block")).unwrap();
+    project
+}
+
+/// The id of the last run.
+fn last(project: &Project) -> String {
+    let jobs: Value = serde_json::from_str(&project.expect(0, &["jobs", "list", "--format", "json"]).out).unwrap();
+    jobs[0]["id"].as_str().unwrap().to_owned()
+}
+
+/// All that is below `.kiln/replaced`, as one text.
+fn replaced(project: &Project) -> String {
+    let find = ["-c", "find .kiln/replaced -type f 2>&- | sort | xargs -r cat"];
+    let found = std::process::Command::new("sh").args(find).current_dir(project.path("")).output().unwrap();
+    String::from_utf8(found.stdout).unwrap()
+}
+
+#[test]
+fn what_was_put_there_since_is_kept_and_told() {
+    let project = killed("m", true);
+    project.write("o/m", "mine\n");
+    let kept = format!(".kiln/replaced/{}/o/m", last(&project));
+    let json: Value = serde_json::from_str(&project.expect(0, &["plan", "--format", "json"]).out).unwrap();
+    assert_eq!(json["put_back"], serde_json::json!([{ "output": "m", "last_good": true, "kept": kept }]));
+    let plan = project.expect(1, &["plan", "--check", "other"]).out;
+    assert!(
+        plan.contains(&format!("first moves what is there to {kept} and puts its last good content back")),
+        "{plan}"
+    );
+    assert_eq!(project.read("o/m"), "mine\n", "a plan changes nothing");
+    let said = project.expect(0, &["run", "other"]).err;
+    let done = format!(
+        "note: restored `m`: a run was killed while it was written in place; what stood there since is kept in {kept}\n"
+    );
+    assert_eq!(said, done);
+    assert_eq!((project.read("o/m"), project.read(&kept)), ("1".to_owned(), "mine\n".to_owned()));
+    let events = lines(&project.expect(0, &["jobs", "show", "last", "--format", "json"]).out);
+    assert_eq!(events[0]["put_back"], json["put_back"]);
+    let shown = project.expect(0, &["jobs", "show", "last"]).out;
+    assert!(shown.contains(&done), "{shown}");
+    project.expect(0, &["run", "--mode", "forced"]);
+    assert!(!project.expect(0, &["jobs", "show", "last"]).out.contains("restored"), "it is told once");
+}
+
+#[test]
+fn a_folder_is_kept_with_all_that_is_in_it() {
+    let project = killed("f", true);
+    project.write("o/f/deep/notes", "mine\n");
+    // A change deep inside tells as much, and a folder that was moved there.
+    for change in ["echo mine >>o/f/deep/notes", "mv o/f was; mv was o/f", "chmod 600 o/f/deep/notes"] {
+        let change = std::process::Command::new("sh").args(["-c", change]).current_dir(project.path("")).status();
+        assert!(change.unwrap().success());
+    }
+    project.expect(0, &["run", "other"]);
+    assert_eq!(replaced(&project), "ha\nmine\nmine\n");
+    assert_eq!(project.read("o/f/a"), "1");
+    assert!(!project.exists("o/f/deep"));
+}
+
+#[test]
+fn what_the_run_left_is_taken_away_and_what_is_the_same_needs_no_copy() {
+    for (node, mine, path) in
+        [("m", None, "o/m"), ("f", None, "o/f/a"), ("m", Some("1"), "o/m"), ("f", Some("1"), "o/f/a")]
+    {
+        let project = killed(node, true);
+        assert_eq!(project.read(path), "ha\n");
+        if let Some(mine) = mine {
+            project.write(path, mine);
+        }
+        let said = project.expect(0, &["run", "other"]).err;
+        assert_eq!(said, format!("note: restored `{node}`: a run was killed while it was written in place\n"));
+        assert_eq!((project.read(path).as_str(), replaced(&project).as_str()), ("1", ""), "{node} {mine:?}");
+    }
+}
+
+#[test]
+fn where_nothing_was_good_before_it_is_kept_too() {
+    let project = killed("m", false);
+    project.write("o/m", "mine\n");
+    let kept = format!(".kiln/replaced/{}/o/m", last(&project));
+    assert!(project.expect(0, &["plan"]).out.contains(&format!("the next run first moves what is there to {kept}")));
+    let said = project.expect(0, &["run", "other"]).err;
+    assert_eq!(
+        said,
+        format!("note: moved what there was of `m` to {kept}: a run was killed while it was written in place\n")
+    );
+    assert_eq!((project.exists("o/m"), project.read(&kept)), (false, "mine\n".to_owned()));
+}
+
+/// Nobody knows then when the recipe wrote last, so what it left is kept as well.
+#[test]
+fn when_the_guardian_is_killed_too_everything_is_kept() {
+    let project = in_place();
+    project.expect(0, &["run", "m"]);
+    project.write("block", "");
+    let gate = File::options().read(true).write(true).open(project.path(".kiln/gate")).unwrap();
+    let mut kiln = project.start(&["run", "--mode", "forced", "m"]);
+    let mut up = String::new();
+    File::open(project.path(".kiln/up")).unwrap().read_to_string(&mut up).unwrap();
+    let guardian = guardian(&kiln);
+    signal(&kiln, Signal::STOP);
+    kill_process(guardian, Signal::KILL).unwrap();
+    kiln.kill().unwrap();
+    kiln.wait().unwrap();
+    drop(gate);
+    fs::remove_file(project.path("block")).unwrap();
+    let said = project.expect(0, &["run", "other"]).err;
+    assert!(said.contains("; what stood there since is kept in .kiln/replaced/"), "{said}");
+    assert_eq!((project.read("o/m").as_str(), replaced(&project).as_str()), ("1", "ha\n"));
+}
+
+#[test]
+fn a_run_that_ends_in_order_leaves_no_mark() {
+    let project = in_place();
+    project.expect(0, &["run"]);
+    project.write("src", "2");
+    project.expect(0, &["run"]);
+    let left = fs::read_dir(project.path(".kiln/staging/p")).map(Iterator::count).unwrap_or_default();
+    assert_eq!(left, 0);
+}
+
+/// Kiln dies at a point of clearing up, or the disk is full there: there is one copy of each, always, and in the end each is
+/// where it belongs.
+#[cfg(feature = "failpoints")]
+#[test]
+fn nothing_is_lost_whenever_clearing_up_ends() {
+    let mut came = 0;
+    for (node, path) in [("m", "o/m"), ("f", "o/f/a")] {
+        for point in [
+            "recover.begin",
+            "recover.told",
+            "publish.keep",
+            "put_back.remove",
+            "put_back.removed",
+            "tidy.remove",
+            "run.lock",
+        ] {
+            for how in ["kill", "full"] {
+                let project = killed(node, true);
+                project.write(path, "mine\n");
+                let mut command = project.command(&["run", "other"]);
+                let output = command.env("KILN_FAULT", format!("{point}={how}")).output().unwrap();
+                came += u32::from(!output.status.success());
+                let copies = |text: &str| {
+                    let grep = format!("grep -rlx {text} o .kiln/replaced .kiln/staging 2>&- | wc -l");
+                    let found =
+                        std::process::Command::new("sh").args(["-c", &grep]).current_dir(project.path("")).output();
+                    String::from_utf8(found.unwrap().stdout).unwrap().trim().to_owned()
+                };
+                assert_eq!([copies("mine"), copies("1")], ["1", "1"], "{node} {how} {point}: {output:?}");
+                let said = project.expect(0, &["run", "other"]).err;
+                assert_eq!(
+                    (project.read(path).as_str(), replaced(&project).as_str()),
+                    ("1", "mine\n"),
+                    "{how} {point}"
+                );
+                let told = String::from_utf8(output.stderr).unwrap() + &said;
+                assert!(told.contains("kept in .kiln/replaced/"), "{node} {how} {point}: {told}");
+            }
+        }
+    }
+    assert!(came >= 20, "{came}");
+}
