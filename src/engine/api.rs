@@ -102,8 +102,14 @@ pub trait Engine: Send + Sync {
         Vec::new()
     }
 
-    /// Takes away what runs that died left behind, puts back what they had set aside, and tells that, in a fixed order. Called
-    /// before a run begins and after all that had to be published was published.
+    /// Keeps what a step of a run that died wrote where an input of it is lost meanwhile: it may have been moved there. Says
+    /// so; none where nothing was kept.
+    fn keep_lost(&self, _job: &JobId, _step: &str) -> Option<String> {
+        None
+    }
+
+    /// Takes away what runs that died left behind, less what [is kept](Engine::keep_lost), puts back what they had set aside, and
+    /// tells that, in a fixed order. Called before a run begins and after all that had to be published was published.
     ///
     /// # Errors
     /// What the system says.

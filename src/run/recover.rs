@@ -50,7 +50,8 @@ pub fn recover(
             });
         }
         for step in &run.view.steps {
-            ending.without_outputs(step);
+            let kept = if step.state == StepState::Running { engine.keep_lost(&run.job, &step.plan.id) } else { None };
+            ending.without_outputs(step, kept.as_deref());
         }
         ending.events.iter().for_each(|event| view.apply(event));
         ending.over(view.counts);
@@ -66,7 +67,7 @@ pub fn recover(
 #[must_use]
 pub fn end(run: &Unfinished, now: jiff::Timestamp) -> Vec<Stamped> {
     let (mut ending, mut view) = (Ending::of(run, now), run.view.clone());
-    run.view.steps.iter().for_each(|step| ending.without_outputs(step));
+    run.view.steps.iter().for_each(|step| ending.without_outputs(step, None));
     ending.events.iter().for_each(|event| view.apply(event));
     ending.over(view.counts);
     ending.events
@@ -93,12 +94,13 @@ impl<'a> Ending<'a> {
         self.push(Event::RunEnded(RunEnded { state, why: Some(self.why().to_owned()), counts }));
     }
 
-    /// Ends a step that ran, or that would have run.
-    fn without_outputs(&mut self, step: &StepView) {
+    /// Ends a step that ran, or that would have run, and tells what was kept of it.
+    fn without_outputs(&mut self, step: &StepView, kept: Option<&str>) {
         let (outcome, took_ms, failure) = match step.state {
             StepState::Running => {
                 let took_ms = self.run.elapsed_ms.saturating_sub(step.began_ms);
-                (Outcome::Stopped, took_ms, Some(Failure::new(FailureCode::Died, self.why())))
+                let why = std::iter::once(self.why()).chain(kept).collect::<Vec<_>>().join("; ");
+                (Outcome::Stopped, took_ms, Some(Failure::new(FailureCode::Died, why)))
             }
             StepState::Retrying => (Outcome::Failed, step.took_ms, step.failure.clone()),
             StepState::Waiting => {

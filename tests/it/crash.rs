@@ -275,3 +275,37 @@ fn what_was_being_written_in_place_is_not_adopted() {
     assert_eq!(go_on(&project, &[]), ["a", "b"]);
     assert_eq!(project.read("build/b"), "2");
 }
+
+#[test]
+fn what_a_run_that_died_moved_away_is_kept_and_told() {
+    let whole = "an input is gone, and what was written is kept in";
+    let part = "files of an input are gone, and what was written is kept in";
+    for (how, kind, moves, told) in [
+        ("", "dataset", "mv in/s {{ output }}", whole),
+        ("in_place = true\n", "dataset", "mkdir -p build; mv in/s build/a", whole),
+        ("", "folder", "mv in/s/*.csv {{ output }}/", part),
+        ("in_place = true\n", "folder", "mkdir -p build/a; mv in/s/*.csv build/a/", part),
+    ] {
+        let made = waits("a", moves, "echo >>ran; exit 1");
+        let project = project(&format!(
+            "[{kind}.s]\npath = \"in/s\"\n[{kind}.a]\npath = \"build/a\"\ninputs = [\"s\"]\n{how}{made}\
+            [task.other]\nrun = \"true\"\n"
+        ));
+        let file = if kind == "folder" { "/p.csv" } else { "" };
+        project.write(&format!("in/s{file}"), "precious\n");
+        project.write("block/a", "");
+        kill_when_waiting(&project, &["a"], &[]);
+        std::fs::remove_file(project.path("block/a")).unwrap();
+        let job = jobs(&project)[0]["id"].as_str().unwrap().to_owned();
+        let kept = format!(".kiln/replaced/{job}/build/a");
+        // In a dataset's case it cannot begin: nothing may be lost by that either.
+        let code = if kind == "folder" { 1 } else { 2 };
+        let said = project.expect(code, &["run", "a"]).err;
+        assert_eq!(project.read(&format!("{kept}{file}")), "precious\n", "{said}");
+        assert!(said.contains(&format!("`a`: {told} {kept}")), "{said}");
+        assert!(!project.exists("build/a"), "{how}{kind}");
+        let shown = project.expect(0, &["jobs", "show", &job]).out;
+        assert!(shown.contains(&format!("{told} {kept}")), "{shown}");
+        assert!(!project.expect(0, &["run", "other"]).err.contains("kept in"), "it is told once");
+    }
+}

@@ -109,6 +109,42 @@ fn an_input_that_a_step_moves_away_is_not_lost() {
 }
 
 #[test]
+fn what_a_step_moves_out_of_a_source_folder_is_not_lost() {
+    let told = "files of an input are gone, and what was written is kept in";
+    for (how, run) in [
+        ("", "mv inbox/*.csv {{ output }}/"),
+        ("", "mv inbox/*.csv {{ output }}/; exit 3"),
+        ("in_place = true\n", "mkdir -p a; mv inbox/*.csv a/"),
+    ] {
+        let project = Project::new(&format!(
+            "[folder.s]\npath = \"inbox\"\n[folder.a]\npath = \"a\"\ninputs = [\"s\"]\n{how}run = \"{run}\"\n"
+        ));
+        project.write("inbox/p.csv", "precious\n");
+        project.write("inbox/stays", "");
+        let said = project.expect(1, &["run"]).out;
+        let kept = format!("{}/a", kept(&project));
+        assert!(said.contains(&format!("; {told} {kept}")), "{said}");
+        assert_eq!(project.read(&format!("{kept}/p.csv")), "precious\n");
+        assert!(!project.exists("a"), "{how}{run}");
+    }
+}
+
+#[test]
+fn what_a_step_wrote_is_kept_only_where_something_was_lost() {
+    let project = Project::new(
+        "[folder.s]\npath = \"inbox\"\n[dataset.a]\npath = \"a\"\ninputs = [\"s\"]\nrun = \"echo half >{{ output }}; . ./do\"\n",
+    );
+    project.write("inbox/p.csv", "1\n");
+    project.write("inbox/stays", "");
+    project.write("do", "echo >inbox/new\n");
+    project.expect(1, &["run"]);
+    project.write("do", "exit 3\n");
+    fs::remove_file(project.path("inbox/p.csv")).unwrap();
+    project.expect(1, &["run"]);
+    assert!(!project.exists(".kiln/replaced"), "nothing that the step began with is gone");
+}
+
+#[test]
 fn what_stands_at_a_new_path_is_kept_too() {
     let project = foreign();
     fs::remove_dir_all(project.path("user")).unwrap();

@@ -103,9 +103,19 @@ impl Staging {
 
     /// Where the last good content of each output is that was set aside, relative to the root; none where there was none.
     pub(crate) fn aside(&self) -> io::Result<BTreeMap<String, Option<String>>> {
-        let moved = |aside: &Aside| aside.kept.as_ref().is_none_or(|kept| self.stands(kept));
         let all = self.all_asides()?.into_iter().map(|(_, _, aside)| aside);
-        Ok(all.filter(moved).map(|aside| (aside.path, aside.kept)).collect())
+        Ok(all.filter(|aside| self.is_set(aside)).map(|aside| (aside.path, aside.kept)).collect())
+    }
+
+    /// The outputs that a step was writing in place.
+    pub(super) fn begun_in_place(&self, job: &JobId, step: &str) -> io::Result<Vec<String>> {
+        let asides = asides(&self.root.join(self.step(job, step)))?.into_iter();
+        Ok(asides.filter(|aside| self.is_set(aside)).map(|aside| aside.path).collect())
+    }
+
+    /// Whether it was moved, as it was to be, so that what stands there is the step's.
+    fn is_set(&self, aside: &Aside) -> bool {
+        aside.kept.as_ref().is_none_or(|kept| self.stands(kept))
     }
 
     /// Whether something is there, at a path relative to the root.
@@ -156,7 +166,9 @@ impl Staging {
         let mut all = Vec::new();
         for (run, _, aside) in self.all_asides()? {
             let theirs = self.is_theirs(&run, &aside, digester)?;
-            let kept = theirs.then(|| free(&self.root, &job_of(&run), &aside.path)).transpose()?;
+            let kept = theirs
+                .then(|| free(&self.root, &job_of(&run), &self.root.join(&aside.path), &aside.path))
+                .transpose()?;
             all.extend(self.undone(&run, &aside, kept));
         }
         Ok(all)
@@ -193,8 +205,8 @@ impl Staging {
     /// when nothing of the run was left, or nobody knows when that was.
     fn is_theirs(&self, run: &Path, aside: &Aside, digester: &Digester) -> io::Result<bool> {
         let path = self.root.join(&aside.path);
-        let is_over = aside.kept.as_ref().is_some_and(|kept| !self.stands(kept)); // or has not begun
-        if is_over || !self.stands(&aside.path) {
+        // Otherwise it is over, or has not begun.
+        if !self.is_set(aside) || !self.stands(&aside.path) {
             return Ok(false);
         }
         let theirs = match ended(run) {

@@ -37,13 +37,17 @@ impl Known {
         if self.all.get().is_none() && self.asked.fetch_add(1, Ordering::Relaxed) < FEW {
             return self.kept.one(path);
         }
-        self.all.get_or_init(|| self.kept.all()).get(path).copied()
+        self.all().get(path).copied()
+    }
+
+    fn all(&self) -> &Memory {
+        self.all.get_or_init(|| self.kept.all())
     }
 
     /// So many will be asked for.
     fn expect(&self, files: usize) {
         if files > FEW {
-            self.all.get_or_init(|| self.kept.all());
+            self.all();
         }
     }
 }
@@ -114,6 +118,15 @@ impl Digester {
             };
             threads.into_iter().flat_map(join).collect()
         })
+    }
+
+    /// Whether a file that was read below a folder, by whomever, is not there any more.
+    pub(crate) fn lacks(&self, folder: &str) -> bool {
+        let is_gone = |path: &String| {
+            let inside = path.strip_prefix(folder).is_some_and(|inside| inside.starts_with('/'));
+            inside && self.root.join(path).symlink_metadata().is_err()
+        };
+        self.known.all().keys().any(is_gone) || self.lock().known.keys().any(is_gone)
     }
 
     /// What proves by its state alone that the file at `path` has this content; none where only reading it does.

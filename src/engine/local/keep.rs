@@ -10,23 +10,21 @@ use crate::engine::local::across::{beside, elsewhere};
 use crate::event::Replaced;
 use crate::fault::fault;
 
-/// Where a run keeps what stood at a path, both relative to the root: with all that it has replaced, or beside the place where
-/// that is on another file system.
-fn place(root: &Path, job: &JobId, path: &str) -> io::Result<String> {
-    if elsewhere(&root.join(".kiln"), &root.join(path))? {
-        let kept = beside(Path::new(path), &format!("kiln-replaced-{job}"));
-        return Ok(kept.to_string_lossy().into_owned());
-    }
-    Ok(usual(job, path))
+/// Where a run keeps what belongs at a path, both relative to the root, and is at `from` now: with all that it has replaced, or
+/// beside its place where it is on another file system.
+fn place(root: &Path, job: &JobId, from: &Path, path: &str) -> io::Result<String> {
+    let [usual, near] = places(job, path);
+    Ok(if elsewhere(&root.join(".kiln"), from)? { near } else { usual })
 }
 
-fn usual(job: &JobId, path: &str) -> String {
-    format!(".kiln/replaced/{job}/{path}")
+fn places(job: &JobId, path: &str) -> [String; 2] {
+    let near = beside(Path::new(path), &format!("kiln-replaced-{job}"));
+    [format!(".kiln/replaced/{job}/{path}"), near.to_string_lossy().into_owned()]
 }
 
-/// Where what stands at `path` goes if the run keeps it now.
-pub(super) fn free(root: &Path, job: &JobId, path: &str) -> io::Result<String> {
-    let first = place(root, job, path)?;
+/// Where what belongs at `path`, and is at `from`, goes if the run keeps it now.
+pub(super) fn free(root: &Path, job: &JobId, from: &Path, path: &str) -> io::Result<String> {
+    let first = place(root, job, from, path)?;
     // After a crash there may be something else at the path than what is kept already.
     let others = (2..).map(|n| format!("{first}.{n}"));
     let mut free = std::iter::once(first.clone()).chain(others);
@@ -36,7 +34,7 @@ pub(super) fn free(root: &Path, job: &JobId, path: &str) -> io::Result<String> {
 
 /// Moves what stood at `path`, and is at `from` now, to where it is kept.
 pub(super) fn keep(root: &Path, job: &JobId, from: &Path, path: &str) -> io::Result<Replaced> {
-    let kept = free(root, job, path)?;
+    let kept = free(root, job, from, path)?;
     let to = root.join(&kept);
     to.parent().map_or(Ok(()), fs::create_dir_all)?;
     fault("publish.keep")?;
@@ -51,7 +49,6 @@ pub(super) fn put_back(root: &Path, replaced: &Replaced) -> io::Result<()> {
 
 /// What the run kept of a path before it died.
 pub(super) fn kept_before(root: &Path, job: &JobId, path: &str) -> Option<Replaced> {
-    let kept = usual(job, path);
-    let is_there = root.join(&kept).symlink_metadata().is_ok();
-    is_there.then(|| Replaced { path: path.to_owned(), kept })
+    let kept = places(job, path).into_iter().find(|kept| root.join(kept).symlink_metadata().is_ok())?;
+    Some(Replaced { path: path.to_owned(), kept })
 }

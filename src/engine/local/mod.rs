@@ -10,6 +10,7 @@ mod files;
 pub mod guardian;
 mod keep;
 mod log;
+mod lost;
 mod memory;
 mod observe;
 pub(crate) mod places;
@@ -203,7 +204,18 @@ impl Engine for LocalEngine {
         if died || staging.is_left() { guardian::survivors::end(&pipeline.name, root) } else { Vec::new() }
     }
 
+    fn keep_lost(&self, job: &JobId, step: &str) -> Option<String> {
+        let kept = self.local.keep_lost(job, step);
+        // Nothing is tidied up either then, and that tells why.
+        kept.inspect_err(|error| tracing::debug!(%error, step, "what it wrote cannot be kept")).ok().flatten()
+    }
+
     fn tidy(&self) -> std::io::Result<Vec<PutBack>> {
+        for (job, step) in self.local.staging.begun()? {
+            if let Some(told) = self.local.keep_lost(&job, &step)? {
+                tracing::warn!("a run was killed while it built `{step}`: {told}");
+            }
+        }
         self.local.staging.tidy(&self.local.digester).map(|undone| self.named(undone))
     }
 

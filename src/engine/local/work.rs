@@ -14,8 +14,8 @@ use crate::base::digest::Digest;
 use crate::base::id::{NodeId, RecipeId};
 use crate::engine::api::{Attempt, Ended, StagedOutput, Stop, Updates, Work};
 use crate::engine::local::child::{self, Exit, NotRun, Start};
-use crate::engine::local::keep::keep;
 use crate::engine::local::log::Log;
+use crate::engine::local::lost::Written;
 use crate::engine::local::{Local, environ, program, secrets};
 use crate::event::{Failure, FailureCode, Staged};
 use crate::pipeline::types::{Kind, LOG_LIMIT, Recipe};
@@ -105,7 +105,7 @@ impl Step {
             });
             let ended = match ended {
                 Ok(outputs) => Ended::Staged(outputs),
-                Err(ended) => self.with_spoiled(self.undo(self.saved(self.without_secrets(ended)))),
+                Err(ended) => self.with_spoiled(self.undo(self.without_secrets(ended))),
             };
             if leaked.is_empty() { ended } else { Ended::Leaked(Box::new(ended), leaked) }
         });
@@ -345,39 +345,33 @@ impl Step {
         ended.with_failure(|failure| Failure { spoiled, ..failure })
     }
 
-    /// Keeps what was written where an input has gone meanwhile: it may have been moved there, and this is all that is left.
-    fn saved(&self, ended: Ended) -> Ended {
-        let (root, nodes) = (&self.local.root, &self.local.pipeline.nodes);
-        let is_there = |path: &str| root.join(path).symlink_metadata().is_ok();
-        let mut inputs = self.attempt.inputs.iter().filter_map(|(node, _)| nodes[*node].path.as_ref());
-        if inputs.all(|path| is_there(path)) {
-            return ended;
-        }
-        let mut kept = Vec::new();
-        for node in &self.recipe().outputs {
-            let (Some(from), Some(to)) = (self.staged(*node), &nodes[*node].path) else { continue };
-            match keep(root, &self.attempt.job, &root.join(&from), to) {
-                Ok(replaced) => kept.push(replaced.kept),
-                Err(error) => tracing::debug!(%error, from, "nothing to keep"),
-            }
-        }
-        if kept.is_empty() {
-            return ended;
-        }
-        let told = format!("an input is gone, and what was written is kept in {}", kept.join(", "));
-        ended.with_failure(|failure| Failure { message: format!("{}; {told}", failure.message), ..failure })
+    /// Keeps what was written where an input is lost meanwhile, and says so.
+    fn saved(&self) -> io::Result<Option<String>> {
+        let inputs = self.attempt.inputs.iter().map(|(node, digest)| (*node, Some(*digest)));
+        let Some(lost) = self.local.lost(inputs) else { return Ok(None) };
+        let (job, recipe) = (&self.attempt.job, self.recipe());
+        let written = |node: &NodeId| {
+            Some(Written { from: self.staged(*node)?, to: self.local.pipeline.nodes[*node].path.clone()? })
+        };
+        let written = if recipe.how.in_place {
+            self.local.staging.written_in_place(job, &recipe.name)?
+        } else {
+            recipe.outputs.iter().filter_map(written).collect()
+        };
+        self.local.keep_written(job, lost, &written)
     }
 
-    /// Leaves everything as it was before the attempt.
+    /// Leaves everything as it was before the attempt, but for what is to be kept of it.
     fn undo(&self, ended: Ended) -> Ended {
-        let staging = &self.local.staging;
-        let (job, step) = (&self.attempt.job, &self.recipe().name);
-        let undone = if self.recipe().how.in_place {
-            staging.put_back(job, step).and_then(|()| staging.remove_aside(job, step))
-        } else {
-            let staged: Vec<String> = self.recipe().outputs.iter().filter_map(|node| self.staged(*node)).collect();
-            staging.leave(staged.iter().map(String::as_str))
+        let (told, kept) = match self.saved() {
+            Ok(told) => (told, Ok(())),
+            Err(error) => (None, Err(error)),
         };
+        let ended = ended.with_failure(|failure| match told {
+            Some(told) => Failure { message: format!("{}; {told}", failure.message), ..failure },
+            None => failure,
+        });
+        let undone = kept.and_then(|()| self.put_back());
         match (undone, ended) {
             (Ok(()), ended) => ended,
             (Err(error), Ended::Failed(failure) | Ended::Stopped(failure)) => {
@@ -386,5 +380,15 @@ impl Step {
             }
             (Err(_), ended @ (Ended::Staged(_) | Ended::Leaked(..) | Ended::Built(_) | Ended::Current(_))) => ended,
         }
+    }
+
+    fn put_back(&self) -> io::Result<()> {
+        let staging = &self.local.staging;
+        let (job, step) = (&self.attempt.job, &self.recipe().name);
+        if self.recipe().how.in_place {
+            return staging.put_back(job, step).and_then(|()| staging.remove_aside(job, step));
+        }
+        let staged: Vec<String> = self.recipe().outputs.iter().filter_map(|node| self.staged(*node)).collect();
+        staging.leave(staged.iter().map(String::as_str))
     }
 }
