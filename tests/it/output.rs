@@ -148,6 +148,26 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     assert_eq!(project.read("a"), "1\n");
 }
 
+/// The advice is followed to the letter, and then it works.
+#[test]
+fn an_output_that_was_not_written_is_named_as_the_recipe_can_name_it() {
+    let several = "[dataset.one]\npath = \"o/one\"\n[dataset.two_b]\npath = \"o/two\"\n\
+                   [recipe.both]\noutputs = [\"one\", \"two_b\"]\nrun = 'echo 1 >{{ outputs.one }}'\n";
+    let project = Project::new(several);
+    let said = project.expect(1, &["run"]).out;
+    let (name, variable) = ("{{ outputs.two_b }}", "$KILN_OUTPUT_TWO_B");
+    let told = format!("output `two_b` was not written: the recipe has to write to {name} (or {variable}); one that");
+    assert!(said.contains(&told) && said.contains("one that writes to o/two itself says `in_place = true`"), "{said}");
+    for target in [name, variable] {
+        let run = format!("echo 1 >{{{{ outputs.one }}}}; echo {} >\"{target}\"", target.len());
+        project.pipeline(&several.replace("echo 1 >{{ outputs.one }}", &run.replace("\"{{ outputs.two_b }}\"", name)));
+        project.expect(0, &["run"]);
+        assert_eq!(project.read("o/two"), format!("{}\n", target.len()));
+    }
+    let only = Project::new("[dataset.a]\npath = \"a\"\nrun = 'true'\n").expect(1, &["run"]).out;
+    assert!(only.contains("write to {{ output }} (or $KILN_OUTPUT); one"), "{only}");
+}
+
 #[test]
 fn a_step_that_cannot_start_says_why() {
     let project = Project::empty();

@@ -136,6 +136,18 @@ pub(crate) fn marks(all: &mut Environment, attempt: &Attempt, step: &str) {
     all.extend(MARKS.into_iter().zip(values).map(|(name, value)| (name.to_owned(), value.into())));
 }
 
+/// What stands before the name of an output in the variable that holds its path.
+pub(crate) const OUTPUT: &str = "KILN_OUTPUT_";
+/// As for [`OUTPUT`], of an input.
+const INPUT: &str = "KILN_INPUT_";
+/// The variable that holds the path of an output that is the only one.
+pub(crate) const ONLY_OUTPUT: &str = "KILN_OUTPUT";
+
+/// The variable that holds the path of a node.
+pub(crate) fn variable(prefix: &str, node: &str) -> String {
+    format!("{prefix}{}", node.to_uppercase())
+}
+
 /// Adds the paths of inputs and outputs.
 pub(crate) fn paths(
     all: &mut Environment,
@@ -143,17 +155,17 @@ pub(crate) fn paths(
     recipe: &Recipe,
     path: &impl Fn(NodeId) -> Option<String>,
 ) {
-    for (prefix, ids) in [("KILN_INPUT_", &recipe.inputs), ("KILN_OUTPUT_", &recipe.outputs)] {
+    for (prefix, ids) in [(INPUT, &recipe.inputs), (OUTPUT, &recipe.outputs)] {
         for id in ids {
             if let Some(path) = path(*id) {
-                all.insert(format!("{prefix}{}", pipeline.nodes[*id].name.to_uppercase()), path.into());
+                all.insert(variable(prefix, &pipeline.nodes[*id].name), path.into());
             }
         }
     }
     if let [only] = recipe.outputs.as_slice()
         && let Some(path) = path(*only)
     {
-        all.insert("KILN_OUTPUT".to_owned(), path.into());
+        all.insert(ONLY_OUTPUT.to_owned(), path.into());
     }
 }
 

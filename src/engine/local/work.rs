@@ -282,7 +282,7 @@ impl Step {
         };
         let wrong = |what: String| Failure::new(FailureCode::Output, format!("output `{}` {what}", node.name));
         let full = self.local.root.join(&from);
-        let metadata = full.symlink_metadata().map_err(|_| wrong(self.not_written(to)))?;
+        let metadata = full.symlink_metadata().map_err(|_| wrong(self.not_written(&node.name, to)))?;
         if node.kind == Kind::Folder && !metadata.is_dir() {
             return Err(wrong("is a managed folder, and the recipe made something else of it".to_owned()));
         }
@@ -296,12 +296,17 @@ impl Step {
         Ok(StagedOutput { node: id, digest: Some(digest), staged: Some(staged) })
     }
 
-    fn not_written(&self, to: &str) -> String {
-        if self.recipe().how.in_place {
+    fn not_written(&self, node: &str, to: &str) -> String {
+        let recipe = self.recipe();
+        if recipe.how.in_place {
             return format!("was not written: there is nothing at {to}");
         }
+        let (name, variable) = match recipe.outputs.as_slice() {
+            [_] => ("output".to_owned(), environ::ONLY_OUTPUT.to_owned()),
+            _ => (format!("outputs.{node}"), environ::variable(environ::OUTPUT, node)),
+        };
         format!(
-            "was not written: the recipe has to write to {{{{ output }}}} (or $KILN_OUTPUT), not to {to} itself; or say `in_place = true`"
+            "was not written: the recipe has to write to {{{{ {name} }}}} (or ${variable}); one that writes to {to} itself says `in_place = true`"
         )
     }
 
