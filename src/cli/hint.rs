@@ -24,7 +24,10 @@ const COMMANDS: Words = &[
     (&["validate", "lint", "parse", "compile"], "`kiln check` finds all mistakes in pipeline files"),
     (&["ps", "top"], "`kiln jobs running` lists what goes on"),
     (&["log", "logs", "history"], "`kiln jobs log last` prints what steps printed, `kiln jobs list` lists runs"),
-    (&["abort", "stop", "kill", "cancel", "wait"], "`kiln jobs abort` ends runs, `kiln jobs wait` waits for them"),
+    (
+        &["abort", "stop", "kill", "cancel", "wait"],
+        "`kiln jobs abort last` ends a run, `kiln jobs wait last` waits for it",
+    ),
 ];
 
 /// The same for what stands behind `kiln jobs`.

@@ -110,7 +110,7 @@ pub(crate) fn lock(session: &Session, wait: bool, mut tell: impl FnMut(&str)) ->
             }
             Err(Busy::Fail(fail)) => return Err(fail),
             Err(Busy::Held(_, _, why)) if !wait => {
-                return Err(Fail::Surroundings(format!("{why}; --wait waits for it, `kiln jobs abort` ends it")));
+                return Err(Fail::Surroundings(format!("{why}; --wait waits for it, `kiln jobs abort last` ends it")));
             }
             Err(Busy::Held(state, pipeline, why)) => (state, pipeline, why),
         };

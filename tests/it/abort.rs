@@ -32,6 +32,7 @@ fn the_second_run_says_who_is_in_the_way() {
     let said = project.expect(3, &["run"]);
     assert!(said.err.contains(&format!("a run of `p` goes on: process {} on ", run.id())), "{}", said.err);
     assert!(said.err.contains(", since 20") && said.err.contains("--wait"), "{}", said.err);
+    assert!(said.err.contains("; --wait waits for it, `kiln jobs abort last` ends it\n"), "{}", said.err);
     tell(&project, "gate");
     run.end(0);
     project.expect(0, &["run"]);
