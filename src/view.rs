@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::base::job::{JobId, JobState};
 use crate::event::{
-    Counts, Event, Failure, Outcome, PlannedStep, RemoteJob, Replaced, RunEnded, RunStarted, Stamped, StepEnded,
+    Counts, DIED, Event, Failure, Outcome, PlannedStep, RemoteJob, Replaced, RunEnded, RunStarted, Stamped, StepEnded,
     StepRetrying,
 };
 
@@ -155,6 +155,12 @@ impl RunView {
             self.stopping = why;
         }
         self.elapsed_ms = self.elapsed_ms.max(took_ms.unwrap_or(0));
+    }
+
+    /// Whether its process died: then it took at least as long as is known.
+    #[must_use]
+    pub fn died(&self) -> bool {
+        self.end.as_ref().is_some_and(|end| end.why.as_deref() == Some(DIED))
     }
 
     /// Folds events.

@@ -120,11 +120,22 @@ impl History {
             Format::Text if rows.is_empty() => print("no runs\n")?,
             Format::Text => {
                 let now = clock::now();
-                let lines: Vec<JobLine> = rows.iter().map(|row| line(row, now)).collect();
-                print(&list(&lines, &context.style(), now))?;
+                let lines: Result<Vec<JobLine>, Fail> = rows.iter().map(|row| self.line(row, now)).collect();
+                print(&list(&lines?, &context.style(), now))?;
             }
         }
         Ok(exit::OK)
+    }
+
+    fn line(&self, row: &RunRow, now: jiff::Timestamp) -> Result<JobLine, Fail> {
+        // Only the word for a run that built nothing depends on it.
+        let left = match &self.reader {
+            Some(reader) if row.state == JobState::Done && row.built + row.same == 0 => {
+                reader.left(&row.id).map_err(store)?
+            }
+            _ => 0,
+        };
+        Ok(JobLine { left, ..line(row, now) })
     }
 
     /// The runs of a list.
@@ -164,6 +175,8 @@ impl History {
             Format::Text => {
                 let state = context.shown(&self.state);
                 let mut view = RunView::fold(&events);
+                let so_far = if row.state == JobState::Running { so_far(&row, clock::now()) } else { 0 };
+                view.elapsed_ms = view.elapsed_ms.max(row.took_ms.unwrap_or(so_far));
                 if view.end.is_none() && row.state.is_over() {
                     view = job::settled(&view, row.state).into_owned();
                     view.end_with(row.why.clone(), row.took_ms);
@@ -270,8 +283,12 @@ pub(super) fn root(context: &Context) -> Result<PathBuf, Fail> {
     }
 }
 
+/// How long a run has gone on, in milliseconds.
+fn so_far(row: &RunRow, now: jiff::Timestamp) -> u64 {
+    u64::try_from(now.duration_since(row.start).as_millis()).unwrap_or_default()
+}
+
 fn line(row: &RunRow, now: jiff::Timestamp) -> JobLine {
-    let so_far = || u64::try_from(now.duration_since(row.start).as_millis()).unwrap_or_default();
     JobLine {
         job: row.id.clone(),
         pipeline: row.pipeline.clone(),
@@ -286,10 +303,11 @@ fn line(row: &RunRow, now: jiff::Timestamp) -> JobLine {
             current: row.current,
         },
         began: row.start,
-        took_ms: row.took_ms.unwrap_or_else(|| if row.state == JobState::Running { so_far() } else { 0 }),
+        took_ms: row.took_ms.unwrap_or_else(|| if row.state == JobState::Running { so_far(row, now) } else { 0 }),
         by: row.by.clone(),
         targets: row.targets.clone(),
         why: row.why.clone(),
+        left: 0,
     }
 }
 

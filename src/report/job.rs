@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::feed::{replaced, skipped_why};
 use super::line::{Line, Tint, columns, squeeze};
-use super::style::{Style, UP_TO_DATE, job_tint, step_word};
+use super::style::{AT_LEAST, Style, UP_TO_DATE, job_tint, step_word};
 use super::summary;
 use crate::base::job::JobState;
 use crate::base::text::{millis, one_line};
@@ -161,6 +161,7 @@ fn word(step: &StepView) -> (&'static str, Tint) {
 fn took(view: &RunView, step: &StepView) -> String {
     match step.state {
         StepState::Running | StepState::Publishing => millis(view.elapsed_ms.saturating_sub(step.began_ms)),
+        StepState::Stopped if view.died() => format!("{AT_LEAST}{}", millis(step.took_ms)),
         StepState::Retrying | StepState::Built | StepState::Same | StepState::Failed | StepState::Stopped => {
             millis(step.took_ms)
         }

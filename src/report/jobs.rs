@@ -1,10 +1,12 @@
 //! The table of jobs. Does not know where jobs are kept.
 
+use std::ops::Range;
+
 use jiff::Timestamp;
 
 use super::job::settled;
 use super::line::{Line, Tint, columns, squeeze};
-use super::style::{Style, job_tint};
+use super::style::{AT_LEAST, Style, job_tint};
 use crate::base::job::{JobId, JobState};
 use crate::base::text::{millis, one_line};
 use crate::event::{Counts, DIED};
@@ -34,6 +36,8 @@ pub struct JobLine {
     pub targets: Vec<String>,
     /// Why it did not end well.
     pub why: Option<String>,
+    /// How many steps it left out of date.
+    pub left: u64,
 }
 
 impl JobLine {
@@ -53,6 +57,7 @@ impl JobLine {
             by: head.started.by.clone(),
             targets: head.started.targets.clone(),
             why: view.end.as_ref().and_then(|end| end.why.clone()),
+            left: head.started.left.len() as u64,
         })
     }
 
@@ -60,11 +65,18 @@ impl JobLine {
         if self.targets.is_empty() { "all".to_owned() } else { one_line(&self.targets.join(" "), TARGETS) }
     }
 
+    /// How long it took: at least so long where nobody saw it end.
+    fn took(&self) -> String {
+        let died = self.state == JobState::Aborted && self.why.as_deref().is_none_or(|why| why == DIED);
+        format!("{}{}", if died { AT_LEAST } else { "" }, took(self.took_ms))
+    }
+
     fn why(&self) -> String {
         let counts = self.counts;
         let nothing = counts.built + counts.same == 0;
         match (&self.why, self.state) {
             (Some(why), _) => squeeze(why),
+            (None, JobState::Done) if nothing && self.left > 0 => format!("{} left", self.left),
             (None, JobState::Done) if nothing => "up to date".to_owned(),
             (None, JobState::Aborted) => DIED.to_owned(),
             (None, JobState::Done) if counts.flaky > 0 => format!("{} flaky", counts.flaky),
@@ -73,17 +85,24 @@ impl JobLine {
     }
 }
 
-/// The table of `jobs`, a line each, cut where there is a width. Their pipelines are shown where there are several.
+/// The table of `jobs`, a line each, cut where there is a width. Their pipelines are shown where there are several, and how many steps were
+/// stopped where some were.
 #[must_use]
 pub fn list(jobs: &[JobLine], style: &Style, now: Timestamp) -> String {
     let ids = short_ids(jobs);
     let mut rows = vec![Row::head()];
     rows.extend(jobs.iter().zip(ids).map(|(job, id)| Row::new(job, id, style, now)));
+    let mut hide = |column: usize| rows.iter_mut().for_each(|row| drop(row.cells.remove(column)));
     if jobs.windows(2).all(|two| two[0].pipeline == two[1].pipeline) {
-        rows.iter_mut().for_each(|row| drop(row.cells.remove(PIPELINE)));
+        hide(PIPELINE);
+    }
+    let mut numbers = NUMBERS;
+    if jobs.iter().all(|job| job.counts.stopped == 0) {
+        hide(STOP);
+        numbers.end -= 1;
     }
     let widths = Row::widths(&rows);
-    rows.iter().map(|row| style.cut(&row.line(&widths))).collect()
+    rows.iter().map(|row| style.cut(&row.line(&widths, &numbers))).collect()
 }
 
 /// The cells of a line, and the colour of the state.
@@ -92,15 +111,19 @@ struct Row {
     cells: Vec<String>,
 }
 
+/// The column of steps that were stopped.
+const STOP: usize = 5;
 /// The column of pipelines.
-const PIPELINE: usize = 9;
+const PIPELINE: usize = 10;
 /// The columns that hold numbers, which stand on the right.
-const NUMBERS: std::ops::Range<usize> = 2..6;
+const NUMBERS: Range<usize> = 2..7;
 
 impl Row {
     fn head() -> Self {
-        let words =
-            ["JOB", "STATE", "BUILT", "SAME", "FAIL", "SKIP", "START", "TOOK", "BY", "PIPELINE", "TARGETS", "WHY"];
+        let words = [
+            "JOB", "STATE", "BUILT", "SAME", "FAIL", "STOP", "SKIP", "START", "TOOK", "BY", "PIPELINE", "TARGETS",
+            "WHY",
+        ];
         Self { tint: Tint::Plain, cells: words.map(str::to_owned).to_vec() }
     }
 
@@ -114,9 +137,10 @@ impl Row {
                 counts.built.to_string(),
                 counts.same.to_string(),
                 counts.failed.to_string(),
-                (counts.skipped + counts.stopped).to_string(),
+                counts.stopped.to_string(),
+                counts.skipped.to_string(),
                 style.moment(job.began, now),
-                took(job.took_ms),
+                job.took(),
                 squeeze(&job.by),
                 squeeze(&job.pipeline),
                 job.targets(),
@@ -138,15 +162,15 @@ impl Row {
         widths
     }
 
-    fn line(&self, widths: &[usize]) -> Line {
+    fn line(&self, widths: &[usize], numbers: &Range<usize>) -> Line {
         let mut line = Line::new();
         let mut column = 0;
         for (i, (cell, width)) in self.cells.iter().zip(widths).enumerate() {
             let tint = if i == 1 { self.tint } else { Tint::Plain };
-            let start = if NUMBERS.contains(&i) { column + width - columns(cell) } else { column };
+            let start = if numbers.contains(&i) { column + width - columns(cell) } else { column };
             line = line.at(start, tint, cell);
             // Numbers stand close to one another.
-            let gap = if NUMBERS.contains(&i) && NUMBERS.contains(&(i + 1)) { 1 } else { 2 };
+            let gap = if numbers.contains(&i) && numbers.contains(&(i + 1)) { 1 } else { 2 };
             column += width + gap;
         }
         line

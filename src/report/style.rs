@@ -84,6 +84,9 @@ impl Style {
     }
 }
 
+/// What stands before how long something took whose end nobody saw.
+pub(crate) const AT_LEAST: &str = "≥";
+
 /// What is said of a step that need not be built, wherever people read it.
 pub const UP_TO_DATE: &str = "up to date";
 

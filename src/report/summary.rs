@@ -6,7 +6,7 @@ use std::fmt::Write;
 use jiff::Timestamp;
 
 use super::line::{Line, Tint, squeeze};
-use super::style::{Style, UP_TO_DATE, step_word};
+use super::style::{AT_LEAST, Style, UP_TO_DATE, step_word};
 use crate::base::job::{BuildMode, JobState};
 use crate::base::text::{clean, few, millis};
 use crate::event::{Counts, DIED, Failure};
@@ -129,7 +129,8 @@ fn counts(view: &RunView) -> Line {
     for (n, word, tint) in parts.into_iter().filter(|(n, ..)| *n > 0) {
         line = line.tint(tint, &format!("{n} {word}")).text(" · ");
     }
-    line.text(&millis(view.elapsed_ms))
+    let at_least = if view.died() { AT_LEAST } else { "" };
+    line.text(&format!("{at_least}{}", millis(view.elapsed_ms)))
 }
 
 fn in_order_of_failing(view: &RunView) -> Vec<&StepView> {

@@ -382,6 +382,31 @@ impl Reader {
         let at = row.start.checked_add(lived).unwrap_or(row.start);
         let died = Verdict { state: JobState::Aborted, why: DIED.to_owned(), at };
         row.end_with(last_word::said(state, &row.pipeline, &row.id).unwrap_or(died));
+        self.count_dead(row);
+    }
+
+    /// Counts what a run that is over has not told of: what ran was stopped, what waited was not started.
+    fn count_dead(&self, row: &mut RunRow) {
+        let sql = "SELECT state, count(*) FROM steps WHERE job = ?1 GROUP BY state";
+        let counted = self.rows(sql, [row.id.as_str()], |row| Ok((row.get::<_, String>(0)?, number(row, 1)?)));
+        for (state, n) in counted.unwrap_or_default() {
+            match state.as_str() {
+                "waiting" => row.skipped += n,
+                "retrying" => row.failed += n,
+                "running" | "publishing" => row.stopped += n,
+                _ => {}
+            }
+        }
+    }
+
+    /// How many steps a run left out of date.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn left(&self, job: &JobId) -> Result<u64, StoreError> {
+        let sql = "SELECT coalesce(json_array_length(body, '$.left'), 0) FROM events
+                   WHERE job = ?1 AND type = 'run_started' ORDER BY seq LIMIT 1";
+        Ok(self.rows(sql, [job.as_str()], |row| number(row, 0))?.pop().unwrap_or(0))
     }
 }
 

@@ -257,6 +257,14 @@ fn a_run_that_goes_on_is_followed() {
     run.until("step_started", Some("a"));
     let job = &list(&project, &[])[0];
     assert_eq!((&job["state"], &job["end"]), (&Value::from("RUNNING"), &Value::Null));
+    // No event comes while a step works: what it has taken so far is told all the same.
+    let store = rusqlite::Connection::open(project.path(".kiln/kiln.db")).unwrap();
+    store.execute("UPDATE runs SET started = strftime('%Y-%m-%dT%H:%M:%fZ', started, '-2 hours')", []).unwrap();
+    let shown = project.expect(0, &["jobs", "show", "last"]).out;
+    assert!(
+        shown.contains("\nrun     a     2h00m  never built\n") && shown.contains("\nnothing built · 2h00m\n"),
+        "{shown}"
+    );
     for arguments in [&["jobs", "log", "last", "--follow"][..], &["jobs", "log", "last", "a", "--follow"]] {
         // The second one comes when the run is over, and ends at once.
         let mut follower = project.start(arguments);
@@ -278,7 +286,8 @@ fn a_run_that_goes_on_is_followed() {
 #[test]
 fn a_run_whose_process_was_killed_says_so() {
     let project = Project::new(
-        "[dataset.a]\npath = \"a\"\nrun = 'exec 3<gate; echo up >up; read -r go <&3; echo a >{{ output }}'\n",
+        "[dataset.a]\npath = \"a\"\nrun = 'exec 3<gate; echo up >up; read -r go <&3; echo a >{{ output }}'\n\
+         [dataset.b]\npath = \"b\"\ninputs = [\"a\"]\nrun = 'echo b >{{ output }}'\n",
     );
     pipe(&project, "up");
     let gate = Gate::new(&project, "gate");
@@ -289,6 +298,9 @@ fn a_run_whose_process_was_killed_says_so() {
     drop(run);
     project.settled();
     drop(gate); // should the recipe have outlived Kiln, it ends now
-    assert_eq!(ids(&list(&project, &["--state", "ABORTED"])), [id.as_str()]);
+    let aborted = list(&project, &["--state", "ABORTED"]);
+    assert_eq!(ids(&aborted), [id.as_str()]);
+    let counts = |job: &Value| (job["stopped"].clone(), job["skipped"].clone());
+    assert_eq!(counts(&aborted[0]), (1.into(), 1.into()), "before the next run has ended it");
     assert!(project.expect(0, &["jobs", "show", &id]).out.contains("state    ABORTED · "));
 }

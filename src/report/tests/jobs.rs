@@ -2,9 +2,9 @@
 
 use insta::assert_snapshot;
 
-use super::sample::{Sample, began, every_ending, morning, started, style};
+use super::sample::{Sample, began, every_ending, morning, planned, started, style};
 use crate::base::job::{JobId, JobState};
-use crate::event::Counts;
+use crate::event::{Counts, DIED, Outcome};
 use crate::report::job::show;
 use crate::report::jobs::{JobLine, list};
 
@@ -24,6 +24,7 @@ fn line(stamp: &str, state: JobState, counts: Counts, took_ms: u64) -> JobLine {
         by: "ci".to_owned(),
         targets: Vec::new(),
         why: None,
+        left: 0,
     }
 }
 
@@ -170,11 +171,11 @@ fn a_job_whose_process_died_is_shown_as_it_was_left() {
     STATE   STEP    TOOK  WHY
     built   orders  40s   never built
     same    rates   3s    never built
-    stop    split   0s    never built
+    stop    split   ≥0s   never built
     skip    charts        ended without a last word; never built
     skip    report        ended without a last word; never built
 
-    1 built · 1 unchanged · 1 stopped · 2 skipped · 55 up to date · 40s
+    1 built · 1 unchanged · 1 stopped · 2 skipped · 55 up to date · ≥40s
 
     aborted: ended without a last word; `kiln run` goes on from here
     "#);
@@ -187,7 +188,7 @@ fn what_was_complete_when_the_process_died_is_told() {
     run.publish(40_200, "split");
     let shown = show(&run.view(), JobState::Aborted, &style(false, None), ".kiln");
     let line = shown.lines().find(|line| line.starts_with("stop ")).unwrap();
-    assert_eq!(line, "stop    split   0.1s  its outputs are complete: the next run puts them in place; never built");
+    assert_eq!(line, "stop    split   ≥0.1s  its outputs are complete: the next run puts them in place; never built");
 }
 
 #[test]
@@ -201,4 +202,48 @@ fn any_beginning_of_a_job_can_be_shown() {
             assert_eq!(JobLine::of(&part.view(), JobState::Running).is_some(), cut > 0);
         }
     }
+}
+
+/// The same run is told in the same words by the list and by its own summary.
+#[test]
+fn what_was_stopped_left_or_not_seen_to_end_is_told_as_such() {
+    let mut jobs = days();
+    jobs[0].counts.stopped = 2;
+    jobs[1].why = Some(DIED.to_owned());
+    jobs[2].left = 3;
+    let now = "2026-11-23T02:05:00Z".parse().unwrap();
+    assert_snapshot!(list(&jobs, &style(false, None), now), @r#"
+    JOB           STATE    BUILT SAME FAIL STOP SKIP  START  TOOK    BY   TARGETS  WHY
+    …23T02-00-00  FAILED       2    1    1    2    1  02:00  1m11s   ci   all      split: exit 3
+    …22T14-10-31  ABORTED      1    0    0    0    4  14:10  ≥0m09s  ana  charts   ended without a last word
+    …21T02-00-00  DONE         0    0    0    0    0  Sat    0m01s   ci   all      3 left
+    "#);
+}
+
+/// Nobody saw it end: it took at least as long as is known.
+#[test]
+fn a_run_that_was_killed_took_at_least_so_long() {
+    let mut run = Sample::new(started(vec![planned("a", None), planned("b", None)], 0));
+    run.start(0, "a", "a");
+    run.end(500, "a", Outcome::Built, None);
+    run.start(500, "b", "b");
+    let mut view = run.view();
+    view.elapsed_ms = 2_500;
+    let shown = show(&view, JobState::Aborted, &style(false, None), ".kiln");
+    assert_snapshot!(shown, @r#"
+    job      build_orders_2026-11-23T02-00-00.123
+    state    ABORTED · ended without a last word
+    file     pipelines/orders.toml · orders · ORDERS
+    targets  all
+    run      local · smart · stages · -j4
+    began    23 Nov 2026 02:00:00 by ci on build1, process 4711
+
+    STATE   STEP  TOOK  WHY
+    built   a     0.5s  never built
+    stop    b     ≥2s   never built
+
+    1 built · 1 stopped · ≥2.5s
+
+    aborted: ended without a last word; `kiln run` goes on from here
+    "#);
 }
