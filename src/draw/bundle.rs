@@ -53,11 +53,11 @@ pub(super) fn bundle(picture: &Picture) -> Picture {
 fn bundled(members: Vec<Item>) -> Item {
     let first = &members[0];
     let name = count(members.len(), if first.step { "step" } else { "source" });
-    let same = members.iter().all(|item| item.action == first.action);
+    let same = members.iter().all(|item| item.fate == first.fate);
     Item {
         id: format!("{}-bundle", first.id),
         step: false,
-        action: first.action.filter(|_| same && first.paint.is_none()),
+        fate: first.fate.filter(|_| same && first.paint.is_none()),
         parts: vec![Part { name, shape: Shape::Group }],
         layer: first.layer,
         members,

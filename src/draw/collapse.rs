@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::ValueEnum;
 
 use crate::base::text::count;
-use crate::draw::picture::{ABREAST, Edge, Item, Part, Picture, Shape, word};
-use crate::plan::reason::Action;
+use crate::draw::picture::{ABREAST, Edge, Item, Part, Picture, Shape};
+use crate::plan::reason::Fate;
 
 /// How items are grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Collapse {
-    /// The steps of a stage that have the same action, and of several stages where there are many
+    /// The steps of a stage of which the same becomes, and of several stages where there are many
     Stage,
     /// The steps that have the same first tag; only those of one stage where tags need one another
     Tag,
@@ -36,7 +36,7 @@ const FEW: usize = 20;
 /// The rows of such a group of stages.
 const ROWS: usize = 5;
 
-/// What is grouped: layer, action and tag. Items that stand alone have a number of their own.
+/// What is grouped: layer, fate and tag. Items that stand alone have a number of their own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key(usize, usize, String, Option<usize>);
 
@@ -111,13 +111,13 @@ fn folded(item: Item) -> Item {
     Item { parts: vec![Part { name: outputs, shape: Shape::Group }], ..item }
 }
 
-/// The groups of a picture with very many stages: each has the steps of several, and a row for each action. With them
+/// The groups of a picture with very many stages: each has the steps of several, and a row for each fate. With them
 /// the names of these rows.
 fn several_stages(picture: &Picture, tagged: bool) -> (Vec<Key>, BTreeMap<usize, String>) {
     let last = picture.items.iter().map(|item| item.layer).max().unwrap_or_default();
     let each = last.div_ceil(FEW).max(1);
-    // What is up to date stands before what is built, for it is never made from that.
-    let row = |item: &Item| [2, 3, 4, 1, 1, 0][if tagged && item.step { 4 } else { rank(item) }];
+    // What is not built stands before what is, for it is never made from that.
+    let row = |item: &Item| [2, 3, 4, 1, 1, 1, 0][if tagged && item.step { PLAIN } else { rank(item) }];
     let bucket = |item: &Item| item.layer.saturating_sub(1) / each;
     let key = |item: &Item| {
         let tag = if tagged { by_tag(item).2 } else { String::new() };
@@ -224,40 +224,32 @@ fn by_tag_alone(picture: &Picture) -> Option<Vec<Key>> {
 }
 
 fn is_active(item: &Item) -> bool {
-    match item.action {
-        Some(Action::Build | Action::Maybe | Action::Ask) => true,
-        Some(Action::Skip) | None => false,
-    }
+    item.fate.is_some_and(Fate::is_active)
 }
+
+/// The rank of a step of which nothing is planned.
+const PLAIN: usize = Fate::ALL.len();
 
 /// What stands first: the position in [`Item::counts`], and sources behind all steps.
 fn rank(item: &Item) -> usize {
-    match item.action {
-        Some(Action::Build) => 0,
-        Some(Action::Maybe) => 1,
-        Some(Action::Ask) => 2,
-        Some(Action::Skip) => 3,
-        None if item.step => 4,
-        None => 5,
+    match item.fate {
+        Some(fate) => fate.rank(),
+        None => PLAIN + usize::from(!item.step),
     }
 }
 
 fn group(key: &Key, members: &[usize], items: &[Item]) -> Item {
     let members: Vec<&Item> = members.iter().map(|i| &items[*i]).collect();
-    let mut counts = [0; 4];
-    for rank in members.iter().map(|item| rank(item)).filter(|rank| *rank < 4) {
-        counts[rank] += 1;
-    }
-    let action = [Action::Build, Action::Maybe, Action::Ask, Action::Skip].into_iter();
-    let action = action.zip(counts).find(|(_, n)| *n > 0).map(|(action, _)| action);
+    let mut counts = [0; Fate::ALL.len()];
+    members.iter().filter_map(|item| item.fate).for_each(|fate| counts[fate.rank()] += 1);
+    let fate = Fate::ALL.into_iter().find(|fate| counts[fate.rank()] > 0);
     let thing = if members[0].step { "step" } else { "source" };
     let mut name = count(members.len(), thing);
     if !key.2.is_empty() {
         name = format!("{} · {name}", key.2);
     }
-    let words = [Action::Build, Action::Maybe, Action::Ask, Action::Skip].map(word);
-    let note: Vec<_> =
-        counts.iter().zip(words).filter(|(n, _)| **n > 0).map(|(n, word)| format!("{n} {word}")).collect();
+    let note = counts.iter().zip(Fate::ALL).filter(|(n, _)| **n > 0);
+    let note: Vec<_> = note.map(|(n, fate)| format!("{n} {}", fate.word())).collect();
     let mut names: Vec<&str> = members.iter().take(NAMES).map(|item| item.id.as_str()).collect();
     if members.len() > NAMES {
         names.push("…");
@@ -265,10 +257,10 @@ fn group(key: &Key, members: &[usize], items: &[Item]) -> Item {
     Item {
         id: format!("{}-{}-{}", key.0, key.1, key.2),
         step: false,
-        action,
+        fate,
         parts: vec![Part { name: name.clone(), shape: Shape::Group }],
         note: if note.len() == 1 && counts.iter().sum::<usize>() == members.len() {
-            action.map(word).unwrap_or_default().to_owned()
+            fate.map(Fate::word).unwrap_or_default().to_owned()
         } else {
             note.join(", ")
         },

@@ -46,7 +46,7 @@ pub(super) fn layers(picture: &Picture) -> Layers {
     for edge in &picture.edges {
         let (first, last) = (vertices[edge.from].layer + 1, vertices[edge.to].layer);
         let from = &picture.items[edge.from];
-        let light = !from.step && from.action.is_none();
+        let light = !from.step && from.fate.is_none();
         let port = if from.is_wide() { 0.5 } else { (edge.part as f64 + 0.5) / from.parts.len() as f64 };
         let join = |vertices: &mut [Vertex], from, port, to| join(vertices, from, port, to, light);
         let trunk = trunks.entry((edge.from, edge.part)).or_default();

@@ -6,7 +6,7 @@ use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::text::millis;
 use crate::graph::Graph;
 use crate::pipeline::types::{Kind, Pipeline};
-use crate::plan::reason::Action;
+use crate::plan::reason::Fate;
 use crate::plan::{Plan, Step};
 
 /// So many outputs of a recipe stand side by side; more stand in rows, and what leads from them begins at their frame.
@@ -33,7 +33,7 @@ pub struct Item {
     /// Whether it is a step, and not a source or a group.
     pub step: bool,
     /// What happens to it; none for a source, or where nothing was planned.
-    pub action: Option<Action>,
+    pub fate: Option<Fate>,
     /// What it makes; itself for a source, a task or a group.
     pub parts: Vec<Part>,
     /// What stands below its name.
@@ -44,13 +44,13 @@ pub struct Item {
     pub layer: usize,
     /// Words to group it by.
     pub tags: Vec<String>,
-    /// How many steps of a group are built, perhaps built, decided by the engine, up to date; nothing but for a group.
-    pub counts: [usize; 4],
+    /// How many steps of a group have which fate, in the order of [`Fate::ALL`]; nothing but for a group.
+    pub counts: [usize; Fate::ALL.len()],
     /// Items that stand in it, all of the same size.
     pub members: Vec<Item>,
     /// The steps of a group.
     pub steps: Vec<String>,
-    /// The class it is painted by instead of that of its action: what has become of it.
+    /// The class it is painted by instead of that of its fate: what has become of it.
     pub paint: Option<&'static str>,
 }
 
@@ -123,15 +123,6 @@ pub struct Edge {
     pub to: usize,
 }
 
-/// The word for what happens to a step, as the picture shows it.
-#[must_use]
-pub fn word(action: Action) -> &'static str {
-    match action {
-        Action::Skip => "up to date",
-        Action::Build | Action::Maybe | Action::Ask => action.word(),
-    }
-}
-
 /// The steps of a plan with all that they are made from; without a plan, all steps.
 #[must_use]
 pub fn picture(pipeline: &Pipeline, graph: &Graph, plan: Option<&Plan>, title: &str) -> Picture {
@@ -187,7 +178,7 @@ impl Maker<'_> {
         self.picture.items.push(Item {
             id: recipe.name.clone(),
             step: true,
-            action: step.map(|step| step.action),
+            fate: step.map(Step::fate),
             parts,
             note: step.map(note).unwrap_or_default(),
             tip: tip(&recipe.name, description.map(String::as_str), step),
@@ -234,7 +225,7 @@ impl Maker<'_> {
         self.picture.items.push(Item {
             id: node.name.clone(),
             step: false,
-            action: None,
+            fate: None,
             parts: vec![Part { name: node.name.clone(), shape }],
             note,
             tip: tip(&node.name, node.description.as_deref(), None),
@@ -248,9 +239,10 @@ impl Maker<'_> {
 
 /// `build · ~40s`
 fn note(step: &Step) -> String {
+    let fate = step.fate();
     match step.expected_ms {
-        Some(ms) if step.action != Action::Skip => format!("{} · ~{}", word(step.action), millis(ms)),
-        _ => word(step.action).to_owned(),
+        Some(ms) if fate.is_active() => format!("{} · ~{}", fate.word(), millis(ms)),
+        _ => fate.word().to_owned(),
     }
 }
 
@@ -258,7 +250,7 @@ fn tip(name: &str, description: Option<&str>, step: Option<&Step>) -> String {
     let mut lines = vec![name.to_owned()];
     lines.extend(description.map(str::to_owned));
     if let Some(step) = step {
-        lines.push(word(step.action).to_owned());
+        lines.push(step.fate().word().to_owned());
         lines.extend(step.reasons.iter().map(ToString::to_string));
     }
     lines.join("\n")

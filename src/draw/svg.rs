@@ -3,10 +3,10 @@
 
 use crate::draw::bundle::bundle;
 use crate::draw::layout::{Layout, Rect, layout};
-use crate::draw::picture::{Item, Picture, Shape, word};
+use crate::draw::picture::{Item, Picture, Shape};
 use crate::draw::shapes::{LID, SHEET, line, num, outline, rounded};
 use crate::draw::size::{HEAD, NAME, NOTE, PAD, label, width};
-use crate::plan::reason::Action;
+use crate::plan::reason::Fate;
 
 /// The style sheet of every picture.
 pub const STYLE: &str = include_str!("style.css");
@@ -135,7 +135,7 @@ fn stages(out: &mut String, picture: &Picture, layout: &Layout, shift: f64, (dx,
 fn lines(out: &mut String, picture: &Picture, layout: &Layout) {
     for (edge, points) in picture.edges.iter().zip(&layout.lines) {
         let (from, to) = (&picture.items[edge.from], &picture.items[edge.to]);
-        let on = [from, to].iter().all(|item| matches!(item.action, Some(Action::Build | Action::Maybe | Action::Ask)));
+        let on = [from, to].iter().all(|item| item.fate.is_some_and(Fate::is_active));
         let (class, tip) = if on { ("line on", "tip-on") } else { ("line", "tip") };
         let from = if from.is_wide() { &from.id } else { &from.parts[edge.part].name };
         let (from, to) = (escape(from), escape(&to.id));
@@ -156,7 +156,7 @@ fn class(item: &Item) -> String {
         (false, Shape::Group) => "group",
         (false, _) => "source",
     };
-    match item.paint.or(item.action.map(Action::word)) {
+    match item.paint.or(item.fate.map(Fate::class)) {
         None => what.to_owned(),
         Some(word) => format!("{what} {word}"),
     }
@@ -221,7 +221,7 @@ fn frame_head(out: &mut String, item: &Item, rect: Rect) {
     );
 }
 
-/// How much of a group has which action.
+/// How much of a group has which fate.
 fn bar(out: &mut String, item: &Item, rect: Rect) {
     let all: usize = item.counts.iter().sum();
     let kinds = item.counts.iter().filter(|n| **n > 0).count();
@@ -229,11 +229,11 @@ fn bar(out: &mut String, item: &Item, rect: Rect) {
         return;
     }
     let mut x = rect.x;
-    for (n, action) in item.counts.iter().zip([Action::Build, Action::Maybe, Action::Ask, Action::Skip]) {
+    for (n, fate) in item.counts.iter().zip(Fate::ALL) {
         let w = rect.w * *n as f64 / all as f64;
         if *n > 0 {
             let (x, y, w) = (num(x), num(rect.y + rect.h), num(w));
-            put(out, &format!("<rect class=\"{}\" x=\"{x}\" y=\"{y}\" width=\"{w}\" height=\"6\"/>", action.word()));
+            put(out, &format!("<rect class=\"{}\" x=\"{x}\" y=\"{y}\" width=\"{w}\" height=\"6\"/>", fate.class()));
         }
         x += w;
     }
@@ -269,9 +269,9 @@ fn legend(picture: &Picture, full: f64, top: f64) -> Legend {
     for shape in shapes {
         entry("source", shape, shape.word());
     }
-    for action in [Action::Build, Action::Maybe, Action::Ask, Action::Skip] {
-        if all.iter().any(|item| item.action == Some(action) && item.paint.is_none()) {
-            entry(action.word(), Shape::Task, word(action));
+    for fate in Fate::ALL {
+        if all.iter().any(|item| item.fate == Some(fate) && item.paint.is_none()) {
+            entry(fate.class(), Shape::Task, fate.word());
         }
     }
     Legend { text: out, right, bottom: y + KEY }

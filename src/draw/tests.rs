@@ -14,14 +14,14 @@ use crate::draw::{svg, text};
 use crate::graph::Graph;
 use crate::pipeline::check::{Options, check};
 use crate::pipeline::read::read;
-use crate::plan::reason::{Action, Reason, ReasonCode};
+use crate::plan::reason::{Action, Fate, Reason, ReasonCode};
 use crate::plan::{Plan, Step};
 
 fn item(name: &str, layer: usize) -> Item {
     Item {
         id: name.to_owned(),
         step: true,
-        action: Some(Action::Skip),
+        fate: Some(Fate::Skip),
         parts: vec![Part { name: name.to_owned(), shape: Shape::Dataset }],
         layer,
         ..Item::default()
@@ -112,8 +112,8 @@ fn the_same_graph_is_the_same_picture() {
 #[test]
 fn a_large_picture_is_collapsed_and_what_is_built_stays_apart() {
     let mut picture = random(20, 50, 1);
-    picture.items[500].action = Some(Action::Build);
-    picture.items[700].action = Some(Action::Maybe);
+    picture.items[500].fate = Some(Fate::Build);
+    picture.items[700].fate = Some(Fate::Maybe);
     let small = collapse(picture.clone(), None);
     assert!(!is_large(&small));
     let apart: Vec<_> = small.items.iter().filter(|item| item.step).map(|item| item.id.as_str()).collect();
@@ -124,7 +124,7 @@ fn a_large_picture_is_collapsed_and_what_is_built_stays_apart() {
     let tagged = collapse(picture, Some(Collapse::Tag));
     assert_eq!(tagged.items.len(), 40);
     assert_eq!(tagged.items[20].parts[0].name, "a · 25 steps");
-    assert_eq!((tagged.items[20].counts, tagged.items[20].note.as_str()), ([1, 0, 0, 24], "1 build, 24 up to date"));
+    assert_eq!((tagged.items[20].counts, tagged.items[20].note.as_str()), ([1, 0, 0, 0, 24], "1 build, 24 up to date"));
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_long_chain_is_collapsed_by_several_stages() {
         picture.items.push(item(&format!("s{layer}"), layer));
         picture.stages.insert(layer, format!("stage {layer}"));
     }
-    picture.items[600..].iter_mut().for_each(|item| item.action = Some(Action::Maybe));
+    picture.items[600..].iter_mut().for_each(|item| item.fate = Some(Fate::Maybe));
     picture.edges = (0..999).map(|from| Edge { from, part: 0, to: from + 1 }).collect();
     let small = collapse(picture, None);
     assert_eq!((small.items.len(), small.edges.len()), (20, 19));
@@ -239,7 +239,10 @@ run = "true"
         id: *id,
         stage: graph.stage[*id],
         action: [Action::Build, Action::Maybe, Action::Maybe, Action::Skip][i],
-        reasons: vec![Reason::new(ReasonCode::EnvChanged).what("A").change(Some("<a>"), Some("\u{7}\"b\""))],
+        reasons: (i < 3)
+            .then(|| Reason::new(ReasonCode::EnvChanged).what("A").change(Some("<a>"), Some("\u{7}\"b\"")))
+            .into_iter()
+            .collect(),
         expected_ms: (i == 0).then_some(40_000),
     };
     let plan = Plan { steps: graph.order.iter().enumerate().map(step).collect() };
@@ -248,7 +251,7 @@ run = "true"
 }
 
 #[test]
-fn dot_tells_kinds_by_shape_and_actions_by_colour() {
+fn dot_tells_kinds_by_shape_and_fates_by_colour() {
     assert_snapshot!(text::dot(&every_kind()), @r##"
     digraph pipeline {
       label="p \"<&>"; labelloc=t; rankdir=TB;
@@ -260,7 +263,7 @@ fn dot_tells_kinds_by_shape_and_actions_by_colour() {
       }
       n1_0 [label="churn\nmaybe", tooltip="churn\nmaybe\nenv changed: A \"<a>\"→\"\\u{7}\"b\"\"", shape=hexagon, style="filled,dashed", fillcolor="#fff6bf", color="#9a6700"];
       n2_0 [label="charts\nmaybe", tooltip="charts\nmaybe\nenv changed: A \"<a>\"→\"\\u{7}\"b\"\"", shape=folder, style="filled,dashed", fillcolor="#fff6bf", color="#9a6700"];
-      n3_0 [label="tell\nup to date", tooltip="tell\nup to date\nenv changed: A \"<a>\"→\"\\u{7}\"b\"\"", shape=box, style="filled,rounded", fillcolor="#eaf3ec", color="#6b9c79"];
+      n3_0 [label="tell\nup to date", tooltip="tell\nup to date", shape=box, style="filled,rounded", fillcolor="#eaf3ec", color="#6b9c79"];
       n4_0 [label="raw\nsource dataset", tooltip="raw", shape=parallelogram, style="filled"];
       n0_0 -> n1_0;
       n0_1 -> n2_0;
@@ -273,7 +276,7 @@ fn dot_tells_kinds_by_shape_and_actions_by_colour() {
 }
 
 #[test]
-fn mermaid_tells_kinds_by_shape_and_actions_by_class() {
+fn mermaid_tells_kinds_by_shape_and_fates_by_class() {
     assert_snapshot!(text::mermaid(&every_kind()), @r##"
     flowchart TB
       subgraph s0 ["split · build · ~40s"]
@@ -293,6 +296,7 @@ fn mermaid_tells_kinds_by_shape_and_actions_by_class() {
       classDef build fill:#ffe3c7,stroke:#c4540a,color:#1f2328
       classDef maybe fill:#fff6bf,stroke:#9a6700,color:#1f2328,stroke-dasharray:5 3
       classDef ask fill:#f1e5ff,stroke:#8250df,color:#1f2328
+      classDef left fill:#dde1e6,stroke:#424a53,color:#1f2328,stroke-dasharray:2 3
       classDef skip fill:#eaf3ec,stroke:#6b9c79,color:#1f2328
     "##);
 }
@@ -311,9 +315,9 @@ fn text_in_an_svg_is_text() {
 }
 
 fn chain(n: usize) -> Picture {
-    let mut picture = Picture { items: vec![Item { step: false, action: None, ..item("s", 0) }], ..Picture::default() };
+    let mut picture = Picture { items: vec![Item { step: false, fate: None, ..item("s", 0) }], ..Picture::default() };
     for i in 1..=n {
-        picture.items.push(Item { action: Some(Action::Build), ..item(&format!("c{i}"), i) });
+        picture.items.push(Item { fate: Some(Fate::Build), ..item(&format!("c{i}"), i) });
         picture.edges.push(Edge { from: i - 1, part: 0, to: i });
         picture.stages.insert(i, format!("stage {i}"));
     }
@@ -323,7 +327,7 @@ fn chain(n: usize) -> Picture {
 #[test]
 fn what_was_asked_for_by_stage_has_no_step_of_a_larger_stage_apart() {
     let mut picture = random(10, 10, 2);
-    picture.items.iter_mut().for_each(|item| item.action = Some(Action::Build));
+    picture.items.iter_mut().for_each(|item| item.fate = Some(Fate::Build));
     let asked = collapse(picture.clone(), Some(Collapse::Stage));
     assert_eq!(asked.items.len(), 10);
     assert!(asked.items.iter().all(|item| item.steps.len() == 10));

@@ -3,15 +3,18 @@
 use std::fmt::Write as _;
 
 use crate::draw::picture::{Item, Picture, Shape};
-use crate::plan::reason::Action;
+use crate::plan::reason::Fate;
 
 /// The colours of what happens to a step: inside and around it. They go with dark letters, on light and dark pages.
-const COLORS: [(Action, &str, &str); 4] = [
-    (Action::Build, "#ffe3c7", "#c4540a"),
-    (Action::Maybe, "#fff6bf", "#9a6700"),
-    (Action::Ask, "#f1e5ff", "#8250df"),
-    (Action::Skip, "#eaf3ec", "#6b9c79"),
-];
+fn colors(fate: Fate) -> (&'static str, &'static str) {
+    match fate {
+        Fate::Build => ("#ffe3c7", "#c4540a"),
+        Fate::Maybe => ("#fff6bf", "#9a6700"),
+        Fate::Ask => ("#f1e5ff", "#8250df"),
+        Fate::Left => ("#dde1e6", "#424a53"),
+        Fate::Skip => ("#eaf3ec", "#6b9c79"),
+    }
+}
 
 /// Writes a picture as dot.
 #[must_use]
@@ -54,8 +57,12 @@ fn dot_item(i: usize, item: &Item, notes: &[&str], line: &mut dyn FnMut(&str)) {
             Shape::Task => ("box", "filled,rounded"),
             Shape::Group => ("box3d", "filled"),
         };
-        let dash = if item.action == Some(Action::Maybe) { ",dashed" } else { "" };
-        let color = color(item).map(|(fill, edge)| format!(", fillcolor=\"{fill}\", color=\"{edge}\""));
+        let dash = match item.fate {
+            Some(Fate::Maybe) => ",dashed",
+            Some(Fate::Left) => ",dotted",
+            _ => "",
+        };
+        let color = item.fate.map(colors).map(|(fill, edge)| format!(", fillcolor=\"{fill}\", color=\"{edge}\""));
         let (text, tip, color) = (quoted(&text), quoted(&item.tip), color.unwrap_or_default());
         line(&format!("  n{i}_{k} [label={text}, tooltip={tip}, shape={shape}, style=\"{style}{dash}\"{color}];"));
     }
@@ -86,7 +93,7 @@ pub fn mermaid(picture: &Picture) -> String {
                 Shape::Task => ("([", "])"),
                 Shape::Group => ("[", "]"),
             };
-            let class = item.action.map_or("source", Action::word);
+            let class = item.fate.map_or("source", Fate::class);
             writeln!(out, "  n{i}_{k}{open}\"{text}\"{close}:::{class}").expect("a String takes everything");
         }
         if many {
@@ -99,9 +106,14 @@ pub fn mermaid(picture: &Picture) -> String {
         writeln!(out, "  n{}_{} --> {to}", edge.from, edge.part).expect("a String takes everything");
     }
     out.push_str("  classDef source fill:#ffffff,stroke:#6e7781,color:#1f2328\n");
-    for (action, fill, edge) in COLORS {
-        let dash = if action == Action::Maybe { ",stroke-dasharray:5 3" } else { "" };
-        writeln!(out, "  classDef {} fill:{fill},stroke:{edge},color:#1f2328{dash}", action.word())
+    for fate in Fate::ALL {
+        let (fill, edge) = colors(fate);
+        let dash = match fate {
+            Fate::Maybe => ",stroke-dasharray:5 3",
+            Fate::Left => ",stroke-dasharray:2 3",
+            Fate::Build | Fate::Ask | Fate::Skip => "",
+        };
+        writeln!(out, "  classDef {} fill:{fill},stroke:{edge},color:#1f2328{dash}", fate.class())
             .expect("a String takes everything");
     }
     out
@@ -110,18 +122,13 @@ pub fn mermaid(picture: &Picture) -> String {
 /// What stands below the name of an item: what happens to it, and for a group the stages that it is of, for which there is no
 /// other place here.
 fn notes<'a>(picture: &'a Picture, item: &'a Item) -> Vec<&'a str> {
-    let stages = picture.stages.get(&item.layer).filter(|_| item.action.is_some());
+    let stages = picture.stages.get(&item.layer).filter(|_| item.fate.is_some());
     let stages = stages.filter(|_| item.parts[0].shape == Shape::Group);
     std::iter::once(&item.note).chain(stages).map(String::as_str).filter(|note| !note.is_empty()).collect()
 }
 
 fn heading(item: &Item) -> String {
     if item.note.is_empty() { item.id.clone() } else { format!("{} · {}", item.id, item.note) }
-}
-
-fn color(item: &Item) -> Option<(&'static str, &'static str)> {
-    let action = item.action?;
-    COLORS.iter().find(|(of, ..)| *of == action).map(|(_, fill, edge)| (*fill, *edge))
 }
 
 /// A text in quotes, as dot reads it.

@@ -12,7 +12,7 @@ pub mod record;
 pub mod text;
 pub mod why;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use crate::base::id::{DenseMap, NodeId, RecipeId};
@@ -20,7 +20,7 @@ use crate::base::span::{Problem, Problems};
 use crate::graph::Graph;
 use crate::pipeline::types::Pipeline;
 use crate::plan::decide::{Basis, Input, Verdict};
-use crate::plan::reason::{Action, Reason, ReasonCode};
+use crate::plan::reason::{Action, Fate, Reason, ReasonCode};
 use crate::select::{Selection, Want};
 
 /// The wanted steps in run order, each with what happens to it and why.
@@ -45,6 +45,14 @@ pub struct Step {
     pub expected_ms: Option<u64>,
 }
 
+impl Step {
+    /// What becomes of it.
+    #[must_use]
+    pub fn fate(&self) -> Fate {
+        Fate::of(self.action, &self.reasons)
+    }
+}
+
 /// How many steps of each kind a plan has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlanCounts {
@@ -54,18 +62,18 @@ pub struct PlanCounts {
     pub maybe: usize,
     /// Decided by the engine.
     pub ask: usize,
-    /// Up to date.
-    pub skip: usize,
     /// Out of date, and not built.
     pub left: usize,
+    /// Up to date.
+    pub skip: usize,
 }
 
 /// `2 build, 1 maybe, 55 up to date`
 impl fmt::Display for PlanCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { build, maybe, ask, skip, left } = self;
-        let parts = [(build, "build"), (maybe, "maybe"), (ask, "ask"), (left, "left"), (skip, "up to date")];
-        let parts: Vec<_> = parts.iter().filter(|(n, _)| **n > 0).map(|(n, word)| format!("{n} {word}")).collect();
+        let Self { build, maybe, ask, left, skip } = *self;
+        let parts = Fate::ALL.iter().zip([build, maybe, ask, left, skip]).filter(|(_, n)| *n > 0);
+        let parts: Vec<_> = parts.map(|(fate, n)| format!("{n} {}", fate.word())).collect();
         f.write_str(&parts.join(", "))
     }
 }
@@ -121,13 +129,13 @@ impl Plan {
     pub fn counts(&self) -> PlanCounts {
         let mut counts = PlanCounts::default();
         for step in &self.steps {
-            match step.action {
-                Action::Build => counts.build += 1,
-                Action::Maybe => counts.maybe += 1,
-                Action::Ask => counts.ask += 1,
-                Action::Skip if step.reasons.is_empty() => counts.skip += 1,
-                Action::Skip => counts.left += 1,
-            }
+            *match step.fate() {
+                Fate::Build => &mut counts.build,
+                Fate::Maybe => &mut counts.maybe,
+                Fate::Ask => &mut counts.ask,
+                Fate::Left => &mut counts.left,
+                Fate::Skip => &mut counts.skip,
+            } += 1;
         }
         counts
     }
@@ -150,7 +158,12 @@ impl Plan {
 
     /// The steps that are out of date and not built.
     pub fn left(&self) -> impl Iterator<Item = &Step> {
-        self.steps.iter().filter(|step| step.action == Action::Skip && !step.reasons.is_empty())
+        self.steps.iter().filter(|step| step.fate() == Fate::Left)
+    }
+
+    /// The nodes that are or may be built.
+    pub(crate) fn pending(&self, pipeline: &Pipeline) -> BTreeSet<NodeId> {
+        self.active().flat_map(|step| pipeline.recipes[step.id].outputs.iter().copied()).collect()
     }
 
     /// The steps that are or may be built.
@@ -159,11 +172,20 @@ impl Plan {
     }
 }
 
-/// A step that is out of date and built only when it is named; none where it is not.
+/// A step that is built only when it is named and is out of date, or may go out of date by what this plan builds; none where
+/// it is neither.
 #[must_use]
-pub fn left_out(basis: &Basis<'_>, graph: &Graph, id: RecipeId) -> Option<Step> {
-    let Verdict::Build(mut reasons) = basis.decide(id, &|node| basis.seen(node)) else { return None };
-    reasons.retain(|reason| reason.code != ReasonCode::OutputForeign);
+pub fn left_out(basis: &Basis<'_>, graph: &Graph, plan: &Plan, id: RecipeId) -> Option<Step> {
+    let pending = plan.pending(basis.pipeline);
+    let built_before = |node| if pending.contains(&node) { Input::Pending } else { basis.seen(node) };
+    let now = basis.decide(id, &|node| basis.seen(node));
+    let verdict = if matches!(now, Verdict::Build(_)) { now } else { basis.decide(id, &built_before) };
+    let (Verdict::Build(mut reasons) | Verdict::Maybe(mut reasons)) = verdict else { return None };
+    // What was not probed may be as it was.
+    reasons.retain(|reason| !matches!(reason.code, ReasonCode::OutputForeign | ReasonCode::NotProbed));
+    if reasons.is_empty() {
+        return None;
+    }
     reasons.insert(0, Reason::new(ReasonCode::RebuildExplicit));
     Some(Step { id, stage: graph.stage[id], action: Action::Skip, reasons, expected_ms: None })
 }

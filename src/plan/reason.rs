@@ -34,6 +34,71 @@ impl Action {
     }
 }
 
+/// What becomes of a step, as people see it: what is out of date and not built is not up to date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fate {
+    /// It is built.
+    Build,
+    /// It is built if something above it comes out different.
+    Maybe,
+    /// The engine decides.
+    Ask,
+    /// It is out of date, or may become so, and not built.
+    Left,
+    /// It is up to date.
+    Skip,
+}
+
+impl Fate {
+    /// All of them, what is done first.
+    pub const ALL: [Self; 5] = [Self::Build, Self::Maybe, Self::Ask, Self::Left, Self::Skip];
+
+    /// What an action with these reasons comes to.
+    #[must_use]
+    pub fn of(action: Action, reasons: &[Reason]) -> Self {
+        match action {
+            Action::Build => Self::Build,
+            Action::Maybe => Self::Maybe,
+            Action::Ask => Self::Ask,
+            Action::Skip if reasons.is_empty() => Self::Skip,
+            Action::Skip => Self::Left,
+        }
+    }
+
+    /// Its place in [`Fate::ALL`].
+    #[must_use]
+    pub fn rank(self) -> usize {
+        self as usize
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Skip => "up to date",
+            Self::Build | Self::Maybe | Self::Ask | Self::Left => self.class(),
+        }
+    }
+
+    /// The class that pictures and rows of it have.
+    #[must_use]
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Maybe => "maybe",
+            Self::Ask => "ask",
+            Self::Left => "left",
+            Self::Skip => "skip",
+        }
+    }
+
+    /// Whether anything is or may be done.
+    #[must_use]
+    pub fn is_active(self) -> bool {
+        matches!(self, Self::Build | Self::Maybe | Self::Ask)
+    }
+}
+
 /// The kind of a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

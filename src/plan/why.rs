@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use crate::base::digest::Digest;
 use crate::base::id::{NodeId, RecipeId};
+use crate::plan::Plan;
 use crate::plan::decide::{Basis, Input};
 use crate::plan::key;
-use crate::plan::{Plan, Step};
 
 /// What a step is made from.
 #[derive(Clone, Debug, Serialize)]
@@ -73,7 +73,7 @@ pub enum PartState {
 pub fn why(basis: &Basis<'_>, plan: &Plan, id: RecipeId) -> Why {
     let recipe = &basis.pipeline.recipes[id];
     let old = basis.history.parts(&recipe.name);
-    let pending = pending(basis, plan);
+    let pending = plan.pending(basis.pipeline);
     let now = |node: NodeId| if pending.contains(&node) { Input::Pending } else { basis.seen(node) };
     let known = |node| match now(node) {
         Input::Is(digest) => Some(digest),
@@ -104,11 +104,6 @@ pub fn why(basis: &Basis<'_>, plan: &Plan, id: RecipeId) -> Why {
     });
     let key = open.is_empty().then(|| key::key(basis.pipeline, id, &basis.facts.recipes[id], &known));
     Why { inputs: inputs.collect(), key, parts }
-}
-
-/// The nodes that are or may be built before.
-fn pending(basis: &Basis<'_>, plan: &Plan) -> BTreeSet<NodeId> {
-    plan.active().flat_map(|step: &Step| basis.pipeline.recipes[step.id].outputs.iter().copied()).collect()
 }
 
 fn state(old: Option<&str>, new: Option<&str>) -> PartState {

@@ -231,7 +231,7 @@ impl Session {
         planned.seen.extend(seen);
         let history = planned.known.history.as_ref();
         let basis = Basis { pipeline: self.pipeline(), facts: &facts, history, mode: BuildMode::Smart };
-        ids.iter().filter_map(|id| left_out(&basis, &self.loaded.graph, *id)).collect()
+        ids.iter().filter_map(|id| left_out(&basis, &self.loaded.graph, &planned.plan, *id)).collect()
     }
 
     /// Refuses a plan in which steps lack these inputs.

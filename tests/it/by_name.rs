@@ -85,3 +85,20 @@ fn what_needs_one_that_is_not_there_keeps_nothing_else_from_being_built() {
     std::fs::remove_file(project.path("m")).unwrap();
     project.expect(2, &["run", "-k", "m"]);
 }
+
+#[test]
+fn what_a_run_may_put_out_of_date_is_told_beforehand() {
+    let text = "[dataset.s]\npath = \"s\"\n[dataset.a]\npath = \"a\"\ninputs = [\"s\"]\nrun = \"cp {{ inputs.s }} {{ output }}\"\n\
+                  [dataset.e]\npath = \"e\"\ninputs = [\"a\"]\nrebuild = \"explicit\"\nrun = \"cp {{ inputs.a }} {{ output }}\"\n";
+    let project = Project::new(text);
+    project.write("s", "1\n");
+    project.expect(0, &["run", "e"]);
+    project.write("s", "2\n");
+    let may = "left, and may go out of date: e (`rebuild = \"explicit\"`: built only when it is named)\n";
+    let plan = project.expect(0, &["plan"]).out;
+    assert!(plan.contains(may) && plan.contains("2 steps: 1 build, 1 left\n"), "{plan}");
+    let run = project.expect(0, &["run"]);
+    assert!(run.out.contains("1 built · 1 left · ") && run.err.contains(may), "{run:?}");
+    let plan = project.expect(0, &["plan"]).out;
+    assert!(plan.contains("out of date and left: e") && plan.contains("2 steps: 1 left, 1 up to date\n"), "{plan}");
+}

@@ -70,3 +70,33 @@ fn a_job_tells_what_it_has_left_and_why() {
     assert_eq!((&begun["up_to_date"], &begun["left"][0]["step"]), (&1.into(), &"n".into()), "{begun}");
     assert_eq!(begun["left"][0]["reasons"][0]["code"], "rebuild_never");
 }
+
+#[test]
+fn the_list_of_runs_does_not_call_up_to_date_what_was_left() {
+    let project = changed();
+    project.expect(0, &["run"]);
+    project.expect(0, &["run"]);
+    let list = project.expect(0, &["jobs", "list"]).out;
+    let why: Vec<_> = list.lines().map(|line| line.rsplit("  ").next().unwrap()).collect();
+    assert_eq!(why[1], "1 left", "{list}");
+}
+
+/// A green box for what is out of date, or was never built, would say the opposite of the plan's own heading.
+#[test]
+fn pictures_have_a_colour_of_its_own_for_what_is_left() {
+    let project = Project::new(
+        "[dataset.a]\npath = \"c/a\"\nrun = \"echo a > {{ output }}\"\n\
+         [dataset.z]\npath = \"c/z\"\nrebuild = \"explicit\"\ninputs = [\"a\"]\nrun = \"cp {{ inputs.a }} {{ output }}\"\n",
+    );
+    project.expect(0, &["run"]);
+    let draw = |format| project.expect(0, &["plan", "--format", format]).out;
+    let svg = draw("svg");
+    assert!(svg.contains("class=\"step left\" data-step=\"z\""), "{svg}");
+    assert!(svg.contains(">left</text>") && svg.contains("<g class=\"left\">"), "{svg}");
+    assert_eq!(svg.matches("class=\"step skip\"").count(), 1, "{svg}");
+    let dot = draw("dot");
+    assert!(dot.contains("label=\"z\\nleft\"") && dot.contains("style=\"filled,dotted\""), "{dot}");
+    let mermaid = draw("mermaid");
+    assert!(mermaid.contains("z<br/><small>left</small>\")]:::left"), "{mermaid}");
+    assert!(mermaid.contains("classDef left "), "{mermaid}");
+}

@@ -9,10 +9,10 @@ use maud::{Markup, PreEscaped, html};
 use crate::base::id::RecipeId;
 use crate::base::job::BuildMode;
 use crate::draw::collapse::{Collapse, collapse, is_large, things};
-use crate::draw::picture::{Item, Picture, picture, word};
+use crate::draw::picture::{Item, Picture, picture};
 use crate::draw::svg::inline;
 use crate::engine::local;
-use crate::plan::reason::Action;
+use crate::plan::reason::{Action, Fate};
 use crate::plan::{Plan, Step};
 use crate::report::job::settled;
 use crate::select::{Want, select};
@@ -94,7 +94,7 @@ pub(super) fn of_flow(
     for item in picture.items.iter_mut().filter(|item| item.step) {
         let asked = loaded.pipeline.recipe(&item.id).is_some_and(|id| planned.contains_key(&id));
         if !asked {
-            (item.action, item.paint) = (None, Some("unasked"));
+            (item.fate, item.paint) = (None, Some("unasked"));
             item.note = if plan.is_some() { "not asked for".to_owned() } else { String::new() };
             item.tip.clone_from(&item.id);
         }
@@ -129,14 +129,18 @@ fn plan(loaded: &Loaded, standing: &Standing, view: &RunView) -> Plan {
     let can_build = |id: RecipeId| !here || pipeline.recipes[id].run.is_some();
     // Where the file has changed since, the targets may be gone: then only what the job had is shown.
     let wanted = select(pipeline, graph, &standing.row.targets, mode, &can_build).ok();
+    let left = |id: RecipeId| {
+        let left = view.head.iter().flat_map(|head| &head.started.left);
+        left.into_iter().find(|left| left.step == pipeline.recipes[id].name).map(|left| &left.reasons)
+    };
     let step = |id: &RecipeId| {
         let ran = view.step(&pipeline.recipes[*id].name).map(|step| &step.plan);
         let wanted = wanted.as_ref().is_some_and(|selection| selection.want[*id] != Want::No);
-        (ran.is_some() || wanted).then(|| Step {
+        (ran.is_some() || wanted || left(*id).is_some()).then(|| Step {
             id: *id,
             stage: graph.stage[*id],
             action: ran.map_or(Action::Skip, |plan| plan.action),
-            reasons: ran.map(|plan| plan.reasons.clone()).unwrap_or_default(),
+            reasons: ran.map(|plan| &plan.reasons).or(left(*id)).cloned().unwrap_or_default(),
             expected_ms: None,
         })
     };
@@ -146,7 +150,8 @@ fn plan(loaded: &Loaded, standing: &Standing, view: &RunView) -> Plan {
 /// Paints a step or a group as it stands.
 fn paint(item: &mut Item, view: &RunView, begun: bool) {
     let names: Vec<String> = if item.step { vec![item.id.clone()] } else { item.steps.clone() };
-    if names.is_empty() {
+    // What is left stays as it is, whatever the run does.
+    if names.is_empty() || item.fate == Some(Fate::Left) {
         return;
     }
     let (class, note) = standing(&names, view, begun);
@@ -238,6 +243,6 @@ pub(super) fn card(
 }
 
 /// What happens to a step, as a pill.
-pub(super) fn action_pill(action: Action) -> Markup {
-    html! { span class={ "pill " (action.word()) } { (word(action)) } }
+pub(super) fn fate_pill(fate: Fate) -> Markup {
+    html! { span class={ "pill " (fate.class()) } { (fate.word()) } }
 }

@@ -12,7 +12,7 @@ use crate::base::text::{count, millis};
 use crate::draw::collapse::Collapse;
 use crate::plan::estimate::estimate;
 use crate::plan::put_back::PutBack;
-use crate::plan::reason::{Action, sentences};
+use crate::plan::reason::sentences;
 use crate::plan::{Plan, Step};
 use crate::server::auth::{Right, Who};
 use crate::server::blocking;
@@ -190,14 +190,7 @@ impl Page<'_> {
             self.found.plan.iter().flat_map(|plan| &plan.steps).map(|step| (step.id, step)).collect();
         let mut steps: Vec<RecipeId> = self.loaded.graph.order.clone();
         let lacks = |id: &RecipeId| self.found.lacks.contains_key(id);
-        let rank = |id: &RecipeId| {
-            planned.get(id).map_or(4, |step| match step.action {
-                Action::Build => 0,
-                Action::Maybe => 1,
-                Action::Ask => 2,
-                Action::Skip => 3,
-            })
-        };
+        let rank = |id: &RecipeId| planned.get(id).map_or(usize::MAX, |step| step.fate().rank());
         let folded = steps.len() > 2 * FOLDED;
         // What is ticked is seen.
         steps.sort_by_key(|id| (!lacks(id), folded && !self.is_ticked(*id), rank(id)));
@@ -243,13 +236,13 @@ impl Page<'_> {
         let name = &self.loaded.pipeline.recipes[id].name;
         let now = crate::clock::now();
         html! {
-            tr #{ "row-" (name) } class=(step.map_or("unasked", |step| step.action.word())) {
+            tr #{ "row-" (name) } class=(step.map_or("unasked", |step| step.fate().class())) {
                 th scope="row" {
                     label { input type="checkbox" name="step" value=(name) checked[self.is_ticked(id)]; " " (name) }
                     @if let Some(input) = self.found.lacks.get(&id) { small class="bad" { "`" (input) "` is not there" } }
                     small { @if let Some(step) = step { (sentences(&step.reasons, now).join("; ")) } }
                 }
-                td { @if self.found.lacks.contains_key(&id) { span class="pill failed" { "lacks input" } } @else if let Some(step) = step { (figure::action_pill(step.action)) } @else { span class="quiet" { "not asked for" } } }
+                td { @if self.found.lacks.contains_key(&id) { span class="pill failed" { "lacks input" } } @else if let Some(step) = step { (figure::fate_pill(step.fate())) } @else { span class="quiet" { "not asked for" } } }
                 td class="number" { (self.loaded.graph.stage[id]) }
                 td class="number" { @if let Some(ms) = step.and_then(|step| step.expected_ms) { (millis(ms)) } @else { "–" } }
             }
