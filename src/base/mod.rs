@@ -1,5 +1,6 @@
 //! Floor 0: small values that every floor above may use; knows nothing of pipelines.
 
+pub mod cut;
 pub mod digest;
 pub mod file;
 pub mod id;

@@ -6,7 +6,7 @@ use crate::draw::order::order;
 use crate::draw::picture::{Item, Picture, Shape};
 use crate::draw::place::place;
 use crate::draw::shapes::SHEET;
-use crate::draw::size::{Grid, HEAD, PAD, PART, Size, grid, member, part_width, size};
+use crate::draw::size::{Grid, HEAD, Labels, PAD, PART, Size, grid, member, size, widest};
 
 /// A picture that would be wider goes to the right.
 const WIDEST: f64 = 1_200.0;
@@ -47,16 +47,18 @@ pub(super) struct Layout {
 pub(super) fn layout(picture: &Picture) -> Layout {
     let mut graph = layers(picture);
     order(&mut graph);
-    let down = Layouter::new(picture, &graph, true).lay_out();
+    let labels = &Labels::of(picture);
+    let down = Layouter::new(picture, labels, &graph, true).lay_out();
     if down.size.w <= WIDEST {
         return down;
     }
-    let right = Layouter::new(picture, &graph, false).lay_out();
+    let right = Layouter::new(picture, labels, &graph, false).lay_out();
     if right.size.w < down.size.w { right } else { down }
 }
 
 struct Layouter<'a> {
     picture: &'a Picture,
+    labels: &'a Labels,
     graph: &'a Layers,
     down: bool,
     sizes: Vec<Size>,
@@ -67,8 +69,8 @@ struct Layouter<'a> {
 }
 
 impl<'a> Layouter<'a> {
-    fn new(picture: &'a Picture, graph: &'a Layers, down: bool) -> Self {
-        let mut sizes: Vec<Size> = picture.items.iter().map(|item| size(item, !down)).collect();
+    fn new(picture: &'a Picture, labels: &'a Labels, graph: &'a Layers, down: bool) -> Self {
+        let mut sizes: Vec<Size> = picture.items.iter().map(|item| size(item, labels, !down)).collect();
         if !down {
             same_width(picture, graph, &mut sizes);
         }
@@ -88,7 +90,7 @@ impl<'a> Layouter<'a> {
             let lines: usize = layer.iter().map(|v| graph.vertices[*v].after.len()).sum();
             begin += thickness + BETWEEN[usize::from(!down)] + (lines as f64).min(60.0);
         }
-        Self { picture, graph, down, sizes, bands, across }
+        Self { picture, labels, graph, down, sizes, bands, across }
     }
 
     fn lay_out(self) -> Layout {
@@ -120,11 +122,10 @@ impl<'a> Layouter<'a> {
     fn parts(&self, i: usize, rect: Rect) -> Vec<Rect> {
         let item = &self.picture.items[i];
         if !item.members.is_empty() {
-            return cells(&grid(item.members.len(), member(&item.members)), rect);
+            return cells(&grid(item.members.len(), member(&item.members, self.labels)), rect);
         }
         if item.is_wide() {
-            let widest = item.parts.iter().map(|part| part_width(&part.name, part.shape)).fold(0.0, f64::max);
-            return cells(&grid(item.parts.len(), Size { w: widest, h: PART }), rect);
+            return cells(&grid(item.parts.len(), Size { w: widest(item, self.labels), h: PART }), rect);
         }
         let n = item.parts.len();
         if n == 1 {

@@ -1,6 +1,10 @@
 //! How large things are drawn. No font is asked: widths of letters are those of a usual sans-serif, with some room.
 
-use crate::draw::picture::{Item, Shape};
+use std::collections::HashMap;
+use std::iter;
+
+use crate::base::cut::distinct;
+use crate::draw::picture::{Item, Picture, Shape};
 
 /// The height of a letter of a name, and of a note.
 pub(super) const NAME: f64 = 13.0;
@@ -24,15 +28,21 @@ pub(super) struct Size {
     pub(super) h: f64,
 }
 
-/// A name as it is shown: a long one lacks its middle, since names that are alike differ at their ends.
-pub(super) fn label(name: &str) -> String {
-    let chars: Vec<char> = name.chars().collect();
-    if chars.len() <= LONGEST {
-        return name.to_owned();
+/// The names of a picture as they are shown: long ones are cut, and stay different.
+#[derive(Debug, Default)]
+pub(super) struct Labels(HashMap<String, String>);
+
+impl Labels {
+    pub(super) fn of(picture: &Picture) -> Self {
+        let items = || picture.items.iter().flat_map(|item| iter::once(item).chain(&item.members));
+        let parts = items().flat_map(|item| &item.parts).map(|part| part.name.as_str());
+        Self(distinct(items().map(|item| item.id.as_str()).chain(parts), LONGEST))
     }
-    let half = (LONGEST - 1) / 2;
-    let (head, tail) = (&chars[..half], &chars[chars.len() - half..]);
-    format!("{}…{}", head.iter().collect::<String>(), tail.iter().collect::<String>())
+
+    /// What is shown of a name.
+    pub(super) fn label<'a>(&'a self, name: &'a str) -> &'a str {
+        self.0.get(name).map_or(name, String::as_str)
+    }
 }
 
 /// How wide a text is at a size of letters.
@@ -47,27 +57,32 @@ pub(super) fn width(text: &str, size: f64) -> f64 {
     text.chars().map(letter).sum::<f64>() * size
 }
 
-/// How wide a part with this name is, for its outline takes some room.
-pub(super) fn part_width(name: &str, shape: Shape) -> f64 {
+/// How wide a part with this label is, for its outline takes some room.
+pub(super) fn part_width(label: &str, shape: Shape) -> f64 {
     let outline = match shape {
         Shape::Dataset | Shape::Folder | Shape::Group => 20.0,
         Shape::Model | Shape::Source | Shape::Task => 34.0,
     };
-    width(&label(name), NAME) + outline
+    width(label, NAME) + outline
+}
+
+/// How wide the widest part of an item is.
+pub(super) fn widest(item: &Item, labels: &Labels) -> f64 {
+    item.parts.iter().map(|part| part_width(labels.label(&part.name), part.shape)).fold(0.0, f64::max)
 }
 
 /// How large an item is. Several parts stand side by side, or, with `stacked`, one below the other.
-pub(super) fn size(item: &Item, stacked: bool) -> Size {
+pub(super) fn size(item: &Item, labels: &Labels, stacked: bool) -> Size {
     if !item.members.is_empty() {
-        return grid(item.members.len(), member(&item.members)).size();
+        return grid(item.members.len(), member(&item.members, labels)).size();
     }
     let note = width(&item.note, NOTE);
-    let widest = item.parts.iter().map(|part| part_width(&part.name, part.shape)).fold(0.0, f64::max);
+    let widest = widest(item, labels);
     if let [part] = item.parts.as_slice() {
         return Size { w: widest.max(note + part_width("", part.shape)).max(64.0), h: HEIGHT };
     }
     let n = item.parts.len() as f64;
-    let head = width(&label(&item.id), NAME) + note + 30.0;
+    let head = width(labels.label(&item.id), NAME) + note + 30.0;
     if item.is_wide() {
         let size = grid(item.parts.len(), Size { w: widest, h: PART }).size();
         return Size { w: size.w.max(head), ..size };
@@ -93,8 +108,8 @@ impl Grid {
 }
 
 /// The size that has room for each of the members of an item.
-pub(super) fn member(members: &[Item]) -> Size {
-    let sizes = members.iter().map(|item| size(item, false));
+pub(super) fn member(members: &[Item], labels: &Labels) -> Size {
+    let sizes = members.iter().map(|item| size(item, labels, false));
     sizes.fold(Size { w: 0.0, h: 0.0 }, |a, b| Size { w: a.w.max(b.w), h: a.h.max(b.h) })
 }
 

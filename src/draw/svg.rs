@@ -5,7 +5,7 @@ use crate::draw::bundle::bundle;
 use crate::draw::layout::{Layout, Rect, layout};
 use crate::draw::picture::{Item, Picture, Shape};
 use crate::draw::shapes::{LID, SHEET, line, num, outline, rounded};
-use crate::draw::size::{HEAD, NAME, NOTE, PAD, label, width};
+use crate::draw::size::{HEAD, Labels, NAME, NOTE, PAD, width};
 use crate::plan::reason::Fate;
 
 /// The style sheet of every picture.
@@ -74,8 +74,9 @@ fn write(picture: &Picture, alone: bool) -> String {
     stages(&mut out, picture, &layout, shift, (dx, dy));
     put(&mut out, &format!("<g transform=\"translate({} {})\">", num(dx + shift), num(dy)));
     lines(&mut out, picture, &layout);
+    let labels = &Labels::of(picture);
     for i in 0..picture.items.len() {
-        item(&mut out, &picture.items[i], layout.items[i], &layout.parts[i]);
+        item(&mut out, labels, &picture.items[i], layout.items[i], &layout.parts[i]);
     }
     put(&mut out, "</g>");
     out.push_str(&legend.text);
@@ -162,7 +163,7 @@ fn class(item: &Item) -> String {
     }
 }
 
-fn item(out: &mut String, item: &Item, rect: Rect, parts: &[Rect]) {
+fn item(out: &mut String, labels: &Labels, item: &Item, rect: Rect, parts: &[Rect]) {
     let id = escape(&item.id);
     let (head, data) = match (item.step, item.parts[0].shape) {
         (true, _) => ("step", format!(" data-step=\"{id}\"")),
@@ -176,45 +177,45 @@ fn item(out: &mut String, item: &Item, rect: Rect, parts: &[Rect]) {
         put(out, &format!("<path class=\"shape frame\" d=\"{}\"/>", rounded(rect, 5.0)));
         put(out, &text("note", middle, rect.y + HEAD - 8.0, &item.parts[0].name));
         for (member, cell) in item.members.iter().zip(parts) {
-            self::item(out, member, *cell, &[*cell]);
+            self::item(out, labels, member, *cell, &[*cell]);
         }
     } else if let [part] = item.parts.as_slice() {
         let lid = if part.shape == Shape::Dataset { LID / 2.0 } else { 0.0 };
         let y = rect.y + rect.h / 2.0 + lid;
         let lift = if item.note.is_empty() { 5.0 } else { -2.0 };
         put(out, &format!("<path class=\"shape\" d=\"{}\"/>", outline(part.shape, rect)));
-        put(out, &text("", middle, y + lift, &label(&part.name)));
+        put(out, &text("", middle, y + lift, labels.label(&part.name)));
         if !item.note.is_empty() {
             put(out, &text("note", middle, y + 12.0, &item.note));
         }
         bar(out, item, rect);
     } else {
         put(out, &format!("<path class=\"shape frame\" d=\"{}\"/>", rounded(rect, 5.0)));
-        frame_head(out, item, rect);
+        frame_head(out, labels, item, rect);
         for (part, rect) in item.parts.iter().zip(parts) {
             let name = escape(&part.name);
             put(out, &format!("<path class=\"shape\" data-node=\"{name}\" d=\"{}\"/>", outline(part.shape, *rect)));
             let lid = if part.shape == Shape::Dataset { LID / 2.0 } else { 0.0 };
-            put(out, &text("", rect.x + rect.w / 2.0, rect.y + rect.h / 2.0 + 4.5 + lid, &label(&part.name)));
+            put(out, &text("", rect.x + rect.w / 2.0, rect.y + rect.h / 2.0 + 4.5 + lid, labels.label(&part.name)));
         }
     }
     put(out, "</g>");
 }
 
 /// The name of a recipe above what it makes, and what happens to it.
-fn frame_head(out: &mut String, item: &Item, rect: Rect) {
+fn frame_head(out: &mut String, labels: &Labels, item: &Item, rect: Rect) {
     let y = rect.y + HEAD - 7.0;
-    let name = label(&item.id);
-    let wide = width(&name, NAME) + width(&item.note, NOTE) + 12.0;
+    let name = labels.label(&item.id);
+    let wide = width(name, NAME) + width(&item.note, NOTE) + 12.0;
     let x = rect.x + ((rect.w - wide) / 2.0).max(PAD);
-    let note = x + width(&name, NAME) + 10.0;
+    let note = x + width(name, NAME) + 10.0;
     put(
         out,
         &format!(
             "<text class=\"start\" x=\"{}\" y=\"{}\">{}</text><text class=\"note start\" x=\"{}\" y=\"{1}\">{}</text>",
             num(x),
             num(y),
-            escape(&name),
+            escape(name),
             num(note),
             escape(&item.note)
         ),

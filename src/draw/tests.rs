@@ -394,3 +394,13 @@ fn a_small_picture_is_no_wider_than_what_it_shows() {
     let width: u32 = drawn.split("width=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap();
     assert!(width < 320, "{width}");
 }
+
+#[test]
+fn long_names_are_cut_and_stay_different() {
+    let name = |side: &str| format!("stg_salesforce_opportunity_{side}_history_snapshots_daily");
+    let items = ["north", "south", "east"].iter().map(|side| item(&name(side), 1)).collect();
+    let drawn = svg::svg(&Picture { items, ..Picture::default() });
+    for side in ["north", "south", "east"] {
+        assert!(drawn.contains(&format!(">stg_sale…{side}_history_snap")), "{drawn}");
+    }
+}

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::line::{Line, Tint, columns, shorten, wrap};
+use super::line::{Line, Tint, columns, wrap};
+use super::names::Names;
 use super::output::{Block, Lines};
 use super::style::{OutputMode, Style, UP_TO_DATE, ended_state, step_word};
 use super::summary;
@@ -16,7 +17,7 @@ use crate::view::{RunView, StepState, StepView};
 
 /// How much of a step's output is kept until the step ends.
 const BLOCK: usize = 8 << 20;
-/// How wide the column of step names gets at most.
+/// How wide the column of step names gets at most, unless the terminal has room for more.
 const NAMES: usize = 36;
 /// How many processes that were left behind are told.
 const LEAKED: usize = 5;
@@ -43,7 +44,7 @@ pub(crate) struct Feed {
     style: Style,
     output: OutputMode,
     state: String,
-    names: usize,
+    names: Names,
     took: usize,
     lines: BTreeMap<String, Lines>,
     blocks: BTreeMap<String, Block>,
@@ -70,7 +71,7 @@ impl Feed {
             style,
             output,
             state,
-            names: 0,
+            names: Names::default(),
             took: 3,
             lines: BTreeMap::new(),
             blocks: BTreeMap::new(),
@@ -97,14 +98,21 @@ impl Feed {
 
     /// How wide the column of names is: on a terminal there is room for what stands behind it.
     fn name_columns(&self) -> usize {
-        let Some(width) = self.style.width else { return self.names };
-        let room = usize::from(width).saturating_sub(NAME + 2 + self.took + 2 + NOTE);
-        self.names.min(room.max(SHORTEST))
+        let longest = self.names.longest();
+        let Some(width) = self.style.width.map(usize::from) else { return longest.min(NAMES) };
+        let room = width.saturating_sub(NAME + 2 + self.took + 2 + NOTE);
+        // One long name is not to leave half of a line empty in all others.
+        longest.min(room.max(SHORTEST)).min(NAMES.max(width / 3))
     }
 
     /// A name as it is shown: in full where lines have no limit.
     fn name(&self, step: &str) -> String {
-        if self.style.width.is_some() { shorten(step, self.name_columns()) } else { step.to_owned() }
+        if self.style.width.is_some() { self.short_name(step, self.name_columns()) } else { step.to_owned() }
+    }
+
+    /// A name in so many columns, different from all others of the run.
+    pub(crate) fn short_name(&self, step: &str, room: usize) -> String {
+        self.names.cut(step, room)
     }
 
     /// Whether it shows what steps print.
@@ -196,8 +204,7 @@ impl Feed {
     }
 
     fn began(&mut self, started: &RunStarted, event: &Stamped) -> String {
-        let ids = started.steps.iter().map(|step| columns(&step.id));
-        self.names = ids.max().unwrap_or_default().min(NAMES);
+        self.names = Names::new(started.steps.iter().map(|step| step.id.clone()).collect());
         let expected = started.steps.iter().filter_map(|step| step.expected_ms);
         let took = expected.map(|ms| columns(&millis(ms))).max();
         self.took = took.unwrap_or_default().max(self.took);

@@ -141,16 +141,6 @@ fn fill(text: &str, room: &mut usize) -> (String, bool) {
     (shown, false)
 }
 
-/// A name in `room` columns: names that differ at their ends are told apart.
-pub(crate) fn shorten(name: &str, room: usize) -> String {
-    let names: Vec<char> = name.chars().collect();
-    if names.len() <= room {
-        return name.to_owned();
-    }
-    let (begin, end) = (room.div_ceil(2).saturating_sub(1), room / 2);
-    names[..begin].iter().chain(&['…']).chain(&names[names.len() - end..]).collect()
-}
-
 /// The words of a text in lines: the first of at most `first` columns, the others of at most `rest`; a longer word has a line
 /// of its own.
 pub(crate) fn wrap(text: &str, first: usize, rest: usize) -> Vec<String> {
@@ -211,9 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn names_keep_both_ends_and_words_stay_whole() {
-        let shown = [9, 8, 5, 1].map(|room| shorten("abcdefgh_", room));
-        assert_eq!(shown, ["abcdefgh_", "abc…fgh_", "ab…h_", "…"]);
+    fn words_stay_whole() {
         assert_eq!(wrap("exit 1, attempt 1/4, again in 1s", 18, 10), ["exit 1, attempt", "1/4, again", "in 1s"]);
         assert_eq!(wrap("a/very/long/path is it", 4, 4), ["a/very/long/path", "is", "it"]);
         assert_eq!(wrap("", 4, 4), [""]);

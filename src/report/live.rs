@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use super::api::Reporter;
 use super::estimate;
 use super::feed::{Feed, NAME, SHORTEST, WORD};
-use super::line::{Line, Tint, shorten};
+use super::line::{Line, Tint};
 use super::screen::{Drawn, Screen};
 use super::style::{OutputMode, Style, step_word};
 use super::waiting::waits;
@@ -95,7 +95,8 @@ impl<W: Write> Live<W> {
         let mut running: Vec<&StepView> = view.steps.iter().filter(|step| step.state.is_running()).collect();
         running.sort_by_key(|step| step.began_ms);
         let margin = if width < NARROW { 2 } else { WORD };
-        let columns = Columns { word: margin, name: margin + NAME - WORD, took: self.took(margin, width) };
+        let (name, took) = (margin + NAME - WORD, self.took(margin, width));
+        let columns = Columns { feed: &self.feed, word: margin, name, took };
         let room = (height / 2).saturating_sub(1);
         let shown = match running.len() {
             all if all <= room => all,
@@ -125,21 +126,22 @@ impl<W: Write> Live<W> {
 }
 
 /// Where the words of a region's lines stand.
-struct Columns {
+struct Columns<'a> {
+    feed: &'a Feed,
     word: usize,
     name: usize,
     took: usize,
 }
 
-impl Columns {
+impl Columns<'_> {
     fn waiting(&self, step: &str, why: &str) -> Line {
         let (word, tint) = step_word(StepState::Waiting);
         Line::new().at(self.word, tint, word).at(self.name, Tint::Dim, &self.short(step)).at(self.took, Tint::Dim, why)
     }
 
-    /// A name that leaves room for what stands behind it: names that differ at their ends are told apart.
+    /// A name that leaves room for what stands behind it.
     fn short(&self, name: &str) -> String {
-        shorten(name, self.took.saturating_sub(self.name + 2).max(SHORTEST))
+        self.feed.short_name(name, self.took.saturating_sub(self.name + 2).max(SHORTEST))
     }
 
     fn retrying(&self, step: &StepView, elapsed_ms: u64) -> Line {

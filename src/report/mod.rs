@@ -16,6 +16,7 @@ pub mod summary;
 mod estimate;
 mod feed;
 pub(crate) mod line;
+mod names;
 mod screen;
 #[cfg(test)]
 mod tests;

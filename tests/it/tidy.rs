@@ -37,6 +37,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("report/line.rs", 6),
     ("report/live.rs", 6),
     ("report/named.rs", 6),
+    ("report/names.rs", 6),
     ("report/output.rs", 6),
     ("report/plain.rs", 6),
     ("report/screen.rs", 6),

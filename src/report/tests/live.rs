@@ -16,7 +16,7 @@ use crate::report::style::OutputMode;
 use crate::view::RunView;
 
 /// A run that is shown on a terminal.
-struct Show {
+pub(super) struct Show {
     out: Shared,
     size: Rc<Cell<(u16, u16)>>,
     live: Live<Shared>,
@@ -25,14 +25,14 @@ struct Show {
 }
 
 impl Show {
-    fn new(width: u16, height: u16, output: OutputMode) -> Self {
+    pub(super) fn new(width: u16, height: u16, output: OutputMode) -> Self {
         let (out, size) = (Shared::default(), Rc::new(Cell::new((width, height))));
         let asked = Rc::clone(&size);
         let live = Live::new(out.clone(), Box::new(move || asked.get()), style(false, None), output, ".kiln");
         Self { out, size, live, terminal: Terminal::new(width, height), view: RunView::default() }
     }
 
-    fn events(&mut self, run: &Sample, range: std::ops::Range<usize>) -> &mut Self {
+    pub(super) fn events(&mut self, run: &Sample, range: std::ops::Range<usize>) -> &mut Self {
         for event in &run.events[range] {
             self.view.apply(event);
             self.live.event(&self.view, event).unwrap();
@@ -42,7 +42,7 @@ impl Show {
         self.tick(self.view.elapsed_ms)
     }
 
-    fn tick(&mut self, ms: u64) -> &mut Self {
+    pub(super) fn tick(&mut self, ms: u64) -> &mut Self {
         self.live.tick(&self.view, ms).unwrap();
         self.terminal.write(&self.out.take());
         self
@@ -54,7 +54,7 @@ impl Show {
         self
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         self.terminal.text()
     }
 }
@@ -466,24 +466,6 @@ fn what_waits_for_many_names_a_few() {
     [0/7] 4 running · 3 waiting · 0:01
     ▮
     "#);
-}
-
-#[test]
-fn long_names_leave_room_for_the_times() {
-    let name = |end: &str| format!("{}_{end}", "a_very_long_name_of_a_dataset".repeat(3));
-    let steps = vec![
-        planned(&name("fr"), Some(5_000)),
-        crate::event::PlannedStep { after: vec![0], ..planned(&name("de"), None) },
-    ];
-    let mut run = Sample::new(started(steps, 0));
-    run.start(0, &name("fr"), "true");
-    for width in [80, 50] {
-        let mut show = Show::new(width, 24, OutputMode::Failed);
-        let text = show.events(&run, 0..2).tick(3_000).text();
-        let line = text.lines().find(|line| line.contains("run ")).unwrap();
-        assert!(line.contains("…") && line.contains("_fr  3s     ~5s"), "{text}");
-        assert!(text.lines().any(|line| line.contains("…") && line.contains("_de  for ")), "{text}");
-    }
 }
 
 #[test]

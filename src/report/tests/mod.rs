@@ -3,6 +3,7 @@
 mod hostile;
 mod jobs;
 mod live;
+mod names;
 mod plain;
 mod sample;
 mod slow;
