@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::base::text::{count, size};
+use crate::base::text::{clean, count, size};
 use crate::cli::args::GcArgs;
 use crate::cli::jobs::{root, state_folder};
 use crate::cli::{Context, print};
@@ -10,6 +10,9 @@ use crate::exit;
 use crate::session::fail::Fail;
 use crate::store::gc::{Keep, Swept, gc as sweep};
 use crate::store::recover::{Recovered, recover};
+
+/// So many runs, and so many files, are named.
+const LISTED: usize = 20;
 
 pub(crate) fn gc(context: &Context, args: &GcArgs) -> Result<u8, Fail> {
     let state = state_folder(context)?;
@@ -39,9 +42,15 @@ fn text(context: &Context, swept: &Swept, args: &GcArgs) -> String {
         0 => String::new(),
         n => format!("; and the logs of {} that no history has", count(n, "run")),
     };
+    let jobs = listed(swept.jobs.iter().map(ToString::to_string), swept.jobs.len());
     let replaced = match swept.replaced {
         0 => String::new(),
-        n => format!("{verb} what {} had kept in .kiln/replaced\n", count(n, "run")),
+        n => {
+            let bytes = size(swept.kept.iter().map(|(_, bytes)| bytes).sum());
+            let files = swept.kept.iter().map(|(path, bytes)| format!("{}  {}", clean(path), size(*bytes)));
+            let files = listed(files, swept.kept.len());
+            format!("{verb} what {} had kept in .kiln/replaced: {bytes}\n{files}", count(n, "run"))
+        }
     };
     let held = match swept.held {
         0 => String::new(),
@@ -54,7 +63,14 @@ fn text(context: &Context, swept: &Swept, args: &GcArgs) -> String {
     } else {
         String::new()
     };
-    format!("{text}{strays}\n{replaced}{} left{held}\n{over}", swept.left)
+    format!("{text}{strays}\n{jobs}{replaced}{} left{held}\n{over}", swept.left)
+}
+
+/// What goes, a line each, as far as that can be read.
+fn listed(lines: impl Iterator<Item = String>, all: usize) -> String {
+    let shown = if all > LISTED + 1 { LISTED } else { all };
+    let more = (shown < all).then(|| format!("and {} more", all - shown));
+    lines.take(shown).chain(more).map(|line| format!("  {line}\n")).collect()
 }
 
 fn recovered(context: &Context, state: &Path, done: &Recovered, dry: bool) -> String {

@@ -45,6 +45,8 @@ pub struct Swept {
     pub strays: usize,
     /// Runs that had kept what their outputs replaced, which has gone.
     pub replaced: usize,
+    /// The files of these, relative to the root, with their sizes in bytes.
+    pub kept: Vec<(String, u64)>,
     /// How many runs are left.
     pub left: u64,
     /// How many of those are left because they hold a last good build.
@@ -53,6 +55,8 @@ pub struct Swept {
     pub size: u64,
 }
 
+/// Where what runs have replaced is kept, below the root.
+const KEPT: &str = ".kiln/replaced";
 /// How long after the last time house is kept again without being asked.
 const EVERY: Duration = Duration::from_hours(24);
 /// So many runs are taken out unasked, for that is to be quick.
@@ -127,14 +131,18 @@ fn sweep(
 ) -> Result<Swept, StoreError> {
     let opened = if dry { schema::open_read(state)? } else { open(state)? };
     // Only who asks for it is told, and nothing of that may go untold.
-    let kept = root.join(".kiln/replaced");
+    let kept = root.join(KEPT);
     let replaced = if most == usize::MAX { old_names(&kept, now, |_| keep.age()) } else { Vec::new() };
     let replaced = own(replaced, (state, root), opened.as_ref())?;
-    for run in replaced.iter().filter(|_| !dry) {
-        remove_all(&kept.join(run))?;
+    let mut files = Vec::new();
+    for run in &replaced {
+        list(&kept.join(run), &format!("{KEPT}/{run}"), &mut files);
+        if !dry {
+            remove_all(&kept.join(run))?;
+        }
     }
-    let replaced = replaced.len();
-    let Some((mut connection, path)) = opened else { return Ok(Swept { replaced, ..Swept::default() }) };
+    let (replaced, kept) = (replaced.len(), files);
+    let Some((mut connection, path)) = opened else { return Ok(Swept { replaced, kept, ..Swept::default() }) };
     let sql = |error: rusqlite::Error| StoreError::sql(&path, &error);
     if most == usize::MAX {
         schema::look_through(&connection, &path, "quick_check")?;
@@ -172,6 +180,7 @@ fn sweep(
         jobs: doomed.into_iter().map(|run| JobId::from_text(&run.job)).collect(),
         strays: strays.len(),
         replaced,
+        kept,
         left: count("SELECT count(*) FROM runs").map_err(sql)? - gone,
         held: count("SELECT count(DISTINCT job) FROM keys").map_err(sql)?,
     })
@@ -299,6 +308,23 @@ fn remove_all(folder: &Path) -> Result<(), StoreError> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(StoreError::io(folder, &error)),
         _ => Ok(()),
+    }
+}
+
+/// The files below a folder by name, with their sizes; an empty folder stands for itself.
+fn list(folder: &Path, name: &str, files: &mut Vec<(String, u64)>) {
+    let mut entries: Vec<_> = std::fs::read_dir(folder).into_iter().flatten().flatten().collect();
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    if entries.is_empty() {
+        files.push((format!("{name}/"), 0));
+    }
+    for entry in entries {
+        let name = format!("{name}/{}", entry.file_name().to_string_lossy());
+        match entry.metadata() {
+            Ok(meta) if meta.is_dir() => list(&entry.path(), &name, files),
+            Ok(meta) => files.push((name, meta.len())),
+            Err(_) => files.push((name, 0)),
+        }
     }
 }
 

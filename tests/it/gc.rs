@@ -19,6 +19,10 @@ fn old_runs_go_and_nothing_is_built_again() {
     // The first run made the `b` that stands, the last one the `a`; the three between may go.
     let dry = project.expect(0, &["gc", "--keep-days", "0", "--keep-runs", "0", "--dry-run"]).out;
     assert!(dry.starts_with("would remove 3 runs, the newest of "), "{dry}");
+    let list = project.expect(0, &["jobs", "list", "--format", "json"]).out;
+    let list: Vec<serde_json::Value> = serde_json::from_str(&list).unwrap();
+    let ids: String = list[1..4].iter().rev().map(|job| format!("  {}\n", job["id"].as_str().unwrap())).collect();
+    assert!(dry.contains(&format!(" B\n{ids}2 left")) || dry.contains(&format!("kB\n{ids}2 left")), "{dry}");
     assert!(dry.ends_with("\n2 left, of which 2 hold last good builds\n"), "{dry}");
     assert_eq!((runs(&project), std::fs::read_dir(project.path(".kiln/logs")).unwrap().count()), (5, 5));
     let said = project.expect(0, &["gc", "--keep-days", "0", "--keep-runs", "0"]).out;
