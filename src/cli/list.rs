@@ -197,8 +197,8 @@ impl Lines {
         }
         self.add("workdir", &recipe.how.workdir);
         self.add("files", &recipe.files.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>().join(", "));
-        for (name, command) in &recipe.how.tools {
-            self.add("tool", &format!("{name}: {command}"));
+        for (name, tool) in &recipe.how.tools {
+            self.add("tool", &format!("{name}: {}", tool.command));
         }
         for (name, value) in &recipe.how.env {
             self.add(

@@ -173,8 +173,10 @@ pub struct Recipe {
 pub struct How {
     /// The folder that it runs in, relative to the root; empty for the root.
     pub workdir: String,
+    /// Where that is said; nothing where it is not.
+    pub workdir_span: Span,
     /// Commands whose output is part of the key.
-    pub tools: BTreeMap<String, String>,
+    pub tools: BTreeMap<String, Tool>,
     /// Environment that is part of the key.
     pub env: BTreeMap<String, EnvValue>,
     /// Names of variables that are handed on.
@@ -203,6 +205,15 @@ pub struct How {
     pub refresh_hive_metastore: Option<bool>,
     /// Whether it writes to the final paths itself.
     pub in_place: bool,
+}
+
+/// A command whose output is part of the key.
+#[derive(Clone, Debug, borsh::BorshSerialize, borsh::BorshDeserialize)]
+pub struct Tool {
+    /// The command, for the shell.
+    pub command: String,
+    /// Where it stands.
+    pub span: Span,
 }
 
 /// What a recipe runs.

@@ -386,6 +386,7 @@ fn what_is_wrong_in_form_hides_no_mistake_of_meaning() {
             "`retry.delay` in [dataset.b] is an integer, not a string",
             "the path of `b` lies inside that of `a`",
             "`grace = \"5 parsecs\"` is not a time: `parsecs` is not a unit",
+            "`nothing` is not defined in `b`",
         ],
         "{told}"
     );

@@ -132,3 +132,23 @@ fn what_is_odd_and_allowed() {
     assert_eq!(project.read("sub/b"), "1\n");
     project.expect(0, &["plan", "--check"]);
 }
+
+/// The line that has to be changed is shown, not the one with the name.
+#[test]
+fn a_tool_and_a_folder_are_shown_where_they_stand() {
+    let text = "[dataset.a]\npath = \"a\"\nrun = \"echo >{{ output }}\"\ntools = { x = \"nosuch --version\" }\n";
+    let said = Project::new(text).expect(2, &["run"]).err;
+    assert!(said.contains("tool `x` of `a` failed") && said.contains("─[pipeline.toml:9:15]"), "{said}");
+    let project = Project::new(&text.replace("tools = { x = \"nosuch --version\" }", "workdir = \"gone\""));
+    let check = project.expect(0, &["check"]).out;
+    assert!(check.contains("the `workdir` of `a` is not there") && check.contains("─[pipeline.toml:9:11]"), "{check}");
+    project.write(
+        "pipeline.toml",
+        project
+            .read("pipeline.toml")
+            .replace("[defaults]", "[defaults]\nworkdir = \"away\"")
+            .replace("workdir = \"gone\"", ""),
+    );
+    let check = project.expect(0, &["check"]).out;
+    assert!(check.contains("there is no folder away") && check.contains("─[pipeline.toml:5:11]"), "{check}");
+}

@@ -232,6 +232,7 @@ fn many_mistakes_of_all_kinds_at_once() {
             "`max_parallel` is 0",
             "`rebuild = \"x\"` is not an age: `x` does not begin with a number",
             "`../a` leaves the root",
+            "`x` is not defined in `a`",
             "unknown input `nope`",
             "the path of `c` lies inside that of `b`",
             "the name `c` stands for two things",
@@ -266,6 +267,57 @@ run = "cp {{ inputs.made }} {{ outputs.pear }}; cp {{ inputs.made }} {{ outputs.
     let codes: Vec<_> = told.lines().filter(|line| line.starts_with("bad-") || line.ends_with("-node")).collect();
     assert_eq!(codes, ["bad-path", "bad-path", "unknown-node", "unknown-node"], "{told}");
     assert!(told.ends_with("4 mistakes\n"), "{told}");
+}
+
+#[test]
+fn a_mistake_of_form_hides_only_what_may_follow_from_it() {
+    let text = r#"[pipeline]
+format = 1
+name = "p"
+[dataset.a]
+path = "a"
+run = "echo {{ vars.b }} {{ inputs.n }} > {{ output }}"
+retry = { max = 3, dely = "5s" }
+[dataset.b]
+path = "b"
+run = "echo {{ vars.c }} {{ inputs.n }} > {{ output }}"
+timeout = 5
+[dataset.c]
+path = "c"
+inptus = ["a"]
+run = "echo {{ vars.d }} {{ inputs.a }} > {{ output }}"
+[dataset.e]
+path = "e"
+[dataset.f]
+path = "f"
+[recipe.m]
+outputs = ["e", "f", "g"]
+run = "echo > {{ output }}"
+[dataset.src]
+path = "s"
+[dataset.h]
+path = "h"
+inputs = ["srcc"]
+run = "cat {{ inputs.src }} {{ inputs.x }} > {{ output }}"
+"#;
+    let said = told(text);
+    let expected = [
+        "unknown key `dely` in [dataset.a.retry]",
+        "`timeout` in [dataset.b] is an integer, not a string",
+        "unknown key `inptus` in [dataset.c]",
+        "`vars.b` is not defined in `a`",
+        "`inputs.n` is not defined in `a`",
+        "`vars.c` is not defined in `b`",
+        "`inputs.n` is not defined in `b`",
+        "`vars.d` is not defined in `c`",
+        "unknown output `g`",
+        "`output` is not defined in `m`",
+        "unknown input `srcc`",
+        "`inputs.x` is not defined in `h`",
+    ];
+    assert_eq!(messages(&said), expected, "{said}");
+    assert!(said.contains("it has several outputs: outputs.e, outputs.f, outputs.g"), "{said}");
+    assert!(said.contains("its inputs are: srcc") && said.contains("did you mean `src`?"), "{said}");
 }
 
 #[test]

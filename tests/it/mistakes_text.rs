@@ -195,7 +195,19 @@ fn how_lines_end_and_a_mark_of_their_order_change_nothing() {
           help: known are: path, id, project, digest, in_place, inputs, run, shell, workdir, files, tools,
                 env, pass, secrets, rebuild, timeout, retry, grace, log_limit, on_stop,
                 auto_update_schema, refresh_hive_metastore, tags, description
-        pipeline.toml: 1 mistake
+
+        undefined-name
+
+          × `nope` is not defined in `a`
+           ╭─[pipeline.toml:7:6]
+         6 │ run = '''
+         7 │ echo {{ nope }}
+           ·      ─────┬────
+           ·           ╰── this name
+         8 │ '''
+           ╰────
+          help: known are: inputs, inputs.NAME, output, outputs.NAME, vars.NAME, pipeline.name, project
+        pipeline.toml: 2 mistakes
         ");
     assert_eq!(told(text.replace('\n', "\r\n")), plain);
     assert_eq!(told(format!("\u{feff}{text}")), plain);

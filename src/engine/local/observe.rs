@@ -176,17 +176,17 @@ impl<'a> Observer<'a> {
 
     fn tools(&mut self, recipe: &Recipe, env: &dyn Deref<Target = Environment>) -> Vec<(String, Option<String>)> {
         let mut tools = Vec::with_capacity(recipe.how.tools.len());
-        for (name, command) in &recipe.how.tools {
+        for (name, tool) in &recipe.how.tools {
             let printed = match &mut self.probes {
                 None => None,
-                Some(probes) => match probes.ask(&self.local.root, &recipe.how.shell, command, env) {
+                Some(probes) => match probes.ask(&self.local.root, &recipe.how.shell, &tool.command, env) {
                     Ok(printed) => Some(printed),
                     Err(error) => {
                         let problem =
                             Problem::new("tool-failed", format!("tool `{name}` of `{}` failed: {error}", recipe.name));
                         self.problems.push(
                             problem
-                                .at(&recipe.span, format!("asked with: {command}"))
+                                .at(&tool.span, format!("asked with: {}", tool.command))
                                 .help("install it, or correct the command in `tools`"),
                         );
                         None
@@ -364,7 +364,7 @@ fn no_workdir(local: &Local, recipe: &Recipe) -> Option<Problem> {
     }
     let problem = Problem::new("missing-workdir", format!("the `workdir` of `{}` is not there", recipe.name)).warn();
     let label = format!("there is no folder {}", recipe.how.workdir);
-    Some(problem.at(&recipe.span, label).help("make it, or name another one"))
+    Some(problem.at(&recipe.how.workdir_span, label).help("make it, or name another one"))
 }
 
 /// A script needs a shell; the default one may not be installed.

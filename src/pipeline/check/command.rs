@@ -82,10 +82,15 @@ impl Names<'_> {
     fn is_told(&self, reference: Option<Reference<'_>>) -> bool {
         let holds = |lost: &[String], node: &str| lost.iter().any(|name| name == node);
         match reference {
-            Some(Reference::Input(node)) => holds(&self.lost.inputs, node),
+            // Where a name of the inputs is spelled otherwise, that is the mistake.
+            Some(Reference::Input(node)) => {
+                holds(&self.lost.inputs, node)
+                    || self.pipeline.node(node).is_some_and(|id| !self.recipe.inputs.contains(&id))
+                        && self.lost.inputs.iter().any(|lost| nearest(lost, [node]).is_some())
+            }
             Some(Reference::OutputOf(node)) => holds(&self.lost.outputs, node),
             Some(Reference::Inputs) => !self.lost.inputs.is_empty(),
-            Some(Reference::Output) => !self.lost.outputs.is_empty(),
+            Some(Reference::Output) => !self.lost.outputs.is_empty() && self.output_names().len() < 2,
             Some(Reference::Var(_) | Reference::PipelineName | Reference::Project) | None => false,
         }
     }
@@ -117,7 +122,8 @@ impl Names<'_> {
         if key == "inputs" && self.pipeline.node(name).is_some() {
             return Some(format!("`{name}` is not among the inputs of `{}`: add it to `inputs`", self.recipe.name));
         }
-        let known: Vec<_> = nodes().map(|node| node.name.as_str()).collect();
+        let lost = if key == "inputs" { &self.lost.inputs } else { &self.lost.outputs };
+        let known: Vec<_> = nodes().map(|node| node.name.as_str()).chain(lost.iter().map(String::as_str)).collect();
         Some(match nearest(name, known.iter().copied()) {
             Some(near) => format!("did you mean `{key}.{near}`?"),
             None if known.is_empty() => format!("`{}` has no {key}", self.recipe.name),
@@ -130,14 +136,22 @@ impl Names<'_> {
         (!any).then(|| format!("`{}` has no input with a path", self.recipe.name))
     }
 
+    /// The outputs that it names, those that are told as mistakes there too.
+    fn output_names(&self) -> Vec<&str> {
+        let outputs = self.recipe.outputs.iter().map(|id| self.pipeline.nodes[*id].name.as_str());
+        outputs.chain(self.lost.outputs.iter().map(String::as_str)).collect()
+    }
+
     fn only_output(&self) -> Option<String> {
-        match self.recipe.outputs.as_slice() {
-            [] => Some("a task has no output".to_owned()),
-            [id] if self.pipeline.nodes[*id].path.is_none() => Some(format!("`{}` has no path", self.recipe.name)),
-            [_] => None,
-            many => {
-                let names = many.iter().map(|id| format!("outputs.{}", self.pipeline.nodes[*id].name));
-                Some(format!("it has several outputs: {}", names.collect::<Vec<_>>().join(", ")))
+        match (self.recipe.outputs.as_slice(), self.output_names().as_slice()) {
+            ([], []) => Some("a task has no output".to_owned()),
+            ([id], [_]) if self.pipeline.nodes[*id].path.is_none() => {
+                Some(format!("`{}` has no path", self.recipe.name))
+            }
+            (_, [_]) => None,
+            (_, many) => {
+                let names: Vec<_> = many.iter().map(|name| format!("outputs.{name}")).collect();
+                Some(format!("it has several outputs: {}", names.join(", ")))
             }
         }
     }

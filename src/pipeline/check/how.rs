@@ -11,7 +11,7 @@ use crate::base::text::{parse_duration, parse_size};
 use crate::pipeline::check::Checker;
 use crate::pipeline::paths;
 use crate::pipeline::raw::{EnvValue, RawMake, SecretValue, Table};
-use crate::pipeline::types::{DEFAULT_SHELL, How};
+use crate::pipeline::types::{DEFAULT_SHELL, How, Tool};
 
 impl Checker<'_> {
     /// How a recipe is run, and the places of the templates of its `on_stop`.
@@ -42,8 +42,10 @@ impl Checker<'_> {
             None => self.common_shell.clone(),
         };
         let retry = make.retry.take().or_else(|| self.defaults.retry.clone());
+        let (workdir, workdir_span) = self.workdir(make.workdir.take());
         let how = How {
-            workdir: self.workdir(make.workdir.take()),
+            workdir,
+            workdir_span,
             tools: self.tools(make.tools.take()),
             env: self.env(make.env.take(), make.secrets.as_ref()),
             pass: self.pass(make.pass.take()),
@@ -78,18 +80,19 @@ impl Checker<'_> {
         shell.into_inner().into()
     }
 
-    pub(super) fn workdir(&mut self, workdir: Option<Spanned<String>>) -> String {
+    pub(super) fn workdir(&mut self, workdir: Option<Spanned<String>>) -> (String, Span) {
         let Some(workdir) = workdir.or_else(|| self.defaults.workdir.clone()) else {
-            return String::new();
+            return (String::new(), Span::default());
         };
-        paths::normal(workdir.get_ref()).unwrap_or_else(|error| {
+        let path = paths::normal(workdir.get_ref()).unwrap_or_else(|error| {
             let problem = Problem::new("bad-path", error.message(workdir.get_ref())).at(&workdir.span(), "this path");
             self.problem(problem.help("a working directory is relative to the root and stays inside it"));
             String::new()
-        })
+        });
+        (path, workdir.span())
     }
 
-    fn tools(&mut self, tools: Option<Table<Spanned<String>>>) -> BTreeMap<String, String> {
+    fn tools(&mut self, tools: Option<Table<Spanned<String>>>) -> BTreeMap<String, Tool> {
         let mut sound = BTreeMap::new();
         for (name, command) in tools.unwrap_or_default() {
             if command.get_ref().trim().is_empty() {
@@ -98,7 +101,8 @@ impl Checker<'_> {
                     problem.at(&command.span(), "here").help("say how its version is asked for: \"python3 --version\""),
                 );
             }
-            sound.insert(name.into_inner(), command.into_inner());
+            let span = command.span();
+            sound.insert(name.into_inner(), Tool { command: command.into_inner(), span });
         }
         sound
     }
