@@ -18,6 +18,7 @@ use crate::plan::decide::Basis;
 use crate::plan::put_back::PutBack;
 use crate::plan::reason::{Action, Reason, ReasonCode, is_digest, sentences};
 use crate::plan::why::{InputNow, PartNow, PartState, Why, why as parts_of};
+use crate::report::past;
 use crate::report::style::UP_TO_DATE;
 use crate::session::fail::Fail;
 use crate::session::load::{Given, Loaded, load};
@@ -204,12 +205,19 @@ fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, n
         (false, None) => "recipe",
     };
     line(&format!("{} · {kind} · {} · stage {}", answer.step, answer.place, answer.stage));
-    line(&format!("  {}", verdict(answer.action, &answer.reasons)));
+    let explicit = pipeline.recipes[id].rebuild == Rebuild::Explicit;
+    let named = format!("only when it is named: `kiln run {}`", answer.step);
+    match answer.action {
+        Action::Build if explicit => line(&format!("  would be built, but {named}")),
+        action @ (Action::Build | Action::Maybe | Action::Ask | Action::Skip) => {
+            line(&format!("  {}", verdict(action, &answer.reasons)));
+            if explicit && action != Action::Skip {
+                line(&format!("  {named}"));
+            }
+        }
+    }
     for reason in sentences(&answer.reasons, now) {
         line(&format!("    {reason}"));
-    }
-    if pipeline.recipes[id].rebuild == Rebuild::Explicit && answer.action != Action::Skip {
-        line(&format!("  only when it is named: `kiln run {}`", answer.step));
     }
     for obstacle in &answer.obstacles {
         line(&format!("  in the way: {obstacle}"));
@@ -312,7 +320,8 @@ fn value(text: &str) -> String {
 }
 
 fn run_row(run: &StepRun, began: &str) -> Vec<String> {
-    let why = run.why.clone().or_else(|| run.reasons.first().map(ToString::to_string)).unwrap_or_default();
+    let reasons = || past::reasons(&run.reasons, run.step_state(), &|_| None, run.began).into_iter().next();
+    let why = run.why.clone().or_else(reasons).unwrap_or_default();
     let took = run.took_ms.map(millis).unwrap_or_default();
     // The history has a shorter word.
     let state = if run.state == StepState::Current.word() { UP_TO_DATE } else { &run.state };

@@ -212,7 +212,7 @@ impl Reason {
             ReasonCode::Asked => "asked for",
             ReasonCode::NotProbed => "not probed",
             ReasonCode::EngineDecides => "the engine decides",
-            ReasonCode::MayChange => "may change upstream",
+            ReasonCode::MayChange => MAY_CHANGE,
             ReasonCode::RebuildNever => "`rebuild = \"never\"`: what is there counts",
             ReasonCode::OutputThere => "--mode missing: its output is there",
             ReasonCode::RebuildExplicit => "`rebuild = \"explicit\"`: built only when it is named",
@@ -236,6 +236,9 @@ impl Reason {
         }
     }
 }
+
+/// The words for what is open because of something above.
+pub const MAY_CHANGE: &str = "may change upstream";
 
 /// So many names stand behind one reason before they are cut.
 const NAMES: usize = 4;

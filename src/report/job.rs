@@ -4,13 +4,13 @@ use std::borrow::Cow;
 
 use super::feed::{replaced, skipped_why};
 use super::line::{Line, Tint, columns, squeeze};
+use super::past;
 use super::style::{AT_LEAST, Style, UP_TO_DATE, job_tint, step_word};
 use super::summary;
 use crate::base::job::JobState;
 use crate::base::text::{millis, one_line};
 use crate::event::{DIED, Failure, FailureCode, Left, RunEnded};
 use crate::plan::put_back::PutBack;
-use crate::plan::reason::sentences;
 use crate::plan::text::left as lines_of;
 use crate::view::{RunView, StepState, StepView};
 
@@ -181,6 +181,7 @@ fn why(view: &RunView, step: &StepView) -> String {
         parts.push(format!("flaky: {}, before: {}", summary::attempt(step), summary::squeezed(&before.failure)));
     }
     parts.extend(replaced(&step.replaced));
-    parts.extend(sentences(&step.plan.reasons, view.head.as_ref().map(|head| head.at).unwrap_or_default()));
+    let began = view.head.as_ref().map(|head| head.at).unwrap_or_default();
+    parts.extend(past::reasons(&step.plan.reasons, step.state, &|node| past::changed(view, node), began));
     one_line(&parts.join("; "), 400)
 }

@@ -17,6 +17,7 @@ mod estimate;
 mod feed;
 pub(crate) mod line;
 mod names;
+pub(crate) mod past;
 mod screen;
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use crate::plan::record::Record;
 use crate::store::filter::RunFilter;
 use crate::store::network::Journal;
 use crate::store::{StoreError, last_word, lock, schema};
-use crate::view::RunView;
+use crate::view::{RunView, StepState};
 
 /// A connection that asks, and changes nothing.
 pub struct Reader {
@@ -122,6 +122,19 @@ pub struct StepRun {
     pub why: Option<String>,
     /// Why it was to be built.
     pub reasons: Vec<Reason>,
+}
+
+impl StepRun {
+    /// Its state, as far as that matters to what is told of its reasons: anything that ran counts as built.
+    #[must_use]
+    pub fn step_state(&self) -> StepState {
+        match self.state.as_str() {
+            "waiting" => StepState::Waiting,
+            "current" | "adopted" => StepState::Current,
+            "skipped" => StepState::Skipped,
+            _ => StepState::Built,
+        }
+    }
 }
 
 /// A run that has no end in the store.

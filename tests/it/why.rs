@@ -37,7 +37,7 @@ fn part<'a>(why: &'a serde_json::Value, name: &str) -> &'a serde_json::Value {
 fn a_step_that_is_only_built_when_it_is_named_says_so() {
     let project = Project::new("[dataset.a]\npath = \"a\"\nrun = \"true\"\nrebuild = \"explicit\"\n");
     let said = project.expect(0, &["why", "a"]).out;
-    assert!(said.contains("  only when it is named: `kiln run a`\n"), "{said}");
+    assert!(said.contains("  would be built, but only when it is named: `kiln run a`\n"), "{said}");
 }
 
 #[test]
@@ -147,4 +147,24 @@ fn a_run_that_found_it_up_to_date_says_so_in_the_words_of_all_others() {
     assert!(shown.lines().any(|line| line.starts_with("up to date  b ")), "{shown}");
     let said = project.expect(0, &["why", "b"]).out;
     assert!(said.contains("  up to date  ") && !said.contains("current"), "{said}");
+}
+
+/// What is over is told as it came out, by the run and by its steps.
+#[test]
+fn what_might_have_changed_is_told_afterwards_as_it_came_out() {
+    let project = Project::new(
+        "[dataset.s]\npath = \"s\"\n[dataset.a]\npath = \"a\"\ninputs = [\"s\"]\nrun = \"head -1 s > {{ output }}\"\n\
+         [dataset.b]\npath = \"b\"\ninputs = [\"a\"]\nrun = \"cat a > {{ output }}\"\n",
+    );
+    for (source, told) in [("1\n2\n", "came out the same upstream: a\n"), ("3\n", "changed upstream: a\n")] {
+        project.write("s", "1\n");
+        project.expect(0, &["run"]);
+        project.write("s", source);
+        assert!(project.expect(0, &["plan"]).out.contains("  maybe  b  "), "{source}");
+        project.expect(0, &["run"]);
+        for arguments in [["jobs", "show", "last"], ["why", "b", "--no-probes"]] {
+            let said = project.expect(0, &arguments).out;
+            assert!(said.contains(told) && !said.contains("may change"), "{said}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use crate::base::job::Schedule;
 use crate::base::text::millis;
-use crate::plan::reason::sentences;
+use crate::report::past;
 use crate::server::page::words;
 use crate::server::timeline::{Did, Span, spans};
 use crate::session::load::Loaded;
@@ -80,7 +80,7 @@ impl Rows<'_> {
                 th scope="row" {
                     a #{ "open-" (id) } href=((self.address)(id)) aria-current=[chosen.then_some("true")] { (id) }
                     @if let Some(failure) = &step.failure { small class="bad" { (words::plain(&failure.message)) } }
-                    small { (why(step)) }
+                    small { (why(self.view, step)) }
                 }
                 td class="state" { span class="word" { span class="dot" aria-hidden="true" {} (word) } @if ready { (if self.is_held(step) { " for its stage" } else { ", ready" }) } @if step.attempt > 1 { " · attempt " (step.attempt) } }
                 td class="time" { (self.bar(&spans)) }
@@ -123,11 +123,12 @@ pub(super) fn open_stage(view: &RunView) -> Option<u32> {
 }
 
 /// Why it is as it is: what it was skipped for, why it is built.
-fn why(step: &StepView) -> String {
+fn why(view: &RunView, step: &StepView) -> String {
     match (step.state, &step.because) {
         (StepState::Skipped, Some(because)) => format!("not started because of {because}"),
         (StepState::Skipped, None) => "not started: the run stopped".to_owned(),
-        _ => sentences(&step.plan.reasons, crate::clock::now()).join("; "),
+        _ => past::reasons(&step.plan.reasons, step.state, &|node| past::changed(view, node), crate::clock::now())
+            .join("; "),
     }
 }
 
