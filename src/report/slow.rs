@@ -15,14 +15,15 @@ const LONG_MS: u64 = 5_000;
 /// How many of the slowest steps are named.
 const SLOWEST: usize = 5;
 
-/// Two lines at most; none for a run that was short or did not end well, where other things count. `spans` says
-/// what the schedules would come to with the durations of this run.
+/// Two lines at most; none for a run that was short. `spans` says what the schedules would come to with the durations of this
+/// run: those of one that did not end well say nothing about that.
 #[must_use]
 pub fn text(view: &RunView, spans: impl FnOnce() -> Spans, style: &Style) -> String {
-    if view.elapsed_ms < LONG_MS || view.state() != JobState::Done {
+    if view.elapsed_ms < LONG_MS {
         return String::new();
     }
-    let lines = [slowest(view), barriers(view, spans())];
+    let waited = if view.state() == JobState::Done { barriers(view, spans()) } else { None };
+    let lines = [slowest(view), waited];
     lines.into_iter().flatten().map(|line| style.line(&line)).collect()
 }
 
