@@ -18,7 +18,7 @@ pub(crate) fn find(named: Option<&Path>, surroundings: &Surroundings) -> Result<
         1 => Ok(all.remove(0)),
         0 => Err(none(surroundings)),
         _ => {
-            let names: Vec<_> = all.iter().map(|path| path.display().to_string()).collect();
+            let names = names(&all);
             let help = format!("choose one: kiln -f {}", names[0]);
             Err(Fail::Usage(format!("there are several pipeline files: {}", names.join(", ")), Some(help)))
         }
@@ -31,7 +31,7 @@ fn is_gone(named: &Path) -> bool {
 
 /// A file that was named is not there: what is?
 fn not_there(named: &Path, surroundings: &Surroundings) -> Fail {
-    let there: Vec<_> = find_all(surroundings).iter().map(|path| path.display().to_string()).collect();
+    let there = names(&find_all(surroundings));
     let help = match nearest(&named.display().to_string(), there.iter().map(String::as_str)) {
         Some(near) => Some(format!("did you mean `{near}`?")),
         None if there.is_empty() => None,
@@ -42,20 +42,52 @@ fn not_there(named: &Path, surroundings: &Surroundings) -> Fail {
 
 /// There is no file: in a folder above there may be one.
 pub(crate) fn none(surroundings: &Surroundings) -> Fail {
-    let help = match above(surroundings) {
-        Some(above) => format!("there is one above: kiln -f {}", above.display()),
-        None => "name the file with --file, or write a first one with `kiln init`".to_owned(),
+    let here = names(&others(surroundings));
+    let help = match all_above(surroundings).as_slice() {
+        _ if !here.is_empty() => format!("name one of those that are here with --file: {}", few(&here, 4)),
+        [above] => format!("there is one above: kiln -f {}", above.display()),
+        [_, ..] => format!("name one of those above with --file: {}", few(&names(&all_above(surroundings)), 4)),
+        [] => "name the file with --file, or write a first one with `kiln init`".to_owned(),
     };
     Fail::Usage("there is no pipeline.toml here, and no pipelines/*.toml".to_owned(), Some(help))
 }
 
-/// The first file of the nearest folder above that has one.
-pub(crate) fn above(surroundings: &Surroundings) -> Option<PathBuf> {
+/// Whether a folder above has a pipeline file.
+pub(crate) fn is_above(surroundings: &Surroundings) -> bool {
+    !all_above(surroundings).is_empty()
+}
+
+/// The files of the nearest folder above that has some.
+fn all_above(surroundings: &Surroundings) -> Vec<PathBuf> {
     let mut way = PathBuf::new();
-    surroundings.folder.ancestors().skip(1).find_map(|folder| {
+    let mut files = surroundings.folder.ancestors().skip(1).map(|folder| {
         way.push("..");
-        files_in(folder).into_iter().next().map(|file| way.join(file))
-    })
+        files_in(folder).into_iter().map(|file| way.join(file)).collect::<Vec<_>>()
+    });
+    files.find(|files| !files.is_empty()).unwrap_or_default()
+}
+
+/// Files of the folder that are pipelines by what they say, and not by their names.
+fn others(surroundings: &Surroundings) -> Vec<PathBuf> {
+    let says = |name: &String| {
+        let path = surroundings.folder.join(name);
+        let text = if path.is_file() { fs::read_to_string(path).unwrap_or_default() } else { String::new() };
+        text.lines().any(|line| line.trim_end() == "[pipeline]")
+    };
+    toml_in(&surroundings.folder).into_iter().filter(says).map(PathBuf::from).collect()
+}
+
+fn names(files: &[PathBuf]) -> Vec<String> {
+    files.iter().map(|path| path.display().to_string()).collect()
+}
+
+/// The names of the TOML files of a folder, in order.
+fn toml_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names: Vec<_> = names.filter(|name| name.ends_with(".toml")).collect();
+    names.sort();
+    names
 }
 
 /// `pipeline.toml`, else all files in `pipelines/`, by name.
@@ -67,9 +99,5 @@ fn files_in(folder: &Path) -> Vec<PathBuf> {
     if folder.join("pipeline.toml").is_file() {
         return vec![PathBuf::from("pipeline.toml")];
     }
-    let entries = fs::read_dir(folder.join("pipelines"));
-    let names = entries.into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let mut names: Vec<_> = names.filter(|name| name.ends_with(".toml")).collect();
-    names.sort();
-    names.into_iter().map(|name| Path::new("pipelines").join(name)).collect()
+    toml_in(&folder.join("pipelines")).into_iter().map(|name| Path::new("pipelines").join(name)).collect()
 }

@@ -276,7 +276,7 @@ pub(super) fn root(context: &Context) -> Result<PathBuf, Fail> {
     match found {
         Some(file) => Ok(load::head_of(&file)?.0),
         // Below a pipeline nothing is kept.
-        None if !context.surroundings.folder.join(".kiln").exists() && find::above(&context.surroundings).is_some() => {
+        None if !context.surroundings.folder.join(".kiln").exists() && find::is_above(&context.surroundings) => {
             Err(find::none(&context.surroundings))
         }
         None => Ok(context.surroundings.folder.clone()),

@@ -161,6 +161,20 @@ fn below_a_pipeline_it_is_told_where_it_is() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?} {text}");
         assert!(text.contains("there is one above: kiln -f ../../pipeline.toml\n"), "{arguments:?} {text}");
     }
+    // Of several none is chosen; those that are here are nearer, whatever they are called.
+    let said = |project: &Project| {
+        let output = project.command(&["plan"]).current_dir(project.path("sub/below")).output().unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let several = Project::empty();
+    for name in ["pipelines/a.toml", "pipelines/b.toml", "sub/below/c.toml", "sub/below/cargo.toml"] {
+        several.write(name, project.read("pipeline.toml"));
+    }
+    several.write("sub/below/cargo.toml", "[package]\n");
+    assert!(said(&several).contains("name one of those that are here with --file: c.toml\n"), "{}", said(&several));
+    std::fs::remove_file(several.path("sub/below/c.toml")).unwrap();
+    let above = "name one of those above with --file: ../../pipelines/a.toml, ../../pipelines/b.toml\n";
+    assert!(said(&several).contains(above), "{}", said(&several));
     let arguments = ["jobs", "list", "-f", "../../pipeline.toml", "--format", "json"];
     let output = project.command(&arguments).current_dir(project.path("sub/below")).output().unwrap();
     assert_eq!(serde_json::from_slice::<Vec<Value>>(&output.stdout).unwrap().len(), 3);
