@@ -13,6 +13,8 @@ pub struct Selection {
     pub targets: Vec<String>,
     /// What is built.
     pub mode: BuildMode,
+    /// What that was asked for with, where it was not by its own name.
+    pub asked: Option<&'static str>,
     /// How each step is wanted.
     pub want: DenseMap<RecipeId, Want>,
     /// Steps that the engine cannot build, where all were asked for.
@@ -76,7 +78,7 @@ pub fn select(
         selector.close_upwards();
     }
     let by_name = selector.by_name(targets.is_empty(), mode);
-    Ok(Selection { targets: targets.to_vec(), mode, want: selector.want, not_for_engine, by_name })
+    Ok(Selection { targets: targets.to_vec(), mode, asked: None, want: selector.want, not_for_engine, by_name })
 }
 
 fn nothing(pipeline: &Pipeline, targets: &[String], not_for_engine: &[RecipeId]) -> String {

@@ -1,5 +1,6 @@
 //! `kiln run --failed`: what an earlier run did not get done, as the targets of a new one.
 
+use crate::base::job::BuildMode;
 use crate::base::text::count;
 use crate::cli::args::RunArgs;
 use crate::cli::jobs::History;
@@ -11,6 +12,9 @@ use crate::session::fail::Fail;
 use crate::session::load::{Given, load};
 use crate::session::{Request, Session, state};
 use crate::view::{Head, RunView};
+
+/// The option, as it is told why a step is built.
+const FAILED: &str = "--failed";
 
 /// What `kiln run` was asked for: targets, or with `--failed` the steps that a run did not get done. And whether it goes on
 /// after failures: as that run did, unless it is said otherwise.
@@ -32,10 +36,14 @@ pub(crate) fn session(context: &Context, args: &RunArgs) -> Result<(Session, boo
         ),
         other @ (Fail::Mistakes(..) | Fail::Usage(..) | Fail::Nothing(_) | Fail::Surroundings(_)) => other,
     })?;
+    // In its own words it was not a mode that was asked for.
+    let asked = request.mode.is_none().then_some(FAILED);
     let request = again(context, &loaded.pipeline, &view, request)?;
     let said = args.keep_going || args.max_fail.is_some() || args.fail_fast.is_some();
     let as_then = view.head.as_ref().is_some_and(|head| run::kept_going(&head.started.again));
-    Ok((Session::of(&site, loaded, &request)?, args.keep_going || (!said && as_then)))
+    let mut session = Session::of(&site, loaded, &request)?;
+    session.selection.asked = asked.filter(|_| session.selection.mode == BuildMode::Only);
+    Ok((session, args.keep_going || (!said && as_then)))
 }
 
 fn again(context: &Context, pipeline: &Pipeline, view: &RunView, request: Request) -> Result<Request, Fail> {

@@ -50,7 +50,16 @@ fn names_in_bash(kiln: &clap::Command) -> String {
     let options: BTreeSet<String> = all.flat_map(clap::Command::get_opts).flat_map(spelled).collect();
     let commands: Vec<_> = named.iter().map(|command| command.get_name()).collect();
     let options: Vec<_> = options.into_iter().collect();
-    NAMES_IN_BASH.replace("COMMANDS", &commands.join("|")).replace("OPTIONS", &options.join("|"))
+    let below = |command: &clap::Command| {
+        let names: Vec<_> = command.get_subcommands().filter(|command| !command.is_hide_set()).collect();
+        names.iter().map(|command| command.get_name().to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    let groups = kiln.get_subcommands().filter(|command| command.has_subcommands());
+    let pages = groups.map(|group| format!("\"man {}\") what=\"_kiln_words {}\" ;;", group.get_name(), below(group)));
+    let pages: Vec<_> =
+        [format!("\"man \") what=\"_kiln_words {}\" ;;", below(kiln))].into_iter().chain(pages).collect();
+    let script = NAMES_IN_BASH.replace("COMMANDS", &commands.join("|")).replace("OPTIONS", &options.join("|"));
+    script.replace("PAGES", &pages.join("\n                "))
 }
 
 /// How an option that takes a value is written.
@@ -69,19 +78,26 @@ _kiln_offer() {
         COMPREPLY+=("${word}")
     done
 }
+_kiln_words() {
+    printf '%s\n' "$@"
+}
 _kiln_runs() {
     echo last
-    "${kiln}" jobs list --format json "${file[@]}" 2>/dev/null | sed -n 's/^ *"id": "\(.*\)",$/\1/p'
+    "${kiln}" jobs "$1" --format json "${file[@]}" 2>/dev/null | sed -n 's/^ *"id": "\(.*\)",$/\1/p'
 }
 _kiln_steps() {
     "${kiln}" jobs show "$1" "${file[@]}" 2>/dev/null | awk '/^STATE +STEP/ { t = 1; next } /^$/ { t = 0 } t { print $2 }'
 }
+# A recipe with several outputs has a name of its own.
+_kiln_nodes() {
+    "${kiln}" list --format json "${file[@]}" 2>/dev/null |
+        awk -F '"' '/^ *"(name|recipe)": "/ && !seen[$4]++ { print $4 }'
+}
 _kiln_targets() {
-    local names="NR > 1 { print \$1 }"
     case "${cur}" in
-        +*) "${kiln}" list "${file[@]}" 2>/dev/null | awk "${names}" | sed 's/^/+/' ;;
+        +*) _kiln_nodes | sed 's/^/+/' ;;
         */*) "${kiln}" list --format json "${file[@]}" 2>/dev/null | sed -n 's/^ *"path": "\(.*\)",$/\1/p' ;;
-        *) "${kiln}" list "${file[@]}" 2>/dev/null | awk "${names}" ;;
+        *) _kiln_nodes ;;
     esac
 }
 _kiln_tags() {
@@ -102,14 +118,16 @@ _kiln_names() {
     done
     local what=""
     case "${prev}" in
-        --failed) what=_kiln_runs ;;
+        --failed) what="_kiln_runs list" ;;
         -f|--file|OPTIONS) return 0 ;;
         *)
             case "${COMP_WORDS[1]} ${words[*]}" in
-                "jobs show"|"jobs log"|"jobs wait"*|"jobs abort"*) what=_kiln_runs ;;
+                "jobs show"|"jobs log") what="_kiln_runs list" ;;
+                "jobs wait"*|"jobs abort"*) what="_kiln_runs running" ;;
                 "jobs log "*" "*) return 0 ;;
                 "jobs log "*) what="_kiln_steps ${words[1]}" ;;
                 jobs*) return 0 ;;
+                PAGES
             esac ;;
     esac
     if [[ -z ${what} ]]; then
@@ -157,7 +175,7 @@ fn page(command: &clap::Command) -> io::Result<String> {
     let mut page = Vec::new();
     let man = clap_mangen::Man::new(command.clone()).source(concat!("Kiln ", env!("CARGO_PKG_VERSION")));
     man.render(&mut page)?;
-    let page = String::from_utf8_lossy(&page).into_owned();
+    let page = with_values(command, &String::from_utf8_lossy(&page));
     let Some((above, extra)) = page.split_once("\n.SH EXTRA\n") else { return Ok(page) };
     let (notes, examples) = match extra.split_once("Examples:\n") {
         None => (extra, None),
@@ -166,6 +184,22 @@ fn page(command: &clap::Command) -> io::Result<String> {
     let notes = if notes.trim().is_empty() { String::new() } else { format!(".SH NOTES\n{notes}") };
     let examples = examples.map(|examples| format!(".SH EXAMPLES\n.nf\n{}\n.fi\n", examples.trim_end()));
     Ok(format!("{above}\n{notes}{}", examples.unwrap_or_default()))
+}
+
+/// A page whose synopsis says of options with a value what that is.
+fn with_values(command: &clap::Command, page: &str) -> String {
+    let Some((above, rest)) = page.split_once("\n.SH SYNOPSIS\n") else { return page.to_owned() };
+    let (mut synopsis, below) =
+        rest.split_once('\n').map_or((rest.to_owned(), ""), |(line, below)| (line.to_owned(), below));
+    for option in command.get_opts() {
+        let (Some(long), Some(value)) = (option.get_long(), option.get_value_names().and_then(<[_]>::first)) else {
+            continue;
+        };
+        let name = format!("\\fB\\-\\-{}\\fR]", long.replace('-', "\\-"));
+        let value = value.replace('-', "\\-");
+        synopsis = synopsis.replace(&name, &format!("{} \\fI{value}\\fR]", name.trim_end_matches(']')));
+    }
+    format!("{above}\n.SH SYNOPSIS\n{synopsis}\n{below}")
 }
 
 fn below<'a>(command: &'a clap::Command, word: &str) -> Result<&'a clap::Command, Fail> {

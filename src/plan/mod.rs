@@ -113,6 +113,7 @@ impl Plan {
                     (Action::Build, vec![Reason::new(ReasonCode::InputMissing).what(node)])
                 }
             };
+            let reasons = in_words(reasons, selection);
             if action != Action::Skip {
                 for output in &recipe.outputs {
                     pending[*output] = true;
@@ -170,6 +171,15 @@ impl Plan {
     pub fn active(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(|step| step.action != Action::Skip)
     }
+}
+
+/// Reasons with what was asked for as it was asked for.
+fn in_words(mut reasons: Vec<Reason>, selection: &Selection) -> Vec<Reason> {
+    let asked = reasons.iter_mut().filter(|reason| reason.code == ReasonCode::Asked);
+    if let Some(words) = selection.asked {
+        asked.for_each(|reason| reason.what = Some(words.to_owned()));
+    }
+    reasons
 }
 
 /// A step that is built only when it is named and is out of date, or may go out of date by what this plan builds; none where

@@ -28,6 +28,8 @@ pub struct Heading<'a> {
 
 /// So many reasons of a step are shown.
 const REASONS: usize = 3;
+/// A name that is not longer than this has its column, however few are as long.
+const NAME: usize = 40;
 /// So many names stand in a list before it is cut.
 const NAMES: usize = 12;
 
@@ -43,7 +45,7 @@ pub fn text(
     let mut out = head(pipeline, selection, plan, heading);
     heading.put_back.iter().for_each(|put_back| line(&mut out, &put_back.to_string()));
     let names = |step: &Step| pipeline.recipes[step.id].name.as_str();
-    let name_width = plan.active().map(|step| names(step).chars().count()).max().unwrap_or(0);
+    let name_width = name_width(plan.active().map(|step| names(step).chars().count()));
     let time_width = plan.active().filter_map(expected).map(|text| text.len()).max();
     let mut stage = 0;
     for step in plan.active() {
@@ -91,10 +93,19 @@ fn head(pipeline: &Pipeline, selection: &Selection, plan: &Plan, heading: &Headi
         "{} · {} · {} · {} · {steps}: {}\n",
         pipeline.name,
         heading.engine,
-        selection.mode,
+        selection.asked.map_or_else(|| selection.mode.to_string(), str::to_owned),
         heading.state,
         plan.counts()
     )
+}
+
+/// How wide the column of names is: of few long names each only pushes its own line.
+fn name_width(names: impl Iterator<Item = usize>) -> usize {
+    let mut widths: Vec<usize> = names.collect();
+    widths.sort_unstable();
+    let usual = widths.get(widths.len().saturating_sub(1) * 9 / 10).copied().unwrap_or(0);
+    let most = (usual + usual / 4).max(NAME);
+    widths.into_iter().filter(|width| *width <= most).max().unwrap_or(0)
 }
 
 fn expected(step: &Step) -> Option<String> {
@@ -135,7 +146,29 @@ fn span(estimate: &Estimate, jobs: u32) -> String {
     match estimate.unknown {
         0 if least == most => format!("expected {most} at -j{jobs}"),
         0 => format!("expected {least}–{most} at -j{jobs}"),
-        n if estimate.most_ms == 0 => format!("expected unknown at -j{jobs}: {}", never(n)),
+        n if estimate.least_ms == 0 => format!("expected unknown at -j{jobs}: {}", never(n)),
         n => format!("expected at least {least} at -j{jobs}: {}", never(n)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_long_name_does_not_move_all_reasons_away() {
+        assert_eq!(name_width([].into_iter()), 0);
+        assert_eq!(name_width([3, 8, 5].into_iter()), 8);
+        assert_eq!(name_width([3, 8, 110].into_iter()), 8);
+        assert_eq!(name_width([3, 39, 110, 4, 5, 6].into_iter()), 39);
+        assert_eq!(name_width([55, 56, 54].into_iter()), 56, "where all are long, all have their column");
+    }
+
+    #[test]
+    fn what_may_take_no_time_at_all_is_not_expected_to() {
+        let estimate = |least_ms, most_ms, unknown| Estimate { least_ms, most_ms, unknown, ..Estimate::default() };
+        assert_eq!(span(&estimate(0, 2_000, 6), 2), "expected unknown at -j2: 6 steps never measured");
+        assert_eq!(span(&estimate(1_000, 2_000, 1), 2), "expected at least 1s at -j2: 1 step never measured");
+        assert_eq!(span(&estimate(0, 2_000, 0), 2), "expected 0s–2s at -j2");
     }
 }

@@ -89,7 +89,14 @@ fn a_forced_run_is_tried_again_whatever_the_state_and_without_what_it_built() {
     std::fs::remove_file(project.path("fixed")).unwrap();
     project.expect(1, &["run", "--mode", "forced", "-k"]);
     project.write("fixed", "");
+    // Nobody has asked for a mode.
+    let plan = project.expect(0, &["run", "-n", "--failed"]).out;
+    assert!(plan.starts_with("p · local · --failed · ") && plan.contains("  bad    "), "{plan}");
+    assert!(plan.contains("asked for: --failed\n") && !plan.contains("only"), "{plan}");
+    let plan = project.expect(0, &["run", "-n", "--failed", "--mode", "only"]).out;
+    assert!(plan.starts_with("p · local · only · ") && plan.contains("asked for: --mode only\n"), "{plan}");
     assert_eq!(built(&project, &["--failed"]), ["bad", "below"]);
+    assert!(project.expect(0, &["jobs", "show", "last"]).out.contains("asked for: --failed\n"));
 }
 
 #[test]
@@ -128,7 +135,7 @@ fn steps_that_are_gone_and_other_variables_are_told() {
 }
 
 #[test]
-fn shells_and_manuals_are_told_every_command() {
+fn shells_are_told_every_command() {
     let project = Project::empty();
     for shell in ["bash", "zsh", "fish"] {
         let script = project.expect(0, &["completions", shell]).out;
@@ -142,9 +149,17 @@ fn shells_and_manuals_are_told_every_command() {
     );
     let completed = std::process::Command::new("bash").arg(project.path("kiln.bash")).output().unwrap();
     assert_eq!(String::from_utf8(completed.stdout).unwrap(), "--failed --fail-fast\n");
+}
+
+#[test]
+fn bash_is_offered_what_may_be_meant() {
+    let project = Project::empty();
+    let bash = project.expect(0, &["completions", "bash"]).out;
     project.pipeline(
         "[dataset.totals]\npath = \"b/$(touch ran)\"\ntags = [\"daily\", \"a b\"]\nrun = 'echo 1 >{{ output }}'\n\
-                      [dataset.topics]\npath = \"b/u\"\nrun = 'echo 1 >{{ output }}'\n",
+                      [dataset.topics]\npath = \"b/u\"\nrun = 'echo 1 >{{ output }}'\n\
+         [recipe.both_of]\noutputs = [\"one\", \"two\"]\nrun = 'echo 1 | tee {{ outputs.one }} >{{ outputs.two }}'\n\
+         [dataset.one]\npath = \"o/1\"\n[dataset.two]\npath = \"o/2\"\n",
     );
     project.write("totals.awk", "");
     project.write("other.toml", project.read("pipeline.toml").replace("topics", "tonnes"));
@@ -169,6 +184,13 @@ fn shells_and_manuals_are_told_every_command() {
         ("jobs log last --tail 3 to", "totals topics"),
         ("jobs log last totals to", ""),
         ("run --failed bui", "ID"),
+        ("run both", "both_of"),
+        ("why both", "both_of"),
+        ("man jo", "jobs"),
+        ("man jobs ab", "abort"),
+        // Of runs that are over nothing can be waited for.
+        ("jobs abort build_", ""),
+        ("jobs wait l", "last"),
     ] {
         let expect = &expect.replace("ID", &id);
         let last = words.split(' ').count();
@@ -181,12 +203,22 @@ fn shells_and_manuals_are_told_every_command() {
         assert_eq!(String::from_utf8(command.output().unwrap().stdout).unwrap(), format!("{expect}\n"), "{words}");
     }
     assert!(!project.exists("ran"), "what stands in a path was run");
+}
+
+#[test]
+fn manuals_say_what_help_says() {
+    let project = Project::empty();
     project.expect(0, &["man", "--into", "man1"]);
     for page in ["kiln.1", "kiln-run.1", "kiln-jobs-list.1"] {
         assert!(project.read(&format!("man1/{page}")).contains(".SH SYNOPSIS"), "{page}");
     }
     let page = project.expect(0, &["man", "run"]).out;
     assert!(page.contains("keep\\-going") && page.contains("\n.SH EXAMPLES\n.nf\n  kiln run "), "{page}");
+    assert!(page.contains(" [\\fB\\-\\-mode\\fR \\fIMODE\\fR] "), "{page}");
+    assert!(
+        page.contains("[\\fB\\-j\\fR|\\fB\\-\\-jobs\\fR \\fIN\\fR]") && page.contains("\\fB\\-\\-wait\\fR]"),
+        "{page}"
+    );
     assert!(project.expect(0, &["man", "gc"]).out.contains("\n.SH NOTES\nA run is removed when"));
     assert!(project.expect(2, &["man", "rum"]).err.contains("did you mean `run`?"));
 }
