@@ -63,7 +63,8 @@ impl Basis<'_> {
         if let Verdict::Build(reasons) = &mut verdict {
             // Behind the first reason: of many reasons the last ones are not shown.
             let at = reasons.len().min(1);
-            reasons.splice(at..at, self.replaced(id));
+            let replaced = self.replaced(id, reasons);
+            reasons.splice(at..at, replaced);
         }
         verdict
     }
@@ -78,12 +79,16 @@ impl Basis<'_> {
         !last.is_some_and(here)
     }
 
-    /// What a build would replace and Kiln has not made.
-    fn replaced(&self, id: RecipeId) -> Vec<Reason> {
+    /// What a build would replace and Kiln has not made, or is of another kind.
+    fn replaced(&self, id: RecipeId, reasons: &[Reason]) -> Vec<Reason> {
+        let other_kind = |node: NodeId| {
+            let name = Some(&self.pipeline.nodes[node].name);
+            reasons.iter().any(|reason| reason.is_other_kind() && reason.what.as_ref() == name)
+        };
         let outputs = self.pipeline.recipes[id].outputs.iter().copied();
         let stands = outputs.filter(|node| matches!(self.facts.nodes[*node], Content::Is(_)));
-        let paths =
-            stands.filter(|node| self.is_foreign(*node)).filter_map(|node| self.pipeline.nodes[node].path.clone());
+        let kept = stands.filter(|node| self.is_foreign(*node) || other_kind(*node));
+        let paths = kept.filter_map(|node| self.pipeline.nodes[node].path.clone());
         paths.map(|path| Reason::new(ReasonCode::OutputForeign).what(path)).collect()
     }
 

@@ -191,8 +191,15 @@ impl Reason {
         self
     }
 
+    /// Whether an output is a folder now and was a file, or the other way round.
+    pub(super) fn is_other_kind(&self) -> bool {
+        let is_folder = |value: &Option<String>| value.as_ref().is_some_and(|value| value.starts_with("folder "));
+        self.code == ReasonCode::OutputMoved && self.old.is_some() && is_folder(&self.old) != is_folder(&self.new)
+    }
+
     fn head(&self) -> &'static str {
         match self.code {
+            ReasonCode::OutputMoved if self.is_other_kind() => "output of another kind",
             ReasonCode::NeverBuilt => "never built",
             ReasonCode::InputChanged => "input changed",
             ReasonCode::InputAdded => "input added",

@@ -225,7 +225,10 @@ impl Feed {
         if paths.is_empty() {
             return String::new();
         }
-        let text = format!("Kiln has not built what is at {}: what is replaced is kept", few(&paths, KEPT));
+        let text = format!(
+            "Kiln has not built what is at {}: what is replaced is kept, unless it comes out the same",
+            few(&paths, KEPT)
+        );
         let line = self.clock(event.at).at(WORD, Tint::Warn, "note").at(NAME, Tint::Plain, "all");
         self.noted(line, Tint::Plain, &text)
     }
@@ -374,7 +377,7 @@ fn also(names: &[String]) -> String {
 /// What it means that a step came out as it was built before.
 fn same(step: Option<&StepView>) -> &'static str {
     let because = |code| step.is_some_and(|step| step.plan.reasons.iter().any(|reason| reason.code == code));
-    if because(ReasonCode::OutputChanged) {
+    if because(ReasonCode::OutputChanged) || step.is_some_and(|step| !step.replaced.is_empty()) {
         "content as last built; what stood there was not"
     } else if because(ReasonCode::OutputMissing) {
         "content as last built"

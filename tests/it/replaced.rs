@@ -33,7 +33,12 @@ fn what_was_never_built_is_kept_and_told() {
     assert_eq!(json["steps"][0]["reasons"][1], serde_json::json!({ "code": "output_foreign", "what": "user" }));
     let run = project.expect(0, &["run"]);
     let kept = kept(&project);
-    assert!(run.out.contains("Kiln has not built what is at user: what is replaced is kept\n"), "{}", run.out);
+    assert!(
+        run.out
+            .contains("Kiln has not built what is at user: what is replaced is kept, unless it comes out the same\n"),
+        "{}",
+        run.out
+    );
     assert!(run.out.contains(&format!("kept what was at user in {kept}/user\n")), "{}", run.out);
     assert_eq!(project.read(&format!("{kept}/user/notes/x")), "precious\n");
     assert_eq!((project.read("user/made").as_str(), project.exists("user/notes")), ("1\n", false));
@@ -277,4 +282,15 @@ fn gc_of_another_state_leaves_what_it_does_not_know() {
     assert_eq!(folders(), 2);
     project.expect(0, &["gc", "--keep-days", "0"]);
     assert_eq!(folders(), 0);
+}
+
+#[test]
+fn a_plan_says_that_something_of_another_kind_is_kept() {
+    let project = Project::new("[dataset.a]\npath = \"a\"\nrun = \"echo 1 >{{ output }}\"\n");
+    project.expect(0, &["run"]);
+    project.pipeline("[folder.a]\npath = \"a\"\nrun = \"echo 1 >{{ output }}/x\"\n");
+    let plan = project.expect(0, &["plan"]).out;
+    assert!(plan.contains("replaces what is there: a") && plan.contains("output of another kind: a"), "{plan}");
+    project.expect(0, &["run"]);
+    assert_eq!(project.read(&format!("{}/a", kept(&project))), "1\n");
 }
