@@ -255,6 +255,9 @@ pub struct Staged {
     /// Whether what stands there is not of Kiln's making, and is kept.
     #[serde(default, skip_serializing_if = "is_false")]
     pub keep: bool,
+    /// The digest of what stood there when the run was planned: whatever else stands there is kept too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stood: Option<Digest>,
 }
 
 /// What stood where an output was put in place, and was not of Kiln's making.

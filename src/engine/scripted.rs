@@ -239,7 +239,7 @@ impl Work for ScriptedWork {
             let Some(content) = content else { return Ended::Stopped(Failure::new(FailureCode::Stopped, "stopped")) };
             let digest = Digest::of(content.as_bytes());
             let output = |(node, path): (_, Option<String>)| {
-                let staged = path.map(|to| Staged { from: format!("staged/{to}"), to, digest, keep: false });
+                let staged = path.map(|to| Staged { from: format!("staged/{to}"), to, digest, keep: false, stood: None });
                 StagedOutput { node, digest: Some(digest), staged }
             };
             Ended::Staged(outputs.into_iter().zip(staged).map(output).collect())

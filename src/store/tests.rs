@@ -82,6 +82,7 @@ impl Tale {
             to: output.path.clone().unwrap(),
             digest: output.digest,
             keep: false,
+            stood: None,
         });
         let staged = staged.collect();
         self.tell(Event::StepPublishing { step, took_ms: 100, record, staged })

@@ -294,3 +294,23 @@ fn a_plan_says_that_something_of_another_kind_is_kept() {
     project.expect(0, &["run"]);
     assert_eq!(project.read(&format!("{}/a", kept(&project))), "1\n");
 }
+
+#[test]
+fn what_somebody_changes_while_it_is_built_is_kept() {
+    let text = "[dataset.a]\npath = \"o/a\"\nrun = \"[ ! -e edit ] || echo mine >o/a; echo new >{{ output }}\"\n\
+        [folder.b]\npath = \"o/b\"\nrun = \"[ ! -e edit ] || echo mine >o/b/mine; echo new >{{ output }}/x\"\n\
+        [dataset.c]\npath = \"o/c\"\nrun = \"[ ! -e edit ] || echo mine >o/c; echo new >{{ output }}\"\n";
+    let project = Project::new(text);
+    project.expect(0, &["run"]);
+    project.expect(0, &["run", "--mode", "forced"]);
+    assert!(!project.exists(".kiln/replaced"), "what was there when it was planned is Kiln's to replace");
+    fs::remove_file(project.path("o/c")).unwrap();
+    project.write("edit", "");
+    let run = project.expect(0, &["run", "--mode", "forced"]).out;
+    let kept = kept(&project);
+    for (path, of) in [("o/a", "o/a"), ("o/b/mine", "o/b"), ("o/c", "o/c")] {
+        assert_eq!(project.read(&format!("{kept}/{path}")), "mine\n");
+        assert!(run.contains(&format!("what stood there was not; kept what was at {of} in {kept}/{of}\n")), "{run}");
+    }
+    assert_eq!((project.read("o/a"), project.exists("o/b/mine")), ("new\n".to_owned(), false));
+}

@@ -1,13 +1,13 @@
 //! Digests of files and folders on this machine, with a memory of what was read, so that an unchanged file is not read
 //! again. Knows no nodes.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::base::digest::{Digest, FieldHasher, of_reader};
@@ -26,7 +26,7 @@ pub(crate) struct Digester {
 struct Known {
     kept: Box<dyn Remembered>,
     all: OnceLock<Memory>,
-    asked: AtomicUsize,
+    asked: Mutex<HashMap<String, Option<Seen>>>,
 }
 
 /// So many files are a few.
@@ -34,8 +34,15 @@ const FEW: usize = 100;
 
 impl Known {
     fn get(&self, path: &str) -> Option<Seen> {
-        if self.all.get().is_none() && self.asked.fetch_add(1, Ordering::Relaxed) < FEW {
-            return self.kept.one(path);
+        if self.all.get().is_none() {
+            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner); // it is only ever added to
+            match asked.get(path) {
+                Some(seen) => return *seen,
+                None if asked.len() < FEW => {
+                    return *asked.entry(path.to_owned()).or_insert_with(|| self.kept.one(path));
+                }
+                None => {}
+            }
         }
         self.all().get(path).copied()
     }
@@ -67,7 +74,7 @@ const FOR_A_THREAD: usize = 512;
 
 impl Digester {
     pub(crate) fn new(root: &Path, known: Box<dyn Remembered>) -> Self {
-        let known = Known { kept: known, all: OnceLock::new(), asked: AtomicUsize::new(0) };
+        let known = Known { kept: known, all: OnceLock::new(), asked: Mutex::default() };
         Self { root: root.to_owned(), known, fresh: Mutex::default() }
     }
 

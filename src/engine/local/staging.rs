@@ -1,7 +1,7 @@
 //! Where recipes write before their outputs are put in place, and how that is done so that no half is ever seen. Works on
 //! paths; knows no recipes.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,12 @@ use std::sync::OnceLock;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use crate::base::digest::Digest;
 use crate::base::job::JobId;
 use crate::engine::api::{Attempt, Published};
 use crate::engine::local::across::{beside, copy, elsewhere};
 use crate::engine::local::digest::Digester;
-use crate::engine::local::keep::{keep, kept_before, put_back};
+use crate::engine::local::keep::{has_kept, keep, kept_before, put_back};
 use crate::engine::local::places::{Links, Top, inside};
 use crate::event::{Failure, FailureCode, Replaced, Staged};
 use crate::fault::fault;
@@ -135,22 +136,22 @@ impl Staging {
         let copied = if elsewhere(&self.root.join(&self.folder), &to)? { Some(copy_beside(&from, &to)?) } else { None };
         let new = copied.as_ref().unwrap_or(&from);
         let mut replaced = None;
-        // Of another kind it was not built here either, whatever the records say.
-        let foreign = |standing: &Metadata| staged.keep || standing.is_dir() != staged_metadata.is_dir();
+        // A file that is in the state in which it was seen is not read for this.
+        let now = digester.path(&staged.to).ok().flatten();
         let put = match to.symlink_metadata() {
-            Ok(standing) if foreign(&standing) && !placed().unwrap_or(false) => keep(&self.root, job, &to, &staged.to)
-                .and_then(|kept| {
+            Ok(standing) if is_foreign(staged, now, standing.is_dir() == staged_metadata.is_dir()) => {
+                keep(&self.root, job, &to, &staged.to).and_then(|kept| {
                     let put = fault("publish.kept").and_then(|()| fs::rename(new, &to));
                     if put.is_err() {
                         put_back(&self.root, &kept)?;
                     }
                     replaced = Some(kept);
                     put
-                }),
-            Ok(standing) if standing.is_dir() || staged_metadata.is_dir() => placed().and_then(|placed| {
-                // After a crash the exchange may have happened, and then the old content is the staged one.
-                if placed { Ok(()) } else { exchange(new, &to).and_then(|()| fault("publish.exchanged")) }
-            }),
+                })
+            }
+            // It is the same, or after a crash the exchange has happened: then the old content is the staged one.
+            Ok(standing) if standing.is_dir() && now == Some(staged.digest) => Ok(()),
+            Ok(standing) if standing.is_dir() => exchange(new, &to).and_then(|()| fault("publish.exchanged")),
             Ok(_) | Err(_) => fs::rename(new, &to),
         };
         // Now it is the old content, or what could not be put in place.
@@ -205,7 +206,8 @@ impl Staging {
             return Err(Failure::new(FailureCode::Publish, message));
         }
         // What was kept by a run that died is told by the one that goes on from there.
-        for output in staged.iter().filter(|output| output.keep) {
+        let kept_some = has_kept(&self.root, job);
+        for output in staged.iter().filter(|output| output.keep || kept_some) {
             let told = replaced.iter().any(|replaced| replaced.path == output.to);
             replaced.extend(kept_before(&self.root, job, &output.to).filter(|_| !told));
         }
@@ -246,6 +248,12 @@ impl Staging {
         }
         Ok(())
     }
+}
+
+/// Whether what stands where an output goes, now with this digest, is somebody else's: not what Kiln has built, or saw when the
+/// run was planned. Of another kind it was not built here either, whatever the records say; what is the same is nobody's loss.
+fn is_foreign(staged: &Staged, now: Option<Digest>, same_kind: bool) -> bool {
+    now != Some(staged.digest) && (staged.keep || !same_kind || now.is_none() || now != staged.stood)
 }
 
 /// Copies what was staged into the folder that it goes to, durably. Of a copy that fails nothing is left: the disk may be

@@ -292,7 +292,8 @@ impl Step {
         }
         let digest = look(&from).map_err(|error| wrong(format!("cannot be read: {error}")))?;
         let digest = digest.ok_or_else(|| wrong("vanished".to_owned()))?;
-        let staged = Staged { from, to: to.clone(), digest, keep: false };
+        let stood = self.attempt.stood.iter().find(|(node, _)| *node == id).map(|(_, digest)| *digest);
+        let staged = Staged { from, to: to.clone(), digest, keep: false, stood };
         Ok(StagedOutput { node: id, digest: Some(digest), staged: Some(staged) })
     }
 
