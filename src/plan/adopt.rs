@@ -71,6 +71,10 @@ pub fn adopt(basis: &Basis<'_>, graph: &Graph, selection: &Selection, put_back: 
     for id in graph.order.iter().copied().filter(|id| selection.want[*id] != Want::No) {
         let named = selection.want[id] == Want::Target && !selection.targets.is_empty();
         let step = |action, reasons| Step { id, stage: graph.stage[id], action, reasons, expected_ms: None };
+        if let Some(undone) = undone(basis, id, put_back) {
+            adoption.left.push((id, Refusal::Undone(undone.clone())));
+            continue;
+        }
         let reasons = match basis.decide(id, &|node| basis.seen(node)) {
             Verdict::Skip | Verdict::Left(_) => {
                 adoption.current.push(step(Action::Skip, Vec::new()));
@@ -93,10 +97,6 @@ pub fn adopt(basis: &Basis<'_>, graph: &Graph, selection: &Selection, put_back: 
                 reasons
             }
         };
-        if let Some(undone) = undone(basis, id, put_back) {
-            adoption.left.push((id, Refusal::Undone(undone.clone())));
-            continue;
-        }
         match record(basis, id, named, &reasons) {
             Ok(record) => adoption.taken.push((step(Action::Build, reasons), record)),
             Err(refusal) => adoption.left.push((id, refusal)),

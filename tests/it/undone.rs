@@ -198,3 +198,16 @@ fn nothing_is_lost_whenever_clearing_up_ends() {
     }
     assert!(came >= 20, "{came}");
 }
+
+#[test]
+fn nothing_of_it_is_adopted_that_is_up_to_date_otherwise() {
+    let project = killed("m", true);
+    project.write("src", "1"); // as it was built
+    assert!(project.expect(0, &["plan", "m"]).out.contains("1 up to date"));
+    let told = project.expect(4, &["adopt", "m"]).out;
+    let left =
+        "  left  m  a run was killed while m was written in place: `kiln run` first puts its last good content back\n";
+    assert!(told.contains(left) && told.contains("left 1, 0 up to date"), "{told}");
+    assert_eq!(project.read("o/m"), "ha\n");
+    project.expect(1, &["plan", "--check", "m"]);
+}
