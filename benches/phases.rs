@@ -76,10 +76,10 @@ impl Phases {
         let wants: DenseMap<RecipeId, bool> = selection.want.values().map(|want| *want != Want::No).collect();
         if wanted("observe") {
             let mut engines: Vec<_> = (0..rounds).map(|_| self.engine(&pipeline)).collect();
-            time("observe", rounds, || engines.pop().expect("one a round").observe(&wants, true).map(|_| ()));
+            time("observe", rounds, || engines.pop().expect("one a round").observe(&wants, true));
         }
         if wanted("plan") {
-            let facts = self.engine(&pipeline).observe(&wants, true).expect("it can be looked at").facts;
+            let facts = self.engine(&pipeline).observe(&wants, true).facts;
             let reader = Reader::open(&state).expect("it can be read").expect("it was run once");
             let history = reader.history(&pipeline.name, None).expect("it can be read");
             let basis = Basis { pipeline: &pipeline, facts: &facts, history: &history, mode: BuildMode::Smart };

@@ -16,7 +16,7 @@ use crate::base::digest::Digest;
 use crate::base::file::{FileDigest, FileStat, Remembered};
 use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::job::{BuildMode, JobId};
-use crate::base::span::Problems;
+use crate::base::span::{Problem, Problems};
 use crate::event::{Failure, Intent, RemoteJob, Replaced, Staged};
 use crate::pipeline::types::Pipeline;
 use crate::plan::facts::Facts;
@@ -56,10 +56,7 @@ pub trait Engine: Send + Sync {
     fn check(&self) -> Problems;
 
     /// Looks at what the wanted steps are made from. With `probes`, commands that only look may be run.
-    ///
-    /// # Errors
-    /// What is needed to look and is not there.
-    fn observe(&self, wanted: &DenseMap<RecipeId, bool>, probes: bool) -> Result<Observed, Problems>;
+    fn observe(&self, wanted: &DenseMap<RecipeId, bool>, probes: bool) -> Observed;
 
     /// What proves later that all is as it was seen to be in these facts, without looking as closely; none where nothing
     /// does.
@@ -178,6 +175,8 @@ pub struct Observed {
     pub facts: Facts,
     /// Digests of files that had to be read.
     pub seen: Vec<FileDigest>,
+    /// What is needed to look and is not there, each with a step that needs it. Of such steps the facts are not to be trusted.
+    pub wrong: Vec<(RecipeId, Problem)>,
 }
 
 /// What facts rest on. As long as all of it is the same, so are they.

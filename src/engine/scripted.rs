@@ -115,14 +115,14 @@ impl Engine for Scripted {
         Vec::new()
     }
 
-    fn observe(&self, _wanted: &DenseMap<RecipeId, bool>, _probes: bool) -> Result<Observed, Problems> {
+    fn observe(&self, _wanted: &DenseMap<RecipeId, bool>, _probes: bool) -> Observed {
         let mut facts =
             Facts::unseen(jiff::Timestamp::UNIX_EPOCH, self.pipeline.nodes.len(), self.pipeline.recipes.len());
         for (id, node) in self.pipeline.nodes.iter() {
             let source = if node.maker.is_none() { Content::Is(Digest::of(b"source")) } else { Content::Missing };
             facts.nodes[id] = self.contents.get(&node.name).copied().unwrap_or(source);
         }
-        Ok(Observed { facts, seen: Vec::new() })
+        Observed { facts, seen: Vec::new(), wrong: Vec::new() }
     }
 
     fn prepare(&self, id: RecipeId) -> Result<Arc<dyn Work>, Problems> {
@@ -239,7 +239,8 @@ impl Work for ScriptedWork {
             let Some(content) = content else { return Ended::Stopped(Failure::new(FailureCode::Stopped, "stopped")) };
             let digest = Digest::of(content.as_bytes());
             let output = |(node, path): (_, Option<String>)| {
-                let staged = path.map(|to| Staged { from: format!("staged/{to}"), to, digest, keep: false, stood: None });
+                let staged =
+                    path.map(|to| Staged { from: format!("staged/{to}"), to, digest, keep: false, stood: None });
                 StagedOutput { node, digest: Some(digest), staged }
             };
             Ended::Staged(outputs.into_iter().zip(staged).map(output).collect())

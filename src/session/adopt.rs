@@ -1,7 +1,9 @@
 //! Takes outputs that are there as built: a run of its own in the history, in which nothing is started. Does not know how
 //! that is told.
 
+use crate::base::id::RecipeId;
 use crate::base::job::{JobId, JobState};
+use crate::base::span::Problem;
 use crate::engine::api::Observed;
 use crate::event::{Counts, Event, Outcome, RunEnded, Stamped, StepEnded, VERSION};
 use crate::plan::Plan;
@@ -21,14 +23,30 @@ pub(crate) fn look(session: &Session) -> Result<Adoption, Fail> {
 }
 
 fn look_closely(session: &Session) -> Result<(Planned, Adoption), Fail> {
-    let (known, Observed { facts, seen }) = session.look(true)?;
+    let (known, Observed { facts, seen, wrong }) = session.look(true)?;
     let (pipeline, history) = (session.pipeline(), known.history.as_ref());
     let basis = Basis { pipeline, facts: &facts, history, mode: session.selection.mode };
     let put_back = session.undone(&known);
     let mut adoption = decide(&basis, &session.loaded.graph, &session.selection, &put_back);
+    leave_unseen(&wrong, &mut adoption);
     leave_blocked(session, &mut adoption);
     let steps = adoption.current.iter().chain(adoption.taken.iter().map(|(step, _)| step)).cloned().collect();
     Ok((Planned { plan: Plan { steps }, facts, seen, known }, adoption))
+}
+
+/// Leaves the steps of which something could not be looked at.
+fn leave_unseen(wrong: &[(RecipeId, Problem)], adoption: &mut Adoption) {
+    let why = |id: RecipeId| wrong.iter().find(|(wrong, _)| *wrong == id).map(|(_, problem)| problem.message.clone());
+    let ids = adoption.taken.iter().map(|(step, _)| step.id).chain(adoption.current.iter().map(|step| step.id));
+    let left: Vec<_> = ids.filter_map(|id| Some((id, Refusal::Blocked(why(id)?)))).collect();
+    adoption.left.iter_mut().for_each(|(id, refusal)| {
+        if let Some(why) = why(*id) {
+            *refusal = Refusal::Blocked(why);
+        }
+    });
+    adoption.taken.retain(|(step, _)| why(step.id).is_none());
+    adoption.current.retain(|step| why(step.id).is_none());
+    adoption.left.extend(left);
 }
 
 /// Leaves what no run could put where it is, or could not have made.

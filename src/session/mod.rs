@@ -185,8 +185,7 @@ impl Session {
     /// Looks at what was built before, and at what is there.
     pub(crate) fn look(&self, probes: bool) -> Result<(Known, Observed), Fail> {
         let mut known = known(&self.store, &self.pipeline().name, self.concerned().as_deref())?;
-        let looked = self.engine.observe(&self.wanted(), probes);
-        let mut observed = looked.map_err(|problems| self.mistakes(problems))?;
+        let mut observed = self.engine.observe(&self.wanted(), probes);
         if let Some(part) = &self.part {
             observed.facts.settled = part.steps.values().map(|looked| !looked).collect();
         }
@@ -202,13 +201,26 @@ impl Session {
     /// As [`Session::plan`]; with `keep_going` steps may lack what is built only when it is named: all others can be built.
     pub(crate) fn plan_to_run(&self, probes: bool, keep_going: bool) -> Result<(Planned, Lacks), Fail> {
         let (planned, lacks) = self.sketch(probes)?;
-        self.can_begin(&lacks, keep_going)?;
-        Ok((planned, lacks))
+        let fatal = self.fatal(&lacks, keep_going);
+        if fatal.is_empty() { Ok((planned, lacks)) } else { Err(self.refusal(Vec::new(), &planned.plan, &fatal)) }
     }
 
-    /// Refuses a run in which steps lack these inputs.
-    fn can_begin(&self, lacks: &Lacks, keep_going: bool) -> Result<(), Fail> {
-        if keep_going { self.whole(&self.not_by_name(lacks)) } else { self.whole(lacks) }
+    /// Of what steps lack, what a run is refused for.
+    fn fatal(&self, lacks: &Lacks, keep_going: bool) -> Lacks {
+        if keep_going { self.not_by_name(lacks) } else { lacks.clone() }
+    }
+
+    /// All that a run of this plan is refused for, where something is: one kind is not to hide another.
+    fn refusal(&self, mut found: Problems, plan: &Plan, lacks: &Lacks) -> Fail {
+        found.extend(missing(self.pipeline(), &self.selection, lacks));
+        let ids: BTreeSet<_> = plan.active().map(|step| step.id).chain(lacks.iter().map(|(id, _)| *id)).collect();
+        for problem in self.engine.obstacles(&ids.into_iter().collect::<Vec<_>>()) {
+            let told = |other: &Problem| other.code == problem.code && other.message == problem.message;
+            if !found.iter().any(told) {
+                found.push(problem);
+            }
+        }
+        self.mistakes(found)
     }
 
     /// Of what steps lack, what is not only left out because nobody has named it.
@@ -227,7 +239,10 @@ impl Session {
         }
         let mut looked = DenseMap::filled(self.pipeline().recipes.len(), false);
         ids.iter().for_each(|id| looked[*id] = true);
-        let Ok(Observed { facts, seen }) = self.engine.observe(&looked, false) else { return Vec::new() };
+        let Observed { facts, seen, wrong } = self.engine.observe(&looked, false);
+        if !wrong.is_empty() {
+            return Vec::new();
+        }
         planned.seen.extend(seen);
         let history = planned.known.history.as_ref();
         let basis = Basis { pipeline: self.pipeline(), facts: &facts, history, mode: BuildMode::Smart };
@@ -242,11 +257,14 @@ impl Session {
 
     /// Looks, and decides. Says which steps lack which input, too: such a plan can be shown, and not be run.
     pub(crate) fn sketch(&self, probes: bool) -> Result<(Planned, Lacks), Fail> {
-        let (known, Observed { facts, seen }) = self.look(probes)?;
+        let (known, Observed { facts, seen, wrong }) = self.look(probes)?;
         let history = known.history.as_ref();
         let basis = Basis { pipeline: self.pipeline(), facts: &facts, history, mode: self.selection.mode };
         let (plan, lacks) = Plan::make(&basis, &self.loaded.graph, &self.selection, &known.durations);
         tracing::debug!(read = seen.len(), remembered = known.durations.len(), counts = ?plan.counts(), "it is decided");
+        if !wrong.is_empty() {
+            return Err(self.refusal(problems_of(wrong), &plan, &lacks));
+        }
         Ok((Planned { plan, facts, seen, known }, lacks))
     }
 
@@ -263,8 +281,7 @@ impl Session {
         if self.store.state().exists() {
             return Ok(Vec::new());
         }
-        let Observed { facts, seen } =
-            self.engine.observe(&self.wanted(), false).map_err(|found| self.mistakes(found))?;
+        let Observed { facts, seen, mut wrong } = self.engine.observe(&self.wanted(), false);
         let basis = Basis {
             pipeline: self.pipeline(),
             facts: &facts,
@@ -272,9 +289,14 @@ impl Session {
             mode: self.selection.mode,
         };
         let (plan, lacks) = Plan::make(&basis, &self.loaded.graph, &self.selection, &HashMap::new());
-        self.can_begin(&lacks, keep_going)?;
-        let missing: Vec<_> = plan.active().filter_map(|step| self.engine.prepare(step.id).err()).flatten().collect();
-        if missing.is_empty() { Ok(seen) } else { Err(self.mistakes(missing)) }
+        let fatal = self.fatal(&lacks, keep_going);
+        let unready: Vec<_> = plan.active().filter_map(|step| self.engine.prepare(step.id).err()).flatten().collect();
+        if wrong.is_empty() && fatal.is_empty() && unready.is_empty() {
+            return Ok(seen);
+        }
+        // Commands are asked only now: what is wrong with them is told too.
+        wrong.extend(self.engine.observe(&self.wanted(), true).wrong);
+        Err(self.refusal([problems_of(wrong), unready].concat(), &plan, &fatal))
     }
 
     /// What the next run undoes first: what a run that was killed had been writing in place. Of a run that goes on
@@ -319,6 +341,10 @@ impl Session {
     fn mistakes(&self, problems: Problems) -> Fail {
         Fail::Mistakes(self.loaded.source.clone(), merged(problems))
     }
+}
+
+fn problems_of(wrong: Vec<(RecipeId, Problem)>) -> Problems {
+    wrong.into_iter().map(|(_, problem)| problem).collect()
 }
 
 /// Whether what earlier runs saw may be taken for what is.

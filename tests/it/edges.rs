@@ -317,3 +317,49 @@ fn a_file_is_read_again_only_when_its_state_differs_or_proves_nothing() {
     assert_eq!(plan(&project, &[]), NONE, "it is read");
     assert_eq!(run(&project, &[]), NONE);
 }
+
+/// A pipeline in which something of each kind is missing, and a step that needs none of it.
+const OBSTACLES: &str = "[dataset.good]\npath = \"o/good\"\nrun = \"echo 1 >{{ output }}\"\n\
+    [dataset.code]\npath = \"o/code\"\nfiles = [\"gone.py\"]\nrun = \"echo 1 >{{ output }}\"\n\
+    [dataset.tool]\npath = \"o/tool\"\ntools = { x = \"exit 3\" }\nrun = \"echo 1 >{{ output }}\"\n\
+    [dataset.src]\npath = \"src\"\n\
+    [dataset.needs]\npath = \"o/needs\"\ninputs = [\"src\"]\nrun = \"cat {{ inputs.src }} >{{ output }}\"\n\
+    [dataset.work]\npath = \"o/work\"\nworkdir = \"nowhere\"\nrun = \"echo 1 >{{ output }}\"\n";
+
+#[test]
+fn one_kind_of_obstacle_hides_no_other() {
+    for built in [false, true] {
+        let project = Project::new(OBSTACLES);
+        if built {
+            project.expect(0, &["run", "good"]);
+        }
+        let commands: [&[&str]; 3] = [&["plan"], &["run"], &["run", "-k"]];
+        for command in commands {
+            let said = project.expect(2, command).err;
+            for obstacle in [
+                "`gone.py` of `files` is not there",
+                "tool `x` of `tool` failed: exit 3",
+                "source `src` is not there, and `needs` needs it",
+                "the `workdir` of `work` is not there",
+            ] {
+                assert_eq!(said.matches(obstacle).count(), 1, "{built} {command:?}: {obstacle}\n{said}");
+            }
+        }
+        // What is missing to one target is no obstacle to another.
+        project.expect(0, &["plan", "good"]);
+    }
+}
+
+#[test]
+fn what_is_missing_to_one_step_keeps_no_other_from_being_adopted() {
+    let project = Project::new(OBSTACLES);
+    for name in ["good", "code", "tool", "needs"] {
+        project.write(&format!("o/{name}"), "1\n");
+    }
+    let said = project.expect(0, &["adopt"]).out;
+    assert!(said.contains("  took  good   o/good\n") && said.contains("took 1 step, left 4"), "{said}");
+    for left in ["left  code   `gone.py` of `files` is not there", "left  tool   tool `x` of `tool` failed: exit 3"] {
+        assert!(said.contains(left), "{said}");
+    }
+    project.expect(4, &["adopt", "tool"]);
+}

@@ -355,11 +355,11 @@ impl Engine for DssEngine {
         problems
     }
 
-    fn observe(&self, _wanted: &DenseMap<RecipeId, bool>, _probes: bool) -> Result<Observed, Problems> {
+    fn observe(&self, _wanted: &DenseMap<RecipeId, bool>, _probes: bool) -> Observed {
         let pipeline = &self.dss.pipeline;
         let mut facts = Facts::unseen(crate::clock::now(), pipeline.nodes.len(), pipeline.recipes.len());
         facts.asks = true;
-        Ok(Observed { facts, seen: Vec::new() })
+        Observed { facts, seen: Vec::new(), wrong: Vec::new() }
     }
 
     fn prepare(&self, id: RecipeId) -> Result<Arc<dyn Work>, Problems> {

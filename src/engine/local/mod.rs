@@ -143,14 +143,14 @@ impl Engine for LocalEngine {
         observe::check(&self.local).into_iter().map(Problem::obstacle).collect()
     }
 
-    fn observe(&self, wanted: &DenseMap<RecipeId, bool>, probes: bool) -> Result<Observed, Problems> {
-        let facts = observe::observe(&self.local, wanted, probes).map_err(|problems| {
-            // They quote what commands said.
-            let mask =
-                |problem: Problem| Problem { message: self.local.masked(problem.message), obstacle: true, ..problem };
-            problems.into_iter().map(mask).collect::<Problems>()
-        })?;
-        Ok(Observed { facts, seen: self.local.digester.take_fresh() })
+    fn observe(&self, wanted: &DenseMap<RecipeId, bool>, probes: bool) -> Observed {
+        let (facts, wrong) = observe::observe(&self.local, wanted, probes);
+        // They quote what commands said.
+        let mask = |(id, problem): (RecipeId, Problem)| {
+            (id, Problem { message: self.local.masked(problem.message), obstacle: true, ..problem })
+        };
+        let wrong = wrong.into_iter().map(mask).collect();
+        Observed { facts, seen: self.local.digester.take_fresh(), wrong }
     }
 
     fn evidence(&self, wanted: &DenseMap<RecipeId, bool>, facts: &Facts) -> Option<Evidence> {
@@ -165,6 +165,7 @@ impl Engine for LocalEngine {
             // A plan may be made where the secrets are not.
             found.extend(secrets::missing(recipe, environment).into_iter().map(Problem::warn));
             look.check(recipe, &mut found);
+            found.extend(observe::no_workdir(&self.local, recipe));
         }
         found.into_iter().map(Problem::obstacle).collect()
     }

@@ -21,8 +21,12 @@ use crate::engine::local::{secrets, twins};
 use crate::pipeline::types::{Command, Node, Recipe};
 use crate::plan::facts::{Content, Facts, OwnFacts};
 
-/// Looks at all that the wanted steps are made from.
-pub(crate) fn observe(local: &Local, wanted: &DenseMap<RecipeId, bool>, probes: bool) -> Result<Facts, Problems> {
+/// Looks at all that the wanted steps are made from. Tells what is needed for that and is not there, each with a step.
+pub(crate) fn observe(
+    local: &Local,
+    wanted: &DenseMap<RecipeId, bool>,
+    probes: bool,
+) -> (Facts, Vec<(RecipeId, Problem)>) {
     let pipeline = &local.pipeline;
     let facts = Facts::unseen(clock::now(), pipeline.nodes.len(), pipeline.recipes.len());
     let digests = digests(local, wanted);
@@ -40,11 +44,12 @@ pub(crate) fn observe(local: &Local, wanted: &DenseMap<RecipeId, bool>, probes: 
         aside: local.staging.aside().unwrap_or_default(), // a run that cannot read it tells so when it tidies up
         problems: Vec::new(),
     };
+    let mut wrong = Vec::new();
     for (id, _) in wanted.iter().filter(|(_, wanted)| **wanted) {
         observer.recipe(id, &pipeline.recipes[id]);
+        wrong.extend(std::mem::take(&mut observer.problems).into_iter().map(|problem| (id, problem)));
     }
-    let Observer { facts, problems, .. } = observer;
-    if problems.is_empty() { Ok(facts) } else { Err(problems) }
+    (observer.facts, wrong)
 }
 
 /// The paths of what recipes make.
@@ -110,15 +115,13 @@ impl Masked for Option<String> {
 
 impl<'a> Observer<'a> {
     fn recipe(&mut self, id: RecipeId, recipe: &Recipe) {
-        let own = match environ::env(recipe, &self.local.environment) {
-            Ok(env) => env,
-            Err(problem) => {
-                if !self.problems.contains(&problem) {
-                    self.problems.push(problem);
-                }
-                return;
-            }
-        };
+        let given = environ::env(recipe, &self.local.environment);
+        // Nothing is asked in an environment that is not whole.
+        let asks = given.is_ok();
+        let own = given.unwrap_or_else(|problem| {
+            self.problems.push(problem);
+            Vec::new()
+        });
         self.problems.extend(no_bash(self.local, recipe, &self.has_bash));
         let local = self.local;
         // Only probes need it.
@@ -130,7 +133,8 @@ impl<'a> Observer<'a> {
                 env
             }
         });
-        let (files, tools) = (self.files(recipe), self.tools(recipe, &env));
+        let files = self.files(recipe);
+        let tools = if asks { self.tools(recipe, &env) } else { Vec::new() };
         self.facts.recipes.set(id, OwnFacts { files, tools: self.mask_all(tools), env: self.mask_all(own) });
         for node in recipe.inputs.iter().chain(&recipe.outputs) {
             if !std::mem::replace(&mut self.looked[*node], true) {
@@ -249,7 +253,7 @@ impl<'a> Observer<'a> {
                 .help("Kiln digests contents: it has to read them"),
         };
         self.problems.push(problem);
-        Content::Missing
+        Content::NotProbed
     }
 
     /// Asks as the recipe would that makes the node, or the first one that reads it.
@@ -261,11 +265,8 @@ impl<'a> Observer<'a> {
         let env = match environ::looking(asker, &self.local.environment) {
             Ok(env) => env,
             Err(problem) => {
-                // If the asker is wanted too, it has told that already, or will.
-                if !self.problems.contains(&problem) {
-                    self.problems.push(problem);
-                }
-                return Content::Missing;
+                self.problems.push(problem);
+                return Content::NotProbed;
             }
         };
         match probes.ask(&self.local.root, &asker.how.shell, command, &env) {
@@ -279,7 +280,7 @@ impl<'a> Observer<'a> {
                         .at(&node.span, format!("asked with: {command}"))
                         .help("it has to print what stands for the content"),
                 );
-                Content::Missing
+                Content::NotProbed
             }
         }
     }
@@ -350,7 +351,7 @@ fn source(local: &Local, node: &Node) -> Option<Problem> {
 }
 
 /// A recipe runs in a folder that is there by then. One warning is enough for all that run in it.
-fn no_workdir(local: &Local, recipe: &Recipe) -> Option<Problem> {
+pub(super) fn no_workdir(local: &Local, recipe: &Recipe) -> Option<Problem> {
     let Local { pipeline, root, .. } = local;
     let workdir = Path::new(&recipe.how.workdir);
     if root.join(workdir).is_dir() {

@@ -179,8 +179,7 @@ impl Case {
             }
         }
         let engine = Arc::new(engine);
-        let facts =
-            engine.observe(&selection.want.values().map(|want| *want != Want::No).collect(), true).ok().unwrap().facts;
+        let facts = engine.observe(&selection.want.values().map(|want| *want != Want::No).collect(), true).facts;
         let basis = Basis { pipeline: &self.pipeline, facts: &facts, history: &self.history, mode: BuildMode::Smart };
         let (plan, lacks) = Plan::make(&basis, &graph, &selection, &HashMap::new());
         assert_eq!(lacks, []);

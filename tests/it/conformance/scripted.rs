@@ -202,7 +202,7 @@ fn ready(steps: &[Step], acts: HashMap<String, Act>, jobs: usize, keep_going: bo
     let mode = BuildMode::Smart;
     let selection = select(&pipeline, &graph, &[], mode, &|_| true).unwrap();
     let wanted = selection.want.values().map(|want| *want != Want::No).collect();
-    let facts = engine.observe(&wanted, true).ok().unwrap().facts;
+    let facts = engine.observe(&wanted, true).facts;
     let basis = Basis { pipeline: &pipeline, facts: &facts, history: &history, mode };
     let (plan, lacks) = Plan::make(&basis, &graph, &selection, &HashMap::new());
     assert_eq!(lacks, []);
