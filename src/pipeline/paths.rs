@@ -11,6 +11,8 @@ pub(crate) enum PathError {
     Empty,
     /// It is the root itself.
     Root,
+    /// A name in it is longer than file systems have it.
+    Long,
     /// It holds a NUL or a line break.
     Control,
     /// It lies in `.kiln/`, where the state is kept.
@@ -25,6 +27,9 @@ pub(crate) enum PathError {
     InFile,
 }
 
+/// So many bytes the name of a file may have.
+const LONGEST: usize = 255;
+
 impl PathError {
     pub(crate) fn message(&self, path: &str) -> String {
         match self {
@@ -32,6 +37,7 @@ impl PathError {
             Self::Leaves => format!("`{path}` leaves the root"),
             Self::Empty => "the path is empty".to_owned(),
             Self::Root => format!("`{path}` is the root itself"),
+            Self::Long => format!("a name in the path is longer than {LONGEST} bytes"),
             Self::Control => format!("`{}` holds a control character", path.escape_debug()),
             Self::State => format!("`{path}` lies in `.kiln/`, where Kiln keeps its state"),
             Self::Git if path == ".git" => "`.git` is where git keeps the history".to_owned(),
@@ -46,6 +52,7 @@ impl PathError {
     pub(crate) fn help(&self) -> &'static str {
         match self {
             Self::Control => "a path is one line of letters that can be seen: rename what lies there",
+            Self::Long => "no file system has such a name: give it a shorter one",
             Self::Absolute | Self::Leaves | Self::Empty | Self::Root | Self::State => {
                 "paths are relative to the root and stay inside it"
             }
@@ -91,6 +98,12 @@ pub(crate) fn inside(path: &str) -> Result<String, PathError> {
     }
     let path = normal(path)?;
     if path.is_empty() { Err(PathError::Root) } else { Ok(path) }
+}
+
+/// As [`inside`], for one file or folder: a glob may be longer.
+pub(crate) fn one_inside(path: &str) -> Result<String, PathError> {
+    let path = inside(path)?;
+    if path.split('/').any(|name| name.len() > LONGEST) { Err(PathError::Long) } else { Ok(path) }
 }
 
 /// Whether a path is another one, or lies below it.

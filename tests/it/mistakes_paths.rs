@@ -294,3 +294,12 @@ fn a_file_of_a_step_in_its_own_output_is_no_input() {
         told_of("[folder.o]\npath = \"src\"\nrun = \"true\"\n[task.t]\nfiles = [\"src/*.py\"]\nrun = \"true\"\n");
     assert!(said.contains("make `o` an input of `t`"), "{said}");
 }
+
+#[test]
+fn a_name_that_no_file_can_have() {
+    let long = "é".repeat(128);
+    let text =
+        format!("[dataset.a]\npath = \"in/{long}/a\"\n[dataset.b]\npath = \"out/{}\"\nrun = \"x\"\n", &long[2..]);
+    assert_eq!(long.len(), 256);
+    assert_eq!(messages(&told_of(&text)), ["a name in the path is longer than 255 bytes"]);
+}

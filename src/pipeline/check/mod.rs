@@ -254,7 +254,7 @@ impl Checker<'_> {
 
     fn node(&mut self, named: &Named, kind: Kind, raw: &RawNode) {
         let path_span = raw.path.as_ref().map_or_else(|| named.span.clone(), toml::Spanned::span);
-        let path = raw.path.as_ref().map(|path| match paths::inside(path.get_ref()) {
+        let path = raw.path.as_ref().map(|path| match paths::one_inside(path.get_ref()) {
             Ok(path) => path,
             Err(error) => {
                 let problem = Problem::new("bad-path", error.message(path.get_ref())).at(&path.span(), "this path");
