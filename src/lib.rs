@@ -8,6 +8,7 @@ pub mod engine;
 pub mod event;
 pub mod exit;
 pub mod fault;
+mod files;
 pub mod graph;
 pub mod pipeline;
 pub mod plan;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::base::job::JobId;
+use crate::files;
 use crate::store::read::Reader;
 use crate::store::{StoreError, is_same, recover, schema};
 
@@ -305,10 +306,7 @@ fn jobs(connection: &Connection) -> rusqlite::Result<HashSet<String>> {
 }
 
 fn remove_all(folder: &Path) -> Result<(), StoreError> {
-    match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(StoreError::io(folder, &error)),
-        _ => Ok(()),
-    }
+    files::remove(folder).map_err(|error| StoreError::io(folder, &error))
 }
 
 /// The files below a folder by name, with their sizes; an empty folder stands for itself.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::space::{in_space, is_there};
+use crate::space::{as_anybody, in_space, is_there};
 use crate::support::{Project, lines};
 
 const FOLDER: &str = "[dataset.s]\npath = \"s\"\n[folder.o]\npath = \"user\"\ninputs = [\"s\"]\nrun = \"cat {{ inputs.s }} >{{ output }}/made\"\n";
@@ -193,6 +193,39 @@ fn on_another_file_system_it_is_kept_beside_its_place() {
     let said = in_space(&project, &["--mount"], script);
     assert!(said.out.ends_with("1\nprecious\n"), "{said:?}");
     assert!(said.out.contains("kept what was at disk/user in disk/.user.kiln-replaced-build_p_"), "{said:?}");
+}
+
+#[test]
+fn a_folder_that_its_owner_may_not_write_to_can_be_replaced() {
+    if !is_there() {
+        return;
+    }
+    let make = "inputs = [\"s\"]\nrun = \"cat s >{{ output }}/x; chmod 555 {{ output }}\"\n";
+    let text = format!(
+        "[dataset.s]\npath = \"s\"\n[folder.a]\npath = \"o/a\"\n{make}[folder.b]\npath = \"o/b\"\nin_place = true\n{make}"
+    );
+    let project = Project::new(&text);
+    project.write("s", "1\n");
+    // What stood there before is somebody's, and read-only all the way down.
+    project.write("o/a/sub/mine", "precious\n");
+    project.write("o/b/sub/mine", "precious\n");
+    let lock = "for o in a b; do chmod 555 o/$o/sub o/$o; done; \"$KILN\" run -k";
+    let said = as_anybody(&project, lock);
+    let kept = kept(&project);
+    assert_eq!(project.read(&format!("{kept}/o/a/sub/mine")), "precious\n", "{said:?}");
+    assert_eq!(project.read(&format!("{kept}/o/b/sub/mine")), "precious\n", "{said:?}");
+    project.write("s", "2\n");
+    let said = as_anybody(&project, "\"$KILN\" run -k; code=$?; stat -c %a o/a o/b .kiln/replaced/*/o/a; exit $code");
+    assert!(said.code == 0 && said.out.ends_with("555\n555\n555\n"), "{said:?}");
+    assert_eq!((project.read("o/a/x").as_str(), project.read("o/b/x").as_str()), ("2\n", "2\n"));
+    // A step that fails puts the last one back.
+    project.pipeline(&text.replace("cat s", "[ $(cat s) != 3 ]; cat s"));
+    project.write("s", "3\n");
+    let said = as_anybody(&project, "\"$KILN\" run -k; stat -c %a o/b");
+    assert!(said.out.ends_with("555\n"), "{said:?}");
+    assert_eq!(project.read("o/b/x"), "2\n");
+    let said = as_anybody(&project, "\"$KILN\" gc --keep-days 0; code=$?; chmod u+w o/a o/b; exit $code");
+    assert!(said.code == 0 && !project.exists(&kept), "{said:?}");
 }
 
 #[test]

@@ -8,8 +8,19 @@ use crate::support::{Project, Said};
 /// Runs a script of `sh` in the root of a project, in namespaces: `--mount`, `--pid`. The program is `$KILN`.
 #[track_caller]
 pub(crate) fn in_space(project: &Project, which: &[&str], script: &str) -> Said {
+    unshare(project, &[&["--map-root-user"], which].concat(), script)
+}
+
+/// Runs a script as somebody to whom the modes of files apply, also where the tests are root: what they own is that one's too.
+#[track_caller]
+pub(crate) fn as_anybody(project: &Project, script: &str) -> Said {
+    unshare(project, &["--user"], script)
+}
+
+#[track_caller]
+fn unshare(project: &Project, how: &[&str], script: &str) -> Said {
     let mut unshare = Command::new("unshare");
-    unshare.arg("--map-root-user").args(which).args(["sh", "-c", script]);
+    unshare.args(how).args(["sh", "-c", script]);
     unshare.current_dir(project.path("")).env_clear();
     unshare.envs(project.command(&[]).get_envs().filter_map(|(name, value)| Some((name, value?))));
     unshare.env("KILN", project.command(&[]).get_program());

@@ -18,6 +18,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("exit.rs", 4),
     ("clock.rs", 5),
     ("fault.rs", 5),
+    ("files.rs", 5),
     ("process.rs", 5),
     ("signal.rs", 5),
     ("stat.rs", 5),

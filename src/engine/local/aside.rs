@@ -14,9 +14,10 @@ use crate::clock;
 use crate::engine::local::across::{beside, elsewhere};
 use crate::engine::local::digest::Digester;
 use crate::engine::local::keep::{free, keep, kept_before};
-use crate::engine::local::staging::{Staging, folders, remove};
+use crate::engine::local::staging::{Staging, folders};
 use crate::event::{Replaced, Staged};
 use crate::fault::fault;
+use crate::files::{remove, rename};
 
 /// An output that was set aside for a recipe that writes in place.
 #[derive(Debug, Serialize, Deserialize)]
@@ -92,7 +93,7 @@ impl Staging {
         for aside in &asides {
             fault("aside.move")?;
             if let Some(kept) = &aside.kept {
-                fs::rename(self.root.join(&aside.path), self.root.join(kept))?;
+                rename(&self.root.join(&aside.path), &self.root.join(kept))?;
             }
             if let Some(parent) = self.root.join(&aside.path).parent() {
                 fs::create_dir_all(parent)?;
@@ -140,13 +141,13 @@ impl Staging {
         let away = step.join("half");
         remove(&away)?;
         // At once, where that can be: of what is half removed nobody could tell whose it is.
-        if fs::rename(&path, &away).is_err() {
+        if rename(&path, &away).is_err() {
             remove(&path)?;
         }
         fault("put_back.removed")?;
         let Some(good) = good else { return Ok(()) };
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        fs::rename(good, path)
+        rename(&good, &path)
     }
 
     /// What runs that died have set aside, and in which folders of a run and of its step that is told.

@@ -9,6 +9,7 @@ use crate::base::job::JobId;
 use crate::engine::local::across::{beside, elsewhere};
 use crate::event::Replaced;
 use crate::fault::fault;
+use crate::files::rename;
 
 /// Where a run keeps what belongs at a path, both relative to the root, and is at `from` now: with all that it has replaced, or
 /// beside its place where it is on another file system.
@@ -38,13 +39,13 @@ pub(super) fn keep(root: &Path, job: &JobId, from: &Path, path: &str) -> io::Res
     let to = root.join(&kept);
     to.parent().map_or(Ok(()), fs::create_dir_all)?;
     fault("publish.keep")?;
-    fs::rename(from, to)?;
+    rename(from, &to)?;
     Ok(Replaced { path: path.to_owned(), kept })
 }
 
 /// Puts back what could not be replaced.
 pub(super) fn put_back(root: &Path, replaced: &Replaced) -> io::Result<()> {
-    fs::rename(root.join(&replaced.kept), root.join(&replaced.path))
+    rename(&root.join(&replaced.kept), &root.join(&replaced.path))
 }
 
 /// Whether the run has kept anything, where that mostly goes.

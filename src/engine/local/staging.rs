@@ -3,7 +3,6 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -18,6 +17,7 @@ use crate::engine::local::keep::{has_kept, keep, kept_before, put_back};
 use crate::engine::local::places::{Links, Top, inside};
 use crate::event::{Failure, FailureCode, Replaced, Staged};
 use crate::fault::fault;
+use crate::files::{exchange, remove, rename};
 
 /// The staging folders of one pipeline below `.kiln/staging/` of the root, on the file system that outputs are on.
 #[derive(Debug)]
@@ -141,7 +141,7 @@ impl Staging {
         let put = match to.symlink_metadata() {
             Ok(standing) if is_foreign(staged, now, standing.is_dir() == staged_metadata.is_dir()) => {
                 keep(&self.root, job, &to, &staged.to).and_then(|kept| {
-                    let put = fault("publish.kept").and_then(|()| fs::rename(new, &to));
+                    let put = fault("publish.kept").and_then(|()| rename(new, &to));
                     if put.is_err() {
                         put_back(&self.root, &kept)?;
                     }
@@ -152,7 +152,7 @@ impl Staging {
             // It is the same, or after a crash the exchange has happened: then the old content is the staged one.
             Ok(standing) if standing.is_dir() && now == Some(staged.digest) => Ok(()),
             Ok(standing) if standing.is_dir() => exchange(new, &to).and_then(|()| fault("publish.exchanged")),
-            Ok(_) | Err(_) => fs::rename(new, &to),
+            Ok(_) | Err(_) => rename(new, &to),
         };
         // Now it is the old content, or what could not be put in place.
         let cleared = copied.map_or(Ok(()), |copy| remove(&copy));
@@ -270,19 +270,6 @@ fn copy_beside(from: &Path, to: &Path) -> io::Result<PathBuf> {
     Ok(new)
 }
 
-/// Swaps two paths in one step; where the file system cannot, in two.
-fn exchange(from: &Path, to: &Path) -> io::Result<()> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE) {
-        Ok(()) => Ok(()),
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-            let old = from.with_extension("kiln-old");
-            fs::rename(to, &old)?;
-            fs::rename(from, to)
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
 fn flush(path: &Path) -> io::Result<()> {
     let metadata = path.symlink_metadata()?;
     if metadata.is_symlink() {
@@ -307,37 +294,6 @@ pub(super) fn folders(path: &Path) -> io::Result<Vec<PathBuf>> {
     };
     let paths: io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.path())).collect();
     Ok(paths?.into_iter().filter(|path| path.is_dir()).collect())
-}
-
-/// Removes whatever is at `path`; nothing there is fine. Folders that a recipe made read-only are no obstacle.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    let all = |path: &Path| match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            make_writable(path)?;
-            fs::remove_dir_all(path)
-        }
-        result => result,
-    };
-    let result = match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_dir() => all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn make_writable(folder: &Path) -> io::Result<()> {
-    fs::set_permissions(folder, PermissionsExt::from_mode(0o700))?;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            make_writable(&entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
