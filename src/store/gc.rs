@@ -189,7 +189,7 @@ fn sweep(
 
 /// Opens the store for writing where there is one.
 fn open(state: &Path) -> Result<Option<(Connection, std::path::PathBuf)>, StoreError> {
-    if state.join(schema::FILE).exists() { schema::open_write(state).map(Some) } else { Ok(None) }
+    if schema::is_there(state)? { schema::open_write(state).map(Some) } else { Ok(None) }
 }
 
 /// The runs that may go at all, the oldest first.

@@ -45,7 +45,7 @@ const FILES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 /// Why nothing was done.
 pub fn recover(state: &Path, now: jiff::Timestamp, dry: bool) -> Result<Recovered, RecoverError> {
     let path = state.join(schema::FILE);
-    if !path.exists() {
+    if !schema::is_there(state)? {
         return Ok(Recovered::None);
     }
     if let Some((what, holder)) = busy(state) {

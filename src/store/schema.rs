@@ -112,12 +112,18 @@ const CACHE: i64 = 16 << 10;
 /// How long a connection waits for another one to finish writing, in milliseconds.
 const BUSY_MS: u64 = 10_000;
 
+/// Whether there is a store. Where nobody may look nothing is known, and that is another thing than none.
+pub(super) fn is_there(state: &Path) -> Result<bool, StoreError> {
+    let path = state.join(FILE);
+    path.try_exists().map_err(|error| StoreError::io(&path, &error))
+}
+
 /// Opens the store for reading; none where there is none.
 pub(super) fn open_read(state: &Path) -> Result<Option<(Connection, PathBuf)>, StoreError> {
-    let path = state.join(FILE);
-    if !path.exists() {
+    if !is_there(state)? {
         return Ok(None);
     }
+    let path = state.join(FILE);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = connect(&path, flags)?;
     let sound = connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS));
@@ -231,6 +237,7 @@ fn begins_well(path: &Path) -> Result<(), StoreError> {
     file.take(page as u64).read_to_end(&mut start).map_err(|error| StoreError::io(path, &error))?;
     let damaged = |why: &str| Err(StoreError::Damaged { path: path.to_owned(), message: why.to_owned() });
     match start.split_at_checked(HEADER.len()) {
+        None if start.is_empty() && has_logs(path) => damaged("it is empty, and there are logs of runs"),
         None if start.is_empty() => Ok(()),
         Some((HEADER, page)) => {
             let logs =
@@ -242,6 +249,11 @@ fn begins_well(path: &Path) -> Result<(), StoreError> {
         }
         _ => damaged("it does not begin as a database does"),
     }
+}
+
+/// Whether runs have left logs beside a store: then it was not empty.
+fn has_logs(path: &Path) -> bool {
+    path.with_file_name("logs").read_dir().is_ok_and(|mut logs| logs.next().is_some())
 }
 
 /// A larger store is not looked through when it is opened for writing, but only by `kiln gc`; nor one that nobody has written

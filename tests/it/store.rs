@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::space::{as_anybody, is_there};
 use crate::support::{Project, started};
 
 const PIPELINE: &str = "[dataset.src]\npath = \"src\"\n\
@@ -116,6 +117,49 @@ fn a_spoiled_store_is_told_and_left_alone() {
     }
     assert_eq!(project.read(".kiln/kiln.db"), "all the same to me");
     assert!(!project.exists("build"));
+}
+
+#[test]
+fn a_history_of_nothing_beside_logs_of_runs_is_told() {
+    let project = project();
+    project.write("fail", "");
+    project.expect(1, &["run"]);
+    assert!(std::fs::read_dir(project.path(".kiln/logs")).unwrap().count() > 0);
+    for file in ["kiln.db-wal", "kiln.db-shm"] {
+        drop(std::fs::remove_file(project.path(&format!(".kiln/{file}"))));
+    }
+    project.write(".kiln/kiln.db", "");
+    for arguments in [&["run"][..], &["plan"], &["jobs", "list"], &["why", "a"]] {
+        let said = project.expect(3, arguments).err;
+        assert!(said.contains("it is empty, and there are logs of runs") && said.contains("gc --recover"), "{said}");
+    }
+    project.expect(0, &["gc", "--recover"]);
+    std::fs::remove_file(project.path("fail")).unwrap();
+    project.expect(0, &["run"]);
+    // Without them it is a new one, whose maker died.
+    let project = self::project();
+    project.write(".kiln/kiln.db", "");
+    project.expect(0, &["run"]);
+}
+
+#[test]
+fn a_history_that_nobody_may_look_at_is_not_an_empty_one() {
+    if !is_there() {
+        return;
+    }
+    let project = project();
+    project.expect(0, &["run"]);
+    let commands = ["jobs list", "jobs running", "jobs show last", "why a", "plan", "gc -n", "gc --recover", "run"];
+    for command in commands {
+        let said =
+            as_anybody(&project, &format!("chmod 0 .kiln; \"$KILN\" {command}; code=$?; chmod 755 .kiln; exit $code"));
+        assert!(
+            said.code == 3 && said.err.contains(".kiln") && said.err.contains("Permission denied"),
+            "{command}: {said:?}"
+        );
+        assert_eq!(said.out, "", "{command}");
+    }
+    project.expect(0, &["plan", "--check"]);
 }
 
 #[test]
