@@ -22,12 +22,13 @@ use crate::report::{Setup as Screen, jsonl, reporter, slow};
 use crate::run::Driven;
 use crate::run::setup::Policy;
 use crate::session::fail::Fail;
+use crate::session::finish::finish_the_dead;
 use crate::session::home;
 use crate::session::memo::{Basis, Held, Kept, Question};
 use crate::session::part::{Part, Since};
 use crate::session::remembers;
 use crate::session::start::{
-    Committed, Locks, Origin, Ready, finish_the_dead, go_on, lock, new_job, new_job_in, open_journal_of, seed, started,
+    Committed, Locks, Origin, Ready, go_on, lock, new_job, new_job_in, open_journal_of, seed, started,
 };
 use crate::session::{Request, Session};
 use crate::signal::{NAMES, Signals};

@@ -21,6 +21,7 @@ use crate::event::{Failure, Intent, RemoteJob, Replaced, Staged};
 use crate::pipeline::types::Pipeline;
 use crate::plan::facts::Facts;
 use crate::plan::put_back::PutBack;
+use crate::plan::record::OutputRecord;
 
 /// Something that carries steps of one pipeline out.
 pub trait Engine: Send + Sync {
@@ -92,6 +93,15 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// Why the outputs are not in place.
     fn publish(&self, job: &JobId, step: &str, staged: &[Staged]) -> Result<Published, Failure>;
+
+    /// What is still to be done where a run died that was about to put these outputs in place; the last record has what was
+    /// built there before. Marks what stands there and is neither that nor the new content to be kept. Changes nothing.
+    ///
+    /// # Errors
+    /// Why the outputs cannot be put in place any more: nothing of that is to be tried then.
+    fn halfway(&self, _job: &JobId, _staged: &mut [Staged], _last: &[OutputRecord]) -> Result<Vec<PutBack>, Failure> {
+        Ok(Vec::new())
+    }
 
     /// Ends processes of runs that died and of which not even the engine's own watch was left, and names them. `died` says
     /// whether there was such a run. Called before anything is put in place for it. May block.

@@ -39,7 +39,7 @@ pub enum Refusal {
     Stale(Vec<Reason>),
     /// Why an output could never be put where it is.
     Blocked(String),
-    /// It was being written in place when a run was killed, which has not been undone.
+    /// It was being written in place, or put there, when a run was killed: that has not been undone, or finished.
     Undone(PutBack),
 }
 
@@ -51,8 +51,7 @@ impl fmt::Display for Refusal {
             Self::Unseen(node) => write!(f, "the content of {node} cannot be seen: it has neither a path nor a digest"),
             Self::Blocked(why) => f.write_str(why),
             Self::Undone(undone) => {
-                let (output, then) = (&undone.output, undone.then());
-                write!(f, "a run was killed while {output} was written in place: `kiln run` first {then}")
+                write!(f, "{}: `kiln run` first {}", undone.before(&undone.output), undone.then())
             }
             Self::Task => f.write_str("a task leaves nothing to see: name it if it was done"),
             Self::Stale(reasons) => {

@@ -1,17 +1,22 @@
-//! What a run that was killed had been writing in place, and what becomes of it. Does not know how that was found.
+//! What a run that was killed had been writing in place, or was about to put there, and what becomes of it. Does not know how
+//! that was found.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// An output that was being written in place when a run was killed. The next run begins by undoing that.
+/// An output that was being written in place when a run was killed: the next run begins by undoing that. Or one that was
+/// complete, and not in place yet: the next run begins by putting it there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PutBack {
     /// The output; its path where the file does not have it any more.
     pub output: String,
     /// Whether there is a last good content, which is put back; otherwise what was written is taken away.
     pub last_good: bool,
+    /// Whether its new content was complete, and is put in place.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub complete: bool,
     /// Where is kept what stands there, relative to the root: it may be somebody else's than that run's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<String>,
@@ -21,7 +26,11 @@ impl PutBack {
     /// The sentence for it once it is done.
     #[must_use]
     pub fn done(&self) -> String {
-        let Self { output, last_good, kept } = self;
+        let Self { output, last_good, complete, kept } = self;
+        if *complete {
+            let kept = kept.as_ref().map(|kept| format!("; what stood there is kept in {kept}")).unwrap_or_default();
+            return format!("finished `{output}`: a run was killed before it was in place{kept}");
+        }
         let why = "a run was killed while it was written in place";
         match (last_good, kept) {
             (true, None) => format!("restored `{output}`: {why}"),
@@ -35,17 +44,28 @@ impl PutBack {
     #[must_use]
     pub fn then(&self) -> String {
         match (self.last_good, &self.kept) {
+            (_, None) if self.complete => "puts it there".to_owned(),
+            (_, Some(kept)) if self.complete => format!("moves what is there to {kept} and puts it there"),
             (true, None) => "puts its last good content back".to_owned(),
             (true, Some(kept)) => format!("moves what is there to {kept} and puts its last good content back"),
             (false, None) => "takes away what is there".to_owned(),
             (false, Some(kept)) => format!("moves what is there to {kept}"),
         }
     }
+
+    /// What had happened to an output, which is named as it is given.
+    #[must_use]
+    pub fn before(&self, output: &str) -> String {
+        if self.complete {
+            return format!("a run was killed before {output} was in place");
+        }
+        format!("a run was killed while {output} was written in place")
+    }
 }
 
 impl fmt::Display for PutBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let then = self.then();
-        write!(f, "a run was killed while `{}` was written in place; the next run first {then}", self.output)
+        let (before, then) = (self.before(&format!("`{}`", self.output)), self.then());
+        write!(f, "{before}; the next run first {then}")
     }
 }

@@ -5,26 +5,43 @@ use crate::base::job::JobState;
 use crate::engine::api::Engine;
 use crate::event::{Counts, Event, Failure, FailureCode, Outcome, RunEnded, Stamped, StepEnded, VERSION};
 use crate::fault::fault;
+use crate::plan::put_back::PutBack;
+use crate::plan::record::History;
 use crate::report::api::Journal;
 use crate::store::read::{DIED, Unfinished};
 use crate::view::{StepState, StepView};
 
-/// Ends each of the runs. Returns the steps whose outputs could not be put in place.
+/// What came of runs that died.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// The steps whose outputs could not be put in place.
+    pub lost: Vec<String>,
+    /// The outputs that were put in place now.
+    pub finished: Vec<PutBack>,
+}
+
+/// Ends each of the runs. The history has what was built before them.
 pub fn recover(
     dead: &[Unfinished],
+    history: &dyn History,
     engine: &dyn Engine,
     journal: &mut dyn Journal,
     now: jiff::Timestamp,
-) -> Vec<String> {
-    let mut lost = Vec::new();
+) -> Recovered {
+    let Recovered { mut lost, mut finished } = Recovered::default();
     for run in dead {
         let mut ending = Ending::of(run, now);
         let mut view = run.view.clone();
         let mut digests = Vec::new();
         for row in &run.publishing {
             let mut replaced = Vec::new();
-            let (outcome, record, failure) = match engine.publish(&run.job, &row.step, &row.staged) {
-                Ok(published) => {
+            let mut staged = row.staged.clone();
+            let last = history.last(&row.step).map(|last| last.outputs.as_slice()).unwrap_or_default();
+            let ahead = engine.halfway(&run.job, &mut staged, last);
+            let published = ahead.and_then(|ahead| Ok((ahead, engine.publish(&run.job, &row.step, &staged)?)));
+            let (outcome, record, failure) = match published {
+                Ok((ahead, published)) => {
+                    finished.extend(ahead);
                     digests.extend(published.seen);
                     replaced = published.replaced;
                     (Outcome::Built, Some(row.record.clone()), None)
@@ -60,7 +77,7 @@ pub fn recover(
             tracing::debug!(%error, "only a test can make this fail");
         }
     }
-    lost
+    Recovered { lost, finished }
 }
 
 /// How a run ended of which nothing was being put in place.

@@ -11,7 +11,7 @@ use crate::plan::adopt::{Adoption, Refusal, adopt as decide};
 use crate::plan::decide::Basis;
 use crate::report::api::Journal;
 use crate::session::fail::Fail;
-use crate::session::start::{Origin, Ticket, end_the_dead, lock, new_job, open_journal_of, planned_step, started};
+use crate::session::start::{Origin, Ticket, lock, new_job, open_journal_of, planned_step, started};
 use crate::session::{Planned, Session};
 
 /// Why such a run ended as it did.
@@ -19,11 +19,12 @@ pub(crate) const ADOPTED: &str = "adopted";
 
 /// What can be taken. Reads only.
 pub(crate) fn look(session: &Session) -> Result<Adoption, Fail> {
-    Ok(look_closely(session)?.1)
+    Ok(look_closely(session, false)?.1)
 }
 
-fn look_closely(session: &Session) -> Result<(Planned, Adoption), Fail> {
-    let (known, Observed { facts, seen, wrong }) = session.look(true)?;
+fn look_closely(session: &Session, locked: bool) -> Result<(Planned, Adoption), Fail> {
+    let looked = if locked { session.look_alone(true)? } else { session.look(true)? };
+    let (known, Observed { facts, seen, wrong }) = looked;
     let (pipeline, history) = (session.pipeline(), known.history.as_ref());
     let basis = Basis { pipeline, facts: &facts, history, mode: session.selection.mode };
     let put_back = session.undone(&known);
@@ -76,8 +77,8 @@ fn leave_blocked(session: &Session, adoption: &mut Adoption) {
 pub(crate) fn take(session: &Session, origin: Origin) -> Result<(Option<JobId>, Adoption), Fail> {
     let _lock = lock(session, false, |_| {})?;
     let (mut writer, _committed) = open_journal_of(session)?;
-    end_the_dead(session, &mut writer, &|_| None)?;
-    let (planned, adoption) = look_closely(session)?;
+    // What runs that died left is the next one's to finish: that changes outputs.
+    let (planned, adoption) = look_closely(session, true)?;
     if adoption.taken.is_empty() {
         writer.close().map_err(|error| Fail::because("the history could not be closed", &error))?;
         return Ok((None, adoption));

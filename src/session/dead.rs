@@ -3,8 +3,10 @@
 
 use std::collections::HashMap;
 
+use crate::engine::api::Engine;
 use crate::pipeline::types::Pipeline;
 use crate::plan::facts::{Content, Facts};
+use crate::plan::put_back::PutBack;
 use crate::plan::record::{History, LastGood, Parts};
 use crate::store::read::Unfinished;
 
@@ -22,6 +24,19 @@ impl History for Settled {
     fn parts(&self, step: &str) -> Parts {
         self.steps.get(step).map_or_else(|| self.before.parts(step), |(_, parts)| parts.clone())
     }
+}
+
+/// What of that is not in place yet. Forgets what cannot be put there any more: the next run builds it again.
+pub(super) fn ahead(dead: &mut [Unfinished], before: &dyn History, engine: &dyn Engine) -> Vec<PutBack> {
+    let mut ahead = Vec::new();
+    for run in dead {
+        run.publishing.retain_mut(|row| {
+            let last = before.last(&row.step).map(|last| last.outputs.as_slice()).unwrap_or_default();
+            let found = engine.halfway(&run.job, &mut row.staged, last);
+            found.map(|found| ahead.extend(found)).is_ok()
+        });
+    }
+    ahead
 }
 
 /// Takes in what runs that died will have built.

@@ -5,6 +5,7 @@ pub(crate) mod again;
 mod cache;
 mod dead;
 pub(crate) mod fail;
+pub(crate) mod finish;
 pub(crate) mod home;
 mod image;
 mod lacking;
@@ -34,6 +35,7 @@ use crate::plan::put_back::PutBack;
 use crate::plan::record::{History, MemoryHistory};
 use crate::plan::{Plan, Step, left_out, missing};
 use crate::select::{SelectError, Selection, Want, select};
+use crate::session::adopt::ADOPTED;
 use crate::session::fail::Fail;
 use crate::session::load::{Given, Loaded};
 use crate::session::part::{Part, Since};
@@ -102,8 +104,10 @@ pub(crate) struct Known {
     pub(crate) history: Box<dyn History>,
     pub(crate) durations: HashMap<String, u64>,
     pub(crate) last_run: Option<RunRow>,
-    /// Runs whose process died, and that no run has ended since.
+    /// Runs whose process died, and that no run has ended since, with what they were about to put in place and still can be.
     dead: Vec<Unfinished>,
+    /// What of that is not in place yet.
+    ahead: Vec<PutBack>,
 }
 
 /// Which steps lack which input.
@@ -184,7 +188,17 @@ impl Session {
 
     /// Looks at what was built before, and at what is there.
     pub(crate) fn look(&self, probes: bool) -> Result<(Known, Observed), Fail> {
-        let mut known = known(&self.store, &self.pipeline().name, self.concerned().as_deref())?;
+        self.look_as(probes, &|state, name| is_held(state, name))
+    }
+
+    /// As [`Session::look`], where this process itself holds the lock, and has not finished what runs that died left.
+    pub(crate) fn look_alone(&self, probes: bool) -> Result<(Known, Observed), Fail> {
+        self.look_as(probes, &|_, _| false)
+    }
+
+    fn look_as(&self, probes: bool, goes_on: &dyn Fn(&Path, &str) -> bool) -> Result<(Known, Observed), Fail> {
+        let mut known = known(&self.store, &self.pipeline().name, self.concerned().as_deref(), goes_on)?;
+        known.ahead = dead::ahead(&mut known.dead, known.history.as_ref(), self.engine.as_ref());
         let mut observed = self.engine.observe(&self.wanted(), probes);
         if let Some(part) = &self.part {
             observed.facts.settled = part.steps.values().map(|looked| !looked).collect();
@@ -299,8 +313,8 @@ impl Session {
         Err(self.refusal([problems_of(wrong), unready].concat(), &plan, &fatal))
     }
 
-    /// What the next run undoes first: what a run that was killed had been writing in place. Of a run that goes on
-    /// nothing is.
+    /// What the next run does first: it finishes what a run that was killed was about to put in place, and undoes what that
+    /// had been writing there. Of a run that goes on nothing is.
     pub(crate) fn put_back(&self, known: &Known) -> Vec<PutBack> {
         let found = self.undone(known);
         let held = |state: &Path| is_held(state, &self.pipeline().name);
@@ -310,12 +324,12 @@ impl Session {
 
     /// As [`Session::put_back`], where no run goes on or this process itself holds the lock.
     pub(crate) fn undone(&self, known: &Known) -> Vec<PutBack> {
-        let mut found = self.engine.put_back();
+        let mut undone = self.engine.put_back();
         // What was complete is not undone.
         let settled = known.dead.iter().flat_map(|run| &run.publishing).flat_map(|row| &row.record.outputs);
         let settled: Vec<_> = settled.map(|output| output.node.as_str()).collect();
-        found.retain(|put_back| !settled.contains(&put_back.output.as_str()));
-        found
+        undone.retain(|put_back| !settled.contains(&put_back.output.as_str()));
+        known.ahead.iter().cloned().chain(undone).collect()
     }
 
     /// What proves later that the facts are still so.
@@ -361,21 +375,30 @@ pub(crate) fn state(site: &Site, root: &Path) -> PathBuf {
 }
 
 /// What the store knows of a pipeline; of its steps only what it knows of these, where some are named.
-fn known(store: &Shared, pipeline: &str, steps: Option<&[&str]>) -> Result<Known, Fail> {
+fn known(
+    store: &Shared,
+    pipeline: &str,
+    steps: Option<&[&str]>,
+    goes_on: &dyn Fn(&Path, &str) -> bool,
+) -> Result<Known, Fail> {
     let known = store.ask(|reader| {
         let mut last_run = reader.last_run(pipeline)?;
         let mut dead = Vec::new();
-        let running = last_run.as_mut().filter(|run| run.state == JobState::Running);
-        if let Some(run) = running.filter(|_| !is_held(store.state(), pipeline)) {
-            run.state = JobState::Aborted;
+        // Only what was adopted comes after a run that died and is not ended yet.
+        let is_last = |run: &RunRow| run.state == JobState::Running || run.why.as_deref() == Some(ADOPTED);
+        let last = last_run.as_mut().filter(|run| is_last(run));
+        if let Some(run) = last.filter(|_| !goes_on(store.state(), pipeline)) {
+            if run.state == JobState::Running {
+                run.state = JobState::Aborted;
+            }
             dead = reader.unfinished(pipeline)?;
         }
         let history = Box::new(reader.history(pipeline, steps)?);
-        Ok(Known { history, durations: reader.durations(pipeline, steps)?, last_run, dead })
+        Ok(Known { history, durations: reader.durations(pipeline, steps)?, last_run, dead, ahead: Vec::new() })
     });
     let unknown = || {
         let history = Box::new(MemoryHistory::default());
-        Known { history, durations: HashMap::new(), last_run: None, dead: Vec::new() }
+        Known { history, durations: HashMap::new(), last_run: None, dead: Vec::new(), ahead: Vec::new() }
     };
     Ok(known.map_err(unread)?.unwrap_or_else(unknown))
 }

@@ -1,4 +1,4 @@
-//! From a plan to a run that is driven: the lock, what a run that died left, the id, the steps. Does not know who watches.
+//! From a plan to a run that is driven: the lock, the id, the steps. Does not know who watches.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,11 +8,9 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::base::file::{FileDigest, Memory};
 use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::JobId;
-use crate::base::text::count;
 use crate::engine::api::{Engine, Opening, Work};
 use crate::engine::local::LocalEngine;
 use crate::event::{Left, PlannedStep, RunStarted};
-use crate::fault::fault;
 use crate::pipeline::types::Pipeline;
 use crate::plan::Step;
 use crate::plan::estimate::{estimate, remaining};
@@ -21,7 +19,6 @@ use crate::plan::put_back::PutBack;
 use crate::plan::record::MemoryHistory;
 use crate::process::Process;
 use crate::report::api::Reporter;
-use crate::run::recover::recover;
 use crate::run::setup::{Policy, Setup, SetupStep};
 use crate::run::state::Run;
 use crate::run::{Drive, Driven, drive};
@@ -31,7 +28,7 @@ use crate::session::unread;
 use crate::session::{Lacks, Planned, Session, Site};
 use crate::store::claim::{Claim, ClaimError};
 use crate::store::lock::{Lock, LockError, here, holder, host, wait_for};
-use crate::store::read::{Reader, Verdict};
+use crate::store::read::Reader;
 use crate::store::write::{Told, Writer};
 use crate::store::{StoreError, is_same, make_folder};
 
@@ -213,50 +210,6 @@ fn journal(open: impl FnOnce(Told) -> Result<Writer, StoreError>) -> Result<(Wri
     });
     let writer = open(tell).map_err(|error| Fail::because("no run can be kept", &error))?;
     Ok((writer, committed))
-}
-
-/// Puts in place what a run that died was about to, tells the store how it ended, which `verdict` may know, and undoes what it
-/// had only begun. Says what that was.
-pub(crate) fn finish_the_dead(
-    session: &Session,
-    writer: &mut Writer,
-    verdict: &dyn Fn(&JobId) -> Option<Verdict>,
-) -> Result<Vec<PutBack>, Fail> {
-    end_the_dead(session, writer, verdict)?;
-    let tidied = session.engine.tidy();
-    tidied.map_err(|error| Fail::because("what a run that died left cannot be tidied up", &error))
-}
-
-/// As [`finish_the_dead`], and leaves what was only begun as it is.
-pub(super) fn end_the_dead(
-    session: &Session,
-    writer: &mut Writer,
-    verdict: &dyn Fn(&JobId) -> Option<Verdict>,
-) -> Result<(), Fail> {
-    let (store, pipeline) = (&session.store, &session.pipeline().name);
-    let Some(mut dead) = store.ask(|reader| reader.unfinished(pipeline)).map_err(unread)? else { return Ok(()) };
-    dead.iter_mut().for_each(|run| run.verdict = verdict(&run.job).or(run.verdict.take()));
-    for process in session.engine.end_survivors(!dead.is_empty()) {
-        tracing::warn!("{process} lived on after a run that was killed, and was ended");
-    }
-    fault("recover.begin").map_err(|error| Fail::because("a run that died cannot be ended", &error))?;
-    let unsettled = recover(&dead, session.engine.as_ref(), writer, crate::clock::now());
-    for run in &dead {
-        let done = count(run.publishing.len(), "step");
-        tracing::info!(job = %run.job, finished = done, "a run that died was ended");
-    }
-    writer.flush().map_err(|error| Fail::because("the history cannot be kept", &error))?;
-    let left = store.ask(|reader| reader.left_behind(pipeline, session.engine.name())).map_err(unread)?;
-    session.engine.resume(left.unwrap_or_default());
-    if session.engine.looks_back() {
-        let asked = store.ask(|reader| reader.asked_before(pipeline, session.engine.name())).map_err(unread)?;
-        let accepted = store.ask(|reader| reader.accepted_before(session.engine.name())).map_err(unread)?;
-        session.engine.look_back(asked.unwrap_or_default(), accepted.unwrap_or_default());
-    }
-    if let Some(step) = unsettled.first() {
-        tracing::warn!(step, "what a run that died was about to put in place is gone");
-    }
-    Ok(())
 }
 
 /// A new id. Runs of one millisecond get ids of the next ones.

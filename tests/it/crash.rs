@@ -186,38 +186,116 @@ fn a_plan_sees_what_the_next_run_puts_back() {
     assert!(!plan.out.contains("killed"), "{}", plan.out);
 }
 
-/// Makes the last run one that died when it was about to put `a` in place.
+/// Makes the last run one that died when it was about to put `a` in place. What was built before is in `old.keys`.
 const DIED: &str = "
     INSERT INTO publishing (pipeline, step, job, attempt, took_ms, record, staged)
         SELECT pipeline, step, job, 1, 5, json_object('key', key, 'parts', json(parts), 'outputs', json(outputs)),
-               json_array(json_object('from', '.kiln/staging/p/x/a/0/a', 'to', 'build/a',
+               json_array(json_object('from', '.kiln/staging/p/x/a-1-0/a', 'to', 'build/a',
                                       'digest', json_extract(outputs, '$[0].digest')))
         FROM keys WHERE step = 'a' AND job = (SELECT max(job) FROM runs);
     DELETE FROM keys WHERE step = 'a';
+    INSERT INTO keys SELECT * FROM old.keys WHERE step = 'a';
     DELETE FROM events WHERE job = (SELECT max(job) FROM runs) AND type IN ('step_ended', 'run_ended');
     UPDATE runs SET state = 'RUNNING', ended = NULL WHERE job = (SELECT max(job) FROM runs)";
 
+fn sqlite(project: &Project, what: &str) -> Vec<u8> {
+    let with = format!("ATTACH '{}' AS old; {what}", project.path("old.db").display());
+    let output = Command::new("sqlite3").arg(project.path(".kiln/kiln.db")).arg(with).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    output.stdout
+}
+
+/// A project in which `a` was built from `1` and again from `2`, and Kiln died before that was in place; and the id of that run.
+fn died_before_it_was_in_place() -> (Project, String) {
+    let make = "run = 'cat {{ inputs.src }} >{{ output }}'\n";
+    let [a, other] = ["a", "other"].map(|name| dataset(name, "\"src\"", make));
+    let project = project(&format!("{SOURCE}{a}{other}"));
+    assert_eq!(go_on(&project, &["a"]), ["a"]);
+    sqlite(&project, "CREATE TABLE old.keys AS SELECT * FROM main.keys");
+    project.write("src", "2");
+    assert_eq!(go_on(&project, &["a"]), ["a"]);
+    sqlite(&project, DIED);
+    project.write(".kiln/staging/p/x/a-1-0/a", "2");
+    project.write("build/a", "1");
+    let job = jobs(&project)[0]["id"].as_str().unwrap().to_owned();
+    (project, job)
+}
+
 #[test]
 fn a_plan_sees_what_the_next_run_puts_in_place() {
-    let make = "run = 'cat {{ inputs.src }} >{{ output }}'\n";
-    let project = project(&format!("{SOURCE}{}", dataset("a", "\"src\"", make)));
-    assert_eq!(go_on(&project, &[]), ["a"]);
-    project.write("src", "2");
-    assert_eq!(go_on(&project, &[]), ["a"]);
-    let sqlite = Command::new("sqlite3").arg(project.path(".kiln/kiln.db")).arg(DIED).status().unwrap();
-    assert!(sqlite.success());
-    project.write(".kiln/staging/p/x/a/0/a", "2");
-    project.write("build/a", "1");
-    let plan = project.expect(0, &["plan", "--check"]);
+    let (project, _) = died_before_it_was_in_place();
+    let before = project.tree();
+    let plan = project.expect(1, &["plan", "a", "--check"]);
     assert!(plan.out.contains("1 up to date"), "{}", plan.out);
-    assert_eq!(project.read("build/a"), "1", "a plan changes nothing");
-    assert_eq!(go_on(&project, &[]), [] as [&str; 0]);
+    let says = "a run was killed before `a` was in place; the next run first puts it there\n";
+    assert!(plan.out.contains(says), "{}", plan.out);
+    assert!(project.expect(0, &["why", "a"]).out.contains(says));
+    let json: Value = serde_json::from_str(&project.expect(0, &["plan", "--format", "json"]).out).unwrap();
+    assert_eq!(json["put_back"], serde_json::json!([{ "output": "a", "last_good": false, "complete": true }]));
+    assert_eq!(project.tree(), before, "a plan changes nothing");
+    let run = project.expect(0, &["run", "a"]);
+    assert_eq!(run.err, "note: finished `a`: a run was killed before it was in place\n");
+    assert!(run.out.contains("nothing to do · 1 up to date"), "{}", run.out);
     assert_eq!(project.read("build/a"), "2");
+    assert!(!project.exists(".kiln/replaced"), "what Kiln has built is its own to replace");
     let states: Vec<_> = jobs(&project).iter().map(|job| job["state"].as_str().unwrap().to_owned()).collect();
     assert_eq!(states, ["DONE", "ABORTED", "DONE"]);
-    let age = "SELECT built_at < ended FROM keys JOIN runs USING (job) WHERE step = 'a'";
-    let age = Command::new("sqlite3").arg(project.path(".kiln/kiln.db")).arg(age).output().unwrap().stdout;
+    let age = sqlite(&project, "SELECT built_at < ended FROM main.keys JOIN runs USING (job) WHERE step = 'a'");
     assert_eq!(age, b"1\n", "it is as old as the run that built it");
+    let plan = project.expect(0, &["plan", "a", "--check"]);
+    assert!(!plan.out.contains("killed"), "{}", plan.out);
+}
+
+#[test]
+fn what_was_changed_before_it_is_put_in_place_is_kept_and_not_adopted() {
+    let (project, job) = died_before_it_was_in_place();
+    project.write("build/a", "by hand\n");
+    project.write("build/other", "by hand\n");
+    let kept = format!(".kiln/replaced/{job}/build/a");
+    let before = project.tree();
+    let says =
+        format!("a run was killed before `a` was in place; the next run first moves what is there to {kept} and puts");
+    assert!(project.expect(1, &["plan", "a", "--check"]).out.contains(&says));
+    // Nothing that was named counts as built.
+    let left = format!(" a was in place: `kiln run` first moves what is there to {kept} and puts it there\n");
+    for (code, arguments) in [(4, &["adopt", "a", "-n"][..]), (4, &["adopt", "a"]), (0, &["adopt"])] {
+        let said = project.expect(code, arguments).out;
+        assert!(said.contains(&left), "{said}");
+        assert_eq!(project.tree(), before, "no output is changed");
+    }
+    assert!(project.expect(0, &["plan", "other"]).out.contains("1 up to date"), "it was adopted");
+    assert!(project.expect(1, &["plan", "a", "--check"]).out.contains(&says), "also behind what was adopted");
+    let said = project.expect(0, &["run"]).err;
+    let done =
+        format!("note: finished `a`: a run was killed before it was in place; what stood there is kept in {kept}\n");
+    assert_eq!(said, done);
+    assert_eq!((project.read("build/a").as_str(), project.read(&kept).as_str()), ("2", "by hand\n"));
+    project.expect(0, &["plan", "--check"]);
+}
+
+#[test]
+fn a_plan_does_not_count_on_what_is_gone() {
+    for (there, staged, why) in [
+        (None, None, "output missing: a"),
+        (Some("2 and more"), None, "output changed: a"),
+        // As after an exchange: what is staged is the old content.
+        (Some("2 and more"), Some("1"), "output changed: a"),
+    ] {
+        let (project, _) = died_before_it_was_in_place();
+        std::fs::remove_dir_all(project.path(".kiln/staging")).unwrap();
+        std::fs::remove_file(project.path("build/a")).unwrap();
+        if let Some(there) = there {
+            project.write("build/a", there);
+        }
+        if let Some(staged) = staged {
+            project.write(".kiln/staging/p/x/a-1-0/a", staged);
+        }
+        let plan = project.expect(1, &["plan", "a", "--check"]).out;
+        assert!(plan.contains("build  a") && plan.contains(why) && !plan.contains("killed"), "{plan}");
+        assert_eq!(go_on(&project, &["a"]), ["a"]);
+        assert_eq!(project.read("build/a"), "2");
+        project.expect(0, &["plan", "a", "--check"]);
+    }
 }
 
 #[test]

@@ -28,13 +28,15 @@ struct Aside {
     kept: Option<String>,
 }
 
-/// What is undone at an output after a run that died.
+/// What is undone, or finished, at an output after a run that died.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Undone {
     /// The output, relative to the root.
     pub(crate) path: String,
     /// Whether its last good content is put back.
     pub(crate) last_good: bool,
+    /// Whether its new content was complete, and is put in place.
+    pub(crate) complete: bool,
     /// Where is kept what somebody else has put there, relative to the root.
     pub(crate) kept: Option<String>,
 }
@@ -199,7 +201,7 @@ impl Staging {
             None => self.stands(&aside.path),
         };
         let last_good = aside.kept.is_some();
-        (pending || kept.is_some()).then(|| Undone { path: aside.path.clone(), last_good, kept })
+        (pending || kept.is_some()).then(|| Undone { path: aside.path.clone(), last_good, complete: false, kept })
     }
 
     /// Whether what stands at an output may be somebody else's than the run's that died, and would be lost: it was changed

@@ -47,6 +47,7 @@ use crate::event::{Failure, Staged};
 use crate::pipeline::types::{Kind, Pipeline};
 use crate::plan::facts::Facts;
 use crate::plan::put_back::PutBack;
+use crate::plan::record::OutputRecord;
 
 /// The name of the engine.
 pub const NAME: &str = "local";
@@ -125,7 +126,8 @@ impl LocalEngine {
             let node = self.local.pipeline.nodes.values().find(|node| node.path.as_ref() == Some(&path));
             node.map_or(path, |node| node.name.clone())
         };
-        let named = |Undone { path, last_good, kept }| PutBack { output: name(path), last_good, kept };
+        let named =
+            |Undone { path, last_good, complete, kept }| PutBack { output: name(path), last_good, complete, kept };
         undone.into_iter().map(named).collect()
     }
 }
@@ -198,6 +200,11 @@ impl Engine for LocalEngine {
 
     fn publish(&self, job: &JobId, step: &str, staged: &[Staged]) -> Result<Published, Failure> {
         self.local.staging.publish(job, step, staged, &self.local.digester)
+    }
+
+    fn halfway(&self, job: &JobId, staged: &mut [Staged], last: &[OutputRecord]) -> Result<Vec<PutBack>, Failure> {
+        let ahead = self.local.staging.halfway(job, staged, last, &self.local.digester);
+        ahead.map(|ahead| self.named(ahead))
     }
 
     fn end_survivors(&self, died: bool) -> Vec<String> {

@@ -12,12 +12,14 @@ use crate::base::digest::Digest;
 use crate::base::job::JobId;
 use crate::engine::api::{Attempt, Published};
 use crate::engine::local::across::{beside, copy, elsewhere};
+use crate::engine::local::aside::Undone;
 use crate::engine::local::digest::Digester;
-use crate::engine::local::keep::{has_kept, keep, kept_before, put_back};
+use crate::engine::local::keep::{free, has_kept, keep, kept_before, put_back};
 use crate::engine::local::places::{Links, Top, inside};
 use crate::event::{Failure, FailureCode, Replaced, Staged};
 use crate::fault::fault;
 use crate::files::{exchange, remove, rename};
+use crate::plan::record::OutputRecord;
 
 /// The staging folders of one pipeline below `.kiln/staging/` of the root, on the file system that outputs are on.
 #[derive(Debug)]
@@ -35,6 +37,10 @@ pub(crate) struct Staging {
 
 /// The end of the names of what is copied beside its place.
 const NEW: &str = "kiln-new";
+
+/// Why nothing can be put in place.
+const IS_OTHER: &str = "it changed before it was recorded";
+const IS_GONE: &str = "the staged output is gone";
 
 /// So many outputs are flushed one by one; more of them with the whole file system.
 const FLUSH_ONE_BY_ONE: usize = 4;
@@ -124,14 +130,14 @@ impl Staging {
         let (from, to) = (self.root.join(&staged.from), self.root.join(&staged.to));
         let placed = || digester.path(&staged.to).map(|digest| digest == Some(staged.digest));
         if staged.from == staged.to {
-            return if placed()? { Ok(None) } else { Err(io::Error::other("it changed before it was recorded")) };
+            return if placed()? { Ok(None) } else { Err(io::Error::other(IS_OTHER)) };
         }
         // Mostly nothing stands there, and one call does it all. It fails too where the way leads to another file system.
         if renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE).is_ok() {
             return digester.moved(&staged.from, &staged.to, staged.digest).map(|()| None);
         }
         let Ok(staged_metadata) = from.symlink_metadata() else {
-            return if placed()? { Ok(None) } else { Err(io::Error::other("the staged output is gone")) };
+            return if placed()? { Ok(None) } else { Err(io::Error::other(IS_GONE)) };
         };
         let copied = if elsewhere(&self.root.join(&self.folder), &to)? { Some(copy_beside(&from, &to)?) } else { None };
         let new = copied.as_ref().unwrap_or(&from);
@@ -159,6 +165,43 @@ impl Staging {
         put.and(cleared)?;
         digester.moved(&staged.from, &staged.to, staged.digest)?;
         Ok(replaced)
+    }
+
+    /// What is still to be done where a run died that was about to put these outputs in place; none of them is, where one
+    /// cannot be any more. What stands there and is not as it was built before is to be kept.
+    pub(crate) fn halfway(
+        &self,
+        job: &JobId,
+        staged: &mut [Staged],
+        last: &[OutputRecord],
+        digester: &Digester,
+    ) -> Result<Vec<Undone>, Failure> {
+        let mut ahead = Vec::new();
+        for output in staged {
+            let (from, to) = (self.root.join(&output.from), self.root.join(&output.to));
+            let is = |path: &str, digest| digester.path(path).ok().flatten() == Some(digest);
+            if is(&output.to, output.digest) {
+                continue;
+            }
+            // After an exchange the old content lies where the new one did.
+            if output.from == output.to || !is(&output.from, output.digest) {
+                let why = if output.from == output.to { IS_OTHER } else { IS_GONE };
+                let message = format!("{} could not be put in place: {why}", output.to);
+                return Err(Failure::new(FailureCode::Publish, message));
+            }
+            let built = last.iter().find(|built| built.path.as_ref() == Some(&output.to));
+            let standing = to.symlink_metadata().ok();
+            output.keep |= standing.is_some_and(|standing| {
+                standing.is_dir() != from.is_dir() || built.is_none_or(|built| !is(&output.to, built.digest))
+            });
+            let kept = if output.keep && to.symlink_metadata().is_ok() {
+                free(&self.root, job, &to, &output.to).ok() // whoever cannot look there does not put it there either
+            } else {
+                None
+            };
+            ahead.push(Undone { path: output.to.clone(), last_good: false, complete: true, kept });
+        }
+        Ok(ahead)
     }
 
     /// Makes the folder that an output goes to. A link that the recipe made leads nothing in or out of the root.

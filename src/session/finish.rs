@@ -1,0 +1,63 @@
+//! Ends runs that died: finishes what they were about to put in place, and undoes what they had only begun. The caller holds the
+//! lock of the pipeline.
+
+use crate::base::job::JobId;
+use crate::base::text::count;
+use crate::fault::fault;
+use crate::plan::put_back::PutBack;
+use crate::run::recover::{Recovered, recover};
+use crate::session::fail::Fail;
+use crate::session::{Session, unread};
+use crate::store::read::Verdict;
+use crate::store::write::Writer;
+
+/// Puts in place what a run that died was about to, tells the store how it ended, which `verdict` may know, and undoes what it
+/// had only begun. Says what that was.
+pub(crate) fn finish_the_dead(
+    session: &Session,
+    writer: &mut Writer,
+    verdict: &dyn Fn(&JobId) -> Option<Verdict>,
+) -> Result<Vec<PutBack>, Fail> {
+    let mut told = end_the_dead(session, writer, verdict)?;
+    let tidied = session.engine.tidy();
+    told.extend(tidied.map_err(|error| Fail::because("what a run that died left cannot be tidied up", &error))?);
+    Ok(told)
+}
+
+/// As [`finish_the_dead`], less what was only begun.
+fn end_the_dead(
+    session: &Session,
+    writer: &mut Writer,
+    verdict: &dyn Fn(&JobId) -> Option<Verdict>,
+) -> Result<Vec<PutBack>, Fail> {
+    let (store, pipeline) = (&session.store, &session.pipeline().name);
+    let found = store.ask(|reader| {
+        let dead = reader.unfinished(pipeline)?;
+        let steps = dead.iter().flat_map(|run| &run.publishing).map(|row| row.step.as_str());
+        let history = reader.history(pipeline, Some(&steps.collect::<Vec<_>>()))?;
+        Ok((dead, history))
+    });
+    let Some((mut dead, history)) = found.map_err(unread)? else { return Ok(Vec::new()) };
+    dead.iter_mut().for_each(|run| run.verdict = verdict(&run.job).or(run.verdict.take()));
+    for process in session.engine.end_survivors(!dead.is_empty()) {
+        tracing::warn!("{process} lived on after a run that was killed, and was ended");
+    }
+    fault("recover.begin").map_err(|error| Fail::because("a run that died cannot be ended", &error))?;
+    let Recovered { lost, finished } = recover(&dead, &history, session.engine.as_ref(), writer, crate::clock::now());
+    for run in &dead {
+        let done = count(run.publishing.len(), "step");
+        tracing::info!(job = %run.job, finished = done, "a run that died was ended");
+    }
+    writer.flush().map_err(|error| Fail::because("the history cannot be kept", &error))?;
+    let left = store.ask(|reader| reader.left_behind(pipeline, session.engine.name())).map_err(unread)?;
+    session.engine.resume(left.unwrap_or_default());
+    if session.engine.looks_back() {
+        let asked = store.ask(|reader| reader.asked_before(pipeline, session.engine.name())).map_err(unread)?;
+        let accepted = store.ask(|reader| reader.accepted_before(session.engine.name())).map_err(unread)?;
+        session.engine.look_back(asked.unwrap_or_default(), accepted.unwrap_or_default());
+    }
+    if let Some(step) = lost.first() {
+        tracing::warn!(step, "what a run that died was about to put in place is gone");
+    }
+    Ok(finished)
+}
