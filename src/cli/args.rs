@@ -1,8 +1,9 @@
 //! The command line. Only what can be said; what it means is in the files of the commands.
 
-use std::net::SocketAddr;
 mod jobs;
 
+use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,6 +31,45 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// What every command has.
+    #[command(flatten)]
+    pub everywhere: Everywhere,
+}
+
+impl Cli {
+    /// Reads a command line. `kiln run` is tried by itself first: to define all other commands would be a tenth of what a run
+    /// computes that has nothing to do. What is not understood then is read as a whole, and answered as ever.
+    ///
+    /// # Errors
+    /// What is wrong with it; or help or the version, where that is asked for.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        if arguments.get(1).is_some_and(|command| command == "run")
+            && let Ok(OnlyRun { command: JustRun::Run(args), everywhere }) = OnlyRun::try_parse_from(&arguments)
+        {
+            return Ok(Self { command: Command::Run(args), everywhere });
+        }
+        Self::try_parse_from(arguments)
+    }
+}
+
+/// A command line of `kiln run`.
+#[derive(Debug, Parser)]
+struct OnlyRun {
+    #[command(subcommand)]
+    command: JustRun,
+    #[command(flatten)]
+    everywhere: Everywhere,
+}
+
+#[derive(Debug, Subcommand)]
+enum JustRun {
+    Run(RunArgs),
+}
+
+/// What every command has.
+#[derive(Debug, Args)]
+pub struct Everywhere {
     /// The pipeline file [default: pipeline.toml, else the only file in pipelines/]
     #[arg(short, long, global = true, value_name = "FILE", help_heading = EVERYWHERE)]
     pub file: Vec<PathBuf>,

@@ -32,9 +32,7 @@ use std::mem::ManuallyDrop;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
-
-use crate::cli::args::{Cli, Color, Command};
+use crate::cli::args::{Cli, Color, Command, Everywhere};
 use crate::cli::surroundings::Surroundings;
 use crate::exit;
 use crate::report::style::Style;
@@ -92,7 +90,7 @@ impl Context {
 /// Runs a command line. Returns the exit code.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match Cli::read(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no mistakes. A closed pipe cannot be told of anything.
@@ -105,11 +103,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(surroundings) => surroundings,
         Err(error) => return tell(&format!("error: there is no working directory: {error}\n"), exit::SURROUNDINGS),
     };
-    diagnostics(cli.verbose, &surroundings);
+    let Cli { command, everywhere: Everywhere { file, state, color, verbose } } = cli;
+    diagnostics(verbose, &surroundings);
     if let Err(error) = survive_large_files() {
         tracing::warn!(%error, "a file that becomes too large will end Kiln");
     }
-    let Cli { command, file, state, color, .. } = cli;
     let context = Context { file: file.first().cloned(), files: file, state, color, surroundings };
     guarded(|| match dispatch(&context, command) {
         Ok(code) => code,

@@ -1,4 +1,9 @@
-//! What is said to people who come with the words of other tools, or with paths where names are meant.
+//! What is said to people who come with the words of other tools, or with paths where names are meant; how command lines are read.
+
+use std::ffi::OsString;
+
+use clap::Parser;
+use kiln::cli::args::Cli;
 
 use crate::support::{Project, copy, started};
 
@@ -149,4 +154,33 @@ fn what_was_built_in_the_future_is_built_again_where_its_age_counts() {
     // Of clocks of two machines one is always ahead of the other a little.
     at(&(jiff::Timestamp::now() + jiff::SignedDuration::from_secs(30)).to_string());
     project.expect(0, &["plan", "--check"]);
+}
+
+#[test]
+fn a_command_line_of_run_is_read_the_same_by_itself_and_as_a_whole() {
+    let lines = [
+        "run",
+        "run a +b tag:c --mode forced -j 4 --schedule eager",
+        "run -kn --var x=1 --var y=2 -f p.toml -vv --color never --state s",
+        "run --failed",
+        "run --failed ID --timeout 2h --events - --output all",
+        "run -- -x",
+        "run a --failed",
+        "run --help",
+        "run -h",
+        "run --version",
+        "run --fialed",
+        "run -j 0",
+        "run plan",
+        "-f p.toml run a",
+        "plan a",
+        "",
+    ];
+    for line in lines {
+        let words = || std::iter::once("kiln").chain(line.split_whitespace()).map(OsString::from);
+        let (one, whole) = (Cli::read(words()), Cli::try_parse_from(words()));
+        let told =
+            |read: Result<Cli, clap::Error>| read.map(|cli| format!("{cli:?}")).map_err(|error| error.to_string());
+        assert_eq!(told(one), told(whole), "kiln {line}");
+    }
 }
