@@ -123,7 +123,7 @@ impl Kept {
             && head.variables.iter().all(|then| variable(site, &then.name) == *then)
             && (!head.shell || has_shell(&site.environment));
         let files = self.memo.files()?;
-        let changed = if holds { changed(root, &files)? } else { return None };
+        let changed = if holds { changed(root, &files, site.cores)? } else { return None };
         let holds = changed.is_empty() && head.closely.is_empty();
         tracing::debug!(holds, changed = changed.len(), "there was nothing to do the last time");
         if !holds {

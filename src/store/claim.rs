@@ -73,6 +73,9 @@ impl Claim {
     /// # Errors
     /// Who writes there already, or why that cannot be told.
     pub fn free(state: &Path, pipeline: &str, paths: &[String]) -> Result<(), ClaimError> {
+        if paths.is_empty() {
+            return Ok(());
+        }
         let failed = |error| ClaimError::Io(path(state, pipeline), error);
         for (other, claim) in Self::all(state).map_err(failed)?.into_iter().filter(|(other, _)| other != pipeline) {
             if let Some(path) = paths.iter().find(|path| claim.paths.iter().any(|theirs| overlap(path, theirs))) {

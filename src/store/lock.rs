@@ -57,12 +57,11 @@ impl Lock {
                 // Only someone who asks whether it is held stands in the way, and only for a moment.
                 (TryLockError::WouldBlock, Ok(())) => file.unlock().map_err(LockError::Io)?,
                 (TryLockError::WouldBlock, Err(TryLockError::WouldBlock)) => {
-                    let mut text = String::new();
-                    file.read_to_string(&mut text).map_err(LockError::Io)?;
-                    if !is_gone(text.trim()) {
-                        return Err(LockError::Held(text.trim().to_owned()));
+                    let holder = told(&file).map_err(LockError::Io)?;
+                    if !is_gone(&holder) {
+                        return Err(LockError::Held(holder));
                     }
-                    outwait(&file, text.trim(), patience)?;
+                    outwait(&file, &holder, patience)?;
                     break;
                 }
                 (TryLockError::Error(error), _) | (_, Err(TryLockError::Error(error))) => {
@@ -71,9 +70,11 @@ impl Lock {
             }
         }
         let tell = |file: &mut File| {
-            file.set_len(0)?;
             file.rewind()?;
-            writeln!(file, "{holder}")
+            let text = format!("{holder}\n");
+            file.write_all(text.as_bytes())?;
+            // What is mostly as long as what stood there needs no other room on the disk.
+            file.set_len(text.len() as u64)
         };
         tell(&mut file).map_err(LockError::Io)?;
         Ok(Self { file })
@@ -141,7 +142,14 @@ pub fn wait_for(state: &Path, pipeline: &str) -> io::Result<()> {
 /// Who holds the lock of a pipeline, or held it last, for people.
 #[must_use]
 pub fn holder(state: &Path, pipeline: &str) -> Option<String> {
-    Some(std::fs::read_to_string(path(state, pipeline)).ok()?.trim().to_owned())
+    told(&File::open(path(state, pipeline)).ok()?).ok()
+}
+
+/// What stands in the file of a lock. What may follow for a moment is left of a longer line that stood there before.
+fn told(mut file: &File) -> io::Result<String> {
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 /// Whether a run of the pipeline goes on.

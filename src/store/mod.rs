@@ -102,5 +102,5 @@ impl StoreError {
 
 /// Whether two paths lead to one folder.
 pub(crate) fn is_same(one: &Path, other: &Path) -> bool {
-    one.canonicalize().ok() == other.canonicalize().ok()
+    one == other || one.canonicalize().ok() == other.canonicalize().ok()
 }

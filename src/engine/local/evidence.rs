@@ -80,8 +80,8 @@ pub(crate) fn has_shell(environment: &Environment) -> bool {
 }
 
 /// The files below `root` that are not in the states that they were in, by their places. Looks on as many threads as that is
-/// worth; none if the root is not there.
-pub(crate) fn changed(root: &Path, files: &[(&CStr, FileStat)]) -> Option<Vec<usize>> {
+/// worth, `cores` at most; none if the root is not there.
+pub(crate) fn changed(root: &Path, files: &[(&CStr, FileStat)], cores: u32) -> Option<Vec<usize>> {
     let root = File::open(root).ok()?;
     let look = |begin: usize, files: &[(&CStr, FileStat)]| {
         let (mut others, mut at, mut rest) = (Vec::new(), begin, files);
@@ -94,8 +94,7 @@ pub(crate) fn changed(root: &Path, files: &[(&CStr, FileStat)]) -> Option<Vec<us
         }
         others
     };
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let share = files.len().div_ceil(cores.min(files.len() / FOR_A_THREAD).max(1)).max(1);
+    let share = files.len().div_ceil((cores as usize).min(files.len() / FOR_A_THREAD).max(1)).max(1);
     let mut chunks = files.chunks(share).enumerate().map(|(i, chunk)| (i * share, chunk));
     let (_, own) = chunks.next().unwrap_or_default();
     Some(std::thread::scope(|scope| {
@@ -173,7 +172,7 @@ mod tests {
         let files: Vec<_> =
             texts.iter().zip(&paths).map(|(text, path)| (text.as_c_str(), state_of(&at(path)).unwrap())).collect();
         let now = || {
-            let changed = changed(root.path(), &files).unwrap();
+            let changed = changed(root.path(), &files, 2).unwrap();
             changed.into_iter().map(|i| paths[i].as_str()).collect::<Vec<_>>()
         };
         assert_eq!(now(), [""; 0]);

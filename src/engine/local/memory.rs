@@ -2,24 +2,27 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Remembers how often that has happened.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Kills {
-    seen: AtomicU64,
+    /// Not known before something was started.
+    seen: OnceLock<AtomicU64>,
 }
 
 impl Kills {
-    /// As it is now.
-    pub(crate) fn new() -> Self {
-        Self { seen: AtomicU64::new(count().unwrap_or(0)) }
+    /// Something is about to be started: what happened before is not its end.
+    pub(crate) fn watch(&self) -> &AtomicU64 {
+        self.seen.get_or_init(|| AtomicU64::new(count().unwrap_or(0)))
     }
 
-    /// Whether it has happened since the last time this was asked. Where the system does not tell, it has not.
+    /// Whether it has happened since it is watched, or was asked for. Where the system does not tell, it has not.
     pub(crate) fn happened(&self) -> bool {
+        let seen = self.watch();
         let now = count().unwrap_or(0);
-        now > self.seen.swap(now, Ordering::Relaxed)
+        now > seen.swap(now, Ordering::Relaxed)
     }
 }
 
@@ -42,6 +45,6 @@ mod tests {
     fn kills_are_counted() {
         assert_eq!(kills("low 0\nhigh 0\nmax 7\noom 3\noom_kill 2\noom_group_kill 0\n"), Some(2));
         assert_eq!(kills("low 0\n"), None);
-        assert!(!Kills::new().happened());
+        assert!(!Kills::default().happened());
     }
 }

@@ -102,7 +102,7 @@ impl LocalEngine {
         let Opening { pipeline, root, state, environment, digests, grace, .. } = opening;
         let digester = Digester::new(&root, digests);
         let staging = Staging::new(&root, &pipeline.name);
-        let (guardian, masking, kills) = (Guardian::default(), Masking::default(), Kills::new());
+        let (guardian, masking, kills) = (Guardian::default(), Masking::default(), Kills::default());
         Self {
             local: Arc::new(Local {
                 pipeline,

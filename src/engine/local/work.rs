@@ -89,6 +89,7 @@ impl Step {
 
     async fn run(self, updates: Updates, stop: watch::Receiver<Stop>) -> Ended {
         let _place = self.local.guardian.place().await;
+        self.local.kills.watch();
         let (leaked, result) = match self.start() {
             Ok(start) => self.follow(&start, updates, stop).await,
             Err(failure) => (Vec::new(), Err(Ended::Failed(failure))),
