@@ -64,15 +64,17 @@ fn whoever_holds_all_places_and_says_nothing_keeps_nobody_away() {
         assert_eq!(server.get("/healthz").status, 200);
     }
     // Nobody waited until these had taken too long: all others are still there, and go on.
-    let answers: Vec<u16> = silent
-        .into_iter()
-        .map(|mut stream| {
-            drop(stream.write_all(&head.as_bytes()[10..]));
-            Answer::of(&closed(stream)).status
-        })
-        .collect();
+    let answers = all_answers(silent, &head.as_bytes()[10..]);
     let answered = answers.iter().filter(|status| **status == 200).count();
     assert!((500..512).contains(&answered) && answers[0] == 0, "{answered} of 512: {answers:?}");
+}
+
+/// Sends the rest on all connections, and only then asks for the answers: none is late because the others were.
+fn all_answers(mut streams: Vec<TcpStream>, rest: &[u8]) -> Vec<u16> {
+    for stream in &mut streams {
+        drop(stream.write_all(rest)); // one was closed to make room
+    }
+    streams.into_iter().map(|stream| Answer::of(&closed(stream)).status).collect()
 }
 
 /// Whoever says that more will come, and sends it not, is answered where the answer does not depend on it.
@@ -121,13 +123,7 @@ fn whoever_holds_all_places_and_owes_the_rest_keeps_nobody_away() {
         assert_eq!(server.get("/healthz").status, 200);
     }
     // Nobody waited until these had taken too long: all others are still there, and go on.
-    let answers: Vec<u16> = owing
-        .into_iter()
-        .map(|mut stream| {
-            drop(stream.write_all(&rest.as_bytes()[1..]));
-            Answer::of(&closed(stream)).status
-        })
-        .collect();
+    let answers = all_answers(owing, &rest.as_bytes()[1..]);
     let entered = answers.iter().filter(|status| **status == 303).count();
     assert!((500..512).contains(&entered) && answers[0] == 0, "{entered} of 512: {answers:?}");
 }
