@@ -191,7 +191,8 @@ const DIED: &str = "
     INSERT INTO publishing (pipeline, step, job, attempt, took_ms, record, staged)
         SELECT pipeline, step, job, 1, 5, json_object('key', key, 'parts', json(parts), 'outputs', json(outputs)),
                json_array(json_object('from', '.kiln/staging/p/x/a-1-0/a', 'to', 'build/a',
-                                      'digest', json_extract(outputs, '$[0].digest')))
+                                      'digest', json_extract(outputs, '$[0].digest'),
+                                      'stood', (SELECT json_extract(outputs, '$[0].digest') FROM old.keys WHERE step = 'a')))
         FROM keys WHERE step = 'a' AND job = (SELECT max(job) FROM runs);
     DELETE FROM keys WHERE step = 'a';
     INSERT INTO keys SELECT * FROM old.keys WHERE step = 'a';
