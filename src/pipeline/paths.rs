@@ -103,7 +103,11 @@ pub(crate) fn inside(path: &str) -> Result<String, PathError> {
 /// As [`inside`], for one file or folder: a glob may be longer.
 pub(crate) fn one_inside(path: &str) -> Result<String, PathError> {
     let path = inside(path)?;
-    if path.split('/').any(|name| name.len() > LONGEST) { Err(PathError::Long) } else { Ok(path) }
+    if path.len() > LONGEST && path.split('/').any(|name| name.len() > LONGEST) {
+        Err(PathError::Long)
+    } else {
+        Ok(path)
+    }
 }
 
 /// Whether a path is another one, or lies below it.

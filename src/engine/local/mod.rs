@@ -23,6 +23,7 @@ mod work;
 
 pub(crate) use environ::describe;
 
+use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -162,12 +163,14 @@ impl Engine for LocalEngine {
     fn obstacles(&self, ids: &[RecipeId]) -> Problems {
         let Local { pipeline, root, environment, places, .. } = self.local.as_ref();
         let mut look = places.look(root, pipeline);
-        let mut found = Vec::new();
+        let (mut found, mut workdirs) = (Vec::new(), HashSet::new());
         for recipe in ids.iter().map(|id| &pipeline.recipes[*id]) {
             // A plan may be made where the secrets are not.
             found.extend(secrets::missing(recipe, environment).into_iter().map(Problem::warn));
             look.check(recipe, &mut found);
-            found.extend(observe::no_workdir(&self.local, recipe));
+            if workdirs.insert(&recipe.how.workdir) {
+                found.extend(observe::no_workdir(&self.local, recipe));
+            }
         }
         found.into_iter().map(Problem::obstacle).collect()
     }
