@@ -46,7 +46,7 @@ pub(crate) fn none(surroundings: &Surroundings) -> Fail {
     let help = match all_above(surroundings).as_slice() {
         _ if !here.is_empty() => format!("name one of those that are here with --file: {}", few(&here, 4)),
         [above] => format!("there is one above: kiln -f {}", above.display()),
-        [_, ..] => format!("name one of those above with --file: {}", few(&names(&all_above(surroundings)), 4)),
+        above @ [_, ..] => format!("name one of those above with --file: {}", few(&names(above), 4)),
         [] => "name the file with --file, or write a first one with `kiln init`".to_owned(),
     };
     Fail::Usage("there is no pipeline.toml here, and no pipelines/*.toml".to_owned(), Some(help))

@@ -182,11 +182,9 @@ fn in_words(mut reasons: Vec<Reason>, selection: &Selection) -> Vec<Reason> {
     reasons
 }
 
-/// A step that is built only when it is named and is out of date, or may go out of date by what this plan builds; none where
-/// it is neither.
-#[must_use]
-pub fn left_out(basis: &Basis<'_>, graph: &Graph, plan: &Plan, id: RecipeId) -> Option<Step> {
-    let pending = plan.pending(basis.pipeline);
+/// A step that is built only when it is named and is out of date, or may go out of date by what is [pending](Plan::pending) in
+/// a plan; none where it is neither.
+pub(crate) fn left_out(basis: &Basis<'_>, graph: &Graph, pending: &BTreeSet<NodeId>, id: RecipeId) -> Option<Step> {
     let built_before = |node| if pending.contains(&node) { Input::Pending } else { basis.seen(node) };
     let now = basis.decide(id, &|node| basis.seen(node));
     let verdict = if matches!(now, Verdict::Build(_)) { now } else { basis.decide(id, &built_before) };

@@ -1,6 +1,8 @@
 //! Takes outputs that are there as built: a run of its own in the history, in which nothing is started. Does not know how
 //! that is told.
 
+use std::collections::HashMap;
+
 use crate::base::id::RecipeId;
 use crate::base::job::{JobId, JobState};
 use crate::base::span::Problem;
@@ -37,7 +39,10 @@ fn look_closely(session: &Session, locked: bool) -> Result<(Planned, Adoption), 
 
 /// Leaves the steps of which something could not be looked at.
 fn leave_unseen(wrong: &[(RecipeId, Problem)], adoption: &mut Adoption) {
-    let why = |id: RecipeId| wrong.iter().find(|(wrong, _)| *wrong == id).map(|(_, problem)| problem.message.clone());
+    // Of several the first one is told.
+    let wrong: HashMap<RecipeId, &str> =
+        wrong.iter().rev().map(|(id, problem)| (*id, problem.message.as_str())).collect();
+    let why = |id: RecipeId| wrong.get(&id).map(|why| (*why).to_owned());
     let ids = adoption.taken.iter().map(|(step, _)| step.id).chain(adoption.current.iter().map(|step| step.id));
     let left: Vec<_> = ids.filter_map(|id| Some((id, Refusal::Blocked(why(id)?)))).collect();
     adoption.left.iter_mut().for_each(|(id, refusal)| {
@@ -45,8 +50,8 @@ fn leave_unseen(wrong: &[(RecipeId, Problem)], adoption: &mut Adoption) {
             *refusal = Refusal::Blocked(why);
         }
     });
-    adoption.taken.retain(|(step, _)| why(step.id).is_none());
-    adoption.current.retain(|step| why(step.id).is_none());
+    adoption.taken.retain(|(step, _)| !wrong.contains_key(&step.id));
+    adoption.current.retain(|step| !wrong.contains_key(&step.id));
     adoption.left.extend(left);
 }
 

@@ -16,7 +16,7 @@ pub(crate) mod part;
 pub(crate) mod start;
 pub(crate) mod targets;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -228,12 +228,10 @@ impl Session {
     fn refusal(&self, mut found: Problems, plan: &Plan, lacks: &Lacks) -> Fail {
         found.extend(missing(self.pipeline(), &self.selection, lacks));
         let ids: BTreeSet<_> = plan.active().map(|step| step.id).chain(lacks.iter().map(|(id, _)| *id)).collect();
-        for problem in self.engine.obstacles(&ids.into_iter().collect::<Vec<_>>()) {
-            let told = |other: &Problem| other.code == problem.code && other.message == problem.message;
-            if !found.iter().any(told) {
-                found.push(problem);
-            }
-        }
+        let obstacles = self.engine.obstacles(&ids.into_iter().collect::<Vec<_>>());
+        let key = |problem: &Problem| (problem.code, problem.message.clone());
+        let mut told: HashSet<_> = found.iter().map(key).collect();
+        found.extend(obstacles.into_iter().filter(|problem| told.insert(key(problem))));
         self.mistakes(found)
     }
 
@@ -260,7 +258,8 @@ impl Session {
         planned.seen.extend(seen);
         let history = planned.known.history.as_ref();
         let basis = Basis { pipeline: self.pipeline(), facts: &facts, history, mode: BuildMode::Smart };
-        ids.iter().filter_map(|id| left_out(&basis, &self.loaded.graph, &planned.plan, *id)).collect()
+        let pending = planned.plan.pending(self.pipeline());
+        ids.iter().filter_map(|id| left_out(&basis, &self.loaded.graph, &pending, *id)).collect()
     }
 
     /// Refuses a plan in which steps lack these inputs.

@@ -12,7 +12,7 @@ use crate::draw::collapse::{Collapse, collapse, is_large, things};
 use crate::draw::picture::{Item, Picture, picture};
 use crate::draw::svg::inline;
 use crate::engine::local;
-use crate::plan::reason::{Action, Fate};
+use crate::plan::reason::{Action, Fate, Reason};
 use crate::plan::{Plan, Step};
 use crate::report::job::settled;
 use crate::select::{Want, select};
@@ -129,10 +129,9 @@ fn plan(loaded: &Loaded, standing: &Standing, view: &RunView) -> Plan {
     let can_build = |id: RecipeId| !here || pipeline.recipes[id].run.is_some();
     // Where the file has changed since, the targets may be gone: then only what the job had is shown.
     let wanted = select(pipeline, graph, &standing.row.targets, mode, &can_build).ok();
-    let left = |id: RecipeId| {
-        let left = view.head.iter().flat_map(|head| &head.started.left);
-        left.into_iter().find(|left| left.step == pipeline.recipes[id].name).map(|left| &left.reasons)
-    };
+    let left = view.head.iter().flat_map(|head| &head.started.left);
+    let left: HashMap<&str, &Vec<Reason>> = left.map(|left| (left.step.as_str(), &left.reasons)).collect();
+    let left = |id: RecipeId| left.get(pipeline.recipes[id].name.as_str()).copied();
     let step = |id: &RecipeId| {
         let ran = view.step(&pipeline.recipes[*id].name).map(|step| &step.plan);
         let wanted = wanted.as_ref().is_some_and(|selection| selection.want[*id] != Want::No);
