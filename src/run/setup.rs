@@ -97,8 +97,9 @@ pub enum Effect {
     End,
 }
 
-/// How long staged outputs wait for more of their kind, in milliseconds.
-pub const LINGER_MS: u64 = 10;
+/// How long staged outputs wait for more of their kind, in milliseconds, and only while nothing could start if they were in
+/// place. Each flush of many takes the whole file system, each commit the disk: longer saves more, and people see no difference.
+pub const LINGER_MS: u64 = 50;
 
 /// What a run does about parallelism and failure.
 #[derive(Clone, Copy, Debug)]

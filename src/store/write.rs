@@ -129,7 +129,7 @@ impl Drop for Writer {
 /// Events that nobody waits for stay for so long, so that more of them are written at once: what a commit takes is mostly
 /// to wait for the disk. Where many steps end, outputs are put in place more often than this, and events of steps that have
 /// ended are written with those of the next ones.
-const LINGER: Duration = Duration::from_millis(10);
+const LINGER: Duration = Duration::from_millis(50);
 
 /// Whether nothing happens any later because an event is on disk later: it is only shown then.
 fn may_wait(event: &Event) -> bool {
