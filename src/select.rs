@@ -62,17 +62,21 @@ pub fn select(
     can_build: &dyn Fn(RecipeId) -> bool,
 ) -> Result<Selection, SelectError> {
     let buildable = buildable(graph, can_build);
-    let mut selector =
-        Selector { pipeline, graph, buildable: &buildable, want: DenseMap::filled(pipeline.recipes.len(), Want::No) };
+    let steps = pipeline.recipes.len();
+    let (want, passed) = (DenseMap::filled(steps, Want::No), DenseMap::filled(steps, false));
+    let mut selector = Selector { pipeline, graph, buildable: &buildable, want, passed };
     let mut not_for_engine = Vec::new();
     if targets.is_empty() {
         not_for_engine = selector.all();
     }
     for target in targets {
-        selector.target(target)?;
+        // One that was mistyped is told, whatever others there are.
+        if !selector.target(target)? {
+            return Err(SelectError::Nothing(no_match(pipeline, target)));
+        }
     }
     if !selector.want.values().any(|want| *want == Want::Target) {
-        return Err(SelectError::Nothing(nothing(pipeline, targets, &not_for_engine)));
+        return Err(SelectError::Nothing(nothing(&not_for_engine).to_owned()));
     }
     if mode != BuildMode::Only {
         selector.close_upwards();
@@ -81,16 +85,18 @@ pub fn select(
     Ok(Selection { targets: targets.to_vec(), mode, asked: None, want: selector.want, not_for_engine, by_name })
 }
 
-fn nothing(pipeline: &Pipeline, targets: &[String], not_for_engine: &[RecipeId]) -> String {
-    if !targets.is_empty() {
-        let tags = targets.iter().filter_map(|target| target.trim_matches('+').strip_prefix("tag:"));
-        let near = tags.filter_map(|tag| like(pipeline, tag)).next();
-        let hint = near.map(|near| format!("; did you mean `tag:{near}`?")).unwrap_or_default();
-        format!("no step matches {}{hint}", targets.join(", "))
-    } else if not_for_engine.is_empty() {
-        "the pipeline has no recipe that is not `rebuild = \"explicit\"`".to_owned()
+fn no_match(pipeline: &Pipeline, target: &str) -> String {
+    let near = target.trim_matches('+').strip_prefix("tag:").and_then(|tag| like(pipeline, tag));
+    let hint = near.map(|near| format!("; did you mean `tag:{near}`?")).unwrap_or_default();
+    format!("no step matches {target}{hint}")
+}
+
+/// Why nothing was selected where all was asked for.
+fn nothing(not_for_engine: &[RecipeId]) -> &'static str {
+    if not_for_engine.is_empty() {
+        "the pipeline has no recipe that is not `rebuild = \"explicit\"`"
     } else {
-        "the engine can build none of the recipes: they have no `run`".to_owned()
+        "the engine can build none of the recipes: they have no `run`"
     }
 }
 
@@ -115,6 +121,8 @@ struct Selector<'a> {
     graph: &'a Graph,
     buildable: &'a DenseMap<RecipeId, bool>,
     want: DenseMap<RecipeId, Want>,
+    /// What a target would take in too, were it not built only when it is named.
+    passed: DenseMap<RecipeId, bool>,
 }
 
 impl Selector<'_> {
@@ -132,16 +140,17 @@ impl Selector<'_> {
     }
 
     /// What is left out only because nobody has named it, where it counts whether it is up to date: of all steps, or of those
-    /// that wanted ones read.
+    /// that wanted ones read or that a target would take in.
     fn by_name(&self, all: bool, mode: BuildMode) -> Vec<RecipeId> {
         let looked = matches!(mode, BuildMode::Smart | BuildMode::Forced);
         let left = |id: &RecipeId| self.want[*id] == Want::No && self.pipeline.outline().is_explicit(*id);
         let read = |id: &RecipeId| self.graph.feeds[*id].iter().any(|reader| self.want[*reader] != Want::No);
         let order = self.graph.order.iter().copied().filter(|_| looked);
-        order.filter(|id| left(id) && self.buildable[*id] && (all || read(id))).collect()
+        order.filter(|id| left(id) && self.buildable[*id] && (all || self.passed[*id] || read(id))).collect()
     }
 
-    fn target(&mut self, text: &str) -> Result<(), SelectError> {
+    /// Wants what a target stands for; says whether that is anything.
+    fn target(&mut self, text: &str) -> Result<bool, SelectError> {
         let (up, rest) = text.strip_prefix('+').map_or((false, text), |rest| (true, rest));
         let (down, name) = rest.strip_suffix('+').map_or((false, rest), |name| (true, name));
         let (named, readers) = self.named(name, text)?;
@@ -154,17 +163,17 @@ impl Selector<'_> {
             self.can(*id, text)?;
             self.want[*id] = Want::Target;
         }
+        let mut found = !named.is_empty();
         if up {
-            self.walk(&named, |graph, id| &graph.needs[id]);
+            self.upwards(&named);
         }
         if down {
             for id in &readers {
-                self.take(*id);
+                found |= self.take(*id);
             }
-            let from: Vec<_> = named.into_iter().chain(readers).collect();
-            self.walk(&from, |graph, id| &graph.feeds[id]);
+            found |= self.downwards(named.into_iter().chain(readers).collect());
         }
-        Ok(())
+        Ok(found)
     }
 
     /// The steps that a name stands for, and for a source the steps that read it.
@@ -218,26 +227,41 @@ impl Selector<'_> {
 
     /// Wants a step that was reached from a target, unless it is built only when named.
     fn take(&mut self, id: RecipeId) -> bool {
-        let wanted = self.buildable[id] && !self.pipeline.outline().is_explicit(id);
+        let explicit = self.pipeline.outline().is_explicit(id);
+        let wanted = self.buildable[id] && !explicit;
         if wanted {
             self.want[id] = Want::Target;
         }
+        self.passed[id] |= explicit;
         wanted
     }
 
-    fn walk(&mut self, from: &[RecipeId], next: impl Fn(&Graph, RecipeId) -> &[RecipeId]) {
+    /// Takes all that these are made from. What is built only when named stays out, with all above it.
+    fn upwards(&mut self, from: &[RecipeId]) {
         let mut seen = DenseMap::filled(self.want.len(), false);
         let mut queue = from.to_vec();
         while let Some(id) = queue.pop() {
-            for other in next(self.graph, id) {
-                if !seen[*other] {
-                    seen[*other] = true;
-                    if self.take(*other) {
-                        queue.push(*other);
-                    }
+            for need in &self.graph.needs[id] {
+                if !std::mem::replace(&mut seen[*need], true) && self.take(*need) {
+                    queue.push(*need);
                 }
             }
         }
+    }
+
+    /// Takes all that is made from these, also by way of what is built only when named; says whether there is any.
+    fn downwards(&mut self, from: Vec<RecipeId>) -> bool {
+        let mut seen = DenseMap::filled(self.want.len(), false);
+        let (mut queue, mut found) = (from, false);
+        while let Some(id) = queue.pop() {
+            for fed in &self.graph.feeds[id] {
+                if !std::mem::replace(&mut seen[*fed], true) {
+                    found |= self.take(*fed);
+                    queue.push(*fed);
+                }
+            }
+        }
+        found
     }
 
     /// Wants what the targets are made from. What is built only when named stays out, with all above it.

@@ -43,13 +43,19 @@ run = "x"
 "#;
 
 fn chosen(targets: &[&str], mode: BuildMode) -> Result<Vec<String>, SelectError> {
-    let (pipeline, graph) = pipeline(DIAMOND);
+    Ok(chosen_of(DIAMOND, targets, mode)?.0)
+}
+
+/// The steps that are wanted, and those that are left since nobody has named them.
+fn chosen_of(text: &str, targets: &[&str], mode: BuildMode) -> Result<(Vec<String>, Vec<String>), SelectError> {
+    let (pipeline, graph) = pipeline(text);
     let graph = graph.unwrap();
     let targets: Vec<_> = targets.iter().map(|t| (*t).to_owned()).collect();
     let can = |id| pipeline.recipes[id].run.is_some();
     let selection = select(&pipeline, &graph, &targets, mode, &can)?;
     let wanted = graph.order.iter().filter(|id| selection.want[**id] != Want::No);
-    Ok(wanted.map(|id| pipeline.recipes[*id].name.clone()).collect())
+    let name = |id: &RecipeId| pipeline.recipes[*id].name.clone();
+    Ok((wanted.map(name).collect(), selection.by_name.iter().map(name).collect()))
 }
 
 #[test]
@@ -67,6 +73,78 @@ fn selectors_choose() {
     ] {
         assert_eq!(chosen(targets, mode).unwrap(), want, "{targets:?} {mode}");
     }
+}
+
+const EXPLICIT: &str = r#"
+[pipeline]
+format = 1
+name = "p"
+[dataset.src]
+path = "src"
+[dataset.a]
+inputs = ["src"]
+run = "x"
+[dataset.e]
+inputs = ["a"]
+run = "x"
+rebuild = "explicit"
+[dataset.f]
+inputs = ["e"]
+run = "x"
+rebuild = "explicit"
+[dataset.g]
+inputs = ["f"]
+run = "x"
+[dataset.last]
+inputs = ["g"]
+run = "x"
+rebuild = "explicit"
+[dataset.seldom]
+path = "seldom"
+[dataset.once]
+inputs = ["seldom"]
+run = "x"
+rebuild = "explicit"
+[dataset.unread]
+path = "unread"
+"#;
+
+#[test]
+fn what_is_made_from_a_target_is_wanted_behind_what_is_left_too() {
+    for (target, wanted, left) in [
+        ("a+", &["a", "g"][..], &["e", "f", "last"][..]),
+        ("src+", &["a", "g"], &["e", "f", "last"]),
+        ("e+", &["a", "e", "g"], &["f", "last"]),
+        ("f+", &["f", "g"], &["e", "last"]),
+        ("+g", &["g"], &["f"]),
+        ("last+", &["g", "last"], &["f"]),
+        ("a", &["a"], &[]),
+    ] {
+        let (chosen, by_name) = chosen_of(EXPLICIT, &[target], BuildMode::Smart).unwrap();
+        assert_eq!((chosen, by_name), (owned(wanted), owned(left)), "{target}");
+    }
+}
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn each_target_has_to_match_something() {
+    for (targets, want) in [
+        (&["a", "tag:dayly"][..], "no step matches tag:dayly; did you mean `tag:daily`?"),
+        (&["tag:dayly+", "a"], "no step matches tag:dayly+; did you mean `tag:daily`?"),
+        (&["tag:weekly", "tag:daily"], "no step matches tag:weekly"),
+    ] {
+        let said = chosen(targets, BuildMode::Smart).unwrap_err().to_string();
+        assert_eq!(said, format!("nothing was selected: {want}"), "{targets:?}");
+    }
+    for (target, also) in [("unread+", "a"), ("seldom+", "a")] {
+        let said = chosen_of(EXPLICIT, &[also, target], BuildMode::Smart).unwrap_err().to_string();
+        assert_eq!(said, format!("nothing was selected: no step matches {target}"));
+    }
+    // Whether others stand for the same does not matter.
+    assert_eq!(chosen(&["a+", "a", "tag:daily"], BuildMode::Only).unwrap(), ["a", "b", "d"]);
 }
 
 #[test]
