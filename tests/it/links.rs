@@ -102,7 +102,11 @@ fn a_link_to_where_an_output_is_staged_is_refused() {
 fn what_is_no_folder_is_in_the_way() {
     let project = Project::new(STEP);
     project.write("build", "a file");
-    assert!(refused(&project).contains("── build is a file, not a folder\n"));
+    let said = refused(&project);
+    assert!(said.contains("── build is a file, not a folder\n"), "{said}");
+    let run = project.expect(2, &["run"]).err;
+    assert_eq!(run.matches("cannot be put in place").count(), 1, "{run}");
+    assert!(!run.contains("leave to write"), "{run}");
     assert_eq!(project.read("build"), "a file");
 }
 

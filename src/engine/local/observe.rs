@@ -17,7 +17,7 @@ use crate::engine::local::environ;
 use crate::engine::local::evidence::has_shell;
 use crate::engine::local::files;
 use crate::engine::local::probe::Probes;
-use crate::engine::local::{secrets, twins};
+use crate::engine::local::{places, secrets, twins};
 use crate::pipeline::types::{Command, Node, Recipe};
 use crate::plan::facts::{Content, Facts, OwnFacts};
 
@@ -241,12 +241,7 @@ impl<'a> Observer<'a> {
             Ok(Some(digest)) => return Content::Is(digest),
             Ok(None) => match node.maker.and_then(|_| self.file_above(path)) {
                 None => return Content::Missing,
-                Some(above) => {
-                    let problem = Problem::new("blocked-output", format!("`{}` cannot be put in place", node.name));
-                    problem
-                        .at(&node.path_span, format!("{above} is a file, not a folder"))
-                        .help("move that file away, or give the output another path")
-                }
+                Some(above) => places::file_above(node, above),
             },
             Err(error) => Problem::new("unreadable", format!("`{}` cannot be read: {error}", node.name))
                 .at(&node.path_span, "this path")

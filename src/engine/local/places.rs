@@ -86,9 +86,27 @@ impl<'a> Look<'a> {
     }
 }
 
+/// That an output cannot be put where it belongs, since this is no folder.
+pub(crate) fn file_above(node: &Node, above: &str) -> Problem {
+    let problem = Problem::new("blocked-output", format!("`{}` cannot be put in place", node.name));
+    problem.at(&node.path_span, no_folder(above)).help(MOVE_AWAY)
+}
+
+fn no_folder(path: &str) -> String {
+    format!("{path} is a file, not a folder")
+}
+
+const MOVE_AWAY: &str = "move that file away, or give the output another path";
+
 /// Why nothing can be put into the folder of a path, and a way out.
 fn obstacle_of(root: &Path, path: &str) -> Option<(String, &'static str)> {
     let (shown, folder) = nearest_folder(root, path);
+    // A link that leads nowhere is no folder either.
+    let file =
+        fs::metadata(&folder).map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |there| !there.is_dir());
+    if file {
+        return Some((no_folder(shown), MOVE_AWAY));
+    }
     match inside(root, &folder) {
         Ok(true) => {}
         Ok(false) => {
