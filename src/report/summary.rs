@@ -11,6 +11,7 @@ use crate::base::job::{BuildMode, JobState};
 use crate::base::text::{clean, few, millis};
 use crate::event::{Counts, DIED, Failure};
 use crate::pipeline::template::quote;
+use crate::plan::reason::ReasonCode;
 use crate::view::{Head, RunView, StepState, StepView};
 
 /// How many of the last lines of a step are shown.
@@ -192,7 +193,11 @@ fn facts(view: &RunView, step: &StepView, style: &Style, state: &str) -> Vec<(&'
     }
     if let Some(head) = head {
         let mode = if whatever_its_state(head) { " --mode only" } else { "" };
-        let again = format!("{}{mode} {}", head.started.again, quote(&clean(&step.plan.id)));
+        // What is built only when it is named has to be named too.
+        let missing = step.plan.reasons.iter().filter(|reason| reason.code == ReasonCode::InputMissing);
+        let targets = missing.filter_map(|reason| reason.what.as_deref()).chain([step.plan.id.as_str()]);
+        let targets: Vec<_> = targets.map(|target| quote(&clean(target))).collect();
+        let again = format!("{}{mode} {}", head.started.again, targets.join(" "));
         facts.push(("again", again));
     }
     facts

@@ -87,6 +87,52 @@ fn what_needs_one_that_is_not_there_keeps_nothing_else_from_being_built() {
 }
 
 #[test]
+fn what_is_made_by_way_of_one_that_is_left_is_below_too() {
+    let first = "[dataset.a]\npath = \"a\"\ninputs = [\"s\"]\nrun = \"cat s >{{ output }}\"\n";
+    let text = format!(
+        "{first}{}",
+        TEXT.replacen("inputs = [\"s\"]\nrun = \"cat {{ inputs.s", "inputs = [\"a\"]\nrun = \"cat {{ inputs.a", 1)
+    );
+    let project = Project::new(&text);
+    project.write("s", "1\n");
+    project.expect(0, &["run", "m", "below"]);
+    project.write("s", "2\n");
+    project.pipeline(&text.replace("cat {{ inputs.m", "cat  {{ inputs.m"));
+    let left = "left, and may go out of date: m (`rebuild = \"explicit\"`: built only when it is named)\n";
+    for target in ["s+", "a+"] {
+        let plan = project.expect(1, &["plan", target, "--check"]).out;
+        assert!(plan.contains("  build  a ") && plan.contains("  build  reader "), "{plan}");
+        assert!(plan.contains("  maybe  below ") && plan.contains(left), "{plan}");
+    }
+    let run = project.expect(0, &["run", "a+", "--events", "-"]);
+    assert_eq!(started(&run.out), ["a", "reader"]);
+    assert!(run.err.contains(left), "{}", run.err);
+}
+
+#[test]
+fn a_target_that_matches_nothing_is_told_among_others_too() {
+    let project = Project::new(&TEXT.replace("path = \"other\"", "path = \"other\"\ntags = [\"daily\"]"));
+    project.write("s", "1\n");
+    for command in ["plan", "run", "adopt"] {
+        let said = project.expect(4, &[command, "m", "tag:dayly"]).err;
+        assert_eq!(said, "error: nothing was selected: no step matches tag:dayly; did you mean `tag:daily`?\n");
+    }
+    assert!(!project.exists("m") && !project.exists(".kiln"), "nothing was begun");
+}
+
+/// The command that is told after a failure is one that works.
+#[test]
+fn what_is_said_to_try_again_names_what_has_to_be_built_first() {
+    let project = project();
+    for arguments in [&["run", "-k"][..], &["run", "--failed"]] {
+        let run = project.expect(1, arguments).out;
+        assert!(run.contains("  again  kiln run -k m reader\n"), "{run}");
+    }
+    let run = project.expect(0, &["run", "-k", "m", "reader", "--events", "-"]);
+    assert_eq!(started(&run.out), ["m", "reader"]);
+}
+
+#[test]
 fn what_a_run_may_put_out_of_date_is_told_beforehand() {
     let text = "[dataset.s]\npath = \"s\"\n[dataset.a]\npath = \"a\"\ninputs = [\"s\"]\nrun = \"cp {{ inputs.s }} {{ output }}\"\n\
                   [dataset.e]\npath = \"e\"\ninputs = [\"a\"]\nrebuild = \"explicit\"\nrun = \"cp {{ inputs.a }} {{ output }}\"\n";
