@@ -17,13 +17,15 @@ use crate::plan::Step;
 use crate::plan::decide::Basis;
 use crate::plan::put_back::PutBack;
 use crate::plan::reason::{Action, Reason, ReasonCode, is_digest, sentences};
+use crate::plan::record::LastGood as Recorded;
 use crate::plan::why::{InputNow, PartNow, PartState, Why, why as parts_of};
 use crate::report::past;
 use crate::report::style::UP_TO_DATE;
+use crate::session::adopt::ADOPTED;
 use crate::session::fail::Fail;
 use crate::session::load::{Given, Loaded, load};
 use crate::session::targets::by_name;
-use crate::session::{Request, Session};
+use crate::session::{Request, Session, unread};
 use crate::store::StoreError;
 use crate::store::read::{Reader, StepRun};
 use crate::view::StepState;
@@ -60,6 +62,9 @@ struct Answer {
 struct LastGood {
     job: JobId,
     built_at: jiff::Timestamp,
+    /// Whether it was not built then, but taken as built.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    adopted: bool,
     key: Digest,
 }
 
@@ -83,7 +88,7 @@ pub(crate) fn why(context: &Context, args: &WhyArgs) -> Result<u8, Fail> {
     let Some(Step { stage, action, mut reasons, .. }) = found.cloned() else {
         return Err(Fail::Nothing(format!("nothing was selected: {recipe} is not wanted")));
     };
-    let last = history.last(&recipe);
+    let last_good = last_good(&session, history.last(&recipe))?;
     let touched = pipeline.recipes[id].inputs.iter().chain(&pipeline.recipes[id].outputs);
     let touched: Vec<_> = touched.map(|node| pipeline.nodes[*node].name.as_str()).collect();
     let mut put_back = session.put_back(&planned.known);
@@ -100,7 +105,7 @@ pub(crate) fn why(context: &Context, args: &WhyArgs) -> Result<u8, Fail> {
         reasons,
         obstacles,
         put_back,
-        last_good: last.map(|last| LastGood { job: last.job.clone(), built_at: last.built_at, key: last.key }),
+        last_good,
         why,
         runs: runs(&session, &recipe)?,
         step: recipe,
@@ -113,6 +118,14 @@ pub(crate) fn why(context: &Context, args: &WhyArgs) -> Result<u8, Fail> {
         Format::Text => print(&text(context, pipeline, id, &answer, facts.now))?,
     }
     Ok(exit::OK)
+}
+
+/// The last good build, and whether Kiln made it.
+fn last_good(session: &Session, last: Option<&Recorded>) -> Result<Option<LastGood>, Fail> {
+    let Some(last) = last else { return Ok(None) };
+    let run = session.store.ask(|reader| reader.run(&last.job)).map_err(unread)?.flatten();
+    let adopted = run.is_some_and(|run| run.why.as_deref() == Some(ADOPTED));
+    Ok(Some(LastGood { job: last.job.clone(), built_at: last.built_at, adopted, key: last.key }))
 }
 
 /// What a run would be refused for, with a way out.
@@ -206,9 +219,15 @@ fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, n
     };
     line(&format!("{} · {kind} · {} · stage {}", answer.step, answer.place, answer.stage));
     let explicit = pipeline.recipes[id].rebuild == Rebuild::Explicit;
+    // Of what was never built nothing can have changed since.
+    let there = pipeline.recipes[id].rebuild == Rebuild::Never && answer.last_good.is_none();
+    let as_is = |state| if there && state == PartState::New { PartState::Same } else { state };
     let named = format!("only when it is named: `kiln run {}`", answer.step);
     match answer.action {
         Action::Build if explicit => line(&format!("  would be built, but {named}")),
+        Action::Skip if there => {
+            line("  would not be built: `rebuild = \"never\"`, and what is there counts, whoever made it");
+        }
         action @ (Action::Build | Action::Maybe | Action::Ask | Action::Skip) => {
             line(&format!("  {}", verdict(action, &answer.reasons)));
             if explicit && action != Action::Skip {
@@ -227,14 +246,19 @@ fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, n
     }
     match &answer.last_good {
         None => line("  no good build is known"),
-        Some(last) => line(&format!("  last good build {} by {}", style.date(last.built_at, now), last.job.short())),
+        Some(last) => {
+            let what = if last.adopted { "adopted" } else { "last good build" };
+            line(&format!("  {what} {} by {}", style.date(last.built_at, now), last.job.short()));
+        }
     }
     if !answer.why.inputs.is_empty() {
         line("inputs");
-        table(&mut line, answer.why.inputs.iter().map(input_row));
+        let inputs = answer.why.inputs.iter().map(|now| InputNow { state: as_is(now.state), ..now.clone() });
+        table(&mut line, inputs.map(|now| input_row(&now)));
     }
     line(&heading(answer));
-    table(&mut line, answer.why.parts.iter().map(part_row));
+    let parts = answer.why.parts.iter().map(|now| PartNow { state: as_is(now.state), ..now.clone() });
+    table(&mut line, parts.map(|now| part_row(&now)));
     if !answer.runs.is_empty() {
         line("last runs");
         table(&mut line, answer.runs.iter().map(|run| run_row(run, &style.date(run.began, now))));
@@ -258,10 +282,11 @@ fn verdict(action: Action, reasons: &[Reason]) -> &'static str {
 fn heading(answer: &Answer) -> String {
     let short = |digest: Digest| digest.to_string()[..8].to_owned();
     let now = answer.why.key.map_or_else(|| "not known yet".to_owned(), short);
+    let how = if answer.last_good.as_ref().is_some_and(|last| last.adopted) { "adopted" } else { "built" };
     match answer.last_good.as_ref().map(|last| short(last.key)) {
         None => format!("key {now}"),
-        Some(last) if last == now => format!("key {now}, as it was built with"),
-        Some(last) => format!("key {now}, last built with {last}"),
+        Some(last) if last == now => format!("key {now}, as it was {how} with"),
+        Some(last) => format!("key {now}, last {how} with {last}"),
     }
 }
 

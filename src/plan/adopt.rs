@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::base::id::RecipeId;
 use crate::graph::Graph;
+use crate::pipeline::types::Rebuild;
 use crate::plan::Step;
 use crate::plan::decide::{Basis, Input, Verdict};
 use crate::plan::facts::Content;
@@ -37,6 +38,8 @@ pub enum Refusal {
     Task,
     /// It was built before and is out of date; it was not named.
     Stale(Vec<Reason>),
+    /// It was built before, and is built each time, whatever is taken.
+    Always,
     /// Why an output could never be put where it is.
     Blocked(String),
     /// It was being written in place, or put there, when a run was killed: that has not been undone, or finished.
@@ -53,6 +56,7 @@ impl fmt::Display for Refusal {
             Self::Undone(undone) => {
                 write!(f, "{}: `kiln run` first {}", undone.before(&undone.output), undone.then())
             }
+            Self::Always => f.write_str("there is nothing to take: it was built before, and is built each time"),
             Self::Task => f.write_str("a task leaves nothing to see: name it if it was done"),
             Self::Stale(reasons) => {
                 let reasons: Vec<_> = reasons.iter().take(2).map(ToString::to_string).collect();
@@ -75,10 +79,12 @@ pub fn adopt(basis: &Basis<'_>, graph: &Graph, selection: &Selection, put_back: 
             continue;
         }
         let reasons = match basis.decide(id, &|node| basis.seen(node)) {
-            Verdict::Skip | Verdict::Left(_) => {
+            Verdict::Skip if named && is_unrecorded(basis, id) => vec![Reason::new(ReasonCode::NeverBuilt)],
+            Verdict::Skip => {
                 adoption.current.push(step(Action::Skip, Vec::new()));
                 continue;
             }
+            Verdict::Left(reasons) => reasons,
             Verdict::Lacks(node) => {
                 let node = basis.pipeline.nodes[node].name.clone();
                 adoption.left.push((id, Refusal::NoInput(node)));
@@ -104,6 +110,11 @@ pub fn adopt(basis: &Basis<'_>, graph: &Graph, selection: &Selection, put_back: 
     adoption
 }
 
+/// Whether it is not built although it never was: what is there counts, and can be taken.
+fn is_unrecorded(basis: &Basis<'_>, id: RecipeId) -> bool {
+    basis.history.last(&basis.pipeline.recipes[id].name).is_none()
+}
+
 fn undone<'a>(basis: &Basis<'_>, id: RecipeId, put_back: &'a [PutBack]) -> Option<&'a PutBack> {
     let makes = |name: &str| basis.pipeline.output_names(id).any(|output| output == name);
     put_back.iter().find(|put_back| makes(&put_back.output))
@@ -122,7 +133,11 @@ fn record(basis: &Basis<'_>, id: RecipeId, named: bool, reasons: &[Reason]) -> R
             }
         }
     }
-    if !named && basis.history.last(&recipe.name).is_some() {
+    let built_before = basis.history.last(&recipe.name).is_some();
+    if built_before && recipe.rebuild == Rebuild::Always {
+        return Err(Refusal::Always);
+    }
+    if built_before && !named {
         return Err(Refusal::Stale(reasons.to_vec()));
     }
     if !named && outputs.is_empty() {

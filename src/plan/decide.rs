@@ -178,6 +178,10 @@ impl Basis<'_> {
             return Verdict::Maybe(open);
         }
         let never = self.pipeline.recipes[id].rebuild == Rebuild::Never;
+        // What is there counts, whoever made it; of nothing that Kiln has not built it can be said that it has changed since.
+        if never && last.is_none() {
+            return Verdict::Skip;
+        }
         let why = Reason::new(if never { ReasonCode::RebuildNever } else { ReasonCode::OutputThere });
         if last.is_none_or(differs) {
             return Verdict::Left(vec![why]);

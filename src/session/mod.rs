@@ -403,7 +403,7 @@ fn known(
 }
 
 /// Why nothing is known of earlier runs.
-fn unread(error: StoreError) -> Fail {
+pub(crate) fn unread(error: StoreError) -> Fail {
     Fail::because("the history cannot be read", &error)
 }
 

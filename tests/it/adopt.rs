@@ -102,6 +102,35 @@ fn what_was_built_before_is_taken_only_by_name() {
 }
 
 #[test]
+fn of_what_is_built_each_time_there_is_nothing_to_take() {
+    let project = Project::new("[dataset.al]\npath = \"al\"\nrebuild = \"always\"\nrun = \"echo >{{ output }}\"\n");
+    project.expect(0, &["run"]);
+    let left = "  left  al  there is nothing to take: it was built before, and is built each time\n";
+    assert!(project.expect(0, &["adopt"]).out.starts_with(left));
+    assert!(project.expect(4, &["adopt", "al"]).out.starts_with(left));
+    // What Kiln has never built becomes its own.
+    let project = Project::new(&project.read("pipeline.toml").replace(crate::support::HEAD, ""));
+    project.write("al", "by hand\n");
+    assert!(project.expect(0, &["adopt"]).out.contains("  took  al  al\n"));
+    assert!(!project.expect(0, &["plan"]).out.contains("replaces what is there"));
+}
+
+#[test]
+fn what_was_only_adopted_is_not_called_built() {
+    let project = moved();
+    project.expect(0, &["adopt"]);
+    let said = project.expect(0, &["why", "a"]).out;
+    assert!(said.contains("\n  adopted ") && said.contains(", as it was adopted with\n"), "{said}");
+    assert!(!said.contains("good build") && !said.contains("built with"), "{said}");
+    let json: serde_json::Value =
+        serde_json::from_str(&project.expect(0, &["why", "a", "--format", "json"]).out).unwrap();
+    assert_eq!(json["last_good"]["adopted"], true);
+    project.expect(0, &["run", "a", "--mode", "forced"]);
+    let said = project.expect(0, &["why", "a"]).out;
+    assert!(said.contains("\n  last good build ") && said.contains(", as it was built with\n"), "{said}");
+}
+
+#[test]
 fn nothing_of_what_was_named_is_an_exit_code_of_its_own() {
     let project = moved();
     for arguments in [&["adopt", "c"][..], &["adopt", "c", "d", "--dry-run"]] {

@@ -125,10 +125,37 @@ fn what_is_out_of_date_and_not_built_says_why_not() {
     let said = project.expect(0, &["why", "b", "--mode", "missing"]).out;
     assert!(said.contains("    --mode missing: its output is there\n"), "{said}");
     project.expect(0, &["plan", "--check", "--mode", "missing"]);
-    // What Kiln has never built, and never will.
-    let project = Project::new("[dataset.a]\npath = \"a\"\nrebuild = \"never\"\nrun = \"true\"\n");
-    project.write("a", "");
-    assert!(project.expect(0, &["plan"]).out.contains("out of date and left: a"));
+}
+
+#[test]
+fn what_somebody_else_has_made_and_is_never_built_counts_as_it_is() {
+    let text = "[dataset.s]\npath = \"s\"\n[dataset.a]\npath = \"a\"\ninputs = [\"s\"]\nrun = \"cp s {{ output }}\"\n\
+                [dataset.n]\npath = \"n\"\ninputs = [\"a\"]\nrebuild = \"never\"\nrun = \"cp a {{ output }}\"\n";
+    let project = Project::new(text);
+    project.write("s", "1\n");
+    project.write("n", "by hand\n");
+    assert!(project.expect(0, &["plan"]).out.contains(": 1 build, 1 up to date\n"));
+    assert_eq!(project.expect(0, &["run"]).err, "");
+    project.write("s", "2\n");
+    assert_eq!(project.expect(0, &["run"]).err, "");
+    let said = project.expect(0, &["why", "n"]).out;
+    assert!(
+        said.contains("would not be built: `rebuild = \"never\"`, and what is there counts, whoever made it"),
+        "{said}"
+    );
+    assert!(said.contains("no good build is known") && !said.contains("is new"), "{said}");
+    let said = project.expect(0, &["adopt"]).out;
+    assert_eq!(said, "took 0 steps, left 0, 2 up to date\n");
+    // Named, it is taken; from then on it is told that it was made from something else.
+    assert!(project.expect(0, &["adopt", "n"]).out.contains("  took  n  n\n"));
+    project.write("s", "3\n");
+    project.expect(0, &["run"]);
+    assert!(project.expect(0, &["plan"]).out.contains("out of date and left: n"));
+    assert!(
+        project.expect(0, &["adopt"]).out.contains("  left  n  it was built before; name it to take it all the same")
+    );
+    assert!(project.expect(0, &["adopt", "n"]).out.contains("  took  n  n\n"));
+    assert!(project.expect(0, &["plan"]).out.contains(": 2 up to date\n"));
 }
 
 #[test]

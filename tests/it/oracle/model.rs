@@ -157,6 +157,8 @@ impl World {
             let pending = recipe.inputs.iter().filter(|i| input(**i) == Input::Pending);
             let pending: BTreeSet<_> = pending.map(|i| why("may_change", &self.spec.nodes[*i].name, "", "")).collect();
             return match (absent, last) {
+                // Of what was never built nothing can be said to have changed since.
+                (None, None) if !undone && never => Verdict::Skip,
                 (None, None) if !undone => left,
                 (None, Some(last)) if !undone && !self.changes(recipe, last, input).is_empty() => left,
                 (None, _) if !undone && !pending.is_empty() => {
