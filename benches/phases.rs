@@ -88,7 +88,7 @@ impl Phases {
     }
 
     fn options(&self) -> check::Options<'_> {
-        check::Options { root: self.root.to_str().expect("it is text"), own: &[], vars: &[], project: None }
+        check::Options { own: &[], vars: &[], project: None }
     }
 
     fn pipeline(&self) -> Pipeline {

@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(!problems.is_empty(), "no file, and no mistake");
         return;
     };
-    let (pipeline, found) = check(raw, &source.text, &Options { root: "/r", own: &[], vars: &[], project: None });
+    let (pipeline, found) = check(raw, &source.text, &Options { own: &[], vars: &[], project: None });
     draw_some(&source, &found);
     match Graph::build(&pipeline) {
         Ok(_) => {}

@@ -232,7 +232,7 @@ inputs = ["charts"]
 run = "true"
 "#;
     let (raw, _) = read(text);
-    let (pipeline, problems) = check(raw.unwrap(), text, &Options { root: "/p", own: &[], vars: &[], project: None });
+    let (pipeline, problems) = check(raw.unwrap(), text, &Options { own: &[], vars: &[], project: None });
     assert!(problems.is_empty(), "{problems:?}");
     let graph = Graph::build(&pipeline).unwrap();
     let step = |(i, id): (usize, &RecipeId)| Step {

@@ -265,7 +265,7 @@ run = "true"
     fn pipeline(text: &str) -> Pipeline {
         let (raw, problems) = read::read(text);
         assert_eq!(problems, []);
-        let options = Options { root: "/root", own: &[], vars: &[], project: None };
+        let options = Options { own: &[], vars: &[], project: None };
         let (pipeline, problems) = check(raw.unwrap(), text, &options);
         assert_eq!(problems, []);
         pipeline

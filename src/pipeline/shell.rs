@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::pipeline::template::Place;
+use crate::pipeline::template::{Place, Quotes};
 
 /// What a place lies in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,28 +80,40 @@ pub(crate) struct ShellReader {
     documents: VecDeque<Document>,
     in_document: bool,
     line: String,
+    /// The brackets that are open in it behind a `$`, and whether a backtick is.
+    inner: usize,
+    ticked: bool,
 }
 
-/// A here-document: its end mark, and whether tabs may stand before it.
+/// A here-document: its end mark, whether tabs may stand before it, and whether the shell leaves it as it is.
 struct Document {
     mark: String,
     tabs: bool,
+    verbatim: bool,
 }
 
 impl ShellReader {
     /// Where the place lies that was read up to.
     pub(crate) fn place(&self) -> Place {
         if self.in_document {
-            return Place::Quoted;
+            return Place::Quoted(match self.documents.front() {
+                Some(document) if document.verbatim => Quotes::Verbatim,
+                _ if self.inner > 0 || self.ticked => Quotes::Other,
+                _ => Quotes::Document,
+            });
         }
         // A shell takes backslashes away inside backticks before it looks for quotes.
         if self.levels.contains(&Level::Backtick) {
-            return Place::Quoted;
+            return Place::Quoted(Quotes::Other);
         }
+        let outer = self.levels.len().checked_sub(2).map(|i| self.levels[i]);
         match self.levels.last() {
             Some(Level::Command(_) | Level::Backtick | Level::Arithmetic(_)) | None => Place::Bare,
             Some(Level::Comment) => Place::Comment,
-            Some(Level::Single | Level::Double | Level::Ansi | Level::Parameter) => Place::Quoted,
+            Some(Level::Ansi | Level::Parameter) => Place::Quoted(Quotes::Other),
+            Some(_) if outer == Some(Level::Parameter) => Place::Quoted(Quotes::Other),
+            Some(Level::Single) => Place::Quoted(Quotes::Single),
+            Some(Level::Double) => Place::Quoted(Quotes::Double),
         }
     }
 
@@ -112,7 +124,7 @@ impl ShellReader {
             if self.skip > 0 {
                 self.skip -= 1;
             } else if self.in_document {
-                self.document(c);
+                self.document(c, rest);
             } else {
                 self.step(c, rest);
             }
@@ -142,7 +154,16 @@ impl ShellReader {
         read
     }
 
-    fn document(&mut self, c: char) {
+    fn document(&mut self, c: char, rest: &str) {
+        match c {
+            _ if std::mem::take(&mut self.escaped) => {}
+            '\\' => self.escaped = true,
+            '`' => self.ticked = !self.ticked,
+            '$' if rest.starts_with("$(") || rest.starts_with("${") => (self.inner, self.skip) = (self.inner + 1, 1),
+            '(' | '{' if self.inner > 0 => self.inner += 1,
+            ')' | '}' => self.inner = self.inner.saturating_sub(1),
+            _ => {}
+        }
         if c != '\n' {
             self.line.push(c);
             return;
@@ -153,9 +174,14 @@ impl ShellReader {
         });
         if ended {
             self.documents.pop_front();
-            self.in_document = !self.documents.is_empty();
+            self.begin_document();
         }
         self.line.clear();
+    }
+
+    fn begin_document(&mut self) {
+        self.in_document = !self.documents.is_empty();
+        (self.inner, self.ticked, self.escaped) = (0, false, false);
     }
 
     fn step(&mut self, c: char, rest: &str) {
@@ -305,13 +331,14 @@ impl ShellReader {
             _ => word.split(|c: char| !is_word(c)).next().unwrap_or_default().replace('\\', ""),
         };
         if !mark.is_empty() {
-            self.documents.push_back(Document { mark, tabs });
+            let verbatim = word.starts_with(['\'', '"', '\\']);
+            self.documents.push_back(Document { mark, tabs, verbatim });
         }
         self.skip = 1;
     }
 
     fn end_of_line(&mut self) {
-        self.in_document = !self.documents.is_empty();
+        self.begin_document();
         self.line.clear();
         self.command = Some(true);
     }
@@ -358,7 +385,7 @@ const WORD: [bool; 128] = {
 
 #[cfg(test)]
 mod tests {
-    use crate::pipeline::template::{Piece, Place, parse};
+    use crate::pipeline::template::{Piece, Place, Quotes, parse};
 
     fn places(text: &str) -> Vec<Place> {
         let (template, errors) = parse(text);
@@ -372,36 +399,47 @@ mod tests {
 
     #[test]
     fn quotes_are_followed() {
-        use Place::{Bare, Comment, Quoted};
+        use Place::{Bare, Comment};
+        const SINGLE: Place = Place::Quoted(Quotes::Single);
+        const DOUBLE: Place = Place::Quoted(Quotes::Double);
+        const DOCUMENT: Place = Place::Quoted(Quotes::Document);
+        const VERBATIM: Place = Place::Quoted(Quotes::Verbatim);
+        const OTHER: Place = Place::Quoted(Quotes::Other);
         for (text, want) in [
-            ("cat {{ a }} '{{ a }}' \"{{ a }}\" {{ a }}", vec![Bare, Quoted, Quoted, Bare]),
-            (r#"echo "\"{{ a }}" {{ a }}"#, vec![Quoted, Bare]),
-            (r#"echo "$(cat {{ a }}) {{ a }}""#, vec![Bare, Quoted]),
+            ("cat {{ a }} '{{ a }}' \"{{ a }}\" {{ a }}", vec![Bare, SINGLE, DOUBLE, Bare]),
+            (r#"echo "\"{{ a }}" {{ a }}"#, vec![DOUBLE, Bare]),
+            (r#"echo "$(cat {{ a }}) {{ a }}""#, vec![Bare, DOUBLE]),
             ("# don't\ncat {{ a }}", vec![Bare]),
             ("# {{ a }}'\ncat {{ a }}", vec![Comment, Bare]),
-            ("echo a#'b {{ a }}'", vec![Quoted]),
-            ("echo $# '{{ a }}' {{ a }}", vec![Quoted, Bare]),
-            ("cat <<EOF\n{{ a }}\nEOF\ncat {{ a }}", vec![Quoted, Bare]),
-            ("cat <<EOF\n\tEOF\n{{ a }}\nEOF\ncat {{ a }}", vec![Quoted, Bare]),
-            ("cat <<-'E'\n{{ a }}\n\tE\ncat {{ a }}", vec![Quoted, Bare]),
-            ("cat <<'E-O F' <<B\n{{ a }}\nE-O F\n{{ a }}\nB\n{{ a }}", vec![Quoted, Quoted, Bare]),
-            ("cat <<EOF | sort '{{ a }}' {{ a }}\nx\nEOF\n", vec![Quoted, Bare]),
+            ("echo a#'b {{ a }}'", vec![SINGLE]),
+            ("echo $# '{{ a }}' {{ a }}", vec![SINGLE, Bare]),
+            ("cat <<EOF\n{{ a }}\nEOF\ncat {{ a }}", vec![DOCUMENT, Bare]),
+            ("cat <<EOF\n\tEOF\n{{ a }}\nEOF\ncat {{ a }}", vec![DOCUMENT, Bare]),
+            ("cat <<-'E'\n{{ a }}\n\tE\ncat {{ a }}", vec![VERBATIM, Bare]),
+            ("cat <<'E-O F' <<B\n{{ a }}\nE-O F\n{{ a }}\nB\n{{ a }}", vec![VERBATIM, DOCUMENT, Bare]),
+            ("cat <<EOF | sort '{{ a }}' {{ a }}\nx\nEOF\n", vec![SINGLE, Bare]),
             ("x=$((1<<2)); cat {{ a }}", vec![Bare]),
             ("(( x = y << z )); echo $(( (1) << b ))\ncat {{ a }}", vec![Bare]),
             ("cat <<< x\n{{ a }}", vec![Bare]),
-            ("cat <<<'{{ a }}' {{ a }}", vec![Quoted, Bare]),
-            ("(cd x && cat {{ a }}); (f '{{ a }}') {{ a }}", vec![Bare, Quoted, Bare]),
-            (r"printf $'it\'s {{ a }}' {{ a }}", vec![Quoted, Bare]),
-            ("x=`cat {{ a }}`; \"`cat {{ a }}` {{ a }}\"", vec![Quoted, Quoted, Quoted]),
-            ("x=`cat $(cat {{ a }})`; {{ a }}", vec![Quoted, Bare]),
-            ("echo ${x:-{{ a }}} {{ a }}", vec![Quoted, Bare]),
-            (r#"echo "${x:-"{{ a }}"}" {{ a }}"#, vec![Quoted, Bare]),
+            ("cat <<<'{{ a }}' {{ a }}", vec![SINGLE, Bare]),
+            ("(cd x && cat {{ a }}); (f '{{ a }}') {{ a }}", vec![Bare, SINGLE, Bare]),
+            (r"printf $'it\'s {{ a }}' {{ a }}", vec![OTHER, Bare]),
+            ("x=`cat {{ a }}`; \"`cat {{ a }}` {{ a }}\"", vec![OTHER, OTHER, DOUBLE]),
+            ("x=`cat $(cat {{ a }})`; {{ a }}", vec![OTHER, Bare]),
+            ("echo ${x:-{{ a }}} {{ a }}", vec![OTHER, Bare]),
+            (r#"echo "${x:-"{{ a }}"}" {{ a }}"#, vec![OTHER, Bare]),
             (r#"echo "${x#'}" {{ a }}"#, vec![Bare]),
-            (r#"echo "${x:-$(cat {{ a }})}" "{{ a }}""#, vec![Bare, Quoted]),
-            (r#"echo "$(case $x in a) echo "{{ a }}" ;; (b) echo {{ a }};; esac)" {{ a }}"#, vec![Quoted, Bare, Bare]),
-            (r#"echo "$(echo case)" "{{ a }}""#, vec![Quoted]),
-            (r#"echo "$(if true; then case x in x) echo '{{ a }}';; esac; fi)" "{{ a }}""#, vec![Quoted, Quoted]),
-            ("case x in\n a) cat {{ a }} ;;\n 'b') cat \"{{ a }}\" ;;\nesac", vec![Bare, Quoted]),
+            (r#"echo "${x:-$(cat {{ a }})}" "{{ a }}""#, vec![Bare, DOUBLE]),
+            (r#"echo "$(case $x in a) echo "{{ a }}" ;; (b) echo {{ a }};; esac)" {{ a }}"#, vec![DOUBLE, Bare, Bare]),
+            (r#"echo "$(echo case)" "{{ a }}""#, vec![DOUBLE]),
+            (r#"echo "$(if true; then case x in x) echo '{{ a }}';; esac; fi)" "{{ a }}""#, vec![SINGLE, DOUBLE]),
+            ("case x in\n a) cat {{ a }} ;;\n 'b') cat \"{{ a }}\" ;;\nesac", vec![Bare, DOUBLE]),
+            (
+                "cat <<E\n$(cat {{ a }}) ({{ a }}) ${x:-{{ a }}}\n\\$({{ a }}\n`{{ a }}\nE\n{{ a }}",
+                vec![OTHER, DOCUMENT, OTHER, DOCUMENT, OTHER, Bare],
+            ),
+            ("cat <<\\E\n$(cat {{ a }})\nE\n{{ a }}", vec![VERBATIM, Bare]),
+            ("x=\"${y:-'{{ a }}'}\"; echo ${y:-$(cat '{{ a }}')}", vec![OTHER, SINGLE]),
         ] {
             assert_eq!(places(text), want, "{text}");
         }

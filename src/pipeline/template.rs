@@ -57,10 +57,25 @@ impl Slice {
 pub enum Place {
     /// Outside all quotes: a value can be quoted.
     Bare,
-    /// Inside quotes, backticks, an expansion or a here-document: a value can only stand there if it needs no quotes.
-    Quoted,
+    /// Inside quotes or a here-document: a value can only stand there if it needs no quotes, wherever the root lies.
+    Quoted(Quotes),
     /// Inside a comment: a value says nothing, as long as it stays on its line.
     Comment,
+}
+
+/// What a value stands in that is not bare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, borsh::BorshSerialize, borsh::BorshDeserialize)]
+pub enum Quotes {
+    /// `'…'`
+    Single,
+    /// `"…"`
+    Double,
+    /// A here-document in which the shell fills in variables.
+    Document,
+    /// A here-document whose mark is in quotes: the shell leaves it as it is.
+    Verbatim,
+    /// Backticks, `${…}` or `$'…'`, which shells read in several ways.
+    Other,
 }
 
 /// What is wrong with a template: the place in it and a fragment.
@@ -149,15 +164,15 @@ impl Template {
         })
     }
 
-    /// Fills it in for a shell: each value as one word, and `inputs` as one word for each. A value inside quotes is
-    /// written as it stands; `check` has refused those that would need quotes of their own.
+    /// Fills it in for a shell: each value as one word, and `inputs` as one word for each. `check` has refused values
+    /// inside quotes that would need quotes of their own, but for the path of the root, of which it knows nothing.
     #[must_use]
     pub fn for_shell(&self, values: &impl Fn(&str) -> Vec<String>) -> String {
         self.fill(|name, place| {
             let words = values(name);
             let quoted: Vec<_> = match place {
                 Place::Bare => words.iter().map(|word| quote(word)).collect(),
-                Place::Quoted => words,
+                Place::Quoted(quotes) => words.iter().map(|word| inside(word, quotes)).collect(),
                 Place::Comment => words.iter().map(|word| one_line(word, usize::MAX)).collect(),
             };
             quoted.join(" ")
@@ -195,6 +210,20 @@ pub fn is_plain(word: &str) -> bool {
 #[must_use]
 pub fn quote(word: &str) -> String {
     if is_plain(word) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+/// The word as it is written inside quotes, so that it means itself.
+fn inside(word: &str, quotes: Quotes) -> String {
+    let escaped = |special: &[char]| {
+        let escape = |c: char| if special.contains(&c) { format!("\\{c}") } else { c.to_string() };
+        word.chars().map(escape).collect()
+    };
+    match quotes {
+        Quotes::Single => word.replace('\'', r"'\''"),
+        Quotes::Double => escaped(&['\\', '"', '$', '`']),
+        Quotes::Document => escaped(&['\\', '$', '`']),
+        Quotes::Verbatim | Quotes::Other => word.to_owned(),
+    }
 }
 
 /// Writes an argument list as a line that a shell would read the same way.

@@ -6,7 +6,7 @@ use crate::pipeline::{check, read};
 fn pipeline(text: &str) -> (Pipeline, Result<Graph, Vec<crate::base::span::Problem>>) {
     let (raw, problems) = read::read(text);
     assert_eq!(problems, []);
-    let options = check::Options { root: "/root", own: &[], vars: &[], project: None };
+    let options = check::Options { own: &[], vars: &[], project: None };
     let (pipeline, problems) = check::check(raw.unwrap(), text, &options);
     assert_eq!(problems, []);
     let graph = Graph::build(&pipeline);

@@ -65,8 +65,8 @@ pub(crate) fn of(path: &Path, source: Source, given: &Given<'_>) -> Result<Loade
         problems.push(problem);
         PathBuf::from("/") // whatever else is wrong does not depend on it
     });
-    let (text, own) = (root.to_string_lossy(), own_paths(path, &root));
-    let options = check::Options { root: &text, own: &own, vars: given.vars, project: given.project };
+    let own = own_paths(path, &root);
+    let options = check::Options { own: &own, vars: given.vars, project: given.project };
     let (pipeline, mut found) = check::check(raw, &source.text, &options);
     if let Some(useless) = useless_vars(&pipeline, given) {
         // Whether the file has such a variable does not matter then.

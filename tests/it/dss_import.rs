@@ -38,7 +38,7 @@ const WANTED: Wanted<'static> = Wanted {
 fn sound(text: &str) -> Pipeline {
     let (raw, problems) = read::read(text);
     assert!(problems.is_empty(), "{problems:?}\n{text}");
-    let options = check::Options { root: "/r", own: &[], vars: &[], project: None };
+    let options = check::Options { own: &[], vars: &[], project: None };
     let (pipeline, problems) = check::check(raw.unwrap(), text, &options);
     assert!(problems.is_empty(), "{problems:?}\n{text}");
     assert!(Graph::build(&pipeline).is_ok(), "{text}");

@@ -59,6 +59,7 @@ mod page;
 mod pid1;
 mod pipelines;
 mod processes;
+mod quotes;
 mod reading;
 mod readme;
 mod replaced;

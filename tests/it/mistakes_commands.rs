@@ -176,43 +176,43 @@ fn a_value_inside_quotes() {
     let text = "[vars]\nname = \"Ada L\"\nplain = \"x\"\n[dataset.s]\npath = \"in put\"\n[dataset.a]\npath = \"a\"\ninputs = [\"s\"]\n\
         run = '''\necho \"{{ vars.plain }}\" {{ vars.name }} \"{{ vars.name }}\" '{{ inputs.s }}'\n# it's {{ vars.name }}\ncat <<EOF\n{{ vars.name }}\nEOF\n'''\n";
     insta::assert_snapshot!(told_of(text), @r#"
-        inside-quotes
+    inside-quotes
 
-          × `vars.name` stands inside quotes, and its value needs quotes of its own: Ada L
-            ╭─[pipeline.toml:13:42]
-         12 │ run = '''
-         13 │ echo "{{ vars.plain }}" {{ vars.name }} "{{ vars.name }}" '{{ inputs.s }}'
-            ·                                          ───────┬───────
-            ·                                                 ╰── inside quotes
-         14 │ # it's {{ vars.name }}
-            ╰────
-          help: take it out of the quotes: Kiln quotes the value itself
+      × `vars.name` stands inside quotes, and its value needs quotes of its own: Ada L
+        ╭─[pipeline.toml:13:42]
+     12 │ run = '''
+     13 │ echo "{{ vars.plain }}" {{ vars.name }} "{{ vars.name }}" '{{ inputs.s }}'
+        ·                                          ───────┬───────
+        ·                                                 ╰── inside quotes
+     14 │ # it's {{ vars.name }}
+        ╰────
+      help: take it out of the quotes: Kiln quotes the value itself
 
-        inside-quotes
+    inside-quotes
 
-          × `inputs.s` stands inside quotes, and its value needs quotes of its own: ROOT/in put
-            ╭─[pipeline.toml:13:60]
-         12 │ run = '''
-         13 │ echo "{{ vars.plain }}" {{ vars.name }} "{{ vars.name }}" '{{ inputs.s }}'
-            ·                                                            ───────┬──────
-            ·                                                                   ╰── inside quotes
-         14 │ # it's {{ vars.name }}
-            ╰────
-          help: take it out of the quotes, or write "$KILN_INPUT_S"
+      × `inputs.s` stands inside quotes, and its value needs quotes of its own: in put
+        ╭─[pipeline.toml:13:60]
+     12 │ run = '''
+     13 │ echo "{{ vars.plain }}" {{ vars.name }} "{{ vars.name }}" '{{ inputs.s }}'
+        ·                                                            ───────┬──────
+        ·                                                                   ╰── inside quotes
+     14 │ # it's {{ vars.name }}
+        ╰────
+      help: take it out of the quotes: '…'{{ inputs.s }}'…'
 
-        inside-quotes
+    inside-quotes
 
-          × `vars.name` stands inside quotes, and its value needs quotes of its own: Ada L
-            ╭─[pipeline.toml:16:1]
-         15 │ cat <<EOF
-         16 │ {{ vars.name }}
-            · ───────┬───────
-            ·        ╰── inside quotes
-         17 │ EOF
-            ╰────
-          help: take it out of the quotes: Kiln quotes the value itself
-        pipeline.toml: 3 mistakes
-        "#);
+      × `vars.name` stands in a here-document, and its value needs quotes: Ada L
+        ╭─[pipeline.toml:16:1]
+     15 │ cat <<EOF
+     16 │ {{ vars.name }}
+        · ───────┬───────
+        ·        ╰── in a here-document
+     17 │ EOF
+        ╰────
+      help: give it to a variable before, x={{ vars.name }}, and write $x
+    pipeline.toml: 3 mistakes
+    "#);
     // Without a shell there are no quotes.
     let project =
         Project::new("[vars]\nname = \"Ada L\"\n[dataset.a]\npath = \"a\"\nrun = [\"echo\", \"'{{ vars.name }}'\"]\n");

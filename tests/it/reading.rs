@@ -47,7 +47,7 @@ fn look(bytes: Vec<u8>) {
 fn problems(source: &Source) -> Vec<Problem> {
     let (raw, mut problems) = read::read(&source.text);
     let Some(raw) = raw else { return problems };
-    let options = check::Options { root: "/root of it", own: &[], vars: &[], project: None };
+    let options = check::Options { own: &[], vars: &[], project: None };
     let (pipeline, found) = check::check(raw, &source.text, &options);
     problems.extend(found);
     problems.extend(Graph::build(&pipeline).err().unwrap_or_default());
@@ -165,6 +165,32 @@ const SCRIPTS: &[&str] = &[
     "printf '%s' ''{{ v }}\"\"",
     "eval \"$(cat <<'E'\n:\nE\n)\"; printf %s {{ v }}",
 ];
+
+/// Scripts that print the value at `{{ v }}` where it stands inside quotes.
+const QUOTED: &[&str] = &[
+    "printf '%s' \"{{ v }}\"",
+    "printf '%s' '{{ v }}'",
+    "printf '%s' \"$(printf '%s' '{{ v }}')\"",
+    "printf '%s' \"$(cat <<E\n{{ v }}\nE\n)\"",
+    "printf '%s' \"$(cat <<'E'\n{{ v }}\nE\n)\"",
+    "printf '%s' \"$(cat <<E\n$(true) \\$({{ v }}\nE\n)\" | tail -c +4",
+];
+
+#[test]
+fn a_root_that_needs_quotes_is_written_as_the_quotes_ask_for() {
+    for script in QUOTED {
+        let (template, errors) = parse(*script);
+        assert_eq!(errors, [], "{script}");
+        for value in ["/plain", "/two words/x", "/it's \"quoted\"/x", "/$HOME `x` \\ \\\\ *?;&|<>()#~/x", "/é/{a,b}!x"]
+        {
+            let text = template.for_shell(&|_| vec![value.to_owned()]);
+            for shell in ["sh", "bash"] {
+                let Ok(said) = Command::new(shell).arg("-euc").arg(&text).output() else { continue };
+                assert_eq!(String::from_utf8_lossy(&said.stdout), value, "{shell} -euc\n{text}");
+            }
+        }
+    }
+}
 
 #[test]
 fn a_real_shell_sees_the_value_as_it_is() {

@@ -5,15 +5,8 @@ use crate::base::span::{Problem, Problems, Span};
 use crate::base::text::{did_you_mean, nearest, one_line};
 use crate::pipeline::check::locate::locate;
 use crate::pipeline::refs::{Reference, values};
-use crate::pipeline::template::{Piece, Place, is_plain};
+use crate::pipeline::template::{Piece, Place, Quotes, is_plain};
 use crate::pipeline::types::{Command, Node, Pipeline, Recipe};
-
-/// The file's text and the absolute root.
-#[derive(Clone, Copy)]
-pub(super) struct File<'a> {
-    pub(super) text: &'a str,
-    pub(super) root: &'a str,
-}
 
 /// What a recipe names among its inputs and outputs, and is told as a mistake there: a template that uses it is none.
 pub(super) struct Lost {
@@ -22,20 +15,20 @@ pub(super) struct Lost {
 }
 
 /// Checks the commands of a recipe. `spans` are the places of the templates of `run` and of `on_stop`.
-pub(super) fn check(pipeline: &Pipeline, id: RecipeId, file: File<'_>, lost: &Lost, spans: [&[Span]; 2]) -> Problems {
+pub(super) fn check(pipeline: &Pipeline, id: RecipeId, text: &str, lost: &Lost, spans: [&[Span]; 2]) -> Problems {
     let recipe = &pipeline.recipes[id];
     let mut problems = collisions(pipeline, recipe);
     for (command, spans) in [&recipe.run, &recipe.how.on_stop].into_iter().zip(spans) {
         let Some(command) = command else { continue };
         let shell = matches!(command, Command::Shell(_));
-        let names = Names { pipeline, recipe, id, root: file.root, lost, shell };
+        let names = Names { pipeline, recipe, id, lost, shell };
         for (template, outer) in command.templates().iter().zip(spans) {
             for piece in &template.pieces {
                 let Piece::Name { name, span, place } = piece else {
                     continue;
                 };
                 let name = template.slice(*name);
-                problems.extend(names.check(name, *place, &|| locate(file.text, outer, &span.span())));
+                problems.extend(names.check(name, *place, &|| locate(text, outer, &span.span())));
             }
         }
     }
@@ -46,7 +39,6 @@ struct Names<'a> {
     pipeline: &'a Pipeline,
     recipe: &'a Recipe,
     id: RecipeId,
-    root: &'a str,
     lost: &'a Lost,
     shell: bool,
 }
@@ -167,34 +159,65 @@ impl Names<'_> {
         })
     }
 
-    /// Inside quotes a value can stand only if it needs none of its own.
+    /// Inside quotes a value can stand only if it needs none of its own. Where the root lies must not matter: of a path only
+    /// what is below the root is looked at, and the rest is written as the quotes ask for.
     fn quotes(&self, name: &str, place: Place, span: &dyn Fn() -> Span) -> Option<Problem> {
-        if !self.shell || place != Place::Quoted {
+        let Place::Quoted(quotes) = place else { return None };
+        if !self.shell {
             return None;
         }
-        let path = |id: NodeId| self.pipeline.nodes[id].path.as_ref().map(|path| format!("{}/{path}", self.root));
+        let path = |id: NodeId| self.pipeline.nodes[id].path.as_ref().map(ToString::to_string);
         let words = values(self.pipeline, self.id, name, &path);
-        let message = match words.as_slice() {
-            [word] if is_plain(word) => return None,
-            [word] => {
-                format!("`{name}` stands inside quotes, and its value needs quotes of its own: {}", one_line(word, 80))
+        let is_path = matches!(
+            Reference::of(name),
+            Some(Reference::Inputs | Reference::Input(_) | Reference::Output | Reference::OutputOf(_))
+        );
+        let (message, label) = match (words.as_slice(), quotes) {
+            (_, Quotes::Other) if is_path => (
+                "stands inside backticks, `${…}` or `$'…'`, where a path cannot be quoted".to_owned(),
+                "no place for a path",
+            ),
+            ([word], _) if is_plain(word) => return None,
+            ([word], Quotes::Document | Quotes::Verbatim) => (
+                format!("stands in a here-document, and its value needs quotes: {}", one_line(word, 80)),
+                "in a here-document",
+            ),
+            ([word], _) => (
+                format!("stands inside quotes, and its value needs quotes of its own: {}", one_line(word, 80)),
+                "inside quotes",
+            ),
+            (_, Quotes::Document | Quotes::Verbatim) => {
+                ("stands in a here-document, and it is several words".to_owned(), "in a here-document")
             }
-            _ => format!("`{name}` stands inside quotes, and it is several words"),
+            _ => ("stands inside quotes, and it is several words".to_owned(), "inside quotes"),
         };
-        let problem = Problem::new("inside-quotes", message).at(&span(), "inside quotes");
-        Some(problem.help(self.way_out(name)))
+        let problem = Problem::new("inside-quotes", format!("`{name}` {message}")).at(&span(), label);
+        Some(problem.help(way_out(name, quotes)))
     }
+}
 
-    fn way_out(&self, name: &str) -> String {
-        let variable = match Reference::of(name) {
-            Some(Reference::Output) => Some("KILN_OUTPUT".to_owned()),
-            Some(Reference::OutputOf(node)) => Some(format!("KILN_OUTPUT_{}", node.to_uppercase())),
-            Some(Reference::Input(node)) => Some(format!("KILN_INPUT_{}", node.to_uppercase())),
-            _ => None,
-        };
-        match variable {
-            Some(variable) => format!("take it out of the quotes, or write \"${variable}\""),
-            None => "take it out of the quotes: Kiln quotes the value itself".to_owned(),
+/// What can be written instead of a value inside quotes.
+fn way_out(name: &str, quotes: Quotes) -> String {
+    let variable = match Reference::of(name) {
+        Some(Reference::Output) => Some("KILN_OUTPUT".to_owned()),
+        Some(Reference::OutputOf(node)) => Some(format!("KILN_OUTPUT_{}", node.to_uppercase())),
+        Some(Reference::Input(node)) => Some(format!("KILN_INPUT_{}", node.to_uppercase())),
+        _ => None,
+    };
+    match (quotes, variable) {
+        (Quotes::Double, Some(variable)) => format!("take it out of the quotes, or write \"${variable}\""),
+        (Quotes::Single, Some(_)) => format!("take it out of the quotes: '…'{{{{ {name} }}}}'…'"),
+        (Quotes::Single | Quotes::Double, None) => "take it out of the quotes: Kiln quotes the value itself".to_owned(),
+        (Quotes::Document, Some(variable)) => format!("write ${variable}: the shell fills it in"),
+        (Quotes::Verbatim, Some(variable)) => {
+            format!("read {variable} from the environment there, as Python does with os.environ[\"{variable}\"]")
+        }
+        (Quotes::Verbatim, None) => {
+            format!("hand it over as an argument, as in `python3 - {{{{ {name} }}}} <<'PY'`, and read that")
+        }
+        (Quotes::Document, None) => format!("give it to a variable before, x={{{{ {name} }}}}, and write $x"),
+        (Quotes::Other, _) => {
+            format!("write $(…) in place of backticks, or give it to a variable before: x={{{{ {name} }}}}")
         }
     }
 }

@@ -160,9 +160,8 @@ impl Checker<'_> {
             self.pipeline.names.insert(name, Item::Recipe(id));
         }
         let spans = spans.unwrap_or_default();
-        let file = command::File { text: self.text, root: self.root };
         let lost = command::Lost { inputs: lost_inputs, outputs: lost_outputs };
-        let problems = command::check(&self.pipeline, id, file, &lost, [&spans, &on_stop_spans]);
+        let problems = command::check(&self.pipeline, id, self.text, &lost, [&spans, &on_stop_spans]);
         self.problems.extend(problems);
     }
 

@@ -27,8 +27,6 @@ const SUGGESTED: usize = 200;
 /// What the surroundings say about a file.
 #[derive(Clone, Debug)]
 pub struct Options<'a> {
-    /// The root: an absolute path. Whether paths need quotes depends on it.
-    pub root: &'a str,
     /// The paths of the file itself, relative to the root, where it lies below it: its own, and the one that a link leads to.
     pub own: &'a [String],
     /// Variables that replace those of `[vars]`.
@@ -42,7 +40,6 @@ pub struct Options<'a> {
 pub fn check(raw: RawFile, text: &str, options: &Options<'_>) -> (Pipeline, Problems) {
     let mut checker = Checker {
         text,
-        root: options.root.trim_end_matches('/'),
         own: options.own,
         defaults: raw.defaults,
         common_shell: (Arc::default(), true),
@@ -92,7 +89,6 @@ fn collect<T>(entries: &mut Vec<Named>, table: Table<T>, entry: impl Fn(T) -> En
 
 struct Checker<'a> {
     text: &'a str,
-    root: &'a str,
     own: &'a [String],
     defaults: RawDefaults,
     /// The shell of recipes that say nothing of it, and whether it is Kiln's own choice.

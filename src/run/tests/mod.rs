@@ -113,7 +113,7 @@ fn case(steps: &[&str], jobs: usize, schedule: Schedule) -> Case {
     }
     let (raw, problems) = read::read(&text);
     assert_eq!(problems, []);
-    let options = check::Options { root: "/r", own: &[], vars: &[], project: None };
+    let options = check::Options { own: &[], vars: &[], project: None };
     let (pipeline, problems) = check::check(raw.unwrap(), &text, &options);
     assert_eq!(problems, []);
     Case {

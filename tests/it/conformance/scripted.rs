@@ -104,7 +104,7 @@ fn checked(steps: &[Step]) -> Pipeline {
     let (raw, problems) = read::read(&text);
     assert!(problems.is_empty(), "{problems:?}");
     let (pipeline, problems) =
-        check::check(raw.unwrap(), &text, &check::Options { root: "/r", own: &[], vars: &[], project: None });
+        check::check(raw.unwrap(), &text, &check::Options { own: &[], vars: &[], project: None });
     assert!(problems.is_empty(), "{problems:?}");
     pipeline
 }

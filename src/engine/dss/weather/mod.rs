@@ -46,7 +46,7 @@ impl Case {
         }
         let (raw, problems) = read::read(&text);
         assert!(problems.is_empty(), "{problems:?}");
-        let options = check::Options { root: "/r", own: &[], vars: &[], project: None };
+        let options = check::Options { own: &[], vars: &[], project: None };
         let (pipeline, problems) = check::check(raw.unwrap(), &text, &options);
         assert!(problems.is_empty(), "{problems:?}");
         Arc::new(pipeline)
