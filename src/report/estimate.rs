@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::base::job::Schedule;
-use crate::view::{RunView, StepState, StepView};
+use crate::base::text::millis;
+use crate::view::{RunView, StepState};
 
 /// The work that is left of some steps.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,15 +14,23 @@ struct Work {
     longest: u64,
 }
 
-/// How long the run still takes, in milliseconds, where the usual duration of every step that is left is known.
+/// So many steps that ended tell how long others of the same run may take.
+const ENOUGH: u64 = 5;
+
+/// How long the run still takes, in milliseconds, where that can be told: a step that was never measured is taken to need as long
+/// as those of this run that ended well did on average, if there are enough of them.
 pub(crate) fn left(view: &RunView, elapsed_ms: u64) -> Option<u64> {
+    let mean = mean(view);
     let started = &view.head.as_ref()?.started;
     let mut stages: BTreeMap<u32, Work> = BTreeMap::new();
     for step in &view.steps {
         let left = match step.state {
             StepState::Waiting | StepState::Retrying if view.stopping.is_some() => continue,
-            StepState::Waiting | StepState::Retrying => step.plan.expected_ms?,
-            StepState::Running => step_left(step, elapsed_ms)?,
+            StepState::Waiting | StepState::Retrying => step.plan.expected_ms.or(mean)?,
+            StepState::Running => {
+                let ran = elapsed_ms.saturating_sub(step.began_ms);
+                step.plan.expected_ms.or(mean)?.saturating_sub(ran)
+            }
             StepState::Publishing
             | StepState::Built
             | StepState::Same
@@ -43,12 +52,21 @@ pub(crate) fn left(view: &RunView, elapsed_ms: u64) -> Option<u64> {
     Some(each.fold(0, u64::saturating_add))
 }
 
-fn step_left(step: &StepView, elapsed_ms: u64) -> Option<u64> {
-    let ran = elapsed_ms.saturating_sub(step.began_ms);
-    Some(step.plan.expected_ms?.saturating_sub(ran))
+/// How long the steps took that were built, on average.
+fn mean(view: &RunView) -> Option<u64> {
+    let (mut steps, mut sum) = (0, 0u64);
+    for step in view.steps.iter().filter(|step| matches!(step.state, StepState::Built | StepState::Same)) {
+        (steps, sum) = (steps + 1, sum.saturating_add(step.took_ms));
+    }
+    (steps >= ENOUGH).then(|| sum / steps)
 }
 
-/// The same in rough words: an estimate has no tenths.
+/// How long a step usually takes: as exact as a plan says it where it is short.
+pub(crate) fn usual(ms: u64) -> String {
+    if ms < 10_000 { millis(ms) } else { rough(ms) }
+}
+
+/// The time that is left in rough words: an estimate has no tenths.
 pub(crate) fn rough(ms: u64) -> String {
     let secs = ((ms + 500) / 1_000).max(u64::from(ms > 0));
     let near = |unit: u64| (secs + unit / 2) / unit;
@@ -63,6 +81,11 @@ pub(crate) fn rough(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_usual_is_exact_where_it_is_short() {
+        assert_eq!([58, 1_600, 9_000, 12_000].map(usual), ["58ms", "1.6s", "9s", "10s"]);
+    }
 
     #[test]
     fn estimates_are_rough() {

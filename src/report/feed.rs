@@ -27,8 +27,10 @@ const KEPT: usize = 4;
 const ALSO: usize = 8;
 /// More steps that are skipped at once for one reason are a number.
 const SKIPPED: usize = 10;
-/// What is left of a terminal's line for what stands behind the times, where names are long, in columns.
-const NOTE: usize = 32;
+/// What is left of a terminal's line for what stands behind the times, where names are long, in columns: `content unchanged`.
+const NOTE: usize = 17;
+/// On a terminal with fewer columns nothing is left for that: it goes to a line of its own.
+const NARROW: usize = 60;
 /// Fewer columns are not enough for words below each other.
 const WORDS: usize = 20;
 /// A name is cut to so many columns and no further.
@@ -100,14 +102,21 @@ impl Feed {
     fn name_columns(&self) -> usize {
         let longest = self.names.longest();
         let Some(width) = self.style.width.map(usize::from) else { return longest.min(NAMES) };
-        let room = width.saturating_sub(NAME + 2 + self.took + 2 + NOTE);
+        let note = if width < NARROW { 0 } else { 2 + NOTE };
+        let room = width.saturating_sub(NAME + 2 + self.took + note);
         // One long name is not to leave half of a line empty in all others.
         longest.min(room.max(SHORTEST)).min(NAMES.max(width / 3))
     }
 
-    /// A name as it is shown: in full where lines have no limit.
-    fn name(&self, step: &str) -> String {
-        if self.style.width.is_some() { self.short_name(step, self.name_columns()) } else { step.to_owned() }
+    /// A name as it is shown: in full where lines have no limit, and where all that stands behind it has room too.
+    fn name(&self, step: &str, behind: &[&str]) -> String {
+        let behind = behind.iter().filter(|text| !text.is_empty()).map(|text| 2 + columns(text)).sum::<usize>();
+        match self.style.width {
+            Some(width) if NAME + columns(step) + behind > usize::from(width) => {
+                self.short_name(step, self.name_columns())
+            }
+            _ => step.to_owned(),
+        }
     }
 
     /// A name in so many columns, different from all others of the run.
@@ -136,12 +145,13 @@ impl Feed {
         let skipped = std::mem::take(&mut self.skipped);
         let line = |skip: &Skip, name: &str| {
             let (word, tint) = step_word(StepState::Skipped);
-            let line = self.clock(skip.at).at(WORD, tint, word).at(NAME, Tint::Plain, name);
-            self.noted(line, Tint::Plain, &skipped_why(view, skip.because.as_deref()))
+            let why = skipped_why(view, skip.because.as_deref());
+            let line = self.clock(skip.at).at(WORD, tint, word).at(NAME, Tint::Plain, &self.name(name, &[&why]));
+            self.noted(line, Tint::Plain, &why)
         };
         match skipped.first().filter(|_| skipped.len() > SKIPPED) {
             Some(first) => line(first, &count(skipped.len(), "step")),
-            None => skipped.iter().map(|skip| line(skip, &self.name(&skip.step))).collect(),
+            None => skipped.iter().map(|skip| line(skip, &skip.step)).collect(),
         }
     }
 
@@ -156,19 +166,21 @@ impl Feed {
             }
             Event::Noted { step, text } => {
                 let line = self.clock(event.at).at(WORD, Tint::Warn, "note");
-                let line = line.at(NAME, Tint::Plain, &self.name(step.as_deref().unwrap_or("all")));
+                let line = line.at(NAME, Tint::Plain, &self.name(step.as_deref().unwrap_or("all"), &[text]));
                 return self.noted(line, Tint::Plain, text);
             }
             Event::StepAccepted { remote, .. } if !remote.joined => return String::new(),
             Event::StepAccepted { step, remote } => {
-                let line = self.clock(event.at).at(WORD, Tint::Calm, "join").at(NAME, Tint::Plain, &self.name(step));
-                return self.noted(line, Tint::Plain, &format!("{} was already building it", remote.id));
+                let note = format!("{} was already building it", remote.id);
+                let name = self.name(step, &[&note]);
+                let line = self.clock(event.at).at(WORD, Tint::Calm, "join").at(NAME, Tint::Plain, &name);
+                return self.noted(line, Tint::Plain, &note);
             }
             Event::StepEnded(ended) => return self.ended(view, ended, event),
             Event::StepCurrent { step, also_built } => {
-                let line = self.head(event, StepState::Current, step);
                 let also = if also_built.is_empty() { String::new() } else { format!("; {}", also(also_built)) };
-                return self.noted(line, Tint::Calm, &format!("{UP_TO_DATE}{also}"));
+                let note = format!("{UP_TO_DATE}{also}");
+                return self.noted(self.head(event, StepState::Current, step, &[&note]), Tint::Calm, &note);
             }
             Event::RunStopping { cause } => self.stopping(view, cause, event),
             Event::RunEnded(_) => return self.all_rest() + &self.summary(view),
@@ -237,8 +249,6 @@ impl Feed {
         let took = millis(ended.took_ms);
         self.took = self.took.max(columns(&took));
         let state = ended_state(ended.outcome);
-        let mut line = self.head(event, state, &ended.step);
-        line = line.at(self.after_names(), Tint::Plain, &took);
         let step = view.step(&ended.step);
         let note = match (&ended.failure, state) {
             (Some(failure), _) => summary::message(failure, step),
@@ -252,15 +262,19 @@ impl Feed {
         let kept = replaced(&ended.replaced);
         let notes: Vec<_> =
             [Some(note), flaky, kept, leaked].into_iter().flatten().filter(|note| !note.is_empty()).collect();
-        let tint = if ended.flaky { Tint::Warn } else { Tint::Plain };
+        let (tint, notes) = (if ended.flaky { Tint::Warn } else { Tint::Plain }, notes.join("; "));
+        let line = self.head(event, state, &ended.step, &[&took, &notes]).at(self.after_names(), Tint::Plain, &took);
         let before = self.rest(&ended.step);
-        before + &self.noted(line, tint, &notes.join("; ")) + &self.block(view.step(&ended.step), &ended.step)
+        let told = before + &self.noted(line, tint, &notes) + &self.block(step, &ended.step);
+        match step.filter(|_| state == StepState::Failed) {
+            Some(step) => told + &summary::words(step, &self.style, &self.state, self.output == OutputMode::Failed),
+            None => told,
+        }
     }
 
     fn retrying(&mut self, view: &RunView, retrying: &StepRetrying, event: &Stamped) -> String {
         let took = millis(retrying.took_ms);
         self.took = self.took.max(columns(&took));
-        let line = self.head(event, StepState::Retrying, &retrying.step).at(self.after_names(), Tint::Plain, &took);
         let step = view.step(&retrying.step);
         let attempt = step.map(summary::attempt).unwrap_or_default();
         let wait = match retrying.wait_ms {
@@ -268,6 +282,8 @@ impl Feed {
             ms => format!(", again in {}", millis(ms)),
         };
         let note = format!("{}, {attempt}{wait}", summary::squeezed(&retrying.failure));
+        let line = self.head(event, StepState::Retrying, &retrying.step, &[&took, &note]);
+        let line = line.at(self.after_names(), Tint::Plain, &took);
         let before = self.rest(&retrying.step);
         self.begun.remove(&retrying.step);
         before + &self.noted(line, Tint::Plain, &note) + &self.block(step, &retrying.step)
@@ -285,33 +301,36 @@ impl Feed {
     }
 
     fn summary(&self, view: &RunView) -> String {
-        summary::text(view, &self.style, &self.state)
+        summary::brief(view, &self.style, &self.state)
     }
 
     fn clock(&self, at: Timestamp) -> Line {
         Line::new().tint(Tint::Dim, &self.style.clock(at))
     }
 
-    fn head(&self, event: &Stamped, state: StepState, step: &str) -> Line {
+    fn head(&self, event: &Stamped, state: StepState, step: &str, behind: &[&str]) -> Line {
         let (word, tint) = step_word(state);
         let line = self.clock(event.at).at(WORD, tint, word);
-        line.at(NAME, Tint::Plain, &self.name(step))
+        line.at(NAME, Tint::Plain, &self.name(step, behind))
     }
 
     /// The line with a note behind the times, in as many lines as that takes on a terminal.
     fn noted(&self, line: Line, tint: Tint, note: &str) -> String {
-        let column = self.after_took();
-        let Some(width) =
-            self.style.width.map(usize::from).filter(|width| column.saturating_add(columns(note)) > *width)
-        else {
+        let column = self.after_took().max(line.width() + 2);
+        let is_long = |width: &usize| !note.is_empty() && column.saturating_add(columns(note)) > *width;
+        let Some(width) = self.style.width.map(usize::from).filter(is_long) else {
             return self.style.line(&line.at(column, tint, note));
         };
         let longest = note.split(' ').map(columns).max().unwrap_or_default().max(WORDS);
         let below = if column + longest <= width { column } else { NAME };
+        // Where not even the first word has room, all of it stands below.
+        let cramped = note.split(' ').next().is_some_and(|word| column + columns(word) > width);
+        let (before, line, column) =
+            if cramped { (self.style.line(&line), Line::new(), below) } else { (String::new(), line, column) };
         let mut parts = wrap(note, width.saturating_sub(column), width.saturating_sub(below)).into_iter();
         let first = line.at(column, tint, &parts.next().unwrap_or_default());
         let rest = parts.map(|part| self.style.line(&Line::new().at(below, tint, &part)));
-        self.style.line(&first) + &rest.collect::<String>()
+        before + &self.style.line(&first) + &rest.collect::<String>()
     }
 
     fn after_took(&self) -> usize {
@@ -319,7 +338,9 @@ impl Feed {
     }
 
     fn prefixed(&self, step: &str, lines: Vec<String>) -> String {
-        let prefix = Line::new().tint(Tint::Dim, &self.name(step));
+        let name =
+            if self.style.width.is_some() { self.short_name(step, self.name_columns()) } else { step.to_owned() };
+        let prefix = Line::new().tint(Tint::Dim, &name);
         let prefix = prefix.at(self.name_columns() + 1, Tint::Dim, "| ");
         lines.iter().map(|text| self.style.line(&prefix.clone().printed(text))).collect()
     }

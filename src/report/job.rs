@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::feed::{replaced, skipped_why};
 use super::line::{Line, Tint, columns, squeeze};
+use super::names::Names;
 use super::past;
 use super::style::{AT_LEAST, Style, UP_TO_DATE, job_tint, step_word};
 use super::summary;
@@ -20,6 +21,8 @@ const NAMES: usize = 40;
 const COMPLETE: &str = "its outputs are complete: the next run puts them in place";
 /// The least column of step names.
 const STEP: usize = 8;
+/// What is left of a terminal's line for the reasons, where names are long, in columns.
+const WHY: usize = 20;
 
 /// A job in full. `job_state` is the one to show, as a run whose process died cannot tell that itself; `state` is the
 /// state's folder as it is put before the paths of logs.
@@ -134,8 +137,16 @@ fn steps(view: &RunView, style: &Style) -> String {
         |head: &str, cells: &mut dyn Iterator<Item = usize>| cells.max().unwrap_or_default().max(columns(head));
     let words = view.steps.iter().map(|step| columns(word(step).0)).max().unwrap_or_default();
     let begin = STEP.max(words + 2);
-    let names = widest("STEP", &mut view.steps.iter().map(|step| columns(&step.plan.id))).min(NAMES);
+    let all = Names::new(view.steps.iter().map(|step| step.plan.id.clone()).collect());
     let times = widest("TOOK", &mut view.steps.iter().map(|step| columns(&took(view, step))));
+    let names = match style.width.map(usize::from) {
+        None => all.longest().min(NAMES),
+        Some(width) => {
+            let room = width.saturating_sub(begin + 2 + times + 2 + WHY).max(STEP);
+            all.longest().min(room).min(NAMES.max(width / 3))
+        }
+    };
+    let names = names.max(columns("STEP"));
     let row = |tint, word: &str, name: &str, took: &str, why: &str| {
         let line = Line::new().tint(tint, word).at(begin, Tint::Plain, name);
         let line = line.at(begin + names + 2, Tint::Plain, took).at(begin + names + times + 4, Tint::Plain, why);
@@ -144,7 +155,9 @@ fn steps(view: &RunView, style: &Style) -> String {
     let mut out = row(Tint::Plain, "STATE", "STEP", "TOOK", "WHY");
     for step in &view.steps {
         let (word, tint) = word(step);
-        out += &row(tint, word, &step.plan.id, &took(view, step), &why(view, step));
+        let id = &step.plan.id;
+        let name = if style.width.is_some() { all.cut(id, names) } else { id.clone() };
+        out += &row(tint, word, &name, &took(view, step), &why(view, step));
     }
     out
 }

@@ -68,7 +68,7 @@ impl JobLine {
     /// How long it took: at least so long where nobody saw it end.
     fn took(&self) -> String {
         let died = self.state == JobState::Aborted && self.why.as_deref().is_none_or(|why| why == DIED);
-        format!("{}{}", if died { AT_LEAST } else { "" }, took(self.took_ms))
+        format!("{}{}", if died { AT_LEAST } else { "" }, millis(self.took_ms))
     }
 
     fn why(&self) -> String {
@@ -175,12 +175,6 @@ impl Row {
         }
         line
     }
-}
-
-/// `0m09s`: always with minutes, so that the column can be read down.
-fn took(ms: u64) -> String {
-    let secs = (ms + 500) / 1_000;
-    if secs < 3_600 { format!("{}m{:02}s", secs / 60, secs % 60) } else { millis(ms) }
 }
 
 /// In a longer table ids are whole: each would be compared with each.

@@ -154,11 +154,11 @@ impl Columns<'_> {
 
     fn running(&self, step: &StepView, elapsed_ms: u64) -> Line {
         let (word, tint) = step_word(step.state);
-        let ran = elapsed_ms.saturating_sub(step.began_ms) / 1_000 * 1_000;
+        let ran = elapsed_ms.saturating_sub(step.began_ms);
         let line = Line::new().at(self.word, tint, word).at(self.name, Tint::Plain, &self.short(&step.plan.id));
-        let line = line.at(self.took, Tint::Plain, &millis(ran));
+        let line = line.at(self.took, Tint::Plain, &running(ran));
         match step.plan.expected_ms {
-            Some(ms) => line.at(self.took + 7, Tint::Dim, &format!("~{}", estimate::rough(ms))),
+            Some(ms) => line.at(self.took + 7, Tint::Dim, &format!("~{}", estimate::usual(ms))),
             None => line,
         }
     }
@@ -237,6 +237,11 @@ fn status(view: &RunView, elapsed_ms: u64, busy: usize) -> Line {
         None | Some(0) => line,
         Some(ms) => line.text(&format!(" · ~{} left", estimate::rough(ms))),
     }
+}
+
+/// How long a step has run: with tenths as long as they can be read.
+fn running(ms: u64) -> String {
+    if ms < 10_000 { format!("{}.{}s", ms / 1_000, ms % 1_000 / 100) } else { millis(ms / 1_000 * 1_000) }
 }
 
 /// `0:42`, `1:02:03`.

@@ -31,6 +31,15 @@ const BLOCKS: usize = 3;
 /// put before the paths of logs, such as `.kiln`.
 #[must_use]
 pub fn text(view: &RunView, style: &Style, state: &str) -> String {
+    told(view, style, state, true)
+}
+
+/// The same where what failed was told with its last lines when it did: of those only where they are, and what to do next.
+pub(crate) fn brief(view: &RunView, style: &Style, state: &str) -> String {
+    told(view, style, state, false)
+}
+
+fn told(view: &RunView, style: &Style, state: &str, words: bool) -> String {
     let mut out = style.line(&counts(view));
     for step in view.steps.iter().filter(|step| step.flaky()) {
         out += &style.line(&flaky(step, state));
@@ -38,7 +47,7 @@ pub fn text(view: &RunView, style: &Style, state: &str) -> String {
     let failed = in_order_of_failing(view);
     for step in &failed {
         out.push('\n');
-        out += &block(view, step, style, state);
+        out += &block(view, step, style, state, words);
     }
     if failed.len() > BLOCKS {
         out.push('\n');
@@ -140,7 +149,31 @@ fn in_order_of_failing(view: &RunView) -> Vec<&StepView> {
     failed
 }
 
-fn block(view: &RunView, step: &StepView, style: &Style, state: &str) -> String {
+/// What is said of a step as soon as it has failed: its command, its last lines where they were not shown, and where all is.
+pub(crate) fn words(step: &StepView, style: &Style, state: &str, lines: bool) -> String {
+    let mut out = if lines { said(step, style) } else { String::new() };
+    if let Some(log) = log_path(step, state) {
+        out += &fact("log", &log, style);
+    }
+    out
+}
+
+/// The command of a step and the last lines that it printed.
+fn said(step: &StepView, style: &Style) -> String {
+    let mut out = if step.command.is_empty() { String::new() } else { command(&step.command, style) };
+    let tail = step.failure.as_ref().map_or(&[][..], |failure| &failure.tail);
+    for text in &tail[tail.len().saturating_sub(TAIL)..] {
+        let line = quoted().printed(text);
+        out += &(line.render(style.color, Some(TAIL_COLUMNS)) + "\n");
+    }
+    out
+}
+
+fn fact(word: &str, text: &str, style: &Style) -> String {
+    style.line(&Line::new().tint(Tint::Dim, &format!("  {word:<5}  ")).text(text))
+}
+
+fn block(view: &RunView, step: &StepView, style: &Style, state: &str, words: bool) -> String {
     let failure = step.failure.as_ref();
     let message = failure.map(|failure| message(failure, Some(step)));
     let (word, tint) = step_word(StepState::Failed);
@@ -149,17 +182,11 @@ fn block(view: &RunView, step: &StepView, style: &Style, state: &str) -> String 
         head = head.text("  ").text(&part);
     }
     let mut out = style.line(&head);
-    if !step.command.is_empty() {
-        out += &command(&step.command, style);
-    }
-    let tail = failure.map_or(&[][..], |failure| &failure.tail);
-    for text in &tail[tail.len().saturating_sub(TAIL)..] {
-        let line = quoted().printed(text);
-        out += &(line.render(style.color, Some(TAIL_COLUMNS)) + "\n");
+    if words {
+        out += &said(step, style);
     }
     for (word, text) in facts(view, step, style, state) {
-        let line = Line::new().tint(Tint::Dim, &format!("  {word:<5}  "));
-        out += &style.line(&line.text(&text));
+        out += &fact(word, &text, style);
     }
     out
 }

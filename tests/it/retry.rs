@@ -60,18 +60,19 @@ fn a_flaky_step_is_built_and_named_as_such() {
 fn the_last_attempt_counts() {
     let project = fails_until(9, "retry = { max = 1, delay = \"0s\", on = [75] }");
     let said = project.expect(1, &["run", "-j1"]);
-    assert_snapshot!(shown(&project, &said.out), @"
+    assert_snapshot!(shown(&project, &said.out), @r#"
     JOB · 1 of 1 step · -j1
     retry a TOOK exit 75, attempt 1/2
     FAILED a TOOK exit 75, attempt 2/2
-    1 failed · TOOK
-
-    FAILED a pipeline.toml:6 exit 75, attempt 2/2
     $ echo try >>tries; n=$(wc -l <tries); echo attempt $n; [ $n -ge 9 ] || exit 75; echo a >…/a
     | attempt 2
     log .kiln/logs/JOB/a.2.log
+    1 failed · TOOK
+
+    FAILED a pipeline.toml:6 exit 75, attempt 2/2
+    log .kiln/logs/JOB/a.2.log
     again kiln run a
-    ");
+    "#);
     assert!(!project.exists("a"));
 }
 

@@ -241,10 +241,6 @@ fn a_failed_step_is_told_last_with_what_helps() {
     assert_snapshot!(steady(&said.out).replace(day, "DAY"), @r#"
     TIME build_p_STAMP · 2 of 3 steps · -j1
     TIME FAILED b 0s exit 3
-    TIME skip c b failed
-    1 failed · 1 skipped · 1 up to date · 0s
-
-    FAILED b pipeline.toml:10 exit 3
       $ for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo line $i; done; echo half >…/b; echo no good >&2; exit 3
       | line 4
       | line 5
@@ -256,6 +252,11 @@ fn a_failed_step_is_told_last_with_what_helps() {
       | line 11
       | line 12
       | no good
+      log .kiln/logs/build_p_STAMP/b.1.log
+    TIME skip c b failed
+    1 failed · 1 skipped · 1 up to date · 0s
+
+    FAILED b pipeline.toml:10 exit 3
       kept b of DAY TIME
       log .kiln/logs/build_p_STAMP/b.1.log
       again kiln run -f pipeline.toml b

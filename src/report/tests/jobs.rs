@@ -45,15 +45,15 @@ fn jobs_are_a_table() {
     assert_snapshot!(list(&days(), &style(false, None), now), @r#"
     JOB           STATE    BUILT SAME FAIL SKIP  START  TOOK   BY   TARGETS  WHY
     …23T02-00-00  FAILED       2    1    1    1  02:00  1m11s  ci   all      split: exit 3
-    …22T14-10-31  ABORTED      1    0    0    4  14:10  0m09s  ana  charts   Ctrl-C
-    …21T02-00-00  DONE         0    0    0    0  Sat    0m01s  ci   all      up to date
+    …22T14-10-31  ABORTED      1    0    0    4  14:10  9s     ana  charts   Ctrl-C
+    …21T02-00-00  DONE         0    0    0    0  Sat    1s     ci   all      up to date
     "#);
     let coloured = list(&days(), &style(true, Some(60)), now).replace('\u{1b}', "^");
     assert_snapshot!(coloured, @r#"
     JOB           STATE    BUILT SAME FAIL SKIP  START  TOOK   …
     …23T02-00-00  ^[1m^[31mFAILED^[0m       2    1    1    1  02:00  1m11s  …
-    …22T14-10-31  ^[33mABORTED^[0m      1    0    0    4  14:10  0m09s  …
-    …21T02-00-00  ^[32mDONE^[0m         0    0    0    0  Sat    0m01s  …
+    …22T14-10-31  ^[33mABORTED^[0m      1    0    0    4  14:10  9s     …
+    …21T02-00-00  ^[32mDONE^[0m         0    0    0    0  Sat    1s     …
     "#);
     assert_snapshot!(list(&days(), &style(false, Some(40)), now), @r#"
     JOB           STATE    BUILT SAME FAIL …
@@ -71,8 +71,8 @@ fn where_there_are_several_pipelines_each_is_named() {
     assert_snapshot!(list(&jobs, &style(false, Some(80)), now), @r#"
     JOB           STATE    BUILT SAME FAIL SKIP  START  TOOK   BY   PIPELINE  TARGE…
     …23T02-00-00  FAILED       2    1    1    1  02:00  1m11s  ci   orders    all  …
-    …22T14-10-31  ABORTED      1    0    0    4  14:10  0m09s  ana  crm       chart…
-    …21T02-00-00  DONE         0    0    0    0  Sat    0m01s  ci   orders    all  …
+    …22T14-10-31  ABORTED      1    0    0    4  14:10  9s     ana  crm       chart…
+    …21T02-00-00  DONE         0    0    0    0  Sat    1s     ci   orders    all  …
     "#);
 }
 
@@ -87,7 +87,7 @@ fn wide_cells_keep_the_columns() {
     assert_snapshot!(list(&jobs, &style(false, None), now), @r#"
     JOB                       STATE     BUILT SAME FAIL  SKIP  START        TOOK   BY   TARGETS                         WHY
     …23T02-00-00              FAILED        2    1    1     1  02:00        1m11s  ci   all                             split: exit 3
-    …22T14-10-31              ABORTED       1    0    0     4  14:10        0m09s  ana  node_1 node_2 node_3 node_4 n…  Ctrl-C
+    …22T14-10-31              ABORTED       1    0    0     4  14:10        9s     ana  node_1 node_2 node_3 node_4 n…  Ctrl-C
     …2026-11-21T02-00-00.120  DONE     123456    0    7 12345  Sat          1d01h  ci   all
     …2025-11-21T02-00-00.120  RUNNING       0    0    0     0  21 Nov 2025  1m01s  ci   all
     "#);
@@ -213,10 +213,10 @@ fn what_was_stopped_left_or_not_seen_to_end_is_told_as_such() {
     jobs[2].left = 3;
     let now = "2026-11-23T02:05:00Z".parse().unwrap();
     assert_snapshot!(list(&jobs, &style(false, None), now), @r#"
-    JOB           STATE    BUILT SAME FAIL STOP SKIP  START  TOOK    BY   TARGETS  WHY
-    …23T02-00-00  FAILED       2    1    1    2    1  02:00  1m11s   ci   all      split: exit 3
-    …22T14-10-31  ABORTED      1    0    0    0    4  14:10  ≥0m09s  ana  charts   ended without a last word
-    …21T02-00-00  DONE         0    0    0    0    0  Sat    0m01s   ci   all      3 left
+    JOB           STATE    BUILT SAME FAIL STOP SKIP  START  TOOK   BY   TARGETS  WHY
+    …23T02-00-00  FAILED       2    1    1    2    1  02:00  1m11s  ci   all      split: exit 3
+    …22T14-10-31  ABORTED      1    0    0    0    4  14:10  ≥9s    ana  charts   ended without a last word
+    …21T02-00-00  DONE         0    0    0    0    0  Sat    1s     ci   all      3 left
     "#);
 }
 
@@ -246,4 +246,32 @@ fn a_run_that_was_killed_took_at_least_so_long() {
 
     aborted: ended without a last word; `kiln run` goes on from here
     "#);
+}
+
+#[test]
+fn long_names_stay_different_and_leave_room_for_the_times() {
+    let name =
+        |end: &str| format!("a_very_long_node_name_which_describes_what_it_holds_in_great_detail_for_finance{end}");
+    let names = [name(""), name("_b")];
+    let mut run = Sample::new(started(names.iter().map(|name| planned(name, None)).collect(), 0));
+    for name in &names {
+        run.start(0, name, "a");
+        run.end(100, name, Outcome::Built, None);
+    }
+    run.finish(200, JobState::Done, None);
+    let table = |width| {
+        let text = show(&run.view(), JobState::Done, &style(false, width), ".kiln");
+        text.split("\n\n").nth(1).unwrap().to_owned()
+    };
+    assert_snapshot!(table(Some(80)), @r#"
+    STATE   STEP                                      TOOK  WHY
+    built   a_very_long_node_na…t_detail_for_finance  0.1s  never built
+    built   a_very_long_node_na…detail_for_finance_b  0.1s  never built
+    "#);
+    assert_snapshot!(table(Some(40)), @r#"
+    STATE   STEP      TOOK  WHY
+    built   a_v…ance  0.1s  never built
+    built   a_v…ce_b  0.1s  never built
+    "#);
+    assert!(names.iter().all(|name| table(None).contains(&format!("{name}  0.1s  never built"))), "{}", table(None));
 }

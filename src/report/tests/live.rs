@@ -76,28 +76,28 @@ fn steps_come_and_go_below_the_lines_that_stay() {
     ▮
     --- 1
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
-             run    orders  0s     ~40s
+             run    orders  0.0s   ~40s
              wait   split   for orders
     [0/5] 1 running · 4 waiting · 0:00 · ~1m left
     ▮
     --- 2
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
-             run    orders  0s     ~40s
-             run    rates   0s     ~3s
+             run    orders  0.0s   ~40s
+             run    rates   0.0s   ~3s
              wait   split   for orders
     [0/5] 2 running · 3 waiting · 0:00 · ~1m left
     ▮
     --- 3
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
-             run    orders  2s     ~40s
-             save   rates   2s     ~3s
+             run    orders  2.9s   ~40s
+             save   rates   2.9s   ~3s
              wait   split   for orders
     [0/5] 1 running · 1 saving · 3 waiting · 0:03 · ~1m left
     ▮
     --- 4
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
     02:00:03 same   rates   3s   content unchanged
-             run    orders  3s     ~40s
+             run    orders  3.0s   ~40s
              wait   split   for orders
     [1/5] 1 running · 3 waiting · 0:03 · ~1m left
     ▮
@@ -120,21 +120,13 @@ fn steps_come_and_go_below_the_lines_that_stay() {
 
 #[test]
 fn the_end_leaves_only_lines_that_stay() {
-    assert_snapshot!(frames(&morning(), 8..13), @r#"
-    --- 8
-    02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
-    02:00:03 same   rates   3s   content unchanged
-    02:00:40 built  orders  40s
-             run    split   0s     ~30s
-             run    charts  0s     ~8s
-    [2/5] 2 running · 1 waiting · 0:40 · ~45s left
-    ▮
+    assert_snapshot!(frames(&morning(), 9..13), @r#"
     --- 9
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
     02:00:03 same   rates   3s   content unchanged
     02:00:40 built  orders  40s
     02:00:48 built  charts  8s
-             run    split   8s     ~30s
+             run    split   8.0s   ~30s
              wait   report  for split
     [3/5] 1 running · 1 waiting · 0:48 · ~25s left
     ▮
@@ -144,6 +136,10 @@ fn the_end_leaves_only_lines_that_stay() {
     02:00:40 built  orders  40s
     02:00:48 built  charts  8s
     02:01:11 FAILED split   31s  exit 3
+      $ python3 recipes/split.py build/orders.csv build/train.csv build/test.csv --…
+      | Traceback (most recent call last):
+      | KeyError: 'customer_id'
+      log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
     [4/5] 1 waiting · 1 failed · 1:11 · ~5s left
     ▮
     --- 11
@@ -152,6 +148,10 @@ fn the_end_leaves_only_lines_that_stay() {
     02:00:40 built  orders  40s
     02:00:48 built  charts  8s
     02:01:11 FAILED split   31s  exit 3
+      $ python3 recipes/split.py build/orders.csv build/train.csv build/test.csv --…
+      | Traceback (most recent call last):
+      | KeyError: 'customer_id'
+      log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
     02:01:11 skip   report       split failed
     [5/5] 1 failed · 1:11
     ▮
@@ -161,13 +161,14 @@ fn the_end_leaves_only_lines_that_stay() {
     02:00:40 built  orders  40s
     02:00:48 built  charts  8s
     02:01:11 FAILED split   31s  exit 3
+      $ python3 recipes/split.py build/orders.csv build/train.csv build/test.csv --…
+      | Traceback (most recent call last):
+      | KeyError: 'customer_id'
+      log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
     02:01:11 skip   report       split failed
     2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
 
     FAILED split  pipelines/orders.toml:41  exit 3
-      $ python3 recipes/split.py build/orders.csv build/train.csv build/test.csv --…
-      | Traceback (most recent call last):
-      | KeyError: 'customer_id'
       kept   train, test of 22 Nov 02:01
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
       again  kiln run split
@@ -193,8 +194,8 @@ fn time_goes_on_between_events() {
     show.events(&run, 0..3).tick(2_950);
     assert_snapshot!(show.text(), @r#"
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
-             run    orders  2s     ~40s
-             run    rates   2s     ~3s
+             run    orders  2.9s   ~40s
+             run    rates   2.9s   ~3s
              wait   split   for orders
     [0/5] 2 running · 3 waiting · 0:02 · ~1m left
     ▮
@@ -214,8 +215,8 @@ fn time_goes_on_between_events() {
 fn nothing_is_written_while_nothing_changes() {
     let run = morning();
     let mut show = Show::new(80, 24, OutputMode::Failed);
-    show.events(&run, 0..3).tick(2_100);
-    show.live.tick(&show.view, 2_200).unwrap();
+    show.events(&run, 0..3).tick(12_100);
+    show.live.tick(&show.view, 12_200).unwrap();
     assert_eq!(show.out.take(), "");
 }
 
@@ -235,6 +236,9 @@ fn a_narrow_terminal_wraps_no_line() {
     02:00:02 FAILED failed   2s    output
                     build/failed.csv is
                     missing
+      $ make failed
+      log    .kiln/logs/build_orders_2026-11
+    -23T02-00-00.123/failed.1.log
     02:00:02 skip   below          failed
                     failed
     02:00:09 stop   Ctrl-C: nothing more sta
@@ -264,7 +268,7 @@ fn a_step_that_waits_for_its_retry_is_not_done() {
     assert_snapshot!(show.tick(2_000).text(), @r#"
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 2 of 2 steps · -j4
     02:00:01 retry  flaky  1s   exit 1, attempt 1/1, again in 3s
-             run    other  1s
+             run    other  1.9s
              retry  flaky  in 2s
     [0/2] 1 running · 1 to be retried · 0:02
     ▮
@@ -289,10 +293,13 @@ fn lines_that_stay_fit_the_terminal() {
     show.events(&run, 0..2).output(long, b"1%\r2%\r100%\n").events(&run, 2..run.events.len());
     assert_snapshot!(show.text(), @r#"
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 2 of 2 steps · -j4
-    a_very_long_…as_no_end_fr | 100%
-    02:00:01 retry  a_very_long_…as_no_end_fr  1s   exit 1, attempt 1/1, again in 1s
-    02:00:09 FAILED a_very_long_…as_no_end_fr  7s   the output
+    a_very_long_name_…that_has_no_end_fr | 100%
+    02:00:01 retry  a_very_long_name_…that_has_no_end_fr  1s   exit 1, attempt 1/1,
+                                                               again in 1s
+    02:00:09 FAILED a_very_long_name_…that_has_no_end_fr  7s   the output
                     build/a/very/long/path/of/a/file.csv is missing, attempt 2/2
+      log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/a_very_long_name_of_a_d
+    ataset_that_has_no_end_fr.2.log
     [1/2] 1 waiting · 1 failed · 0:09
     ▮
     "#);
@@ -363,7 +370,7 @@ fn a_terminal_that_shrinks_keeps_the_lines_that_stay() {
     show.tick(4_000);
     assert_snapshot!(show.text(), @r#"
     line that stays
-      run    orders  3s   ~40s
+      run    orders  3.9s ~40s
       wait   split for orders
     [1/5] 1 running · 3 waiting …
     ▮
@@ -380,8 +387,8 @@ fn streamed_output_stands_above() {
     s · -j4
     orders | reading
     rates  |        ok
-             run    orders  0s     ~40s
-             run    rates   0s     ~3s
+             run    orders  0.4s   ~40s
+             run    rates   0.4s   ~3s
              wait   split   for orders
     [0/5] 2 running · 3 waiting · 0:00 · ~1m left
     ▮
@@ -458,10 +465,10 @@ fn what_waits_for_many_names_a_few() {
     show.events(&run, 0..run.events.len()).tick(1_000);
     assert_snapshot!(show.text(), @r#"
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 7 of 7 steps · -j4
-             run    a      0s
-             run    b      0s
-             run    c      0s
-             run    d      0s
+             run    a      0.9s
+             run    b      0.9s
+             run    c      0.9s
+             run    d      0.9s
              wait   all    for a, b, c and 1 more
     [0/7] 4 running · 3 waiting · 0:01
     ▮

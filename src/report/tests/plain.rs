@@ -34,13 +34,14 @@ fn a_run_reads_as_the_product_page_says() {
     02:00:40 built  orders  40s
     02:00:48 built  charts  8s
     02:01:11 FAILED split   31s  exit 3
+      $ python3 recipes/split.py build/orders.csv build/train.csv build/test.csv --seed 20261123 --share 0.8 --by customer_…
+      | Traceback (most recent call last):
+      | KeyError: 'customer_id'
+      log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
     02:01:11 skip   report       split failed
     2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
 
     FAILED split  pipelines/orders.toml:41  exit 3
-      $ python3 recipes/split.py build/orders.csv build/train.csv build/test.csv --seed 20261123 --share 0.8 --by customer_…
-      | Traceback (most recent call last):
-      | KeyError: 'customer_id'
       kept   train, test of 22 Nov 02:01
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
       again  kiln run split
@@ -57,13 +58,14 @@ fn colours_stand_on_words_only() {
     ^[2m02:00:40^[0m ^[32mbuilt^[0m  orders  40s
     ^[2m02:00:48^[0m ^[32mbuilt^[0m  charts  8s
     ^[2m02:01:11^[0m ^[1m^[31mFAILED^[0m split   31s  exit 3
+    ^[2m  $ ^[0mpython3 recipes/split.py build/orders.csv build/train.csv build/test.csv --seed 20261123 --share 0.8 --by customer_…
+    ^[2m  | ^[0mTraceback (most recent call last):
+    ^[2m  | ^[0mKeyError: 'customer_id'
+    ^[2m  log    ^[0m.kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
     ^[2m02:01:11^[0m ^[33mskip^[0m   report       split failed
     ^[32m2 built^[0m · ^[36m1 unchanged^[0m · ^[1m^[31m1 failed^[0m · ^[33m1 skipped^[0m · 55 up to date · 1m11s
 
     ^[1m^[31mFAILED^[0m ^[1msplit^[0m  pipelines/orders.toml:41  exit 3
-    ^[2m  $ ^[0mpython3 recipes/split.py build/orders.csv build/train.csv build/test.csv --seed 20261123 --share 0.8 --by customer_…
-    ^[2m  | ^[0mTraceback (most recent call last):
-    ^[2m  | ^[0mKeyError: 'customer_id'
     ^[2m  kept   ^[0mtrain, test of 22 Nov 02:01
     ^[2m  log    ^[0m.kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
     ^[2m  again  ^[0mkiln run split
@@ -78,6 +80,8 @@ fn every_ending_has_its_word() {
     02:00:01 same   same     1.5s  content unchanged
     02:00:01        maybe          up to date
     02:00:02 FAILED failed   2s    output build/failed.csv is missing
+      $ make failed
+      log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/failed.1.log
     02:00:02 skip   below          failed failed
     02:00:09 stop   Ctrl-C: nothing more starts, waiting for 1 step
     02:00:10 stop   stopped  10s
@@ -86,7 +90,6 @@ fn every_ending_has_its_word() {
     1 built · 1 unchanged · 1 failed · 1 stopped · 3 skipped · 4 up to date · 10s
 
     FAILED failed  pipelines/orders.toml:41  output build/failed.csv is missing
-      $ make failed
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/failed.1.log
       again  kiln run failed
 
@@ -183,31 +186,33 @@ fn failures_are_told_in_the_order_in_which_they_came() {
 
 #[test]
 fn attempts_are_counted_and_flaky_steps_named() {
-    assert_snapshot!(plainly(&retries()), @"
+    assert_snapshot!(plainly(&retries()), @r#"
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 3 of 3 steps · -j4
     02:00:00 retry  rates   0.4s  exit 7, attempt 1/3
     02:00:00 retry  rates   0.4s  timed out after 0.4s, attempt 2/3, again in 5.1s
     02:00:00 retry  orders  0.9s  exit 1, attempt 1/3, again in 1s
     02:00:03 built  orders  1.1s  flaky: attempt 2/3
     02:00:06 FAILED rates   0.1s  exit 7, attempt 3/3
+      $ make rates
+      | no route to host
+      log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/rates.3.log
     02:00:06 stop   rates failed: nothing more starts, waiting for 1 step
     02:00:07 retry  split   7s    exit 2, attempt 1/3, again in 1s
     02:00:07 FAILED split   7s    exit 2
+      $ make split
+      log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
     1 built · 2 failed · 1 flaky · 7s
     flaky orders  attempt 2/3, before: exit 1  .kiln/logs/build_orders_2026-11-23T02-00-00.123/orders.1.log
 
     FAILED rates  pipelines/orders.toml:41  exit 7, attempt 3/3
-      $ make rates
-      | no route to host
       kept   rates of 22 Nov 02:01
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/rates.3.log
       again  kiln run rates
 
     FAILED split  pipelines/orders.toml:41  exit 2
-      $ make split
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
       again  kiln run split
-    ");
+    "#);
 }
 
 #[test]
@@ -248,13 +253,11 @@ fn streamed_lines_are_whole_and_named() {
     split  | KeyError: 'customer_id'
     02:00:48 built  charts  8s
     02:01:11 FAILED split   31s  exit 3
+      log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
     02:01:11 skip   report       split failed
     2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
 
     FAILED split  pipelines/orders.toml:41  exit 3
-      $ python3 recipes/split.py build/orders.csv build/train.csv build/test.csv --seed 20261123 --share 0.8 --by customer_…
-      | Traceback (most recent call last):
-      | KeyError: 'customer_id'
       kept   train, test of 22 Nov 02:01
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
       again  kiln run split
@@ -292,13 +295,11 @@ fn grouped_lines_follow_the_end_of_their_step() {
       | ok	done
     02:01:11 FAILED split   31s  exit 3
       | KeyError: 'customer_id'
+      log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
     02:01:11 skip   report       split failed
     2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
 
     FAILED split  pipelines/orders.toml:41  exit 3
-      $ python3 recipes/split.py build/orders.csv build/train.csv build/test.csv --seed 20261123 --share 0.8 --by customer_…
-      | Traceback (most recent call last):
-      | KeyError: 'customer_id'
       kept   train, test of 22 Nov 02:01
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
       again  kiln run split
@@ -396,4 +397,45 @@ fn many_steps_that_are_skipped_at_once_are_a_number() {
     let told = out.take();
     assert!(told.contains("02:00:00 skip   29 steps  Ctrl-C\n02:00:00 skip   s30       s0 was stopped\n"), "{told}");
     assert_eq!(told.matches("skip ").count(), 11, "{told}");
+}
+
+#[test]
+fn what_failed_is_told_with_its_last_lines_when_it_fails() {
+    let mut run = Sample::new(started(vec![planned("a", None), planned("b", None)], 0));
+    run.start(0, "a", "make a");
+    run.start(0, "b", "make b");
+    let lines: Vec<String> = (0..12).map(|i| format!("line {i}")).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    run.end(1_000, "a", Outcome::Failed, Some(failure("exit 3", &lines, false)));
+    run.end(9_000, "b", Outcome::Built, None);
+    run.finish(9_000, JobState::Failed, None);
+    assert_snapshot!(plainly(&run), @r#"
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 2 of 2 steps · -j4
+    02:00:01 FAILED a  1s   exit 3
+      $ make a
+      | line 2
+      | line 3
+      | line 4
+      | line 5
+      | line 6
+      | line 7
+      | line 8
+      | line 9
+      | line 10
+      | line 11
+      log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/a.1.log
+    02:00:09 built  b  9s
+    1 built · 1 failed · 9s
+
+    FAILED a  pipelines/orders.toml:41  exit 3
+      log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/a.1.log
+      again  kiln run a
+    "#);
+    // Where lines were shown as they came, they are not told again.
+    let printed: &[(usize, &str, &[u8])] = &[(2, "a", b"line 11\n")];
+    for output in [OutputMode::Stream, OutputMode::Grouped] {
+        let text = shown(&run, style(false, None), output, printed);
+        assert_eq!(text.matches("line 11").count(), 1, "{text}");
+        assert_eq!(text.matches("/a.1.log").count(), 2, "{text}");
+    }
 }

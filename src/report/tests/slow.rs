@@ -1,10 +1,12 @@
-//! What is told about the time that a longer run took.
+//! What is told about the time that steps take and that a longer run took.
 
+use super::live::Show;
 use super::sample::{Sample, planned, started, style};
 use crate::base::job::{JobState, Schedule};
 use crate::event::Outcome;
 use crate::plan::estimate::Spans;
 use crate::report::slow::text;
+use crate::report::style::OutputMode;
 
 /// Six steps, one after the other, of one to six times `ms`.
 fn six(ms: u64, schedule: Schedule, state: JobState) -> Sample {
@@ -51,4 +53,23 @@ fn what_is_not_worth_saying_is_not_said() {
     );
     let short = six(200, Schedule::Stages, JobState::Done);
     assert_eq!(text(&short.view(), unasked, &style(false, None)), "");
+}
+
+#[test]
+fn what_is_short_is_told_exactly_and_what_was_never_measured_as_the_others_took() {
+    let mut steps = vec![planned("quick", Some(58)), planned("short", Some(1_600))];
+    steps.extend((0..8).map(|i| planned(&format!("new_{i}"), None)));
+    let mut run = Sample::new(started(steps, 0));
+    run.start(0, "quick", "a");
+    run.start(0, "short", "a");
+    let mut show = Show::new(80, 24, OutputMode::Failed);
+    let text = show.events(&run, 0..3).tick(1_234).text();
+    assert!(text.contains("quick  1.2s   ~58ms") && text.contains("short  1.2s   ~1.6s"), "{text}");
+    assert!(!text.contains("left"), "{text}");
+    for i in 0..5 {
+        run.start(2_000, &format!("new_{i}"), "a");
+        run.end(22_000, &format!("new_{i}"), Outcome::Built, None);
+    }
+    let text = show.events(&run, 3..run.events.len()).text();
+    assert!(text.lines().any(|line| line.ends_with("0:22 · ~20s left")), "{text}");
 }
