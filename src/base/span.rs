@@ -105,6 +105,21 @@ impl Problem {
         self
     }
 
+    /// What is wrong, for where no place can be shown, with the words at the place as far as they say more.
+    #[must_use]
+    pub fn placed(&self) -> String {
+        // Which step it is for is known there.
+        let place = self.labels.first().filter(|label| !label.text.starts_with("for `"));
+        place.map_or_else(|| self.message.clone(), |label| format!("{}: {}", self.message, label.text))
+    }
+
+    /// The same with a way out, in one line.
+    #[must_use]
+    pub fn in_line(&self) -> String {
+        let help = self.help.as_ref().map(|help| format!("; {}", help.replace('\n', " "))).unwrap_or_default();
+        format!("{}{help}", self.placed())
+    }
+
     /// Makes it a warning.
     #[must_use]
     pub fn warn(mut self) -> Self {

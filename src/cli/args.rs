@@ -313,7 +313,7 @@ pub struct RunArgs {
     /// Build what run ID did not get done: the steps that failed, were stopped or were not started. It goes on after failures if that run did; variables are given anew [default: the last run that had something to do]
     #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "last", conflicts_with = "targets")]
     pub failed: Option<String>,
-    /// Go on with what does not need a failed step, nor what is built only when it is named and is not there
+    /// Go on with what does not need a failed step; one that lacks what it needs, such as a secret, fails
     #[arg(short, long, conflicts_with_all = ["max_fail", "fail_fast"])]
     pub keep_going: bool,
     /// Go on until N steps have failed
@@ -396,6 +396,9 @@ pub struct PlanArgs {
     /// Run no `tools` and `digest` commands; what depends on them is `maybe`
     #[arg(long)]
     pub no_probes: bool,
+    /// Plan as for `kiln run -k`: what lacks something that it needs can only fail, all else is built
+    #[arg(short, long)]
+    pub keep_going: bool,
 }
 
 /// `kiln why`

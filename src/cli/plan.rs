@@ -22,14 +22,14 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<u8, Fail> {
     }
     let file = find::find(context.file.as_deref(), &context.surroundings)?;
     let session = to_the_end(Session::open(&context.site(), &file, &args.wanted.request())?);
-    show(context, &session, args, false)
+    show(context, &session, args)
 }
 
-fn show(context: &Context, session: &Session, args: &PlanArgs, keep_going: bool) -> Result<u8, Fail> {
-    let mut planned = to_the_end(session.plan_to_run(!args.no_probes, keep_going)?.0);
+fn show(context: &Context, session: &Session, args: &PlanArgs) -> Result<u8, Fail> {
+    let mut planned = to_the_end(session.plan_to_run(!args.no_probes, args.keep_going)?.0);
     let left = session.by_name(&mut planned);
     planned.plan.take_in(left, &session.loaded.graph);
-    for problem in session.obstacles(&planned.plan)? {
+    for problem in session.obstacles(&planned.plan, args.keep_going)? {
         tracing::warn!("{}", problem.message);
     }
     let graph = &session.loaded.graph;
@@ -68,12 +68,8 @@ fn drawn(session: &Session, planned: &Planned, args: &PlanArgs) -> Picture {
 pub(crate) fn dry_run(context: &Context, args: RunArgs) -> Result<u8, Fail> {
     let (session, keep_going) = failed::session(context, &args)?;
     let session = to_the_end(session);
-    show(
-        context,
-        &session,
-        &PlanArgs { wanted: args.wanted, format: PlanFormat::Text, collapse: None, check: false, no_probes: false },
-        keep_going,
-    )
+    let (wanted, format) = (args.wanted, PlanFormat::Text);
+    show(context, &session, &PlanArgs { wanted, format, collapse: None, check: false, no_probes: false, keep_going })
 }
 
 /// The state that a plan rests on: when the last run ended.

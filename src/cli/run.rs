@@ -58,7 +58,7 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     };
     let Begun { session, keep_going, early, events, locks: _locks, writer, committed, undone, basis } = begun;
     let mut session = to_the_end(session);
-    let (mut planned, lacks) = session.plan_to_run(true, keep_going)?;
+    let (mut planned, hindered) = session.plan_to_run(true, keep_going)?;
     planned.seen.extend(early);
     let by_name = session.by_name(&mut planned);
     let verdict = basis.and_then(|basis| basis.verdict(&context.site(), &session, &planned));
@@ -68,7 +68,7 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     planned.plan.take_in(by_name, &session.loaded.graph);
     let ticket = new_job(&session)?;
     let policy = policy(args, keep_going, session.schedule, session.jobs);
-    let ready = Ready::make(&session, (planned, lacks), ticket, policy, origin(context, args, keep_going))?;
+    let ready = Ready::make(&session, (planned, hindered), ticket, policy, origin(context, args, keep_going))?;
     left(&ready.started().left).iter().for_each(|left| note(left));
     let verdict = verdict.map(|verdict| (verdict, ready.started().clone()));
     let ready = ready.after(undone);

@@ -131,12 +131,7 @@ fn last_good(session: &Session, last: Option<&Recorded>) -> Result<Option<LastGo
 /// What a run would be refused for, with a way out.
 fn obstacles(session: &Session, id: RecipeId) -> Vec<String> {
     let found = session.engine.obstacles(&[id]).into_iter().filter(|problem| !problem.warning);
-    let told = found.map(|problem| {
-        let why = problem.labels.first().map(|label| format!(": {}", label.text)).unwrap_or_default();
-        let help = problem.help.map(|help| format!("; {help}")).unwrap_or_default();
-        format!("{}{why}{help}", problem.message)
-    });
-    told.collect()
+    found.map(|problem| problem.in_line()).collect()
 }
 
 /// The step that a name stands for; none for a source.

@@ -65,7 +65,7 @@ pub trait Engine: Send + Sync {
         None
     }
 
-    /// What would keep steps from being made ready; of what the surroundings of a run give, only warnings. Looks only.
+    /// What would keep steps from being made ready, one step or another, and warnings. Looks only.
     fn obstacles(&self, _ids: &[RecipeId]) -> Problems {
         Vec::new()
     }
@@ -136,6 +136,9 @@ pub trait Engine: Send + Sync {
         std::future::ready(Vec::new()).boxed()
     }
 }
+
+/// The code of a problem: an output cannot be put where it belongs.
+pub const BLOCKED: &str = "blocked-output";
 
 /// Outputs that are in place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

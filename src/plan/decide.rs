@@ -97,6 +97,9 @@ impl Basis<'_> {
             return Verdict::Skip;
         }
         let recipe = &self.pipeline.recipes[id];
+        if let Some(unseen) = self.facts.unseen.get(&id) {
+            return Verdict::Build(unseen.iter().map(|why| Reason::new(ReasonCode::CannotBegin).what(why)).collect());
+        }
         if self.facts.asks {
             return self.leave_to_engine(recipe.rebuild);
         }

@@ -1,5 +1,6 @@
 //! What an engine saw: contents of nodes, of files, of the environment, and what tools print. Does not know how it looked.
 
+use std::collections::HashMap;
 use std::ops::Index;
 
 use crate::base::digest::Digest;
@@ -14,6 +15,8 @@ pub struct Facts {
     pub asks: bool,
     /// The steps that are known to be as they were when they were found up to date. Nothing else is filled in for them.
     pub settled: DenseMap<RecipeId, bool>,
+    /// What is needed to look at a step and is not there, for people: of such a step nothing else is to be trusted.
+    pub unseen: HashMap<RecipeId, Vec<String>>,
     /// The content of each node.
     pub nodes: DenseMap<NodeId, Content>,
     /// What each recipe is made from besides its inputs.
@@ -75,6 +78,7 @@ impl Facts {
             now,
             asks: false,
             settled: DenseMap::filled(recipes, false),
+            unseen: HashMap::new(),
             nodes: DenseMap::filled(nodes, Content::Missing),
             recipes: AllOwn { some: DenseMap::filled(recipes, None) },
         }

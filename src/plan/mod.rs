@@ -107,10 +107,11 @@ impl Plan {
                 Verdict::Ask(reasons) => (Action::Ask, reasons),
                 Verdict::Skip => (Action::Skip, Vec::new()),
                 Verdict::Left(reasons) => (Action::Skip, reasons),
-                Verdict::Lacks(node) => {
-                    lacks.push((id, node));
-                    let node = &basis.pipeline.nodes[node].name;
-                    (Action::Build, vec![Reason::new(ReasonCode::InputMissing).what(node)])
+                Verdict::Lacks(_) => {
+                    let missing = recipe.inputs.iter().copied().filter(|node| input(*node) == Input::Missing);
+                    let before = lacks.len();
+                    lacks.extend(missing.map(|node| (id, node)));
+                    (Action::Build, lacks[before..].iter().map(|(_, node)| lacking(basis.pipeline, *node)).collect())
                 }
             };
             let reasons = in_words(reasons, selection);
@@ -139,6 +140,16 @@ impl Plan {
             } += 1;
         }
         counts
+    }
+
+    /// Says first of steps that they can only fail, and why.
+    pub(crate) fn hinder(&mut self, why: &HashMap<RecipeId, Vec<String>>) {
+        for step in &mut self.steps {
+            let why = why.get(&step.id).into_iter().flatten();
+            let mut why: Vec<_> = why.map(|why| Reason::new(ReasonCode::CannotBegin).what(why)).collect();
+            why.retain(|reason| !step.reasons.contains(reason));
+            step.reasons.splice(..0, why);
+        }
     }
 
     /// Takes steps in that are not built, in their order.
@@ -170,6 +181,15 @@ impl Plan {
     /// The steps that are or may be built.
     pub fn active(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(|step| step.action != Action::Skip)
+    }
+}
+
+/// That a step can only fail for want of an input. What something makes can be asked for.
+fn lacking(pipeline: &Pipeline, node: NodeId) -> Reason {
+    let node = &pipeline.nodes[node];
+    match node.maker {
+        Some(_) => Reason::new(ReasonCode::InputMissing).what(&node.name),
+        None => Reason::new(ReasonCode::CannotBegin).what(format!("source `{}` is not there", node.name)),
     }
 }
 

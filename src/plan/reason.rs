@@ -149,8 +149,10 @@ pub enum ReasonCode {
     OutputThere,
     /// It is out of date and not built: `rebuild = "explicit"`, and it is not named. What is out of date follows.
     RebuildExplicit,
-    /// It needs what is not there, and cannot be built.
+    /// It needs what is not there and something else makes, and cannot be built.
     InputMissing,
+    /// Something else keeps it from being built: a source, a secret, a tool, a file of code that is not there.
+    CannotBegin,
 }
 
 /// Why a step is built: what changed, from what to what.
@@ -224,6 +226,7 @@ impl Reason {
             ReasonCode::OutputThere => "--mode missing: its output is there",
             ReasonCode::RebuildExplicit => "`rebuild = \"explicit\"`: built only when it is named",
             ReasonCode::InputMissing => "can only fail, its input is missing",
+            ReasonCode::CannotBegin => "can only fail",
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::server::jobs::{Message, Order, stamped};
 use crate::server::touch::steps;
 use crate::session::fail::Fail;
 use crate::session::finish::finish_the_dead;
+use crate::session::lacking::Hindered;
 use crate::session::load::{self, Given};
 use crate::session::start::{Locks, Origin, Ready, Ticket, open_journal, open_journal_of, seed};
 use crate::session::{Request, Session, Site};
@@ -101,7 +102,7 @@ impl Job {
             seed: seed(),
         };
         let RunStarted { by, again, .. } = self.order.queued.clone();
-        let ready = Ready::make(&session, (planned, Vec::new()), ticket, policy, Origin { by, again })?;
+        let ready = Ready::make(&session, (planned, Hindered::default()), ticket, policy, Origin { by, again })?;
         let ready = ready.after(undone).sharing(Arc::clone(&self.permits));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Fail::because("no run can be driven", &error))?;

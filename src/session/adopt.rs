@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use crate::base::id::RecipeId;
 use crate::base::job::{JobId, JobState};
 use crate::base::span::Problem;
-use crate::engine::api::Observed;
+use crate::engine::api::{BLOCKED, Observed};
 use crate::event::{Counts, Event, Outcome, RunEnded, Stamped, StepEnded, VERSION};
 use crate::plan::Plan;
 use crate::plan::adopt::{Adoption, Refusal, adopt as decide};
@@ -58,7 +58,8 @@ fn leave_unseen(wrong: &[(RecipeId, Problem)], adoption: &mut Adoption) {
 /// Leaves what no run could put where it is, or could not have made.
 fn leave_blocked(session: &Session, adoption: &mut Adoption) {
     let obstacle = |id| {
-        let found = session.engine.obstacles(&[id]).into_iter().find(|problem| !problem.warning);
+        // What only a recipe needs, such as a secret, keeps nothing from being taken.
+        let found = session.engine.obstacles(&[id]).into_iter().find(|problem| problem.code == BLOCKED);
         found.and_then(|problem| problem.labels.into_iter().next()).map(|label| label.text)
     };
     // A link that leads nowhere is there, too.

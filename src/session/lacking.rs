@@ -1,26 +1,65 @@
-//! The work of a step that needs what is not there and what nothing builds unasked: it fails, and all else goes on.
+//! What keeps steps from being built, where all else is to go on: such a step can only fail, and its work is to do so.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
-use crate::base::id::NodeId;
+use crate::base::id::RecipeId;
+use crate::base::span::Problem;
 use crate::engine::api::{Attempt, Ended, Stop, Updates, Work};
 use crate::event::{Failure, FailureCode};
-use crate::pipeline::types::Pipeline;
+use crate::plan::facts::Facts;
+use crate::plan::{Plan, missing};
+use crate::session::{Lacks, Session};
+
+/// What keeps steps from being built, each for people and with a way out.
+pub(crate) type Hindered = HashMap<RecipeId, Vec<String>>;
+
+/// Decides nothing by what could not be seen.
+pub(super) fn note_unseen(facts: &mut Facts, wrong: &[(RecipeId, Problem)]) {
+    for (id, problem) in wrong {
+        facts.unseen.entry(*id).or_default().push(problem.placed());
+    }
+}
+
+impl Session {
+    /// What keeps steps of a plan from being built; the plan says so too then.
+    pub(super) fn hindered(&self, plan: &mut Plan, lacks: &Lacks, wrong: Vec<(RecipeId, Problem)>) -> Hindered {
+        let mut hindered = Hindered::new();
+        let mut add = |id: RecipeId, problem: &Problem| {
+            let (all, told) = (hindered.entry(id).or_default(), problem.in_line());
+            if !all.contains(&told) {
+                all.push(told);
+            }
+        };
+        wrong.iter().for_each(|(id, problem)| add(*id, problem));
+        let missing = missing(self.pipeline(), &self.selection, lacks);
+        lacks.iter().zip(&missing).for_each(|((id, _), problem)| add(*id, problem));
+        let mut why: HashMap<RecipeId, Vec<String>> = HashMap::new();
+        for id in plan.active().map(|step| step.id) {
+            for problem in self.engine.obstacles(&[id]).iter().filter(|problem| !problem.warning) {
+                add(id, problem);
+                why.entry(id).or_default().push(problem.placed());
+            }
+        }
+        plan.hinder(&why);
+        hindered
+    }
+}
 
 /// The work.
 pub(super) struct Lacking {
-    /// The input that is not there.
-    input: String,
+    /// What it wants, each with a way out.
+    why: Vec<String>,
 }
 
 impl Lacking {
-    /// That of a step that needs this input.
-    pub(super) fn of(pipeline: &Pipeline, input: NodeId) -> Arc<dyn Work> {
-        Arc::new(Self { input: pipeline.nodes[input].name.clone() })
+    /// That of a step that is kept from being built by this.
+    pub(super) fn of(why: &[String]) -> Arc<dyn Work> {
+        Arc::new(Self { why: why.to_vec() })
     }
 }
 
@@ -31,7 +70,6 @@ impl Work for Lacking {
     }
 
     fn run(&self, _attempt: Attempt, _updates: Updates, _stop: watch::Receiver<Stop>) -> BoxFuture<'static, Ended> {
-        let message = format!("its input `{0}` is not there; build it first: kiln run {0}", self.input);
-        std::future::ready(Ended::Failed(Failure::new(FailureCode::Start, message))).boxed()
+        std::future::ready(Ended::Failed(Failure::new(FailureCode::Start, self.why.join("; and ")))).boxed()
     }
 }

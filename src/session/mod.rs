@@ -8,7 +8,7 @@ pub(crate) mod fail;
 pub(crate) mod finish;
 pub(crate) mod home;
 mod image;
-mod lacking;
+pub(crate) mod lacking;
 pub(crate) mod load;
 pub(crate) mod memo;
 mod memo_format;
@@ -37,6 +37,7 @@ use crate::plan::{Plan, Step, left_out, missing};
 use crate::select::{SelectError, Selection, Want, select};
 use crate::session::adopt::ADOPTED;
 use crate::session::fail::Fail;
+use crate::session::lacking::{Hindered, note_unseen};
 use crate::session::load::{Given, Loaded};
 use crate::session::part::{Part, Since};
 use crate::session::targets::by_name;
@@ -112,6 +113,9 @@ pub(crate) struct Known {
 
 /// Which steps lack which input.
 pub(crate) type Lacks = Vec<(RecipeId, NodeId)>;
+
+/// A plan with what keeps its steps from being built: inputs that they lack, and what is needed to look at them.
+type Outlook = (Planned, Lacks, Vec<(RecipeId, Problem)>);
 
 /// A plan with all that it rests on.
 pub(crate) struct Planned {
@@ -212,16 +216,17 @@ impl Session {
         Ok(self.plan_to_run(probes, false)?.0)
     }
 
-    /// As [`Session::plan`]; with `keep_going` steps may lack what is built only when it is named: all others can be built.
-    pub(crate) fn plan_to_run(&self, probes: bool, keep_going: bool) -> Result<(Planned, Lacks), Fail> {
-        let (planned, lacks) = self.sketch(probes)?;
-        let fatal = self.fatal(&lacks, keep_going);
-        if fatal.is_empty() { Ok((planned, lacks)) } else { Err(self.refusal(Vec::new(), &planned.plan, &fatal)) }
-    }
-
-    /// Of what steps lack, what a run is refused for.
-    fn fatal(&self, lacks: &Lacks, keep_going: bool) -> Lacks {
-        if keep_going { self.not_by_name(lacks) } else { lacks.clone() }
+    /// As [`Session::plan`]; with `keep_going` steps may lack what they need: they can only fail, and all others can be built.
+    pub(crate) fn plan_to_run(&self, probes: bool, keep_going: bool) -> Result<(Planned, Hindered), Fail> {
+        let (mut planned, lacks, wrong) = self.outlook(probes)?;
+        if keep_going {
+            let hindered = self.hindered(&mut planned.plan, &lacks, wrong);
+            return Ok((planned, hindered));
+        }
+        if wrong.is_empty() && lacks.is_empty() {
+            return Ok((planned, Hindered::default()));
+        }
+        Err(self.refusal(problems_of(wrong), &planned.plan, &lacks))
     }
 
     /// All that a run of this plan is refused for, where something is: one kind is not to hide another.
@@ -233,13 +238,6 @@ impl Session {
         let mut told: HashSet<_> = found.iter().map(key).collect();
         found.extend(obstacles.into_iter().filter(|problem| told.insert(key(problem))));
         self.mistakes(found)
-    }
-
-    /// Of what steps lack, what is not only left out because nobody has named it.
-    fn not_by_name(&self, lacks: &Lacks) -> Lacks {
-        let makes = |node: NodeId| self.pipeline().nodes[node].maker;
-        let by_name = |node| makes(node).is_some_and(|maker| self.selection.by_name.contains(&maker));
-        lacks.iter().copied().filter(|(_, node)| !by_name(*node)).collect()
     }
 
     /// The steps that are built only when they are named, were not, and are out of date. Runs nothing; what is in the way of
@@ -270,21 +268,32 @@ impl Session {
 
     /// Looks, and decides. Says which steps lack which input, too: such a plan can be shown, and not be run.
     pub(crate) fn sketch(&self, probes: bool) -> Result<(Planned, Lacks), Fail> {
-        let (known, Observed { facts, seen, wrong }) = self.look(probes)?;
+        let (planned, lacks, wrong) = self.outlook(probes)?;
+        if wrong.is_empty() {
+            Ok((planned, lacks))
+        } else {
+            Err(self.refusal(problems_of(wrong), &planned.plan, &lacks))
+        }
+    }
+
+    /// As [`Session::sketch`], where steps may also need what is not there even to look at them.
+    fn outlook(&self, probes: bool) -> Result<Outlook, Fail> {
+        let (known, Observed { mut facts, seen, wrong }) = self.look(probes)?;
+        note_unseen(&mut facts, &wrong);
         let history = known.history.as_ref();
         let basis = Basis { pipeline: self.pipeline(), facts: &facts, history, mode: self.selection.mode };
         let (plan, lacks) = Plan::make(&basis, &self.loaded.graph, &self.selection, &known.durations);
         tracing::debug!(read = seen.len(), remembered = known.durations.len(), counts = ?plan.counts(), "it is decided");
-        if !wrong.is_empty() {
-            return Err(self.refusal(problems_of(wrong), &plan, &lacks));
-        }
-        Ok((Planned { plan, facts, seen, known }, lacks))
+        Ok((Planned { plan, facts, seen, known }, lacks, wrong))
     }
 
-    /// What a run of this plan would be refused for; warnings are about what only the surroundings of a run give.
-    pub(crate) fn obstacles(&self, plan: &Plan) -> Result<Problems, Fail> {
+    /// What a run of this plan would be refused for, or would only fail for with `keep_going`; gives the warnings.
+    pub(crate) fn obstacles(&self, plan: &Plan, keep_going: bool) -> Result<Problems, Fail> {
         let ids: Vec<_> = plan.active().map(|step| step.id).collect();
-        let found = self.engine.obstacles(&ids);
+        let mut found = self.engine.obstacles(&ids);
+        if keep_going {
+            found.retain(|problem| problem.warning);
+        }
         if found.iter().all(|problem| problem.warning) { Ok(merged(found)) } else { Err(self.mistakes(found)) }
     }
 
@@ -294,22 +303,29 @@ impl Session {
         if self.store.state().exists() {
             return Ok(Vec::new());
         }
-        let Observed { facts, seen, mut wrong } = self.engine.observe(&self.wanted(), false);
+        let Observed { mut facts, seen, mut wrong } = self.engine.observe(&self.wanted(), false);
+        note_unseen(&mut facts, &wrong);
         let basis = Basis {
             pipeline: self.pipeline(),
             facts: &facts,
             history: &MemoryHistory::default(),
             mode: self.selection.mode,
         };
-        let (plan, lacks) = Plan::make(&basis, &self.loaded.graph, &self.selection, &HashMap::new());
-        let fatal = self.fatal(&lacks, keep_going);
-        let unready: Vec<_> = plan.active().filter_map(|step| self.engine.prepare(step.id).err()).flatten().collect();
-        if wrong.is_empty() && fatal.is_empty() && unready.is_empty() {
+        let (mut plan, mut lacks) = Plan::make(&basis, &self.loaded.graph, &self.selection, &HashMap::new());
+        let mut hindered = Hindered::default();
+        if keep_going {
+            hindered = self.hindered(&mut plan, &std::mem::take(&mut lacks), std::mem::take(&mut wrong));
+        }
+        let free = plan.active().filter(|step| !hindered.contains_key(&step.id));
+        let unready: Vec<_> = free.filter_map(|step| self.engine.prepare(step.id).err()).flatten().collect();
+        if wrong.is_empty() && lacks.is_empty() && unready.is_empty() {
             return Ok(seen);
         }
         // Commands are asked only now: what is wrong with them is told too.
-        wrong.extend(self.engine.observe(&self.wanted(), true).wrong);
-        Err(self.refusal([problems_of(wrong), unready].concat(), &plan, &fatal))
+        if !keep_going {
+            wrong.extend(self.engine.observe(&self.wanted(), true).wrong);
+        }
+        Err(self.refusal([problems_of(wrong), unready].concat(), &plan, &lacks))
     }
 
     /// What the next run does first: it finishes what a run that was killed was about to put in place, and undoes what that

@@ -23,9 +23,9 @@ use crate::run::setup::{Policy, Setup, SetupStep};
 use crate::run::state::Run;
 use crate::run::{Drive, Driven, drive};
 use crate::session::fail::Fail;
-use crate::session::lacking::Lacking;
+use crate::session::lacking::{Hindered, Lacking};
 use crate::session::unread;
-use crate::session::{Lacks, Planned, Session, Site};
+use crate::session::{Planned, Session, Site};
 use crate::store::claim::{Claim, ClaimError};
 use crate::store::lock::{Lock, LockError, here, holder, host, wait_for};
 use crate::store::read::Reader;
@@ -287,12 +287,12 @@ impl Ready {
     /// Makes every step ready.
     pub(crate) fn make(
         session: &Session,
-        (planned, lacks): (Planned, Lacks),
+        (planned, hindered): (Planned, Hindered),
         ticket: Ticket,
         policy: Policy,
         origin: Origin,
     ) -> Result<Self, Fail> {
-        let Steps { works, setup: steps, events } = Steps::make(session, &planned, &lacks)?;
+        let Steps { works, setup: steps, events } = Steps::make(session, &planned, &hindered)?;
         let started = started(session, &planned, origin, events);
         let up_to_date = started.up_to_date;
         let Planned { facts, seen, known, .. } = planned;
@@ -382,18 +382,20 @@ struct Steps {
 }
 
 impl Steps {
-    fn make(session: &Session, planned: &Planned, lacks: &Lacks) -> Result<Self, Fail> {
+    fn make(session: &Session, planned: &Planned, hindered: &Hindered) -> Result<Self, Fail> {
         let remaining = remaining(&planned.plan, &session.loaded.graph);
         let mut steps = Self { works: Vec::new(), setup: Vec::new(), events: Vec::new() };
         let mut problems = Vec::new();
         let mut places: DenseMap<RecipeId, Option<u32>> = DenseMap::filled(session.pipeline().recipes.len(), None);
         for (place, step) in (0..).zip(planned.plan.active()) {
             places[step.id] = Some(place);
-            match session.engine.prepare(step.id) {
+            let work = match hindered.get(&step.id) {
+                Some(why) => Ok(Lacking::of(why)),
+                None => session.engine.prepare(step.id),
+            };
+            match work {
                 Err(found) => problems.extend(found),
                 Ok(work) => {
-                    let lacks = lacks.iter().find(|(id, _)| *id == step.id);
-                    let work = lacks.map_or(work, |(_, node)| Lacking::of(session.pipeline(), *node));
                     let command = work.describe();
                     let (id, stage, action) = (step.id, step.stage, step.action);
                     steps.setup.push(SetupStep { id, stage, action, command, remaining_ms: remaining[id] });

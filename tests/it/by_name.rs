@@ -73,17 +73,23 @@ fn what_needs_one_that_is_not_there_keeps_nothing_else_from_being_built() {
     assert!(plan.contains("reader  can only fail, its input is missing: m\n"), "{plan}");
     for _ in 0..2 {
         let run = project.expect(1, &["run", "-k"]).out;
-        assert!(run.contains("its input `m` is not there; build it first: kiln run m"), "{run}");
+        let told = "`m` is not there, and `reader` needs it: there is nothing at m; build it first: kiln run m\n";
+        assert!(run.contains(told), "{run}");
         assert!(run.contains("reader failed"), "{run}");
         assert!(!run.contains("  log  ") && !run.contains("  $ "), "nothing ran, nothing was printed: {run}");
         assert!(project.exists("other") && !project.exists("below"));
     }
     project.expect(0, &["run", "m"]);
     assert_eq!(started(&project.expect(0, &["run", "--events", "-"]).out), ["below", "reader"]);
-    // A source that is not there is a mistake, as ever.
+    // So does a source.
     std::fs::remove_file(project.path("s")).unwrap();
     std::fs::remove_file(project.path("m")).unwrap();
-    project.expect(2, &["run", "-k", "m"]);
+    project.expect(2, &["run", "m"]);
+    let run = project.expect(1, &["run", "-k", "m"]).out;
+    assert!(
+        run.contains("source `s` is not there, and `m` needs it: there is nothing at s; put the file there"),
+        "{run}"
+    );
 }
 
 #[test]

@@ -41,6 +41,7 @@ mod failed;
 mod faults;
 mod full;
 mod gc;
+mod hindered;
 mod jobs;
 mod kills;
 mod left;

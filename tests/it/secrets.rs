@@ -143,12 +143,18 @@ fn short_secrets_are_warned_of() {
 }
 
 #[test]
-fn a_plan_is_made_without_secrets_and_says_which_a_run_will_lack() {
+fn a_plan_says_which_secrets_a_run_lacks() {
     let project = Project::new(
         "[dataset.a]\npath = \"a\"\nrun = \"echo >{{ output }}\"\nsecrets = { T = { env = \"NOT_HERE\" } }\n",
     );
-    let said = project.expect(0, &["plan"]);
-    assert!(said.out.contains("build"), "{}", said.out);
-    assert!(said.err.contains("WARN secret `T` takes the variable NOT_HERE, which is not set"), "{}", said.err);
-    project.expect(2, &["run"]);
+    for command in ["plan", "run"] {
+        let said = project.expect(2, &[command]).err;
+        assert!(said.contains("× secret `T` takes the variable NOT_HERE, which is not set"), "{said}");
+    }
+    let why = project.expect(0, &["why", "a"]).out;
+    let way_out = "in the way: secret `T` takes the variable NOT_HERE, which is not set; set it: NOT_HERE=… kiln run\n";
+    assert!(why.contains(way_out), "{why}");
+    // What is there can be taken all the same.
+    project.write("a", "");
+    assert!(project.expect(0, &["adopt"]).out.contains("  took  a  a\n"));
 }

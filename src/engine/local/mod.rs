@@ -165,8 +165,7 @@ impl Engine for LocalEngine {
         let mut look = places.look(root, pipeline);
         let (mut found, mut workdirs) = (Vec::new(), HashSet::new());
         for recipe in ids.iter().map(|id| &pipeline.recipes[*id]) {
-            // A plan may be made where the secrets are not.
-            found.extend(secrets::missing(recipe, environment).into_iter().map(Problem::warn));
+            found.extend(secrets::missing(recipe, environment));
             look.check(recipe, &mut found);
             if workdirs.insert(&recipe.how.workdir) {
                 found.extend(observe::no_workdir(&self.local, recipe));

@@ -38,6 +38,7 @@ pub(crate) fn observe(
         has_bash: OnceCell::new(),
         probes: probes.then(|| Probes::new(&local.guardian)),
         looked: DenseMap::filled(pipeline.nodes.len(), false),
+        unseen: HashMap::new(),
         secrets: local.secrets(),
         built: LazyCell::new(&built),
         blocked: HashMap::new(),
@@ -86,6 +87,8 @@ struct Observer<'a> {
     has_bash: OnceCell<bool>,
     probes: Option<Probes<'a>>,
     looked: DenseMap<NodeId, bool>,
+    /// What is wrong with nodes that could not be looked at.
+    unseen: HashMap<NodeId, Problem>,
     secrets: Option<Arc<Secrets>>,
     /// What globs leave out; most files have no glob.
     built: LazyCell<BTreeSet<&'a str>, &'a dyn Fn() -> BTreeSet<&'a str>>,
@@ -138,7 +141,12 @@ impl<'a> Observer<'a> {
         self.facts.recipes.set(id, OwnFacts { files, tools: self.mask_all(tools), env: self.mask_all(own) });
         for node in recipe.inputs.iter().chain(&recipe.outputs) {
             if !std::mem::replace(&mut self.looked[*node], true) {
+                let before = self.problems.len();
                 self.facts.nodes[*node] = self.node(*node);
+                self.unseen.extend(self.problems[before..].iter().map(|problem| (*node, problem.clone())));
+            } else if let Some(problem) = self.unseen.get(node) {
+                // What one cannot see no other can.
+                self.problems.push(problem.clone());
             }
         }
     }

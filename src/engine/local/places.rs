@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::fs::{Access, access};
 
 use crate::base::span::{Problem, Problems};
+use crate::engine::api::BLOCKED;
 use crate::pipeline::types::{Node, Pipeline, Recipe};
 
 /// Where the outputs of a pipeline belong. What is found out about a folder counts for all that belongs there.
@@ -67,7 +68,7 @@ impl<'a> Look<'a> {
             ),
             None => return None,
         };
-        let problem = Problem::new("blocked-output", format!("`{}` cannot be put in place", node.name));
+        let problem = Problem::new(BLOCKED, format!("`{}` cannot be put in place", node.name));
         Some(problem.at(&node.path_span, why).help(help))
     }
 
@@ -88,7 +89,7 @@ impl<'a> Look<'a> {
 
 /// That an output cannot be put where it belongs, since this is no folder.
 pub(crate) fn file_above(node: &Node, above: &str) -> Problem {
-    let problem = Problem::new("blocked-output", format!("`{}` cannot be put in place", node.name));
+    let problem = Problem::new(BLOCKED, format!("`{}` cannot be put in place", node.name));
     problem.at(&node.path_span, no_folder(above)).help(MOVE_AWAY)
 }
 
