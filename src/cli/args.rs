@@ -239,7 +239,7 @@ pub enum SchemaOf {
 }
 
 /// What takes the place of what the file says; the same for all commands that plan.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Instead {
     /// The engine [default: that of the file, else local]
     #[arg(long, value_name = "NAME")]
@@ -265,7 +265,7 @@ impl Instead {
 }
 
 /// What is wanted; the same for `run` and `plan`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Wanted {
     /// What to build: NAME or the path of a node, +NAME (with all above it), NAME+ (with all below it), tag:TAG [default: all]
     #[arg(value_name = "TARGET", value_hint = ValueHint::Other)]
@@ -302,7 +302,7 @@ impl Wanted {
 }
 
 /// `kiln run`
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct RunArgs {
     /// What is wanted.
     #[command(flatten)]
@@ -310,7 +310,7 @@ pub struct RunArgs {
     /// Only say what would be built; the same as `kiln plan`
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// Build what run ID did not get done: the steps that failed, were stopped or were not started. It goes on after failures if that run did; variables are given anew [default: the last run that had something to do]
+    /// Build what run ID did not get done: the steps that failed, were stopped or were not started. It goes on after failures if that run did, and takes its variables unless --var is given [default: the last run that had something to do]
     #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "last", conflicts_with = "targets")]
     pub failed: Option<String>,
     /// Go on with what does not need a failed step; one that lacks what it needs, such as a secret, fails

@@ -16,18 +16,18 @@ use crate::view::{Head, RunView};
 /// The option, as it is told why a step is built.
 const FAILED: &str = "--failed";
 
-/// What `kiln run` was asked for: targets, or with `--failed` the steps that a run did not get done. And whether it goes on
-/// after failures: as that run did, unless it is said otherwise.
-pub(crate) fn session(context: &Context, args: &RunArgs) -> Result<(Session, bool), Fail> {
+/// What `kiln run` was asked for: targets, or with `--failed` the steps that a run did not get done. With what it comes to:
+/// it goes on after failures, and takes the variables, as that run did, unless it is said otherwise.
+pub(crate) fn session(context: &Context, args: &RunArgs) -> Result<(Session, RunArgs), Fail> {
     let path = find::find(context.file.as_deref(), &context.surroundings)?;
     let (site, request) = (context.site(), args.request());
     let Some(id) = &args.failed else {
-        return Ok((Session::open(&site, &path, &request)?, args.keep_going));
+        return Ok((Session::open(&site, &path, &request)?, args.clone()));
     };
-    let loaded = load(
-        &path,
-        &Given { vars: &request.vars, project: request.project.as_deref(), engine: request.engine.as_deref() },
-    )?;
+    let read = |vars: &[(String, String)]| {
+        load(&path, &Given { vars, project: request.project.as_deref(), engine: request.engine.as_deref() })
+    };
+    let mut loaded = read(&request.vars)?;
     let history = History::at(state(&site, &loaded.root))?;
     let view = history.view(id, &loaded.pipeline.name).map_err(|fail| match fail {
         Fail::Usage(message, _) if loaded.pipeline.names.contains_key(id) => Fail::Usage(
@@ -38,12 +38,21 @@ pub(crate) fn session(context: &Context, args: &RunArgs) -> Result<(Session, boo
     })?;
     // In its own words it was not a mode that was asked for.
     let asked = request.mode.is_none().then_some(FAILED);
-    let request = again(context, &loaded.pipeline, &view, request)?;
+    let mut args = args.clone();
+    let then = view.head.as_ref().map(|head| run::variables(&head.started.again)).unwrap_or_default();
+    if args.wanted.instead.var.is_empty() && !then.is_empty() {
+        loaded = read(&then)?;
+        let told = run::command(context, &Request { vars: then.clone(), ..Request::default() }, false);
+        note(&format!("with the variables of that run:{}", vars(&told).unwrap_or_default()));
+        args.wanted.instead.var = then;
+    }
+    let request = again(context, &loaded.pipeline, &view, args.request())?;
     let said = args.keep_going || args.max_fail.is_some() || args.fail_fast.is_some();
     let as_then = view.head.as_ref().is_some_and(|head| run::kept_going(&head.started.again));
     let mut session = Session::of(&site, loaded, &request)?;
     session.selection.asked = asked.filter(|_| session.selection.mode == BuildMode::Only);
-    Ok((session, args.keep_going || (!said && as_then)))
+    args.keep_going |= !said && as_then;
+    Ok((session, args))
 }
 
 fn again(context: &Context, pipeline: &Pipeline, view: &RunView, request: Request) -> Result<Request, Fail> {
@@ -69,9 +78,13 @@ fn again(context: &Context, pipeline: &Pipeline, view: &RunView, request: Reques
     Ok(Request { targets: here, mode, ..request })
 }
 
-/// Variables are not taken over: the command line says all that there is to know about a run.
+/// The variables as a command gives them.
+fn vars(command: &str) -> Option<String> {
+    command.find(" --var ").map(|at| command[at..].to_owned())
+}
+
+/// What is given now counts.
 fn warn_of_variables(context: &Context, head: &Head, request: &Request) {
-    let vars = |command: &str| command.find(" --var ").map(|at| command[at..].to_owned());
     let (then, now) = (&head.started.again, run::command(context, request, false));
     if vars(then) != vars(&now) {
         note(&format!("the variables are others than those of that run, which was `{then}`"));

@@ -66,9 +66,9 @@ fn drawn(session: &Session, planned: &Planned, args: &PlanArgs) -> Picture {
 
 /// `kiln run -n`
 pub(crate) fn dry_run(context: &Context, args: RunArgs) -> Result<u8, Fail> {
-    let (session, keep_going) = failed::session(context, &args)?;
+    let (session, args) = failed::session(context, &args)?;
     let session = to_the_end(session);
-    let (wanted, format) = (args.wanted, PlanFormat::Text);
+    let (wanted, keep_going, format) = (args.wanted, args.keep_going, PlanFormat::Text);
     show(context, &session, &PlanArgs { wanted, format, collapse: None, check: false, no_probes: false, keep_going })
 }
 

@@ -56,9 +56,10 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     } else {
         begun
     };
-    let Begun { session, keep_going, early, events, locks: _locks, writer, committed, undone, basis } = begun;
+    let Begun { session, args, early, events, locks: _locks, writer, committed, undone, basis } = begun;
+    let args = &args;
     let mut session = to_the_end(session);
-    let (mut planned, hindered) = session.plan_to_run(true, keep_going)?;
+    let (mut planned, hindered) = session.plan_to_run(true, args.keep_going)?;
     planned.seen.extend(early);
     let by_name = session.by_name(&mut planned);
     let verdict = basis.and_then(|basis| basis.verdict(&context.site(), &session, &planned));
@@ -67,8 +68,8 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     }
     planned.plan.take_in(by_name, &session.loaded.graph);
     let ticket = new_job(&session)?;
-    let policy = policy(args, keep_going, session.schedule, session.jobs);
-    let ready = Ready::make(&session, (planned, hindered), ticket, policy, origin(context, args, keep_going))?;
+    let policy = policy(args, session.schedule, session.jobs);
+    let ready = Ready::make(&session, (planned, hindered), ticket, policy, origin(context, args))?;
     left(&ready.started().left).iter().for_each(|left| note(left));
     let verdict = verdict.map(|verdict| (verdict, ready.started().clone()));
     let ready = ready.after(undone);
@@ -105,7 +106,7 @@ fn look_again(context: &Context, args: &RunArgs, question: Option<Question>, ses
     // Whatever is wrong is told by the next run.
     let Ok(planned) = session.plan(false) else { return };
     if let Some(verdict) = basis.verdict(&context.site(), session, &planned) {
-        verdict.remember(started(session, &planned, origin(context, args, args.keep_going), Vec::new()));
+        verdict.remember(started(session, &planned, origin(context, args), Vec::new()));
     }
 }
 
@@ -119,7 +120,8 @@ fn keep_image(context: &Context, args: &RunArgs, session: &Session) {
 /// A run that is about to plan: it has the lock of the pipeline, and nothing is left of runs that died.
 struct Begun {
     session: Session,
-    keep_going: bool,
+    /// What it was asked for, with what `--failed` comes to.
+    args: RunArgs,
     early: Vec<FileDigest>,
     events: EventsTo,
     locks: Locks,
@@ -136,12 +138,12 @@ impl Begun {
         question: Option<&Question>,
         since: Option<Since>,
     ) -> Result<Self, Fail> {
-        let (session, keep_going) = failed::session(context, args)?;
+        let (session, args) = failed::session(context, args)?;
         let session = match since {
             Some(since) => session.since(since),
             None => session,
         };
-        let early = session.preflight(keep_going)?;
+        let early = session.preflight(args.keep_going)?;
         let events = args.events.as_deref().map(events_file).transpose()?;
         fault("run.lock").map_err(|error| Fail::because("the lock cannot be had", &error))?;
         let waiting = |why: &str| drop(writeln!(io::stderr(), "waiting: {why}"));
@@ -157,7 +159,7 @@ impl Begun {
             note(&shared);
         }
         home::settle(session.store.state(), &session.loaded);
-        Ok(Self { session, keep_going, early, events, locks, writer, committed, undone, basis })
+        Ok(Self { session, args, early, events, locks, writer, committed, undone, basis })
     }
 
     /// Lets go of all, to begin anew. What was undone of runs that died stays undone.
@@ -190,13 +192,13 @@ fn nothing_to_do(
     (kept, _locks, history): (Kept, Locks, Reader),
 ) -> Result<u8, Fail> {
     let events = args.events.as_deref().map(events_file).transpose()?;
-    let started = kept.started_by(origin(context, args, args.keep_going));
+    let started = kept.started_by(origin(context, args));
     let ticket =
         new_job_in(&history, &started.pipeline).map_err(|error| Fail::because("the history cannot be read", &error))?;
     // Whatever is wrong with the history is told by who opens it anew.
     let due = is_due(&history, crate::clock::now()).unwrap_or(true);
     let (writer, committed) = go_on(history)?;
-    let policy = policy(args, args.keep_going, started.schedule, started.max_parallel);
+    let policy = policy(args, started.schedule, started.max_parallel);
     let ready = Ready::idle(&context.site(), kept.state(), ticket, started, policy);
     let (driven, closed) =
         drive(context, args, Going { store: &Shared::new(kept.state()), ready, writer, committed, events, signals })?;
@@ -234,8 +236,8 @@ fn to_stdout(args: &RunArgs) -> bool {
     args.events.as_deref() == Some(Path::new("-"))
 }
 
-fn origin(context: &Context, args: &RunArgs, keep_going: bool) -> Origin {
-    Origin { by: context.surroundings.user(), again: command(context, &args.request(), keep_going) }
+fn origin(context: &Context, args: &RunArgs) -> Origin {
+    Origin { by: context.surroundings.user(), again: command(context, &args.request(), args.keep_going) }
 }
 
 /// The exit code, and what is to be said besides: what was to be shown, and was not.
@@ -308,8 +310,8 @@ fn never_asked(view: &RunView) -> bool {
     })
 }
 
-fn policy(args: &RunArgs, keep_going: bool, schedule: Schedule, jobs: u32) -> Policy {
-    let max_fail = if keep_going { None } else { Some(args.max_fail.unwrap_or(1)) };
+fn policy(args: &RunArgs, schedule: Schedule, jobs: u32) -> Policy {
+    let max_fail = if args.keep_going { None } else { Some(args.max_fail.unwrap_or(1)) };
     let kill = args.fail_fast == Some(FailFast::Kill);
     let time_limit_ms = args.timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
     let seed = seed();
@@ -322,6 +324,14 @@ const KEEP_GOING: &str = "-k";
 /// Whether a run went on after failures, as far as the command tells that would be given again.
 pub(crate) fn kept_going(again: &str) -> bool {
     again.split(' ').nth(2) == Some(KEEP_GOING)
+}
+
+/// The variables of such a command.
+pub(crate) fn variables(again: &str) -> Vec<(String, String)> {
+    let words = crate::pipeline::template::words(again).unwrap_or_default();
+    let given = words.windows(2).filter(|pair| pair[0] == "--var");
+    let given = given.filter_map(|pair| pair[1].split_once('='));
+    given.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// How this command would be given again for other targets.

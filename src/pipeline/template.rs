@@ -237,9 +237,41 @@ pub fn command_line(words: &[String]) -> String {
     line
 }
 
+/// The words of a line that [`command_line`] has written; none where it has not.
+#[must_use]
+pub fn words(line: &str) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            ' ' => words.extend(word.take()),
+            '\\' => word.get_or_insert_default().push(chars.next()?),
+            '\'' => {
+                let word = word.get_or_insert_default();
+                while let Some(c) = Some(chars.next()?).filter(|c| *c != '\'') {
+                    word.push(c);
+                }
+            }
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    Some(words)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_line_is_read_as_it_was_written() {
+        for list in [&["kiln", "run"][..], &["--var", "x=it's  \"a\" \\ b$"], &["", "'", " ", "a'b'", "ü"], &[]] {
+            let list: Vec<_> = list.iter().map(|word| (*word).to_owned()).collect();
+            assert_eq!(words(&command_line(&list)).unwrap(), list);
+        }
+        assert_eq!((words("an 'open one"), words("ends with \\")), (None, None));
+    }
 
     #[track_caller]
     fn sound(text: &str) -> Template {

@@ -119,6 +119,26 @@ fn what_went_on_after_failures_does_so_again_unless_it_is_said_otherwise() {
 }
 
 #[test]
+fn the_variables_are_those_of_that_run_unless_others_are_given() {
+    let project = Project::new(FOUR);
+    let quoted = "it'\"'s  \\ b";
+    project.expect(1, &["run", "bad", "--mode", "forced", "--var", &format!("ok='{quoted}'")]);
+    project.write("fixed", "");
+    // What is given now counts, and is told.
+    let said = project.expect(0, &["run", "-n", "--failed", "--var", "ok=other"]);
+    assert!(
+        said.err.contains("the variables are others than those of that run, which was `kiln run --var "),
+        "{}",
+        said.err
+    );
+    assert!(!said.err.contains("with the variables"), "{}", said.err);
+    let said = project.expect(0, &["run", "--failed"]);
+    assert!(said.err.contains("with the variables of that run: --var "), "{}", said.err);
+    let again = project.expect(0, &["run", "bad", "--var", &format!("ok='{quoted}'"), "--events", "-"]);
+    assert_eq!(started(&again.out), [] as [&str; 0], "it was built with the same");
+}
+
+#[test]
 fn steps_that_are_gone_and_other_variables_are_told() {
     let project = Project::new(FOUR);
     project.expect(1, &["run", "-k", "--var", "ok=yes"]);
@@ -126,7 +146,8 @@ fn steps_that_are_gone_and_other_variables_are_told() {
     project.write("fixed", "");
     let said = project.expect(0, &["run", "--failed"]);
     assert!(said.err.contains("1 step left out, the file has no such steps any more: below"), "{}", said.err);
-    assert!(said.err.contains("which was `kiln run -k --var ok=yes`"), "{}", said.err);
+    assert!(said.err.contains("note: with the variables of that run: --var ok=yes\n"), "{}", said.err);
+    assert_eq!(project.read("bad"), "yes\n");
     project.write("pipeline.toml", project.read("pipeline.toml").replace("name = \"p\"", "name = \"q\""));
     let said = project.expect(2, &["run", "--failed", "p_"]);
     assert!(said.err.contains("ids of 2 runs"), "{}", said.err);
