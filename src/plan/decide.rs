@@ -69,14 +69,42 @@ impl Basis<'_> {
         verdict
     }
 
-    /// Whether nothing is known to have been built where an output belongs. What stands there is not of Kiln's making then.
+    /// Whether what stands where an output belongs, if anything does, is not known to be of Kiln's making: neither a record of its
+    /// step tells of that place, nor one of another step, such as of one that had another name, of just that content.
     #[must_use]
-    pub fn is_foreign(&self, node: NodeId) -> bool {
-        let node = &self.pipeline.nodes[node];
+    pub fn is_foreign(&self, id: NodeId) -> bool {
+        let node = &self.pipeline.nodes[id];
         let last = node.maker.and_then(|maker| self.history.last(&self.pipeline.recipes[maker].name));
         let here =
             |last: &LastGood| last.outputs.iter().any(|output| output.node == node.name && output.path == node.path);
-        !last.is_some_and(here)
+        !last.is_some_and(here) && self.made_as(id).is_none()
+    }
+
+    /// The step that has built what stands where an output belongs.
+    fn made_as(&self, node: NodeId) -> Option<String> {
+        let Content::Is(now) = self.facts.nodes[node] else { return None };
+        self.history.maker(self.pipeline.nodes[node].path.as_deref()?, now)
+    }
+
+    /// The name under which a step that was never built was built all the same: another one that has left what stands there, and
+    /// was made from the same in the same way. Then `adopt` would take it.
+    fn built_as(&self, id: RecipeId, input: &dyn Fn(NodeId) -> Input) -> Option<Reason> {
+        let recipe = &self.pipeline.recipes[id];
+        let mut makers = recipe.outputs.iter().map(|node| self.made_as(*node));
+        let maker = makers.next()??;
+        if !makers.all(|other| other.as_ref() == Some(&maker)) {
+            return None;
+        }
+        let known = |node| match input(node) {
+            Input::Is(digest) => Some(digest),
+            Input::Pending | Input::NotProbed | Input::Missing => None,
+        };
+        if !self.open_parts(id, &known).is_empty() {
+            return None;
+        }
+        let now = key::parts(self.pipeline, id, &self.facts.recipes[id], &known);
+        (key::nameless(&now) == key::nameless(&self.history.parts(&maker)))
+            .then(|| Reason::new(ReasonCode::BuiltAs).what(maker))
     }
 
     /// What a build would replace and Kiln has not made, or is of another kind.
@@ -120,7 +148,8 @@ impl Basis<'_> {
             return Verdict::Build(vec![self.was_asked()]);
         }
         let Some(last) = last else {
-            return Verdict::Build(vec![Reason::new(ReasonCode::NeverBuilt)]);
+            let built_as = self.built_as(id, input);
+            return Verdict::Build([Reason::new(ReasonCode::NeverBuilt)].into_iter().chain(built_as).collect());
         };
         let mut reasons: Vec<_> = self.rebuild(id, last).into_iter().collect();
         reasons.extend(self.changed(id, last, input));

@@ -1,5 +1,7 @@
 //! What a step's key is made of: every part with its name, so that a reason can name what changed. Does not decide.
 
+use std::collections::BTreeSet;
+
 use crate::base::digest::{Digest, FieldHasher, HEX};
 use crate::base::id::{NodeId, RecipeId};
 use crate::pipeline::refs::Reference;
@@ -127,6 +129,12 @@ fn names(pipeline: &Pipeline, recipe: &Recipe, part: &mut dyn FnMut(Name<'_>, &s
             Some(Reference::Input(_) | Reference::Output | Reference::OutputOf(_)) | None => {}
         }
     }
+}
+
+/// Parts without the names of outputs, which are all that differs where a step has only another name.
+pub(super) fn nameless(parts: &Parts) -> BTreeSet<(&str, &str)> {
+    let name = |name| if str::starts_with(name, "output:") { "output:" } else { name };
+    parts.iter().map(|(part, value)| (name(part.as_str()), value.as_str())).collect()
 }
 
 /// The kind and the path of an output, from the value of its part.

@@ -105,6 +105,8 @@ impl Fate {
 pub enum ReasonCode {
     /// There is no record of a good build.
     NeverBuilt,
+    /// Another step, which was made from the same in the same way, has built what is there: it has another name now.
+    BuiltAs,
     /// The content or the path of an input is another one.
     InputChanged,
     /// It has an input that it did not have.
@@ -203,6 +205,7 @@ impl Reason {
         match self.code {
             ReasonCode::OutputMoved if self.is_other_kind() => "output of another kind",
             ReasonCode::NeverBuilt => "never built",
+            ReasonCode::BuiltAs => "built under another name, `kiln adopt` takes it as built",
             ReasonCode::InputChanged => "input changed",
             ReasonCode::InputAdded => "input added",
             ReasonCode::InputRemoved => "input removed",

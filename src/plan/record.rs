@@ -34,6 +34,14 @@ pub struct OutputRecord {
     pub digest: Digest,
 }
 
+impl OutputRecord {
+    /// Whether it is this content at this path.
+    #[must_use]
+    pub fn is(&self, path: &str, digest: Digest) -> bool {
+        self.digest == digest && self.path.as_deref() == Some(path)
+    }
+}
+
 /// The last good build of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastGood {
@@ -53,6 +61,8 @@ pub trait History {
     fn last(&self, step: &str) -> Option<&LastGood>;
     /// The parts of the key of a step's last good build; empty where there is none.
     fn parts(&self, step: &str) -> Parts;
+    /// The step that has built this content at a path, whether the file still has it or not.
+    fn maker(&self, path: &str, digest: Digest) -> Option<String>;
 }
 
 /// A history in memory.
@@ -69,5 +79,11 @@ impl History for MemoryHistory {
 
     fn parts(&self, step: &str) -> Parts {
         self.steps.get(step).map(|(_, parts)| parts.clone()).unwrap_or_default()
+    }
+
+    fn maker(&self, path: &str, digest: Digest) -> Option<String> {
+        let made = |last: &LastGood| last.outputs.iter().any(|output| output.is(path, digest));
+        let mut makers = self.steps.iter().filter(|(_, (last, _))| made(last));
+        makers.next().map(|(step, _)| step.clone())
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use crate::base::digest::Digest;
 use crate::engine::api::Engine;
 use crate::pipeline::types::Pipeline;
 use crate::plan::facts::{Content, Facts};
@@ -23,6 +24,12 @@ impl History for Settled {
 
     fn parts(&self, step: &str) -> Parts {
         self.steps.get(step).map_or_else(|| self.before.parts(step), |(_, parts)| parts.clone())
+    }
+
+    fn maker(&self, path: &str, digest: Digest) -> Option<String> {
+        let made = |last: &LastGood| last.outputs.iter().any(|output| output.is(path, digest));
+        let mut makers = self.steps.iter().filter(|(_, (last, _))| made(last));
+        makers.next().map(|(step, _)| step.clone()).or_else(|| self.before.maker(path, digest))
     }
 }
 

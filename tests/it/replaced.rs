@@ -55,6 +55,38 @@ fn what_was_never_built_is_kept_and_told() {
     assert_eq!(fs::read_dir(project.path(".kiln/replaced")).unwrap().count(), 1);
 }
 
+/// What stands there is Kiln's own as long as some record of the pipeline tells of just that.
+#[test]
+fn what_was_built_under_another_name_is_kilns_own() {
+    let text =
+        |name: &str, word: &str| format!("[dataset.{name}]\npath = \"o/a\"\nrun = \"echo {word} >{{{{ output }}}}\"\n");
+    let project = Project::new(&text("a", "1"));
+    project.expect(0, &["run"]);
+    project.pipeline(&text("renamed", "1"));
+    for arguments in [&["plan"][..], &["why", "renamed"]] {
+        let said = project.expect(0, arguments).out;
+        assert!(said.contains("built under another name, `kiln adopt` takes it as built: a\n"), "{said}");
+        assert!(!said.contains("replaces what is there"), "{said}");
+    }
+    let json: Value = serde_json::from_str(&project.expect(0, &["plan", "--format", "json"]).out).unwrap();
+    let codes = serde_json::json!([{ "code": "never_built" }, { "code": "built_as", "what": "a" }]);
+    assert_eq!(json["steps"][0]["reasons"], codes);
+    assert!(project.expect(0, &["adopt"]).out.contains("  took  renamed  o/a\n"));
+    assert!(project.expect(0, &["plan", "--check"]).out.contains("1 up to date"));
+    // With another recipe there is nothing to take, and nothing to keep either.
+    project.pipeline(&text("again", "2"));
+    let plan = project.expect(0, &["plan"]).out;
+    assert!(plan.contains("  never built\n"), "{plan}");
+    assert!(!project.expect(0, &["run"]).out.contains("kept"));
+    assert!(!project.exists(".kiln/replaced"));
+    // What somebody has changed since is not Kiln's.
+    project.pipeline(&text("third", "3"));
+    project.write("o/a", "mine\n");
+    assert!(project.expect(0, &["plan"]).out.contains("never built; replaces what is there: o/a\n"));
+    project.expect(0, &["run"]);
+    assert_eq!(project.read(&format!("{}/o/a", kept(&project))), "mine\n");
+}
+
 #[test]
 fn a_folder_is_kept_where_a_file_is_built_and_nothing_where_it_comes_out_the_same() {
     let text = "[dataset.a]\npath = \"a\"\nrun = \"echo new >{{ output }}\"\n\

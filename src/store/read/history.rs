@@ -1,12 +1,14 @@
 //! The last good builds of a pipeline, as decisions ask for them. Does not know whether what was built is still there.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::path::Path;
 
-use rusqlite::params;
+use rusqlite::{Row, params};
 
+use crate::base::digest::Digest;
 use crate::base::job::JobId;
-use crate::plan::record::{History, LastGood, Parts};
+use crate::plan::record::{History, LastGood, OutputRecord, Parts};
 use crate::store::StoreError;
 use crate::store::read::shared::Shared;
 use crate::store::read::{Reader, json, text};
@@ -28,20 +30,49 @@ impl Reader {
             Ok((row.get::<_, String>(0)?, last))
         })?;
         let reader = Shared::new(self.path.parent().unwrap_or(Path::new("")));
-        Ok(StoredHistory { last: rows.into_iter().collect(), reader, pipeline: pipeline.to_owned() })
+        let (last, makers) = (rows.into_iter().collect(), OnceCell::new());
+        Ok(StoredHistory { last, makers, reader, pipeline: pipeline.to_owned() })
     }
 }
 
 /// The last good builds of a pipeline: what every decision needs is in memory, the parts of keys are read when asked for.
 pub struct StoredHistory {
     last: HashMap<String, LastGood>,
+    /// What all steps have built, by path: asked for only where something stands that no record of its own step tells of.
+    makers: OnceCell<HashMap<String, Vec<(Digest, String)>>>,
     reader: Shared,
     pipeline: String,
+}
+
+impl StoredHistory {
+    fn makers(&self) -> HashMap<String, Vec<(Digest, String)>> {
+        let sql = "SELECT step, outputs FROM keys WHERE pipeline = ?1 ORDER BY built_at DESC";
+        let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, json::<Vec<OutputRecord>>(row, 1)?));
+        let rows = self.reader.ask(|reader| reader.rows(sql, params![self.pipeline], read));
+        let rows = rows.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what was built cannot be read; what stands there counts as somebody else's");
+            None
+        });
+        let mut makers: HashMap<String, Vec<(Digest, String)>> = HashMap::new();
+        for (step, outputs) in rows.into_iter().flatten() {
+            for OutputRecord { path, digest, .. } in outputs {
+                if let Some(path) = path {
+                    makers.entry(path).or_default().push((digest, step.clone()));
+                }
+            }
+        }
+        makers
+    }
 }
 
 impl History for StoredHistory {
     fn last(&self, step: &str) -> Option<&LastGood> {
         self.last.get(step)
+    }
+
+    fn maker(&self, path: &str, digest: Digest) -> Option<String> {
+        let made = self.makers.get_or_init(|| self.makers()).get(path)?;
+        made.iter().find(|(made, _)| *made == digest).map(|(_, step)| step.clone())
     }
 
     fn parts(&self, step: &str) -> Parts {

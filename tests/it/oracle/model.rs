@@ -132,10 +132,11 @@ impl World {
         let mut verdict = self.whether(recipe, mode, input);
         if let Verdict::Build(whys) = &mut verdict {
             let outputs = self.records.get(&recipe.name).map(|last| &last.outputs);
-            for node in recipe.outputs.iter().filter(|i| self.seen(**i).is_some()).map(|i| &self.spec.nodes[*i]) {
+            for i in recipe.outputs.iter().filter(|i| self.seen(**i).is_some()) {
+                let node = &self.spec.nodes[*i];
                 let Some(path) = node.path() else { continue };
                 let here = |(name, then, _): &(String, Option<String>, _)| *name == node.name && *then == node.path();
-                if !outputs.is_some_and(|outputs| outputs.iter().any(here)) {
+                if !outputs.is_some_and(|outputs| outputs.iter().any(here)) && self.made(*i).is_none() {
                     whys.insert(why("output_foreign", &path, "", ""));
                 }
             }
@@ -178,7 +179,10 @@ impl World {
         if asked {
             return Verdict::Build(BTreeSet::from([why("asked", &format!("--mode {mode}"), "", "")]));
         }
-        let Some(last) = last else { return Verdict::Build(BTreeSet::from([why("never_built", "", "", "")])) };
+        let Some(last) = last else {
+            let built_as = self.built_as(recipe, input);
+            return Verdict::Build([why("never_built", "", "", "")].into_iter().chain(built_as).collect());
+        };
         let mut whys = self.changes(recipe, last, input);
         match recipe.rebuild {
             Rebuild::Always => drop(whys.insert(why("rebuild_always", "", "", ""))),
@@ -191,6 +195,28 @@ impl World {
         let pending = recipe.inputs.iter().filter(|i| input(**i) == Input::Pending);
         let pending: BTreeSet<_> = pending.map(|i| why("may_change", &self.spec.nodes[*i].name, "", "")).collect();
         if pending.is_empty() { Verdict::Skip } else { Verdict::Maybe(pending) }
+    }
+
+    /// The step, of whichever name, that has built what stands where an output belongs.
+    fn made(&self, node: usize) -> Option<&String> {
+        let (path, now) = (self.spec.nodes[node].path()?, self.seen(node)?);
+        let is =
+            |(_, then, content): &(String, Option<String>, Content)| then.as_ref() == Some(&path) && *content == now;
+        self.records.iter().find(|(_, record)| record.outputs.iter().any(is)).map(|(name, _)| name)
+    }
+
+    /// That only the name differs from what another step has built.
+    fn built_as(&self, recipe: &Recipe, input: &dyn Fn(usize) -> Input) -> Option<Why> {
+        let maker = self.made(*recipe.outputs.first()?)?;
+        let record = &self.records[maker];
+        let inputs = recipe.inputs.iter().map(|i| match input(*i) {
+            Input::Is(content) => Some((self.spec.nodes[*i].name.clone(), (self.spec.nodes[*i].path(), content))),
+            Input::Pending | Input::Missing => None,
+        });
+        let inputs: Option<BTreeMap<_, _>> = inputs.collect();
+        let same = inputs.as_ref() == Some(&record.inputs) && self.parts(recipe) == record.parts;
+        let all = recipe.outputs.iter().all(|i| self.made(*i) == Some(maker));
+        (same && all).then(|| why("built_as", maker, "", ""))
     }
 
     /// All that is known to differ from the last good build.
