@@ -8,6 +8,8 @@ use crate::draw::picture::{Edge, Item, Part, Picture, Shape};
 
 /// Fewer are not worth a box.
 const LEAST: usize = 6;
+/// Of a step that makes much, so many outputs lead to one reader by lines of their own.
+const FEW: usize = 6;
 
 /// What is bundled: a layer, whether steps, what leads there (with its part), where it leads.
 type Key = (usize, bool, Vec<(usize, usize)>, Vec<usize>);
@@ -40,14 +42,23 @@ pub(super) fn bundle(picture: &Picture) -> Picture {
         }
     }
     let at = |i: usize| place[i].unwrap_or_default();
+    let mut read: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+    let wide = picture.edges.iter().filter(|edge| picture.items[edge.from].is_wide());
+    wide.for_each(|edge| *read.entry((edge.from, edge.to)).or_default() += 1);
+    let mut said = BTreeMap::new();
     let edge = |edge: &Edge| {
-        let part = if picture.items[edge.from].is_wide() { 0 } else { edge.part };
-        Edge { from: at(edge.from), part, to: at(edge.to) }
+        let (all, read) = (picture.items[edge.from].parts.len(), read.get(&(edge.from, edge.to)).copied().unwrap_or(1));
+        let part = if read > FEW { all } else { edge.part };
+        let edge = Edge { from: at(edge.from), part, to: at(edge.to) };
+        if read > FEW && read < all {
+            said.insert(edge, format!("{read} of {all} outputs"));
+        }
+        edge
     };
     let mut edges: Vec<Edge> = picture.edges.iter().map(edge).collect();
     edges.sort_unstable();
     edges.dedup();
-    Picture { items, edges, ..picture.clone() }
+    Picture { items, edges, said, ..picture.clone() }
 }
 
 fn bundled(members: Vec<Item>) -> Item {

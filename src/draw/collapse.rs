@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum;
 
-use crate::base::text::count;
+use crate::base::cut::shorten;
+use crate::base::text::{count, few};
 use crate::draw::picture::{ABREAST, Edge, Item, Part, Picture, Shape};
 use crate::plan::reason::Fate;
 
@@ -28,6 +29,10 @@ const LONG: usize = 60;
 const APART: usize = 40;
 /// So many names of a group are told.
 const NAMES: usize = 20;
+/// So many tags of a group are told.
+const TAGS: usize = 6;
+/// So many characters of the names of a group are shown, and so many of what the last one differs in.
+const SPAN: [usize; 2] = [31, 12];
 
 /// A picture with more stages has groups of several stages, where that is needed: so many.
 const MANY: usize = 30;
@@ -83,7 +88,7 @@ pub fn collapse(picture: Picture, how: Option<Collapse>) -> Picture {
     for (key, members) in &groups {
         members.iter().for_each(|i| place[*i] = items.len());
         items.push(match members.as_slice() {
-            [only] => folded(Item { layer: key.0, ..picture.items[*only].clone() }),
+            [only] => folded(with_tag(key, Item { layer: key.0, ..picture.items[*only].clone() })),
             _ => group(key, members, &picture.items),
         });
     }
@@ -99,7 +104,16 @@ pub fn collapse(picture: Picture, how: Option<Collapse>) -> Picture {
     edges.retain(|edge| items[edge.from].layer < items[edge.to].layer);
     let edges = without_shortcuts(&items, edges);
     let title = format!("{} · {} shown as {}", picture.title, things(&picture), things_of(&items));
-    Picture { title, items, edges, stages }
+    Picture { title, items, edges, stages, said: BTreeMap::new() }
+}
+
+/// An item that stands alone among groups of a tag: it has one too.
+fn with_tag(key: &Key, item: Item) -> Item {
+    match (key.2.as_str(), item.note.as_str()) {
+        ("", _) => item,
+        (tag, "") => Item { note: tag.to_owned(), ..item },
+        (tag, note) => Item { note: format!("{tag} · {note}"), ..item },
+    }
 }
 
 /// A step with many outputs as one thing: in a picture that is made small they are a number.
@@ -238,33 +252,62 @@ fn rank(item: &Item) -> usize {
     }
 }
 
+/// `part_000 – 082`: the names of the first and the last of a group, of the last one what it differs in.
+fn span(first: &Item, last: &Item) -> String {
+    let alike = first.id.chars().zip(last.id.chars()).take_while(|(a, b)| a == b);
+    let alike: String = alike.map(|(a, _)| a).collect();
+    let word = alike.trim_end_matches(char::is_alphanumeric).len();
+    let [all, end] = SPAN;
+    let end = shorten(&last.id[word..], end);
+    format!("{} – {end}", shorten(&first.id, all.saturating_sub(3 + end.chars().count())))
+}
+
+/// The names of a group in a line: both where there are two and room for them.
+fn names_of(members: &[&Item]) -> String {
+    let both: Vec<&str> = members.iter().take(3).map(|item| item.id.as_str()).collect();
+    let both = both.join(", ");
+    let short = members.len() == 2 && both.chars().count() <= SPAN[0];
+    if short { both } else { span(members[0], members[members.len() - 1]) }
+}
+
+/// The tags that some of a group have.
+fn tags_of(members: &[&Item]) -> String {
+    let tags: BTreeSet<&str> = members.iter().flat_map(|item| item.tags.iter().map(String::as_str)).collect();
+    let tags: Vec<&str> = tags.into_iter().collect();
+    if tags.is_empty() { String::new() } else { format!(" · {}", few(&tags, TAGS)) }
+}
+
 fn group(key: &Key, members: &[usize], items: &[Item]) -> Item {
     let members: Vec<&Item> = members.iter().map(|i| &items[*i]).collect();
     let mut counts = [0; Fate::ALL.len()];
     members.iter().filter_map(|item| item.fate).for_each(|fate| counts[fate.rank()] += 1);
     let fate = Fate::ALL.into_iter().find(|fate| counts[fate.rank()] > 0);
     let thing = if members[0].step { "step" } else { "source" };
-    let mut name = count(members.len(), thing);
-    if !key.2.is_empty() {
-        name = format!("{} · {name}", key.2);
-    }
+    let all = count(members.len(), thing);
+    let name = if key.2.is_empty() { names_of(&members) } else { format!("{} · {all}", key.2) };
     let note = counts.iter().zip(Fate::ALL).filter(|(n, _)| **n > 0);
     let note: Vec<_> = note.map(|(n, fate)| format!("{n} {}", fate.word())).collect();
     let mut names: Vec<&str> = members.iter().take(NAMES).map(|item| item.id.as_str()).collect();
     if members.len() > NAMES {
         names.push("…");
     }
+    let note = if note.len() == 1 && counts.iter().sum::<usize>() == members.len() {
+        fate.map(Fate::word).unwrap_or_default().to_owned()
+    } else {
+        note.join(", ")
+    };
     Item {
         id: format!("{}-{}-{}", key.0, key.1, key.2),
         step: false,
         fate,
-        parts: vec![Part { name: name.clone(), shape: Shape::Group }],
-        note: if note.len() == 1 && counts.iter().sum::<usize>() == members.len() {
-            fate.map(Fate::word).unwrap_or_default().to_owned()
-        } else {
-            note.join(", ")
+        parts: vec![Part { name, shape: Shape::Group }],
+        note: match (key.2.is_empty(), note.is_empty()) {
+            (true, true) => all.clone(),
+            (true, false) => format!("{all} · {note}"),
+            (false, _) => note,
         },
-        tip: format!("{name}\n{}", names.join(", ")),
+        tip: format!("{all}{}\n{}", tags_of(&members), names.join(", ")),
+        tags: Some(key.2.clone()).filter(|tag| !tag.is_empty()).into_iter().collect(),
         layer: key.0,
         counts,
         paint: members[0].paint.filter(|paint| members.iter().all(|item| item.paint == Some(*paint))),

@@ -46,7 +46,7 @@ pub(super) struct Layout {
 /// Finds a place for everything.
 pub(super) fn layout(picture: &Picture) -> Layout {
     let mut graph = layers(picture);
-    order(&mut graph);
+    order(&mut graph, picture.items.iter().any(|item| is_stack(item) && !item.tags.is_empty()));
     let labels = &Labels::of(picture);
     let down = Layouter::new(picture, labels, &graph, true).lay_out();
     if down.size.w <= WIDEST {
@@ -147,15 +147,21 @@ impl<'a> Layouter<'a> {
         edges
             .map(|(e, edge)| {
                 let from = &self.picture.items[edge.from];
-                let bundle = !from.members.is_empty() || from.is_wide();
-                let part = if bundle { items[edge.from] } else { parts[edge.from][edge.part] };
+                let whole = !from.members.is_empty() || edge.part == from.parts.len();
+                let part = if whole { items[edge.from] } else { parts[edge.from][edge.part] };
                 let begin = if self.down {
                     (part.x + part.w / 2.0, part.y + part.h)
                 } else {
                     (part.x + part.w, part.y + part.h / 2.0)
                 };
-                let across = if self.down { begin.0 } else { begin.1 };
-                let mut points = vec![begin, self.point(self.bands[self.graph.vertices[edge.from].layer].1, across)];
+                let mut across = if self.down { begin.0 } else { begin.1 };
+                let mut points = vec![begin];
+                if from.is_wide() && !whole {
+                    let way;
+                    (across, way) = self.way_out(part, items[edge.from], across);
+                    points.extend(way.into_iter().flat_map(|way| [begin, way]));
+                }
+                points.push(self.point(self.bands[self.graph.vertices[edge.from].layer].1, across));
                 for bend in &self.graph.bends[e] {
                     let (begin, end) = self.bands[self.graph.vertices[*bend].layer];
                     points.push(self.point(begin, self.across[*bend]));
@@ -168,6 +174,20 @@ impl<'a> Layouter<'a> {
                 points
             })
             .collect()
+    }
+
+    /// How a line leaves a thing that stands in rows: between two of those that stand before it, to where that way begins.
+    fn way_out(&self, part: Rect, frame: Rect, across: f64) -> (f64, Option<Point>) {
+        let (end, last) = match self.down {
+            true => (part.y + part.h, frame.y + frame.h),
+            false => (part.x + part.w, frame.x + frame.w),
+        };
+        // Behind the last one there is nothing but the edge of the frame.
+        if end + 2.0 * PAD > last {
+            return (across, None);
+        }
+        let across = if self.down { part.x + part.w } else { part.y + part.h } + PAD / 2.0;
+        (across, Some(self.point(end + PAD, across)))
     }
 
     /// Where each line meets its item, across the layers: side by side, in the order in which they come.

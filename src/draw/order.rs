@@ -8,12 +8,29 @@ const SWEEPS: usize = 12;
 /// In a larger picture neighbours are not swapped.
 const SWAPS_UP_TO: usize = 4_000;
 
-/// Orders the vertices of each layer.
-pub(super) fn order(graph: &mut Layers) {
+/// The order that means something may have one crossing more for each so many.
+const DEAR: u64 = 3;
+
+/// Orders the vertices of each layer. With `keep` the items stay in their first order, which means something, if not many more
+/// lines cross then; only bends move.
+pub(super) fn order(graph: &mut Layers, keep: bool) {
     let by_file = graph.layers.clone();
-    let mut best = by_file.clone();
+    let in_depth = in_depth(graph);
+    let (fewest, mut best) = search(graph, vec![by_file.clone(), in_depth], false);
+    if keep {
+        let (crossings, kept) = search(graph, vec![by_file], true);
+        if crossings <= fewest + fewest / DEAR {
+            best = kept;
+        }
+    }
+    graph.layers = best;
+}
+
+/// The best order that is found from some on, and how many lines cross in it.
+fn search(graph: &mut Layers, starts: Vec<Vec<Vec<usize>>>, keep: bool) -> (u64, Vec<Vec<usize>>) {
+    let mut best = Vec::new();
     let mut fewest = u64::MAX;
-    for start in [by_file, in_depth(graph)] {
+    for start in starts {
         graph.layers = start;
         for sweep in 0..SWEEPS {
             let crossings = crossings(graph);
@@ -24,13 +41,23 @@ pub(super) fn order(graph: &mut Layers) {
             if fewest == 0 {
                 break;
             }
-            self::sweep(graph, sweep % 2 == 0);
+            self::sweep(graph, sweep % 2 == 0, keep);
             if graph.vertices.len() <= SWAPS_UP_TO {
-                swap(graph);
+                swap(graph, keep);
             }
         }
     }
-    graph.layers = best;
+    (fewest, best)
+}
+
+/// Puts the items of a layer into their first order, and leaves all else where it stands.
+fn items_in_order(graph: &mut Layers, layer: usize) {
+    let is_item = |v: &usize| graph.vertices[*v].item.is_some();
+    let mut items: Vec<usize> = graph.layers[layer].iter().copied().filter(is_item).collect();
+    items.sort_unstable();
+    let mut items = items.into_iter();
+    let order = graph.layers[layer].iter().map(|v| if is_item(v) { items.next().unwrap_or(*v) } else { *v });
+    graph.layers[layer] = order.collect();
 }
 
 /// The order in which the vertices are found from the first ones on: it keeps trees together.
@@ -61,7 +88,7 @@ fn positions(graph: &Layers) -> Vec<f64> {
 }
 
 /// Sorts each layer by the middle of the neighbours in the layer that was sorted before it.
-fn sweep(graph: &mut Layers, down: bool) {
+fn sweep(graph: &mut Layers, down: bool, keep: bool) {
     let mut position = positions(graph);
     let n = graph.layers.len();
     let order: Vec<usize> = if down { (1..n).collect() } else { (0..n.saturating_sub(1)).rev().collect() };
@@ -75,20 +102,26 @@ fn sweep(graph: &mut Layers, down: bool) {
         let mut keyed: Vec<(f64, usize)> = graph.layers[layer].iter().map(|v| (middle(*v), *v)).collect();
         keyed.sort_by(|a, b| a.0.total_cmp(&b.0));
         graph.layers[layer] = keyed.into_iter().map(|(_, v)| v).collect();
+        if keep {
+            items_in_order(graph, layer);
+        }
         for (i, v) in graph.layers[layer].iter().enumerate() {
             position[*v] = i as f64;
         }
     }
 }
 
-/// Swaps neighbours as long as that takes crossings away.
-fn swap(graph: &mut Layers) {
+/// Swaps neighbours as long as that takes crossings away; with `keep` no two items.
+fn swap(graph: &mut Layers, keep: bool) {
     let mut position = positions(graph);
     for _ in 0..4 {
         let mut helped = false;
         for layer in &mut graph.layers {
             for i in 1..layer.len() {
                 let (a, b) = (layer[i - 1], layer[i]);
+                if keep && graph.vertices[a].item.is_some() && graph.vertices[b].item.is_some() {
+                    continue;
+                }
                 let (now, then) = pair(&graph.vertices[a], &graph.vertices[b], &position);
                 if then < now {
                     layer.swap(i - 1, i);

@@ -23,6 +23,8 @@ pub struct Picture {
     pub edges: Vec<Edge>,
     /// The names of layers.
     pub stages: BTreeMap<usize, String>,
+    /// What is said of an edge that stands for some of the outputs of a step.
+    pub said: BTreeMap<Edge, String>,
 }
 
 /// A step, a source, or a group of them.
@@ -117,7 +119,7 @@ impl From<Kind> for Shape {
 pub struct Edge {
     /// Where it begins.
     pub from: usize,
-    /// At which of its parts.
+    /// At which of its parts; behind the last one for the whole of it.
     pub part: usize,
     /// Where it ends.
     pub to: usize,

@@ -138,7 +138,7 @@ fn lines(out: &mut String, picture: &Picture, layout: &Layout) {
         let (from, to) = (&picture.items[edge.from], &picture.items[edge.to]);
         let on = [from, to].iter().all(|item| item.fate.is_some_and(Fate::is_active));
         let (class, tip) = if on { ("line on", "tip-on") } else { ("line", "tip") };
-        let from = if from.is_wide() { &from.id } else { &from.parts[edge.part].name };
+        let from = from.parts.get(edge.part).map_or(&from.id, |part| &part.name);
         let (from, to) = (escape(from), escape(&to.id));
         let d = line(points, layout.down);
         put(
@@ -147,6 +147,10 @@ fn lines(out: &mut String, picture: &Picture, layout: &Layout) {
                 "<path class=\"{class}\" data-from=\"{from}\" data-to=\"{to}\" marker-end=\"url(#kiln-{tip})\" d=\"{d}\"/>"
             ),
         );
+        if let (Some(said), Some((x, y))) = (picture.said.get(edge), points.last()) {
+            let x = if layout.down { x + 6.0 } else { x - width(said, NOTE) - 8.0 };
+            put(out, &text("note start", x, y - 6.0, said));
+        }
     }
 }
 
@@ -154,6 +158,7 @@ fn lines(out: &mut String, picture: &Picture, layout: &Layout) {
 fn class(item: &Item) -> String {
     let what = match (item.step, item.parts[0].shape) {
         (true, _) => "step",
+        (false, Shape::Group) if item.members.is_empty() && item.steps.is_empty() => "source",
         (false, Shape::Group) => "group",
         (false, _) => "source",
     };

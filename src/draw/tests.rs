@@ -91,7 +91,7 @@ fn a_tree_is_drawn_without_a_crossing() {
     picture.edges =
         (1..31).map(|i| Edge { from: (1 << above(i)) - 1 + i * 7 % (1 << above(i)), part: 0, to: i }).collect();
     let mut graph = layers(&picture);
-    order(&mut graph);
+    order(&mut graph, false);
     assert_eq!(crossings(&graph), 0);
 }
 
@@ -100,7 +100,7 @@ fn ordering_takes_most_crossings_away() {
     let picture = random(6, 12, 5);
     let mut graph = layers(&picture);
     let before = crossings(&graph);
-    order(&mut graph);
+    order(&mut graph, false);
     assert!(crossings(&graph) * 2 < before, "{} of {before}", crossings(&graph));
 }
 
@@ -199,7 +199,10 @@ fn a_long_chain_is_collapsed_by_several_stages() {
     let small = collapse(picture, None);
     assert_eq!((small.items.len(), small.edges.len()), (20, 19));
     assert_eq!(small.stages.values().next_back().unwrap(), "stages 951–1000");
-    assert_eq!((small.items[12].note.as_str(), small.items[12].parts[0].name.as_str()), ("maybe", "50 steps"));
+    assert_eq!(
+        (small.items[12].note.as_str(), small.items[12].parts[0].name.as_str()),
+        ("50 steps · maybe", "s601 – s650")
+    );
 }
 
 /// A pipeline with one thing of every kind, of which `split` is built.
@@ -403,4 +406,66 @@ fn long_names_are_cut_and_stay_different() {
     for side in ["north", "south", "east"] {
         assert!(drawn.contains(&format!(">stg_sale…{side}_history_snap")), "{drawn}");
     }
+}
+
+#[test]
+fn of_many_outputs_those_that_are_read_have_arrows() {
+    let mut picture = chain(2);
+    let part = |i: usize| Part { name: format!("o{i}"), shape: Shape::Dataset };
+    picture.items[1].parts = (0..30).map(part).collect();
+    let into = |parts: &[usize]| parts.iter().map(|part| Edge { from: 1, part: *part, to: 2 }).collect::<Vec<_>>();
+    picture.edges = [vec![Edge { from: 0, part: 0, to: 1 }], into(&[3, 29])].concat();
+    let bundled = bundle(&picture);
+    let laid = layout(&bundled);
+    let (frame, parts) = (laid.items[1], &laid.parts[1]);
+    for (edge, line) in bundled.edges.iter().zip(&laid.lines).filter(|(edge, _)| edge.from == 1) {
+        let own = parts[edge.part];
+        assert_eq!(line[0], (own.x + own.w / 2.0, own.y + own.h), "{edge:?}");
+        // Where it leaves the frame it has run through no other output.
+        let out = line.iter().rev().find(|point| point.1 <= frame.y + frame.h + 0.1).unwrap();
+        let below = |part: &&Rect| part.y > own.y && part.x < out.0 && out.0 < part.x + part.w;
+        assert_eq!(parts.iter().find(below), None, "{edge:?}");
+    }
+    let drawn = svg::svg(&picture);
+    assert!(drawn.contains("data-from=\"o3\"") && drawn.contains("data-from=\"o29\""), "{drawn}");
+    // Of more of them one arrow says how many, unless it is all.
+    picture.edges = into(&(0..20).collect::<Vec<_>>());
+    let drawn = svg::svg(&picture);
+    assert!(drawn.contains("data-from=\"c1\"") && drawn.contains(">20 of 30 outputs<"), "{drawn}");
+    picture.edges = into(&(0..30).collect::<Vec<_>>());
+    assert!(!svg::svg(&picture).contains("outputs<"));
+}
+
+#[test]
+fn groups_tell_who_is_in_them_and_tags_stand_in_columns() {
+    let mut picture = random(20, 50, 1);
+    picture.items.iter_mut().enumerate().for_each(|(i, item)| item.tags = vec![format!("tag_{}", i % 7)]);
+    picture.items[3].tags = vec!["alone".to_owned()];
+    let by_stage = collapse(picture.clone(), Some(Collapse::Stage));
+    let first = &by_stage.items[0];
+    assert_eq!((first.parts[0].name.as_str(), first.note.as_str()), ("step_0_0 – 49", "50 steps · up to date"));
+    assert!(first.tip.starts_with("50 steps · alone, tag_0, tag_1, tag_2, tag_3, tag_4 and 2 more\n"), "{}", first.tip);
+    // Each tag reads from all others of the stage before it.
+    let ends = (50..1_000).flat_map(|to| [1, 4, 10, 23].map(|step| (to / 50 * 50 - 50 + (to * step + step) % 50, to)));
+    picture.edges = ends.map(|(from, to)| Edge { from, part: 0, to }).collect();
+    picture.edges.sort_unstable();
+    let by_tag = collapse(picture, Some(Collapse::Tag));
+    let alone = by_tag.items.iter().find(|item| item.id == "step_0_3").unwrap();
+    assert_eq!(alone.note, "alone");
+    let laid = layout(&by_tag);
+    for layer in 1..20 {
+        let row = by_tag.items.iter().zip(&laid.items).filter(|(item, _)| item.layer == layer);
+        let places: Vec<f64> = row.map(|(_, rect)| if laid.down { rect.x } else { rect.y }).collect();
+        assert!(places.is_sorted(), "{layer}: {places:?}");
+    }
+}
+
+#[test]
+fn a_group_of_sources_looks_as_the_legend_says() {
+    let mut picture = chain(1);
+    picture.items.extend((0..3).map(|i| Item { step: false, fate: None, ..item(&format!("more_{i}"), 0) }));
+    picture.edges.extend((2..5).map(|from| Edge { from, part: 0, to: 1 }));
+    let small = collapse(picture, Some(Collapse::Stage));
+    assert_eq!((small.items[0].parts[0].name.as_str(), small.items[0].note.as_str()), ("s – more_2", "4 sources"));
+    assert!(svg::svg(&small).contains("<g id=\"group-0-6-\" class=\"source\">"), "{}", svg::svg(&small));
 }
