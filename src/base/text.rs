@@ -153,11 +153,20 @@ pub fn few<S: AsRef<str>>(names: &[S], most: usize) -> String {
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
-        .map(|k| (strsim::jaro_winkler(word, k), k))
+        .map(|k| (likeness(word, k), k))
         .filter(|(score, _)| *score > 0.78)
         .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)))
         .map(|(_, k)| k)
 }
+
+/// How much alike two words are. One slip of the fingers is one, however short the word.
+fn likeness(word: &str, known: &str) -> f64 {
+    let like = strsim::jaro_winkler(word, known);
+    if word.len() > 2 && strsim::osa_distance(word, known) == 1 { like.max(SLIP) } else { like }
+}
+
+/// How much alike two words are that one slip tells apart.
+const SLIP: f64 = 0.9;
 
 /// `` did you mean `x`? `` if a known word is near.
 #[must_use]
@@ -323,5 +332,6 @@ mod tests {
     fn near_names_are_found() {
         assert_eq!(nearest("inptus", ["inputs", "run", "path"]), Some("inputs"));
         assert_eq!(nearest("zzz", ["inputs", "run", "path"]), None);
+        assert_eq!(nearest("scr", ["src_table", "src", "run"]), Some("src"));
     }
 }

@@ -84,6 +84,16 @@ pub(crate) fn unknown_to_shell(tail: &[String], path: &OsStr) -> Option<String> 
     Some(not_found(name, path))
 }
 
+/// The variable of which a shell said that it is not set.
+pub(crate) fn unset_for_shell(tail: &[String]) -> Option<&str> {
+    // bash: line 1: NAME: unbound variable · sh: 1: NAME: parameter not set · zsh:1: NAME: parameter not set
+    let line = tail.last()?;
+    let line = line.strip_suffix(": unbound variable").or_else(|| line.strip_suffix(": parameter not set"))?;
+    let name = line.rsplit(": ").next()?;
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    (!name.is_empty() && name.chars().all(is_letter) && !name.starts_with(|c: char| c.is_ascii_digit())).then_some(name)
+}
+
 /// Why a program that is there did not start.
 pub(crate) fn explain(name: &str, program: &Path, workdir: &Path, error: Option<i32>) -> String {
     let shown = if name.contains('/') { name.to_owned() } else { program.display().to_string() };

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::base::digest::Digest;
 use crate::base::id::{NodeId, RecipeId};
-use crate::engine::api::{Attempt, Ended, StagedOutput, Stop, Updates, Work};
+use crate::engine::api::{Attempt, Ended, Environment, StagedOutput, Stop, Updates, Work};
 use crate::engine::local::child::{self, Exit, NotRun, Start};
 use crate::engine::local::log::Log;
 use crate::engine::local::lost::Written;
@@ -155,7 +155,10 @@ impl Step {
     /// An end with the last lines, and with what they explain.
     fn told(&self, ended: Ended, tail: Vec<String>) -> Ended {
         ended.with_failure(|mut failure| {
-            if failure.message == NOT_FOUND {
+            let own = &self.local.environment;
+            if let Some(why) = self.explained(&tail, own) {
+                failure.message = format!("{}: {why}", failure.message);
+            } else if failure.message == NOT_FOUND {
                 let path = self.local.environment.get("PATH").cloned().unwrap_or_default();
                 let unknown = program::unknown_to_shell(&tail, &path).map(|unknown| format!(": {unknown}"));
                 failure.message += &unknown.unwrap_or_default();
@@ -165,6 +168,27 @@ impl Step {
             }
             Failure { tail, ..failure }
         })
+    }
+
+    /// What a shell said that has to do with what a recipe is given: a variable that it has not, a folder that is there already.
+    fn explained(&self, tail: &[String], own: &Environment) -> Option<String> {
+        let recipe = self.recipe();
+        if let Some(name) = program::unset_for_shell(tail) {
+            return Some(match own.contains_key(name) {
+                true => format!("{name} is set, but not for the recipe: pass = [\"{name}\"] hands it on"),
+                false => format!("{name} is not set"),
+            });
+        }
+        let line = tail.last().filter(|line| line.ends_with(": Is a directory") || line.ends_with(": File exists"))?;
+        let nodes = recipe.outputs.iter().map(|id| &self.local.pipeline.nodes[*id]);
+        let mut folders = nodes.filter(|node| node.kind == Kind::Folder);
+        let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        let node = folders.find(|node| {
+            let words = line.split([' ', '\'', '‘', '’', ':']);
+            let wanted = node.path.as_deref().map(name);
+            wanted.is_some_and(|wanted| words.into_iter().any(|word| name(word) == wanted))
+        })?;
+        Some(format!("the folder `{}` is there already, and empty: write files into it", node.name))
     }
 
     /// What the `digest` commands of outputs print stands for their contents.

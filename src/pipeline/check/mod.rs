@@ -280,6 +280,13 @@ impl Checker<'_> {
         self.pipeline.names.insert(named.name.clone(), Item::Node(id));
     }
 
+    /// The node whose path was named instead of its name.
+    fn at_path(&self, text: &str) -> Option<String> {
+        let path = paths::one_inside(text).ok()?;
+        let node = self.pipeline.nodes.values().find(|node| node.path.as_ref() == Some(&path))?;
+        Some(format!("name the {} that has this path: `{}`", node.kind.word(), node.name))
+    }
+
     /// The node of a name that something refers to.
     fn resolve(&mut self, name: &toml::Spanned<String>, role: &str) -> Option<NodeId> {
         let text = name.get_ref();
@@ -289,8 +296,9 @@ impl Checker<'_> {
             None => {
                 let known = self.pipeline.nodes.values().map(|node| node.name.as_str());
                 // In a long file with many mistakes it would take long to look for each.
-                let near = (self.problems.len() < SUGGESTED).then(|| did_you_mean(text, known)).flatten();
-                let help = near.unwrap_or_else(|| format!("declare it: [dataset.{}]", one_line(text, 60)));
+                let near =
+                    (self.problems.len() < SUGGESTED).then(|| self.at_path(text).or_else(|| did_you_mean(text, known)));
+                let help = near.flatten().unwrap_or_else(|| declare(text));
                 let problem = Problem::new("unknown-node", format!("unknown {role} `{text}`"));
                 self.problem(problem.at(&name.span(), "no dataset, folder or model has this name").help(help));
                 return None;
@@ -299,6 +307,21 @@ impl Checker<'_> {
         let problem = Problem::new("not-a-node", format!("{role} `{text}` is a recipe or a task"));
         self.problem(problem.at(&name.span(), "a dataset, a folder or a model is needed").help("name what it makes"));
         None
+    }
+}
+
+/// How what was named and is not there is declared: under its name, or, where that is none, under one that is like it.
+fn declare(text: &str) -> String {
+    if is_name(text) {
+        return format!("declare it: [dataset.{}]", one_line(text, 60));
+    }
+    let letter = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    let name: String = text.chars().map(letter).collect();
+    match paths::one_inside(text) {
+        Ok(path) if is_name(&name) && text.len() <= 60 => {
+            format!("declare it under a name:\n[dataset.{name}]\npath = {}", toml::Value::from(path))
+        }
+        Ok(_) | Err(_) => "declare it under a name of letters, digits and `_`, with this path".to_owned(),
     }
 }
 

@@ -13,6 +13,17 @@ use crate::base::text::did_you_mean;
 const UNITS: [(&[&str], &str); 2] =
     [(&["timeout", "grace", "rebuild", "delay", "submit_grace", "request_timeout"], "s"), (&["log_limit"], "MiB")];
 
+/// What other tools call a key, and what it is here: the first that is known where it stands.
+const ELSEWHERE: [(&[&str], &[&str]); 7] = [
+    (&["depends", "depends_on", "dependencies", "deps", "needs", "requires", "input", "from"], &["inputs"]),
+    (&["cmd", "command", "commands", "script", "exec", "recipe"], &["run"]),
+    (&["outs", "out", "output", "targets", "produces", "file"], &["outputs", "path"]),
+    (&["cwd", "dir", "directory", "working_dir", "wdir"], &["workdir"]),
+    (&["environment", "envs"], &["env"]),
+    (&["retries", "attempts"], &["retry"]),
+    (&["desc", "doc", "comment"], &["description"]),
+];
+
 /// Says what is wrong with a value, if something is.
 type Test<'t> = dyn Fn(Spanned<DeValue<'_>>) -> Option<Error> + 't;
 
@@ -140,7 +151,8 @@ impl<'i> Digger<'_, 'i> {
         let message = error.message().trim();
         let problem = if let Some((key, known)) = unknown(message, "field") {
             let table = self.table_of(self.path.len().saturating_sub(1));
-            let help = did_you_mean(key, known.iter().copied()).unwrap_or_else(|| known_are(&known));
+            let help = elsewhere(key, &known).or_else(|| did_you_mean(key, known.iter().copied()));
+            let help = help.unwrap_or_else(|| known_are(&known));
             Problem::new("unknown-key", format!("unknown key `{key}` in [{table}]")).at(&span, "unknown").help(help)
         } else if let Some((word, known)) = unknown(message, "variant") {
             let help = did_you_mean(word, known.iter().copied()).unwrap_or_else(|| known_are(&known));
@@ -273,6 +285,13 @@ fn expected(message: &str) -> Option<String> {
         "f64" => "a number".to_owned(),
         other => other.to_owned(),
     })
+}
+
+/// What a key of another tool is called here.
+fn elsewhere(key: &str, known: &[&str]) -> Option<String> {
+    let (_, here) = ELSEWHERE.iter().find(|(others, _)| others.contains(&key))?;
+    let here = here.iter().find(|here| known.contains(here))?;
+    Some(format!("here it is `{here}`"))
 }
 
 fn known_are(known: &[&str]) -> String {
