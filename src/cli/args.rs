@@ -1,6 +1,7 @@
 //! The command line. Only what can be said; what it means is in the files of the commands.
 
 mod jobs;
+mod values;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -11,8 +12,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 pub use self::jobs::{Import, Jobs, JobsArgs, StartArgs};
+use self::values::{address, assignment, from_one, time_limit};
 use crate::base::job::{BuildMode, Schedule};
-use crate::base::text::{parse_duration, parse_size};
+use crate::base::text::parse_size;
 use crate::draw::collapse::Collapse;
 use crate::report::style::OutputMode;
 use crate::session::Request;
@@ -175,7 +177,7 @@ time is a day ago. What runs have replaced and kept in `.kiln/replaced/` goes wh
 command.\n\nExamples:\n  kiln gc --dry-run                    only say what would go\n  kiln gc --keep-days 7 --keep-runs 20\n  kiln gc --max-bytes 500MB            before `.kiln/` goes into a CI cache\n  kiln gc --recover                    the way out when Kiln says that the history is damaged"
     )]
     Gc(GcArgs),
-    /// Print what makes a shell complete the commands and options of Kiln; bash also names, paths and tags of nodes, runs, and the steps of a run
+    /// Print what makes a shell complete commands, options, names, paths and tags of nodes, variables, runs and their steps
     #[command(
         after_help = "Examples:\n  kiln completions bash > ~/.local/share/bash-completion/completions/kiln\n  kiln completions zsh > ~/.zfunc/_kiln        with `fpath+=~/.zfunc` before `compinit`\n  kiln completions fish > ~/.config/fish/completions/kiln.fish"
     )]
@@ -209,6 +211,14 @@ command.\n\nExamples:\n  kiln gc --dry-run                    only say what woul
         after_help = "Examples:\n  kiln init && kiln plan    a small pipeline to begin with; a file that is there is left alone"
     )]
     Init,
+    /// What the scripts of `kiln completions` ask
+    #[command(hide = true)]
+    Candidates {
+        /// What may stand there
+        what: Candidates,
+        /// What is typed of it; of steps the run
+        word: Option<String>,
+    },
     /// What Kiln starts to watch over the processes of a run
     #[command(hide = true, name = crate::engine::local::guardian::COMMAND)]
     Guardian {
@@ -216,6 +226,18 @@ command.\n\nExamples:\n  kiln gc --dry-run                    only say what woul
         #[arg(long)]
         files: u64,
     },
+}
+
+/// What a shell can be offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Candidates {
+    Targets,
+    Tags,
+    Vars,
+    Runs,
+    Running,
+    Steps,
 }
 
 /// How something is printed.
@@ -280,7 +302,7 @@ pub struct Wanted {
     #[arg(long, value_name = "SPEC")]
     pub partition: Option<String>,
     /// How many steps run at once [default: that of the file, else the number of cores]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short, long, value_name = "N", value_parser = from_one)]
     pub jobs: Option<u32>,
     /// When a step may start [default: that of the file, else stages]
     #[arg(long, value_enum)]
@@ -317,7 +339,7 @@ pub struct RunArgs {
     #[arg(short, long, conflicts_with_all = ["max_fail", "fail_fast"])]
     pub keep_going: bool,
     /// Go on until N steps have failed
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = from_one)]
     pub max_fail: Option<u32>,
     /// Wait for a run that is in the way instead of giving up
     #[arg(long)]
@@ -368,10 +390,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
     /// How many jobs run at once; further ones wait [default: --max-activities]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = from_one)]
     pub max_jobs: Option<u32>,
     /// How many steps run at once, in all jobs together [default: the number of cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = from_one)]
     pub max_activities: Option<u32>,
     /// Read a key from standard input (on a terminal: make one) and print its hash for a key file
     #[arg(long, conflicts_with_all = ["listen", "api_key_file", "max_jobs", "max_activities"])]
@@ -468,25 +490,4 @@ pub enum PlanFormat {
     Dot,
     /// For Markdown on GitHub and GitLab
     Mermaid,
-}
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let known = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
-    let address = known.as_deref().unwrap_or(text).parse();
-    address.map_err(|_| "write an address and a port, as 127.0.0.1:11200, [::1]:11200 or localhost:11200".to_owned())
-}
-
-fn time_limit(text: &str) -> Result<Duration, String> {
-    match parse_duration(text) {
-        Ok(time) if time.is_zero() => Err("nothing is that fast".to_owned()),
-        Ok(time) => Ok(time),
-        Err(error) => Err(format!("{error}; write 30s, 30m or 1h 30m")),
-    }
-}
-
-fn assignment(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write NAME=VALUE".to_owned()),
-    }
 }

@@ -11,11 +11,15 @@ use crate::cli::fail::mistakes;
 use crate::cli::{Context, find, note, print};
 use crate::engine::dss::compare::compare;
 use crate::exit;
+use crate::pipeline::types::Node;
 use crate::session::fail::Fail;
 use crate::session::home;
-use crate::session::load::{self, Given};
+use crate::session::load::{self, Given, Loaded};
 use crate::session::{Request, open_engine, state};
 use crate::store::read::shared::Shared;
+
+/// What is said of a path that two files make.
+const SAME_PATH: &str = "each would replace what the other built: give one of them another path";
 
 pub(crate) fn check(
     context: &Context,
@@ -25,8 +29,11 @@ pub(crate) fn check(
 ) -> Result<u8, Fail> {
     let files = if files.is_empty() { default(context)? } else { files };
     let mut code = exit::OK;
-    for file in &files {
-        match check_one(context, file, vars, engine) {
+    let loaded: Vec<_> = files.iter().map(|file| load::load(file, &Given { vars, ..Given::default() })).collect();
+    let mut twice = twice(&loaded);
+    for (i, (file, loaded)) in files.iter().zip(loaded).enumerate() {
+        let problems = twice.remove(&i).unwrap_or_default();
+        match loaded.and_then(|loaded| check_one(context, file, loaded, engine, problems)) {
             Ok(text) => print(&text)?,
             Err(fail) => {
                 code = code.max(fail.code());
@@ -35,6 +42,29 @@ pub(crate) fn check(
         }
     }
     Ok(code)
+}
+
+/// The paths that several files make, told in each of them, by the place of the file.
+fn twice(loaded: &[Result<Loaded, Fail>]) -> BTreeMap<usize, Problems> {
+    let mut made: BTreeMap<PathBuf, Vec<(usize, &Node)>> = BTreeMap::new();
+    for (i, loaded) in loaded.iter().enumerate().filter_map(|(i, loaded)| Some((i, loaded.as_ref().ok()?))) {
+        for node in loaded.pipeline.nodes.values().filter(|node| node.maker.is_some()) {
+            if let Some(path) = &node.path {
+                made.entry(loaded.root.join(path)).or_default().push((i, node));
+            }
+        }
+    }
+    let name = |i: usize| loaded[i].as_ref().map(|loaded| loaded.source.name.as_str()).unwrap_or_default();
+    let mut problems: BTreeMap<usize, Problems> = BTreeMap::new();
+    for nodes in made.values() {
+        for (i, node) in nodes {
+            let Some((other, twin)) = nodes.iter().find(|(other, _)| name(*other) != name(*i)) else { continue };
+            let message = format!("`{}` and `{}` of {} have one path", node.name, twin.name, name(*other));
+            let problem = Problem::new("same-path", message).at(&node.path_span, "this path");
+            problems.entry(*i).or_default().push(problem.help(SAME_PATH).warn());
+        }
+    }
+    problems
 }
 
 fn default(context: &Context) -> Result<Vec<PathBuf>, Fail> {
@@ -75,9 +105,14 @@ fn on_engine(context: &Context, file: &Path, name: &str) -> Result<Problems, Fai
     Ok(problems)
 }
 
-/// The line about a sound file, with what its engine warns of.
-fn check_one(context: &Context, file: &Path, vars: &[(String, String)], remote: Option<&str>) -> Result<String, Fail> {
-    let loaded = load::load(file, &Given { vars, ..Given::default() })?;
+/// The line about a sound file, with what its engine warns of and what is known of it already.
+fn check_one(
+    context: &Context,
+    file: &Path,
+    loaded: Loaded,
+    remote: Option<&str>,
+    known: Problems,
+) -> Result<String, Fail> {
     let site = context.site();
     let store = Arc::new(Shared::new(&state(&site, &loaded.root)));
     let asked = Request { engine: remote.map(str::to_owned), ..Request::default() };
@@ -94,6 +129,7 @@ fn check_one(context: &Context, file: &Path, vars: &[(String, String)], remote: 
         problems.retain(|problem| problem.code != "no-id");
         problems.extend(on_engine(context, file, name)?);
     }
+    problems.extend(known);
     if problems.iter().any(|problem| !problem.warning) {
         return Err(Fail::Mistakes(loaded.source, problems));
     }

@@ -11,7 +11,7 @@ use crate::base::text::parse_time;
 use crate::cli::abort::{Target, abort};
 use crate::cli::args::{Format, Jobs};
 use crate::cli::tame::Tame;
-use crate::cli::{Context, find, jobs_wait, print, unprinted};
+use crate::cli::{Context, find, jobs_wait, note, print, unprinted};
 use crate::clock;
 use crate::event::Counts;
 use crate::event::Stamped;
@@ -85,7 +85,7 @@ pub(super) fn store(error: StoreError) -> Fail {
 
 impl History {
     /// The history beside the pipeline file, or in `--state`. With `--file`, of that pipeline only.
-    fn open(context: &Context) -> Result<Self, Fail> {
+    pub(super) fn open(context: &Context) -> Result<Self, Fail> {
         let Some(file) = &context.file else { return Self::at(state_folder(context)?) };
         let (root, pipeline) = load::head_of(&find::find(Some(file), &context.surroundings)?)?;
         if pipeline.is_none() {
@@ -139,7 +139,7 @@ impl History {
     }
 
     /// The runs of a list.
-    fn rows(&self, filter: &RunFilter) -> Result<Vec<RunRow>, Fail> {
+    pub(super) fn rows(&self, filter: &RunFilter) -> Result<Vec<RunRow>, Fail> {
         let Some(reader) = &self.reader else { return Ok(Vec::new()) };
         let filter = RunFilter { pipeline: self.pipeline.clone(), ..filter.clone() };
         reader.runs_now(&filter, &self.state).map_err(store)
@@ -254,6 +254,12 @@ impl History {
         follower.first = false;
         if follow {
             follower.follow()?;
+        }
+        if follower.last.is_none() {
+            note(&match step {
+                Some(step) => format!("`{step}` has printed nothing"),
+                None => "no step has printed anything".to_owned(),
+            });
         }
         Ok(exit::OK)
     }

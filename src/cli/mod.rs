@@ -3,7 +3,9 @@
 mod abort;
 mod adopt;
 pub mod args;
+mod candidates;
 mod check;
+mod completions;
 mod dss;
 mod fail;
 mod failed;
@@ -31,6 +33,10 @@ use std::io::{self, Write};
 use std::mem::ManuallyDrop;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::cli::args::{Cli, Color, Command, Everywhere};
 use crate::cli::surroundings::Surroundings;
@@ -142,10 +148,13 @@ fn dispatch(context: &Context, command: Command) -> Result<u8, Fail> {
         Command::Serve(args) => serve::serve(context, &args),
         Command::Adopt(args) => adopt::adopt(context, &args),
         Command::Gc(args) => gc::gc(context, &args),
-        Command::Completions { shell } => manual::completions(shell),
+        Command::Completions { shell } => completions::completions(shell),
         Command::Man { command, into } => manual::man(&command, into.as_deref()),
         Command::Schema { what } => schema::schema(what),
         Command::Init => init::init(context),
+        Command::Candidates { what, word } => {
+            candidates::candidates(context, what, word.as_deref().unwrap_or_default())
+        }
         Command::Guardian { files } => {
             let guarded = crate::engine::local::guardian::guard(files);
             guarded.map(|()| exit::OK).map_err(|error| Fail::because("no guardian", &error))
@@ -183,6 +192,27 @@ pub(crate) fn unprinted(error: &io::Error) -> Fail {
     Fail::Surroundings(format!("standard output cannot be written: {error}"))
 }
 
+/// Writes what Kiln warns of as all else that it tells by the way: `warning: …`.
+struct Warning;
+
+impl<S, N> FormatEvent<S, N> for Warning
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &tracing::Event<'_>,
+    ) -> std::fmt::Result {
+        let error = *event.metadata().level() == tracing::Level::ERROR;
+        out.write_str(if error { "error: " } else { "warning: " })?;
+        context.format_fields(out.by_ref(), event)?;
+        out.write_char('\n')
+    }
+}
+
 /// Kiln's own diagnostics go to standard error. Off unless asked for.
 fn diagnostics(verbose: u8, surroundings: &Surroundings) {
     let level = match verbose {
@@ -190,11 +220,14 @@ fn diagnostics(verbose: u8, surroundings: &Surroundings) {
         1 => "kiln=debug",
         _ => "trace",
     };
-    let filter = surroundings.var("KILN_LOG").unwrap_or_else(|| level.to_owned());
+    let said = surroundings.var("KILN_LOG");
+    let asked = verbose > 0 || said.is_some();
+    let filter = said.unwrap_or_else(|| level.to_owned());
     let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(filter);
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(verbose > 1);
+    let subscriber = subscriber.with_ansi(surroundings.error_terminal);
     // The second of two command lines in one process (a test) keeps the first one's.
-    drop(subscriber.with_ansi(surroundings.error_terminal).try_init());
+    if asked { drop(subscriber.try_init()) } else { drop(subscriber.event_format(Warning).try_init()) }
 }
 
 #[cfg(test)]

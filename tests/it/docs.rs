@@ -75,8 +75,10 @@ fn option(text: &mut String, arg: &Arg) {
     let names = [arg.get_short().map(|c| format!("-{c}")), arg.get_long().map(|long| format!("--{long}"))];
     let names = names.into_iter().flatten().collect::<Vec<_>>().join(", ");
     let _ = write!(text, "- `{}`: {}", format!("{names} {value}").trim(), arg.get_help().unwrap_or_default());
-    let values: Vec<_> = arg.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
-    if !values.is_empty() && !value.is_empty() {
+    let possible = if value.is_empty() { Vec::new() } else { arg.get_possible_values() };
+    let values: Vec<_> = possible.iter().map(|value| format!("`{}`", value.get_name())).collect();
+    let explained = possible.iter().any(|value| value.get_help().is_some());
+    if !values.is_empty() && !explained {
         let _ = write!(text, "; {}", values.join(", "));
     }
     let default: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
@@ -84,6 +86,9 @@ fn option(text: &mut String, arg: &Arg) {
         let _ = write!(text, " [default: {}]", default.join(", "));
     }
     text.push('\n');
+    for value in possible.iter().filter(|value| value.get_help().is_some()) {
+        let _ = writeln!(text, "  - `{}`: {}", value.get_name(), value.get_help().unwrap_or_default());
+    }
 }
 
 #[test]

@@ -241,7 +241,7 @@ fn a_file_is_compared_with_its_project() {
           × project P has no folder `my charts`
           help: did you mean id = "O2u"? DSS knows a folder by its id
           × project P has no dataset `rwa`
-          help: make it there, or say its `id`: datasets of P are named as they are in the address of
+          help: did you mean `raw`?
           × project P has no model `b`
           help: it has a dataset of that name: [dataset.b2]
           ⚠ on DSS `a` is made from `O2u` (folder my charts, which the file lacks) too

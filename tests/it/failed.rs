@@ -180,7 +180,7 @@ fn bash_is_offered_what_may_be_meant() {
         "[dataset.totals]\npath = \"b/$(touch ran)\"\ntags = [\"daily\", \"a b\"]\nrun = 'echo 1 >{{ output }}'\n\
                       [dataset.topics]\npath = \"b/u\"\nrun = 'echo 1 >{{ output }}'\n\
          [recipe.both_of]\noutputs = [\"one\", \"two\"]\nrun = 'echo 1 | tee {{ outputs.one }} >{{ outputs.two }}'\n\
-         [dataset.one]\npath = \"o/1\"\n[dataset.two]\npath = \"o/2\"\n",
+         [dataset.one]\npath = \"o/1\"\n[dataset.two]\npath = \"o/2\"\n[vars]\nleast = 1\nmost = 2\n",
     );
     project.write("totals.awk", "");
     project.write("other.toml", project.read("pipeline.toml").replace("topics", "tonnes"));
@@ -194,7 +194,17 @@ fn bash_is_offered_what_may_be_meant() {
         ("why to", "totals topics"),
         ("run -f other.toml to", "totals tonnes"),
         ("run --events to", "totals.awk"),
+        ("-f other.toml run to", "totals tonnes"),
+        ("-f = other.toml run to", "totals tonnes"),
         ("run --mode f", "forced"),
+        ("run --mode = f", "forced"),
+        ("run --mode = o", "only"),
+        ("run --color = n", "never"),
+        ("run --mode = forced to", "totals topics"),
+        ("jobs list --state = D", "DONE"),
+        ("run --var le", "least="),
+        ("run --var = mo", "most="),
+        ("run --var least = to", ""),
         ("plan --che", "--check"),
         ("run +to", "+totals +topics"),
         ("run tag : d", "daily"),
@@ -227,6 +237,49 @@ fn bash_is_offered_what_may_be_meant() {
 }
 
 #[test]
+fn every_shell_asks_for_names() {
+    let project = Project::empty();
+    let zsh = project.expect(0, &["completions", "zsh"]).out;
+    for (begin, offer, times) in [
+        ("'*::targets -- ", "_kiln_targets", 3),
+        ("':name -- ", "_kiln_targets", 2),
+        ("'*--var=", "_kiln_vars", 5),
+        ("'()--failed=", "_kiln_runs", 1),
+        ("':id -- ", "_kiln_runs", 2),
+        ("'::step -- ", "_kiln_steps", 1),
+        ("'*::ids -- ", "_kiln_running", 2),
+    ] {
+        let lines: Vec<_> = zsh.lines().filter(|line| line.starts_with(begin)).collect();
+        assert_eq!(lines.len(), times, "{begin}: {lines:?}");
+        assert!(lines.iter().all(|line| line.ends_with(&format!(":{offer}' \\"))), "{lines:?}");
+        assert_eq!(zsh.matches(&format!("\n{offer}() ")).count(), 1, "{offer}");
+    }
+    let fish = project.expect(0, &["completions", "fish"]).out;
+    assert!(fish.contains("using_subcommand run plan show why adopt\" -f -a \"(__kiln_candidates targets"), "{fish}");
+    project.pipeline(
+        "[vars]\nleast = 1\n[dataset.a]\npath = \"b/a\"\ntags = [\"daily\"]\nrun = 'echo >{{ output }}'\n[task.tell]\ninputs = [\"a\"]\nrun = \"true\"\n",
+    );
+    project.expect(0, &["run"]);
+    for (words, expect) in [
+        ("targets", "a\ntell\n"),
+        ("targets +", "+a\n+tell\n"),
+        ("targets tag:", "tag:daily\n"),
+        ("targets b/", "b/a\n"),
+        ("tags", "daily\n"),
+        ("vars", "least=\n"),
+        ("running", "last\n"),
+        ("steps last", "a\ntell\n"),
+        ("steps nowhere", ""),
+    ] {
+        let words: Vec<_> = std::iter::once("candidates").chain(words.split(' ')).collect();
+        assert_eq!(project.expect(0, &words).out, expect, "{words:?}");
+    }
+    assert!(project.expect(0, &["candidates", "runs"]).out.starts_with("last\nbuild_p_"));
+    project.pipeline("[dataset.a\n");
+    assert_eq!(project.expect(0, &["candidates", "targets"]).out, "");
+}
+
+#[test]
 fn manuals_say_what_help_says() {
     let project = Project::empty();
     project.expect(0, &["man", "--into", "man1"]);
@@ -236,6 +289,8 @@ fn manuals_say_what_help_says() {
     let page = project.expect(0, &["man", "run"]).out;
     assert!(page.contains("keep\\-going") && page.contains("\n.SH EXAMPLES\n.nf\n  kiln run "), "{page}");
     assert!(page.contains(" [\\fB\\-\\-mode\\fR \\fIMODE\\fR] "), "{page}");
+    assert!(page.contains(" [\\fB\\-\\-failed\\fR [\\fIID\\fR]] ") && page.contains(" [\\fITARGET\\fR]..."), "{page}");
+    assert!(project.expect(0, &["man", "jobs", "wait"]).out.contains(" <\\fIIDS\\fR>..."));
     assert!(
         page.contains("[\\fB\\-j\\fR|\\fB\\-\\-jobs\\fR \\fIN\\fR]") && page.contains("\\fB\\-\\-wait\\fR]"),
         "{page}"

@@ -30,6 +30,18 @@ fn check_takes_several_files_and_goes_on_after_a_wrong_one() {
     let said = project.expect(2, &["check", "a.toml", "b.toml", "pipelines/c.toml", "none.toml"]);
     assert_eq!(said.err, "");
     insta::assert_snapshot!(said.out, @r#"
+        same-path
+
+          ⚠ `x` and `x` of pipelines/c.toml have one path
+           ╭─[a.toml:7:8]
+         6 │ [dataset.x]
+         7 │ path = "x"
+           ·        ─┬─
+           ·         ╰── this path
+         8 │ run = "true"
+           ╰────
+          help: each would replace what the other built: give one of them another path
+        a.toml: 1 warning
         a.toml: ok, 1 node, 1 recipe in 1 stage
         unknown-key
 
@@ -75,7 +87,19 @@ fn check_takes_several_files_and_goes_on_after_a_wrong_one() {
             ·                       ╰── nothing found
             ╰────
           help: paths are relative to the root
-        pipelines/c.toml: 3 warnings
+
+        same-path
+
+          ⚠ `x` and `x` of a.toml have one path
+            ╭─[pipelines/c.toml:9:8]
+          8 │ [dataset.x]
+          9 │ path = "x"
+            ·        ─┬─
+            ·         ╰── this path
+         10 │ run = "true"
+            ╰────
+          help: each would replace what the other built: give one of them another path
+        pipelines/c.toml: 4 warnings
         pipelines/c.toml: ok, 2 nodes, 1 recipe in 1 stage
         error: none.toml cannot be read: No such file or directory (os error 2)
         "#);

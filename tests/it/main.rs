@@ -42,6 +42,7 @@ mod faults;
 mod full;
 mod gc;
 mod hindered;
+mod hints;
 mod jobs;
 mod kills;
 mod left;

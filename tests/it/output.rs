@@ -116,7 +116,7 @@ fn what_cannot_be_shown_is_told_once_at_the_end_and_stops_no_run() {
         let told =
             format!("error: all went well, but {place} cannot be written: No space left on device (os error 28)\n");
         assert_eq!(said.code, 3, "{script}: {said:?}");
-        assert!(said.err.ends_with(&told) && !said.err.contains("WARN"), "{script}: {said:?}");
+        assert!(said.err.ends_with(&told) && !said.err.contains("warning:"), "{script}: {said:?}");
         assert_eq!(project.read("a"), "1\n");
         project.expect(0, &["plan", "--check"]);
     }

@@ -1,0 +1,74 @@
+//! What a shell offers while a command line is typed: a line for each candidate, nothing where nothing can be read. For the
+//! scripts of `kiln completions`; nobody is meant to type it.
+
+use std::collections::BTreeSet;
+
+use crate::base::job::JobState;
+use crate::cli::args::Candidates;
+use crate::cli::jobs::History;
+use crate::cli::{Context, find, print};
+use crate::exit;
+use crate::pipeline::types::Pipeline;
+use crate::session::fail::Fail;
+use crate::session::load::{self, Given};
+use crate::store::filter::RunFilter;
+use crate::view::RunView;
+
+/// Prints what may stand where `word` is typed.
+pub(crate) fn candidates(context: &Context, what: Candidates, word: &str) -> Result<u8, Fail> {
+    let words = match what {
+        Candidates::Targets => in_file(context, |pipeline| targets(pipeline, word)),
+        Candidates::Tags => in_file(context, tags),
+        Candidates::Vars => in_file(context, |pipeline| pipeline.vars.keys().map(|name| format!("{name}=")).collect()),
+        Candidates::Runs => runs(context, None),
+        Candidates::Running => runs(context, Some(JobState::Running)),
+        Candidates::Steps => steps(context, word),
+    };
+    // A file that is half-written or not there is no news while one types.
+    let lines: String = words.unwrap_or_default().iter().map(|word| format!("{word}\n")).collect();
+    print(&lines)?;
+    Ok(exit::OK)
+}
+
+fn in_file(context: &Context, words: impl Fn(&Pipeline) -> Vec<String>) -> Result<Vec<String>, Fail> {
+    let path = find::find(context.file.as_deref(), &context.surroundings)?;
+    Ok(words(&load::load(&path, &Given::default())?.pipeline))
+}
+
+/// Names; paths, tags or names with all above them where the word has begun as one.
+fn targets(pipeline: &Pipeline, word: &str) -> Vec<String> {
+    if word.starts_with("tag:") {
+        return tags(pipeline).into_iter().map(|tag| format!("tag:{tag}")).collect();
+    }
+    if word.contains('/') {
+        return pipeline.nodes.values().filter_map(|node| node.path.as_ref().map(ToString::to_string)).collect();
+    }
+    // A recipe with several outputs has a name of its own.
+    let nodes = pipeline.nodes.values().map(|node| (node.span.start, node.name.as_str()));
+    let recipes = pipeline.recipes.values().map(|recipe| (recipe.span.start, recipe.name.as_str()));
+    let names: BTreeSet<(usize, &str)> = nodes.chain(recipes).collect();
+    let plus = if word.starts_with('+') { "+" } else { "" };
+    names.into_iter().map(|(_, name)| format!("{plus}{name}")).collect()
+}
+
+fn tags(pipeline: &Pipeline) -> Vec<String> {
+    let recipes = pipeline.recipes.values().flat_map(|recipe| &recipe.tags);
+    let tags: BTreeSet<&String> = recipes.chain(pipeline.nodes.values().flat_map(|node| &node.tags)).collect();
+    tags.into_iter().cloned().collect()
+}
+
+fn runs(context: &Context, state: Option<JobState>) -> Result<Vec<String>, Fail> {
+    let rows = History::open(context)?.rows(&RunFilter { state, limit: Some(RUNS), ..RunFilter::default() })?;
+    let last = std::iter::once("last".to_owned()).filter(|_| !rows.is_empty() || state.is_some());
+    Ok(last.chain(rows.iter().map(|row| row.id.to_string())).collect())
+}
+
+/// So many runs are offered.
+const RUNS: u32 = 20;
+
+fn steps(context: &Context, run: &str) -> Result<Vec<String>, Fail> {
+    let history = History::open(context)?;
+    let (reader, row) = history.find(run)?;
+    let events = reader.events(&row.id, 0).map_err(crate::cli::jobs::store)?;
+    Ok(RunView::fold(&events).steps.into_iter().map(|step| step.plan.id).collect())
+}

@@ -1,0 +1,247 @@
+//! `kiln completions`: what makes shells complete the command line, made from it, and what asks `kiln candidates` for names of the
+//! file and of the history.
+
+use std::collections::BTreeSet;
+
+use clap::{Arg, CommandFactory, ValueHint};
+use clap_complete::Shell;
+
+use crate::cli::args::Cli;
+use crate::cli::print;
+use crate::exit;
+use crate::session::fail::Fail;
+
+/// What makes a shell complete.
+pub(crate) fn completions(shell: Shell) -> Result<u8, Fail> {
+    let mut script = Vec::new();
+    let mut kiln = visible();
+    clap_complete::generate(shell, &mut kiln, "kiln", &mut script);
+    let script = String::from_utf8_lossy(&script).into_owned();
+    print(&if shell == Shell::Bash {
+        script + &names_in_bash(&kiln)
+    } else if shell == Shell::Zsh {
+        names_in_zsh(&script)
+    } else if shell == Shell::Fish {
+        script + &NAMES_IN_FISH.replace("COMMANDS", &named(&kiln).join(" "))
+    } else {
+        script
+    })?;
+    Ok(exit::OK)
+}
+
+/// The command line without what nobody is meant to type.
+fn visible() -> clap::Command {
+    let kiln = Cli::command();
+    let commands = kiln.get_subcommands().filter(|command| !command.is_hide_set());
+    clap::Command::new("kiln")
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_help_subcommand(true)
+        .args(kiln.get_arguments())
+        .subcommands(commands)
+}
+
+/// The commands to which names are said.
+fn named(kiln: &clap::Command) -> Vec<&str> {
+    let is_named = |command: &&clap::Command| {
+        command.get_positionals().any(|argument| argument.get_value_hint() == ValueHint::Other)
+    };
+    kiln.get_subcommands().filter(is_named).map(clap::Command::get_name).collect()
+}
+
+/// All commands with the words before them; of a group, those below it.
+fn every(kiln: &clap::Command) -> Vec<(String, &clap::Command)> {
+    let all = kiln.get_subcommands().flat_map(|command| {
+        let below =
+            command.get_subcommands().map(|below| (format!("{} {}", command.get_name(), below.get_name()), below));
+        let own = (!command.has_subcommands()).then(|| (command.get_name().to_owned(), command));
+        own.into_iter().chain(below)
+    });
+    all.collect()
+}
+
+/// Bash knows of an argument only that it may be a file: where names are meant, those of the pipeline stand instead, and where
+/// runs are, those of the history.
+fn names_in_bash(kiln: &clap::Command) -> String {
+    let all = every(kiln);
+    let options = all.iter().flat_map(|(_, command)| command.get_opts()).chain(kiln.get_opts());
+    let groups = kiln.get_subcommands().filter(|command| command.has_subcommands());
+    let options: BTreeSet<String> = options.chain(groups.flat_map(clap::Command::get_opts)).flat_map(spelled).collect();
+    let options: Vec<_> = options.into_iter().collect();
+    let below = |command: &clap::Command| {
+        let names: Vec<_> = command.get_subcommands().filter(|command| !command.is_hide_set()).collect();
+        names.iter().map(|command| command.get_name().to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    let groups = kiln.get_subcommands().filter(|command| command.has_subcommands());
+    let pages = groups.map(|group| format!("\"man {}\") what=(_kiln_words {}) ;;", group.get_name(), below(group)));
+    let pages: Vec<_> = std::iter::once(format!("man) what=(_kiln_words {}) ;;", below(kiln))).chain(pages).collect();
+    let values = |words: &str, option: &Arg| {
+        let values = option.get_possible_values();
+        let names: Vec<_> = values.iter().map(|value| value.get_name().to_owned()).collect();
+        let name = option.get_long()?;
+        (!names.is_empty()).then(|| format!("\"{words}--{name}\") what=(_kiln_words {}) ;;", names.join(" ")))
+    };
+    let own = all.iter().flat_map(|(name, command)| command.get_opts().map(move |option| (format!("{name} "), option)));
+    let everywhere = kiln.get_opts().map(|option| ("*".to_owned(), option));
+    let values: Vec<_> = own.chain(everywhere).filter_map(|(words, option)| values(&words, option)).collect();
+    let values: Vec<_> = values.iter().map(|line| line.replace("\"*--", "*\"--")).collect();
+    let script = NAMES_IN_BASH.replace("COMMANDS", &named(kiln).join("|")).replace("OPTIONS", &options.join("|"));
+    script.replace("PAGES", &pages.join("\n            ")).replace("VALUES", &values.join("\n            "))
+}
+
+/// How an option that takes a value is written.
+fn spelled(option: &Arg) -> impl Iterator<Item = String> {
+    let long = option.get_long().map(|long| format!("--{long}"));
+    long.into_iter().chain(option.get_short().map(|short| format!("-{short}")))
+}
+
+/// What is offered is compared and quoted here: `compgen -W` would run what stands in a path between `$(` and `)`.
+const NAMES_IN_BASH: &str = r#"
+_kiln_offer() {
+    local word
+    while IFS= read -r word; do
+        [[ "${word}" == "${cur}"* ]] || continue
+        printf -v word %q "${word}"
+        COMPREPLY+=("${word}")
+    done
+}
+_kiln_words() {
+    printf '%s\n' "$@"
+}
+_kiln_candidates() {
+    "${kiln}" "${file[@]}" candidates "$@" 2>/dev/null
+}
+_kiln_names() {
+    _kiln "$@"
+    local kiln="$1" cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}"
+    local i option="" joined="" file=() words=() what=()
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case "${COMP_WORDS[i]}" in
+            OPTIONS)
+                option="${COMP_WORDS[i]}"
+                # Bash takes `=` for a word of its own.
+                if [[ ${COMP_WORDS[i+1]} == "=" ]]; then ((++i)); joined=1; else joined=""; fi
+                ((++i))
+                if [[ ${i} -lt ${COMP_CWORD} ]]; then
+                    case "${option}" in -f|--file) file=(-f "${COMP_WORDS[i]}") ;; esac
+                    option=""
+                fi ;;
+            -*|=) ;;
+            *) words+=("${COMP_WORDS[i]}") ;;
+        esac
+    done
+    [[ -n ${joined} && ${cur} == "=" ]] && cur=""
+    local command="${words[0]}"
+    case "${command}" in jobs|import) command+=" ${words[1]}" ;; esac
+    if [[ -n ${option} ]]; then
+        case "${command} ${option}" in
+            *" --failed") what=(_kiln_candidates runs) ;;
+            *" --var") what=(_kiln_candidates vars); compopt -o nospace 2>/dev/null ;;
+        esac
+        [[ -n ${joined} && -z ${what[*]} ]] && case "${command} ${option}" in
+            VALUES
+        esac
+        [[ -z ${what[*]} ]] && return 0
+    else
+        [[ ${cur} == -* || -z ${words[*]} ]] && return 0
+        case "${words[*]}" in
+            "jobs show"|"jobs log") what=(_kiln_candidates runs) ;;
+            "jobs wait"*|"jobs abort"*) what=(_kiln_candidates running) ;;
+            "jobs log "*" "*) return 0 ;;
+            "jobs log "*) what=(_kiln_candidates steps "${words[2]}") ;;
+            jobs*) return 0 ;;
+            PAGES
+            *)
+                case "${command}" in COMMANDS) ;; *) return 0 ;; esac
+                # What stands behind the `=` of a value is no name.
+                [[ ${prev} == "=" || ${cur} == "=" ]] && return 0
+                what=(_kiln_candidates targets "${cur}")
+                # A `:` ends a word.
+                if [[ ${prev}${cur} == tag: || ${COMP_WORDS[COMP_CWORD-2]}${prev} == tag: ]]; then
+                    what=(_kiln_candidates tags) cur="${cur#:}"
+                fi ;;
+        esac
+    fi
+    compopt +o default +o bashdefault 2>/dev/null
+    COMPREPLY=()
+    _kiln_offer < <("${what[@]}")
+    return 0
+}
+complete -F _kiln_names -o bashdefault -o default kiln
+"#;
+
+/// How lines of zsh's script begin that are about something that has names, and what offers them.
+const IN_ZSH: [(&str, &str); 7] = [
+    ("'*::targets -- ", "_kiln_targets"),
+    ("':name -- ", "_kiln_targets"),
+    ("'*--var=", "_kiln_vars"),
+    ("'()--failed=", "_kiln_runs"),
+    ("':id -- ", "_kiln_runs"),
+    ("'::step -- ", "_kiln_steps"),
+    ("'*::ids -- ", "_kiln_running"),
+];
+
+/// The script of zsh, with what offers names.
+fn names_in_zsh(script: &str) -> String {
+    let line = |line: &str| match IN_ZSH.iter().find(|(begin, _)| line.starts_with(begin)) {
+        Some((_, offer)) => match line.rsplit_once(':') {
+            Some((above, "' \\" | "_default' \\" | "_files' \\")) => format!("{above}:{offer}' \\\n"),
+            _ => format!("{line}\n"),
+        },
+        None => format!("{line}\n"),
+    };
+    let script: String = script.lines().map(line).collect();
+    script.replacen("\n_kiln() {\n", &format!("\n{NAMES_IN_ZSH}\n_kiln() {{\n"), 1)
+}
+
+/// What zsh has parsed so far lacks the options before the command, so the line itself is looked at.
+const NAMES_IN_ZSH: &str = r#"_kiln_candidates() {
+    local -a all file found
+    local i
+    all=("${(@Q)${(z)LBUFFER}}")
+    for ((i = 2; i < $#all; i++)); do
+        case "${all[i]}" in
+            -f|--file) file=(-f "${all[i+1]}") ;;
+            --file=*) file=(-f "${all[i]#--file=}") ;;
+        esac
+    done
+    found=("${(@f)$("${all[1]}" "${file[@]}" candidates "$@" 2>/dev/null)}")
+    compadd "${suffix[@]}" -- "${(@)found:#}"
+}
+_kiln_targets() { local -a suffix; _kiln_candidates targets "$PREFIX" }
+_kiln_vars() { local -a suffix=(-S ''); _kiln_candidates vars }
+_kiln_runs() { local -a suffix; _kiln_candidates runs }
+_kiln_running() { local -a suffix; _kiln_candidates running }
+_kiln_steps() { local -a suffix; _kiln_candidates steps "${line[1]}" }
+"#;
+
+/// What offers names in fish.
+const NAMES_IN_FISH: &str = r#"
+function __kiln_candidates
+    set -l words (commandline -opc)
+    set -l file
+    for i in (seq 2 (count $words))
+        switch $words[$i]
+            case -f --file
+                test $i -lt (count $words); and set file -f $words[(math $i + 1)]
+            case '--file=*'
+                set file -f (string replace -- --file= '' $words[$i])
+        end
+    end
+    $words[1] $file candidates $argv 2>/dev/null
+end
+function __kiln_log
+    set -l words (commandline -opc)
+    set -l rest (string match -v -- '-*' $words[(math (contains -i -- log $words) + 1)..])
+    if set -q rest[1]
+        __kiln_candidates steps $rest[1]
+    else
+        __kiln_candidates runs
+    end
+end
+complete -c kiln -n "__fish_kiln_using_subcommand COMMANDS" -f -a "(__kiln_candidates targets (commandline -ct))"
+complete -c kiln -n "__fish_kiln_using_subcommand COMMANDS check" -l var -x -a "(__kiln_candidates vars)"
+complete -c kiln -n "__fish_kiln_using_subcommand run" -l failed -x -a "(__kiln_candidates runs)"
+complete -c kiln -n "__fish_kiln_using_subcommand jobs; and __fish_seen_subcommand_from show" -f -a "(__kiln_candidates runs)"
+complete -c kiln -n "__fish_kiln_using_subcommand jobs; and __fish_seen_subcommand_from log" -f -a "(__kiln_log)"
+complete -c kiln -n "__fish_kiln_using_subcommand jobs; and __fish_seen_subcommand_from wait abort" -f -a "(__kiln_candidates running)"
+"#;

@@ -1,0 +1,107 @@
+//! What is said to those who begin: words of other tools, paths in place of names, what shells say of what they are given.
+
+use crate::mistakes::told_of;
+use crate::support::Project;
+
+#[test]
+fn a_path_or_a_slip_in_place_of_a_name() {
+    let node = |inputs: &str| {
+        format!(
+            "[dataset.src]\npath = \"data/src.csv\"\n[dataset.a]\npath = \"a\"\nrun = \"true\"\ninputs = [\"{inputs}\"]\n"
+        )
+    };
+    for (inputs, help) in [
+        ("data/src.csv", "name the dataset that has this path: `src`"),
+        ("scr", "did you mean `src`?"),
+        ("other", "declare it: [dataset.other]"),
+        ("more/x.csv", "declare it under a name: [dataset.more_x_csv] path = \"more/x.csv\""),
+        ("../x y", "declare it under a name of letters, digits and `_`, with this path"),
+    ] {
+        let told = told_of(&node(inputs));
+        let words: Vec<&str> = told.split_whitespace().collect();
+        assert!(words.join(" ").contains(&format!("help: {help} pipeline.toml: 1 mistake")), "{inputs}: {told}");
+    }
+}
+
+#[test]
+fn keys_of_other_tools() {
+    for (key, help) in [
+        ("depends = [\"s\"]", "here it is `inputs`"),
+        ("deps = [\"s\"]", "here it is `inputs`"),
+        ("cmd = \"x\"", "here it is `run`"),
+        ("command = \"x\"", "here it is `run`"),
+        ("outs = [\"x\"]", "here it is `path`"),
+        ("inptus = [\"x\"]", "did you mean `inputs`?"),
+    ] {
+        let told = told_of(&format!("[dataset.a]\npath = \"a\"\nrun = \"true\"\n{key}\n"));
+        assert!(told.contains(&format!("help: {help}\n")), "{key}: {told}");
+    }
+    let told = told_of("[recipe.r]\nouts = [\"a\"]\noutputs = [\"a\"]\nrun = \"true\"\n[dataset.a]\npath = \"a\"\n");
+    assert!(told.contains("help: here it is `outputs`\n"), "{told}");
+}
+
+#[test]
+fn what_a_shell_says_of_what_it_is_given() {
+    let mut project = Project::empty();
+    project.pipeline(
+        "[dataset.a]\npath = \"a\"\nrun = \"echo $MYDB >{{ output }}\"\n\
+         [dataset.b]\npath = \"b\"\nshell = [\"sh\", \"-euc\"]\nrun = \"echo $MYDB >{{ output }}\"\n\
+         [folder.f]\npath = \"o/f\"\nrun = \"echo x >{{ output }}\"\n\
+         [folder.g]\npath = \"o/g\"\nrun = \"mkdir {{ output }}\"\n",
+    );
+    for step in ["a", "b"] {
+        assert!(project.expect(1, &["run", step]).out.contains(": MYDB is not set\n"), "{step}");
+    }
+    for step in ["f", "g"] {
+        let said = project.expect(1, &["run", step]).out;
+        assert!(
+            said.contains(&format!(": the folder `{step}` is there already, and empty: write files into it\n")),
+            "{said}"
+        );
+    }
+    project.variable("MYDB", "x");
+    for step in ["a", "b"] {
+        let said = project.expect(1, &["run", step]).out;
+        assert!(said.contains(": MYDB is set, but not for the recipe: pass = [\"MYDB\"] hands it on\n"), "{said}");
+    }
+}
+
+#[test]
+fn a_path_that_two_files_make() {
+    let project = Project::empty();
+    let text = |name: &str, node: &str| {
+        format!(
+            "[pipeline]\nformat = 1\nname = \"{name}\"\n[dataset.{node}]\npath = \"build/x\"\nrun = \"echo >{{{{ output }}}}\"\n"
+        )
+    };
+    project.write("pipelines/a.toml", text("a", "x"));
+    project.write("pipelines/b.toml", text("b", "y"));
+    let told = project.expect(0, &["check"]).out;
+    assert!(
+        told.contains("`x` and `y` of pipelines/b.toml have one path") && told.contains("a.toml: 1 warning"),
+        "{told}"
+    );
+    assert!(
+        told.contains("`y` and `x` of pipelines/a.toml have one path") && told.contains("b.toml: 1 warning"),
+        "{told}"
+    );
+    assert!(!project.expect(0, &["check", "pipelines/a.toml"]).out.contains("warning"));
+    // What one file makes and the other reads is no mistake.
+    project.write("pipelines/b.toml", text("b", "y").replace("run = ", "description = "));
+    assert!(!project.expect(0, &["check"]).out.contains("one path"));
+}
+
+#[test]
+fn numbers_of_steps_and_logs_of_nothing() {
+    let project = Project::empty();
+    for number in ["0", "x", "-1"] {
+        let said = project.expect(2, &["run", &format!("-j{number}")]).err;
+        assert!(said.contains("write a whole number from 1 on"), "{said}");
+    }
+    project.pipeline("[task.quiet]\nrun = \"true\"\n[task.loud]\nrun = \"echo x\"\n");
+    project.expect(0, &["run"]);
+    let said = project.expect(0, &["jobs", "log", "last", "quiet"]);
+    assert_eq!((said.out.as_str(), said.err.as_str()), ("", "note: `quiet` has printed nothing\n"));
+    let said = project.expect(0, &["jobs", "log", "last", "loud"]);
+    assert_eq!((said.out.as_str(), said.err.as_str()), ("x\n", ""));
+}
