@@ -95,12 +95,23 @@ pub trait Engine: Send + Sync {
     fn publish(&self, job: &JobId, step: &str, staged: &[Staged]) -> Result<Published, Failure>;
 
     /// What is still to be done where a run died that was about to put these outputs in place; the last record has what was
-    /// built there before. Marks what stands there and is neither that nor the new content to be kept. Changes nothing.
+    /// built there before. Leaves those that are still to be put there, and marks what stands there to be kept if it is
+    /// neither that nor the new content. Changes nothing.
     ///
     /// # Errors
     /// Why the outputs cannot be put in place any more: nothing of that is to be tried then.
-    fn halfway(&self, _job: &JobId, _staged: &mut [Staged], _last: &[OutputRecord]) -> Result<Vec<PutBack>, Failure> {
+    fn halfway(
+        &self,
+        _job: &JobId,
+        _staged: &mut Vec<Staged>,
+        _last: &[OutputRecord],
+    ) -> Result<Vec<PutBack>, Failure> {
         Ok(Vec::new())
+    }
+
+    /// What a run that died has kept of these outputs, and could not tell.
+    fn kept_before(&self, _job: &JobId, _staged: &[Staged]) -> Vec<Replaced> {
+        Vec::new()
     }
 
     /// Ends processes of runs that died and of which not even the engine's own watch was left, and names them. `died` says
@@ -116,11 +127,12 @@ pub trait Engine: Send + Sync {
     }
 
     /// Takes away what runs that died left behind, less what [is kept](Engine::keep_lost), puts back what they had set aside, and
-    /// tells that, in a fixed order. Called before a run begins and after all that had to be published was published.
+    /// tells that, in a fixed order. Called before a run begins and after all that had to be published was published: by steps
+    /// that are `done`.
     ///
     /// # Errors
     /// What the system says.
-    fn tidy(&self) -> std::io::Result<Vec<PutBack>>;
+    fn tidy(&self, done: &Done) -> std::io::Result<Vec<PutBack>>;
 
     /// What `tidy` would undo of what was being written in place, in a fixed order. Changes nothing.
     fn put_back(&self) -> Vec<PutBack> {
@@ -181,6 +193,9 @@ pub struct Opening {
 
 /// Variables of Kiln's own environment, as far as their names are text.
 pub type Environment = BTreeMap<String, OsString>;
+
+/// Steps of runs that died whose outputs are all in place.
+pub type Done = BTreeSet<(JobId, String)>;
 
 /// What an engine saw.
 pub struct Observed {

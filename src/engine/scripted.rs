@@ -14,7 +14,7 @@ use crate::base::digest::Digest;
 use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::JobId;
 use crate::base::span::Problems;
-use crate::engine::api::{Attempt, Ended, Engine, Observed, Published, StagedOutput, Stop, Updates, Work};
+use crate::engine::api::{Attempt, Done, Ended, Engine, Observed, Published, StagedOutput, Stop, Updates, Work};
 use crate::event::{Failure, FailureCode, Staged};
 use crate::pipeline::types::Pipeline;
 use crate::plan::facts::{Content, Facts};
@@ -145,7 +145,7 @@ impl Engine for Scripted {
         Ok(Published::default())
     }
 
-    fn tidy(&self) -> std::io::Result<Vec<PutBack>> {
+    fn tidy(&self, _done: &Done) -> std::io::Result<Vec<PutBack>> {
         Ok(Vec::new())
     }
 }

@@ -17,21 +17,30 @@ pub struct PutBack {
     /// Whether its new content was complete, and is put in place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub complete: bool,
+    /// Whether the way there leads out of the root, where nothing is touched: its last good content is kept, and not put back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub out: bool,
     /// Where is kept what stands there, relative to the root: it may be somebody else's than that run's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<String>,
 }
 
+/// Why nothing can be put back.
+const OUT: &str = "the way there leads out of the root";
+
 impl PutBack {
     /// The sentence for it once it is done.
     #[must_use]
     pub fn done(&self) -> String {
-        let Self { output, last_good, complete, kept } = self;
+        let Self { output, last_good, complete, out, kept } = self;
         if *complete {
             let kept = kept.as_ref().map(|kept| format!("; what stood there is kept in {kept}")).unwrap_or_default();
             return format!("finished `{output}`: a run was killed before it was in place{kept}");
         }
         let why = "a run was killed while it was written in place";
+        if let (true, Some(kept)) = (out, kept) {
+            return format!("moved the last good content of `{output}` to {kept}: {why}, and {OUT}");
+        }
         match (last_good, kept) {
             (true, None) => format!("restored `{output}`: {why}"),
             (true, Some(kept)) => format!("restored `{output}`: {why}; what stood there since is kept in {kept}"),
@@ -46,11 +55,24 @@ impl PutBack {
         match (self.last_good, &self.kept) {
             (_, None) if self.complete => "puts it there".to_owned(),
             (_, Some(kept)) if self.complete => format!("moves what is there to {kept} and puts it there"),
+            (_, Some(kept)) if self.out => format!("moves its last good content to {kept}, for {OUT}"),
             (true, None) => "puts its last good content back".to_owned(),
             (true, Some(kept)) => format!("moves what is there to {kept} and puts its last good content back"),
             (false, None) => "takes away what is there".to_owned(),
             (false, Some(kept)) => format!("moves what is there to {kept}"),
         }
+    }
+
+    /// What is kept where a step failed that wrote in place, and is not of its making.
+    #[must_use]
+    pub fn kept_of_others(&self) -> Option<String> {
+        let Self { output, out, kept, .. } = self;
+        let what = if *out {
+            format!("{OUT}: the last good content of {output}")
+        } else {
+            format!("what somebody put at {output}")
+        };
+        kept.as_ref().map(|kept| format!("{what} is kept in {kept}"))
     }
 
     /// What had happened to an output, which is named as it is given.

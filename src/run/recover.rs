@@ -2,11 +2,11 @@
 //! holds the pipeline's lock, so none of them still runs.
 
 use crate::base::job::JobState;
-use crate::engine::api::Engine;
-use crate::event::{Counts, Event, Failure, FailureCode, Outcome, RunEnded, Stamped, StepEnded, VERSION};
+use crate::engine::api::{Done, Engine};
+use crate::event::{Counts, Event, Failure, FailureCode, Outcome, Replaced, RunEnded, Stamped, StepEnded, VERSION};
 use crate::fault::fault;
 use crate::plan::put_back::PutBack;
-use crate::plan::record::History;
+use crate::plan::record::{History, Record};
 use crate::report::api::Journal;
 use crate::store::read::{DIED, Unfinished};
 use crate::view::{StepState, StepView};
@@ -16,6 +16,8 @@ use crate::view::{StepState, StepView};
 pub struct Recovered {
     /// The steps whose outputs could not be put in place.
     pub lost: Vec<String>,
+    /// The steps whose outputs are all in place now.
+    pub done: Done,
     /// The outputs that were put in place now.
     pub finished: Vec<PutBack>,
 }
@@ -28,22 +30,24 @@ pub fn recover(
     journal: &mut dyn Journal,
     now: jiff::Timestamp,
 ) -> Recovered {
-    let Recovered { mut lost, mut finished } = Recovered::default();
+    let Recovered { mut lost, mut done, mut finished } = Recovered::default();
     for run in dead {
         let mut ending = Ending::of(run, now);
         let mut view = run.view.clone();
         let mut digests = Vec::new();
         for row in &run.publishing {
-            let mut replaced = Vec::new();
+            let mut replaced = engine.kept_before(&run.job, &row.staged);
             let mut staged = row.staged.clone();
             let last = history.last(&row.step).map(|last| last.outputs.as_slice()).unwrap_or_default();
             let ahead = engine.halfway(&run.job, &mut staged, last);
             let published = ahead.and_then(|ahead| Ok((ahead, engine.publish(&run.job, &row.step, &staged)?)));
             let (outcome, record, failure) = match published {
                 Ok((ahead, published)) => {
+                    done.insert((run.job.clone(), row.step.clone()));
+                    finished.extend(replaced.iter().map(|replaced| told(replaced, &row.record)));
                     finished.extend(ahead);
                     digests.extend(published.seen);
-                    replaced = published.replaced;
+                    replaced.extend(published.replaced);
                     (Outcome::Built, Some(row.record.clone()), None)
                 }
                 Err(failure) => {
@@ -77,7 +81,14 @@ pub fn recover(
             tracing::debug!(%error, "only a test can make this fail");
         }
     }
-    Recovered { lost, finished }
+    Recovered { lost, done, finished }
+}
+
+/// What was kept of an output before the run died, which told nobody.
+fn told(replaced: &Replaced, record: &Record) -> PutBack {
+    let output = record.outputs.iter().find(|output| output.path.as_ref() == Some(&replaced.path));
+    let output = output.map_or_else(|| replaced.path.clone(), |output| output.node.clone());
+    PutBack { output, last_good: false, complete: true, out: false, kept: Some(replaced.kept.clone()) }
 }
 
 /// How a run ended of which nothing was being put in place.

@@ -89,8 +89,9 @@ impl Run {
     /// The failure of an attempt that was stopped; none where it was not stopped because of its time limit.
     pub(super) fn timed_out(&self, i: usize, stopped: &Failure) -> Option<Failure> {
         let limit = self.pipeline.recipes[self.steps[i].id].how.timeout.filter(|_| self.steps[i].overdue)?;
-        // What became of a job elsewhere is part of it.
-        let what = if self.facts.asks { format!(": {}", stopped.message) } else { String::new() };
+        // What became of a job elsewhere is part of it, and what was kept is told behind how the attempt ended.
+        let kept = stopped.message.split_once("; ").map(|(_, kept)| format!("; {kept}"));
+        let what = if self.facts.asks { format!(": {}", stopped.message) } else { kept.unwrap_or_default() };
         let message = format!("timed out after {}{what}", duration(limit));
         Some(Failure { code: FailureCode::Timeout, message, ..stopped.clone() })
     }

@@ -56,9 +56,11 @@ pub(super) fn settle(
     let mut steps = HashMap::new();
     for (run, row) in dead.iter().flat_map(|run| run.publishing.iter().map(move |row| (run, row))) {
         let (key, outputs, built_at) = (row.record.key, row.record.outputs.clone(), run.last_at().unwrap_or(facts.now));
+        // What is in place already is as it was seen.
+        let to_come = |path: &String| row.staged.iter().any(|staged| staged.to == *path);
         for output in &outputs {
             if let Some(node) = pipeline.node(&output.node)
-                && output.path.is_some()
+                && output.path.as_ref().is_some_and(to_come)
                 && pipeline.nodes[node].path == output.path
             {
                 facts.nodes[node] = Content::Is(output.digest);

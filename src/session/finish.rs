@@ -18,10 +18,10 @@ pub(crate) fn finish_the_dead(
     writer: &mut Writer,
     verdict: &dyn Fn(&JobId) -> Option<Verdict>,
 ) -> Result<Vec<PutBack>, Fail> {
-    let mut told = end_the_dead(session, writer, verdict)?;
-    let tidied = session.engine.tidy();
-    told.extend(tidied.map_err(|error| Fail::because("what a run that died left cannot be tidied up", &error))?);
-    Ok(told)
+    let Recovered { done, mut finished, .. } = end_the_dead(session, writer, verdict)?;
+    let tidied = session.engine.tidy(&done);
+    finished.extend(tidied.map_err(|error| Fail::because("what a run that died left cannot be tidied up", &error))?);
+    Ok(finished)
 }
 
 /// As [`finish_the_dead`], less what was only begun.
@@ -29,7 +29,7 @@ fn end_the_dead(
     session: &Session,
     writer: &mut Writer,
     verdict: &dyn Fn(&JobId) -> Option<Verdict>,
-) -> Result<Vec<PutBack>, Fail> {
+) -> Result<Recovered, Fail> {
     let (store, pipeline) = (&session.store, &session.pipeline().name);
     let found = store.ask(|reader| {
         let dead = reader.unfinished(pipeline)?;
@@ -37,13 +37,13 @@ fn end_the_dead(
         let history = reader.history(pipeline, Some(&steps.collect::<Vec<_>>()))?;
         Ok((dead, history))
     });
-    let Some((mut dead, history)) = found.map_err(unread)? else { return Ok(Vec::new()) };
+    let Some((mut dead, history)) = found.map_err(unread)? else { return Ok(Recovered::default()) };
     dead.iter_mut().for_each(|run| run.verdict = verdict(&run.job).or(run.verdict.take()));
     for process in session.engine.end_survivors(!dead.is_empty()) {
         tracing::warn!("{process} lived on after a run that was killed, and was ended");
     }
     fault("recover.begin").map_err(|error| Fail::because("a run that died cannot be ended", &error))?;
-    let Recovered { lost, finished } = recover(&dead, &history, session.engine.as_ref(), writer, crate::clock::now());
+    let recovered = recover(&dead, &history, session.engine.as_ref(), writer, crate::clock::now());
     for run in &dead {
         let done = count(run.publishing.len(), "step");
         tracing::info!(job = %run.job, finished = done, "a run that died was ended");
@@ -56,8 +56,8 @@ fn end_the_dead(
         let accepted = store.ask(|reader| reader.accepted_before(session.engine.name())).map_err(unread)?;
         session.engine.look_back(asked.unwrap_or_default(), accepted.unwrap_or_default());
     }
-    if let Some(step) = lost.first() {
+    if let Some(step) = recovered.lost.first() {
         tracing::warn!(step, "what a run that died was about to put in place is gone");
     }
-    Ok(finished)
+    Ok(recovered)
 }

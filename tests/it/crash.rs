@@ -388,3 +388,94 @@ fn what_a_run_that_died_moved_away_is_kept_and_told() {
         assert!(!project.expect(0, &["run", "other"]).err.contains("kept in"), "it is told once");
     }
 }
+
+/// Whatever the file says by now, and whatever stands where the input was.
+#[test]
+fn what_was_moved_is_kept_however_the_file_was_mended_since() {
+    let text = |name: &str, how: &str, made: &str| {
+        format!(
+            "[dataset.s]\npath = \"in/s\"\n[dataset.{name}]\npath = \"build/a\"\ninputs = [\"s\"]\n{how}{made}\
+            [task.other]\nrun = \"true\"\n"
+        )
+    };
+    let unknown = "the file does not have this step any more, and what was written";
+    for (how, moves) in [("", "mv in/s {{ output }}"), ("in_place = true\n", "mkdir -p build; mv in/s build/a")] {
+        for mended in ["input", "renamed", "removed"] {
+            let project = project(&text("a", how, &waits("a", moves, "exit 1")));
+            project.write("in/s", "precious\n");
+            project.write("block/a", "");
+            kill_when_waiting(&project, &["a"], &[]);
+            let job = jobs(&project)[0]["id"].as_str().unwrap().to_owned();
+            match mended {
+                "input" => project.write("in/s", ""),
+                "renamed" => project.pipeline(&text("b", how, "run = \"cp {{ inputs.s }} {{ output }}\"\n")),
+                _ => project.pipeline("[task.other]\nrun = \"true\"\n"),
+            }
+            let said = project.expect(0, &["run", "other"]).err;
+            let mut found = Command::new("grep");
+            let found = found.args(["-rlx", "precious", ".kiln/replaced"]).current_dir(project.path("")).output();
+            let found = String::from_utf8(found.unwrap().stdout).unwrap();
+            let told = if mended == "input" { "what it had moved to its output" } else { unknown };
+            assert!(found.starts_with(&format!(".kiln/replaced/{job}/")), "{how}{mended}: {said}");
+            assert!(said.contains(&format!("`a`: {told} is kept in .kiln/replaced/{job}/")), "{said}{found}");
+        }
+    }
+}
+
+/// Two outputs, and Kiln died between the one and the other.
+#[cfg(feature = "failpoints")]
+#[test]
+fn outputs_that_are_half_in_place_are_finished_whatever_was_changed_since() {
+    for (mine_a, mine_b) in [(false, true), (true, false), (true, true)] {
+        let project = Project::new(
+            "[dataset.s]\npath = \"s\"\n[dataset.a]\npath = \"o/a\"\n[dataset.b]\npath = \"o/b\"\n\
+            [task.other]\nrun = \"true\"\n[recipe.ab]\ninputs = [\"s\"]\noutputs = [\"a\", \"b\"]\n\
+            run = 'cp s {{ outputs.a }}; cp s {{ outputs.b }}'\n",
+        );
+        project.write("s", "1");
+        project.expect(0, &["run", "ab"]);
+        project.write("s", "2");
+        let died = project.command(&["run", "ab"]).env("KILN_FAULT", "publish.place=kill@2").output().unwrap();
+        assert_eq!(died.status.code(), None);
+        assert_eq!((project.read("o/a").as_str(), project.read("o/b").as_str()), ("2", "1"));
+        if mine_a {
+            project.write("o/a", "mine a");
+        }
+        if mine_b {
+            project.write("o/b", "mine b");
+        }
+        let job = jobs(&project)[0]["id"].as_str().unwrap().to_owned();
+        let kept = format!(".kiln/replaced/{job}/o/b");
+        let plan = project.expect(0, &["plan", "ab"]).out;
+        let moves = if mine_b { format!("moves what is there to {kept} and ") } else { String::new() };
+        let then = format!("before `b` was in place; the next run first {moves}puts it there\n");
+        assert!(plan.contains(&then), "{plan}");
+        assert_eq!(plan.contains("output changed: a"), mine_a, "{plan}");
+        project.expect(0, &["run", "other"]);
+        let a = if mine_a { "mine a" } else { "2" };
+        assert_eq!((project.read("o/a").as_str(), project.read("o/b").as_str()), (a, "2"));
+        assert_eq!(mine_b.then(|| project.read(&kept)).as_deref(), mine_b.then_some("mine b"));
+        let again = project.expect(0, &["run", "ab"]).out;
+        assert_eq!(again.contains("nothing to do"), !mine_a, "{again}");
+        project.expect(0, &["plan", "--check", "ab"]);
+    }
+}
+
+/// What stood where the first output went was moved away by the run that died, which told nobody.
+#[cfg(feature = "failpoints")]
+#[test]
+fn what_a_run_that_died_has_kept_is_told_by_the_next() {
+    let project = Project::new(
+        "[dataset.a]\npath = \"o/a\"\n[dataset.b]\npath = \"o/b\"\n\
+        [recipe.ab]\noutputs = [\"a\", \"b\"]\nrun = 'echo 1 >{{ outputs.a }}; echo 1 >{{ outputs.b }}'\n",
+    );
+    project.write("o/a", "precious\n");
+    let died = project.command(&["run"]).env("KILN_FAULT", "publish.place=kill@2").output().unwrap();
+    assert_eq!(died.status.code(), None);
+    let job = jobs(&project)[0]["id"].as_str().unwrap().to_owned();
+    let kept = format!(".kiln/replaced/{job}/o/a");
+    let said = project.expect(0, &["run"]).err;
+    let why = "a run was killed before it was in place";
+    let told = format!("note: finished `a`: {why}; what stood there is kept in {kept}\nnote: finished `b`: {why}\n");
+    assert_eq!((said, project.read(&kept)), (told, "precious\n".to_owned()));
+}

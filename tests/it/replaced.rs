@@ -166,6 +166,46 @@ fn what_a_step_moves_out_of_a_source_folder_is_not_lost() {
     }
 }
 
+/// Kiln does not know what else there was, but that it is older than the attempt.
+#[test]
+fn what_a_failing_step_moved_to_its_output_is_not_lost() {
+    let moved = "what it had moved to its output is kept in";
+    let lost = "an input is gone, and what was written is kept in";
+    let folder = "[folder.a]\npath = \"o/a\"\n";
+    let dataset = "[dataset.a]\npath = \"o/a\"\n";
+    let in_place = "[dataset.a]\npath = \"o/a\"\nin_place = true\n";
+    for (node, run, told, kept_as) in [
+        (dataset, "mv other {{ output }}; exit 3", moved, "o/a"),
+        (dataset, "mv other $(dirname {{ output }})/tmp; exit 3", moved, "o/tmp"),
+        (dataset, "mv s $(dirname {{ output }})/tmp; exit 3", lost, "o/tmp"),
+        (folder, "mkdir {{ output }}/deep; mv other {{ output }}/deep/; exit 3", moved, "o/a/deep/other"),
+        (in_place, "mv other o/a; exit 3", moved, "o/a"),
+    ] {
+        let text = format!("[dataset.s]\npath = \"s\"\n{node}inputs = [\"s\"]\nrun = '{run}'\n");
+        let project = Project::new(&text);
+        project.write("s", "precious\n");
+        project.write("other", "precious\n");
+        let said = project.expect(1, &["run"]).out;
+        assert!(said.contains(&format!("exit 3; {told} .kiln/replaced/")), "{said}");
+        assert_eq!(project.read(&format!("{}/{kept_as}", kept(&project))), "precious\n", "{run}");
+        assert!(!project.exists("o/a"), "{run}");
+    }
+}
+
+#[test]
+fn a_step_that_is_out_of_time_says_what_is_kept() {
+    let project = Project::new(
+        "[dataset.s]\npath = \"s\"\n[dataset.a]\npath = \"a\"\ninputs = [\"s\"]\ntimeout = \"100ms\"\n\
+        run = 'mv s {{ output }}; exec sleep 60'\n",
+    );
+    project.write("s", "precious\n");
+    let said = project.expect(1, &["run"]).out;
+    let kept = format!("{}/a", kept(&project));
+    let told = format!("timed out after 0.1s; an input is gone, and what was written is kept in {kept}");
+    assert!(said.contains(&told), "{said}");
+    assert_eq!(project.read(&kept), "precious\n");
+}
+
 #[test]
 fn what_a_step_wrote_is_kept_only_where_something_was_lost() {
     let project = Project::new(
@@ -179,6 +219,11 @@ fn what_a_step_wrote_is_kept_only_where_something_was_lost() {
     fs::remove_file(project.path("inbox/p.csv")).unwrap();
     project.expect(1, &["run"]);
     assert!(!project.exists(".kiln/replaced"), "nothing that the step began with is gone");
+    // What was moved has another name, which is still there; links and copies are new.
+    project.write("old", "1\n");
+    project.write("do", "o=$KILN_OUTPUT; rm $o; ln old $o; ln -s old $o.link; cp -a old $o.copy; exit 3\n");
+    project.expect(1, &["run"]);
+    assert!(!project.exists(".kiln/replaced"), "nothing was moved");
 }
 
 #[test]

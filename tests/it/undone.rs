@@ -3,6 +3,8 @@
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
@@ -122,6 +124,86 @@ fn where_nothing_was_good_before_it_is_kept_too() {
         format!("note: moved what there was of `m` to {kept}: a run was killed while it was written in place\n")
     );
     assert_eq!((project.exists("o/m"), project.read(&kept)), (false, "mine\n".to_owned()));
+}
+
+/// Where somebody has put another folder in the place of the one that was written to, nothing in it is the run's.
+#[test]
+fn what_lies_in_another_folder_is_not_touched() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("m"), "precious\n").unwrap();
+    for leads_out in [true, false] {
+        let project = killed("m", true);
+        project.write("mine/m", "mine\n");
+        fs::rename(project.path("o"), project.path("was")).unwrap();
+        let kept = format!(".kiln/replaced/{}/o/m", last(&project));
+        let killed = "a run was killed while it was written in place";
+        let (to, then, done) = if leads_out {
+            (
+                outside.path(),
+                format!("first moves its last good content to {kept}, for the way there leads out of the root\n"),
+                format!(
+                    "note: moved the last good content of `m` to {kept}: {killed}, and the way there leads out of the root\n"
+                ),
+            )
+        } else {
+            (
+                Path::new("mine"),
+                format!("first moves what is there to {kept} and puts its last good content back\n"),
+                format!("note: restored `m`: {killed}; what stood there since is kept in {kept}\n"),
+            )
+        };
+        symlink(to, project.path("o")).unwrap();
+        let plan = project.expect(0, &["plan", "other"]).out;
+        assert!(plan.contains(&then), "{plan}");
+        assert_eq!(project.expect(0, &["run", "other"]).err, done);
+        let (good, mine) = if leads_out { (kept.as_str(), "mine/m") } else { ("o/m", kept.as_str()) };
+        assert_eq!((project.read(good).as_str(), project.read(mine).as_str()), ("1", "mine\n"));
+        assert_eq!(project.expect(0, &["run", "other"]).err, "", "it is told once");
+    }
+    assert_eq!(fs::read_to_string(outside.path().join("m")).unwrap(), "precious\n");
+}
+
+/// The same where the step fails, and Kiln lives on.
+#[test]
+fn a_step_that_fails_takes_nothing_away_in_another_folder() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("m"), "precious\n").unwrap();
+    let out = format!("ln -s {} o", outside.path().display());
+    let theirs = "what somebody put at o/m is kept in";
+    for (swap, told, good, mine) in [
+        (out.as_str(), "the way there leads out of the root: the last good content of o/m is kept in", "", "mine/m"),
+        ("mv mine o", theirs, "o/m", ""),
+        ("ln -s mine o", theirs, "o/m", ""),
+    ] {
+        let text = |run: &str| format!("[dataset.m]\npath = \"o/m\"\nin_place = true\nrun = '{run}'\n");
+        let project = Project::new(&text("echo 1 >o/m"));
+        project.expect(0, &["run"]);
+        project.write("mine/m", "mine\n");
+        project.pipeline(&text(&format!("echo half >o/m; mv o was; {swap}; exit 3")));
+        let said = project.expect(1, &["run"]).out;
+        let kept = format!(".kiln/replaced/{}/o/m", last(&project));
+        assert!(said.contains(&format!("exit 3; {told} {kept}")), "{said}");
+        let at = |place: &str| project.read(if place.is_empty() { &kept } else { place });
+        assert_eq!((at(good).as_str(), at(mine).as_str()), ("1\n", "mine\n"), "{swap}");
+        let left = fs::read_dir(project.path(".kiln/staging/p")).map(Iterator::count).unwrap_or_default();
+        assert_eq!(left, 0, "nothing is left to be undone: {swap}");
+    }
+    assert_eq!(fs::read_to_string(outside.path().join("m")).unwrap(), "precious\n");
+}
+
+/// A run is killed again when it has put all back, before it has forgotten what that was.
+#[test]
+fn what_is_back_is_not_announced_once_more() {
+    let project = killed("m", true);
+    let job = last(&project);
+    fs::rename(project.path(&format!(".kiln/staging/p/{job}/m/aside/0")), project.path("o/m")).unwrap();
+    assert!(!project.expect(0, &["plan", "m"]).out.contains("killed"));
+    project.write("o/m", "edited\n");
+    let plan = project.expect(0, &["plan", "m"]).out;
+    assert!(plan.contains("output changed: m") && !plan.contains("killed"), "{plan}");
+    project.expect(0, &["adopt", "m"]);
+    assert_eq!(project.expect(0, &["run", "other"]).err, "");
+    assert_eq!(project.read("o/m"), "edited\n", "it was adopted");
 }
 
 /// Nobody knows then when the recipe wrote last, so what it left is kept as well.

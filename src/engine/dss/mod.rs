@@ -44,7 +44,7 @@ use tokio::time::Instant;
 use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::{BuildMode, JobId};
 use crate::base::span::{Problem, Problems};
-use crate::engine::api::{AskedBefore, Engine, LeftBehind, Observed, Opening, Published, Updates, Work};
+use crate::engine::api::{AskedBefore, Done, Engine, LeftBehind, Observed, Opening, Published, Updates, Work};
 use crate::engine::dss::asks::{Ask, Followed, Listed, Looked};
 use crate::engine::dss::astray::Astray;
 use crate::engine::dss::calls::{About, Calls, Peer, segment};
@@ -422,7 +422,7 @@ impl Engine for DssEngine {
         Ok(Published::default())
     }
 
-    fn tidy(&self) -> std::io::Result<Vec<PutBack>> {
+    fn tidy(&self, _done: &Done) -> std::io::Result<Vec<PutBack>> {
         Ok(Vec::new())
     }
 }

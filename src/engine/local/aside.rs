@@ -14,31 +14,34 @@ use crate::clock;
 use crate::engine::local::across::{beside, elsewhere};
 use crate::engine::local::digest::Digester;
 use crate::engine::local::keep::{free, keep, kept_before};
+use crate::engine::local::places::inside;
 use crate::engine::local::staging::{Staging, folders};
 use crate::event::{Replaced, Staged};
 use crate::fault::fault;
 use crate::files::{remove, rename};
+use crate::plan::put_back::PutBack;
 
 /// An output that was set aside for a recipe that writes in place.
 #[derive(Debug, Serialize, Deserialize)]
-struct Aside {
+pub(super) struct Aside {
     /// The output, relative to the root.
     path: String,
     /// Where its last good content is, relative to the root; none where there was none.
     kept: Option<String>,
+    /// The folder that it is in, by device and number, where that was there.
+    #[serde(default)]
+    folder: Option<(u64, u64)>,
 }
 
-/// What is undone, or finished, at an output after a run that died.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Undone {
-    /// The output, relative to the root.
-    pub(crate) path: String,
-    /// Whether its last good content is put back.
-    pub(crate) last_good: bool,
-    /// Whether its new content was complete, and is put in place.
-    pub(crate) complete: bool,
-    /// Where is kept what somebody else has put there, relative to the root.
-    pub(crate) kept: Option<String>,
+/// What the way to an output leads to now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// To where its recipe wrote, or to nothing.
+    There,
+    /// To another folder, that somebody has put in the place of that one: what is there is not the recipe's.
+    Elsewhere,
+    /// Out of the root, where nothing is touched.
+    Out,
 }
 
 /// The list of what a step set aside. It is on disk before anything is moved.
@@ -86,7 +89,9 @@ impl Staging {
             } else {
                 format!("{folder}/aside/{i}")
             };
-            asides.push(Aside { path: path.clone(), kept: there.then_some(kept) });
+            let folder = full.parent().and_then(|folder| folder.metadata().ok());
+            let folder = folder.map(|folder| (folder.dev(), folder.ino()));
+            asides.push(Aside { path: path.clone(), kept: there.then_some(kept), folder });
         }
         let list = File::create(self.root.join(&folder).join(ASIDE))?;
         serde_json::to_writer(&list, &asides)?;
@@ -110,10 +115,27 @@ impl Staging {
         Ok(all.filter(|aside| self.is_set(aside)).map(|aside| (aside.path, aside.kept)).collect())
     }
 
-    /// The outputs that a step was writing in place.
+    /// The outputs that a step was writing in place, where it wrote them.
     pub(super) fn begun_in_place(&self, job: &JobId, step: &str) -> io::Result<Vec<String>> {
         let asides = asides(&self.root.join(self.step(job, step)))?.into_iter();
-        Ok(asides.filter(|aside| self.is_set(aside)).map(|aside| aside.path).collect())
+        let its = asides.filter(|aside| self.is_set(aside) && self.way(aside).is_ok_and(|way| way == Way::There));
+        Ok(its.map(|aside| aside.path).collect())
+    }
+
+    /// Where the way to an output leads now.
+    fn way(&self, aside: &Aside) -> io::Result<Way> {
+        let path = self.root.join(&aside.path);
+        let Some(folder) = path.parent() else { return Ok(Way::There) };
+        let found = match folder.metadata() {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Way::There),
+            Err(error) => return Err(at(&aside.path)(error)),
+        };
+        if !inside(&self.root, folder).map_err(at(&aside.path))? {
+            return Ok(Way::Out);
+        }
+        let same = aside.folder.is_none_or(|folder| folder == (found.dev(), found.ino()));
+        Ok(if same { Way::There } else { Way::Elsewhere })
     }
 
     /// Whether it was moved, as it was to be, so that what stands there is the step's.
@@ -126,14 +148,40 @@ impl Staging {
         self.root.join(path).symlink_metadata().is_ok()
     }
 
-    /// Puts back what a step set aside that failed, if it did. Whatever stands there is of its making.
-    pub(crate) fn put_back(&self, job: &JobId, step: &str) -> io::Result<()> {
+    /// Puts back what a step set aside that failed, if it did, and says what was kept. Whatever stands there is of its making,
+    /// unless somebody has put another folder there.
+    pub(crate) fn put_back(&self, job: &JobId, step: &str) -> io::Result<Vec<String>> {
         let folder = self.root.join(self.step(job, step));
-        asides(&folder)?.iter().try_for_each(|aside| self.undo(&folder, aside))
+        let mut told = Vec::new();
+        for aside in asides(&folder)?.iter().filter(|aside| self.is_set(aside)) {
+            let theirs = self.stands(&aside.path) && self.way(aside)? == Way::Elsewhere;
+            let undone = self.undo(job, &folder, aside, theirs)?;
+            told.extend(undone.and_then(|undone| undone.kept_of_others()));
+        }
+        Ok(told)
+    }
+
+    /// Puts back what stood at an output, in the place of what stands there, which is kept if it is not the step's.
+    fn undo(&self, job: &JobId, step: &Path, aside: &Aside, theirs: bool) -> io::Result<Option<PutBack>> {
+        if self.way(aside)? == Way::Out {
+            return self.keep_good(job, aside);
+        }
+        let from = self.root.join(&aside.path);
+        let kept = theirs.then(|| keep(&self.root, job, &from, &aside.path)).transpose()?;
+        let undone = self.undone(job, aside, kept.map(|replaced| replaced.kept));
+        self.restore(step, aside).map_err(at(&aside.path))?;
+        Ok(undone)
+    }
+
+    /// Keeps the last good content of an output where the way there leads out of the root.
+    fn keep_good(&self, job: &JobId, aside: &Aside) -> io::Result<Option<PutBack>> {
+        let Some(good) = aside.kept.as_ref().filter(|good| self.stands(good)) else { return Ok(None) };
+        let kept = keep(&self.root, job, &self.root.join(good), &aside.path)?.kept;
+        Ok(Some(PutBack { output: aside.path.clone(), last_good: true, complete: false, out: true, kept: Some(kept) }))
     }
 
     /// Takes away what stands at an output, and puts back what stood there before.
-    fn undo(&self, step: &Path, aside: &Aside) -> io::Result<()> {
+    fn restore(&self, step: &Path, aside: &Aside) -> io::Result<()> {
         let path = self.root.join(&aside.path);
         let good = aside.kept.as_ref().map(|kept| self.root.join(kept));
         if good.as_ref().is_some_and(|good| good.symlink_metadata().is_err()) {
@@ -164,44 +212,48 @@ impl Staging {
         Ok(all)
     }
 
-    /// What is to be undone after runs that died, in a fixed order. Changes nothing.
-    pub(crate) fn to_undo(&self, digester: &Digester) -> io::Result<Vec<Undone>> {
+    /// What is to be undone after runs that died, in a fixed order, with paths for names. Changes nothing.
+    pub(crate) fn to_undo(&self, digester: &Digester) -> io::Result<Vec<PutBack>> {
         let mut all = Vec::new();
         for (run, _, aside) in self.all_asides()? {
-            let theirs = self.is_theirs(&run, &aside, digester)?;
-            let kept = theirs
-                .then(|| free(&self.root, &job_of(&run), &self.root.join(&aside.path), &aside.path))
-                .transpose()?;
-            all.extend(self.undone(&run, &aside, kept));
+            let (job, out) = (job_of(&run), self.way(&aside)? == Way::Out);
+            let good = aside.kept.as_ref().filter(|good| self.stands(good));
+            // It is over, or nothing is done there.
+            if !self.is_set(&aside) || out && good.is_none() {
+                continue;
+            }
+            let moved = match good.filter(|_| out) {
+                Some(good) => Some(self.root.join(good)),
+                None => self.is_theirs(&run, &aside, digester)?.then(|| self.root.join(&aside.path)),
+            };
+            let kept = moved.map(|from| free(&self.root, &job, &from, &aside.path)).transpose()?;
+            all.extend(self.undone(&job, &aside, kept).map(|undone| PutBack { out, ..undone }));
         }
         Ok(all)
     }
 
     /// Takes away what runs that died left behind, puts back what they had set aside, and tells what that was.
-    pub(crate) fn tidy(&self, digester: &Digester) -> io::Result<Vec<Undone>> {
+    pub(crate) fn tidy(&self, digester: &Digester) -> io::Result<Vec<PutBack>> {
         let mut all = Vec::new();
         for (run, step, aside) in self.all_asides()? {
             let theirs = self.is_theirs(&run, &aside, digester)?;
-            let from = self.root.join(&aside.path);
-            let kept = theirs.then(|| keep(&self.root, &job_of(&run), &from, &aside.path)).transpose()?;
-            all.extend(self.undone(&run, &aside, kept.map(|replaced| replaced.kept)));
-            self.undo(&step, &aside)?;
+            all.extend(self.undo(&job_of(&run), &step, &aside, theirs)?);
         }
         fault("tidy.remove")?;
         remove(&self.root.join(&self.folder))?;
         Ok(all)
     }
 
-    /// What is undone at an output of a run that died, if anything is. What was kept by one that died over that is told too.
-    fn undone(&self, run: &Path, aside: &Aside, kept: Option<String>) -> Option<Undone> {
-        let before = || kept_before(&self.root, &job_of(run), &aside.path).map(|replaced| replaced.kept);
+    /// What is undone at an output, if anything is. What was kept over that by a run that died is told too.
+    fn undone(&self, job: &JobId, aside: &Aside, kept: Option<String>) -> Option<PutBack> {
+        let before = || kept_before(&self.root, job, &aside.path).map(|replaced| replaced.kept);
         let kept = kept.or_else(before);
         let pending = match &aside.kept {
             Some(good) => self.stands(good),
             None => self.stands(&aside.path),
         };
-        let last_good = aside.kept.is_some();
-        (pending || kept.is_some()).then(|| Undone { path: aside.path.clone(), last_good, complete: false, kept })
+        let (last_good, complete, out) = (aside.kept.is_some(), false, false);
+        (pending || kept.is_some()).then(|| PutBack { output: aside.path.clone(), last_good, complete, out, kept })
     }
 
     /// Whether what stands at an output may be somebody else's than the run's that died, and would be lost: it was changed
@@ -213,6 +265,7 @@ impl Staging {
             return Ok(false);
         }
         let theirs = match ended(run) {
+            _ if self.way(aside)? != Way::There => true,
             Some(ended) if !elsewhere(run, &path)? => changed_since(&path, ended).unwrap_or(true),
             Some(_) | None => true,
         };
@@ -258,13 +311,18 @@ impl Staging {
     }
 }
 
+/// Says where it happened.
+fn at(path: &str) -> impl Fn(io::Error) -> io::Error + '_ {
+    move |error| io::Error::new(error.kind(), format!("{path}: {error}"))
+}
+
 /// The run whose folder it is.
 fn job_of(run: &Path) -> JobId {
     JobId::from_text(&run.file_name().unwrap_or_default().to_string_lossy())
 }
 
 /// What a step has set aside. Of a list that was not written to its end nothing was moved yet.
-fn asides(step: &Path) -> io::Result<Vec<Aside>> {
+pub(super) fn asides(step: &Path) -> io::Result<Vec<Aside>> {
     match fs::read(step.join(ASIDE)) {
         Ok(list) => Ok(serde_json::from_slice(&list).unwrap_or_default()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),

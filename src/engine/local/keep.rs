@@ -48,12 +48,6 @@ pub(super) fn put_back(root: &Path, replaced: &Replaced) -> io::Result<()> {
     rename(&root.join(&replaced.kept), &root.join(&replaced.path))
 }
 
-/// Whether the run has kept anything, where that mostly goes.
-pub(super) fn has_kept(root: &Path, job: &JobId) -> bool {
-    let [mostly, _] = places(job, "");
-    root.join(mostly).exists()
-}
-
 /// What the run kept of a path before it died.
 pub(super) fn kept_before(root: &Path, job: &JobId, path: &str) -> Option<Replaced> {
     let kept = places(job, path).into_iter().find(|kept| root.join(kept).symlink_metadata().is_ok())?;

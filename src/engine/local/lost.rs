@@ -1,22 +1,43 @@
-//! Keeps what a step wrote that did not get done and of which an input is lost: it may have been moved there, and this is all
-//! that is left of it. One rule for steps that fail and for those of runs that died.
+//! Keeps what a step that did not get done has left where it writes, if that may be all that is left of it: an input is lost
+//! meanwhile, and may have been moved there; or it is older than the attempt, and was. One rule for steps that fail and for those
+//! of runs that died.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::base::digest::Digest;
 use crate::base::id::NodeId;
 use crate::base::job::JobId;
 use crate::engine::local::Local;
+use crate::engine::local::aside::asides;
 use crate::engine::local::keep::{keep, kept_before};
 use crate::engine::local::staging::{Staging, folders};
 
-/// What a step wrote that did not get done: where it lies, and where it belongs, both relative to the root.
+/// What lies where a step writes that did not get done.
 pub(super) struct Written {
-    pub(super) from: String,
-    pub(super) to: String,
+    /// Where.
+    from: PathBuf,
+    /// Where it belongs, relative to the root.
+    to: String,
+    /// The folder that was made when the attempt began.
+    own: PathBuf,
+}
+
+/// Why what was written by a step is kept that the file does not have any more: nobody knows what it was made from.
+const UNKNOWN: &str = "the file does not have this step any more";
+/// What is kept because it is older than the attempt.
+const MOVED: &str = "what it had moved to its output";
+
+impl Written {
+    /// Whether anything of it is older than the attempt, as far as the file system knows when things were made.
+    fn is_moved(&self) -> bool {
+        let began = self.own.metadata().and_then(|own| own.created());
+        began.and_then(|began| holds_older(&self.from, began)).unwrap_or(false)
+    }
 }
 
 impl Local {
@@ -38,33 +59,38 @@ impl Local {
         (self.digester.lacks(path) && !is_same()).then_some("files of an input are gone")
     }
 
-    /// Keeps what was written, and says so; none where nothing was.
-    pub(super) fn keep_written(&self, job: &JobId, lost: &str, written: &[Written]) -> io::Result<Option<String>> {
+    /// Keeps what may be all that is left, and says so; none where nothing was. Where an input is lost, in the words given, that
+    /// is everything.
+    pub(super) fn keep_written(
+        &self,
+        job: &JobId,
+        lost: Option<&str>,
+        written: &[Written],
+    ) -> io::Result<Option<String>> {
         let mut kept = Vec::new();
-        for Written { from, to } in written {
-            let from = self.root.join(from);
+        for one in written {
             // An empty folder is nothing.
-            drop(fs::remove_dir(&from));
-            match keep(&self.root, job, &from, to) {
-                Ok(replaced) => kept.push(replaced.kept),
+            drop(fs::remove_dir(&one.from));
+            if one.from.symlink_metadata().is_err() {
                 // A run that died over this may have kept it already.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    kept.extend(kept_before(&self.root, job, to).map(|replaced| replaced.kept));
-                }
-                Err(error) => return Err(error),
+                kept.extend(kept_before(&self.root, job, &one.to).map(|replaced| replaced.kept));
+            } else if lost.is_some() || one.is_moved() {
+                kept.push(keep(&self.root, job, &one.from, &one.to)?.kept);
             }
         }
-        Ok((!kept.is_empty()).then(|| format!("{lost}, and what was written is kept in {}", kept.join(", "))))
+        let what = lost.map_or_else(|| MOVED.to_owned(), |lost| format!("{lost}, and what was written"));
+        Ok((!kept.is_empty()).then(|| format!("{what} is kept in {}", kept.join(", "))))
     }
 
-    /// Keeps what a step of a run that died wrote, if an input of it is lost, and says so.
+    /// Keeps what a step of a run that died wrote, as far as it may be all that is left, and says so.
     pub(super) fn keep_lost(&self, job: &JobId, step: &str) -> io::Result<Option<String>> {
         let recipe = self.pipeline.recipe(step).map(|id| &self.pipeline.recipes[id]);
-        let Some(recipe) = recipe.filter(|recipe| recipe.name == step) else { return Ok(None) };
-        let Some(lost) = self.lost(recipe.inputs.iter().map(|input| (*input, None))) else { return Ok(None) };
+        let Some(recipe) = recipe.filter(|recipe| recipe.name == step) else {
+            return self.keep_written(job, Some(UNKNOWN), &self.staging.written(job, step, &[])?);
+        };
+        let lost = self.lost(recipe.inputs.iter().map(|input| (*input, None)));
         let outputs: Vec<_> = recipe.outputs.iter().map(|node| self.pipeline.nodes[*node].path.clone()).collect();
-        let written = self.staging.written(job, step, &outputs)?;
-        self.keep_written(job, lost, &written)
+        self.keep_written(job, lost, &self.staging.written(job, step, &outputs)?)
     }
 }
 
@@ -84,30 +110,52 @@ impl Staging {
         Ok(all)
     }
 
-    /// What a step of a run that died wrote, whose outputs belong at these paths.
-    fn written(&self, job: &JobId, step: &str, outputs: &[Option<String>]) -> io::Result<Vec<Written>> {
-        let run = self.root.join(&self.folder).join(job.as_str());
+    /// What lies where a step of a run writes, whose outputs belong at these paths: with all that is beside them.
+    pub(super) fn written(&self, job: &JobId, step: &str, outputs: &[Option<String>]) -> io::Result<Vec<Written>> {
+        let run = self.root.join(self.run_of(job));
         let mut all = Vec::new();
         for own in folders(&run)? {
             let name = name_of(&own);
             let Some((rest, i)) = number_at_end(&name) else { continue };
-            let is_its = number_at_end(rest).is_some_and(|(of, _)| of == step);
-            let Some(to) = outputs.get(i).filter(|_| is_its).cloned().flatten() else { continue };
+            let is_its = number_at_end(rest).is_some_and(|(of, _)| of == step) && asides(&own)?.is_empty();
+            if !is_its {
+                continue;
+            }
+            let to = outputs.get(i).cloned().flatten();
+            let files: Vec<_> = fs::read_dir(&own)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+            if files.is_empty() {
+                // What was there may be kept already, with the folder where nobody knows where it belongs.
+                let to = to.clone().unwrap_or_else(|| name.clone());
+                all.push(Written { from: own.join(name_of(Path::new(&to))), to, own: own.clone() });
+            }
             // Its path may have been another one.
-            let first = fs::read_dir(&own)?.next().transpose()?.map(|entry| entry.file_name());
-            let file = first.map(|name| name.to_string_lossy().into_owned());
-            let file = file.unwrap_or_else(|| to.rsplit('/').next().unwrap_or(&to).to_owned());
-            all.push(Written { from: format!("{}/{job}/{name}/{file}", self.folder), to });
+            let to = to.unwrap_or_else(|| format!("{name}/{name}"));
+            let beside = |file: &Path| Path::new(&to).with_file_name(name_of(file)).to_string_lossy().into_owned();
+            all.extend(files.into_iter().map(|from| Written { to: beside(&from), from, own: own.clone() }));
         }
-        all.extend(self.written_in_place(job, step)?);
+        let own = self.root.join(self.step(job, step));
+        let begun = self.begun_in_place(job, step)?.into_iter();
+        all.extend(begun.map(|path| Written { from: self.root.join(&path), to: path, own: own.clone() }));
         Ok(all)
     }
+}
 
-    /// What a step wrote in place.
-    pub(super) fn written_in_place(&self, job: &JobId, step: &str) -> io::Result<Vec<Written>> {
-        let begun = self.begun_in_place(job, step)?.into_iter();
-        Ok(begun.map(|path| Written { from: path.clone(), to: path }).collect())
+/// Whether anything at or below a path was made before a time. A file that has another name too is not lost without this one.
+fn holds_older(path: &Path, time: SystemTime) -> io::Result<bool> {
+    let metadata = path.symlink_metadata()?;
+    let is_older = metadata.created().is_ok_and(|made| made < time);
+    if !metadata.is_dir() {
+        return Ok(is_older && metadata.nlink() == 1);
     }
+    if is_older {
+        return Ok(true);
+    }
+    for entry in fs::read_dir(path)? {
+        if holds_older(&entry?.path(), time)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn name_of(path: &Path) -> String {

@@ -36,15 +36,14 @@ use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::JobId;
 use crate::base::mask::Secrets;
 use crate::base::span::{Problem, Problems};
-use crate::engine::api::{Engine, Environment, Evidence, Observed, Opening, Published, Work};
-use crate::engine::local::aside::Undone;
+use crate::engine::api::{Done, Engine, Environment, Evidence, Observed, Opening, Published, Work};
 use crate::engine::local::digest::Digester;
 use crate::engine::local::guardian::Guardian;
 use crate::engine::local::memory::Kills;
 use crate::engine::local::places::Places;
 use crate::engine::local::secrets::Masking;
 use crate::engine::local::staging::Staging;
-use crate::event::{Failure, Staged};
+use crate::event::{Failure, Replaced, Staged};
 use crate::pipeline::types::{Kind, Pipeline};
 use crate::plan::facts::Facts;
 use crate::plan::put_back::PutBack;
@@ -121,15 +120,13 @@ impl LocalEngine {
         }
     }
 
-    /// What is undone, with the names of outputs as far as the file has them.
-    fn named(&self, undone: Vec<Undone>) -> Vec<PutBack> {
+    /// The same with the names of outputs in the place of their paths, as far as the file has them.
+    fn named(&self, undone: Vec<PutBack>) -> Vec<PutBack> {
         let name = |path: String| {
             let node = self.local.pipeline.nodes.values().find(|node| node.path.as_ref() == Some(&path));
             node.map_or(path, |node| node.name.clone())
         };
-        let named =
-            |Undone { path, last_good, complete, kept }| PutBack { output: name(path), last_good, complete, kept };
-        undone.into_iter().map(named).collect()
+        undone.into_iter().map(|put_back| PutBack { output: name(put_back.output), ..put_back }).collect()
     }
 }
 
@@ -204,9 +201,13 @@ impl Engine for LocalEngine {
         self.local.staging.publish(job, step, staged, &self.local.digester)
     }
 
-    fn halfway(&self, job: &JobId, staged: &mut [Staged], last: &[OutputRecord]) -> Result<Vec<PutBack>, Failure> {
+    fn halfway(&self, job: &JobId, staged: &mut Vec<Staged>, last: &[OutputRecord]) -> Result<Vec<PutBack>, Failure> {
         let ahead = self.local.staging.halfway(job, staged, last, &self.local.digester);
         ahead.map(|ahead| self.named(ahead))
+    }
+
+    fn kept_before(&self, job: &JobId, staged: &[Staged]) -> Vec<Replaced> {
+        self.local.staging.kept_before(job, staged)
     }
 
     fn end_survivors(&self, died: bool) -> Vec<String> {
@@ -220,9 +221,12 @@ impl Engine for LocalEngine {
         kept.inspect_err(|error| tracing::debug!(%error, step, "what it wrote cannot be kept")).ok().flatten()
     }
 
-    fn tidy(&self) -> std::io::Result<Vec<PutBack>> {
-        for (job, step) in self.local.staging.begun()? {
-            if let Some(told) = self.local.keep_lost(&job, &step)? {
+    fn tidy(&self, done: &Done) -> std::io::Result<Vec<PutBack>> {
+        for of @ (job, step) in &self.local.staging.begun()? {
+            if done.contains(of) {
+                continue;
+            }
+            if let Some(told) = self.local.keep_lost(job, step)? {
                 tracing::warn!("a run was killed while it built `{step}`: {told}");
             }
         }

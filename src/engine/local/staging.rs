@@ -12,13 +12,13 @@ use crate::base::digest::Digest;
 use crate::base::job::JobId;
 use crate::engine::api::{Attempt, Published};
 use crate::engine::local::across::{beside, copy, elsewhere};
-use crate::engine::local::aside::Undone;
 use crate::engine::local::digest::Digester;
-use crate::engine::local::keep::{free, has_kept, keep, kept_before, put_back};
+use crate::engine::local::keep::{free, keep, kept_before, put_back};
 use crate::engine::local::places::{Links, Top, inside};
 use crate::event::{Failure, FailureCode, Replaced, Staged};
 use crate::fault::fault;
 use crate::files::{exchange, remove, rename};
+use crate::plan::put_back::PutBack;
 use crate::plan::record::OutputRecord;
 
 /// The staging folders of one pipeline below `.kiln/staging/` of the root, on the file system that outputs are on.
@@ -101,6 +101,11 @@ impl Staging {
         folders.try_for_each(|own| if fs::remove_dir(&own).is_ok() { Ok(()) } else { remove(&own) })
     }
 
+    /// What a run that died has kept of these outputs.
+    pub(crate) fn kept_before(&self, job: &JobId, staged: &[Staged]) -> Vec<Replaced> {
+        staged.iter().filter_map(|output| kept_before(&self.root, job, &output.to)).collect()
+    }
+
     /// Whether a run has left something behind.
     pub(crate) fn is_left(&self) -> bool {
         folders(&self.root.join(&self.folder)).is_ok_and(|runs| !runs.is_empty())
@@ -167,41 +172,42 @@ impl Staging {
         Ok(replaced)
     }
 
-    /// What is still to be done where a run died that was about to put these outputs in place; none of them is, where one
-    /// cannot be any more. What stands there and is not as it was built before is to be kept.
+    /// What is still to be done where a run died that was about to put these outputs in place. Leaves those that are to be put
+    /// there now. What was put there already may have been changed since; a plan sees that. What stands there and is not as it
+    /// was built before is to be kept.
     pub(crate) fn halfway(
         &self,
         job: &JobId,
-        staged: &mut [Staged],
+        staged: &mut Vec<Staged>,
         last: &[OutputRecord],
         digester: &Digester,
-    ) -> Result<Vec<Undone>, Failure> {
-        let mut ahead = Vec::new();
-        for output in staged {
-            let (from, to) = (self.root.join(&output.from), self.root.join(&output.to));
-            let is = |path: &str, digest| digester.path(path).ok().flatten() == Some(digest);
-            if is(&output.to, output.digest) {
-                continue;
-            }
-            // After an exchange the old content lies where the new one did.
-            if output.from == output.to || !is(&output.from, output.digest) {
-                let why = if output.from == output.to { IS_OTHER } else { IS_GONE };
-                let message = format!("{} could not be put in place: {why}", output.to);
-                return Err(Failure::new(FailureCode::Publish, message));
-            }
-            let built = last.iter().find(|built| built.path.as_ref() == Some(&output.to));
-            let standing = to.symlink_metadata().ok();
-            output.keep |= standing.is_some_and(|standing| {
-                standing.is_dir() != from.is_dir() || built.is_none_or(|built| !is(&output.to, built.digest))
-            });
-            let kept = if output.keep && to.symlink_metadata().is_ok() {
-                free(&self.root, job, &to, &output.to).ok() // whoever cannot look there does not put it there either
-            } else {
-                None
-            };
-            ahead.push(Undone { path: output.to.clone(), last_good: false, complete: true, kept });
+    ) -> Result<Vec<PutBack>, Failure> {
+        let is = |path: &str, digest| digester.path(path).ok().flatten() == Some(digest);
+        let there = |output: &Staged| is(&output.to, output.digest);
+        let ready = |output: &Staged| output.from != output.to && is(&output.from, output.digest);
+        if let Some(lost) = staged.iter().find(|output| output.from == output.to && !there(output)) {
+            return Err(not_in_place(lost, IS_OTHER));
         }
-        Ok(ahead)
+        if let Some(first) = staged.first().filter(|_| !staged.iter().any(|output| there(output) || ready(output))) {
+            return Err(not_in_place(first, IS_GONE));
+        }
+        // After an exchange the old content lies where the new one did.
+        staged.retain(|output| there(output) || ready(output));
+        let ahead = staged.iter_mut().filter(|output| !there(output));
+        Ok(ahead.map(|output| self.to_finish(job, output, last, digester)).collect())
+    }
+
+    /// What is still to be done at one output, and whether what stands there is to be kept.
+    fn to_finish(&self, job: &JobId, output: &mut Staged, last: &[OutputRecord], digester: &Digester) -> PutBack {
+        let (from, to) = (self.root.join(&output.from), self.root.join(&output.to));
+        let standing = to.symlink_metadata().ok();
+        let built = last.iter().find(|built| built.path.as_ref() == Some(&output.to));
+        let is_built = || built.is_some_and(|built| digester.path(&output.to).ok().flatten() == Some(built.digest));
+        let keep = standing.as_ref().is_some_and(|standing| standing.is_dir() != from.is_dir() || !is_built());
+        output.keep |= keep;
+        // Whoever cannot look there does not put it there either.
+        let kept = standing.filter(|_| output.keep).and_then(|_| free(&self.root, job, &to, &output.to).ok());
+        PutBack { output: output.to.clone(), last_good: false, complete: true, out: false, kept }
     }
 
     /// Makes the folder that an output goes to. A link that the recipe made leads nothing in or out of the root.
@@ -248,12 +254,6 @@ impl Staging {
             let message = format!("{what} could not be put in place: {error}{}", kept.collect::<String>());
             return Err(Failure::new(FailureCode::Publish, message));
         }
-        // What was kept by a run that died is told by the one that goes on from there.
-        let kept_some = has_kept(&self.root, job);
-        for output in staged.iter().filter(|output| output.keep || kept_some) {
-            let told = replaced.iter().any(|replaced| replaced.path == output.to);
-            replaced.extend(kept_before(&self.root, job, &output.to).filter(|_| !told));
-        }
         let (in_place, apart): (Vec<_>, Vec<_>) = staged.iter().partition(|output| output.from == output.to);
         let left = fault("publish.remove").and_then(|()| self.leave(apart.iter().map(|output| output.from.as_str())));
         let aside = || if in_place.is_empty() { Ok(()) } else { self.remove_aside(job, step) };
@@ -291,6 +291,10 @@ impl Staging {
         }
         Ok(())
     }
+}
+
+fn not_in_place(output: &Staged, why: &str) -> Failure {
+    Failure::new(FailureCode::Publish, format!("{} could not be put in place: {why}", output.to))
 }
 
 /// Whether what stands where an output goes, now with this digest, is somebody else's: not what Kiln has built, or saw when the

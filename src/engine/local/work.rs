@@ -15,7 +15,6 @@ use crate::base::id::{NodeId, RecipeId};
 use crate::engine::api::{Attempt, Ended, Environment, StagedOutput, Stop, Updates, Work};
 use crate::engine::local::child::{self, Exit, NotRun, Start};
 use crate::engine::local::log::Log;
-use crate::engine::local::lost::Written;
 use crate::engine::local::{Local, environ, program, secrets};
 use crate::event::{Failure, FailureCode, Staged};
 use crate::pipeline::types::{Kind, LOG_LIMIT, Recipe};
@@ -376,33 +375,25 @@ impl Step {
         ended.with_failure(|failure| Failure { spoiled, ..failure })
     }
 
-    /// Keeps what was written where an input is lost meanwhile, and says so.
+    /// Keeps what may be all that is left of something, and says so.
     fn saved(&self) -> io::Result<Option<String>> {
         let inputs = self.attempt.inputs.iter().map(|(node, digest)| (*node, Some(*digest)));
-        let Some(lost) = self.local.lost(inputs) else { return Ok(None) };
-        let (job, recipe) = (&self.attempt.job, self.recipe());
-        let written = |node: &NodeId| {
-            Some(Written { from: self.staged(*node)?, to: self.local.pipeline.nodes[*node].path.clone()? })
-        };
-        let written = if recipe.how.in_place {
-            self.local.staging.written_in_place(job, &recipe.name)?
-        } else {
-            recipe.outputs.iter().filter_map(written).collect()
-        };
-        self.local.keep_written(job, lost, &written)
+        let (lost, recipe) = (self.local.lost(inputs), self.recipe());
+        let outputs: Vec<_> = recipe.outputs.iter().map(|node| self.local.pipeline.nodes[*node].path.clone()).collect();
+        let written = self.local.staging.written(&self.attempt.job, &recipe.name, &outputs)?;
+        self.local.keep_written(&self.attempt.job, lost, &written)
     }
 
     /// Leaves everything as it was before the attempt, but for what is to be kept of it.
     fn undo(&self, ended: Ended) -> Ended {
-        let (told, kept) = match self.saved() {
-            Ok(told) => (told, Ok(())),
-            Err(error) => (None, Err(error)),
-        };
-        let ended = ended.with_failure(|failure| match told {
-            Some(told) => Failure { message: format!("{}; {told}", failure.message), ..failure },
-            None => failure,
+        let mut told = Vec::new();
+        let undone = self.saved().and_then(|saved| {
+            told.extend(saved);
+            told.extend(self.put_back()?);
+            Ok(())
         });
-        let undone = kept.and_then(|()| self.put_back());
+        let ended = ended
+            .with_failure(|failure| Failure { message: [vec![failure.message], told].concat().join("; "), ..failure });
         match (undone, ended) {
             (Ok(()), ended) => ended,
             (Err(error), Ended::Failed(failure) | Ended::Stopped(failure)) => {
@@ -413,13 +404,15 @@ impl Step {
         }
     }
 
-    fn put_back(&self) -> io::Result<()> {
+    /// Puts back what was set aside, says what was kept of others, and forgets what was staged.
+    fn put_back(&self) -> io::Result<Vec<String>> {
         let staging = &self.local.staging;
         let (job, step) = (&self.attempt.job, &self.recipe().name);
         if self.recipe().how.in_place {
-            return staging.put_back(job, step).and_then(|()| staging.remove_aside(job, step));
+            let kept = staging.put_back(job, step)?;
+            return staging.remove_aside(job, step).map(|()| kept);
         }
         let staged: Vec<String> = self.recipe().outputs.iter().filter_map(|node| self.staged(*node)).collect();
-        staging.leave(staged.iter().map(String::as_str))
+        staging.leave(staged.iter().map(String::as_str)).map(|()| Vec::new())
     }
 }
