@@ -293,3 +293,28 @@ fn nothing_of_it_is_adopted_that_is_up_to_date_otherwise() {
     assert_eq!(project.read("o/m"), "ha\n");
     project.expect(1, &["plan", "--check", "m"]);
 }
+
+/// Under its new name the pipeline knows nothing of that run: what is half written is no output.
+#[test]
+fn a_pipeline_that_is_named_anew_takes_nothing_half_for_an_output() {
+    let project = killed("m", true);
+    let job = last(&project);
+    let text = project.read("pipeline.toml");
+    project.write("pipeline.toml", text.replace("name = \"p\"", "name = \"renamed\""));
+    let why = format!(
+        "a run under another name was writing it in place; its last good content is in .kiln/staging/p/{job}/m/aside/0"
+    );
+    let flat = |text: String| text.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+    for arguments in [&["plan", "m"][..], &["run", "m"]] {
+        let said = flat(project.expect(2, arguments).err);
+        assert!(said.contains(&why) && said.contains("give the pipeline that name again and run it once"), "{said}");
+    }
+    let told = project.expect(4, &["adopt", "m"]).out;
+    assert!(told.contains(&why), "{told}");
+    project.write("pipeline.toml", &text);
+    project.expect(0, &["run", "other"]);
+    project.write("pipeline.toml", text.replace("name = \"p\"", "name = \"renamed\""));
+    project.write("src", "1");
+    project.expect(0, &["adopt", "m"]);
+    assert_eq!(project.read("o/m"), "1");
+}

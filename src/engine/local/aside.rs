@@ -15,7 +15,7 @@ use crate::engine::local::across::{beside, elsewhere};
 use crate::engine::local::digest::Digester;
 use crate::engine::local::keep::{free, keep, kept_before};
 use crate::engine::local::places::inside;
-use crate::engine::local::staging::{Staging, folders};
+use crate::engine::local::staging::{STAGING, Staging, folders};
 use crate::event::{Replaced, Staged};
 use crate::fault::fault;
 use crate::files::{remove, rename};
@@ -113,6 +113,17 @@ impl Staging {
     pub(crate) fn aside(&self) -> io::Result<BTreeMap<String, Option<String>>> {
         let all = self.all_asides()?.into_iter().map(|(_, _, aside)| aside);
         Ok(all.filter(|aside| self.is_set(aside)).map(|aside| (aside.path, aside.kept)).collect())
+    }
+
+    /// The same of all other pipelines of the root, or of this one under another name: of a run that goes on or died.
+    pub(super) fn aside_of_others(&self) -> io::Result<BTreeMap<String, Option<String>>> {
+        let own = self.root.join(&self.folder);
+        let mut all = BTreeMap::new();
+        for folder in folders(&self.root.join(STAGING))?.into_iter().filter(|folder| *folder != own) {
+            let other = Self::new(&self.root, &folder.file_name().unwrap_or_default().to_string_lossy());
+            all.extend(other.aside()?);
+        }
+        Ok(all)
     }
 
     /// The outputs that a step was writing in place, where it wrote them.

@@ -158,8 +158,8 @@ impl Engine for LocalEngine {
     }
 
     fn obstacles(&self, ids: &[RecipeId]) -> Problems {
-        let Local { pipeline, root, environment, places, .. } = self.local.as_ref();
-        let mut look = places.look(root, pipeline);
+        let Local { pipeline, root, environment, places, staging, .. } = self.local.as_ref();
+        let mut look = places.look(root, pipeline, staging);
         let (mut found, mut workdirs) = (Vec::new(), HashSet::new());
         for recipe in ids.iter().map(|id| &pipeline.recipes[*id]) {
             found.extend(secrets::missing(recipe, environment));
@@ -180,10 +180,10 @@ impl Engine for LocalEngine {
     }
 
     fn prepare(&self, id: RecipeId) -> Result<Arc<dyn Work>, Problems> {
-        let Local { pipeline, root, places, .. } = self.local.as_ref();
+        let Local { pipeline, root, places, staging, .. } = self.local.as_ref();
         let recipe = &pipeline.recipes[id];
         let mut problems = secrets::missing(recipe, &self.local.environment);
-        places.look(root, pipeline).check(recipe, &mut problems);
+        places.look(root, pipeline, staging).check(recipe, &mut problems);
         if !problems.is_empty() {
             return Err(problems.into_iter().map(Problem::obstacle).collect());
         }

@@ -1,22 +1,25 @@
 //! Whether outputs can be put where they belong: inside the root, in folders, with leave to write. Changes nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::fs::{Access, access};
 
 use crate::base::span::{Problem, Problems};
 use crate::engine::api::BLOCKED;
+use crate::engine::local::staging::Staging;
 use crate::pipeline::types::{Node, Pipeline, Recipe};
 
 /// Where the outputs of a pipeline belong. What is found out about a folder counts for all that belongs there.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     folders: Mutex<Folders>,
+    /// What is written in place under another pipeline's name, and where its last good content is.
+    aside: OnceLock<BTreeMap<String, Option<String>>>,
 }
 
 #[derive(Debug, Default)]
@@ -38,15 +41,18 @@ pub(crate) struct Look<'a> {
     root: &'a Path,
     pipeline: &'a Pipeline,
     folders: MutexGuard<'a, Folders>,
+    aside: &'a BTreeMap<String, Option<String>>,
     /// The folder that was asked for last: what makes neighbours mostly belongs in one.
     last: Option<(&'a str, usize)>,
 }
 
 impl Places {
     /// Begins to look, for outputs of any number of recipes.
-    pub(crate) fn look<'a>(&'a self, root: &'a Path, pipeline: &'a Pipeline) -> Look<'a> {
+    pub(crate) fn look<'a>(&'a self, root: &'a Path, pipeline: &'a Pipeline, staging: &Staging) -> Look<'a> {
+        // What cannot be read is no obstacle: its own pipeline's next run tells of it.
+        let aside = self.aside.get_or_init(|| staging.aside_of_others().unwrap_or_default());
         // Nothing is half done where this could panic.
-        Look { root, pipeline, folders: self.folders.lock().unwrap_or_else(PoisonError::into_inner), last: None }
+        Look { root, pipeline, folders: self.folders.lock().unwrap_or_else(PoisonError::into_inner), aside, last: None }
     }
 }
 
@@ -59,14 +65,25 @@ impl<'a> Look<'a> {
 
     fn obstacle(&mut self, node: &'a Node) -> Option<Problem> {
         let (root, path) = (self.root, node.path.as_deref()?);
+        let aside = self.aside.get(path);
         let folder = self.folder(path);
-        let (why, help) = match &folder.obstacle {
-            Some((why, help)) => (why.clone(), *help),
-            None if folder.there && root.join(path).is_symlink() => (
+        let (why, help) = match (aside, &folder.obstacle) {
+            (Some(kept), _) => (
+                format!(
+                    "a run under another name was writing it in place; {}",
+                    kept.as_ref().map_or_else(
+                        || "there was none before".to_owned(),
+                        |kept| format!("its last good content is in {kept}")
+                    )
+                ),
+                "give the pipeline that name again and run it once",
+            ),
+            (None, Some((why, help))) => (why.clone(), *help),
+            (None, None) if folder.there && root.join(path).is_symlink() => (
                 format!("{path} is a symbolic link, which would be replaced"),
                 "give it the path that the link leads to, or remove the link",
             ),
-            None => return None,
+            (None, None) => return None,
         };
         let problem = Problem::new(BLOCKED, format!("`{}` cannot be put in place", node.name));
         Some(problem.at(&node.path_span, why).help(help))

@@ -35,6 +35,9 @@ pub(crate) struct Staging {
     top: OnceLock<Option<Top>>,
 }
 
+/// Where all pipelines of a root stage, relative to it.
+pub(super) const STAGING: &str = ".kiln/staging";
+
 /// The end of the names of what is copied beside its place.
 const NEW: &str = "kiln-new";
 
@@ -47,7 +50,7 @@ const FLUSH_ONE_BY_ONE: usize = 4;
 
 impl Staging {
     pub(crate) fn new(root: &Path, pipeline: &str) -> Self {
-        let (root, folder) = (root.to_owned(), format!(".kiln/staging/{pipeline}"));
+        let (root, folder) = (root.to_owned(), format!("{STAGING}/{pipeline}"));
         Self { root, folder, run: OnceLock::new(), marked: OnceLock::new(), top: OnceLock::new() }
     }
 
