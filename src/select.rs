@@ -165,13 +165,14 @@ impl Selector<'_> {
         }
         let mut found = !named.is_empty();
         if up {
-            self.upwards(&named);
+            self.walk(named.clone(), false, |graph, id| &graph.needs[id]);
         }
         if down {
             for id in &readers {
                 found |= self.take(*id);
             }
-            found |= self.downwards(named.into_iter().chain(readers).collect());
+            let from = named.into_iter().chain(readers).collect();
+            found |= self.walk(from, true, |graph, id| &graph.feeds[id]);
         }
         Ok(found)
     }
@@ -236,28 +237,20 @@ impl Selector<'_> {
         wanted
     }
 
-    /// Takes all that these are made from. What is built only when named stays out, with all above it.
-    fn upwards(&mut self, from: &[RecipeId]) {
-        let mut seen = DenseMap::filled(self.want.len(), false);
-        let mut queue = from.to_vec();
-        while let Some(id) = queue.pop() {
-            for need in &self.graph.needs[id] {
-                if !std::mem::replace(&mut seen[*need], true) && self.take(*need) {
-                    queue.push(*need);
-                }
-            }
-        }
-    }
-
-    /// Takes all that is made from these, also by way of what is built only when named; says whether there is any.
-    fn downwards(&mut self, from: Vec<RecipeId>) -> bool {
+    /// Takes all that `next` leads to from these; says whether there is any. What is built only when named stays out, and all
+    /// behind it too, unless the way goes `through`.
+    fn walk(&mut self, from: Vec<RecipeId>, through: bool, next: impl Fn(&Graph, RecipeId) -> &[RecipeId]) -> bool {
         let mut seen = DenseMap::filled(self.want.len(), false);
         let (mut queue, mut found) = (from, false);
         while let Some(id) = queue.pop() {
-            for fed in &self.graph.feeds[id] {
-                if !std::mem::replace(&mut seen[*fed], true) {
-                    found |= self.take(*fed);
-                    queue.push(*fed);
+            for other in next(self.graph, id) {
+                if std::mem::replace(&mut seen[*other], true) {
+                    continue;
+                }
+                let taken = self.take(*other);
+                found |= taken;
+                if taken || through {
+                    queue.push(*other);
                 }
             }
         }
