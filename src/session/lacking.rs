@@ -39,7 +39,10 @@ impl Session {
         let missing = missing(self.pipeline(), &self.selection, lacks);
         lacks.iter().zip(&missing).for_each(|((id, _), problem)| add(*id, problem));
         let mut why: HashMap<RecipeId, Vec<String>> = HashMap::new();
-        for id in plan.active().map(|step| step.id) {
+        // One look at all that steps share; only where something is in the way, one at each of them, for whose way it is.
+        let ids: Vec<_> = plan.active().map(|step| step.id).collect();
+        let any = self.engine.obstacles(&ids).iter().any(|problem| !problem.warning);
+        for id in ids.into_iter().filter(|_| any) {
             for problem in self.engine.obstacles(&[id]).iter().filter(|problem| !problem.warning) {
                 add(id, problem);
                 why.entry(id).or_default().push(problem.placed());
