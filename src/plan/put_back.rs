@@ -29,6 +29,12 @@ pub struct PutBack {
 const OUT: &str = "the way there leads out of the root";
 
 impl PutBack {
+    /// An output that was complete, and is put in place; what stood there is kept, if it is.
+    #[must_use]
+    pub fn finished(output: String, kept: Option<String>) -> Self {
+        Self { output, last_good: false, complete: true, out: false, kept }
+    }
+
     /// The sentence for it once it is done.
     #[must_use]
     pub fn done(&self) -> String {

@@ -88,7 +88,7 @@ pub fn recover(
 fn told(replaced: &Replaced, record: &Record) -> PutBack {
     let output = record.outputs.iter().find(|output| output.path.as_ref() == Some(&replaced.path));
     let output = output.map_or_else(|| replaced.path.clone(), |output| output.node.clone());
-    PutBack { output, last_good: false, complete: true, out: false, kept: Some(replaced.kept.clone()) }
+    PutBack::finished(output, Some(replaced.kept.clone()))
 }
 
 /// How a run ended of which nothing was being put in place.

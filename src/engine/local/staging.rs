@@ -210,7 +210,7 @@ impl Staging {
         output.keep |= keep;
         // Whoever cannot look there does not put it there either.
         let kept = standing.filter(|_| output.keep).and_then(|_| free(&self.root, job, &to, &output.to).ok());
-        PutBack { output: output.to.clone(), last_good: false, complete: true, out: false, kept }
+        PutBack::finished(output.to.clone(), kept)
     }
 
     /// Makes the folder that an output goes to. A link that the recipe made leads nothing in or out of the root.

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::base::digest::Digest;
 use crate::base::id::{NodeId, RecipeId};
-use crate::engine::api::{Attempt, Ended, Environment, StagedOutput, Stop, Updates, Work};
+use crate::engine::api::{Attempt, Ended, StagedOutput, Stop, Updates, Work};
 use crate::engine::local::child::{self, Exit, NotRun, Start};
 use crate::engine::local::log::Log;
 use crate::engine::local::{Local, environ, program, secrets};
@@ -154,8 +154,7 @@ impl Step {
     /// An end with the last lines, and with what they explain.
     fn told(&self, ended: Ended, tail: Vec<String>) -> Ended {
         ended.with_failure(|mut failure| {
-            let own = &self.local.environment;
-            if let Some(why) = self.explained(&tail, own) {
+            if let Some(why) = self.explained(&tail) {
                 failure.message = format!("{}: {why}", failure.message);
             } else if failure.message == NOT_FOUND {
                 let path = self.local.environment.get("PATH").cloned().unwrap_or_default();
@@ -170,10 +169,10 @@ impl Step {
     }
 
     /// What a shell said that has to do with what a recipe is given: a variable that it has not, a folder that is there already.
-    fn explained(&self, tail: &[String], own: &Environment) -> Option<String> {
+    fn explained(&self, tail: &[String]) -> Option<String> {
         let recipe = self.recipe();
         if let Some(name) = program::unset_for_shell(tail) {
-            return Some(match own.contains_key(name) {
+            return Some(match self.local.environment.contains_key(name) {
                 true => format!("{name} is set, but not for the recipe: pass = [\"{name}\"] hands it on"),
                 false => format!("{name} is not set"),
             });
