@@ -160,14 +160,16 @@ fn what_is_written_in_place_is_put_back_by_the_next_run_whatever_it_builds() {
 #[test]
 fn a_plan_sees_what_the_next_run_puts_back() {
     let make = format!("in_place = true\n{}", waits("a", "echo ha >\"$KILN_OUTPUT\"", "cat src >\"$KILN_OUTPUT\""));
-    let project = project(&format!("{SOURCE}{}", dataset("a", "\"src\"", &make)));
-    assert_eq!(go_on(&project, &[]), ["a"]);
+    let other = dataset("b", "", "run = 'echo b >{{ output }}'\n");
+    let project = project(&format!("{SOURCE}{}{other}", dataset("a", "\"src\"", &make)));
+    assert_eq!(go_on(&project, &["-j", "1"]), ["a", "b"]);
     project.write("block/a", "");
-    kill_when_waiting(&project, &["--mode", "forced"], &[]);
+    // With the end of `b` the history has all that was before it: also that `a` has begun.
+    kill_when_waiting(&project, &["--mode", "forced", "-j", "2"], &["b"]);
     assert_eq!(project.read("build/a"), "ha\n");
     let before = project.tree();
     let plan = project.expect(1, &["plan", "--check"]);
-    assert!(plan.out.contains("1 up to date"), "{}", plan.out);
+    assert!(plan.out.contains("2 up to date"), "{}", plan.out);
     assert!(!plan.out.contains("goes on"), "{}", plan.out);
     let says = "a run was killed while `a` was written in place; the next run first puts its last good content back";
     assert!(plan.out.contains(says), "{}", plan.out);
@@ -180,7 +182,7 @@ fn a_plan_sees_what_the_next_run_puts_back() {
     assert_eq!(project.tree(), before, "it only looks");
     let run = project.expect(0, &["run"]);
     assert_eq!(run.err, "note: restored `a`: a run was killed while it was written in place\n");
-    assert!(run.out.contains("nothing to do · 1 up to date"), "{}", run.out);
+    assert!(run.out.contains("nothing to do · 2 up to date"), "{}", run.out);
     assert_eq!(project.read("build/a"), "1");
     let plan = project.expect(0, &["plan", "--check"]);
     assert!(!plan.out.contains("killed"), "{}", plan.out);
