@@ -287,6 +287,13 @@ impl RunView {
 }
 
 impl StepView {
+    /// How long it took with the attempts before the last and the waits between them, once it has ended.
+    #[must_use]
+    pub fn whole_ms(&self) -> u64 {
+        let since = self.earlier.first().map_or(self.began_ms, |earlier| earlier.began_ms);
+        self.began_ms.saturating_add(self.took_ms).saturating_sub(since)
+    }
+
     /// Whether it was built although an attempt before had failed.
     #[must_use]
     pub fn flaky(&self) -> bool {

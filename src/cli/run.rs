@@ -38,7 +38,7 @@ use crate::store::last_word;
 use crate::store::read::shared::Shared;
 use crate::store::read::{Reader, Verdict};
 use crate::store::write::Writer;
-use crate::view::{RunView, StepState};
+use crate::view::{RunView, StepState, StepView};
 
 pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     let signals = Signals::catch().map_err(|error| Fail::because("signals cannot be caught", &error))?;
@@ -252,7 +252,7 @@ fn told(driven: Driven, closed: Result<(), StoreError>, state: &Path) -> Result<
 
 /// What the schedules come to with the durations of a run.
 fn spans_of(session: &Session, view: &RunView) -> Spans {
-    let took = |id| view.step(&session.pipeline().recipes[id].name).map(|step| step.took_ms);
+    let took = |id| view.step(&session.pipeline().recipes[id].name).map(StepView::whole_ms);
     spans(&session.loaded.graph, &took, session.jobs)
 }
 

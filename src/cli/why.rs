@@ -32,8 +32,10 @@ use crate::view::StepState;
 
 /// So many runs are told.
 const RUNS: u32 = 5;
-/// A longer value is cut, in characters.
+/// A longer value is cut on a terminal, in characters.
 const VALUE: usize = 60;
+/// So is a longer reason.
+const WHY: usize = 80;
 
 /// The answer.
 #[derive(Serialize)]
@@ -83,7 +85,7 @@ pub(crate) fn why(context: &Context, args: &WhyArgs) -> Result<u8, Fail> {
     let pipeline = session.pipeline();
     let (facts, history) = (&planned.facts, planned.known.history.as_ref());
     let basis = Basis { pipeline, facts, history, mode: session.selection.mode };
-    let why = parts_of(&basis, &planned.plan, id);
+    let mut why = parts_of(&basis, &planned.plan, id);
     let found = planned.plan.steps.iter().find(|step| step.id == id);
     let Some(Step { stage, action, mut reasons, .. }) = found.cloned() else {
         return Err(Fail::Nothing(format!("nothing was selected: {recipe} is not wanted")));
@@ -96,6 +98,12 @@ pub(crate) fn why(context: &Context, args: &WhyArgs) -> Result<u8, Fail> {
     let obstacles = if action == Action::Skip { Vec::new() } else { obstacles(&session, id) };
     // Nothing is replaced then.
     reasons.retain(|reason| obstacles.is_empty() || reason.code != ReasonCode::OutputForeign);
+    // Of what was never built nothing can have changed since.
+    if is_as_it_is(pipeline, id, last_good.as_ref()) {
+        let states =
+            why.inputs.iter_mut().map(|now| &mut now.state).chain(why.parts.iter_mut().map(|now| &mut now.state));
+        states.filter(|state| **state == PartState::New).for_each(|state| *state = PartState::Same);
+    }
     let answer = Answer {
         version: 1,
         outputs: pipeline.output_names(id).map(str::to_owned).collect(),
@@ -202,6 +210,8 @@ fn see_death(reader: &Reader, state: &Path, run: &mut StepRun) -> Result<(), Sto
 
 fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, now: jiff::Timestamp) -> String {
     let style = context.style();
+    // Where nobody reads it from a screen it is whole.
+    let most = style.width.map_or(usize::MAX, |_| VALUE);
     let mut out = String::new();
     let mut line = |text: &str| {
         out.push_str(text.trim_end());
@@ -214,9 +224,7 @@ fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, n
     };
     line(&format!("{} · {kind} · {} · stage {}", answer.step, answer.place, answer.stage));
     let explicit = pipeline.recipes[id].rebuild == Rebuild::Explicit;
-    // Of what was never built nothing can have changed since.
-    let there = pipeline.recipes[id].rebuild == Rebuild::Never && answer.last_good.is_none();
-    let as_is = |state| if there && state == PartState::New { PartState::Same } else { state };
+    let there = is_as_it_is(pipeline, id, answer.last_good.as_ref());
     let named = format!("only when it is named: `kiln run {}`", answer.step);
     match answer.action {
         Action::Build if explicit => line(&format!("  would be built, but {named}")),
@@ -248,17 +256,20 @@ fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, n
     }
     if !answer.why.inputs.is_empty() {
         line("inputs");
-        let inputs = answer.why.inputs.iter().map(|now| InputNow { state: as_is(now.state), ..now.clone() });
-        table(&mut line, inputs.map(|now| input_row(&now)));
+        table(&mut line, answer.why.inputs.iter().map(|now| input_row(now, most)));
     }
     line(&heading(answer));
-    let parts = answer.why.parts.iter().map(|now| PartNow { state: as_is(now.state), ..now.clone() });
-    table(&mut line, parts.map(|now| part_row(&now)));
+    table(&mut line, answer.why.parts.iter().map(|now| part_row(now, most)));
     if !answer.runs.is_empty() {
         line("last runs");
-        table(&mut line, answer.runs.iter().map(|run| run_row(run, &style.date(run.began, now))));
+        table(&mut line, answer.runs.iter().map(|run| run_row(run, &style.date(run.began, now), most)));
     }
     out
+}
+
+/// Whether what is there counts, whoever made it.
+fn is_as_it_is(pipeline: &Pipeline, id: RecipeId, last_good: Option<&LastGood>) -> bool {
+    pipeline.recipes[id].rebuild == Rebuild::Never && last_good.is_none()
 }
 
 fn verdict(action: Action, reasons: &[Reason]) -> &'static str {
@@ -300,12 +311,12 @@ fn table(line: &mut dyn FnMut(&str), rows: impl Iterator<Item = Vec<String>>) {
     }
 }
 
-fn input_row(input: &InputNow) -> Vec<String> {
+fn input_row(input: &InputNow, most: usize) -> Vec<String> {
     let path = input.path.clone().unwrap_or_default();
-    vec![input.node.clone(), path, change(input.state, input.old.as_deref(), input.new.as_deref())]
+    vec![input.node.clone(), path, change(input.state, input.old.as_deref(), input.new.as_deref(), most)]
 }
 
-fn part_row(part: &PartNow) -> Vec<String> {
+fn part_row(part: &PartNow, most: usize) -> Vec<String> {
     let mark = match part.state {
         PartState::Same => " ",
         PartState::Changed => "~",
@@ -313,21 +324,22 @@ fn part_row(part: &PartNow) -> Vec<String> {
         PartState::Gone => "-",
         PartState::Open | PartState::Missing => "?",
     };
-    vec![format!("{mark} {}", clean(&part.name)), change(part.state, part.old.as_deref(), part.new.as_deref())]
+    vec![format!("{mark} {}", clean(&part.name)), change(part.state, part.old.as_deref(), part.new.as_deref(), most)]
 }
 
-fn change(state: PartState, old: Option<&str>, new: Option<&str>) -> String {
+fn change(state: PartState, old: Option<&str>, new: Option<&str>, most: usize) -> String {
+    let value = |text: &str| value(text, most);
     let known = old.is_some();
     let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
     match state {
         PartState::Same => value(new),
         PartState::Changed if is_digest(old) || is_digest(new) => format!("{} → {}", value(old), value(new)),
         PartState::Changed => {
-            let (old, new) = apart(old, new, VALUE);
+            let (old, new) = apart(old, new, most);
             format!("{old} → {new}")
         }
         PartState::New => format!("{}, is new", value(new)),
-        PartState::Gone => format!("{}, is gone", value(old)),
+        PartState::Gone => format!("{}, no longer part of it", value(old)),
         PartState::Open if known => format!("{} → not known yet", value(old)),
         PartState::Open => "not known yet".to_owned(),
         PartState::Missing => "not there".to_owned(),
@@ -335,15 +347,19 @@ fn change(state: PartState, old: Option<&str>, new: Option<&str>) -> String {
 }
 
 /// A value as it is shown: digests are cut, other values stand on one line.
-fn value(text: &str) -> String {
-    if is_digest(text) { text[..8].to_owned() } else { one_line(text, VALUE) }
+fn value(text: &str, most: usize) -> String {
+    if is_digest(text) { text[..8].to_owned() } else { one_line(text, most) }
 }
 
-fn run_row(run: &StepRun, began: &str) -> Vec<String> {
+fn run_row(run: &StepRun, began: &str, most: usize) -> Vec<String> {
     let reasons = || past::reasons(&run.reasons, run.step_state(), &|_| None, run.began).into_iter().next();
     let why = run.why.clone().or_else(reasons).unwrap_or_default();
     let took = run.took_ms.map(millis).unwrap_or_default();
+    let took = match run.whole_ms {
+        Some(whole) => format!("{took}, {} with {} attempts", millis(whole), run.attempt),
+        None => took,
+    };
     // The history has a shorter word.
     let state = if run.state == StepState::Current.word() { UP_TO_DATE } else { &run.state };
-    vec![run.job.short(), began.to_owned(), state.to_owned(), format!("{took:>6}"), one_line(&why, 80)]
+    vec![run.job.short(), began.to_owned(), state.to_owned(), format!("{took:>6}"), one_line(&why, most.max(WHY))]
 }

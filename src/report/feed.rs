@@ -256,7 +256,7 @@ impl Feed {
             (None, _) if !ended.also_built.is_empty() => also(&ended.also_built),
             (None, _) => String::new(),
         };
-        let flaky = step.filter(|_| ended.flaky).map(|step| format!("flaky: {}", summary::attempt(step)));
+        let flaky = step.filter(|_| ended.flaky).map(|step| format!("flaky: {}", summary::attempts(step)));
         let leaked =
             (!ended.leaked.is_empty()).then(|| format!("leaked {}, ended with the step", few(&ended.leaked, LEAKED)));
         let kept = replaced(&ended.replaced);

@@ -191,7 +191,7 @@ fn why(view: &RunView, step: &StepView) -> String {
         (_, None) => {}
     }
     if let (Some(before), true) = (step.earlier.last(), step.flaky()) {
-        parts.push(format!("flaky: {}, before: {}", summary::attempt(step), summary::squeezed(&before.failure)));
+        parts.push(format!("flaky: {}, before: {}", summary::attempts(step), summary::squeezed(&before.failure)));
     }
     parts.extend(replaced(&step.replaced));
     let began = view.head.as_ref().map(|head| head.at).unwrap_or_default();

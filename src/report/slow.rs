@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 
-use super::line::{Line, Tint};
+use super::line::{Line, Tint, columns};
 use super::style::Style;
 use crate::base::job::{JobState, Schedule};
 use crate::base::text::millis;
@@ -23,20 +23,40 @@ pub fn text(view: &RunView, spans: impl FnOnce() -> Spans, style: &Style) -> Str
         return String::new();
     }
     let waited = if view.state() == JobState::Done { barriers(view, spans()) } else { None };
-    let lines = [slowest(view), waited];
-    lines.into_iter().flatten().map(|line| style.line(&line)).collect()
+    slowest(view, style) + &waited.map(|line| style.line(&line)).unwrap_or_default()
 }
 
-/// A run of one step has no slowest one.
-fn slowest(view: &RunView) -> Option<Line> {
-    let mut steps: Vec<&StepView> = view.steps.iter().filter(|step| step.took_ms > 0).collect();
+/// A run of one step has no slowest one. No step is cut in two where a terminal's line ends.
+fn slowest(view: &RunView, style: &Style) -> String {
+    let mut steps: Vec<&StepView> = view.steps.iter().filter(|step| step.whole_ms() > 0).collect();
     if steps.len() < 2 {
-        return None;
+        return String::new();
     }
-    steps.sort_by_key(|step| Reverse(step.took_ms));
+    steps.sort_by_key(|step| Reverse(step.whole_ms()));
     steps.truncate(SLOWEST);
-    let named: Vec<_> = steps.iter().map(|step| format!("{} {}", step.plan.id, millis(step.took_ms))).collect();
-    Some(Line::new().tint(Tint::Dim, "slowest  ").text(&named.join(" · ")))
+    let mut lines = vec![Line::new().tint(Tint::Dim, "slowest")];
+    for step in steps {
+        let named = named(step);
+        let last = lines.last_mut().expect("there is one at least");
+        let is_first = last.width() < NAMED;
+        let room = style.width.map_or(usize::MAX, usize::from);
+        if !is_first && last.width() + columns(" · ") + columns(&named) > room {
+            lines.push(Line::new().at(NAMED, Tint::Plain, &named));
+        } else {
+            let line = std::mem::take(last);
+            *last = if is_first { line.at(NAMED, Tint::Plain, &named) } else { line.text(" · ").text(&named) };
+        }
+    }
+    lines.iter().map(|line| style.line(line)).collect()
+}
+
+/// Where the steps stand.
+const NAMED: usize = 9;
+
+/// `orders 6.1s`, or `orders 6.1s with 3 attempts`
+fn named(step: &StepView) -> String {
+    let (id, whole) = (&step.plan.id, millis(step.whole_ms()));
+    if step.attempt > 1 { format!("{id} {whole} with {} attempts", step.attempt) } else { format!("{id} {whole}") }
 }
 
 /// Told where it is a tenth of the run or more.

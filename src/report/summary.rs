@@ -25,6 +25,8 @@ const OUTPUTS: usize = 6;
 
 /// So many blocks leave the counts in sight.
 const BLOCKS: usize = 3;
+/// So many failures each have the command that tries them again; of more there is one for all.
+const EACH: usize = 2;
 
 /// The counts, then a block for each step that failed, then why the run was aborted; after many blocks the counts once more,
 /// for the end is what is read. `state` is the state's folder as it is
@@ -45,15 +47,24 @@ fn told(view: &RunView, style: &Style, state: &str, words: bool) -> String {
         out += &style.line(&flaky(step, state));
     }
     let failed = in_order_of_failing(view);
+    let together = failed.len() > EACH;
     for step in &failed {
         out.push('\n');
-        out += &block(view, step, style, state, words);
+        out += &block(view, step, style, state, words, together);
     }
     if failed.len() > BLOCKS {
         out.push('\n');
         out += &style.line(&counts(view));
     }
-    if let Some(line) = last_words(view) {
+    let last_words = last_words(view);
+    if let (true, None, Some(head)) = (together, &last_words, &view.head) {
+        // Where the history is asked, other runs may have begun since.
+        let which = if words { format!(" {}", head.job) } else { String::new() };
+        let line = Line::new().tint(Tint::Dim, "again").text(", all of it: ");
+        let line = line.text(&head.started.again).text(" --failed").text(&which);
+        out += &format!("{}{}", if failed.len() > BLOCKS { "" } else { "\n" }, style.line(&line));
+    }
+    if let Some(line) = last_words {
         out.push('\n');
         out += &style.line(&line);
     }
@@ -64,7 +75,7 @@ fn told(view: &RunView, style: &Style, state: &str, words: bool) -> String {
 pub(crate) fn message(failure: &Failure, step: Option<&StepView>) -> String {
     let message = squeezed(failure);
     match step {
-        Some(step) if step.attempt > 1 => format!("{message}, {}", attempt(step)),
+        Some(step) if step.attempt > 1 => format!("{message}, {}", attempts(step)),
         _ => message,
     }
 }
@@ -79,10 +90,15 @@ pub(crate) fn attempt(step: &StepView) -> String {
     format!("attempt {}/{}", step.attempt, step.plan.attempts.max(step.attempt))
 }
 
+/// `attempt 2/3, 6.1s in all`
+pub(crate) fn attempts(step: &StepView) -> String {
+    if step.attempt > 1 { format!("{}, {} in all", attempt(step), millis(step.whole_ms())) } else { attempt(step) }
+}
+
 /// A step that was built at last, and why it was not at first.
 fn flaky(step: &StepView, state: &str) -> Line {
     let line = Line::new().tint(Tint::Warn, "flaky").text(" ").tint(Tint::Strong, &step.plan.id);
-    let line = line.text("  ").text(&attempt(step));
+    let line = line.text("  ").text(&attempts(step));
     let Some(before) = step.earlier.last() else { return line };
     let line = line.text(", before: ").text(&squeezed(&before.failure));
     match path_below(state, &before.log) {
@@ -111,20 +127,20 @@ fn path_below(state: &str, log: &str) -> Option<String> {
 }
 
 fn counts(view: &RunView) -> Line {
-    let Counts { built, same, flaky, failed, stopped, skipped, current } = view.counts;
+    let Counts { built, same, flaky: _, failed, stopped, skipped, current } = view.counts;
+    let flaky = |state| view.in_state(state).filter(|step| step.flaky()).count() as u64;
     let adopted = view.steps.iter().filter(|step| step.adopted).count() as u64;
     let current = current.saturating_sub(adopted);
     let left = view.head.as_ref().map_or(0, |head| head.started.left.len() as u64);
     let parts = [
-        (built, "built", Tint::Good),
-        (same, "unchanged", Tint::Calm),
-        (adopted, "adopted", Tint::Calm),
-        (failed, "failed", Tint::Bad),
-        (stopped, "stopped", Tint::Warn),
-        (skipped, "skipped", Tint::Warn),
-        (left, "left", Tint::Warn),
-        (current, UP_TO_DATE, Tint::Plain),
-        (flaky, "flaky", Tint::Warn),
+        (built, "built", Tint::Good, flaky(StepState::Built)),
+        (same, "unchanged", Tint::Calm, flaky(StepState::Same)),
+        (adopted, "adopted", Tint::Calm, 0),
+        (failed, "failed", Tint::Bad, 0),
+        (stopped, "stopped", Tint::Warn, 0),
+        (skipped, "skipped", Tint::Warn, 0),
+        (left, "left", Tint::Warn, 0),
+        (current, UP_TO_DATE, Tint::Plain, 0),
     ];
     let mut line = Line::new();
     if parts[..6].iter().all(|(n, ..)| *n == 0) {
@@ -136,8 +152,12 @@ fn counts(view: &RunView) -> Line {
         };
         line = line.text(nothing).text(" · ");
     }
-    for (n, word, tint) in parts.into_iter().filter(|(n, ..)| *n > 0) {
-        line = line.tint(tint, &format!("{n} {word}")).text(" · ");
+    for (n, word, tint, flaky) in parts.into_iter().filter(|(n, ..)| *n > 0) {
+        line = line.tint(tint, &format!("{n} {word}"));
+        if flaky > 0 {
+            line = line.text(" (").tint(Tint::Warn, &format!("{flaky} flaky")).text(")");
+        }
+        line = line.text(" · ");
     }
     let at_least = if view.died() { AT_LEAST } else { "" };
     line.text(&format!("{at_least}{}", millis(view.elapsed_ms)))
@@ -173,7 +193,7 @@ fn fact(word: &str, text: &str, style: &Style) -> String {
     style.line(&Line::new().tint(Tint::Dim, &format!("  {word:<5}  ")).text(text))
 }
 
-fn block(view: &RunView, step: &StepView, style: &Style, state: &str, words: bool) -> String {
+fn block(view: &RunView, step: &StepView, style: &Style, state: &str, words: bool, together: bool) -> String {
     let failure = step.failure.as_ref();
     let message = failure.map(|failure| message(failure, Some(step)));
     let (word, tint) = step_word(StepState::Failed);
@@ -185,7 +205,7 @@ fn block(view: &RunView, step: &StepView, style: &Style, state: &str, words: boo
     if words {
         out += &said(step, style);
     }
-    for (word, text) in facts(view, step, style, state) {
+    for (word, text) in facts(view, step, style, state, together) {
         out += &fact(word, &text, style);
     }
     out
@@ -197,8 +217,8 @@ fn command(command: &str, style: &Style) -> String {
     line.render(style.color, Some(width)) + "\n"
 }
 
-/// What helps to go on: the outputs that stand, the log, how to try again.
-fn facts(view: &RunView, step: &StepView, style: &Style, state: &str) -> Vec<(&'static str, String)> {
+/// What helps to go on: the outputs that stand, the log, and how to try again, where that is not told for all together.
+fn facts(view: &RunView, step: &StepView, style: &Style, state: &str, together: bool) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     let head = view.head.as_ref();
     if let Some(kept) = step.failure.as_ref().and_then(|failure| failure.kept) {
@@ -224,8 +244,9 @@ fn facts(view: &RunView, step: &StepView, style: &Style, state: &str) -> Vec<(&'
         let missing = step.plan.reasons.iter().filter(|reason| reason.code == ReasonCode::InputMissing);
         let targets = missing.filter_map(|reason| reason.what.as_deref()).chain([step.plan.id.as_str()]);
         let targets: Vec<_> = targets.map(|target| quote(&clean(target))).collect();
-        let again = format!("{}{mode} {}", head.started.again, targets.join(" "));
-        facts.push(("again", again));
+        if !together || targets.len() > 1 {
+            facts.push(("again", format!("{}{mode} {}", head.started.again, targets.join(" "))));
+        }
     }
     facts
 }

@@ -14,7 +14,7 @@ use crate::plan::record::Record;
 use crate::store::filter::RunFilter;
 use crate::store::network::Journal;
 use crate::store::{StoreError, last_word, lock, schema};
-use crate::view::{RunView, StepState};
+use crate::view::{RunView, StepState, StepView};
 
 /// A connection that asks, and changes nothing.
 pub struct Reader {
@@ -118,6 +118,9 @@ pub struct StepRun {
     pub attempt: u32,
     /// How long it took, in milliseconds.
     pub took_ms: Option<u64>,
+    /// How long it took with the attempts before the last and the waits between them, where there were any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whole_ms: Option<u64>,
     /// Why it failed or was not started.
     pub why: Option<String>,
     /// Why it was to be built.
@@ -286,7 +289,7 @@ impl Reader {
                     WHERE events.job = runs.job AND seq = 0 AND json_extract(value, '$.id') = ?2)
                    FROM runs CROSS JOIN steps USING (job) WHERE pipeline = ?1 AND step = ?2
                    ORDER BY started DESC LIMIT ?3";
-        self.rows(sql, params![pipeline, step, limit], |row| {
+        let mut runs = self.rows(sql, params![pipeline, step, limit], |row| {
             let reasons: Option<String> = row.get(6)?;
             Ok(StepRun {
                 job: JobId::from_text(&row.get::<_, String>(0)?),
@@ -294,10 +297,15 @@ impl Reader {
                 state: row.get(2)?,
                 attempt: row.get(3)?,
                 took_ms: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
+                whole_ms: None,
                 why: row.get(5)?,
                 reasons: reasons.and_then(|reasons| serde_json::from_str(&reasons).ok()).unwrap_or_default(),
             })
-        })
+        })?;
+        for run in runs.iter_mut().filter(|run| run.attempt > 1 && run.took_ms.is_some()) {
+            run.whole_ms = RunView::fold(&self.events(&run.job, 0)?).step(step).map(StepView::whole_ms);
+        }
+        Ok(runs)
     }
 
     /// The events of a run from number `from` on.

@@ -22,13 +22,15 @@ fn shown(project: &Project, text: &str) -> String {
     let job: serde_json::Value = serde_json::from_str(&job).unwrap();
     let text = text.replace(job[0]["id"].as_str().unwrap(), "JOB");
     let is_time = |word: &str| {
+        let word = word.trim_end_matches(',');
         let number = word.strip_suffix("ms").or_else(|| word.strip_suffix('s'));
         number.is_some_and(|number| number.parse::<f64>().is_ok())
     };
     let is_clock = |word: &str| word.matches(':').count() == 2;
     let words = |line: &str| {
         let words = line.split_whitespace().filter(|word| !is_clock(word));
-        words.map(|word| if is_time(word) { "TOOK" } else { word }).collect::<Vec<_>>().join(" ")
+        let took = |word: &str| if word.ends_with(',') { "TOOK," } else { "TOOK" }.to_owned();
+        words.map(|word| if is_time(word) { took(word) } else { word.to_owned() }).collect::<Vec<_>>().join(" ")
     };
     text.lines().map(words).collect::<Vec<_>>().join("\n")
 }
@@ -41,16 +43,18 @@ fn a_flaky_step_is_built_and_named_as_such() {
     JOB · 1 of 1 step · -j1
     retry a TOOK exit 75, attempt 1/3
     retry a TOOK exit 75, attempt 2/3
-    built a TOOK flaky: attempt 3/3
-    1 built · 1 flaky · TOOK
-    flaky a attempt 3/3, before: exit 75 .kiln/logs/JOB/a.2.log
+    built a TOOK flaky: attempt 3/3, TOOK in all
+    1 built (1 flaky) · TOOK
+    flaky a attempt 3/3, TOOK in all, before: exit 75 .kiln/logs/JOB/a.2.log
     ");
     let list: serde_json::Value =
         serde_json::from_str(&project.expect(0, &["jobs", "list", "--format", "json"]).out).unwrap();
     assert_eq!((list[0]["flaky"].as_u64(), list[0]["built"].as_u64()), (Some(1), Some(1)));
     assert!(project.expect(0, &["jobs", "list"]).out.contains("1 flaky"));
     let show = project.expect(0, &["jobs", "show", "last"]).out;
-    assert!(show.contains("flaky: attempt 3/3, before: exit 75"), "{show}");
+    assert!(shown(&project, &show).contains("flaky: attempt 3/3, TOOK in all, before: exit 75"), "{show}");
+    let why = project.expect(0, &["why", "a"]).out;
+    assert!(shown(&project, &why).contains(" built TOOK, TOOK with 3 attempts "), "{why}");
     let log = project.expect(0, &["jobs", "log", "last"]).out;
     assert_eq!(log, "== a, attempt 1 ==\nattempt 1\n== a, attempt 2 ==\nattempt 2\n== a, attempt 3 ==\nattempt 3\n");
     assert_eq!(project.expect(0, &["jobs", "log", "last", "a"]).out, log);
@@ -63,13 +67,13 @@ fn the_last_attempt_counts() {
     assert_snapshot!(shown(&project, &said.out), @r#"
     JOB · 1 of 1 step · -j1
     retry a TOOK exit 75, attempt 1/2
-    FAILED a TOOK exit 75, attempt 2/2
+    FAILED a TOOK exit 75, attempt 2/2, TOOK in all
     $ echo try >>tries; n=$(wc -l <tries); echo attempt $n; [ $n -ge 9 ] || exit 75; echo a >…/a
     | attempt 2
     log .kiln/logs/JOB/a.2.log
     1 failed · TOOK
 
-    FAILED a pipeline.toml:6 exit 75, attempt 2/2
+    FAILED a pipeline.toml:6 exit 75, attempt 2/2, TOOK in all
     log .kiln/logs/JOB/a.2.log
     again kiln run a
     "#);

@@ -195,3 +195,21 @@ fn what_might_have_changed_is_told_afterwards_as_it_came_out() {
         }
     }
 }
+
+#[test]
+fn what_counts_as_it_is_is_not_new_to_programs_either() {
+    let text = "[dataset.s]\npath = \"s\"\n[dataset.n]\npath = \"n\"\ninputs = [\"s\"]\nrebuild = \"never\"\nrun = \"cp s {{ output }}\"\n";
+    let project = Project::new(text);
+    project.write("s", "1\n");
+    project.write("n", "by hand\n");
+    let why = json(&project, &["n"]);
+    assert_eq!((&why["action"], &why["inputs"][0]["state"]), (&"skip".into(), &"same".into()));
+    assert!(why["parts"].as_array().unwrap().iter().all(|part| part["state"] == "same"), "{why}");
+}
+
+#[test]
+fn a_long_command_is_whole_where_no_terminal_ends_the_line() {
+    let long = format!("echo {} >{{{{ output }}}}", "word ".repeat(40).trim_end());
+    let project = Project::new(&format!("[dataset.a]\npath = \"a\"\nrun = \"{long}\"\n"));
+    assert!(project.expect(0, &["why", "a"]).out.contains(&format!(" {long}, is new\n")));
+}

@@ -191,8 +191,8 @@ fn attempts_are_counted_and_flaky_steps_named() {
     02:00:00 retry  rates   0.4s  exit 7, attempt 1/3
     02:00:00 retry  rates   0.4s  timed out after 0.4s, attempt 2/3, again in 5.1s
     02:00:00 retry  orders  0.9s  exit 1, attempt 1/3, again in 1s
-    02:00:03 built  orders  1.1s  flaky: attempt 2/3
-    02:00:06 FAILED rates   0.1s  exit 7, attempt 3/3
+    02:00:03 built  orders  1.1s  flaky: attempt 2/3, 3s in all
+    02:00:06 FAILED rates   0.1s  exit 7, attempt 3/3, 6s in all
       $ make rates
       | no route to host
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/rates.3.log
@@ -201,10 +201,10 @@ fn attempts_are_counted_and_flaky_steps_named() {
     02:00:07 FAILED split   7s    exit 2
       $ make split
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
-    1 built · 2 failed · 1 flaky · 7s
-    flaky orders  attempt 2/3, before: exit 1  .kiln/logs/build_orders_2026-11-23T02-00-00.123/orders.1.log
+    1 built (1 flaky) · 2 failed · 7s
+    flaky orders  attempt 2/3, 3s in all, before: exit 1  .kiln/logs/build_orders_2026-11-23T02-00-00.123/orders.1.log
 
-    FAILED rates  pipelines/orders.toml:41  exit 7, attempt 3/3
+    FAILED rates  pipelines/orders.toml:41  exit 7, attempt 3/3, 6s in all
       kept   rates of 22 Nov 02:01
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/rates.3.log
       again  kiln run rates
@@ -213,6 +213,27 @@ fn attempts_are_counted_and_flaky_steps_named() {
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
       again  kiln run split
     "#);
+}
+
+#[test]
+fn more_than_two_failures_have_one_way_to_try_them_again() {
+    let run = |ids: &[&str]| {
+        let mut run = Sample::new(started(ids.iter().map(|id| planned(id, None)).collect(), 0));
+        for id in ids {
+            run.start(0, id, "x");
+            run.end(1_000, id, Outcome::Failed, Some(failure("exit 1", &[], false)));
+        }
+        run.finish(2_000, JobState::Failed, None);
+        run.view()
+    };
+    let style = style(false, None);
+    let three = summary::brief(&run(&["a", "b", "c"]), &style, "");
+    assert!(three.ends_with("\n\nagain, all of it: kiln run --failed\n") && !three.contains("  again"), "{three}");
+    let four = summary::text(&run(&["a", "b", "c", "d"]), &style, "");
+    let last = "\n\n4 failed · 2s\nagain, all of it: kiln run --failed build_orders_2026-11-23T02-00-00.123\n";
+    assert!(four.ends_with(last), "{four}");
+    let two = summary::brief(&run(&["a", "b"]), &style, "");
+    assert!(two.contains("  again  kiln run a\n") && two.ends_with("  again  kiln run b\n"), "{two}");
 }
 
 #[test]

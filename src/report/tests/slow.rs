@@ -73,3 +73,23 @@ fn what_is_short_is_told_exactly_and_what_was_never_measured_as_the_others_took(
     let text = show.events(&run, 3..run.events.len()).text();
     assert!(text.lines().any(|line| line.ends_with("0:22 · ~20s left")), "{text}");
 }
+
+#[test]
+fn the_time_of_all_attempts_counts() {
+    let mut run = Sample::new(started(vec![planned("tried", None), planned("once", None)], 0));
+    run.start(0, "tried", "x");
+    run.retry(1_000, "tried", crate::report::tests::sample::failure("exit 1", &[], false), 4_000);
+    run.start(5_000, "tried", "x");
+    run.end(6_100, "tried", Outcome::Built, None);
+    run.start(6_100, "once", "x");
+    run.end(9_000, "once", Outcome::Built, None);
+    run.finish(9_000, JobState::Done, None);
+    assert_eq!(told(&run, 0, 0), "slowest  tried 6.1s with 2 attempts · once 2.9s\n");
+}
+
+#[test]
+fn no_step_is_cut_in_two_by_the_end_of_a_line() {
+    let run = six(1_000, Schedule::Stages, JobState::Done);
+    let text = text(&run.view(), || Spans { stages_ms: 0, eager_ms: 0 }, &style(false, Some(24)));
+    assert_eq!(text, "slowest  f 6s · e 5s\n         d 4s · c 3s\n         b 2s\n");
+}

@@ -98,6 +98,9 @@ impl Rows<'_> {
         match step.state {
             StepState::Waiting | StepState::Skipped | StepState::Current => "–".to_owned(),
             StepState::Running | StepState::Publishing => millis(self.now_ms.saturating_sub(step.began_ms)),
+            StepState::Built | StepState::Same | StepState::Failed | StepState::Stopped if step.attempt > 1 => {
+                format!("{}, {} in all", millis(step.took_ms), millis(step.whole_ms()))
+            }
             StepState::Retrying | StepState::Built | StepState::Same | StepState::Failed | StepState::Stopped => {
                 millis(step.took_ms)
             }
