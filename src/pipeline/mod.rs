@@ -6,7 +6,7 @@ pub mod dss_wire;
 pub mod follows;
 pub mod image;
 pub mod outline;
-mod paths;
+pub(crate) mod paths;
 mod quick;
 pub mod raw;
 pub mod raw_engine;

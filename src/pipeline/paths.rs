@@ -1,5 +1,7 @@
 //! Paths of the file as text: made normal, kept inside the root. Does not look at the disk.
 
+use globset::{GlobBuilder, GlobMatcher};
+
 /// Why a path of the file is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum PathError {
@@ -108,6 +110,21 @@ pub(crate) fn one_inside(path: &str) -> Result<String, PathError> {
     } else {
         Ok(path)
     }
+}
+
+/// Whether it depends on what is there which paths a pattern of `files` names.
+pub(crate) fn is_glob(pattern: &str) -> bool {
+    pattern.contains(['*', '?', '[', '{', '\\'])
+}
+
+/// A pattern of `files` as it is compared with paths.
+pub(crate) fn glob(pattern: &str) -> Result<GlobMatcher, globset::Error> {
+    Ok(GlobBuilder::new(pattern).literal_separator(true).build()?.compile_matcher())
+}
+
+/// Whether a pattern of `files` names a path, whether anything is there or not.
+pub(crate) fn names(pattern: &str, path: &str) -> bool {
+    if is_glob(pattern) { glob(pattern).is_ok_and(|glob| glob.is_match(path)) } else { pattern == path }
 }
 
 /// Whether a path is another one, or lies below it.

@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::base::digest::Digest;
 use crate::base::id::{NodeId, RecipeId};
 use crate::base::job::BuildMode;
+use crate::base::span::Span;
+use crate::pipeline::paths;
 use crate::pipeline::types::{Pipeline, Rebuild};
 use crate::plan::facts::{Content, Facts};
 use crate::plan::key;
@@ -257,7 +259,8 @@ impl Basis<'_> {
         }
         let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
         let differs = names.into_iter().filter(|name| old.get(*name) != new.get(*name));
-        let mut reasons: Vec<_> = differs.map(|name| difference(name, old.get(name), new.get(name))).collect();
+        let code = &self.pipeline.recipes[id].files;
+        let mut reasons: Vec<_> = differs.map(|name| difference(name, old.get(name), new.get(name), code)).collect();
         reasons.sort_by_key(|reason| reason.code);
         reasons.dedup();
         reasons
@@ -344,14 +347,21 @@ fn too_old(most: Duration, built: jiff::Timestamp, now: jiff::Timestamp) -> Opti
     Some(if since.is_negative() { reason(Some(&now.to_string())) } else { reason(None) })
 }
 
-/// The reason that a part of the key gives which differs.
-fn difference(part: &str, old: Option<&String>, new: Option<&String>) -> Reason {
+/// The reason that a part of the key gives which differs. `in_code` is what `files` says now.
+fn difference(part: &str, old: Option<&String>, new: Option<&String>, in_code: &[(String, Span)]) -> Reason {
     let (code, what) = key::meaning(part);
     let reason = |code| Reason { what: what.map(str::to_owned), ..Reason::new(code) };
     let (old, new) = (old.map(String::as_str), new.map(String::as_str));
+    let is_in = |files: &dyn Fn(&str, &str) -> bool| {
+        what.is_some_and(|path| in_code.iter().any(|(named, _)| files(named, path)))
+    };
     match (code, old, new) {
         (ReasonCode::InputChanged, None, Some(_)) => reason(ReasonCode::InputAdded),
         (ReasonCode::InputChanged, Some(_), None) => reason(ReasonCode::InputRemoved),
+        (ReasonCode::CodeChanged, None, Some(_)) if is_in(&|named, path| named == path) => {
+            reason(ReasonCode::CodeAdded)
+        }
+        (ReasonCode::CodeChanged, Some(_), None) if !is_in(&paths::names) => reason(ReasonCode::CodeRemoved),
         (ReasonCode::ToolChanged, None, Some("")) => reason(code),
         (ReasonCode::OutputMoved, Some(old), Some(new)) => {
             let ((old_kind, old_path), (new_kind, new_path)) = (key::output(old), key::output(new));

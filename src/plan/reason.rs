@@ -115,6 +115,10 @@ pub enum ReasonCode {
     InputRemoved,
     /// A file of `files` changed, came or went.
     CodeChanged,
+    /// A file came into `files`, by its own name.
+    CodeAdded,
+    /// A file is not named by `files` any more; it may be there.
+    CodeRemoved,
     /// A variable of `env` changed, came or went.
     EnvChanged,
     /// A variable of `[vars]` that the command uses changed.
@@ -210,6 +214,8 @@ impl Reason {
             ReasonCode::InputAdded => "input added",
             ReasonCode::InputRemoved => "input removed",
             ReasonCode::CodeChanged => "code changed",
+            ReasonCode::CodeAdded => "added to `files`",
+            ReasonCode::CodeRemoved => "no longer in `files`",
             ReasonCode::EnvChanged => "env changed",
             ReasonCode::VarChanged => "var changed",
             ReasonCode::ToolChanged => "tool changed",
@@ -235,6 +241,18 @@ impl Reason {
 }
 
 impl Reason {
+    /// What became of a value that is there no more: most are so because the file says so.
+    fn is_gone(&self) -> &'static str {
+        match self.code {
+            ReasonCode::EnvChanged => "is no longer in `env`",
+            ReasonCode::ToolChanged => "is no longer in `tools`",
+            ReasonCode::VarChanged => "is no longer used",
+            ReasonCode::SettingChanged => "is no longer set",
+            ReasonCode::OutputMoved => "is no longer an output",
+            _ => "is gone",
+        }
+    }
+
     /// The sentence for it as of `now`: an age is told as such, not as the date of the last build.
     #[must_use]
     pub fn as_of(&self, now: jiff::Timestamp) -> String {
@@ -295,7 +313,7 @@ impl fmt::Display for Reason {
                 write!(f, "{colon} {old}→{new}")
             }
             (None, Some(new)) => write!(f, " {} is new", value(new)),
-            (Some(old), None) => write!(f, " {} is gone", value(old)),
+            (Some(old), None) => write!(f, " {} {}", value(old), self.is_gone()),
         }
     }
 }
@@ -335,7 +353,9 @@ mod tests {
         let env = Reason::new(ReasonCode::EnvChanged).what("STAGE").change(Some("dev"), Some("prod"));
         assert_eq!(env.to_string(), "env changed: STAGE \"dev\"→\"prod\"");
         let gone = Reason::new(ReasonCode::EnvChanged).what("STAGE").change(Some("dev"), None);
-        assert_eq!(gone.to_string(), "env changed: STAGE \"dev\" is gone");
+        assert_eq!(gone.to_string(), "env changed: STAGE \"dev\" is no longer in `env`");
+        let gone = Reason::new(ReasonCode::CodeChanged).what("a.py").change(Some(&digest("9")), None);
+        assert_eq!(gone.to_string(), "code changed: a.py 9999 is gone");
         let age = Reason::new(ReasonCode::RebuildAge).what("20h").change(Some("2026-11-21T00:00:00Z"), None);
         assert_eq!(age.to_string(), "older than 20h: built 2026-11-21T00:00:00Z");
         let now = "2026-11-22T02:00:00Z".parse().unwrap();

@@ -25,5 +25,5 @@ fn only_what_is_listed_counts() {
     assert_eq!(started(&project.expect(0, &["run", "--events", "-"]).out), ["a"]);
     project.pipeline(text);
     let plan = project.expect(0, &["plan"]);
-    assert!(plan.out.contains("env changed: REGION \"us\" is gone"), "{}", plan.out);
+    assert!(plan.out.contains("env changed: REGION \"us\" is no longer in `env`"), "{}", plan.out);
 }

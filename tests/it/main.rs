@@ -78,5 +78,6 @@ mod tidy;
 mod told;
 mod tree;
 mod undone;
+mod ways_out;
 mod why;
 mod words;

@@ -5,7 +5,9 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::GlobMatcher;
+
+use crate::pipeline::paths::{self, is_glob};
 
 /// Folders that no glob looks into.
 const HIDDEN: [&str; 3] = [".git", ".kiln", "__pycache__"];
@@ -16,17 +18,12 @@ pub(crate) fn resolve(root: &Path, pattern: &str, built: &BTreeSet<&str>) -> io:
     if !is_glob(pattern) {
         return Ok(vec![pattern.to_owned()]);
     }
-    let glob = GlobBuilder::new(pattern).literal_separator(true).build().map_err(io::Error::other)?.compile_matcher();
+    let glob = paths::glob(pattern).map_err(io::Error::other)?;
     let literal: Vec<_> = pattern.split('/').take_while(|part| !is_glob(part)).collect();
     let mut found = Vec::new();
     walk(root, Path::new(&literal.join("/")), &glob, built, &mut found)?;
     found.sort();
     Ok(found)
-}
-
-/// Whether it depends on what is there which paths a pattern names.
-pub(crate) fn is_glob(pattern: &str) -> bool {
-    pattern.contains(['*', '?', '[', '{', '\\'])
 }
 
 fn walk(

@@ -262,7 +262,7 @@ impl Checker<'_> {
         for file in files {
             let span = file.span();
             let problem = match paths::inside(file.get_ref()) {
-                Ok(path) => match globset::Glob::new(&path) {
+                Ok(path) => match paths::glob(&path) {
                     Ok(_) => {
                         sound.push((path, span));
                         continue;

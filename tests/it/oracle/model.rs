@@ -86,10 +86,16 @@ impl World {
 
     /// The paths of the code of a recipe.
     pub(super) fn code(&self, recipe: &Recipe) -> Vec<String> {
-        let Some(glob) = recipe.code else { return Vec::new() };
-        let (folder, file) = (format!("code/{}/", recipe.key), format!("code/{}.txt", recipe.key));
-        let fits = |path: &&String| if glob { path.starts_with(&folder) } else { **path == file };
-        self.disk.keys().filter(fits).cloned().collect()
+        self.disk.keys().filter(|path| Self::is_code(recipe, path)).cloned().collect()
+    }
+
+    /// Whether a recipe names a path as its code.
+    fn is_code(recipe: &Recipe, path: &str) -> bool {
+        match recipe.code {
+            None => false,
+            Some(true) => path.starts_with(&format!("code/{}/", recipe.key)),
+            Some(false) => path == format!("code/{}.txt", recipe.key),
+        }
     }
 
     fn parts(&self, recipe: &Recipe) -> Parts {
@@ -226,8 +232,16 @@ impl World {
         for key in now.keys().chain(last.parts.keys()) {
             let of = |parts: &Parts| parts.get(key).cloned();
             let (old, new) = (of(&last.parts), of(&now));
-            if old != new {
-                whys.insert(why(key.0, &key.1, &old.unwrap_or_default(), &new.unwrap_or_default()));
+            let code = (key.0 == "code_changed").then(|| Self::is_code(recipe, &key.1));
+            match (&old, &new, code) {
+                (None, Some(_), Some(true)) if recipe.code == Some(false) => {
+                    whys.insert(why("code_added", &key.1, "", ""));
+                }
+                (Some(_), None, Some(false)) => drop(whys.insert(why("code_removed", &key.1, "", ""))),
+                _ if old != new => {
+                    whys.insert(why(key.0, &key.1, &old.unwrap_or_default(), &new.unwrap_or_default()));
+                }
+                _ => {}
             }
         }
         let names: BTreeSet<_> = recipe.inputs.iter().map(|i| self.spec.nodes[*i].name.clone()).collect();
