@@ -29,7 +29,10 @@ pub(crate) fn check(
 ) -> Result<u8, Fail> {
     let files = if files.is_empty() { default(context)? } else { files };
     let mut code = exit::OK;
-    let loaded: Vec<_> = files.iter().map(|file| load::load(file, &Given { vars, ..Given::default() })).collect();
+    let given = Given { vars, ..Given::default() };
+    // A file that is not there is told as where it is named with `--file`.
+    let read = |file: &PathBuf| load::load(&find::find(Some(file), &context.surroundings)?, &given);
+    let loaded: Vec<_> = files.iter().map(read).collect();
     let mut twice = twice(&loaded);
     for (i, (file, loaded)) in files.iter().zip(loaded).enumerate() {
         let problems = twice.remove(&i).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The pipeline file: from text to a checked [`types::Pipeline`]. Pure: it reads no file, runs nothing, and does not
 //! know what is built.
 
+pub(crate) mod braces;
 pub mod check;
 pub mod dss_wire;
 pub mod follows;

@@ -183,6 +183,8 @@ pub struct How {
     pub pass: Vec<String>,
     /// Secret environment.
     pub secrets: BTreeMap<String, SecretValue>,
+    /// Where each of them is named, in their order.
+    pub secret_spans: Vec<Span>,
     /// The shell for `run` when it is a text, for `tools` and for `digest`.
     pub shell: Arc<[String]>,
     /// Whether `shell` is Kiln's default rather than the user's word.

@@ -101,7 +101,8 @@ fn check_takes_several_files_and_goes_on_after_a_wrong_one() {
           help: each would replace what the other built: give one of them another path
         pipelines/c.toml: 4 warnings
         pipelines/c.toml: ok, 2 nodes, 1 recipe in 1 stage
-        error: none.toml cannot be read: No such file or directory (os error 2)
+        error: none.toml cannot be read: there is no such file
+          help: there is pipelines/c.toml
         "#);
     assert!(!project.exists(".kiln"));
 }

@@ -68,24 +68,22 @@ fn secrets_that_are_not_there() {
         unset-variable
 
           × secret `P` takes the variable PW, which is not set
-           ╭─[pipeline.toml:6:10]
-         5 │ shell = ["sh", "-euc"]
-         6 │ [dataset.a]
-           ·          ┬
-           ·          ╰── for `a`
-         7 │ path = "a"
+           ╭─[pipeline.toml:9:13]
+         8 │ run = "true >{{ output }}"
+         9 │ secrets = { P = { env = "PW" }, Q = { file = "/nowhere/pw" } }
+           ·             ┬
+           ·             ╰── for `a`
            ╰────
           help: set it: PW=… kiln run
 
         missing-secret
 
           × secret `Q`: there is no file /nowhere/pw
-           ╭─[pipeline.toml:6:10]
-         5 │ shell = ["sh", "-euc"]
-         6 │ [dataset.a]
-           ·          ┬
-           ·          ╰── for `a`
-         7 │ path = "a"
+           ╭─[pipeline.toml:9:33]
+         8 │ run = "true >{{ output }}"
+         9 │ secrets = { P = { env = "PW" }, Q = { file = "/nowhere/pw" } }
+           ·                                 ┬
+           ·                                 ╰── for `a`
            ╰────
           help: put the file there
         pipeline.toml: 2 obstacles

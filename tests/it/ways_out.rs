@@ -1,6 +1,87 @@
 //! What is advised for a slip is right: whoever follows it is understood.
 
+use crate::mistakes::{told, told_of};
 use crate::support::Project;
+
+/// The help that is told, in one line.
+fn help(told: &str) -> String {
+    let (_, help) = told.split_once("help: ").unwrap_or_else(|| panic!("no help: {told}"));
+    help.lines().take_while(|line| !line.starts_with("pipeline.toml:")).map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_shell_with_its_options_in_one_word() {
+    let recipe = "[dataset.a]\npath = \"a\"\nrun = \"echo x >{{ output }}\"\n";
+    let told = told_of(&format!("[defaults]\nshell = \"sh -euc\"\n{recipe}"));
+    assert_eq!(help(&told), r#"write it as a list, a word each: ["sh", "-euc"]"#, "{told}");
+    for (shell, words) in [
+        (r#"["sh -euc"]"#, r#"a word each: ["sh", "-euc"]"#),
+        (r#"["/bin/sh -eu", "-c"]"#, r#"a word each: ["/bin/sh", "-eu", "-c"]"#),
+        (r#"["env sh", "-c"]"#, r#"a word each: ["env", "sh", "-c"]"#),
+    ] {
+        let told = told_of(&format!("{recipe}shell = {shell}\n"));
+        assert_eq!(help(&told), words, "{told}");
+    }
+    // A path may have a space in it.
+    let project = Project::empty();
+    project.write(
+        "pipeline.toml",
+        format!("[pipeline]\nformat = 1\nname = \"p\"\n{recipe}shell = [\"/opt/my tools/sh\", \"-c\"]\n"),
+    );
+    project.expect(0, &["check"]);
+}
+
+#[test]
+fn what_is_offered_for_a_key_is_of_its_type() {
+    let told = told_of("[dataset.a]\npath = \"a\"\nrun = \"true\"\nretry = { maxx = 2 }\n");
+    assert!(told.contains("help: add it: max = 1\n"), "{told}");
+    let told = told_of("[dataset.a]\npath = \"a\"\nrun = \"true\"\nretry = { max = 1, on = [{}] }\n");
+    assert!(told.contains("help: add it: text = \"…\"\n"), "{told}");
+    let told = self::told("[pipeline]\n[dataset.a]\npath = \"a\"\n");
+    assert!(told.contains("help: add it: format = 1\n"), "{told}");
+}
+
+#[test]
+fn a_task_that_is_to_have_an_output() {
+    for key in ["path = \"a\"", "outputs = [\"a\"]"] {
+        let told = told_of(&format!("[task.t]\nrun = \"true\"\n{key}\n"));
+        let way_out =
+            "a task has no output: what makes a file is a [dataset.NAME], what makes a folder a [folder.NAME]";
+        assert_eq!(help(&told), way_out, "{told}");
+    }
+}
+
+#[test]
+fn a_secret_that_is_missing_is_shown_where_it_is_named() {
+    let project = Project::new(
+        "[dataset.a]\npath = \"a\"\nrun = \"true\"\n[dataset.a.secrets]\nA = { file = \"nothing\" }\nB = { env = \"NOTHING\" }\n",
+    );
+    let said = project.expect(2, &["run"]).err;
+    for line in ["[pipeline.toml:10:1]", "[pipeline.toml:11:1]"] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+}
+
+#[test]
+fn the_braces_of_snakemake_are_warned_of() {
+    let project = Project::new(
+        "[dataset.s]\npath = \"s\"\n[dataset.a]\npath = \"a\"\ninputs = [\"s\"]\nrun = \"cp {input} ${output}\"\n\
+         [dataset.b]\npath = \"b\"\nrun = \"echo x >{output}\"\n\
+         [dataset.c]\npath = \"c\"\nrun = [\"touch\", \"{wildcards.day}\"]\n",
+    );
+    project.write("s", "x");
+    let said = project.expect(0, &["check"]).out;
+    for told in [
+        "`{input}` of `a` is not filled in",
+        "help: write `{{ inputs.s }}`",
+        "`{output}` of `b` is not filled in",
+        "help: write `{{ output }}`",
+        "help: write `{{ vars.day }}`",
+        "pipeline.toml: 3 warnings\n",
+    ] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+}
 
 #[test]
 fn what_was_taken_out_of_the_file_is_not_told_to_be_gone() {

@@ -70,7 +70,7 @@ pub(crate) fn env(recipe: &Recipe, own: &Environment) -> Result<Vec<(String, Str
             EnvValue::From(from) => own
                 .get(from)
                 .map(|value| value.to_string_lossy().into_owned())
-                .ok_or_else(|| secrets::unset(recipe, &format!("`env.{name}` takes"), from))?,
+                .ok_or_else(|| secrets::unset(recipe, &recipe.span, &format!("`env.{name}` takes"), from))?,
         };
         values.push((name.clone(), value));
     }

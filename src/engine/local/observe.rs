@@ -18,6 +18,7 @@ use crate::engine::local::evidence::has_shell;
 use crate::engine::local::files;
 use crate::engine::local::probe::Probes;
 use crate::engine::local::{places, secrets, twins};
+use crate::pipeline::braces;
 use crate::pipeline::types::{Command, Node, Recipe};
 use crate::plan::facts::{Content, Facts, OwnFacts};
 
@@ -301,6 +302,7 @@ pub(crate) fn check(local: &Local) -> Problems {
     let variables = secrets::variables(&local.pipeline);
     let mut workdirs = HashSet::from([""]);
     for recipe in local.pipeline.recipes.values() {
+        problems.extend(braces::check(&local.pipeline, recipe));
         problems.extend(secrets::short(recipe, &local.environment));
         problems.extend(secrets::shown(&variables, recipe));
         problems.extend(no_bash(local, recipe, &has_bash));

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::base::mask::{SHORTEST, Secrets};
-use crate::base::span::Problem;
+use crate::base::span::{Problem, Span};
 use crate::engine::api::Environment;
 use crate::pipeline::raw::{EnvValue, SecretValue};
 use crate::pipeline::types::{Pipeline, Recipe};
@@ -67,21 +67,26 @@ fn read(secret: &SecretValue, own: &Environment) -> Result<Vec<u8>, String> {
 }
 
 /// That a variable is not set.
-pub(crate) fn unset(recipe: &Recipe, what: &str, variable: &str) -> Problem {
+pub(crate) fn unset(recipe: &Recipe, span: &Span, what: &str, variable: &str) -> Problem {
     Problem::new("unset-variable", format!("{what} the variable {variable}, which is not set"))
-        .at(&recipe.span, format!("for `{}`", recipe.name))
+        .at(span, format!("for `{}`", recipe.name))
         .help(format!("set it: {variable}=… kiln run"))
+}
+
+/// The secrets of a recipe, each with where it is named.
+fn placed(recipe: &Recipe) -> impl Iterator<Item = ((&String, &SecretValue), &Span)> {
+    recipe.how.secrets.iter().zip(&recipe.how.secret_spans)
 }
 
 /// The mistakes of a recipe's secrets: variables that are not set, files that are not there.
 pub(crate) fn missing(recipe: &Recipe, own: &Environment) -> Vec<Problem> {
-    let missing = recipe.how.secrets.iter().filter_map(|(name, secret)| match secret {
+    let missing = placed(recipe).filter_map(|((name, secret), span)| match secret {
         SecretValue::Env(from) if own.contains_key(from) => None,
-        SecretValue::Env(from) => Some(unset(recipe, &format!("secret `{name}` takes"), from)),
+        SecretValue::Env(from) => Some(unset(recipe, span, &format!("secret `{name}` takes"), from)),
         SecretValue::File(path) if Path::new(path).is_file() => None,
         SecretValue::File(path) => Some(
             Problem::new("missing-secret", format!("secret `{name}`: there is no file {path}"))
-                .at(&recipe.span, format!("for `{}`", recipe.name))
+                .at(span, format!("for `{}`", recipe.name))
                 .help("put the file there"),
         ),
     });
@@ -90,12 +95,11 @@ pub(crate) fn missing(recipe: &Recipe, own: &Environment) -> Vec<Problem> {
 
 /// Warnings about secrets of a recipe that are too short to be masked.
 pub(crate) fn short(recipe: &Recipe, own: &Environment) -> Vec<Problem> {
-    let short =
-        recipe.how.secrets.iter().filter(|(_, secret)| read(secret, own).is_ok_and(|value| value.len() < SHORTEST));
-    let warn = |(name, _): (&String, _)| {
+    let short = placed(recipe).filter(|((_, secret), _)| read(secret, own).is_ok_and(|value| value.len() < SHORTEST));
+    let warn = |((name, _), span): ((&String, _), &Span)| {
         let message = format!("secret `{name}` of `{}` is not masked: it is too short", recipe.name);
         Problem::new("short-secret", message)
-            .at(&recipe.span, format!("it has fewer than {SHORTEST} bytes, which turn up everywhere"))
+            .at(span, format!("it has fewer than {SHORTEST} bytes, which turn up everywhere"))
             .help("take a longer one")
             .warn()
     };

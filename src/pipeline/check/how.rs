@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use crate::base::span::{Problem, Span};
-use crate::base::text::{parse_duration, parse_size};
+use crate::base::text::{one_line, parse_duration, parse_size};
 use crate::pipeline::check::Checker;
 use crate::pipeline::paths;
 use crate::pipeline::raw::{EnvValue, RawMake, SecretValue, Table};
@@ -49,6 +49,7 @@ impl Checker<'_> {
             tools: self.tools(make.tools.take()),
             env: self.env(make.env.take(), make.secrets.as_ref()),
             pass: self.pass(make.pass.take()),
+            secret_spans: make.secrets.iter().flat_map(BTreeMap::keys).map(Spanned::span).collect(),
             secrets: make.secrets.take().into_iter().flatten().map(|(k, v)| (k.into_inner(), v)).collect(),
             shell,
             default_shell,
@@ -76,6 +77,15 @@ impl Checker<'_> {
         if shell.get_ref().first().is_none_or(String::is_empty) {
             let problem = Problem::new("bad-value", "`shell` is empty").at(&shell.span(), "here");
             self.problem(problem.help("name a program and its options: shell = [\"sh\", \"-euc\"]"));
+        }
+        let first = shell.get_ref().first().filter(|program| is_several_words(program));
+        if let Some(program) = first {
+            let words: Vec<&str> = program.split_whitespace().collect();
+            let rest = shell.get_ref()[1..].iter().map(String::as_str);
+            let words: Vec<_> = words.into_iter().chain(rest).map(|word| toml::Value::from(word).to_string()).collect();
+            let message = format!("no program is called `{}`", one_line(program, 60));
+            let problem = Problem::new("bad-value", message).at(&shell.span(), "a program and its options in one word");
+            self.problem(problem.help(format!("a word each: [{}]", words.join(", "))));
         }
         shell.into_inner().into()
     }
@@ -193,6 +203,13 @@ impl Checker<'_> {
         }
         read.ok()
     }
+}
+
+/// Whether a program is named with its options. A path may have a space in it.
+fn is_several_words(program: &str) -> bool {
+    let mut words = program.split_whitespace();
+    words.next().is_some_and(|first| !first.contains('/')) && words.next().is_some()
+        || words.any(|word| word.starts_with('-'))
 }
 
 /// Whether it says itself how it is run.

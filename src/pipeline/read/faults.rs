@@ -24,6 +24,15 @@ const ELSEWHERE: [(&[&str], &[&str]); 7] = [
     (&["desc", "doc", "comment"], &["description"]),
 ];
 
+/// Keys that say what is made, here or in other tools.
+const OF_OUTPUTS: [&str; 8] = ["path", "in_place", "outputs", "output", "outs", "out", "targets", "produces"];
+/// What is said to them in a task.
+const NO_OUTPUT: &str =
+    "a task has no output: what makes a file is a [dataset.NAME], what makes a folder a [folder.NAME]";
+
+/// What is offered for a key that lacks, the first of which it takes.
+const PLACEHOLDERS: [&str; 4] = ["key = \"…\"", "key = 1", "key = true", "key = [\"…\"]"];
+
 /// Says what is wrong with a value, if something is.
 type Test<'t> = dyn Fn(Spanned<DeValue<'_>>) -> Option<Error> + 't;
 
@@ -151,7 +160,11 @@ impl<'i> Digger<'_, 'i> {
         let message = error.message().trim();
         let problem = if let Some((key, known)) = unknown(message, "field") {
             let table = self.table_of(self.path.len().saturating_sub(1));
-            let help = elsewhere(key, &known).or_else(|| did_you_mean(key, known.iter().copied()));
+            let task = table.starts_with("task.") && self.path.len() == 1 && OF_OUTPUTS.contains(&key);
+            let help = task
+                .then(|| NO_OUTPUT.to_owned())
+                .or_else(|| elsewhere(key, &known))
+                .or_else(|| did_you_mean(key, known.iter().copied()));
             let help = help.unwrap_or_else(|| known_are(&known));
             Problem::new("unknown-key", format!("unknown key `{key}` in [{table}]")).at(&span, "unknown").help(help)
         } else if let Some((word, known)) = unknown(message, "variant") {
@@ -160,12 +173,26 @@ impl<'i> Digger<'_, 'i> {
             Problem::new("bad-value", message).at(&span, "unknown").help(help)
         } else if let Some(key) = missing_field(message) {
             let message = format!("[{}] lacks `{key}`", self.table_of(self.path.len()));
-            let help = format!("add it: {key} = {}", if key == "format" { "1" } else { "\"…\"" });
+            let help = format!("add it: {key} = {}", self.placeholder(value, key));
             Problem::new("missing-key", message).at(&span, "in here").help(help)
         } else {
             self.wrong_type(value, message, &span)
         };
         self.problems.push(problem);
+    }
+
+    /// What may stand under a key that a table lacks: of the type that it takes there.
+    fn placeholder(&self, table: &Spanned<DeValue<'i>>, key: &str) -> &'static str {
+        let takes = |written: &&&'static str| {
+            let DeValue::Table(mut with) = table.get_ref().clone() else { return false };
+            let parsed = DeTable::parse(written).ok().and_then(|parsed| parsed.into_inner().into_iter().next());
+            let Some((_, value)) = parsed else { return false };
+            with.insert(Spanned::new(table.span(), key.to_owned().into()), value);
+            let error = (self.test)(self.within(Spanned::new(table.span(), DeValue::Table(with))));
+            error.is_none_or(|error| !error.message().starts_with("invalid type"))
+        };
+        let written = PLACEHOLDERS.iter().find(takes).unwrap_or(&PLACEHOLDERS[0]);
+        written.trim_start_matches("key = ")
     }
 
     fn wrong_type(&self, value: &Spanned<DeValue<'i>>, message: &str, span: &Span) -> Problem {
@@ -199,6 +226,10 @@ impl<'i> Digger<'_, 'i> {
                 })
             }
             DeValue::String(_) if expected.contains("file =") => Some("a secret is named, never written".to_owned()),
+            DeValue::String(text) if expected == "a list" && self.key() == Some("shell") => {
+                let words: Vec<_> = text.split_whitespace().map(|word| toml::Value::from(word).to_string()).collect();
+                Some(format!("write it as a list, a word each: [{}]", words.join(", ")))
+            }
             DeValue::String(_) if expected == "a list" => Some(format!("write it as a list: [{written}]")),
             DeValue::String(text) if expected == "true or false" && matches!(text.as_ref(), "true" | "false") => {
                 Some(format!("leave the quotes out: {text}"))
@@ -218,8 +249,13 @@ impl<'i> Digger<'_, 'i> {
 
     /// The unit that a number under this key would most likely be in.
     fn unit(&self) -> Option<&'static str> {
-        let key = names(&self.path).last().or(self.at.key)?;
+        let key = self.key()?;
         UNITS.iter().find(|(keys, _)| keys.contains(&key)).map(|(_, unit)| *unit)
+    }
+
+    /// The key that the value stands under.
+    fn key(&self) -> Option<&str> {
+        names(&self.path).last().or(self.at.key)
     }
 
     /// The keys from the table to the value: `env.A`.

@@ -1,0 +1,122 @@
+//! `{output}` in a command, as Snakemake fills it in: to a shell that is a word like any other, and what is made is a file of that
+//! name. Says what was meant. Does not know what is on the disk.
+
+use crate::base::span::Problem;
+use crate::pipeline::shell::ShellReader;
+use crate::pipeline::template::{Piece, Place, Quotes, Template};
+use crate::pipeline::types::{Command, Pipeline, Recipe};
+
+/// What Snakemake fills in.
+const WORDS: [&str; 7] = ["input", "output", "params", "wildcards", "threads", "resources", "log"];
+
+/// The warning about the first such word of a recipe.
+pub(crate) fn check(pipeline: &Pipeline, recipe: &Recipe) -> Option<Problem> {
+    let command = recipe.run.as_ref()?;
+    let shell = matches!(command, Command::Shell(_));
+    let word = command.templates().iter().find_map(|template| first(template, shell))?;
+    let message = format!("`{{{word}}}` of `{}` is not filled in: Kiln takes it as it stands", recipe.name);
+    let problem = Problem::new("single-braces", message).at(&recipe.run_span, "here").warn();
+    Some(match meant(pipeline, recipe, word) {
+        Some(meant) => problem.help(format!("write `{{{{ {meant} }}}}`")),
+        None => problem.help("what Kiln fills in stands between `{{` and `}}`: inputs, outputs and variables"),
+    })
+}
+
+/// What the word is called here.
+fn meant(pipeline: &Pipeline, recipe: &Recipe, word: &str) -> Option<String> {
+    let (word, rest) = word.split_at(word.find(['.', '[']).unwrap_or(word.len()));
+    let name = rest.strip_prefix('.');
+    let of = |key: &str, nodes: &[_]| {
+        let names: Vec<&str> = nodes.iter().map(|node| pipeline.nodes[*node].name.as_str()).collect();
+        let found = name.filter(|name| names.contains(name)).or_else(|| names.first().copied())?;
+        Some(format!("{key}.{found}"))
+    };
+    match word {
+        "input" => of("inputs", &recipe.inputs),
+        "output" if recipe.outputs.len() == 1 => Some("output".to_owned()),
+        "output" => of("outputs", &recipe.outputs),
+        "params" | "wildcards" => name.map(|name| format!("vars.{name}")),
+        _ => None,
+    }
+}
+
+/// The first such word of a template, without its braces. In other quotes than `"{output}"` it may be meant for another
+/// program, as in Python's `f"{output}"`.
+fn first(template: &Template, shell: bool) -> Option<&str> {
+    let mut reader = ShellReader::default();
+    for piece in &template.pieces {
+        let Piece::Text(slice) = piece else {
+            reader.read("x");
+            continue;
+        };
+        let (text, before) = (template.slice(*slice), &template.text[..slice.span().start]);
+        // What is written as `{{ '{output}' }}` is meant so.
+        let meant = before.trim_end_matches(['\'', '"']).trim_end().ends_with("{{");
+        let mut read = 0;
+        for (at, _) in text.match_indices('{').filter(|_| !meant) {
+            reader.read(&text[read..at]);
+            read = at;
+            let Some(word) = word(&text[at + 1..]) else { continue };
+            let (before, after) = (&text[..at], &text[at + word.len() + 2..]);
+            let fits = if shell {
+                let quoted = before.ends_with('"') && after.starts_with('"');
+                !before.ends_with(['$', '{'])
+                    && match reader.place() {
+                        Place::Bare => true,
+                        Place::Quoted(Quotes::Double) => quoted,
+                        Place::Quoted(_) | Place::Comment => false,
+                    }
+            } else {
+                (before.is_empty() || before.ends_with('=')) && after.is_empty()
+            };
+            if fits {
+                return Some(word);
+            }
+        }
+        reader.read(&text[read..]);
+    }
+    None
+}
+
+/// What stands before the `}`, if Snakemake would fill it in.
+fn word(text: &str) -> Option<&str> {
+    let (word, _) = text.split_once('}')?;
+    let (head, rest) = word.split_at(word.find(['.', '[']).unwrap_or(word.len()));
+    let plain = rest.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '[' | ']' | '_'));
+    (WORDS.contains(&head) && plain).then_some(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::template::parse;
+
+    #[test]
+    fn only_what_is_clearly_meant_for_snakemake_is_found() {
+        for (text, found) in [
+            ("cp {input} {output}", Some("input")),
+            ("cp \"$KILN_INPUT\" \"{output}\"", Some("output")),
+            ("cat {input[0]} >{{ output }}", Some("input[0]")),
+            ("cp {{ inputs.a }} {output.x}", Some("output.x")),
+            ("cp {wildcards.sample}.txt x", Some("wildcards.sample")),
+            ("cp ${input} ${output}", None),
+            ("echo {a,b} {inputs} {x}", None),
+            ("python3 -c 'print(f\"{output}\")'", None),
+            ("python3 <<'PY'\nprint(f\"{output}\")\nPY\n", None),
+            ("python3 -c \"print(f'{output}')\"", None),
+            ("# {output}\ntrue", None),
+            ("echo {{ '{output}' }}", None),
+            ("echo {{ output }}", None),
+            ("awk '{output}' x", None),
+        ] {
+            let (template, errors) = parse(text);
+            assert_eq!(errors, [], "{text}");
+            assert_eq!(first(&template, true), found, "{text}");
+        }
+        for (word, found) in
+            [("{output}", Some("output")), ("-o={output}", Some("output")), ("print(f'{output}')", None)]
+        {
+            assert_eq!(first(&parse(word).0, false), found, "{word}");
+        }
+    }
+}
