@@ -2,7 +2,7 @@
 
 use crate::base::job::JobState;
 use crate::cli::args::{PlanArgs, PlanFormat, RunArgs};
-use crate::cli::{Context, failed, find, print, to_the_end};
+use crate::cli::{Context, failed, find, note, print, to_the_end};
 use crate::draw::collapse::collapse;
 use crate::draw::picture::{Picture, picture};
 use crate::draw::{svg, text as diagram};
@@ -32,6 +32,7 @@ fn show(context: &Context, session: &Session, args: &PlanArgs) -> Result<u8, Fai
     for problem in session.obstacles(&planned.plan, args.keep_going)? {
         tracing::warn!("{}", problem.message);
     }
+    session.unmatched(&planned).iter().for_each(|empty| note(empty));
     let graph = &session.loaded.graph;
     let estimate = estimate(&planned.plan, graph, session.schedule, session.jobs);
     let (pipeline, selection) = (session.pipeline(), &session.selection);

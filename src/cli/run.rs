@@ -66,6 +66,7 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     if verdict.is_none() && question.is_some() {
         session.narrow(&context.site(), &planned);
     }
+    session.unmatched(&planned).iter().for_each(|empty| note(empty));
     planned.plan.take_in(by_name, &session.loaded.graph);
     let ticket = new_job(&session)?;
     let policy = policy(args, session.schedule, session.jobs);

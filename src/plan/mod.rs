@@ -152,6 +152,28 @@ impl Plan {
         }
     }
 
+    /// Names behind the inputs that a step lacks what those are made from and lack in turn: all of it can be asked for together.
+    /// `lacks` says of a node and its maker whether it could be built by name and is not there.
+    pub(crate) fn name_all(&mut self, pipeline: &Pipeline, lacks: &dyn Fn(RecipeId, NodeId) -> bool) {
+        for step in &mut self.steps {
+            let mut at = 0;
+            while let Some(reason) = step.reasons.get(at) {
+                at += 1;
+                let name = reason.what.as_deref().filter(|_| reason.code == ReasonCode::InputMissing);
+                let maker = name.and_then(|name| pipeline.nodes[pipeline.node(name)?].maker);
+                let above = maker.map(|maker| pipeline.recipes[maker].inputs.as_slice()).unwrap_or_default();
+                let above =
+                    above.iter().filter(|node| pipeline.nodes[**node].maker.is_some_and(|by| lacks(by, **node)));
+                let reasons: Vec<_> = above.map(|node| lacking(pipeline, *node)).collect();
+                for reason in reasons {
+                    if !step.reasons.contains(&reason) {
+                        step.reasons.insert(at, reason);
+                    }
+                }
+            }
+        }
+    }
+
     /// Takes steps in that are not built, in their order.
     pub fn take_in(&mut self, left: Vec<Step>, graph: &Graph) {
         if left.is_empty() {

@@ -234,7 +234,7 @@ impl Reason {
             ReasonCode::RebuildNever => "`rebuild = \"never\"`: what is there counts",
             ReasonCode::OutputThere => "--mode missing: its output is there",
             ReasonCode::RebuildExplicit => "`rebuild = \"explicit\"`: built only when it is named",
-            ReasonCode::InputMissing => "can only fail, its input is missing",
+            ReasonCode::InputMissing => "can only fail, what it needs is missing",
             ReasonCode::CannotBegin => "can only fail",
         }
     }

@@ -1,19 +1,22 @@
 //! What keeps steps from being built, where all else is to go on: such a step can only fail, and its work is to do so.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use globset::GlobMatcher;
 use tokio::sync::watch;
 
 use crate::base::id::RecipeId;
 use crate::base::span::Problem;
+use crate::base::text::few;
 use crate::engine::api::{Attempt, Ended, Stop, Updates, Work};
 use crate::event::{Failure, FailureCode};
+use crate::pipeline::paths::{glob, is_glob};
 use crate::plan::facts::Facts;
 use crate::plan::{Plan, missing};
-use crate::session::{Lacks, Session};
+use crate::session::{Lacks, Planned, Session};
 
 /// What keeps steps from being built, each for people and with a way out.
 pub(crate) type Hindered = HashMap<RecipeId, Vec<String>>;
@@ -52,6 +55,32 @@ impl Session {
         hindered
     }
 }
+
+impl Session {
+    /// The globs of `files` that match nothing, each with the steps of a plan that would be built without what it was to name.
+    pub(crate) fn unmatched(&self, planned: &Planned) -> Vec<String> {
+        let Planned { plan, facts, .. } = planned;
+        let mut globs: HashMap<&str, Option<GlobMatcher>> = HashMap::new();
+        let mut empty: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        let steps = plan.active().filter(|step| !facts.asks && !facts.unseen.contains_key(&step.id));
+        for (id, recipe) in steps.map(|step| (step.id, &self.pipeline().recipes[step.id])) {
+            for (pattern, _) in recipe.files.iter().filter(|(pattern, _)| is_glob(pattern)) {
+                let glob = globs.entry(pattern).or_insert_with(|| glob(pattern).ok());
+                let matches = |path: &str| glob.as_ref().is_none_or(|glob| glob.is_match(path));
+                if !facts.recipes[id].files.iter().any(|(path, _)| matches(path)) {
+                    empty.entry(pattern).or_default().push(&recipe.name);
+                }
+            }
+        }
+        let told = |(pattern, steps): (&str, Vec<&str>)| {
+            format!("nothing matches `{pattern}` of `files`, for {}", few(&steps, NAMES))
+        };
+        empty.into_iter().map(told).collect()
+    }
+}
+
+/// So many steps are named.
+const NAMES: usize = 4;
 
 /// The work.
 pub(super) struct Lacking {

@@ -30,7 +30,7 @@ use crate::engine::api::{Engine, Environment, Evidence, Observed, Opening};
 use crate::engine::engine;
 use crate::pipeline::types::Pipeline;
 use crate::plan::decide::Basis;
-use crate::plan::facts::Facts;
+use crate::plan::facts::{Content, Facts};
 use crate::plan::put_back::PutBack;
 use crate::plan::record::{History, MemoryHistory};
 use crate::plan::{Plan, Step, left_out, missing};
@@ -257,6 +257,7 @@ impl Session {
         let history = planned.known.history.as_ref();
         let basis = Basis { pipeline: self.pipeline(), facts: &facts, history, mode: BuildMode::Smart };
         let pending = planned.plan.pending(self.pipeline());
+        planned.plan.name_all(self.pipeline(), &|maker, node| looked[maker] && facts.nodes[node] == Content::Missing);
         ids.iter().filter_map(|id| left_out(&basis, &self.loaded.graph, &pending, *id)).collect()
     }
 

@@ -70,7 +70,7 @@ fn what_needs_one_that_is_not_there_keeps_nothing_else_from_being_built() {
     let said = project.expect(2, &["run"]).err;
     assert!(said.contains("`m` is not there, and `reader` needs it"), "{said}");
     let plan = project.expect(0, &["run", "-k", "-n"]).out;
-    assert!(plan.contains("reader  can only fail, its input is missing: m\n"), "{plan}");
+    assert!(plan.contains("reader  can only fail, what it needs is missing: m\n"), "{plan}");
     for _ in 0..2 {
         let run = project.expect(1, &["run", "-k"]).out;
         let told = "`m` is not there, and `reader` needs it: there is nothing at m; build it first: kiln run m\n";
@@ -136,6 +136,21 @@ fn what_is_said_to_try_again_names_what_has_to_be_built_first() {
     }
     let run = project.expect(0, &["run", "-k", "m", "reader", "--events", "-"]);
     assert_eq!(started(&run.out), ["m", "reader"]);
+}
+
+#[test]
+fn what_has_to_be_built_by_name_first_is_named_with_what_it_lacks_in_turn() {
+    let text = "[dataset.far]\npath = \"far\"\nrebuild = \"explicit\"\nrun = \"echo 1 >{{ output }}\"\n\
+        [dataset.near]\npath = \"near\"\ninputs = [\"far\"]\nrebuild = \"explicit\"\nrun = \"cp {{ inputs.far }} {{ output }}\"\n\
+        [dataset.a]\npath = \"a\"\ninputs = [\"near\"]\nrun = \"cp {{ inputs.near }} {{ output }}\"\n";
+    let project = Project::new(text);
+    assert!(project.expect(1, &["run", "-k"]).out.contains("  again  kiln run -k near far a\n"));
+    let run = project.expect(0, &["run", "-k", "near", "far", "a", "--events", "-"]);
+    assert_eq!(started(&run.out), ["a", "far", "near"]);
+    // What is there need not be named.
+    let project = Project::new(text);
+    project.expect(0, &["run", "far"]);
+    assert!(project.expect(1, &["run", "-k"]).out.contains("  again  kiln run -k near a\n"));
 }
 
 #[test]

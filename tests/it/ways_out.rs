@@ -84,6 +84,21 @@ fn the_braces_of_snakemake_are_warned_of() {
 }
 
 #[test]
+fn a_glob_that_matches_nothing_is_told_before_it_is_built_without() {
+    let project = Project::new(
+        "[dataset.a]\npath = \"a\"\nrun = \"echo x >{{ output }}\"\nfiles = [\"src/*.pyy\", \"m.*\"]\n\
+         [dataset.b]\npath = \"b\"\nrun = \"echo x >{{ output }}\"\nfiles = [\"src/*.pyy\"]\n",
+    );
+    project.write("m.py", "x");
+    let note = "note: nothing matches `src/*.pyy` of `files`, for a, b\n";
+    for arguments in [&["plan"][..], &["run", "-n"], &["run"]] {
+        assert_eq!(project.expect(0, arguments).err, note, "{arguments:?}");
+    }
+    // What is up to date is left in peace.
+    assert_eq!(project.expect(0, &["plan"]).err, "");
+}
+
+#[test]
 fn what_was_taken_out_of_the_file_is_not_told_to_be_gone() {
     let text = |keys: &str| format!("[dataset.a]\npath = \"a\"\nrun = \"echo x >{{{{ output }}}}\"\n{keys}");
     let project =
