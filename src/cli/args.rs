@@ -233,6 +233,7 @@ command.\n\nExamples:\n  kiln gc --dry-run                    only say what woul
 #[expect(missing_docs, reason = "the words say it")]
 pub enum Candidates {
     Targets,
+    Names,
     Tags,
     Vars,
     Runs,

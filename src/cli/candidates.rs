@@ -18,6 +18,10 @@ use crate::view::RunView;
 pub(crate) fn candidates(context: &Context, what: Candidates, word: &str) -> Result<u8, Fail> {
     let words = match what {
         Candidates::Targets => in_file(context, |pipeline| targets(pipeline, word)),
+        Candidates::Names => in_file(context, |pipeline| {
+            let nodes = pipeline.nodes.values().map(|node| (node.span.start, node.name.as_str()));
+            with_recipes(pipeline, nodes).into_iter().map(str::to_owned).collect()
+        }),
         Candidates::Tags => in_file(context, tags),
         Candidates::Vars => in_file(context, |pipeline| pipeline.vars.keys().map(|name| format!("{name}=")).collect()),
         Candidates::Runs => runs(context, None),
@@ -35,20 +39,30 @@ fn in_file(context: &Context, words: impl Fn(&Pipeline) -> Vec<String>) -> Resul
     Ok(words(&load::load(&path, &Given::default())?.pipeline))
 }
 
-/// Names; paths, tags or names with all above them where the word has begun as one.
+/// Names of what can be built; paths, tags or names with all above them where the word has begun as one. Of a source, all below it.
 fn targets(pipeline: &Pipeline, word: &str) -> Vec<String> {
     if word.starts_with("tag:") {
         return tags(pipeline).into_iter().map(|tag| format!("tag:{tag}")).collect();
     }
     if word.contains('/') {
-        return pipeline.nodes.values().filter_map(|node| node.path.as_ref().map(ToString::to_string)).collect();
+        let made = pipeline.nodes.values().filter(|node| node.maker.is_some());
+        return made.filter_map(|node| node.path.as_ref().map(ToString::to_string)).collect();
     }
-    // A recipe with several outputs has a name of its own.
-    let nodes = pipeline.nodes.values().map(|node| (node.span.start, node.name.as_str()));
+    let made = pipeline.nodes.values().filter(|node| node.maker.is_some());
+    let names = with_recipes(pipeline, made.map(|node| (node.span.start, node.name.as_str())));
+    if word.starts_with('+') {
+        return names.into_iter().map(|name| format!("+{name}")).collect();
+    }
+    let sources = pipeline.nodes.values().filter(|node| node.maker.is_none());
+    let below = sources.map(|node| format!("{}+", node.name));
+    names.into_iter().map(str::to_owned).chain(below).collect()
+}
+
+/// Names in the order of the file, with those of recipes: one with several outputs has a name of its own.
+fn with_recipes<'a>(pipeline: &'a Pipeline, nodes: impl Iterator<Item = (usize, &'a str)>) -> Vec<&'a str> {
     let recipes = pipeline.recipes.values().map(|recipe| (recipe.span.start, recipe.name.as_str()));
     let names: BTreeSet<(usize, &str)> = nodes.chain(recipes).collect();
-    let plus = if word.starts_with('+') { "+" } else { "" };
-    names.into_iter().map(|(_, name)| format!("{plus}{name}")).collect()
+    names.into_iter().map(|(_, name)| name).collect()
 }
 
 fn tags(pipeline: &Pipeline) -> Vec<String> {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use clap::{Arg, CommandFactory, ValueHint};
+use clap::{Arg, ArgAction, CommandFactory, ValueHint};
 use clap_complete::Shell;
 
 use crate::cli::args::Cli;
@@ -22,7 +22,7 @@ pub(crate) fn completions(shell: Shell) -> Result<u8, Fail> {
     } else if shell == Shell::Zsh {
         names_in_zsh(&script)
     } else if shell == Shell::Fish {
-        script + &NAMES_IN_FISH.replace("COMMANDS", &named(&kiln).join(" "))
+        names_in_fish(&kiln, &script)
     } else {
         script
     })?;
@@ -40,12 +40,30 @@ fn visible() -> clap::Command {
         .subcommands(commands)
 }
 
-/// The commands to which names are said.
-fn named(kiln: &clap::Command) -> Vec<&str> {
-    let is_named = |command: &&clap::Command| {
-        command.get_positionals().any(|argument| argument.get_value_hint() == ValueHint::Other)
-    };
-    kiln.get_subcommands().filter(is_named).map(clap::Command::get_name).collect()
+/// The commands to which something is said that `is` of an argument.
+fn said(kiln: &clap::Command, is: impl Fn(&Arg) -> bool) -> Vec<&str> {
+    let fits = |command: &&clap::Command| command.get_positionals().any(&is);
+    kiln.get_subcommands().filter(fits).map(clap::Command::get_name).collect()
+}
+
+/// Whether names of what can be built are meant.
+fn is_target(argument: &Arg) -> bool {
+    argument.get_value_hint() == ValueHint::Other && matches!(argument.get_action(), ArgAction::Append)
+}
+
+/// Whether a name is meant.
+fn is_name(argument: &Arg) -> bool {
+    argument.get_value_hint() == ValueHint::Other && !is_target(argument)
+}
+
+/// Whether a file or a folder is meant.
+fn is_path(argument: &Arg) -> bool {
+    matches!(argument.get_value_hint(), ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath)
+}
+
+/// Whether an option may stand without its value.
+fn is_optional(option: &Arg) -> bool {
+    option.get_num_args().is_some_and(|number| number.takes_values() && number.min_values() == 0)
 }
 
 /// All commands with the words before them; of a group, those below it.
@@ -65,8 +83,12 @@ fn names_in_bash(kiln: &clap::Command) -> String {
     let all = every(kiln);
     let options = all.iter().flat_map(|(_, command)| command.get_opts()).chain(kiln.get_opts());
     let groups = kiln.get_subcommands().filter(|command| command.has_subcommands());
-    let options: BTreeSet<String> = options.chain(groups.flat_map(clap::Command::get_opts)).flat_map(spelled).collect();
-    let options: Vec<_> = options.into_iter().collect();
+    let options: Vec<&Arg> = options.chain(groups.flat_map(clap::Command::get_opts)).collect();
+    let those = |is: fn(&Arg) -> bool| {
+        let those: BTreeSet<String> =
+            options.iter().filter(|option| is(option)).flat_map(|option| spelled(option)).collect();
+        those.into_iter().collect::<Vec<_>>().join("|")
+    };
     let below = |command: &clap::Command| {
         let names: Vec<_> = command.get_subcommands().filter(|command| !command.is_hide_set()).collect();
         names.iter().map(|command| command.get_name().to_owned()).collect::<Vec<_>>().join(" ")
@@ -84,7 +106,10 @@ fn names_in_bash(kiln: &clap::Command) -> String {
     let everywhere = kiln.get_opts().map(|option| ("*".to_owned(), option));
     let values: Vec<_> = own.chain(everywhere).filter_map(|(words, option)| values(&words, option)).collect();
     let values: Vec<_> = values.iter().map(|line| line.replace("\"*--", "*\"--")).collect();
-    let script = NAMES_IN_BASH.replace("COMMANDS", &named(kiln).join("|")).replace("OPTIONS", &options.join("|"));
+    let script = NAMES_IN_BASH.replace("OPTIONAL", &those(is_optional)).replace("OPTIONS", &those(|_| true));
+    let script = script.replace("PATHS", &those(is_path)).replace("FILES", &said(kiln, is_path).join("|"));
+    let script =
+        script.replace("TARGETS", &said(kiln, is_target).join("|")).replace("NAMES", &said(kiln, is_name).join("|"));
     script.replace("PAGES", &pages.join("\n            ")).replace("VALUES", &values.join("\n            "))
 }
 
@@ -110,6 +135,17 @@ _kiln_words() {
 _kiln_candidates() {
     "${kiln}" "${file[@]}" candidates "$@" 2>/dev/null
 }
+_kiln_no_files() {
+    compopt +o default +o bashdefault 2>/dev/null
+}
+# What was offered, without options: none is begun.
+_kiln_no_options() {
+    local word kept=()
+    for word in "${COMPREPLY[@]}"; do
+        [[ ${word} == [-\[\<]* ]] || kept+=("${word}")
+    done
+    COMPREPLY=("${kept[@]}")
+}
 _kiln_names() {
     _kiln "$@"
     local kiln="$1" cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}"
@@ -120,6 +156,9 @@ _kiln_names() {
                 option="${COMP_WORDS[i]}"
                 # Bash takes `=` for a word of its own.
                 if [[ ${COMP_WORDS[i+1]} == "=" ]]; then ((++i)); joined=1; else joined=""; fi
+                if [[ -z ${joined} && ${COMP_WORDS[i+1]} == -* ]]; then
+                    case "${option}" in OPTIONAL) option=""; continue ;; esac
+                fi
                 ((++i))
                 if [[ ${i} -lt ${COMP_CWORD} ]]; then
                     case "${option}" in -f|--file) file=(-f "${COMP_WORDS[i]}") ;; esac
@@ -137,10 +176,13 @@ _kiln_names() {
             *" --failed") what=(_kiln_candidates runs) ;;
             *" --var") what=(_kiln_candidates vars); compopt -o nospace 2>/dev/null ;;
         esac
-        [[ -n ${joined} && -z ${what[*]} ]] && case "${command} ${option}" in
+        [[ -z ${what[*]} ]] && case "${command} ${option}" in
             VALUES
         esac
-        [[ -z ${what[*]} ]] && return 0
+        if [[ -z ${what[*]} ]]; then
+            case "${option}" in PATHS) ;; *) COMPREPLY=(); _kiln_no_files ;; esac
+            return 0
+        fi
     else
         [[ ${cur} == -* || -z ${words[*]} ]] && return 0
         case "${words[*]}" in
@@ -148,20 +190,23 @@ _kiln_names() {
             "jobs wait"*|"jobs abort"*) what=(_kiln_candidates running) ;;
             "jobs log "*" "*) return 0 ;;
             "jobs log "*) what=(_kiln_candidates steps "${words[2]}") ;;
-            jobs*) return 0 ;;
             PAGES
             *)
-                case "${command}" in COMMANDS) ;; *) return 0 ;; esac
-                # What stands behind the `=` of a value is no name.
-                [[ ${prev} == "=" || ${cur} == "=" ]] && return 0
-                what=(_kiln_candidates targets "${cur}")
+                # What stands behind the `=` of a value is no name; it may be a file.
+                if [[ ${prev} == "=" || ${cur} == "=" ]]; then COMPREPLY=(); return 0; fi
+                case "${command}" in
+                    TARGETS) what=(_kiln_candidates targets "${cur}") ;;
+                    NAMES) what=(_kiln_candidates names) ;;
+                    FILES) _kiln_no_options; return 0 ;;
+                    *) _kiln_no_options; _kiln_no_files; return 0 ;;
+                esac
                 # A `:` ends a word.
                 if [[ ${prev}${cur} == tag: || ${COMP_WORDS[COMP_CWORD-2]}${prev} == tag: ]]; then
                     what=(_kiln_candidates tags) cur="${cur#:}"
                 fi ;;
         esac
     fi
-    compopt +o default +o bashdefault 2>/dev/null
+    _kiln_no_files
     COMPREPLY=()
     _kiln_offer < <("${what[@]}")
     return 0
@@ -172,7 +217,7 @@ complete -F _kiln_names -o bashdefault -o default kiln
 /// How lines of zsh's script begin that are about something that has names, and what offers them.
 const IN_ZSH: [(&str, &str); 7] = [
     ("'*::targets -- ", "_kiln_targets"),
-    ("':name -- ", "_kiln_targets"),
+    ("':name -- ", "_kiln_names"),
     ("'*--var=", "_kiln_vars"),
     ("'()--failed=", "_kiln_runs"),
     ("':id -- ", "_kiln_runs"),
@@ -187,7 +232,11 @@ fn names_in_zsh(script: &str) -> String {
             Some((above, "' \\" | "_default' \\" | "_files' \\")) => format!("{above}:{offer}' \\\n"),
             _ => format!("{line}\n"),
         },
-        None => format!("{line}\n"),
+        // Where neither a name nor a file is meant, nothing is known.
+        None => match line.strip_suffix(":_default' \\") {
+            Some(above) => format!("{above}: ' \\\n"),
+            None => format!("{line}\n"),
+        },
     };
     let script: String = script.lines().map(line).collect();
     script.replacen("\n_kiln() {\n", &format!("\n{NAMES_IN_ZSH}\n_kiln() {{\n"), 1)
@@ -208,11 +257,26 @@ const NAMES_IN_ZSH: &str = r#"_kiln_candidates() {
     compadd "${suffix[@]}" -- "${(@)found:#}"
 }
 _kiln_targets() { local -a suffix; _kiln_candidates targets "$PREFIX" }
+_kiln_names() { local -a suffix; _kiln_candidates names }
 _kiln_vars() { local -a suffix=(-S ''); _kiln_candidates vars }
 _kiln_runs() { local -a suffix; _kiln_candidates runs }
 _kiln_running() { local -a suffix; _kiln_candidates running }
 _kiln_steps() { local -a suffix; _kiln_candidates steps "${line[1]}" }
 "#;
+
+/// The script of fish, with what offers names. It knows no option whose value may be left out.
+fn names_in_fish(kiln: &clap::Command, script: &str) -> String {
+    let line = |line: &str| match line.strip_suffix(" -r") {
+        Some(above) if line.contains(" -l failed ") => format!("{above}\n"),
+        Some(above) => format!("{above} -x\n"),
+        None => format!("{line}\n"),
+    };
+    let script: String = script.lines().map(line).collect();
+    let none = kiln.get_subcommands().filter(|command| command.get_positionals().next().is_none());
+    let none: Vec<_> = none.map(clap::Command::get_name).collect();
+    let names = NAMES_IN_FISH.replace("TARGETS", &said(kiln, is_target).join(" ")).replace("NONE", &none.join(" "));
+    script + &names.replace("NAMES", &said(kiln, is_name).join(" "))
+}
 
 /// What offers names in fish.
 const NAMES_IN_FISH: &str = r#"
@@ -238,9 +302,12 @@ function __kiln_log
         __kiln_candidates runs
     end
 end
-complete -c kiln -n "__fish_kiln_using_subcommand COMMANDS" -f -a "(__kiln_candidates targets (commandline -ct))"
-complete -c kiln -n "__fish_kiln_using_subcommand COMMANDS check" -l var -x -a "(__kiln_candidates vars)"
-complete -c kiln -n "__fish_kiln_using_subcommand run" -l failed -x -a "(__kiln_candidates runs)"
+complete -c kiln -n "__fish_kiln_using_subcommand NONE" -f
+complete -c kiln -n "__fish_kiln_using_subcommand TARGETS" -f -a "(__kiln_candidates targets (commandline -ct))"
+complete -c kiln -n "__fish_kiln_using_subcommand NAMES" -f -a "(__kiln_candidates names)"
+complete -c kiln -n "__fish_kiln_using_subcommand TARGETS NAMES check" -l var -x -a "(__kiln_candidates vars)"
+complete -c kiln -n "__fish_kiln_using_subcommand run" -l failed -f -a "(__kiln_candidates runs)"
+complete -c kiln -n "__fish_kiln_using_subcommand run; and test (commandline -opc)[-1] = --failed" -f -a "(__kiln_candidates runs)"
 complete -c kiln -n "__fish_kiln_using_subcommand jobs; and __fish_seen_subcommand_from show" -f -a "(__kiln_candidates runs)"
 complete -c kiln -n "__fish_kiln_using_subcommand jobs; and __fish_seen_subcommand_from log" -f -a "(__kiln_log)"
 complete -c kiln -n "__fish_kiln_using_subcommand jobs; and __fish_seen_subcommand_from wait abort" -f -a "(__kiln_candidates running)"

@@ -81,7 +81,8 @@ fn with_values(command: &clap::Command, page: &str) -> String {
 fn below<'a>(command: &'a clap::Command, word: &str) -> Result<&'a clap::Command, Fail> {
     command.find_subcommand(word).ok_or_else(|| {
         let known = command.get_subcommands().map(clap::Command::get_name);
-        let help = did_you_mean(word, known).unwrap_or_else(|| format!("`{command} --help` says what there is"));
-        Fail::Usage(format!("`{command}` has no command `{word}`"), Some(help))
+        let name = command.get_bin_name().unwrap_or(command.get_name());
+        let help = did_you_mean(word, known).unwrap_or_else(|| format!("`{name} --help` says what there is"));
+        Fail::Usage(format!("`{name}` has no command `{word}`"), Some(help))
     })
 }

@@ -180,7 +180,7 @@ fn bash_is_offered_what_may_be_meant() {
         "[dataset.totals]\npath = \"b/$(touch ran)\"\ntags = [\"daily\", \"a b\"]\nrun = 'echo 1 >{{ output }}'\n\
                       [dataset.topics]\npath = \"b/u\"\nrun = 'echo 1 >{{ output }}'\n\
          [recipe.both_of]\noutputs = [\"one\", \"two\"]\nrun = 'echo 1 | tee {{ outputs.one }} >{{ outputs.two }}'\n\
-         [dataset.one]\npath = \"o/1\"\n[dataset.two]\npath = \"o/2\"\n[vars]\nleast = 1\nmost = 2\n",
+         [dataset.one]\npath = \"o/1\"\n[dataset.two]\npath = \"o/2\"\n[dataset.raw]\npath = \"b/raw\"\n[vars]\nleast = 1\nmost = 2\n",
     );
     project.write("totals.awk", "");
     project.write("other.toml", project.read("pipeline.toml").replace("topics", "tonnes"));
@@ -205,6 +205,20 @@ fn bash_is_offered_what_may_be_meant() {
         ("run --var le", "least="),
         ("run --var = mo", "most="),
         ("run --var least = to", ""),
+        ("run --var least = ''", ""),
+        ("run --failed --fa", "--failed --fail-fast"),
+        ("run --failed -f other.toml to", "totals tonnes"),
+        ("run ra", "raw+"),
+        ("run +ra", ""),
+        ("why ra", "raw"),
+        ("check ''", ""),
+        ("check --che", ""),
+        ("gc ''", ""),
+        ("gc --keep-days to", ""),
+        ("gc --keep-days = to", ""),
+        ("jobs list ''", ""),
+        ("jobs l", "list log"),
+        ("schema pl", "plan"),
         ("plan --che", "--check"),
         ("run +to", "+totals +topics"),
         ("run tag : d", "daily"),
@@ -242,7 +256,7 @@ fn every_shell_asks_for_names() {
     let zsh = project.expect(0, &["completions", "zsh"]).out;
     for (begin, offer, times) in [
         ("'*::targets -- ", "_kiln_targets", 3),
-        ("':name -- ", "_kiln_targets", 2),
+        ("':name -- ", "_kiln_names", 2),
         ("'*--var=", "_kiln_vars", 5),
         ("'()--failed=", "_kiln_runs", 1),
         ("':id -- ", "_kiln_runs", 2),
@@ -255,13 +269,17 @@ fn every_shell_asks_for_names() {
         assert_eq!(zsh.matches(&format!("\n{offer}() ")).count(), 1, "{offer}");
     }
     let fish = project.expect(0, &["completions", "fish"]).out;
-    assert!(fish.contains("using_subcommand run plan show why adopt\" -f -a \"(__kiln_candidates targets"), "{fish}");
+    assert!(fish.contains("using_subcommand run plan adopt\" -f -a \"(__kiln_candidates targets"), "{fish}");
+    assert!(fish.contains("using_subcommand show why\" -f -a \"(__kiln_candidates names)"), "{fish}");
+    assert!(fish.lines().any(|line| line.contains("-l keep-days ") && line.ends_with(" -x")), "{fish}");
+    assert!(!zsh.contains(":_default' "), "{zsh}");
     project.pipeline(
-        "[vars]\nleast = 1\n[dataset.a]\npath = \"b/a\"\ntags = [\"daily\"]\nrun = 'echo >{{ output }}'\n[task.tell]\ninputs = [\"a\"]\nrun = \"true\"\n",
+        "[vars]\nleast = 1\n[dataset.s]\npath = \"pipeline.toml\"\n[dataset.a]\npath = \"b/a\"\ntags = [\"daily\"]\nrun = 'echo >{{ output }}'\n[task.tell]\ninputs = [\"a\"]\nrun = \"true\"\n",
     );
     project.expect(0, &["run"]);
     for (words, expect) in [
-        ("targets", "a\ntell\n"),
+        ("targets", "a\ntell\ns+\n"),
+        ("names", "s\na\ntell\n"),
         ("targets +", "+a\n+tell\n"),
         ("targets tag:", "tag:daily\n"),
         ("targets b/", "b/a\n"),
@@ -296,5 +314,7 @@ fn manuals_say_what_help_says() {
         "{page}"
     );
     assert!(project.expect(0, &["man", "gc"]).out.contains("\n.SH NOTES\nA run is removed when"));
+    let said = project.expect(2, &["man", "jobs", "foo"]).err;
+    assert_eq!(said, "error: `kiln jobs` has no command `foo`\n  help: `kiln jobs --help` says what there is\n");
     assert!(project.expect(2, &["man", "rum"]).err.contains("did you mean `run`?"));
 }
