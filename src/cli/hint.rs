@@ -1,9 +1,12 @@
 //! What is said to a command line that clap does not understand: what other tools call so, by Kiln's own words. Does not
 //! know what commands do.
 
-use clap::Error;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Error};
+
+use crate::base::text::nearest;
+use crate::cli::args::Cli;
 
 /// Words, and what is said to them.
 type Words = &'static [(&'static [&'static str], &'static str)];
@@ -23,6 +26,7 @@ const COMMANDS: Words = &[
     (&["explain"], "`kiln why NODE` says why it would be built"),
     (&["validate", "lint", "parse", "compile"], "`kiln check` finds all mistakes in pipeline files"),
     (&["ps", "top"], "`kiln jobs running` lists what goes on"),
+    (&["watch", "follow", "tail"], WATCH),
     (&["log", "logs", "history"], "`kiln jobs log last` prints what steps printed, `kiln jobs list` lists runs"),
     (
         &["abort", "stop", "kill", "cancel", "wait"],
@@ -34,7 +38,11 @@ const COMMANDS: Words = &[
 const JOBS: Words = &[
     (&["stop", "kill", "cancel", "end"], "`kiln jobs abort ID` ends a run"),
     (&["ps", "top"], "`kiln jobs running` lists what goes on"),
+    (&["watch", "follow", "tail"], WATCH),
 ];
+
+/// What is said to those who want to see a run go on.
+const WATCH: &str = "`kiln jobs log last --follow` prints what steps print until the run has ended, `kiln jobs wait last` waits for that";
 
 /// The same for options.
 const OPTIONS: Words = &[
@@ -43,6 +51,7 @@ const OPTIONS: Words = &[
     (&["--only"], "`--mode only` builds nothing but the targets"),
     (&["--target", "--targets", "--select", "-s", "-t"], "targets stand by themselves: NAME, +NAME, NAME+, tag:TAG"),
     (&["--tag", "--tags"], "write tag:TAG, as in `kiln run tag:daily`"),
+    (&["-o", "--out", "--output-file"], "`>` takes what is printed: kiln plan --format svg >plan.svg"),
     (&["-C", "--directory"], "`-f FOLDER/pipeline.toml` builds in that folder"),
 ];
 
@@ -56,9 +65,24 @@ pub(super) fn hint(error: Error) -> Error {
     let hint = if error.kind() == ErrorKind::InvalidSubcommand {
         // It is the usage that tells below which command the word stands.
         let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
-        unknown(ContextKind::InvalidSubcommand, if usage.contains("kiln jobs ") { JOBS } else { COMMANDS })
+        let jobs = usage.contains("kiln jobs ");
+        let near = || {
+            let word = said(ContextKind::InvalidSubcommand)?;
+            let kiln = Cli::command();
+            let commands = if jobs { kiln.find_subcommand("jobs")? } else { &kiln };
+            let names =
+                commands.get_subcommands().filter(|command| !command.is_hide_set()).map(clap::Command::get_name);
+            let none = error.get(ContextKind::SuggestedSubcommand).is_none();
+            nearest(word, names).filter(|_| none).map(|near| format!("did you mean `{near}`?"))
+        };
+        unknown(ContextKind::InvalidSubcommand, if jobs { JOBS } else { COMMANDS }).or_else(near)
     } else if error.kind() == ErrorKind::UnknownArgument {
-        unknown(ContextKind::InvalidArg, OPTIONS)
+        let below_zero = || {
+            let number = said(ContextKind::InvalidArg)?.strip_prefix('-')?;
+            let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+            is_number.then(|| "no number is below 0 here".to_owned())
+        };
+        unknown(ContextKind::InvalidArg, OPTIONS).or_else(below_zero)
     } else if error.kind() == ErrorKind::ArgumentConflict {
         let both = [said(ContextKind::InvalidArg), said(ContextKind::PriorArg)].into_iter().flatten();
         let failed = |text: &str| text.starts_with("--failed");
@@ -72,6 +96,7 @@ pub(super) fn hint(error: Error) -> Error {
         })
     };
     match hint {
+        None if error.kind() == ErrorKind::UnknownArgument => without_dashes(error),
         None => error,
         Some(hint) => instead(error, hint),
     }
@@ -79,6 +104,12 @@ pub(super) fn hint(error: Error) -> Error {
 
 fn known(words: Words, word: &str) -> Option<String> {
     words.iter().find(|(others, _)| others.contains(&word)).map(|(_, hint)| (*hint).to_owned())
+}
+
+/// Nothing that Kiln is told by itself begins with a `-`, as `-- -o` would.
+fn without_dashes(mut error: Error) -> Error {
+    drop(error.remove(ContextKind::Suggested));
+    error
 }
 
 fn instead(mut error: Error, hint: String) -> Error {

@@ -87,6 +87,7 @@ fn the_list_is_filtered() {
     check(&["--state", "FAILED"], &[oldest]);
     check(&["--state", "done"], &[newest, middle]);
     check(&["--state", "ABORTED"], &[]);
+    assert!(project.expect(2, &["jobs", "list", "--limit", "0"]).err.contains("write a whole number from 1 on"));
     check(&["--limit", "1"], &[newest]);
     check(&["--state", "done", "--limit", "1"], &[newest]);
     let began = |i: usize| all[i]["start"].as_str().unwrap();

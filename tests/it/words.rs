@@ -30,6 +30,12 @@ fn the_words_of_other_tools_are_answered_with_those_of_kiln() {
         (&["run", "-B"], "tip: `--mode forced` builds whatever the state"),
         (&["run", "--forced"], "tip: `--mode forced` builds whatever the state"),
         (&["plan", "--failed"], "tip: `kiln run -n --failed` says"),
+        (&["rnu"], "tip: did you mean `run`?"),
+        (&["watch"], "tip: `kiln jobs log last --follow` prints"),
+        (&["jobs", "watch"], "tip: `kiln jobs log last --follow` prints"),
+        (&["jobs", "hsow"], "tip: a similar subcommand exists: 'show'"),
+        (&["plan", "-o", "x.svg"], "tip: `>` takes what is printed: kiln plan --format svg >plan.svg"),
+        (&["run", "--max-fail", "-1"], "tip: no number is below 0 here"),
         (&["jobs", "cancel"], "tip: `kiln jobs abort ID` ends a run"),
         (&["jobs", "list", "--state", ".kiln"], "`--state-dir .kiln` says where history and logs are kept"),
         (
@@ -53,6 +59,7 @@ fn a_file_that_is_not_there_is_told_with_those_that_are() {
     for (file, hint) in [("pipelin.toml", "did you mean `pipeline.toml`?"), ("zzz", "there is pipeline.toml")] {
         let said = project.expect(2, &["run", "-f", file]).err;
         assert_eq!(said, format!("error: {file} cannot be read: there is no such file\n  help: {hint}\n"));
+        assert_eq!(project.expect(2, &["check", file]).out, said);
     }
     // What lies in a folder above is about something else.
     std::fs::create_dir(project.path("empty")).unwrap();

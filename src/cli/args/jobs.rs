@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::base::job::JobState;
 use crate::cli::args::Format;
+use crate::cli::args::values::from_one;
 use crate::pipeline::dss_wire::build;
 use clap::{Args, Subcommand};
 
@@ -68,7 +69,7 @@ pub enum Jobs {
         #[arg(long, value_name = "TEXT")]
         initiator: Option<String>,
         /// At most so many
-        #[arg(long, value_name = "N", default_value_t = 20)]
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = from_one)]
         limit: u32,
         /// How
         #[arg(long, value_enum, default_value_t = Format::Text)]
