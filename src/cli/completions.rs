@@ -274,6 +274,13 @@ fn names_in_fish(kiln: &clap::Command, script: &str) -> String {
     let script: String = script.lines().map(line).collect();
     let none = kiln.get_subcommands().filter(|command| command.get_positionals().next().is_none());
     let none: Vec<_> = none.map(clap::Command::get_name).collect();
+    let values = kiln.get_subcommands().filter_map(|command| {
+        let values = command.get_positionals().next()?.get_possible_values();
+        let values: Vec<_> = values.iter().map(|value| value.get_name().to_owned()).collect();
+        let begin = format!("complete -c kiln -n \"__fish_kiln_using_subcommand {}\"", command.get_name());
+        (!values.is_empty()).then(|| format!("{begin} -f -a \"{}\"\n", values.join(" ")))
+    });
+    let script: String = std::iter::once(script).chain(values).collect();
     let names = NAMES_IN_FISH.replace("TARGETS", &said(kiln, is_target).join(" ")).replace("NONE", &none.join(" "));
     script + &names.replace("NAMES", &said(kiln, is_name).join(" "))
 }
@@ -303,7 +310,7 @@ function __kiln_log
     end
 end
 complete -c kiln -n "__fish_kiln_using_subcommand NONE" -f
-complete -c kiln -n "__fish_kiln_using_subcommand TARGETS" -f -a "(__kiln_candidates targets (commandline -ct))"
+complete -c kiln -n "__fish_kiln_using_subcommand TARGETS; and test (commandline -opc)[-1] != --failed" -f -a "(__kiln_candidates targets (commandline -ct))"
 complete -c kiln -n "__fish_kiln_using_subcommand NAMES" -f -a "(__kiln_candidates names)"
 complete -c kiln -n "__fish_kiln_using_subcommand TARGETS NAMES check" -l var -x -a "(__kiln_candidates vars)"
 complete -c kiln -n "__fish_kiln_using_subcommand run" -l failed -f -a "(__kiln_candidates runs)"

@@ -269,7 +269,11 @@ fn every_shell_asks_for_names() {
         assert_eq!(zsh.matches(&format!("\n{offer}() ")).count(), 1, "{offer}");
     }
     let fish = project.expect(0, &["completions", "fish"]).out;
-    assert!(fish.contains("using_subcommand run plan adopt\" -f -a \"(__kiln_candidates targets"), "{fish}");
+    assert!(
+        fish.contains("using_subcommand run plan adopt; and test (commandline -opc)[-1] != --failed\" -f -a"),
+        "{fish}"
+    );
+    assert!(fish.contains("using_subcommand schema\" -f -a \"pipeline plan events\""), "{fish}");
     assert!(fish.contains("using_subcommand show why\" -f -a \"(__kiln_candidates names)"), "{fish}");
     assert!(fish.lines().any(|line| line.contains("-l keep-days ") && line.ends_with(" -x")), "{fish}");
     assert!(!zsh.contains(":_default' "), "{zsh}");
