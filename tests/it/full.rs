@@ -87,3 +87,22 @@ fn a_log_on_a_full_disk_stops_the_run() {
     );
     assert!(out.contains("told \n"), "`late` was started: {out}");
 }
+
+/// Where the state has room, a full disk of outputs is in the way only of what is built there.
+#[test]
+fn outputs_on_a_full_disk_of_their_own_fail_as_steps_do() {
+    if !is_there() {
+        return;
+    }
+    let text = "[dataset.large]\npath = \"large/it\"\nrun = 'head -c 8m /dev/zero >{{ output }}'\n\
+        [dataset.none]\npath = \"none/it\"\nrun = 'echo x >{{ output }}'\n\
+        [dataset.here]\npath = \"here\"\nrun = 'echo x >{{ output }}'\n";
+    let project = Project::new(text);
+    let script = "mkdir large none && mount -t tmpfs -o size=1m x large && mount -t tmpfs -o nr_inodes=1 x none\n\
+        \"$KILN\" run -k 2>&1; echo \"full $?\"\n";
+    let said = in_space(&project, &["--mount"], script).out;
+    assert!(said.contains("full 1\n") && said.contains("1 built · 2 failed"), "{said}");
+    for output in ["large/it", "none/it"] {
+        assert!(said.contains(&format!("{output} could not be put in place: No space left on device")), "{said}");
+    }
+}

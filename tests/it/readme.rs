@@ -234,4 +234,21 @@ fn a_project_of_dvc_moves_by_the_guide_and_builds_nothing_again() {
     project.write("params.yaml", "train:\n  seed: 10\n");
     let said = project.expect(0, &["run"]).out;
     assert!(said.contains("2 built · 2 unchanged"), "two stages do not care: {said}");
+
+    // With the parameters of one stage picked out, it alone of those that read the file does not care for those of others.
+    let (before, picked) = guide.split_once("\n  ```toml\n").unwrap();
+    assert!(before.contains("`tools`"));
+    let picked: String =
+        picked.split("\n  ```").next().unwrap().lines().map(|line| format!("{}\n", line.trim())).collect();
+    let whole = &blocks(&guide, "toml")[0];
+    let (above, below) = whole.split_once("[model.classifier]").unwrap();
+    let (_, below) = below.split_once("\n[folder.eval]").unwrap();
+    project.write("pipeline.toml", format!("{above}{picked}\n[folder.eval]{below}"));
+    project.expect(0, &["run"]);
+    project.write("params.yaml", "other: 1\ntrain:\n  seed: 10\nlast:\n  seed: 1\n");
+    let plan = project.expect(0, &["plan"]).out;
+    assert!(plan.contains("2 build, 2 maybe"), "{plan}");
+    project.write("params.yaml", "other: 1\ntrain:\n  seed: 11\nlast:\n  seed: 1\n");
+    let plan = project.expect(0, &["plan", "classifier"]).out;
+    assert!(plan.contains("  tool changed: params \"train:   seed: 10\"→\"train:   seed: 11\"\n"), "{plan}");
 }
