@@ -117,6 +117,16 @@ pub(crate) fn is_glob(pattern: &str) -> bool {
     pattern.contains(['*', '?', '[', '{', '\\'])
 }
 
+/// What is said to a glob where one file or folder is meant.
+pub(crate) fn no_glob(path: &str) -> Option<String> {
+    let literal: Vec<_> = path.split('/').take_while(|part| !is_glob(part)).collect();
+    let folder = match literal.join("/") {
+        folder if folder.is_empty() => "one that holds them".to_owned(),
+        folder => format!("path = \"{folder}\""),
+    };
+    is_glob(path).then(|| format!("a path is one file or folder, and no glob: name the folder, {folder}"))
+}
+
 /// A pattern of `files` as it is compared with paths.
 pub(crate) fn glob(pattern: &str) -> Result<GlobMatcher, globset::Error> {
     Ok(GlobBuilder::new(pattern).literal_separator(true).build()?.compile_matcher())

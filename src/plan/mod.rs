@@ -18,6 +18,7 @@ use std::fmt;
 use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::span::{Problem, Problems};
 use crate::graph::Graph;
+use crate::pipeline::paths::no_glob;
 use crate::pipeline::types::Pipeline;
 use crate::plan::decide::{Basis, Input, Verdict};
 use crate::plan::reason::{Action, Fate, Reason, ReasonCode};
@@ -265,7 +266,11 @@ fn lack(pipeline: &Pipeline, selection: &Selection, id: RecipeId, node: NodeId) 
         problem = problem.at(span, "needed here");
     }
     problem.obstacle().help(match node.maker.map(|maker| selection.want[maker]) {
-        None => "put the file there, or say what makes it with `run`".to_owned(),
+        None => node
+            .path
+            .as_deref()
+            .and_then(no_glob)
+            .unwrap_or_else(|| "put the file there, or say what makes it with `run`".to_owned()),
         Some(_) => format!("build it first: kiln run {}", node.name),
     })
 }

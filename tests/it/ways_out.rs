@@ -22,6 +22,17 @@ fn a_shell_with_its_options_in_one_word() {
         let told = told_of(&format!("{recipe}shell = {shell}\n"));
         assert_eq!(help(&told), words, "{told}");
     }
+    let told = told_of(
+        r#"[dataset.a]
+path = "a"
+run = ["python3 -u", "a.py"]
+"#,
+    );
+    assert_eq!(
+        help(&told),
+        r#"a word each: ["python3", "-u", "a.py"], or all of it as a text for the shell"#,
+        "{told}"
+    );
     // A path may have a space in it.
     let project = Project::empty();
     project.write(
@@ -29,6 +40,19 @@ fn a_shell_with_its_options_in_one_word() {
         format!("[pipeline]\nformat = 1\nname = \"p\"\n{recipe}shell = [\"/opt/my tools/sh\", \"-c\"]\n"),
     );
     project.expect(0, &["check"]);
+}
+
+#[test]
+fn a_glob_in_the_place_of_a_path() {
+    let way_out = "a path is one file or folder, and no glob: name the folder, path = \"data\"";
+    let told = told_of("[dataset.a]\npath = \"a\"\ninputs = [\"data/*.csv\"]\nrun = \"true\"\n");
+    assert_eq!(help(&told), way_out, "{told}");
+    let project = Project::new(
+        "[dataset.s]\npath = \"data/*.csv\"\n[dataset.a]\npath = \"a\"\ninputs = [\"s\"]\nrun = \"true\"\n",
+    );
+    for said in [project.expect(0, &["check"]).out, project.expect(2, &["run"]).err] {
+        assert_eq!(help(&said), way_out, "{said}");
+    }
 }
 
 #[test]

@@ -78,16 +78,22 @@ impl Checker<'_> {
             let problem = Problem::new("bad-value", "`shell` is empty").at(&shell.span(), "here");
             self.problem(problem.help("name a program and its options: shell = [\"sh\", \"-euc\"]"));
         }
-        let first = shell.get_ref().first().filter(|program| is_several_words(program));
-        if let Some(program) = first {
-            let words: Vec<&str> = program.split_whitespace().collect();
-            let rest = shell.get_ref()[1..].iter().map(String::as_str);
-            let words: Vec<_> = words.into_iter().chain(rest).map(|word| toml::Value::from(word).to_string()).collect();
-            let message = format!("no program is called `{}`", one_line(program, 60));
-            let problem = Problem::new("bad-value", message).at(&shell.span(), "a program and its options in one word");
-            self.problem(problem.help(format!("a word each: [{}]", words.join(", "))));
-        }
+        let words: Vec<&str> = shell.get_ref().iter().map(String::as_str).collect();
+        self.one_program(&words, &shell.span(), "");
         shell.into_inner().into()
+    }
+
+    /// That a program and its options stand in one word.
+    pub(super) fn one_program(&mut self, words: &[&str], span: &Span, or: &str) {
+        let [program, rest @ ..] = words else { return };
+        if !is_several_words(program) {
+            return;
+        }
+        let each: Vec<_> = program.split_whitespace().chain(rest.iter().copied()).collect();
+        let each: Vec<_> = each.into_iter().map(|word| toml::Value::from(word).to_string()).collect();
+        let message = format!("no program is called `{}`", one_line(program, 60));
+        let problem = Problem::new("bad-value", message).at(span, "a program and its options in one word");
+        self.problem(problem.help(format!("a word each: [{}]{or}", each.join(", "))));
     }
 
     pub(super) fn workdir(&mut self, workdir: Option<Spanned<String>>) -> (String, Span) {

@@ -223,6 +223,11 @@ impl Checker<'_> {
             Run::Shell(text) => (self.template(text, &span).map(Command::Shell), vec![span]),
             Run::Words(words) => {
                 let spans: Vec<_> = words.iter().map(Spanned::span).collect();
+                let first = words.first().map(|word| word.get_ref().as_str()).unwrap_or_default();
+                if !first.contains("{{") {
+                    let texts: Vec<&str> = words.iter().map(|word| word.get_ref().as_str()).collect();
+                    self.one_program(&texts, &spans[0], ", or all of it as a text for the shell");
+                }
                 let words = words.into_iter().zip(&spans);
                 let templates: Vec<_> = words.map(|(word, span)| self.template(word.into_inner(), span)).collect();
                 (templates.into_iter().collect::<Option<_>>().map(Command::Words), spans)

@@ -315,6 +315,9 @@ fn declare(text: &str) -> String {
     if is_name(text) {
         return format!("declare it: [dataset.{}]", one_line(text, 60));
     }
+    if let Some(way_out) = paths::no_glob(text) {
+        return way_out;
+    }
     let letter = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     let name: String = text.chars().map(letter).collect();
     match paths::one_inside(text) {
