@@ -146,6 +146,8 @@ fn attempts_before_the_last_one_are_drawn() {
     go(&project.path("held.go"));
     browser.until_shown("#summary .pill", "done");
     browser.until_shown("#row-flaky .state", "built · attempt 3");
+    let took = browser.shown("#row-flaky td.number");
+    assert!(took.contains(", ") && took.ends_with(" in all"), "with the attempts before: {took}");
     assert_eq!(attempts(&browser), ["tried", "wait", "tried", "wait", "run"]);
     // Each attempt has its log.
     browser.until_shown("#log-text", "attempt 1\nattempt 2\nattempt 3");
