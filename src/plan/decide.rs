@@ -9,7 +9,7 @@ use crate::base::id::{NodeId, RecipeId};
 use crate::base::job::BuildMode;
 use crate::base::span::Span;
 use crate::pipeline::paths;
-use crate::pipeline::types::{Pipeline, Rebuild};
+use crate::pipeline::types::{Kind, Pipeline, Rebuild};
 use crate::plan::facts::{Content, Facts};
 use crate::plan::key;
 use crate::plan::reason::{Reason, ReasonCode};
@@ -72,14 +72,34 @@ impl Basis<'_> {
     }
 
     /// Whether what stands where an output belongs, if anything does, is not known to be of Kiln's making: neither a record of its
-    /// step tells of that place, nor one of another step, such as of one that had another name, of just that content.
+    /// step tells of that place, nor one of another step, such as of one that had another name, of just that content. Nor is it
+    /// where it differs from what was recorded there, and that was of another kind: a file, where the file tells of a folder now.
     #[must_use]
     pub fn is_foreign(&self, id: NodeId) -> bool {
         let node = &self.pipeline.nodes[id];
-        let last = node.maker.and_then(|maker| self.history.last(&self.pipeline.recipes[maker].name));
+        let step = node.maker.map(|maker| self.pipeline.recipes[maker].name.as_str());
+        let last = step.and_then(|step| self.history.last(step));
         let here =
-            |last: &LastGood| last.outputs.iter().any(|output| output.node == node.name && output.path == node.path);
-        !last.is_some_and(here) && self.made_as(id).is_none()
+            |last: &&LastGood| last.outputs.iter().any(|output| output.node == node.name && output.path == node.path);
+        match (step, last.filter(here)) {
+            (Some(step), Some(last)) => self.differs(id, last) && self.was_of_another_kind(id, step),
+            (Some(_) | None, _) => self.made_as(id).is_none(),
+        }
+    }
+
+    /// Whether another content stands where an output belongs than was recorded.
+    fn differs(&self, id: NodeId, last: &LastGood) -> bool {
+        let node = &self.pipeline.nodes[id];
+        let recorded = last.outputs.iter().find(|output| output.node == node.name).map(|output| output.digest);
+        matches!(self.facts.nodes[id], Content::Is(now) if Some(now) != recorded)
+    }
+
+    /// Whether what a step has built was a file where its output is a folder now, or the other way round.
+    fn was_of_another_kind(&self, id: NodeId, step: &str) -> bool {
+        let node = &self.pipeline.nodes[id];
+        let parts = self.history.parts(step);
+        let built = parts.get(&format!("output:{}", node.name)).map(|value| key::output(value).0);
+        built.is_some_and(|kind| (kind == Kind::Folder.word()) != (node.kind == Kind::Folder))
     }
 
     /// The step that has built what stands where an output belongs.

@@ -424,3 +424,32 @@ fn what_somebody_changes_while_it_is_built_is_kept() {
     }
     assert_eq!((project.read("o/a"), project.exists("o/b/mine")), ("new\n".to_owned(), false));
 }
+
+/// Whichever of the three is a folder: what was built, what stands there now and is somebody's, what is to be there.
+#[test]
+fn what_is_of_another_kind_than_was_built_is_kept() {
+    let text = |kind: &str, in_place: bool| {
+        let run = if kind == "folder" { "mkdir -p {{ output }}; echo 1 >{{ output }}/f" } else { "echo 1 >{{ output }}" };
+        format!("[{kind}.b]\npath = \"o/b\"\nin_place = {in_place}\nrun = \"{run}\"\n")
+    };
+    let kinds = ["dataset", "folder"];
+    let all = kinds.iter().flat_map(|built| kinds.map(|stands| (*built, stands)));
+    let all = all.flat_map(|(built, stands)| kinds.map(|now| (built, stands, now)));
+    for (built, stands, now) in all.filter(|(built, stands, now)| built != stands || built != now) {
+        for (in_place, mode) in [(false, "smart"), (true, "smart"), (false, "forced"), (true, "forced")] {
+            let case = format!("{built}, {stands}, {now}, in_place = {in_place}, {mode}");
+            let project = Project::new(&text(built, in_place));
+            project.expect(0, &["run"]);
+            std::process::Command::new("rm").args(["-rf", "o/b"]).current_dir(project.path("")).status().unwrap();
+            let mine = if stands == "folder" { "o/b/mine" } else { "o/b" };
+            project.write(mine, "precious\n");
+            project.pipeline(&text(now, in_place));
+            let plan = project.expect(0, &["plan", "--mode", mode]).out;
+            assert!(built == now || plan.contains("replaces what is there: o/b"), "{case}: {plan}");
+            let run = project.expect(0, &["run", "--mode", mode]).out;
+            let kept = kept(&project);
+            assert!(run.contains(&format!("kept what was at o/b in {kept}/o/b")), "{case}: {run}");
+            assert_eq!(project.read(&format!("{kept}/{mine}")), "precious\n", "{case}");
+        }
+    }
+}

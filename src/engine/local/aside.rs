@@ -312,10 +312,12 @@ impl Staging {
         digester: &Digester,
     ) -> io::Result<Option<Replaced>> {
         let aside = asides(step)?.into_iter().find(|aside| aside.path == output.to);
-        let Some(kept) = aside.and_then(|aside| aside.kept).filter(|_| output.keep) else { return Ok(None) };
+        let Some(kept) = aside.and_then(|aside| aside.kept) else { return Ok(None) };
         let from = self.root.join(&kept);
-        let same = || digester.path(&kept).is_ok_and(|digest| digest == Some(output.digest));
-        if from.symlink_metadata().is_err() || same() {
+        let Ok(stood) = from.symlink_metadata() else { return Ok(None) };
+        // Of another kind it was not built here, whatever the records say.
+        let is_kept = output.keep || stood.is_dir() != self.root.join(&output.to).is_dir();
+        if !is_kept || digester.path(&kept).is_ok_and(|digest| digest == Some(output.digest)) {
             return Ok(None);
         }
         keep(&self.root, job, &from, &output.to).map(Some)
