@@ -26,6 +26,17 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<u8, Fail> {
 }
 
 fn show(context: &Context, session: &Session, args: &PlanArgs) -> Result<u8, Fail> {
+    let shown = show_plan(context, session, args);
+    // A run that is refused has done it all the same.
+    if let Err(Fail::Mistakes(..)) = &shown
+        && let Ok((known, _)) = session.look(false)
+    {
+        session.put_back(&known).iter().for_each(|put_back| tracing::warn!("{put_back}"));
+    }
+    shown
+}
+
+fn show_plan(context: &Context, session: &Session, args: &PlanArgs) -> Result<u8, Fail> {
     let mut planned = to_the_end(session.plan_to_run(!args.no_probes, args.keep_going)?.0);
     let left = session.by_name(&mut planned);
     planned.plan.take_in(left, &session.loaded.graph);

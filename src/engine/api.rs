@@ -134,8 +134,8 @@ pub trait Engine: Send + Sync {
     /// What the system says.
     fn tidy(&self, done: &Done) -> std::io::Result<Vec<PutBack>>;
 
-    /// What `tidy` would undo of what was being written in place, in a fixed order. Changes nothing.
-    fn put_back(&self) -> Vec<PutBack> {
+    /// What `tidy` would undo of what was being written in place, where these steps are `done`, in a fixed order. Changes nothing.
+    fn put_back(&self, _done: &Done) -> Vec<PutBack> {
         Vec::new()
     }
 

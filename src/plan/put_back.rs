@@ -17,7 +17,8 @@ pub struct PutBack {
     /// Whether its new content was complete, and is put in place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub complete: bool,
-    /// Whether the way there leads out of the root, where nothing is touched: its last good content is kept, and not put back.
+    /// Whether the way there is blocked, or leads out of the root, where nothing is touched: its last good content is kept, and
+    /// not put back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub out: bool,
     /// Where is kept what stands there, relative to the root: it may be somebody else's than that run's.
@@ -26,7 +27,7 @@ pub struct PutBack {
 }
 
 /// Why nothing can be put back.
-const OUT: &str = "the way there leads out of the root";
+const OUT: &str = "the way there is blocked, or leads out of the root";
 
 impl PutBack {
     /// An output that was complete, and is put in place; what stood there is kept, if it is.

@@ -340,11 +340,10 @@ impl Session {
 
     /// As [`Session::put_back`], where no run goes on or this process itself holds the lock.
     pub(crate) fn undone(&self, known: &Known) -> Vec<PutBack> {
-        let mut undone = self.engine.put_back();
+        let rows =
+            known.dead.iter().flat_map(|run| run.publishing.iter().map(|row| (run.job.clone(), row.step.clone())));
         // What was complete is not undone.
-        let settled = known.dead.iter().flat_map(|run| &run.publishing).flat_map(|row| &row.record.outputs);
-        let settled: Vec<_> = settled.map(|output| output.node.as_str()).collect();
-        undone.retain(|put_back| !settled.contains(&put_back.output.as_str()));
+        let undone = self.engine.put_back(&rows.collect());
         known.ahead.iter().cloned().chain(undone).collect()
     }
 

@@ -429,7 +429,8 @@ fn what_somebody_changes_while_it_is_built_is_kept() {
 #[test]
 fn what_is_of_another_kind_than_was_built_is_kept() {
     let text = |kind: &str, in_place: bool| {
-        let run = if kind == "folder" { "mkdir -p {{ output }}; echo 1 >{{ output }}/f" } else { "echo 1 >{{ output }}" };
+        let run =
+            if kind == "folder" { "mkdir -p {{ output }}; echo 1 >{{ output }}/f" } else { "echo 1 >{{ output }}" };
         format!("[{kind}.b]\npath = \"o/b\"\nin_place = {in_place}\nrun = \"{run}\"\n")
     };
     let kinds = ["dataset", "folder"];

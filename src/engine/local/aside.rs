@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::job::JobId;
 use crate::clock;
+use crate::engine::api::Done;
 use crate::engine::local::across::{beside, elsewhere};
 use crate::engine::local::digest::Digester;
 use crate::engine::local::keep::{free, keep, kept_before};
@@ -18,7 +19,7 @@ use crate::engine::local::places::inside;
 use crate::engine::local::staging::{STAGING, Staging, folders};
 use crate::event::{Replaced, Staged};
 use crate::fault::fault;
-use crate::files::{remove, rename};
+use crate::files::{is_empty_folder, remove, rename};
 use crate::plan::put_back::PutBack;
 
 /// An output that was set aside for a recipe that writes in place.
@@ -31,6 +32,9 @@ pub(super) struct Aside {
     /// The folder that it is in, by device and number, where that was there.
     #[serde(default)]
     folder: Option<(u64, u64)>,
+    /// Whether it was told already what was kept of it.
+    #[serde(default)]
+    told: bool,
 }
 
 /// What the way to an output leads to now.
@@ -40,7 +44,7 @@ enum Way {
     There,
     /// To another folder, that somebody has put in the place of that one: what is there is not the recipe's.
     Elsewhere,
-    /// Out of the root, where nothing is touched.
+    /// Out of the root, where nothing is touched, or into something that is no folder.
     Out,
 }
 
@@ -91,7 +95,7 @@ impl Staging {
             };
             let folder = full.parent().and_then(|folder| folder.metadata().ok());
             let folder = folder.map(|folder| (folder.dev(), folder.ino()));
-            asides.push(Aside { path: path.clone(), kept: there.then_some(kept), folder });
+            asides.push(Aside { path: path.clone(), kept: there.then_some(kept), folder, told: false });
         }
         let list = File::create(self.root.join(&folder).join(ASIDE))?;
         serde_json::to_writer(&list, &asides)?;
@@ -139,14 +143,24 @@ impl Staging {
         let Some(folder) = path.parent() else { return Ok(Way::There) };
         let found = match folder.metadata() {
             Ok(found) => found,
+            Err(_) if self.is_blocked(folder) => return Ok(Way::Out),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Way::There),
             Err(error) => return Err(at(&aside.path)(error)),
         };
+        if !found.is_dir() {
+            return Ok(Way::Out);
+        }
         if !inside(&self.root, folder).map_err(at(&aside.path))? {
             return Ok(Way::Out);
         }
         let same = aside.folder.is_none_or(|folder| folder == (found.dev(), found.ino()));
         Ok(if same { Way::There } else { Way::Elsewhere })
+    }
+
+    /// Whether something that is no folder stands where a folder belongs, or above it.
+    fn is_blocked(&self, folder: &Path) -> bool {
+        let mut above = folder.ancestors().take_while(|above| *above != self.root);
+        above.find(|above| above.symlink_metadata().is_ok()).is_some_and(|there| !there.is_dir())
     }
 
     /// Whether it was moved, as it was to be, so that what stands there is the step's.
@@ -223,11 +237,15 @@ impl Staging {
         Ok(all)
     }
 
-    /// What is to be undone after runs that died, in a fixed order, with paths for names. Changes nothing.
-    pub(crate) fn to_undo(&self, digester: &Digester) -> io::Result<Vec<PutBack>> {
+    /// What is to be undone after runs that died, less what steps had done by then, in a fixed order, with paths for names.
+    /// Changes nothing.
+    pub(crate) fn to_undo(&self, done: &Done, digester: &Digester) -> io::Result<Vec<PutBack>> {
         let mut all = Vec::new();
-        for (run, _, aside) in self.all_asides()? {
+        for (run, step, aside) in self.all_asides()? {
             let (job, out) = (job_of(&run), self.way(&aside)? == Way::Out);
+            if done.contains(&(job.clone(), name_of(&step))) {
+                continue;
+            }
             let good = aside.kept.as_ref().filter(|good| self.stands(good));
             // It is over, or nothing is done there.
             if !self.is_set(&aside) || out && good.is_none() {
@@ -243,22 +261,52 @@ impl Staging {
         Ok(all)
     }
 
-    /// Takes away what runs that died left behind, puts back what they had set aside, and tells what that was.
+    /// Takes away what runs that died left behind, puts back what they had set aside, and tells what that was. What no way leads
+    /// to stays on its list: it is half-written, should it ever come back.
     pub(crate) fn tidy(&self, digester: &Digester) -> io::Result<Vec<PutBack>> {
-        let mut all = Vec::new();
+        let (mut all, mut unreached) = (Vec::new(), BTreeMap::<PathBuf, Vec<Aside>>::new());
         for (run, step, aside) in self.all_asides()? {
             let theirs = self.is_theirs(&run, &aside, digester)?;
+            let begun = self.is_set(&aside) && self.way(&aside)? == Way::Out;
             all.extend(self.undo(&job_of(&run), &step, &aside, theirs)?);
+            if begun {
+                unreached.entry(step).or_default().push(Aside { kept: None, told: true, ..aside });
+            }
         }
         fault("tidy.remove")?;
-        remove(&self.root.join(&self.folder))?;
+        self.clear(&unreached)?;
         Ok(all)
+    }
+
+    /// Takes away what runs that died left behind, less the lists of these steps, which become shorter.
+    fn clear(&self, unreached: &BTreeMap<PathBuf, Vec<Aside>>) -> io::Result<()> {
+        let own = self.root.join(&self.folder);
+        if unreached.is_empty() {
+            return remove(&own);
+        }
+        for run in folders(&own)? {
+            if !unreached.keys().any(|step| step.starts_with(&run)) {
+                remove(&run)?;
+                continue;
+            }
+            for step in folders(&run)? {
+                let Some(asides) = unreached.get(&step) else {
+                    remove(&step)?;
+                    continue;
+                };
+                let (list, new) = (step.join(ASIDE), step.join("new.json"));
+                fs::write(&new, serde_json::to_vec(asides)?)?;
+                fs::rename(new, list)?;
+                folders(&step)?.iter().try_for_each(|folder| remove(folder))?;
+            }
+        }
+        Ok(())
     }
 
     /// What is undone at an output, if anything is. What was kept over that by a run that died is told too.
     fn undone(&self, job: &JobId, aside: &Aside, kept: Option<String>) -> Option<PutBack> {
         let before = || kept_before(&self.root, job, &aside.path).map(|replaced| replaced.kept);
-        let kept = kept.or_else(before);
+        let kept = kept.or_else(|| if aside.told { None } else { before() });
         let pending = match &aside.kept {
             Some(good) => self.stands(good),
             None => self.stands(&aside.path),
@@ -271,8 +319,8 @@ impl Staging {
     /// when nothing of the run was left, or nobody knows when that was.
     fn is_theirs(&self, run: &Path, aside: &Aside, digester: &Digester) -> io::Result<bool> {
         let path = self.root.join(&aside.path);
-        // Otherwise it is over, or has not begun.
-        if !self.is_set(aside) || !self.stands(&aside.path) {
+        // Otherwise it is over, or has not begun. An empty folder is nothing.
+        if !self.is_set(aside) || !self.stands(&aside.path) || is_empty_folder(&path) {
             return Ok(false);
         }
         let theirs = match ended(run) {
@@ -331,7 +379,12 @@ fn at(path: &str) -> impl Fn(io::Error) -> io::Error + '_ {
 
 /// The run whose folder it is.
 fn job_of(run: &Path) -> JobId {
-    JobId::from_text(&run.file_name().unwrap_or_default().to_string_lossy())
+    JobId::from_text(&name_of(run))
+}
+
+/// The last part of a path, as text.
+pub(super) fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// What a step has set aside. Of a list that was not written to its end nothing was moved yet.

@@ -12,10 +12,13 @@ use std::time::SystemTime;
 use crate::base::digest::Digest;
 use crate::base::id::NodeId;
 use crate::base::job::JobId;
+use crate::engine::api::Done;
 use crate::engine::local::Local;
-use crate::engine::local::aside::asides;
-use crate::engine::local::keep::{keep, kept_before};
+use crate::engine::local::aside::{asides, name_of};
+use crate::engine::local::keep::{free, keep, kept_before};
 use crate::engine::local::staging::{Staging, folders};
+use crate::files::is_empty_folder;
+use crate::plan::put_back::PutBack;
 
 /// What lies where a step writes that did not get done.
 pub(super) struct Written {
@@ -33,6 +36,12 @@ const UNKNOWN: &str = "the file does not have this step any more";
 const MOVED: &str = "what it had moved to its output";
 
 impl Written {
+    /// Whether it is kept: where an input is lost, in the words given, everything is, but for an empty folder.
+    fn is_kept(&self, lost: Option<&str>) -> bool {
+        let something = self.from.symlink_metadata().is_ok() && !is_empty_folder(&self.from);
+        something && (lost.is_some() || self.is_moved())
+    }
+
     /// Whether anything of it is older than the attempt, as far as the file system knows when things were made.
     fn is_moved(&self) -> bool {
         let began = self.own.metadata().and_then(|own| own.created());
@@ -59,8 +68,7 @@ impl Local {
         (self.digester.lacks(path) && !is_same()).then_some("files of an input are gone")
     }
 
-    /// Keeps what may be all that is left, and says so; none where nothing was. Where an input is lost, in the words given, that
-    /// is everything.
+    /// Keeps what may be all that is left, and says so; none where nothing was.
     pub(super) fn keep_written(
         &self,
         job: &JobId,
@@ -69,13 +77,11 @@ impl Local {
     ) -> io::Result<Option<String>> {
         let mut kept = Vec::new();
         for one in written {
-            // An empty folder is nothing.
-            drop(fs::remove_dir(&one.from));
-            if one.from.symlink_metadata().is_err() {
+            if one.is_kept(lost) {
+                kept.push(keep(&self.root, job, &one.from, &one.to)?.kept);
+            } else if fs::remove_dir(&one.from).is_ok() || one.from.symlink_metadata().is_err() {
                 // A run that died over this may have kept it already.
                 kept.extend(kept_before(&self.root, job, &one.to).map(|replaced| replaced.kept));
-            } else if lost.is_some() || one.is_moved() {
-                kept.push(keep(&self.root, job, &one.from, &one.to)?.kept);
             }
         }
         let what = lost.map_or_else(|| MOVED.to_owned(), |lost| format!("{lost}, and what was written"));
@@ -84,13 +90,39 @@ impl Local {
 
     /// Keeps what a step of a run that died wrote, as far as it may be all that is left, and says so.
     pub(super) fn keep_lost(&self, job: &JobId, step: &str) -> io::Result<Option<String>> {
+        let (lost, written) = self.left_by(job, step)?;
+        self.keep_written(job, lost, &written)
+    }
+
+    /// What [`Local::keep_lost`] would keep of what a step wrote in place: its path, and where. Changes nothing.
+    pub(super) fn to_keep(&self, job: &JobId, step: &str) -> io::Result<Vec<(String, String)>> {
+        let (lost, written) = self.left_by(job, step)?;
+        let in_place = written.into_iter().filter(|one| one.from == self.root.join(&one.to) && one.is_kept(lost));
+        in_place.map(|one| free(&self.root, job, &one.from, &one.to).map(|kept| (one.to, kept))).collect()
+    }
+
+    /// What is undone after runs that died, with where is kept what stands there: it may be somebody else's, or all that is left.
+    pub(super) fn to_undo(&self, done: &Done) -> io::Result<Vec<PutBack>> {
+        let mut undone = self.staging.to_undo(done, &self.digester)?;
+        for (job, step) in self.staging.begun()?.iter().filter(|of| !done.contains(of)) {
+            for (path, kept) in self.to_keep(job, step)? {
+                if let Some(one) = undone.iter_mut().find(|one| one.output == path && !one.out) {
+                    one.kept = Some(kept);
+                }
+            }
+        }
+        Ok(undone)
+    }
+
+    /// What lies where a step of a run that died wrote; and what is lost, in words, so that all of it is kept.
+    fn left_by(&self, job: &JobId, step: &str) -> io::Result<(Option<&'static str>, Vec<Written>)> {
         let recipe = self.pipeline.recipe(step).map(|id| &self.pipeline.recipes[id]);
         let Some(recipe) = recipe.filter(|recipe| recipe.name == step) else {
-            return self.keep_written(job, Some(UNKNOWN), &self.staging.written(job, step, &[])?);
+            return Ok((Some(UNKNOWN), self.staging.written(job, step, &[])?));
         };
         let lost = self.lost(recipe.inputs.iter().map(|input| (*input, None)));
         let outputs: Vec<_> = recipe.outputs.iter().map(|node| self.pipeline.nodes[*node].path.clone()).collect();
-        self.keep_written(job, lost, &self.staging.written(job, step, &outputs)?)
+        Ok((lost, self.staging.written(job, step, &outputs)?))
     }
 }
 
@@ -156,10 +188,6 @@ fn holds_older(path: &Path, time: SystemTime) -> io::Result<bool> {
         }
     }
     Ok(false)
-}
-
-fn name_of(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// A name without the number at its end, and that.

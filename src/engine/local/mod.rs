@@ -233,9 +233,9 @@ impl Engine for LocalEngine {
         self.local.staging.tidy(&self.local.digester).map(|undone| self.named(undone))
     }
 
-    fn put_back(&self) -> Vec<PutBack> {
+    fn put_back(&self, done: &Done) -> Vec<PutBack> {
         // A run that cannot read it tells so.
-        self.named(self.local.staging.to_undo(&self.local.digester).unwrap_or_default())
+        self.named(self.local.to_undo(done).unwrap_or_default())
     }
 
     fn hold(&self, lock: OwnedFd) {

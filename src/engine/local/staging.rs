@@ -194,10 +194,22 @@ impl Staging {
         if let Some(first) = staged.first().filter(|_| !staged.iter().any(|output| there(output) || ready(output))) {
             return Err(not_in_place(first, IS_GONE));
         }
+        if let Some(gone) =
+            staged.iter().find(|output| !there(output) && !ready(output) && self.is_before(job, output, digester))
+        {
+            return Err(not_in_place(gone, IS_GONE));
+        }
         // After an exchange the old content lies where the new one did.
         staged.retain(|output| there(output) || ready(output));
         let ahead = staged.iter_mut().filter(|output| !there(output));
         Ok(ahead.map(|output| self.to_finish(job, output, last, digester)).collect())
+    }
+
+    /// Whether there is still at an output what stood there before the run: that it was built there is not so, then.
+    fn is_before(&self, job: &JobId, output: &Staged, digester: &Digester) -> bool {
+        let now = digester.path(&output.to).ok().flatten();
+        let unkept = || output.keep && kept_before(&self.root, job, &output.to).is_none();
+        now.is_some() && (now == output.stood || unkept())
     }
 
     /// What is still to be done at one output, and whether what stands there is to be kept.
