@@ -52,6 +52,14 @@ impl Step {
     pub fn fate(&self) -> Fate {
         Fate::of(self.action, &self.reasons)
     }
+
+    /// Whether it would have to be built, and can only fail, or be skipped for what fails above it.
+    #[must_use]
+    pub fn cannot_be_built(&self) -> bool {
+        use ReasonCode::{AboveFails, CannotBegin, InputMissing};
+        let keeps = |reason: &Reason| matches!(reason.code, InputMissing | CannotBegin | AboveFails);
+        self.action == Action::Build && self.reasons.iter().any(keeps)
+    }
 }
 
 /// How many steps of each kind a plan has.
@@ -143,13 +151,22 @@ impl Plan {
         counts
     }
 
-    /// Says first of steps that they can only fail, and why.
-    pub(crate) fn hinder(&mut self, why: &HashMap<RecipeId, Vec<String>>) {
+    /// Says first of steps that they can only fail, and why; and of all below them that they are skipped then.
+    pub(crate) fn hinder(&mut self, why: &HashMap<RecipeId, Vec<String>>, pipeline: &Pipeline, graph: &Graph) {
+        // What can only fail above each step that is not built, in the order of the graph.
+        let mut causes: HashMap<RecipeId, RecipeId> = HashMap::new();
         for step in &mut self.steps {
             let why = why.get(&step.id).into_iter().flatten();
             let mut why: Vec<_> = why.map(|why| Reason::new(ReasonCode::CannotBegin).what(why)).collect();
             why.retain(|reason| !step.reasons.contains(reason));
             step.reasons.splice(..0, why);
+            let above = graph.needs[step.id].iter().find_map(|need| causes.get(need)).copied();
+            if step.cannot_be_built() {
+                causes.insert(step.id, step.id);
+            } else if let Some(cause) = above.filter(|_| step.action != Action::Skip) {
+                step.reasons.insert(0, Reason::new(ReasonCode::AboveFails).what(&pipeline.recipes[cause].name));
+                causes.insert(step.id, cause);
+            }
         }
     }
 

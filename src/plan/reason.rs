@@ -159,6 +159,8 @@ pub enum ReasonCode {
     InputMissing,
     /// Something else keeps it from being built: a source, a secret, a tool, a file of code that is not there.
     CannotBegin,
+    /// It needs what a step that can only fail makes.
+    AboveFails,
 }
 
 /// Why a step is built: what changed, from what to what.
@@ -236,6 +238,7 @@ impl Reason {
             ReasonCode::RebuildExplicit => "`rebuild = \"explicit\"`: built only when it is named",
             ReasonCode::InputMissing => "can only fail, what it needs is missing",
             ReasonCode::CannotBegin => "can only fail",
+            ReasonCode::AboveFails => "skipped, for this can only fail",
         }
     }
 }

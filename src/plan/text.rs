@@ -89,8 +89,12 @@ fn line(out: &mut String, text: &str) {
 
 fn head(pipeline: &Pipeline, selection: &Selection, plan: &Plan, heading: &Heading<'_>) -> String {
     let steps = count(plan.steps.len(), "step");
+    let not_built = match plan.steps.iter().filter(|step| step.cannot_be_built()).count() {
+        0 => String::new(),
+        n => format!(", {n} of which cannot be built"),
+    };
     format!(
-        "{} · {} · {} · {} · {steps}: {}\n",
+        "{} · {} · {} · {} · {steps}: {}{not_built}\n",
         pipeline.name,
         heading.engine,
         selection.asked.map_or_else(|| selection.mode.to_string(), str::to_owned),

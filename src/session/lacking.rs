@@ -51,7 +51,7 @@ impl Session {
                 why.entry(id).or_default().push(problem.placed());
             }
         }
-        plan.hinder(&why);
+        plan.hinder(&why, self.pipeline(), &self.loaded.graph);
         hindered
     }
 }

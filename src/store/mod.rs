@@ -35,6 +35,12 @@ pub enum StoreError {
         /// What the system says.
         message: String,
     },
+    /// A run was killed while it wrote: the next one that may write mends that.
+    #[error("{path}: a run was killed while it wrote there; the next `kiln run` mends that")]
+    Torn {
+        /// The file.
+        path: PathBuf,
+    },
     /// It was written by a newer version.
     #[error("{path}: its format {found} is newer than this version of Kiln, which knows {known}; take a newer Kiln")]
     Newer {
@@ -80,6 +86,9 @@ impl StoreError {
         use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
         let (path, message) = (path.to_owned(), error.to_string());
+        if error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_READONLY_ROLLBACK) {
+            return Self::Torn { path };
+        }
         let row = matches!(error, FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..));
         match error.sqlite_error_code() {
             Some(DatabaseCorrupt | NotADatabase) => Self::Damaged { path, message },

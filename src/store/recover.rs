@@ -55,7 +55,9 @@ pub fn recover(state: &Path, now: jiff::Timestamp, dry: bool) -> Result<Recovere
         Ok(()) => return Ok(Recovered::Sound),
         Err(StoreError::Damaged { message, .. }) => message,
         Err(StoreError::Older { found, .. }) => format!("its format {found} is too old"),
-        Err(error @ (StoreError::Io { .. } | StoreError::Newer { .. })) => return Err(error.into()),
+        Err(error @ (StoreError::Io { .. } | StoreError::Torn { .. } | StoreError::Newer { .. })) => {
+            return Err(error.into());
+        }
     };
     // Only what follows from the events cannot be read: that is made again.
     if structure(state).is_ok() && events(state).is_ok() && (dry || remake(state).and_then(|()| rows(state)).is_ok()) {

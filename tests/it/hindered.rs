@@ -81,6 +81,9 @@ fn with_it_plans_say_what_can_only_fail() {
             let line = plan.out.lines().find(|line| line.starts_with(&format!("  build  {step} "))).unwrap_or_default();
             assert!(line.contains(&format!("  can only fail: {why}")), "{step}: {why}\n{}", plan.out);
         }
+        let below = plan.out.lines().find(|line| line.starts_with("  build  below ")).unwrap_or_default();
+        assert!(below.contains("  skipped, for this can only fail: secret; "), "{below}");
+        assert!(plan.out.contains("8 steps: 8 build, 6 of which cannot be built\n"), "{}", plan.out);
         assert!(!plan.err.contains("WARN"), "{}", plan.err);
     }
     let json: Value = serde_json::from_str(&project.expect(0, &["plan", "-k", "--format", "json"]).out).unwrap();

@@ -187,6 +187,7 @@ fn what_a_failing_step_moved_to_its_output_is_not_lost() {
         project.write("other", "precious\n");
         let said = project.expect(1, &["run"]).out;
         assert!(said.contains(&format!("exit 3; {told} .kiln/replaced/")), "{said}");
+        assert!(!said.contains("somebody"), "nobody has put anything there: {said}");
         assert_eq!(project.read(&format!("{}/{kept_as}", kept(&project))), "precious\n", "{run}");
         assert!(!project.exists("o/a"), "{run}");
     }

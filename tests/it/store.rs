@@ -231,3 +231,29 @@ fn jobs_of_one_millisecond_have_ids_of_their_own() {
     let last = ask(&project, "SELECT max(job) FROM runs");
     assert!(last.trim() > id(4_999).as_str(), "{last}");
 }
+
+/// The log of what SQLite was about to take back is beside it, and who only reads cannot do that.
+#[test]
+fn a_history_that_was_being_written_without_a_wal_is_mended_by_the_next_run() {
+    let project = project();
+    project.expect(0, &["run"]);
+    let path = |end: &str| project.path(&format!(".kiln/kiln.db{end}"));
+    let database = rusqlite::Connection::open(path("")).unwrap();
+    database.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(())).unwrap();
+    database
+        .execute_batch(
+            "PRAGMA cache_size = 1; BEGIN IMMEDIATE; UPDATE events SET type = 'x' || type; UPDATE runs SET by = 'x'",
+        )
+        .unwrap();
+    let torn = ["", "-journal"].map(|end| (end, std::fs::read(path(end)).unwrap()));
+    drop(database);
+    for (end, bytes) in torn {
+        std::fs::write(path(end), bytes).unwrap();
+    }
+    for command in [&["plan"][..], &["jobs", "list"], &["why", "a"]] {
+        let said = project.expect(3, command).err;
+        assert!(said.contains("a run was killed while it wrote there; the next `kiln run` mends that"), "{said}");
+    }
+    project.expect(0, &["run"]);
+    project.expect(0, &["plan", "--check"]);
+}

@@ -454,3 +454,22 @@ fn what_was_never_put_in_place_does_not_count_as_built() {
         assert!(replaced(&project).contains("mine\n"));
     }
 }
+
+/// Not while it is written, nor after that was cut short.
+#[test]
+fn what_is_half_written_is_no_source_of_another_pipeline() {
+    let project = killed("m", true);
+    let other = "[pipeline]\nformat = 1\nname = \"q\"\n[dataset.m]\npath = \"o/m\"\n\
+        [dataset.z]\npath = \"z\"\ninputs = [\"m\"]\nrun = 'cat {{ inputs.m }} >{{ output }}'\n";
+    project.write("q.toml", other);
+    for command in ["plan", "run"] {
+        let said = project.expect(2, &[command, "-f", "q.toml"]).err;
+        assert!(
+            said.contains("source `m` is half-written") && said.contains("run that pipeline to its end first"),
+            "{said}"
+        );
+    }
+    project.expect(0, &["run", "-f", "pipeline.toml", "other"]);
+    project.expect(0, &["run", "-f", "q.toml"]);
+    assert_eq!(project.read("z"), "1");
+}

@@ -181,6 +181,8 @@ impl Staging {
         for aside in asides(&folder)?.iter().filter(|aside| self.is_set(aside)) {
             let theirs = self.stands(&aside.path) && self.way(aside)? == Way::Elsewhere;
             let undone = self.undo(job, &folder, aside, theirs)?;
+            // What else was kept is told already.
+            let undone = undone.filter(|undone| theirs || undone.out);
             told.extend(undone.and_then(|undone| undone.kept_of_others()));
         }
         Ok(told)

@@ -61,6 +61,13 @@ impl<'a> Look<'a> {
     pub(crate) fn check(&mut self, recipe: &Recipe, found: &mut Problems) {
         let pipeline = self.pipeline;
         found.extend(recipe.outputs.iter().filter_map(|id| self.obstacle(&pipeline.nodes[*id])));
+        let sources = recipe.inputs.iter().map(|id| &pipeline.nodes[*id]).filter(|node| node.maker.is_none());
+        found.extend(sources.filter(|node| self.is_half(node)).map(half_written));
+    }
+
+    /// Whether another pipeline is writing it in place, or was when it was killed.
+    fn is_half(&self, node: &Node) -> bool {
+        node.path.as_ref().is_some_and(|path| self.aside.contains_key(path))
     }
 
     fn obstacle(&mut self, node: &'a Node) -> Option<Problem> {
@@ -102,6 +109,13 @@ impl<'a> Look<'a> {
         self.last = Some((name, place));
         &all[place]
     }
+}
+
+/// That a source is not to be read now.
+fn half_written(node: &Node) -> Problem {
+    let problem = Problem::new("half-written-source", format!("source `{}` is half-written", node.name));
+    let why = "a run of another pipeline writes it in place, or was killed while it did";
+    problem.at(&node.path_span, why).help("run that pipeline to its end first")
 }
 
 /// That an output cannot be put where it belongs, since this is no folder.
