@@ -124,7 +124,7 @@ fn words_that_mean_nothing_are_told_with_a_way_out() {
     let server = busy();
     let project = project(&server, "", ONE);
     for (arguments, message, way_out) in [
-        (&["list", "--limit", "0"][..], "--limit 0 shows nothing", "leave it out, or write --limit 1"),
+        (&["list", "--limit", "0"][..], "invalid value '0' for '--limit <N>'", "write a whole number from 1 on"),
         (
             &["list", "--since", "2023-11-15", "--until", "2023-11-14"],
             "--since is not before --until: nothing can be between them",

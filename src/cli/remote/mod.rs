@@ -25,12 +25,6 @@ pub(crate) fn jobs(context: &Context, engine: &str, args: JobsArgs) -> Result<u8
                 let message = "--since is not before --until: nothing can be between them".to_owned();
                 return Err(Fail::Usage(message, Some("exchange the two".to_owned())));
             }
-            if limit == 0 {
-                return Err(Fail::Usage(
-                    "--limit 0 shows nothing".to_owned(),
-                    Some("leave it out, or write --limit 1".to_owned()),
-                ));
-            }
             let output = output.map(|output| act::Wanted::of(&server, &output)).transpose()?;
             let mut jobs = server.ask(server.remote.jobs(&server.project))?;
             jobs.retain(|job| {
