@@ -1,6 +1,6 @@
 //! The order of steps: what needs what, in which stage. The only file that names petgraph. Does not know what is wanted.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Index;
 
 use petgraph::algo::kosaraju_scc;
@@ -176,6 +176,22 @@ fn petgraph_of(needs: &Edges) -> DiGraph<(), (), u32> {
         }
     }
     graph
+}
+
+/// The vertices of any graph, those together that lead to one another, behind all that leads to them.
+#[must_use]
+pub fn tangles(vertices: usize, edges: &BTreeSet<(usize, usize)>) -> Vec<Vec<usize>> {
+    let mut graph: DiGraph<(), (), u32> = DiGraph::with_capacity(vertices, edges.len());
+    let nodes: Vec<NodeIndex> = (0..vertices).map(|_| graph.add_node(())).collect();
+    edges.iter().for_each(|(from, to)| _ = graph.add_edge(nodes[*from], nodes[*to], ()));
+    // They come in the order against the edges.
+    let tangles = kosaraju_scc(&graph).into_iter().rev();
+    let sorted = |tangle: Vec<NodeIndex>| {
+        let mut tangle: Vec<usize> = tangle.into_iter().map(NodeIndex::index).collect();
+        tangle.sort_unstable();
+        tangle
+    };
+    tangles.map(sorted).collect()
 }
 
 /// Of longer cycles only so many edges are shown.

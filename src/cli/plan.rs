@@ -64,7 +64,14 @@ fn show_plan(context: &Context, session: &Session, args: &PlanArgs) -> Result<u8
         }
         PlanFormat::Svg => print(&svg::svg(&drawn(session, &planned, args)))?,
         PlanFormat::Dot => print(&diagram::dot(&drawn(session, &planned, args)))?,
-        PlanFormat::Mermaid => print(&diagram::mermaid(&drawn(session, &planned, args)))?,
+        PlanFormat::Mermaid => {
+            let picture = drawn(session, &planned, args);
+            let text = diagram::mermaid(&picture);
+            if let Some(said) = diagram::too_much_for_mermaid(&picture, &text) {
+                tracing::warn!("{said}; --collapse makes it smaller");
+            }
+            print(&text)?;
+        }
     }
     Ok(if args.check && something { exit::FAILED } else { exit::OK })
 }
@@ -73,7 +80,11 @@ fn show_plan(context: &Context, session: &Session, args: &PlanArgs) -> Result<u8
 fn drawn(session: &Session, planned: &Planned, args: &PlanArgs) -> Picture {
     let pipeline = session.pipeline();
     let title = format!("{} · {}", pipeline.name, planned.plan.counts());
-    collapse(picture(pipeline, &session.loaded.graph, Some(&planned.plan), &title), args.collapse)
+    let picture = collapse(picture(pipeline, &session.loaded.graph, Some(&planned.plan), &title), args.collapse);
+    for remark in &picture.remarks {
+        tracing::warn!("{remark}");
+    }
+    picture
 }
 
 /// `kiln run -n`

@@ -1,7 +1,7 @@
 //! Puts items that are made from the same and lead to the same into one box, where they stand in rows: a star becomes a
 //! box, not a wall. All of them stay to be seen. Does not know how large they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::text::count;
 use crate::draw::picture::{Edge, Item, Part, Picture, Shape};
@@ -46,7 +46,7 @@ pub(super) fn bundle(picture: &Picture) -> Picture {
     let wide = picture.edges.iter().filter(|edge| picture.items[edge.from].is_wide());
     wide.for_each(|edge| *read.entry((edge.from, edge.to)).or_default() += 1);
     let mut said = BTreeMap::new();
-    let edge = |edge: &Edge| {
+    let mut edge = |edge: &Edge| {
         let (all, read) = (picture.items[edge.from].parts.len(), read.get(&(edge.from, edge.to)).copied().unwrap_or(1));
         let part = if read > FEW { all } else { edge.part };
         let edge = Edge { from: at(edge.from), part, to: at(edge.to) };
@@ -55,10 +55,16 @@ pub(super) fn bundle(picture: &Picture) -> Picture {
         }
         edge
     };
-    let mut edges: Vec<Edge> = picture.edges.iter().map(edge).collect();
+    let (mut edges, mut faint) = (Vec::new(), BTreeSet::new());
+    for (old, new) in picture.edges.iter().map(|old| (old, edge(old))) {
+        edges.push(new);
+        if picture.faint.contains(old) {
+            faint.insert(new);
+        }
+    }
     edges.sort_unstable();
     edges.dedup();
-    Picture { items, edges, said, ..picture.clone() }
+    Picture { items, edges, said, faint, ..picture.clone() }
 }
 
 fn bundled(members: Vec<Item>) -> Item {

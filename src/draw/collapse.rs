@@ -1,13 +1,13 @@
 //! Makes a large picture small: steps of one stage or one tag become a group. What is to be done stays apart as long as
-//! there is room. Does not know how groups are drawn.
+//! there is room. What leads from one group to another is always shown. Does not know how groups are drawn.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum;
 
-use crate::base::cut::shorten;
-use crate::base::text::{count, few};
-use crate::draw::picture::{ABREAST, Edge, Item, Part, Picture, Shape};
+use crate::draw::group::{Key, folded, group, with_tag};
+use crate::draw::picture::{Edge, Item, Picture, Shape};
+use crate::draw::rows::{in_rows, rows};
 use crate::plan::reason::Fate;
 
 /// How items are grouped.
@@ -15,7 +15,7 @@ use crate::plan::reason::Fate;
 pub enum Collapse {
     /// The steps of a stage of which the same becomes, and of several stages where there are many
     Stage,
-    /// The steps that have the same first tag; only those of one stage where tags need one another
+    /// The steps that have the same first tag; only those of one stage, or of a few, where tags need one another
     Tag,
     /// Not at all
     None,
@@ -25,25 +25,22 @@ pub enum Collapse {
 const LIMIT: usize = 150;
 /// The same for its stages: a ribbon is not seen as a whole.
 const LONG: usize = 60;
+/// The same for what leads from one to the other: nobody can follow so many lines.
+const EDGES: usize = 400;
 /// So many items that are built may stand apart in a picture that is collapsed without being asked for.
 const APART: usize = 40;
-/// So many names of a group are told.
-const NAMES: usize = 20;
-/// So many tags of a group are told.
-const TAGS: usize = 6;
-/// So many characters of the names of a group are shown, and so many of what the last one differs in.
-const SPAN: [usize; 2] = [31, 12];
-
-/// A picture with more stages has groups of several stages, where that is needed: so many.
+/// Where more lines than so many for each thing would lead from one to the other, nothing stands apart.
+const DENSE: usize = 3;
+/// A picture with more stages has groups of several stages, where that is needed.
 const MANY: usize = 30;
-/// As for [`MANY`].
-const FEW: usize = 20;
-/// The rows of such a group of stages.
-const ROWS: usize = 5;
+/// Of more groups than this nobody sees which way is the longest, and it would take long to find out.
+const TRACED: usize = 2_000;
 
-/// What is grouped: layer, fate and tag. Items that stand alone have a number of their own.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key(usize, usize, String, Option<usize>);
+/// Who is grouped with whom, with the names of the layers.
+pub(super) struct Grouping {
+    pub(super) keys: Vec<Key>,
+    pub(super) stages: BTreeMap<usize, String>,
+}
 
 /// How many things a picture shows: each output of a recipe is one.
 #[must_use]
@@ -58,27 +55,90 @@ fn things_of(items: &[Item]) -> usize {
 /// Whether a picture is collapsed if nothing else is said.
 #[must_use]
 pub fn is_large(picture: &Picture) -> bool {
-    things(picture) > LIMIT || picture.stages.len() > LONG
+    things(picture) > LIMIT || picture.stages.len() > LONG || picture.edges.len() > EDGES
+}
+
+/// A way to group what a picture shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// By stage; so many items that are built may stand apart.
+    Stages(usize),
+    /// By tag, whatever the stage; not possible where tags need one another.
+    Tags,
+    /// By tag and stage.
+    TagsOfStages,
+    /// By several stages, and by tag or not.
+    Rows(bool),
 }
 
 /// Collapses a picture as it is said, or by stage where it is large. Then, what is built stays apart while there is room.
 #[must_use]
 pub fn collapse(picture: Picture, how: Option<Collapse>) -> Picture {
     let asked = how.is_some();
-    let how = how.unwrap_or(if is_large(&picture) { Collapse::Stage } else { Collapse::None });
-    let (mut keys, tagged): (Vec<Key>, bool) = match how {
-        Collapse::None => return picture,
-        Collapse::Stage => (by_stage(&picture.items, if asked { 0 } else { APART }), false),
-        Collapse::Tag => (picture.items.iter().map(by_tag).collect(), true),
-    };
-    let mut stages = picture.stages.clone();
-    if let Some(whole) = tagged.then(|| by_tag_alone(&picture)).flatten() {
-        (keys, stages) = (whole, BTreeMap::new());
-    } else if stages.len() > MANY
-        && (!tagged && (asked || stages.len() > LONG) || keys.iter().collect::<BTreeSet<_>>().len() > LIMIT)
-    {
-        (keys, stages) = several_stages(&picture, tagged);
+    let mut how = how.unwrap_or(if is_large(&picture) { Collapse::Stage } else { Collapse::None });
+    let mut remarks = Vec::new();
+    let steps = picture.items.iter().filter(|item| item.step);
+    let (all, without) = steps.fold((0, 0), |(all, n), item| (all + 1, n + usize::from(item.tags.is_empty())));
+    if how == Collapse::Tag && without == all {
+        how = Collapse::Stage;
+        remarks.push("no step in the picture has a tag: it is grouped by stage".to_owned());
+    } else if how == Collapse::Tag && without > 0 {
+        remarks.push(format!("{without} of {all} steps have no tag: they are grouped as if they had the same"));
     }
+    let many = picture.stages.len() > MANY;
+    let ways: &[Way] = match how {
+        Collapse::None => return picture,
+        Collapse::Stage if asked && many => &[Way::Rows(false)],
+        Collapse::Stage if asked => &[Way::Stages(0)],
+        Collapse::Stage => &[Way::Stages(APART), Way::Stages(0), Way::Rows(false)],
+        Collapse::Tag => &[Way::Tags, Way::TagsOfStages, Way::Rows(true)],
+    };
+    let possible = |way: &&Way| match way {
+        Way::Tags => true,
+        Way::Stages(_) | Way::TagsOfStages => picture.stages.len() <= LONG,
+        Way::Rows(_) => many,
+    };
+    let mut small = None;
+    for way in ways.iter().filter(possible) {
+        let Some(grouping) = grouping(&picture, *way) else { continue };
+        let shown = grouped(&picture, &grouping);
+        let fits = match way {
+            Way::Tags => true,
+            Way::Stages(APART) => !is_large(&shown) && !is_dense(&shown),
+            Way::Stages(_) | Way::TagsOfStages | Way::Rows(_) => !is_large(&shown),
+        };
+        small = Some((*way, shown));
+        if fits {
+            break;
+        }
+    }
+    let Some((way, small)) = small else { return picture };
+    if way == Way::Rows(true) {
+        remarks.push(
+            "tags need one another: only steps of neighbouring stages are grouped, by tag where that is possible"
+                .to_owned(),
+        );
+    }
+    Picture { remarks, ..small }
+}
+
+/// Whether what stands apart is a tangle.
+fn is_dense(picture: &Picture) -> bool {
+    picture.edges.len() - picture.faint.len() > DENSE * picture.items.len()
+}
+
+fn grouping(picture: &Picture, way: Way) -> Option<Grouping> {
+    let stages = || picture.stages.clone();
+    match way {
+        Way::Stages(room) => Some(Grouping { keys: by_stage(&picture.items, room), stages: stages() }),
+        Way::Tags => by_tag_alone(picture).map(|keys| Grouping { keys, stages: BTreeMap::new() }),
+        Way::TagsOfStages => Some(Grouping { keys: picture.items.iter().map(by_tag).collect(), stages: stages() }),
+        Way::Rows(tagged) => Some(rows(picture, tagged)),
+    }
+}
+
+/// The picture of the groups. What leads from a step to another leads from its group to the other's, unless both are in one.
+fn grouped(picture: &Picture, Grouping { keys, stages }: &Grouping) -> Picture {
     let mut groups: BTreeMap<&Key, Vec<usize>> = BTreeMap::new();
     for (i, key) in keys.iter().enumerate() {
         groups.entry(key).or_default().push(i);
@@ -88,71 +148,35 @@ pub fn collapse(picture: Picture, how: Option<Collapse>) -> Picture {
     for (key, members) in &groups {
         members.iter().for_each(|i| place[*i] = items.len());
         items.push(match members.as_slice() {
-            [only] => folded(with_tag(key, Item { layer: key.0, ..picture.items[*only].clone() })),
+            [only] => with_tag(key, Item { layer: key.0, ..picture.items[*only].clone() }),
             _ => group(key, members, &picture.items),
         });
+    }
+    let mut items: Vec<Item> = items.into_iter().map(|item| folded(item, false)).collect();
+    if things_of(&items) > LIMIT {
+        items = items.into_iter().map(|item| folded(item, true)).collect();
     }
     let edge = |edge: &Edge| {
         let (from, to) = (place[edge.from], place[edge.to]);
         let part = if items[from].parts.len() > 1 { edge.part } else { 0 };
         Edge { from, part, to }
     };
-    let mut edges: Vec<Edge> = picture.edges.iter().map(edge).collect();
+    let mut edges: Vec<Edge> = picture.edges.iter().map(edge).filter(|edge| edge.from != edge.to).collect();
     edges.sort_unstable();
     edges.dedup();
-    // Within several stages both ways may be there; one is shown.
-    edges.retain(|edge| items[edge.from].layer < items[edge.to].layer);
-    let edges = without_shortcuts(&items, edges);
-    let title = format!("{} · {} shown as {}", picture.title, things(&picture), things_of(&items));
-    Picture { title, items, edges, stages, said: BTreeMap::new() }
+    let faint = shortcuts(&items, &edges);
+    let title = format!("{} · {} shown as {}", picture.title, things(picture), things_of(&items));
+    Picture { title, items, edges, faint, stages: stages.clone(), ..Picture::default() }
 }
 
-/// An item that stands alone among groups of a tag: it has one too.
-fn with_tag(key: &Key, item: Item) -> Item {
-    match (key.2.as_str(), item.note.as_str()) {
-        ("", _) => item,
-        (tag, "") => Item { note: tag.to_owned(), ..item },
-        (tag, note) => Item { note: format!("{tag} · {note}"), ..item },
+/// The edges of groups that lead where a longer way leads, too. Of what is in the groups they may tell something that the longer way does
+/// not.
+fn shortcuts(items: &[Item], edges: &[Edge]) -> BTreeSet<Edge> {
+    if items.len() > TRACED {
+        return BTreeSet::new();
     }
-}
-
-/// A step with many outputs as one thing: in a picture that is made small they are a number.
-fn folded(item: Item) -> Item {
-    if item.parts.len() <= ABREAST {
-        return item;
-    }
-    let outputs = format!("{} · {} outputs", item.id, item.parts.len());
-    Item { parts: vec![Part { name: outputs, shape: Shape::Group }], ..item }
-}
-
-/// The groups of a picture with very many stages: each has the steps of several, and a row for each fate. With them
-/// the names of these rows.
-fn several_stages(picture: &Picture, tagged: bool) -> (Vec<Key>, BTreeMap<usize, String>) {
-    let last = picture.items.iter().map(|item| item.layer).max().unwrap_or_default();
-    let each = last.div_ceil(FEW).max(1);
-    // What is not built stands before what is, for it is never made from that.
-    let row = |item: &Item| [2, 3, 4, 1, 1, 1, 0][if tagged && item.step { PLAIN } else { rank(item) }];
-    let bucket = |item: &Item| item.layer.saturating_sub(1) / each;
-    let key = |item: &Item| {
-        let tag = if tagged { by_tag(item).2 } else { String::new() };
-        Key(bucket(item) * ROWS + row(item), if tagged { 0 } else { rank(item) }, tag, None)
-    };
-    let mut first: BTreeMap<usize, usize> = BTreeMap::new();
-    for item in picture.items.iter().filter(|item| item.step) {
-        let row = bucket(item) * ROWS + row(item);
-        first.entry(bucket(item)).and_modify(|known| *known = row.min(*known)).or_insert(row);
-    }
-    let name = |(bucket, row): (usize, usize)| {
-        let (from, to) = (bucket * each + 1, (bucket * each + each).min(last));
-        (row, if from == to { format!("stage {from}") } else { format!("stages {from}–{to}") })
-    };
-    (picture.items.iter().map(key).collect(), first.into_iter().map(name).collect())
-}
-
-/// The edges less those of groups that only say what a longer way says too.
-fn without_shortcuts(items: &[Item], edges: Vec<Edge>) -> Vec<Edge> {
     let mut next: Vec<Vec<usize>> = vec![Vec::new(); items.len()];
-    for edge in &edges {
+    for edge in edges {
         next[edge.from].push(edge.to);
     }
     let mut order: Vec<usize> = (0..items.len()).collect();
@@ -169,9 +193,9 @@ fn without_shortcuts(items: &[Item], edges: Vec<Edge>) -> Vec<Edge> {
             all[i][to / 64] |= 1 << (to % 64);
         }
     }
-    let grouped = |i: usize| items[i].parts[0].shape == Shape::Group;
-    let is_shortcut = |edge: &Edge| far[edge.from][edge.to / 64] >> (edge.to % 64) & 1 == 1;
-    edges.into_iter().filter(|edge| !(is_shortcut(edge) && (grouped(edge.from) || grouped(edge.to)))).collect()
+    let is_group = |i: usize| items[i].parts[0].shape == Shape::Group;
+    let is_shortcut = |edge: &&Edge| far[edge.from][edge.to / 64] >> (edge.to % 64) & 1 == 1;
+    edges.iter().filter(is_shortcut).filter(|edge| is_group(edge.from) || is_group(edge.to)).copied().collect()
 }
 
 /// The groups of a stage, less those that are small enough to stand apart: what is to be done, and what it is made from.
@@ -201,7 +225,7 @@ fn by_stage(items: &[Item], mut room: usize) -> Vec<Key> {
     items.iter().enumerate().map(key).collect()
 }
 
-fn by_tag(item: &Item) -> Key {
+pub(super) fn by_tag(item: &Item) -> Key {
     let tag = item.tags.first().cloned().unwrap_or_default();
     Key(item.layer, usize::from(!item.step), tag, None)
 }
@@ -209,30 +233,22 @@ fn by_tag(item: &Item) -> Key {
 /// Groups of all steps of a tag, one behind the other; none where some steps of a tag are made from what is made from others
 /// of it.
 fn by_tag_alone(picture: &Picture) -> Option<Vec<Key>> {
-    let tag = |item: usize| picture.items[item].tags.first().map_or("", String::as_str);
-    let mut before: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for i in (0..picture.items.len()).filter(|i| picture.items[*i].step) {
-        before.entry(tag(i)).or_default();
-    }
-    for edge in picture.edges.iter().filter(|edge| picture.items[edge.from].step) {
-        if tag(edge.from) != tag(edge.to) {
-            before.entry(tag(edge.to)).or_default().insert(tag(edge.from));
-        }
-    }
-    let mut layers: BTreeMap<&str, usize> = BTreeMap::new();
-    while layers.len() < before.len() {
-        let layer = |tags: &BTreeSet<&str>| {
-            tags.iter().try_fold(1, |layer, tag| layers.get(tag).map(|before| layer.max(before + 1)))
-        };
-        let next: Vec<_> = before.iter().filter(|(tag, _)| !layers.contains_key(*tag)).collect();
-        let next: Vec<_> = next.into_iter().filter_map(|(tag, tags)| Some((*tag, layer(tags)?))).collect();
-        if next.is_empty() {
-            return None;
-        }
-        layers.extend(next);
+    let tag = |item: &Item| item.tags.first().cloned().unwrap_or_default();
+    let steps = || picture.items.iter().filter(|item| item.step);
+    let tags: BTreeSet<String> = steps().map(tag).collect();
+    let number: BTreeMap<String, usize> = tags.into_iter().enumerate().map(|(i, tag)| (tag, i)).collect();
+    let of_item: Vec<usize> =
+        picture.items.iter().map(|item| number.get(&tag(item)).copied().unwrap_or_default()).collect();
+    let edges = picture.edges.iter().filter(|edge| picture.items[edge.from].step);
+    let edges = edges.map(|edge| (of_item[edge.from], of_item[edge.to])).filter(|(from, to)| from != to).collect();
+    let rows = in_rows(number.len(), &edges);
+    let mut row = vec![0; number.len()];
+    for (own, tags) in &rows {
+        let [tag] = tags.as_slice() else { return None };
+        row[*tag] = *own;
     }
     let key = |(i, item): (usize, &Item)| {
-        Key(if item.step { layers[tag(i)] } else { 0 }, usize::from(!item.step), tag(i).to_owned(), None)
+        Key(if item.step { row[of_item[i]] + 1 } else { 0 }, usize::from(!item.step), tag(item), None)
     };
     Some(picture.items.iter().enumerate().map(key).collect())
 }
@@ -242,76 +258,12 @@ fn is_active(item: &Item) -> bool {
 }
 
 /// The rank of a step of which nothing is planned.
-const PLAIN: usize = Fate::ALL.len();
+pub(super) const PLAIN: usize = Fate::ALL.len();
 
 /// What stands first: the position in [`Item::counts`], and sources behind all steps.
-fn rank(item: &Item) -> usize {
+pub(super) fn rank(item: &Item) -> usize {
     match item.fate {
         Some(fate) => fate.rank(),
         None => PLAIN + usize::from(!item.step),
-    }
-}
-
-/// `part_000 – 082`: the names of the first and the last of a group, of the last one what it differs in.
-fn span(first: &Item, last: &Item) -> String {
-    let alike = first.id.chars().zip(last.id.chars()).take_while(|(a, b)| a == b);
-    let alike: String = alike.map(|(a, _)| a).collect();
-    let word = alike.trim_end_matches(char::is_alphanumeric).len();
-    let [all, end] = SPAN;
-    let end = shorten(&last.id[word..], end);
-    format!("{} – {end}", shorten(&first.id, all.saturating_sub(3 + end.chars().count())))
-}
-
-/// The names of a group in a line: both where there are two and room for them.
-fn names_of(members: &[&Item]) -> String {
-    let both: Vec<&str> = members.iter().take(3).map(|item| item.id.as_str()).collect();
-    let both = both.join(", ");
-    let short = members.len() == 2 && both.chars().count() <= SPAN[0];
-    if short { both } else { span(members[0], members[members.len() - 1]) }
-}
-
-/// The tags that some of a group have.
-fn tags_of(members: &[&Item]) -> String {
-    let tags: BTreeSet<&str> = members.iter().flat_map(|item| item.tags.iter().map(String::as_str)).collect();
-    let tags: Vec<&str> = tags.into_iter().collect();
-    if tags.is_empty() { String::new() } else { format!(" · {}", few(&tags, TAGS)) }
-}
-
-fn group(key: &Key, members: &[usize], items: &[Item]) -> Item {
-    let members: Vec<&Item> = members.iter().map(|i| &items[*i]).collect();
-    let mut counts = [0; Fate::ALL.len()];
-    members.iter().filter_map(|item| item.fate).for_each(|fate| counts[fate.rank()] += 1);
-    let fate = Fate::ALL.into_iter().find(|fate| counts[fate.rank()] > 0);
-    let thing = if members[0].step { "step" } else { "source" };
-    let all = count(members.len(), thing);
-    let name = if key.2.is_empty() { names_of(&members) } else { format!("{} · {all}", key.2) };
-    let note = counts.iter().zip(Fate::ALL).filter(|(n, _)| **n > 0);
-    let note: Vec<_> = note.map(|(n, fate)| format!("{n} {}", fate.word())).collect();
-    let mut names: Vec<&str> = members.iter().take(NAMES).map(|item| item.id.as_str()).collect();
-    if members.len() > NAMES {
-        names.push("…");
-    }
-    let note = if note.len() == 1 && counts.iter().sum::<usize>() == members.len() {
-        fate.map(Fate::word).unwrap_or_default().to_owned()
-    } else {
-        note.join(", ")
-    };
-    Item {
-        id: format!("{}-{}-{}", key.0, key.1, key.2),
-        step: false,
-        fate,
-        parts: vec![Part { name, shape: Shape::Group }],
-        note: match (key.2.is_empty(), note.is_empty()) {
-            (true, true) => all.clone(),
-            (true, false) => format!("{all} · {note}"),
-            (false, _) => note,
-        },
-        tip: format!("{all}{}\n{}", tags_of(&members), names.join(", ")),
-        tags: Some(key.2.clone()).filter(|tag| !tag.is_empty()).into_iter().collect(),
-        layer: key.0,
-        counts,
-        paint: members[0].paint.filter(|paint| members.iter().all(|item| item.paint == Some(*paint))),
-        steps: members.iter().filter(|item| item.step).map(|item| item.id.clone()).collect(),
-        ..Item::default()
     }
 }

@@ -7,11 +7,13 @@
 
 mod bundle;
 pub mod collapse;
+mod group;
 mod layers;
 mod layout;
 mod order;
 pub mod picture;
 mod place;
+mod rows;
 mod shapes;
 mod size;
 pub mod svg;

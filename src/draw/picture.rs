@@ -1,6 +1,6 @@
 //! What a picture shows: items in layers, and what leads from one to the other. Does not know where things stand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::text::millis;
@@ -25,6 +25,10 @@ pub struct Picture {
     pub stages: BTreeMap<usize, String>,
     /// What is said of an edge that stands for some of the outputs of a step.
     pub said: BTreeMap<Edge, String>,
+    /// The edges between groups that lead where a longer way leads, too: they are drawn so that they stand back.
+    pub faint: BTreeSet<Edge>,
+    /// What is to be said beside the picture: where it is not quite as it was asked for.
+    pub remarks: Vec<String>,
 }
 
 /// A step, a source, or a group of them.

@@ -3,7 +3,7 @@
 
 use crate::draw::bundle::bundle;
 use crate::draw::layout::{Layout, Rect, layout};
-use crate::draw::picture::{Item, Picture, Shape};
+use crate::draw::picture::{Edge, Item, Picture, Shape};
 use crate::draw::shapes::{LID, SHEET, line, num, outline, rounded};
 use crate::draw::size::{HEAD, Labels, NAME, NOTE, PAD, width};
 use crate::plan::reason::Fate;
@@ -66,7 +66,8 @@ fn write(picture: &Picture, alone: bool) -> String {
     if alone {
         put(&mut out, &format!("<style>\n{STYLE}</style>"));
     }
-    put(&mut out, &format!("<defs>{}{}</defs>", tip("tip", ""), tip("tip-on", " on")));
+    let tips = [("tip", ""), ("tip-on", " on"), ("tip-faint", " faint")].map(|(id, class)| tip(id, class));
+    put(&mut out, &format!("<defs>{}</defs>", tips.concat()));
     if alone {
         put(&mut out, &format!("<rect class=\"bg\" width=\"{w}\" height=\"{h}\" rx=\"6\"/>"));
         put(&mut out, &text("title", MARGIN, MARGIN + 12.0, &picture.title));
@@ -134,10 +135,18 @@ fn stages(out: &mut String, picture: &Picture, layout: &Layout, shift: f64, (dx,
 }
 
 fn lines(out: &mut String, picture: &Picture, layout: &Layout) {
-    for (edge, points) in picture.edges.iter().zip(&layout.lines) {
+    let mut says = Vec::new();
+    let faint = |edge: &Edge| picture.faint.contains(edge);
+    let all = || picture.edges.iter().zip(&layout.lines);
+    // What stands back is behind all else.
+    for (edge, points) in all().filter(|(edge, _)| faint(edge)).chain(all().filter(|(edge, _)| !faint(edge))) {
         let (from, to) = (&picture.items[edge.from], &picture.items[edge.to]);
         let on = [from, to].iter().all(|item| item.fate.is_some_and(Fate::is_active));
-        let (class, tip) = if on { ("line on", "tip-on") } else { ("line", "tip") };
+        let (class, tip) = match (faint(edge), on) {
+            (true, _) => ("line faint", "tip-faint"),
+            (false, true) => ("line on", "tip-on"),
+            (false, false) => ("line", "tip"),
+        };
         let from = from.parts.get(edge.part).map_or(&from.id, |part| &part.name);
         let (from, to) = (escape(from), escape(&to.id));
         let d = line(points, layout.down);
@@ -149,9 +158,11 @@ fn lines(out: &mut String, picture: &Picture, layout: &Layout) {
         );
         if let (Some(said), Some((x, y))) = (picture.said.get(edge), points.last()) {
             let x = if layout.down { x + 6.0 } else { x - width(said, NOTE) - 8.0 };
-            put(out, &text("note start", x, y - 6.0, said));
+            says.push(text("note start", x, y - 6.0, said));
         }
     }
+    // Above all lines.
+    says.iter().for_each(|says| put(out, says));
 }
 
 /// The class of an item: what it is, and what happens to it.
@@ -227,11 +238,15 @@ fn frame_head(out: &mut String, labels: &Labels, item: &Item, rect: Rect) {
     );
 }
 
+/// Whether a bar tells the fates of a group: it has several, and nothing has become of it yet.
+fn has_bar(item: &Item) -> bool {
+    item.paint.is_none() && item.counts.iter().filter(|n| **n > 0).count() > 1
+}
+
 /// How much of a group has which fate.
 fn bar(out: &mut String, item: &Item, rect: Rect) {
     let all: usize = item.counts.iter().sum();
-    let kinds = item.counts.iter().filter(|n| **n > 0).count();
-    if kinds < 2 || item.paint.is_some() {
+    if !has_bar(item) {
         return;
     }
     let mut x = rect.x;
@@ -255,14 +270,26 @@ struct Legend {
 fn legend(picture: &Picture, full: f64, top: f64) -> Legend {
     let mut out = String::new();
     let (mut x, mut y, mut right) = (MARGIN, top, MARGIN);
-    let mut entry = |class: &str, shape: Shape, text_: &str| {
+    let mut entry = |fate: Option<Fate>, shape: Shape, text_: &str| {
         let wide = 28.0 + width(text_, NOTE) + KEY_GAP;
         if x + wide - KEY_GAP > full - MARGIN && x > MARGIN {
             (x, y) = (MARGIN, y + KEY);
         }
         let sheet = if shape == Shape::Group { SHEET } else { 0.0 };
         let d = outline(shape, Rect { x, y: y + sheet, w: 22.0 - sheet, h: 14.0 - sheet });
-        put(&mut out, &format!("<g class=\"{class}\"><path class=\"shape\" d=\"{d}\"/></g>"));
+        // A colour is no shape.
+        put(
+            &mut out,
+            &match fate {
+                None => format!("<g class=\"source\"><path class=\"shape\" d=\"{d}\"/></g>"),
+                Some(fate) => format!(
+                    "<rect class=\"swatch {}\" x=\"{}\" y=\"{}\" width=\"14\" height=\"14\"/>",
+                    fate.class(),
+                    num(x + 4.0),
+                    num(y)
+                ),
+            },
+        );
         put(&mut out, &text("key", x + 28.0, y + 11.0, text_));
         x += wide;
         right = right.max(x - KEY_GAP);
@@ -273,12 +300,27 @@ fn legend(picture: &Picture, full: f64, top: f64) -> Legend {
     shapes.sort_unstable();
     shapes.dedup();
     for shape in shapes {
-        entry("source", shape, shape.word());
+        entry(None, shape, shape.word());
     }
     for fate in Fate::ALL {
-        if all.iter().any(|item| item.fate == Some(fate) && item.paint.is_none()) {
-            entry(fate.class(), Shape::Task, fate.word());
+        let shows = |item: &&Item| item.fate == Some(fate) || has_bar(item) && item.counts[fate.rank()] > 0;
+        if all.iter().filter(|item| item.paint.is_none()).any(shows) {
+            entry(Some(fate), Shape::Task, fate.word());
         }
+    }
+    if !picture.faint.is_empty() {
+        let what = "a longer way leads there, too";
+        let wide = 28.0 + width(what, NOTE);
+        if x + wide > full - MARGIN && x > MARGIN {
+            (x, y) = (MARGIN, y + KEY);
+        }
+        let (from, at) = (num(x), num(y + 7.0));
+        put(
+            &mut out,
+            &format!("<path class=\"line faint\" marker-end=\"url(#kiln-tip-faint)\" d=\"M{from} {at}h22\"/>"),
+        );
+        put(&mut out, &text("key", x + 28.0, y + 11.0, what));
+        right = right.max(x + wide);
     }
     Legend { text: out, right, bottom: y + KEY }
 }

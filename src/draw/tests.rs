@@ -1,10 +1,12 @@
 //! Tests of the pictures: nothing overlaps, few lines cross, text stays text.
 
+mod groups;
+mod lines;
+
 use insta::assert_snapshot;
 
 use crate::base::id::{Id, RecipeId};
 use crate::draw::bundle::bundle;
-use crate::draw::collapse::{Collapse, collapse, is_large};
 use crate::draw::layers::layers;
 use crate::draw::layout::{Rect, layout};
 use crate::draw::order::{crossings, order};
@@ -110,40 +112,6 @@ fn the_same_graph_is_the_same_picture() {
 }
 
 #[test]
-fn a_large_picture_is_collapsed_and_what_is_built_stays_apart() {
-    let mut picture = random(20, 50, 1);
-    picture.items[500].fate = Some(Fate::Build);
-    picture.items[700].fate = Some(Fate::Maybe);
-    let small = collapse(picture.clone(), None);
-    assert!(!is_large(&small));
-    let apart: Vec<_> = small.items.iter().filter(|item| item.step).map(|item| item.id.as_str()).collect();
-    assert_eq!(apart, ["step_10_0", "step_14_0"]);
-    assert!(small.edges.iter().all(|edge| small.items[edge.from].layer < small.items[edge.to].layer));
-    assert_eq!(collapse(picture.clone(), Some(Collapse::None)).items.len(), 1_000);
-    picture.items.iter_mut().enumerate().for_each(|(i, item)| item.tags = vec![["a", "b"][i % 2].to_owned()]);
-    let tagged = collapse(picture, Some(Collapse::Tag));
-    assert_eq!(tagged.items.len(), 40);
-    assert_eq!(tagged.items[20].parts[0].name, "a · 25 steps");
-    assert_eq!((tagged.items[20].counts, tagged.items[20].note.as_str()), ([1, 0, 0, 0, 24], "1 build, 24 up to date"));
-}
-
-#[test]
-fn a_way_that_a_longer_one_tells_too_is_left_out_of_groups() {
-    let mut picture = Picture::default();
-    for layer in 0..3 {
-        picture.items.extend((0..60).map(|i| item(&format!("s{layer}_{i}"), layer)));
-    }
-    picture.edges = vec![
-        Edge { from: 0, part: 0, to: 60 },
-        Edge { from: 0, part: 0, to: 120 },
-        Edge { from: 60, part: 0, to: 120 },
-    ];
-    let small = collapse(picture, None);
-    let ways: Vec<_> = small.edges.iter().map(|edge| (edge.from, edge.to)).collect();
-    assert_eq!(ways, [(0, 1), (1, 2)]);
-}
-
-#[test]
 fn a_star_is_a_box_in_which_every_step_stands() {
     let mut picture = Picture::default();
     picture.items.push(item("a", 0));
@@ -165,44 +133,10 @@ fn a_star_is_a_box_in_which_every_step_stands() {
 }
 
 #[test]
-fn tags_that_follow_one_another_are_one_group_each() {
-    let mut picture = random(20, 50, 1);
-    for item in &mut picture.items {
-        item.tags = vec![["raw", "clean", "mart", "report"][item.layer / 5].to_owned()];
-    }
-    let small = collapse(picture.clone(), Some(Collapse::Tag));
-    let names: Vec<_> = small.items.iter().map(|item| item.parts[0].name.as_str()).collect();
-    assert_eq!(names, ["raw · 250 steps", "clean · 250 steps", "mart · 250 steps", "report · 250 steps"]);
-    let ways: Vec<_> = small.edges.iter().map(|edge| (edge.from, edge.to)).collect();
-    assert_eq!(ways, [(0, 1), (1, 2), (2, 3)]);
-    // A step that is made from what stands behind its tag: stage by stage then.
-    picture.items[999].tags = vec!["raw".to_owned()];
-    assert!(collapse(picture, Some(Collapse::Tag)).items.len() > 4);
-}
-
-#[test]
 fn steps_that_need_nothing_are_a_box_and_no_column() {
     let picture = Picture { items: (0..140).map(|i| item(&format!("s{i}"), 1)).collect(), ..Picture::default() };
     let layout = layout(&bundle(&picture));
     assert!(layout.size.w < 1_500.0 && layout.size.h < 1_500.0, "{:?}", layout.size);
-}
-
-#[test]
-fn a_long_chain_is_collapsed_by_several_stages() {
-    let mut picture = Picture::default();
-    for layer in 1..=1_000 {
-        picture.items.push(item(&format!("s{layer}"), layer));
-        picture.stages.insert(layer, format!("stage {layer}"));
-    }
-    picture.items[600..].iter_mut().for_each(|item| item.fate = Some(Fate::Maybe));
-    picture.edges = (0..999).map(|from| Edge { from, part: 0, to: from + 1 }).collect();
-    let small = collapse(picture, None);
-    assert_eq!((small.items.len(), small.edges.len()), (20, 19));
-    assert_eq!(small.stages.values().next_back().unwrap(), "stages 951–1000");
-    assert_eq!(
-        (small.items[12].note.as_str(), small.items[12].parts[0].name.as_str()),
-        ("50 steps · maybe", "s601 – s650")
-    );
 }
 
 /// A pipeline with one thing of every kind, of which `split` is built.
@@ -328,63 +262,6 @@ fn chain(n: usize) -> Picture {
 }
 
 #[test]
-fn what_was_asked_for_by_stage_has_no_step_of_a_larger_stage_apart() {
-    let mut picture = random(10, 10, 2);
-    picture.items.iter_mut().for_each(|item| item.fate = Some(Fate::Build));
-    let asked = collapse(picture.clone(), Some(Collapse::Stage));
-    assert_eq!(asked.items.len(), 10);
-    assert!(asked.items.iter().all(|item| item.steps.len() == 10));
-    assert_eq!(collapse(picture, None).items.len(), 100, "it is small");
-    // A chain is told by its stages, as a longer one is.
-    for (n, how) in [(100, Some(Collapse::Stage)), (100, None), (1_000, None)] {
-        let small = collapse(chain(n), how);
-        assert_eq!(small.items.len(), 21, "{n}");
-        assert_eq!(small.stages.values().next().unwrap(), &format!("stages 1–{}", n / 20));
-    }
-    assert_eq!(collapse(chain(50), None).items.len(), 51);
-}
-
-#[test]
-fn many_outputs_stand_in_rows_and_are_things_of_the_picture() {
-    let mut picture = chain(2);
-    let part = |i: usize| Part { name: format!("o{i}"), shape: Shape::Dataset };
-    picture.items[1].parts = (0..100).map(part).collect();
-    picture.edges =
-        (0..100).map(|part| Edge { from: 1, part, to: 2 }).chain([Edge { from: 0, part: 0, to: 1 }]).collect();
-    let drawn = svg::svg(&picture);
-    assert_eq!(drawn.matches("class=\"line").count(), 2, "{drawn}");
-    assert_eq!(drawn.matches("data-node=\"o").count(), 100, "{drawn}");
-    assert!(drawn.contains("data-from=\"c1\""), "{drawn}");
-    let laid = layout(&bundle(&picture));
-    assert!(laid.down && laid.size.w < 1_000.0 && laid.size.h < 600.0, "{:?}", laid.size);
-    picture.items[1].parts = (0..200).map(part).collect();
-    let small = collapse(picture, None);
-    assert_eq!(small.items[1].parts[0].name, "c1 · 200 outputs");
-    assert!(small.title.ends_with("202 shown as 3"), "{}", small.title);
-}
-
-#[test]
-fn a_frame_of_many_makes_no_other_item_of_its_column_wide() {
-    let mut picture = Picture::default();
-    for i in 0..20usize {
-        picture.items.push(Item { step: true, ..item(&format!("a_step_with_a_name_{i}"), 1) });
-    }
-    picture.items.push(item("read", 0));
-    picture.edges = (0..20).map(|to| Edge { from: 20, part: 0, to }).collect();
-    (0..40).for_each(|i| picture.items.push(item(&format!("unread_source_{i}"), 0)));
-    // Steps differ in what they lead to, so that they stand side by side.
-    for i in 0..20usize {
-        picture.items.push(Item { step: true, ..item(&format!("below_it_with_a_name_{i}"), 2) });
-        picture.edges.push(Edge { from: i, part: 0, to: 61 + i });
-    }
-    let picture = bundle(&picture);
-    let laid = layout(&picture);
-    let at = |id: &str| laid.items[picture.items.iter().position(|item| item.id == id).unwrap()];
-    assert!(!laid.down);
-    assert!(at("read").w < 200.0, "{:?}", at("read"));
-}
-
-#[test]
 fn the_lid_of_a_cylinder_is_filled_as_the_rest_is() {
     let cylinder = outline(Shape::Dataset, Rect { x: 0.0, y: 0.0, w: 40.0, h: 20.0 });
     // Both ways round are the same, from left to right above and back below: what is in both is filled.
@@ -406,66 +283,4 @@ fn long_names_are_cut_and_stay_different() {
     for side in ["north", "south", "east"] {
         assert!(drawn.contains(&format!(">stg_sale…{side}_history_snap")), "{drawn}");
     }
-}
-
-#[test]
-fn of_many_outputs_those_that_are_read_have_arrows() {
-    let mut picture = chain(2);
-    let part = |i: usize| Part { name: format!("o{i}"), shape: Shape::Dataset };
-    picture.items[1].parts = (0..30).map(part).collect();
-    let into = |parts: &[usize]| parts.iter().map(|part| Edge { from: 1, part: *part, to: 2 }).collect::<Vec<_>>();
-    picture.edges = [vec![Edge { from: 0, part: 0, to: 1 }], into(&[3, 29])].concat();
-    let bundled = bundle(&picture);
-    let laid = layout(&bundled);
-    let (frame, parts) = (laid.items[1], &laid.parts[1]);
-    for (edge, line) in bundled.edges.iter().zip(&laid.lines).filter(|(edge, _)| edge.from == 1) {
-        let own = parts[edge.part];
-        assert_eq!(line[0], (own.x + own.w / 2.0, own.y + own.h), "{edge:?}");
-        // Where it leaves the frame it has run through no other output.
-        let out = line.iter().rev().find(|point| point.1 <= frame.y + frame.h + 0.1).unwrap();
-        let below = |part: &&Rect| part.y > own.y && part.x < out.0 && out.0 < part.x + part.w;
-        assert_eq!(parts.iter().find(below), None, "{edge:?}");
-    }
-    let drawn = svg::svg(&picture);
-    assert!(drawn.contains("data-from=\"o3\"") && drawn.contains("data-from=\"o29\""), "{drawn}");
-    // Of more of them one arrow says how many, unless it is all.
-    picture.edges = into(&(0..20).collect::<Vec<_>>());
-    let drawn = svg::svg(&picture);
-    assert!(drawn.contains("data-from=\"c1\"") && drawn.contains(">20 of 30 outputs<"), "{drawn}");
-    picture.edges = into(&(0..30).collect::<Vec<_>>());
-    assert!(!svg::svg(&picture).contains("outputs<"));
-}
-
-#[test]
-fn groups_tell_who_is_in_them_and_tags_stand_in_columns() {
-    let mut picture = random(20, 50, 1);
-    picture.items.iter_mut().enumerate().for_each(|(i, item)| item.tags = vec![format!("tag_{}", i % 7)]);
-    picture.items[3].tags = vec!["alone".to_owned()];
-    let by_stage = collapse(picture.clone(), Some(Collapse::Stage));
-    let first = &by_stage.items[0];
-    assert_eq!((first.parts[0].name.as_str(), first.note.as_str()), ("step_0_0 – 49", "50 steps · up to date"));
-    assert!(first.tip.starts_with("50 steps · alone, tag_0, tag_1, tag_2, tag_3, tag_4 and 2 more\n"), "{}", first.tip);
-    // Each tag reads from all others of the stage before it.
-    let ends = (50..1_000).flat_map(|to| [1, 4, 10, 23].map(|step| (to / 50 * 50 - 50 + (to * step + step) % 50, to)));
-    picture.edges = ends.map(|(from, to)| Edge { from, part: 0, to }).collect();
-    picture.edges.sort_unstable();
-    let by_tag = collapse(picture, Some(Collapse::Tag));
-    let alone = by_tag.items.iter().find(|item| item.id == "step_0_3").unwrap();
-    assert_eq!(alone.note, "alone");
-    let laid = layout(&by_tag);
-    for layer in 1..20 {
-        let row = by_tag.items.iter().zip(&laid.items).filter(|(item, _)| item.layer == layer);
-        let places: Vec<f64> = row.map(|(_, rect)| if laid.down { rect.x } else { rect.y }).collect();
-        assert!(places.is_sorted(), "{layer}: {places:?}");
-    }
-}
-
-#[test]
-fn a_group_of_sources_looks_as_the_legend_says() {
-    let mut picture = chain(1);
-    picture.items.extend((0..3).map(|i| Item { step: false, fate: None, ..item(&format!("more_{i}"), 0) }));
-    picture.edges.extend((2..5).map(|from| Edge { from, part: 0, to: 1 }));
-    let small = collapse(picture, Some(Collapse::Stage));
-    assert_eq!((small.items[0].parts[0].name.as_str(), small.items[0].note.as_str()), ("s – more_2", "4 sources"));
-    assert!(svg::svg(&small).contains("<g id=\"group-0-6-\" class=\"source\">"), "{}", svg::svg(&small));
 }

@@ -29,12 +29,11 @@ pub fn dot(picture: &Picture) -> String {
     line("  edge [color=\"#8c959f\", arrowsize=0.7];");
     picture.items.iter().enumerate().for_each(|(i, item)| dot_item(i, item, &notes(picture, item), &mut line));
     for edge in &picture.edges {
-        let cluster = if picture.items[edge.to].parts.len() > 1 {
-            format!(" [lhead=cluster_{}]", edge.to)
-        } else {
-            String::new()
-        };
-        line(&format!("  n{}_{} -> n{}_0{cluster};", edge.from, edge.part, edge.to));
+        let cluster = (picture.items[edge.to].parts.len() > 1).then(|| format!("lhead=cluster_{}", edge.to));
+        let faint = picture.faint.contains(edge).then(|| "color=\"#c6ced6\"".to_owned());
+        let said = [cluster, faint].into_iter().flatten().collect::<Vec<_>>().join(", ");
+        let said = if said.is_empty() { said } else { format!(" [{said}]") };
+        line(&format!("  n{}_{} -> n{}_0{said};", edge.from, edge.part, edge.to));
     }
     line("  compound=true;");
     line("}");
@@ -103,7 +102,8 @@ pub fn mermaid(picture: &Picture) -> String {
     for edge in &picture.edges {
         let to =
             if picture.items[edge.to].parts.len() > 1 { format!("s{}", edge.to) } else { format!("n{}_0", edge.to) };
-        writeln!(out, "  n{}_{} --> {to}", edge.from, edge.part).expect("a String takes everything");
+        let arrow = if picture.faint.contains(edge) { "-.->" } else { "-->" };
+        writeln!(out, "  n{}_{} {arrow} {to}", edge.from, edge.part).expect("a String takes everything");
     }
     out.push_str("  classDef source fill:#ffffff,stroke:#6e7781,color:#1f2328\n");
     for fate in Fate::ALL {
@@ -117,6 +117,21 @@ pub fn mermaid(picture: &Picture) -> String {
             .expect("a String takes everything");
     }
     out
+}
+
+/// More edges than this Mermaid does not draw unless the page says so, nor a longer text.
+const EDGES: usize = 500;
+/// As for [`EDGES`], in characters.
+const TEXT: usize = 50_000;
+
+/// What is to be said of a text that Mermaid refuses as long as nobody tells it otherwise, which the text itself cannot.
+#[must_use]
+pub fn too_much_for_mermaid(picture: &Picture, text: &str) -> Option<String> {
+    let refused = |what: &str, n: usize, option: &str, most: usize| {
+        (n > most).then(|| format!("{n} {what}: where `{option}` is not set, Mermaid draws no more than {most}"))
+    };
+    let length = || refused("characters", text.chars().count(), "maxTextSize", TEXT);
+    refused("edges", picture.edges.len(), "maxEdges", EDGES).or_else(length)
 }
 
 /// What stands below the name of an item: what happens to it, and for a group the stages that it is of, for which there is no

@@ -54,3 +54,27 @@ fn hostile_text_stays_text_in_every_picture() {
     let said = project.expect(2, &["plan", "--collapse", "tag"]);
     assert!(said.err.contains("--collapse is for pictures"), "{}", said.err);
 }
+
+#[test]
+fn where_a_picture_is_not_as_it_was_asked_for_that_is_said() {
+    let node = |i: usize| {
+        let reads = if i < 20 { 0 } else { 15 };
+        let inputs: Vec<_> = (0..reads).map(|k| format!("\"n{}\"", i / 20 * 20 - 20 + (i + k) % 20)).collect();
+        format!("[dataset.n{i}]\npath = \"n{i}\"\ninputs = [{}]\nrun = \"true\"\n", inputs.join(", "))
+    };
+    let file: String = (0..60).map(node).collect();
+    let project = Project::new(&file);
+    let plan = |args: &[&str]| project.expect(0, &[&["plan", "--format"], args].concat());
+    let tagged = plan(&["svg", "--collapse", "tag"]);
+    assert_eq!(tagged.err, "warning: no step in the picture has a tag: it is grouped by stage\n");
+    // 600 arrows are too many for people, and more than Mermaid takes.
+    let grouped = plan(&["mermaid"]);
+    assert_eq!((grouped.out.matches(" --> ").count(), grouped.err.as_str()), (2, ""));
+    let all = plan(&["mermaid", "--collapse", "none"]);
+    assert_eq!(all.out.matches(" --> ").count(), 600);
+    assert!(
+        all.err.starts_with("warning: 600 edges: where `maxEdges` is not set, Mermaid draws no more than 500"),
+        "{}",
+        all.err
+    );
+}

@@ -219,7 +219,7 @@ pub(super) fn card(
         section class={ "card picture" @if figure.is_small() { " small" } } aria-labelledby="graph-head" {
             header {
                 h2 #graph-head { (heading) }
-                @if figure.things > SMALL {
+                @if figure.things > SMALL || figure.large {
                     nav class="ways" aria-label="How the picture is grouped" {
                         @for (way, text) in ways {
                             @let name = way.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();

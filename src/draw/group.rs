@@ -1,0 +1,101 @@
+//! Groups as items: what they are called, what is said of them. Does not know who is grouped with whom.
+
+use std::collections::BTreeSet;
+
+use crate::base::cut::shorten;
+use crate::base::text::{count, few};
+use crate::draw::picture::{ABREAST, Item, Part, Shape};
+use crate::plan::reason::Fate;
+
+/// So many names of a group are told.
+const NAMES: usize = 20;
+/// So many tags of a group are told.
+const TAGS: usize = 6;
+/// So many characters of the names of a group are shown.
+const LINE: usize = 31;
+/// So many names of a group that has more of them are shown: the rest is an ellipsis.
+const FIRST: usize = 2;
+
+/// What is grouped: layer, fate and tag. Items that stand alone have a number of their own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key(pub(super) usize, pub(super) usize, pub(super) String, pub(super) Option<usize>);
+
+/// An item that stands alone among groups of a tag: it has one too.
+pub(super) fn with_tag(key: &Key, item: Item) -> Item {
+    match (key.2.as_str(), item.note.as_str()) {
+        ("", _) => item,
+        (tag, "") => Item { note: tag.to_owned(), ..item },
+        (tag, note) => Item { note: format!("{tag} · {note}"), ..item },
+    }
+}
+
+/// A step with many outputs as one thing: in a picture that is made small they are a number, and in a `crowded` one any that are more
+/// than one.
+pub(super) fn folded(item: Item, crowded: bool) -> Item {
+    if item.parts.len() <= if crowded { 1 } else { ABREAST } {
+        return item;
+    }
+    let outputs = format!("{} · {} outputs", item.id, item.parts.len());
+    Item { parts: vec![Part { name: outputs, shape: Shape::Group }], ..item }
+}
+
+/// `n0000, n0012, …`: the names of a group in a line, all where there is room for them. Never a first and a last one: that looks as if
+/// all between them were in it.
+fn names_of(members: &[&Item]) -> String {
+    let all: Vec<&str> = members.iter().take(FIRST + 2).map(|item| item.id.as_str()).collect();
+    let line = all.join(", ");
+    if all.len() == members.len() && line.chars().count() <= LINE {
+        return line;
+    }
+    let room = LINE - ", …".chars().count();
+    let first = all[..FIRST.min(all.len())].join(", ");
+    let first = if first.chars().count() <= room { first } else { shorten(all[0], room) };
+    format!("{first}, …")
+}
+
+/// The tags that some of a group have.
+fn tags_of(members: &[&Item]) -> String {
+    let tags: BTreeSet<&str> = members.iter().flat_map(|item| item.tags.iter().map(String::as_str)).collect();
+    let tags: Vec<&str> = tags.into_iter().collect();
+    if tags.is_empty() { String::new() } else { format!(" · {}", few(&tags, TAGS)) }
+}
+
+/// The group of these items.
+pub(super) fn group(key: &Key, members: &[usize], items: &[Item]) -> Item {
+    let members: Vec<&Item> = members.iter().map(|i| &items[*i]).collect();
+    let mut counts = [0; Fate::ALL.len()];
+    members.iter().filter_map(|item| item.fate).for_each(|fate| counts[fate.rank()] += 1);
+    let fate = Fate::ALL.into_iter().find(|fate| counts[fate.rank()] > 0);
+    let thing = if members[0].step { "step" } else { "source" };
+    let all = count(members.len(), thing);
+    let name = if key.2.is_empty() { names_of(&members) } else { format!("{} · {all}", key.2) };
+    let note = counts.iter().zip(Fate::ALL).filter(|(n, _)| **n > 0);
+    let note: Vec<_> = note.map(|(n, fate)| format!("{n} {}", fate.word())).collect();
+    let mut names: Vec<&str> = members.iter().take(NAMES).map(|item| item.id.as_str()).collect();
+    if members.len() > NAMES {
+        names.push("…");
+    }
+    let note = if note.len() == 1 && counts.iter().sum::<usize>() == members.len() {
+        fate.map(Fate::word).unwrap_or_default().to_owned()
+    } else {
+        note.join(", ")
+    };
+    Item {
+        id: format!("{}-{}-{}", key.0, key.1, key.2),
+        step: false,
+        fate,
+        parts: vec![Part { name, shape: Shape::Group }],
+        note: match (key.2.is_empty(), note.is_empty()) {
+            (true, true) => all.clone(),
+            (true, false) => format!("{all} · {note}"),
+            (false, _) => note,
+        },
+        tip: format!("{all}{}\n{}", tags_of(&members), names.join(", ")),
+        tags: Some(key.2.clone()).filter(|tag| !tag.is_empty()).into_iter().collect(),
+        layer: key.0,
+        counts,
+        paint: members[0].paint.filter(|paint| members.iter().all(|item| item.paint == Some(*paint))),
+        steps: members.iter().filter(|item| item.step).map(|item| item.id.clone()).collect(),
+        ..Item::default()
+    }
+}
