@@ -22,8 +22,10 @@ pub(super) struct End {
     /// Where on that vertex the line begins: 0 its left end, 1 its right. Lines end in the middle.
     pub(super) port: f64,
     pub(super) own_port: f64,
-    /// Whether it matters little for the picture where the line runs: it comes from a source.
+    /// Whether it matters little for the picture where the line runs: it comes from a source, or stands back.
     pub(super) light: bool,
+    /// Whether the line ends at a frame: anywhere there.
+    pub(super) loose: bool,
 }
 
 /// The vertices, items first, and how each edge of the picture goes through them.
@@ -46,9 +48,13 @@ pub(super) fn layers(picture: &Picture) -> Layers {
     for edge in &picture.edges {
         let (first, last) = (vertices[edge.from].layer + 1, vertices[edge.to].layer);
         let from = &picture.items[edge.from];
-        let light = !from.step && from.fate.is_none();
+        let light = !from.step && from.fate.is_none() || picture.faint.contains(edge);
         let port = if from.is_wide() { 0.5 } else { (edge.part as f64 + 0.5) / from.parts.len() as f64 };
-        let join = |vertices: &mut [Vertex], from, port, to| join(vertices, from, port, to, light);
+        let join = |vertices: &mut [Vertex], from: usize, port: f64, to: usize| {
+            let loose = vertices[to].item.is_some_and(|i| picture.items[i].is_frame());
+            vertices[from].after.push(End { vertex: to, port: 0.5, own_port: port, light, loose });
+            vertices[to].before.push(End { vertex: from, port, own_port: 0.5, light, loose });
+        };
         let trunk = trunks.entry((edge.from, edge.part)).or_default();
         for layer in first + trunk.len()..last {
             let bend = vertices.len();
@@ -79,9 +85,4 @@ pub(super) fn ranks(picture: &Picture) -> BTreeMap<usize, usize> {
     used.sort_unstable();
     used.dedup();
     used.into_iter().enumerate().map(|(rank, layer)| (layer, rank)).collect()
-}
-
-fn join(vertices: &mut [Vertex], from: usize, port: f64, to: usize, light: bool) {
-    vertices[from].after.push(End { vertex: to, port: 0.5, own_port: port, light });
-    vertices[to].before.push(End { vertex: from, port, own_port: 0.5, light });
 }

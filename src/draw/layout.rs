@@ -1,12 +1,12 @@
 //! Where everything stands: boxes, their parts, lines. Downwards where that is not too wide, else to the right. Does not
 //! know how anything looks.
 
-use crate::draw::layers::{Layers, layers, ranks};
+use crate::draw::layers::{End, Layers, layers, ranks};
 use crate::draw::order::order;
 use crate::draw::picture::{Item, Picture, Shape};
-use crate::draw::place::place;
-use crate::draw::shapes::SHEET;
-use crate::draw::size::{Grid, HEAD, Labels, PAD, PART, Size, grid, member, size, widest};
+use crate::draw::place::{place, rising};
+use crate::draw::shapes::{SHEET, inset};
+use crate::draw::size::{Grid, HEAD, Labels, NOTE, PAD, PART, Size, grid, member, size, widest, width};
 
 /// A picture that would be wider goes to the right.
 const WIDEST: f64 = 1_200.0;
@@ -14,6 +14,10 @@ const WIDEST: f64 = 1_200.0;
 const BEND: f64 = 6.0;
 /// The least space between two layers: downwards and to the right.
 const BETWEEN: [f64; 2] = [38.0, 52.0];
+/// The same where all lines are straight.
+const STRAIGHT: [f64; 2] = [24.0, 36.0];
+/// The room for what is said of a line, beside its arrowhead.
+const SAID: f64 = 26.0;
 
 /// A rectangle.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -71,7 +75,11 @@ struct Layouter<'a> {
 impl<'a> Layouter<'a> {
     fn new(picture: &'a Picture, labels: &'a Labels, graph: &'a Layers, down: bool) -> Self {
         let mut sizes: Vec<Size> = picture.items.iter().map(|item| size(item, labels, !down)).collect();
-        if !down {
+        if down {
+            // What is said of a line stands above where it ends.
+            let said = picture.said.iter();
+            said.for_each(|(edge, said)| sizes[edge.to].w = sizes[edge.to].w.max(width(said, NOTE)));
+        } else {
             same_width(picture, graph, &mut sizes);
         }
         let extent = |v: usize| match graph.vertices[v].item {
@@ -83,12 +91,12 @@ impl<'a> Layouter<'a> {
         let across = place(graph, &extents);
         let mut begin = 0.0;
         let mut bands = Vec::new();
-        for layer in &graph.layers {
+        for (i, layer) in graph.layers.iter().enumerate() {
             let thick = |v: &usize| graph.vertices[*v].item.map(|i| if down { sizes[i].h } else { sizes[i].w });
             let thickness = layer.iter().filter_map(thick).fold(0.0, f64::max);
             bands.push((begin, begin + thickness));
-            let lines: usize = layer.iter().map(|v| graph.vertices[*v].after.len()).sum();
-            begin += thickness + BETWEEN[usize::from(!down)] + (lines as f64).min(60.0);
+            begin += thickness
+                + between(graph, layer, (&across, &extents), down).max(said_before(picture, graph, i + 1, down));
         }
         Self { picture, labels, graph, down, sizes, bands, across }
     }
@@ -142,38 +150,53 @@ impl<'a> Layouter<'a> {
     }
 
     fn lines(&self, items: &[Rect], parts: &[Vec<Rect>]) -> Vec<Vec<Point>> {
-        let ends = self.arrivals(items);
-        let edges = self.picture.edges.iter().enumerate();
-        edges
-            .map(|(e, edge)| {
-                let from = &self.picture.items[edge.from];
-                let whole = !from.members.is_empty() || edge.part == from.parts.len();
-                let part = if whole { items[edge.from] } else { parts[edge.from][edge.part] };
-                let begin = if self.down {
-                    (part.x + part.w / 2.0, part.y + part.h)
-                } else {
-                    (part.x + part.w, part.y + part.h / 2.0)
-                };
-                let mut across = if self.down { begin.0 } else { begin.1 };
-                let mut points = vec![begin];
-                if from.is_wide() && !whole {
-                    let way;
-                    (across, way) = self.way_out(part, items[edge.from], across);
-                    points.extend(way.into_iter().flat_map(|way| [begin, way]));
-                }
-                points.push(self.point(self.bands[self.graph.vertices[edge.from].layer].1, across));
-                for bend in &self.graph.bends[e] {
-                    let (begin, end) = self.bands[self.graph.vertices[*bend].layer];
-                    points.push(self.point(begin, self.across[*bend]));
-                    points.push(self.point(end, self.across[*bend]));
-                }
-                let (to, behind) = (items[edge.to], if is_stack(&self.picture.items[edge.to]) { SHEET } else { 0.0 });
-                let end = if self.down { to.y - behind } else { to.x };
-                points.push(self.point(self.bands[self.graph.vertices[edge.to].layer].0.min(end), ends[e]));
-                points.push(self.point(end, ends[e]));
-                points
-            })
-            .collect()
+        let ends = self.arrivals(items, parts);
+        (0..self.picture.edges.len()).map(|e| self.line(e, ends[e], items, parts)).collect()
+    }
+
+    fn line(&self, e: usize, arrival: f64, items: &[Rect], parts: &[Vec<Rect>]) -> Vec<Point> {
+        let edge = &self.picture.edges[e];
+        let (from, to) = (&self.picture.items[edge.from], &self.picture.items[edge.to]);
+        let whole = !from.members.is_empty() || edge.part == from.parts.len();
+        let part = if whole { items[edge.from] } else { parts[edge.from][edge.part] };
+        let (middle, end) = match self.down {
+            true => (part.x + part.w / 2.0, part.y + part.h),
+            false => (part.y + part.h / 2.0, part.x + part.w),
+        };
+        // From a frame as a whole a line goes straight, as far as it is wide.
+        let towards = self.graph.bends[e].first().map_or(arrival, |bend| self.across[*bend]);
+        let (least, most) = self.reach(part);
+        let mut across = if whole { towards.clamp(least, most) } else { middle };
+        let begin = self.point(end, across);
+        let mut points = vec![begin];
+        if from.is_wide() && !whole {
+            let way;
+            (across, way) = self.way_out(part, items[edge.from], across);
+            points.extend(way.into_iter().flat_map(|way| [begin, way]));
+        }
+        points.push(self.point(self.bands[self.graph.vertices[edge.from].layer].1, across));
+        for bend in &self.graph.bends[e] {
+            let (begin, end) = self.bands[self.graph.vertices[*bend].layer];
+            points.push(self.point(begin, self.across[*bend]));
+            points.push(self.point(end, self.across[*bend]));
+        }
+        let rect = items[edge.to];
+        let behind = if is_stack(to) { SHEET } else { 0.0 };
+        let edge_of = if self.down { rect.y - behind } else { rect.x };
+        let inside =
+            if to.is_frame() { 0.0 } else { inset(to.parts[0].shape, rect, arrival - self.across[edge.to], self.down) };
+        // What is said of it stands beside its last piece, where nothing else runs.
+        let said = self.picture.said.get(edge).map_or(0.0, |said| said_beside(said, self.down));
+        points.push(self.point(self.bands[self.graph.vertices[edge.to].layer].0.min(edge_of) - said, arrival));
+        points.push(self.point(edge_of + inside, arrival));
+        points
+    }
+
+    /// Between where and where lines may leave or meet a box, across the layers.
+    fn reach(&self, rect: Rect) -> (f64, f64) {
+        let (begin, extent) = if self.down { (rect.x, rect.w) } else { (rect.y, rect.h) };
+        let edge = (extent / 4.0).min(16.0);
+        (begin + edge, begin + extent - edge)
     }
 
     /// How a line leaves a thing that stands in rows: between two of those that stand before it, to where that way begins.
@@ -190,26 +213,71 @@ impl<'a> Layouter<'a> {
         (across, Some(self.point(end + PAD, across)))
     }
 
-    /// Where each line meets its item, across the layers: side by side, in the order in which they come.
-    fn arrivals(&self, items: &[Rect]) -> Vec<f64> {
+    /// Where each line meets its item, across the layers: side by side, in the order in which they come. At a frame where it comes from, as
+    /// far as the frame is wide.
+    fn arrivals(&self, items: &[Rect], parts: &[Vec<Rect>]) -> Vec<f64> {
         let mut coming: Vec<Vec<(f64, usize)>> = vec![Vec::new(); items.len()];
         for (e, edge) in self.picture.edges.iter().enumerate() {
-            let from = self.graph.bends[e].last().copied().unwrap_or(edge.from);
-            let part = if self.graph.bends[e].is_empty() { edge.part as f64 } else { 0.0 };
-            coming[edge.to].push((self.across[from] + part, e));
+            coming[edge.to].push((self.comes_from(e, parts), e));
         }
         let mut ends = vec![0.0; self.picture.edges.len()];
         for (i, lines) in coming.iter_mut().enumerate() {
             lines.sort_by(|a, b| a.0.total_cmp(&b.0));
-            let room = if self.down { items[i].w } else { items[i].h } * 0.6;
-            let step = if lines.len() < 2 { 0.0 } else { (room / (lines.len() - 1) as f64).min(12.0) };
-            let first = self.across[i] - step * (lines.len().saturating_sub(1)) as f64 / 2.0;
+            let last = lines.len().saturating_sub(1) as f64;
+            let frame = self.picture.items[i].is_frame();
+            let (least, most) = self.reach(items[i]);
+            let extent = if self.down { items[i].w } else { items[i].h };
+            let room = if frame { most - least } else { extent * 0.6 };
+            let step = if lines.len() < 2 { 0.0 } else { (room / last).min(12.0) };
+            let first = self.across[i] - step * last / 2.0;
+            let wishes =
+                lines.iter().enumerate().map(|(k, (from, _))| (from.clamp(least, most) - step * k as f64, 1.0));
+            let wished = rising(&wishes.collect::<Vec<_>>());
             for (k, (_, e)) in lines.iter().enumerate() {
-                ends[*e] = first + step * k as f64;
+                let own = step * k as f64;
+                ends[*e] = own + if frame { wished[k].clamp(least, most - step * last) } else { first };
             }
         }
         ends
     }
+
+    /// Where the last piece of a line begins, across the layers.
+    fn comes_from(&self, e: usize, parts: &[Vec<Rect>]) -> f64 {
+        if let Some(bend) = self.graph.bends[e].last() {
+            return self.across[*bend];
+        }
+        let edge = &self.picture.edges[e];
+        let from = &self.picture.items[edge.from];
+        match parts[edge.from].get(edge.part).filter(|_| from.members.is_empty()) {
+            Some(part) if self.down => part.x + part.w / 2.0,
+            Some(part) => part.y + part.h / 2.0,
+            None => self.across[edge.from],
+        }
+    }
+}
+
+/// The space behind a layer: more where lines are many, or run to the side.
+fn between(graph: &Layers, layer: &[usize], (across, extents): (&[f64], &[f64]), down: bool) -> f64 {
+    let lines = layer.iter().flat_map(|v| graph.vertices[*v].after.iter().map(move |end| (*v, end)));
+    let aside = |(v, end): (usize, &End)| {
+        let begin = across[v] + (end.own_port - 0.5) * extents[v];
+        let half = if end.loose { extents[end.vertex] * 0.45 } else { 0.0 };
+        (begin - across[end.vertex]).abs() - half > 1.0
+    };
+    let (mut all, mut straight) = (0, true);
+    lines.for_each(|line| (all, straight) = (all + 1, straight && !aside(line)));
+    if straight { STRAIGHT[usize::from(!down)] } else { BETWEEN[usize::from(!down)] + (all as f64).min(60.0) }
+}
+
+/// The space that is needed before a layer for what is said of lines that end in it.
+fn said_before(picture: &Picture, graph: &Layers, layer: usize, down: bool) -> f64 {
+    let said = picture.said.iter().filter(|(edge, _)| graph.vertices[edge.to].layer == layer);
+    said.map(|(_, text)| said_beside(text, down) + BETWEEN[usize::from(!down)]).fold(0.0, f64::max)
+}
+
+/// How long a line is straight at its end, for what is said of it.
+fn said_beside(said: &str, down: bool) -> f64 {
+    if down { SAID } else { width(said, NOTE) + SAID }
 }
 
 /// Whether an item is drawn as a stack of sheets.

@@ -65,6 +65,11 @@ impl Item {
     pub(super) fn is_wide(&self) -> bool {
         self.parts.len() > ABREAST
     }
+
+    /// Whether it is a frame around others.
+    pub(super) fn is_frame(&self) -> bool {
+        self.parts.len() > 1 || !self.members.is_empty()
+    }
 }
 
 /// A thing that has a shape.

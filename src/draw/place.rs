@@ -69,8 +69,21 @@ fn wish(graph: &Layers, extent: &[f64], v: usize, sides: (bool, bool), at: &[f64
     let mut pull = |end: &End| {
         let bends = usize::from(vertex.item.is_none()) + usize::from(graph.vertices[end.vertex].item.is_none());
         let w = [1.0, 2.0, 8.0][bends] * if end.light { LIGHT } else { 1.0 };
-        let there = at[end.vertex] + (end.port - 0.5) * extent[end.vertex];
-        sum += w * (there - (end.own_port - 0.5) * extent[v]);
+        let (there, own) = ((end.port - 0.5) * extent[end.vertex], (end.own_port - 0.5) * extent[v]);
+        let wish = match (end.loose, bends) {
+            (false, _) => at[end.vertex] + there - own,
+            // Two items: their middles, wherever the line begins, so that frames in a row make no staircase.
+            (true, 0) => at[end.vertex],
+            (true, _) => {
+                at[v]
+                    + to_frame(
+                        vertex.item.is_some(),
+                        (at[v], own, extent[v]),
+                        (at[end.vertex], there, extent[end.vertex]),
+                    )
+            }
+        };
+        sum += w * wish;
         weight += w;
     };
     if sides.0 {
@@ -82,9 +95,18 @@ fn wish(graph: &Layers, extent: &[f64], v: usize, sides: (bool, bool), at: &[f64
     if weight == 0.0 { (at[v], 0.1) } else { (sum / weight, weight) }
 }
 
+/// How far a vertex has to move so that a line between a bend and a frame is straight: not at all as long as the frame is wide enough.
+/// Each is where it stands, how far from there the line is, and how wide it is.
+fn to_frame(is_frame: bool, own: (f64, f64, f64), other: (f64, f64, f64)) -> f64 {
+    let (frame, bend) = if is_frame { (own, other) } else { (other, own) };
+    let (half, line) = (frame.2 * 0.45, bend.0 + bend.1);
+    let off = line - line.clamp(frame.0 - half, frame.0 + half);
+    if is_frame { off } else { -off }
+}
+
 /// The rising values that are nearest to the wished ones, by weighted squares: neighbours that stand in the wrong order
 /// are pooled until none does.
-fn rising(wishes: &[(f64, f64)]) -> Vec<f64> {
+pub(super) fn rising(wishes: &[(f64, f64)]) -> Vec<f64> {
     let mut pools: Vec<(f64, f64, usize)> = Vec::new();
     for (wish, weight) in wishes {
         pools.push((*wish, *weight, 1));

@@ -14,6 +14,9 @@ pub(super) fn num(value: f64) -> String {
 /// How flat the ends of a cylinder are.
 pub(super) const LID: f64 = 4.0;
 
+/// How high the tab of a folder is.
+const TAB: f64 = 5.0;
+
 /// How far the sheet behind a group looks out, above and to the right.
 pub(super) const SHEET: f64 = 4.0;
 
@@ -32,9 +35,9 @@ pub(super) fn outline(shape: Shape, rect: Rect) -> String {
             )
         }
         Shape::Folder => {
-            let tab = (w * 0.4).min(30.0);
+            let tab = tab(w);
             let (right, bottom) = (n(x + w), n(y + h));
-            format!("M{x} {bottom}V{y}h{tab}l5 5H{right}V{bottom}z", x = n(x), y = n(y), tab = n(tab))
+            format!("M{x} {bottom}V{y}h{tab}l{TAB} {TAB}H{right}V{bottom}z", x = n(x), y = n(y), tab = n(tab))
         }
         Shape::Model => {
             let cut = (w / 4.0).min(12.0);
@@ -53,6 +56,25 @@ pub(super) fn outline(shape: Shape, rect: Rect) -> String {
             format!("{}M{begin} {}v-{SHEET}H{end}v{}h-{SHEET}", rounded(rect, 3.0), n(y), n(h))
         }
     }
+}
+
+/// How far inside of `rect` the outline of a shape begins, where a line comes to it: `along` from its middle, downwards or to the right.
+pub(super) fn inset(shape: Shape, rect: Rect, along: f64, down: bool) -> f64 {
+    let Rect { w, h, .. } = rect;
+    let round = |r: f64, off: f64| r - (r * r - off.clamp(-r, r).powi(2)).sqrt();
+    match (shape, down) {
+        (Shape::Dataset, true) => LID * round(1.0, 2.0 * along / w),
+        (Shape::Folder, true) => (along + w / 2.0 - tab(w)).clamp(0.0, TAB),
+        (Shape::Model, false) => (w / 4.0).min(12.0) * (2.0 * along / h).abs().min(1.0),
+        (Shape::Task, true) => round(h / 2.0, (along.abs() - (w - h) / 2.0).max(0.0)),
+        (Shape::Task, false) => round(h / 2.0, along),
+        _ => 0.0,
+    }
+}
+
+/// How wide the tab of a folder is.
+fn tab(w: f64) -> f64 {
+    (w * 0.4).min(30.0)
 }
 
 /// A rectangle with round corners.

@@ -1,6 +1,8 @@
 //! A picture as SVG: for light and dark, with nothing from elsewhere. Steps have ids and classes, so that a script can
 //! repaint them. Does not know where things stand until it is told.
 
+use std::collections::BTreeMap;
+
 use crate::draw::bundle::bundle;
 use crate::draw::layout::{Layout, Rect, layout};
 use crate::draw::picture::{Edge, Item, Picture, Shape};
@@ -135,7 +137,7 @@ fn stages(out: &mut String, picture: &Picture, layout: &Layout, shift: f64, (dx,
 }
 
 fn lines(out: &mut String, picture: &Picture, layout: &Layout) {
-    let mut says = Vec::new();
+    let (mut says, mut told) = (Vec::new(), BTreeMap::new());
     let faint = |edge: &Edge| picture.faint.contains(edge);
     let all = || picture.edges.iter().zip(&layout.lines);
     // What stands back is behind all else.
@@ -157,8 +159,11 @@ fn lines(out: &mut String, picture: &Picture, layout: &Layout) {
             ),
         );
         if let (Some(said), Some((x, y))) = (picture.said.get(edge), points.last()) {
-            let x = if layout.down { x + 6.0 } else { x - width(said, NOTE) - 8.0 };
-            says.push(text("note start", x, y - 6.0, said));
+            let nth = told.entry(edge.to).and_modify(|n| *n += 1).or_insert(0);
+            says.push(match layout.down {
+                true => text("note said", *x, y - 13.0 - 13.0 * f64::from(*nth), said),
+                false => text("note said end", x - 12.0, y + 4.0, said),
+            });
         }
     }
     // Above all lines.

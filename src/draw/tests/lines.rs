@@ -1,10 +1,12 @@
 //! Tests of where lines begin and end, and of recipes that make much.
 
-use super::{chain, item};
+use super::{chain, item, overlap};
 use crate::draw::bundle::bundle;
 use crate::draw::collapse::collapse;
 use crate::draw::layout::{Rect, layout};
 use crate::draw::picture::{Edge, Item, Part, Picture, Shape};
+use crate::draw::shapes::inset;
+use crate::draw::size::{NOTE, width};
 use crate::draw::svg;
 
 #[test]
@@ -73,4 +75,91 @@ fn a_frame_of_many_makes_no_other_item_of_its_column_wide() {
     let at = |id: &str| laid.items[picture.items.iter().position(|item| item.id == id).unwrap()];
     assert!(!laid.down);
     assert!(at("read").w < 200.0, "{:?}", at("read"));
+}
+
+/// One recipe that makes much, and readers of ten outputs each.
+fn many_readers() -> Picture {
+    let mut picture = chain(1);
+    picture.items[1].parts = (0..100).map(|i| Part { name: format!("o{i}"), shape: Shape::Dataset }).collect();
+    for reader in 0..10usize {
+        let to = picture.items.len();
+        picture.items.push(item(&format!("sum_{reader}"), 2));
+        picture.edges.extend((0..10).map(|k| Edge { from: 1, part: reader * 10 + k, to }));
+    }
+    picture
+}
+
+#[test]
+fn what_is_said_of_lines_stands_apart() {
+    let picture = bundle(&many_readers());
+    let laid = layout(&picture);
+    assert!(laid.down);
+    let mut said: Vec<Rect> = Vec::new();
+    for (edge, line) in picture.edges.iter().zip(&laid.lines) {
+        let Some(text) = picture.said.get(edge) else { continue };
+        assert_eq!(text, "10 of 100 outputs");
+        let (end, before) = (line[line.len() - 1], line[line.len() - 2]);
+        // Curves are above it.
+        assert!(before.0 == end.0 && before.1 <= end.1 - 26.0, "{line:?}");
+        let (w, reader) = (width(text, NOTE), laid.items[edge.to]);
+        assert!(reader.w >= w, "{reader:?}");
+        let own = Rect { x: end.0 - w / 2.0, y: end.1 - 26.0, w, h: 16.0 };
+        assert!(said.iter().all(|other| !overlap(*other, own)), "{said:?} {own:?}");
+        said.push(own);
+        // Below the frame it goes straight down.
+        let frame = laid.items[edge.from];
+        let below = end.0 > frame.x + 16.0 && end.0 < frame.x + frame.w - 16.0;
+        assert!(!below || line.iter().all(|point| point.0 == end.0), "{line:?}");
+    }
+    assert_eq!(said.len(), 10);
+    let drawn = svg::svg(&many_readers());
+    assert!(drawn.rfind("<path class=\"line").unwrap() < drawn.find("class=\"note said\"").unwrap(), "{drawn}");
+}
+
+#[test]
+fn recipes_with_several_outputs_in_a_row_make_no_staircase() {
+    for down in [true, false] {
+        let n = if down { 10 } else { 7 };
+        let mut picture = chain(n);
+        let name = if down { "o" } else { "an_output_with_a_long_name" };
+        for item in &mut picture.items[1..] {
+            let part = |k: usize| Part { name: format!("{name}_{}_{k}", item.id), shape: Shape::Dataset };
+            item.parts = (0..10).map(part).collect();
+        }
+        picture.edges.extend((1..n).map(|from| Edge { from, part: 1, to: from + 1 }));
+        picture.edges.sort_unstable();
+        let laid = layout(&picture);
+        assert_eq!(laid.down, down);
+        let across = |(x, y): (f64, f64)| if down { x } else { y };
+        let middles: Vec<f64> =
+            laid.items[1..].iter().map(|rect| across((rect.x + rect.w / 2.0, rect.y + rect.h / 2.0))).collect();
+        assert!(middles.iter().all(|middle| (middle - middles[0]).abs() < 1.0), "{middles:?}");
+        for (edge, line) in picture.edges.iter().zip(&laid.lines).filter(|(edge, _)| edge.from > 0) {
+            assert!(line.iter().all(|point| (across(*point) - across(line[0])).abs() < 1.0), "{edge:?}: {line:?}");
+        }
+    }
+}
+
+#[test]
+fn arrows_end_on_the_outline() {
+    let rect = Rect { x: 0.0, y: 0.0, w: 100.0, h: 42.0 };
+    let down = |shape, along| inset(shape, rect, along, true);
+    let right = |shape, along| inset(shape, rect, along, false);
+    // A folder is lower beside its tab, which slopes; a lid and a pill are round; a hexagon is pointed.
+    assert_eq!([-40.0, -20.0, -17.0, 0.0, 40.0].map(|along| down(Shape::Folder, along)), [0.0, 0.0, 3.0, 5.0, 5.0]);
+    assert_eq!([0.0, 30.0, 50.0].map(|along| down(Shape::Dataset, along)), [0.0, 4.0 * (1.0 - 0.8), 4.0]);
+    assert_eq!([0.0, 29.0, 50.0].map(|along| down(Shape::Task, along)), [0.0, 0.0, 21.0]);
+    assert_eq!([0.0, 21.0].map(|along| right(Shape::Task, along)), [0.0, 21.0]);
+    assert_eq!([0.0, -10.5, 10.5].map(|along| right(Shape::Model, along)), [0.0, 6.0, 6.0]);
+    let mut picture = chain(1);
+    picture.items[1].parts[0].shape = Shape::Folder;
+    let laid = layout(&picture);
+    let folder = laid.items[1];
+    assert_eq!(laid.lines[0].last(), Some(&(folder.x + folder.w / 2.0, folder.y + 5.0)));
+}
+
+#[test]
+fn a_chain_is_no_higher_than_it_has_to_be() {
+    let laid = layout(&chain(55));
+    assert!(laid.size.h < 56.0 * 67.0, "{:?}", laid.size);
 }
