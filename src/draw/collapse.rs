@@ -83,7 +83,7 @@ pub fn collapse(picture: Picture, how: Option<Collapse>) -> Picture {
         how = Collapse::Stage;
         remarks.push("no step in the picture has a tag: it is grouped by stage".to_owned());
     } else if how == Collapse::Tag && without > 0 {
-        remarks.push(format!("{without} of {all} steps have no tag: they are grouped as if they had the same"));
+        remarks.push(format!("without a tag: {without} of {all} steps, grouped as if they had the same"));
     }
     let many = picture.stages.len() > MANY;
     let ways: &[Way] = match how {

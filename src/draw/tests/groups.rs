@@ -157,7 +157,7 @@ fn where_steps_have_no_tag_that_is_said() {
     picture.items[999].tags = vec!["last".to_owned()];
     let small = collapse(picture.clone(), Some(Collapse::Tag));
     assert_eq!(small.items.len(), 2);
-    assert_eq!(small.remarks, ["999 of 1000 steps have no tag: they are grouped as if they had the same"]);
+    assert_eq!(small.remarks, ["without a tag: 999 of 1000 steps, grouped as if they had the same"]);
     picture.items.iter_mut().for_each(|item| item.tags = vec!["all".to_owned()]);
     assert!(collapse(picture, Some(Collapse::Tag)).remarks.is_empty());
 }
