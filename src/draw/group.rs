@@ -11,9 +11,9 @@ use crate::plan::reason::Fate;
 const NAMES: usize = 20;
 /// So many tags of a group are told.
 const TAGS: usize = 6;
-/// So many characters of the names of a group are shown.
+/// What a group is called has so many characters.
 const LINE: usize = 31;
-/// So many names of a group that has more of them are shown: the rest is an ellipsis.
+/// So many names of a group are shown: the rest is an ellipsis.
 const FIRST: usize = 2;
 
 /// What is grouped: layer, fate and tag. Items that stand alone have a number of their own.
@@ -39,18 +39,17 @@ pub(super) fn folded(item: Item, crowded: bool) -> Item {
     Item { parts: vec![Part { name: outputs, shape: Shape::Group }], ..item }
 }
 
-/// `n0000, n0012, …`: the names of a group in a line, all where there is room for them. Never a first and a last one: that looks as if
-/// all between them were in it.
-fn names_of(members: &[&Item]) -> String {
-    let all: Vec<&str> = members.iter().take(FIRST + 2).map(|item| item.id.as_str()).collect();
-    let line = all.join(", ");
-    if all.len() == members.len() && line.chars().count() <= LINE {
-        return line;
+/// `21 steps: n0000, n0012, …`: what a group is called, with all names where there is room for them. Never with a first and a last one:
+/// that looks as if all between them were in it.
+fn called(all: &str, members: &[&Item]) -> String {
+    let first: Vec<&str> = members.iter().take(FIRST).map(|item| item.id.as_str()).collect();
+    let more = if members.len() > FIRST { ", …" } else { "" };
+    let room = LINE.saturating_sub(all.chars().count() + 2);
+    let names = first.join(", ") + more;
+    if names.chars().count() <= room {
+        return format!("{all}: {names}");
     }
-    let room = LINE - ", …".chars().count();
-    let first = all[..FIRST.min(all.len())].join(", ");
-    let first = if first.chars().count() <= room { first } else { shorten(all[0], room) };
-    format!("{first}, …")
+    format!("{all}: {}, …", shorten(first[0], room.saturating_sub(3)))
 }
 
 /// The tags that some of a group have.
@@ -68,7 +67,7 @@ pub(super) fn group(key: &Key, members: &[usize], items: &[Item]) -> Item {
     let fate = Fate::ALL.into_iter().find(|fate| counts[fate.rank()] > 0);
     let thing = if members[0].step { "step" } else { "source" };
     let all = count(members.len(), thing);
-    let name = if key.2.is_empty() { names_of(&members) } else { format!("{} · {all}", key.2) };
+    let name = if key.2.is_empty() { called(&all, &members) } else { format!("{} · {all}", key.2) };
     let note = counts.iter().zip(Fate::ALL).filter(|(n, _)| **n > 0);
     let note: Vec<_> = note.map(|(n, fate)| format!("{n} {}", fate.word())).collect();
     let mut names: Vec<&str> = members.iter().take(NAMES).map(|item| item.id.as_str()).collect();
@@ -85,11 +84,7 @@ pub(super) fn group(key: &Key, members: &[usize], items: &[Item]) -> Item {
         step: false,
         fate,
         parts: vec![Part { name, shape: Shape::Group }],
-        note: match (key.2.is_empty(), note.is_empty()) {
-            (true, true) => all.clone(),
-            (true, false) => format!("{all} · {note}"),
-            (false, _) => note,
-        },
+        note,
         tip: format!("{all}{}\n{}", tags_of(&members), names.join(", ")),
         tags: Some(key.2.clone()).filter(|tag| !tag.is_empty()).into_iter().collect(),
         layer: key.0,

@@ -16,6 +16,8 @@ const BEND: f64 = 6.0;
 const BETWEEN: [f64; 2] = [38.0, 52.0];
 /// The same where all lines are straight.
 const STRAIGHT: [f64; 2] = [24.0, 36.0];
+/// How much higher each more stands that is said of lines that end at one item.
+pub(super) const SAID_MORE: f64 = 13.0;
 /// The room for what is said of a line, beside its arrowhead.
 const SAID: f64 = 26.0;
 
@@ -186,7 +188,7 @@ impl<'a> Layouter<'a> {
         let inside =
             if to.is_frame() { 0.0 } else { inset(to.parts[0].shape, rect, arrival - self.across[edge.to], self.down) };
         // What is said of it stands beside its last piece, where nothing else runs.
-        let said = self.picture.said.get(edge).map_or(0.0, |said| said_beside(said, self.down));
+        let said = self.picture.said.get(edge).map_or(0.0, |_| said_beside(self.picture, edge.to, self.down));
         points.push(self.point(self.bands[self.graph.vertices[edge.to].layer].0.min(edge_of) - said, arrival));
         points.push(self.point(edge_of + inside, arrival));
         points
@@ -271,13 +273,17 @@ fn between(graph: &Layers, layer: &[usize], (across, extents): (&[f64], &[f64]),
 
 /// The space that is needed before a layer for what is said of lines that end in it.
 fn said_before(picture: &Picture, graph: &Layers, layer: usize, down: bool) -> f64 {
-    let said = picture.said.iter().filter(|(edge, _)| graph.vertices[edge.to].layer == layer);
-    said.map(|(_, text)| said_beside(text, down) + BETWEEN[usize::from(!down)]).fold(0.0, f64::max)
+    let ends = picture.said.keys().map(|edge| edge.to).filter(|to| graph.vertices[*to].layer == layer);
+    ends.map(|to| said_beside(picture, to, down) + BETWEEN[usize::from(!down)]).fold(0.0, f64::max)
 }
 
-/// How long a line is straight at its end, for what is said of it.
-fn said_beside(said: &str, down: bool) -> f64 {
-    if down { SAID } else { width(said, NOTE) + SAID }
+/// How long lines that end at an item are straight there, for what is said of them.
+fn said_beside(picture: &Picture, to: usize, down: bool) -> f64 {
+    let said = || picture.said.iter().filter(|(edge, _)| edge.to == to).map(|(_, said)| said);
+    match down {
+        true => SAID + SAID_MORE * said().skip(1).count() as f64,
+        false => SAID + said().map(|said| width(said, NOTE)).fold(0.0, f64::max),
+    }
 }
 
 /// Whether an item is drawn as a stack of sheets.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::draw::bundle::bundle;
-use crate::draw::layout::{Layout, Rect, layout};
+use crate::draw::layout::{Layout, Rect, SAID_MORE, layout};
 use crate::draw::picture::{Edge, Item, Picture, Shape};
 use crate::draw::shapes::{LID, SHEET, line, num, outline, rounded};
 use crate::draw::size::{HEAD, Labels, NAME, NOTE, PAD, width};
@@ -161,7 +161,7 @@ fn lines(out: &mut String, picture: &Picture, layout: &Layout) {
         if let (Some(said), Some((x, y))) = (picture.said.get(edge), points.last()) {
             let nth = told.entry(edge.to).and_modify(|n| *n += 1).or_insert(0);
             says.push(match layout.down {
-                true => text("note said", *x, y - 13.0 - 13.0 * f64::from(*nth), said),
+                true => text("note said", *x, y - 13.0 - SAID_MORE * f64::from(*nth), said),
                 false => text("note said end", x - 12.0, y + 4.0, said),
             });
         }

@@ -86,7 +86,8 @@ fn steps_of_several_stages_that_need_one_another_are_one_group_whatever_becomes_
         item.fate = Some(if item.layer % 2 == 0 { Fate::Maybe } else { Fate::Build });
     }
     let small = collapse(picture, None);
-    assert_eq!(small.items[1].note, "5 steps · 3 build, 2 maybe");
+    assert_eq!(small.items[1].parts[0].name, "5 steps: c1, c2, …");
+    assert_eq!(small.items[1].note, "3 build, 2 maybe");
     assert_eq!((small.items.len(), small.edges.len()), (21, 20));
 }
 
@@ -180,14 +181,14 @@ fn names_of_a_group_do_not_look_like_a_range() {
     let picture = Picture { items: (0..63).map(step).collect(), ..Picture::default() };
     let small = collapse(picture, Some(Collapse::Stage));
     let names = |picture: &Picture| picture.items.iter().map(|item| item.parts[0].name.clone()).collect::<Vec<_>>();
-    assert_eq!(names(&small), ["n0001, n0002, …", "n0000, n0003, …"]);
+    assert_eq!(names(&small), ["42 steps: n0001, n0002, …", "21 steps: n0000, n0003, …"]);
     for text in [svg::svg(&small), text::dot(&small), text::mermaid(&small)] {
-        assert!(text.contains("n0000, n0003, …") && text.contains("21 steps · up to date"), "{text}");
+        assert!(text.contains("21 steps: n0000, n0003, …"), "{text}");
         assert!(!text.contains('–'), "{text}");
     }
     let long = |i: usize| item(&format!("a_rather_long_name_of_a_table_{i}"), 0);
     let picture = Picture { items: (0..2).map(long).collect(), ..Picture::default() };
-    assert_eq!(names(&collapse(picture, Some(Collapse::Stage))), ["a_rather_long…e_of_a_table_0, …"]);
+    assert_eq!(names(&collapse(picture, Some(Collapse::Stage))), ["2 steps: a_rather_…a_table_0, …"]);
 }
 
 #[test]
@@ -204,7 +205,7 @@ fn a_long_chain_is_collapsed_by_several_stages() {
     assert_eq!(small.stages.values().next_back().unwrap(), "stages 951–1000");
     assert_eq!(
         (small.items[12].note.as_str(), small.items[12].parts[0].name.as_str()),
-        ("50 steps · maybe", "s601, s602, …")
+        ("maybe", "50 steps: s601, s602, …")
     );
 }
 
@@ -232,7 +233,7 @@ fn groups_tell_who_is_in_them_and_tags_stand_in_columns() {
     picture.items[3].tags = vec!["alone".to_owned()];
     let by_stage = collapse(picture.clone(), Some(Collapse::Stage));
     let first = &by_stage.items[0];
-    assert_eq!((first.parts[0].name.as_str(), first.note.as_str()), ("step_0_0, step_0_1, …", "50 steps · up to date"));
+    assert_eq!((first.parts[0].name.as_str(), first.note.as_str()), ("50 steps: step_0_0, step_0_1, …", "up to date"));
     assert!(first.tip.starts_with("50 steps · alone, tag_0, tag_1, tag_2, tag_3, tag_4 and 2 more\n"), "{}", first.tip);
     // Each tag reads from all others of the stage before it.
     let ends = (50..1_000).flat_map(|to| [1, 4, 10, 23].map(|step| (to / 50 * 50 - 50 + (to * step + step) % 50, to)));
@@ -255,10 +256,7 @@ fn a_group_of_sources_looks_as_the_legend_says() {
     picture.items.extend((0..3).map(|i| Item { step: false, fate: None, ..item(&format!("more_{i}"), 0) }));
     picture.edges.extend((2..5).map(|from| Edge { from, part: 0, to: 1 }));
     let small = collapse(picture, Some(Collapse::Stage));
-    assert_eq!(
-        (small.items[0].parts[0].name.as_str(), small.items[0].note.as_str()),
-        ("s, more_0, more_1, more_2", "4 sources")
-    );
+    assert_eq!((small.items[0].parts[0].name.as_str(), small.items[0].note.as_str()), ("4 sources: s, more_0, …", ""));
     assert!(svg::svg(&small).contains("<g id=\"group-0-6-\" class=\"source\">"), "{}", svg::svg(&small));
 }
 

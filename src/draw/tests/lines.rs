@@ -163,3 +163,28 @@ fn a_chain_is_no_higher_than_it_has_to_be() {
     let laid = layout(&chain(55));
     assert!(laid.size.h < 56.0 * 67.0, "{:?}", laid.size);
 }
+
+#[test]
+fn what_is_said_of_two_lines_to_one_item_stands_one_above_the_other() {
+    let mut picture = chain(1);
+    picture.items.push(item("other", 1));
+    for i in 1..=2 {
+        let part = |k: usize| Part { name: format!("o{i}_{k}"), shape: Shape::Dataset };
+        picture.items[i].parts = (0..30).map(part).collect();
+        picture.edges.extend((0..10).map(|part| Edge { from: i, part, to: 3 }));
+    }
+    picture.items.push(item("reader", 2));
+    let bundled = bundle(&picture);
+    assert_eq!(bundled.said.len(), 2);
+    let laid = layout(&bundled);
+    for (edge, line) in bundled.edges.iter().zip(&laid.lines).filter(|(edge, _)| bundled.said.contains_key(edge)) {
+        assert!(line[line.len() - 2].1 <= line[line.len() - 1].1 - 39.0, "{edge:?}: {line:?}");
+    }
+    let drawn = svg::svg(&picture);
+    let heights: Vec<f64> = drawn
+        .split("class=\"note said\"")
+        .skip(1)
+        .map(|text| text.split("y=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap())
+        .collect();
+    assert_eq!((heights[0] - heights[1]).abs(), 13.0, "{drawn}");
+}
