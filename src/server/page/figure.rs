@@ -37,6 +37,8 @@ pub(super) struct Figure {
     shown: usize,
     /// Steps of the job that the file does not have any more.
     pub(super) lost: usize,
+    /// What is to be said beside it.
+    remarks: Vec<String>,
     /// The groups: the id of the element, and its steps.
     groups: Vec<(String, Vec<String>)>,
 }
@@ -118,7 +120,8 @@ pub(super) fn of_flow(
 fn figure(picture: &Picture, things: usize, large: bool, lost: usize) -> Figure {
     let groups = picture.items.iter().filter(|item| !item.steps.is_empty());
     let groups = groups.map(|item| (format!("group-{}", item.id), item.steps.clone())).collect();
-    Figure { svg: inline(picture), things, large, shown: picture.items.len(), lost, groups }
+    let remarks = picture.remarks.clone();
+    Figure { svg: inline(picture), things, large, shown: picture.items.len(), lost, remarks, groups }
 }
 
 /// The plan that a job began with: what it was to build, and what was up to date.
@@ -232,6 +235,7 @@ pub(super) fn card(
             div class="canvas" tabindex="0" role="region" aria-label="Graph, scrolls" aria-describedby=[has_table.then_some("graph-text")] {
                 (PreEscaped(&figure.svg))
             }
+            @for remark in &figure.remarks { p class="quiet" { (remark) } }
             @if figure.lost > 0 {
                 p class="quiet" {
                     "The file has changed since: " (figure.lost) " of this job's steps are not in the picture."

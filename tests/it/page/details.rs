@@ -116,6 +116,9 @@ fn a_job_that_waits_leads_to_the_one_that_runs() {
     browser.go(&format!("{}/projects/ORDERS/flow", server.url));
     assert_eq!(browser.shown(".summary .pre"), "Orders of all shops");
     assert!(browser.shown(".summary .quiet").starts_with("pipeline.toml · "), "{}", browser.shown(".summary"));
+    // A picture that cannot be as it was asked for says so.
+    browser.go(&format!("{}/projects/ORDERS/flow?by=tag", server.url));
+    assert_eq!(browser.shown(".picture > .quiet"), "no step in the picture has a tag: it is grouped by stage");
 }
 
 #[test]
