@@ -1,6 +1,7 @@
 //! `kiln plan`, and `kiln run --dry-run`.
 
 use crate::base::job::JobState;
+use crate::base::text::one_line;
 use crate::cli::args::{PlanArgs, PlanFormat, RunArgs};
 use crate::cli::{Context, failed, find, note, print, to_the_end};
 use crate::draw::collapse::collapse;
@@ -95,12 +96,20 @@ pub(crate) fn dry_run(context: &Context, args: RunArgs) -> Result<u8, Fail> {
     show(context, &session, &PlanArgs { wanted, format, collapse: None, check: false, no_probes: false, keep_going })
 }
 
-/// The state that a plan rests on: when the last run ended.
+/// So many letters are shown of why the last run did not end well.
+const WHY: usize = 60;
+
+/// The state that a plan rests on: when the last run ended, and why if that was no good end.
 fn state(context: &Context, known: &Known) -> String {
     let date = |at| context.style().date(at, crate::clock::now());
     match &known.last_run {
         None => "never run".to_owned(),
         Some(run) if run.state == JobState::Running => format!("a run goes on since {}", date(run.start)),
-        Some(run) => format!("state of {}", date(run.end.unwrap_or(run.start))),
+        Some(run) => {
+            let ill = [JobState::Failed, JobState::Aborted].contains(&run.state);
+            let why = run.why.as_ref().filter(|_| ill).map(|why| format!(", {}", one_line(why, WHY)));
+            let ill = if ill { format!(" ({}{})", run.state, why.unwrap_or_default()) } else { String::new() };
+            format!("state of {}{ill}", date(run.end.unwrap_or(run.start)))
+        }
     }
 }

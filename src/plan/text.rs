@@ -16,7 +16,7 @@ use crate::select::Selection;
 pub struct Heading<'a> {
     /// The engine.
     pub engine: &'a str,
-    /// The state that the plan rests on, such as `state of 22 Nov 02:00`.
+    /// The state that the plan rests on, such as `state of 22 Nov 02:00 (FAILED, orders: exit 3)`.
     pub state: &'a str,
     /// How many steps run at once.
     pub jobs: u32,

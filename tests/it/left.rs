@@ -92,7 +92,7 @@ fn pictures_have_a_colour_of_its_own_for_what_is_left() {
     let draw = |format| project.expect(0, &["plan", "--format", format]).out;
     let svg = draw("svg");
     assert!(svg.contains("class=\"step left\" data-step=\"z\""), "{svg}");
-    assert!(svg.contains(">left</text>") && svg.contains("<g class=\"left\">"), "{svg}");
+    assert!(svg.contains(">left</text>") && svg.contains("<rect class=\"swatch left\""), "{svg}");
     assert_eq!(svg.matches("class=\"step skip\"").count(), 1, "{svg}");
     let dot = draw("dot");
     assert!(dot.contains("label=\"z\\nleft\"") && dot.contains("style=\"filled,dotted\""), "{dot}");
