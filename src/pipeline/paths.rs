@@ -129,7 +129,7 @@ pub(crate) fn no_glob(path: &str) -> Option<String> {
 
 /// A pattern of `files` as it is compared with paths.
 pub(crate) fn glob(pattern: &str) -> Result<GlobMatcher, globset::Error> {
-    Ok(GlobBuilder::new(pattern).literal_separator(true).build()?.compile_matcher())
+    Ok(GlobBuilder::new(pattern).literal_separator(true).empty_alternates(true).build()?.compile_matcher())
 }
 
 /// Whether a pattern of `files` names a path, whether anything is there or not.

@@ -77,6 +77,7 @@ mod tests {
         assert_eq!(find("a/*.py"), ["a/x.py"]);
         assert_eq!(find("**/*.py"), ["a/b/y.py", "a/x.py", "top.py"]);
         assert_eq!(find("a/b/{y,z}.*"), ["a/b/y.py", "a/b/z.txt"]);
+        assert_eq!(find("a/{,b/}{x,y}{,z}.py"), ["a/b/y.py", "a/x.py"]);
         assert_eq!(find("none/*.py"), [] as [&str; 0]);
         assert_eq!(find("plain.py"), ["plain.py"]);
     }
