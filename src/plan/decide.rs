@@ -65,7 +65,8 @@ impl Basis<'_> {
         if let Verdict::Build(reasons) = &mut verdict {
             // Behind the first reason: of many reasons the last ones are not shown.
             let at = reasons.len().min(1);
-            let replaced = self.replaced(id, reasons);
+            let mut replaced = self.replaced(id, reasons);
+            replaced.extend(self.changed_since(id).into_iter().filter(|changed| !reasons.contains(changed)));
             reasons.splice(at..at, replaced);
         }
         verdict
@@ -140,6 +141,14 @@ impl Basis<'_> {
         let kept = stands.filter(|node| self.is_foreign(*node) || other_kind(*node));
         let paths = kept.filter_map(|node| self.pipeline.nodes[node].path.clone());
         paths.map(|path| Reason::new(ReasonCode::OutputForeign).what(path)).collect()
+    }
+
+    /// What somebody has changed of what Kiln has built, which is replaced, whatever a build was asked for.
+    fn changed_since(&self, id: RecipeId) -> Vec<Reason> {
+        let last = self.history.last(&self.pipeline.recipes[id].name);
+        let mut reasons = last.map(|last| self.outputs(id, last)).unwrap_or_default();
+        reasons.retain(|reason| reason.code == ReasonCode::OutputChanged);
+        reasons
     }
 
     fn whether(&self, id: RecipeId, input: &dyn Fn(NodeId) -> Input) -> Verdict {

@@ -455,3 +455,34 @@ fn what_is_of_another_kind_than_was_built_is_kept() {
         }
     }
 }
+
+/// Whatever a build was asked for, or is made for.
+#[test]
+fn that_somebody_has_changed_what_is_replaced_is_told() {
+    let text = |rebuild: &str| {
+        format!(
+            "[dataset.a]\npath = \"a\"\n[dataset.b]\npath = \"b\"\n[recipe.r]\noutputs = [\"a\", \"b\"]\n\
+             rebuild = \"{rebuild}\"\nrun = \"echo 1 >{{{{ outputs.a }}}}; echo 1 >{{{{ outputs.b }}}}\"\n"
+        )
+    };
+    for (rebuild, mode, missing) in [
+        ("changed", "smart", false),
+        ("changed", "forced", false),
+        ("changed", "only", false),
+        ("changed", "missing", true),
+        ("never", "smart", true),
+        ("always", "smart", false),
+        ("0s", "smart", false),
+    ] {
+        let project = Project::new(&text(rebuild));
+        project.expect(0, &["run"]);
+        project.write("a", "mine\n");
+        if missing {
+            fs::remove_file(project.path("b")).unwrap();
+        }
+        let plan = project.expect(0, &["plan", "--mode", mode]).out;
+        assert!(plan.contains("output changed: a "), "{rebuild} {mode}: {plan}");
+        let run = project.expect(0, &["run", "--mode", mode]).out;
+        assert!(run.contains("content as last built; what stood there was not"), "{rebuild} {mode}: {run}");
+    }
+}

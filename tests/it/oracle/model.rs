@@ -142,8 +142,13 @@ impl World {
                 let node = &self.spec.nodes[*i];
                 let Some(path) = node.path() else { continue };
                 let here = |(name, then, _): &(String, Option<String>, _)| *name == node.name && *then == node.path();
-                if !outputs.is_some_and(|outputs| outputs.iter().any(here)) && self.made(*i).is_none() {
-                    whys.insert(why("output_foreign", &path, "", ""));
+                let built = outputs.and_then(|outputs| outputs.iter().find(|output| here(output)));
+                match (built, self.seen(*i)) {
+                    (Some((.., then)), Some(now)) if now != *then => {
+                        whys.insert(why("output_changed", &node.name, &told(then), &told(&now)));
+                    }
+                    (None, _) if self.made(*i).is_none() => drop(whys.insert(why("output_foreign", &path, "", ""))),
+                    _ => {}
                 }
             }
         }
