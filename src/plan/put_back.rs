@@ -17,6 +17,9 @@ pub struct PutBack {
     /// Whether its new content was complete, and is put in place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub complete: bool,
+    /// Whether it is in place already, and only nobody was told what was kept of what stood there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub placed: bool,
     /// Whether the way there is blocked, or leads out of the root, where nothing is touched: its last good content is kept, and
     /// not put back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -33,16 +36,22 @@ impl PutBack {
     /// An output that was complete, and is put in place; what stood there is kept, if it is.
     #[must_use]
     pub fn finished(output: String, kept: Option<String>) -> Self {
-        Self { output, last_good: false, complete: true, out: false, kept }
+        Self { output, last_good: false, complete: true, placed: false, out: false, kept }
+    }
+
+    /// The same of one that is in place already.
+    #[must_use]
+    pub fn placed(output: String, kept: String) -> Self {
+        Self { placed: true, ..Self::finished(output, Some(kept)) }
     }
 
     /// The sentence for it once it is done.
     #[must_use]
     pub fn done(&self) -> String {
-        let Self { output, last_good, complete, out, kept } = self;
+        let Self { output, last_good, complete, placed: _, out, kept } = self;
         if *complete {
             let kept = kept.as_ref().map(|kept| format!("; what stood there is kept in {kept}")).unwrap_or_default();
-            return format!("finished `{output}`: a run was killed before it was in place{kept}");
+            return format!("finished `{output}`: a run was killed while it was put in place{kept}");
         }
         let why = "a run was killed while it was written in place";
         if let (true, Some(kept)) = (out, kept) {
@@ -60,6 +69,7 @@ impl PutBack {
     #[must_use]
     pub fn then(&self) -> String {
         match (self.last_good, &self.kept) {
+            (_, Some(kept)) if self.placed => format!("tells that what stood there is kept in {kept}"),
             (_, None) if self.complete => "puts it there".to_owned(),
             (_, Some(kept)) if self.complete => format!("moves what is there to {kept} and puts it there"),
             (_, Some(kept)) if self.out => format!("moves its last good content to {kept}, for {OUT}"),
@@ -86,7 +96,7 @@ impl PutBack {
     #[must_use]
     pub fn before(&self, output: &str) -> String {
         if self.complete {
-            return format!("a run was killed before {output} was in place");
+            return format!("a run was killed while {output} was put in place");
         }
         format!("a run was killed while {output} was written in place")
     }

@@ -3,10 +3,10 @@
 
 use crate::base::job::JobState;
 use crate::engine::api::{Done, Engine};
-use crate::event::{Counts, Event, Failure, FailureCode, Outcome, Replaced, RunEnded, Stamped, StepEnded, VERSION};
+use crate::event::{Counts, Event, Failure, FailureCode, Outcome, RunEnded, Stamped, StepEnded, VERSION};
 use crate::fault::fault;
 use crate::plan::put_back::PutBack;
-use crate::plan::record::{History, Record};
+use crate::plan::record::History;
 use crate::report::api::Journal;
 use crate::store::read::{DIED, Unfinished};
 use crate::view::{StepState, StepView};
@@ -14,8 +14,8 @@ use crate::view::{StepState, StepView};
 /// What came of runs that died.
 #[derive(Debug, Default)]
 pub struct Recovered {
-    /// The steps whose outputs could not be put in place.
-    pub lost: Vec<String>,
+    /// The steps whose outputs could not be put in place, and why.
+    pub lost: Vec<(String, String)>,
     /// The steps whose outputs are all in place now.
     pub done: Done,
     /// The outputs that were put in place now.
@@ -44,14 +44,13 @@ pub fn recover(
             let (outcome, record, failure) = match published {
                 Ok((ahead, published)) => {
                     done.insert((run.job.clone(), row.step.clone()));
-                    finished.extend(replaced.iter().map(|replaced| told(replaced, &row.record)));
                     finished.extend(ahead);
                     digests.extend(published.seen);
                     replaced.extend(published.replaced);
                     (Outcome::Built, Some(row.record.clone()), None)
                 }
                 Err(failure) => {
-                    lost.push(row.step.clone());
+                    lost.push((row.step.clone(), failure.message.clone()));
                     (Outcome::Failed, None, Some(failure))
                 }
             };
@@ -82,13 +81,6 @@ pub fn recover(
         }
     }
     Recovered { lost, done, finished }
-}
-
-/// What was kept of an output before the run died, which told nobody.
-fn told(replaced: &Replaced, record: &Record) -> PutBack {
-    let output = record.outputs.iter().find(|output| output.path.as_ref() == Some(&replaced.path));
-    let output = output.map_or_else(|| replaced.path.clone(), |output| output.node.clone());
-    PutBack::finished(output, Some(replaced.kept.clone()))
 }
 
 /// How a run ended of which nothing was being put in place.

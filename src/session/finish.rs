@@ -56,8 +56,8 @@ fn end_the_dead(
         let accepted = store.ask(|reader| reader.accepted_before(session.engine.name())).map_err(unread)?;
         session.engine.look_back(asked.unwrap_or_default(), accepted.unwrap_or_default());
     }
-    for step in &recovered.lost {
-        tracing::warn!("`{step}`: what a run that died was about to put in place is gone");
+    for (step, why) in &recovered.lost {
+        tracing::warn!("`{step}`: a run was killed while it was put in place, and {why}");
     }
     Ok(recovered)
 }

@@ -230,14 +230,14 @@ fn a_plan_sees_what_the_next_run_puts_in_place() {
     let before = project.tree();
     let plan = project.expect(1, &["plan", "a", "--check"]);
     assert!(plan.out.contains("1 up to date"), "{}", plan.out);
-    let says = "a run was killed before `a` was in place; the next run first puts it there\n";
+    let says = "a run was killed while `a` was put in place; the next run first puts it there\n";
     assert!(plan.out.contains(says), "{}", plan.out);
     assert!(project.expect(0, &["why", "a"]).out.contains(says));
     let json: Value = serde_json::from_str(&project.expect(0, &["plan", "--format", "json"]).out).unwrap();
     assert_eq!(json["put_back"], serde_json::json!([{ "output": "a", "last_good": false, "complete": true }]));
     assert_eq!(project.tree(), before, "a plan changes nothing");
     let run = project.expect(0, &["run", "a"]);
-    assert_eq!(run.err, "note: finished `a`: a run was killed before it was in place\n");
+    assert_eq!(run.err, "note: finished `a`: a run was killed while it was put in place\n");
     assert!(run.out.contains("nothing to do · 1 up to date"), "{}", run.out);
     assert_eq!(project.read("build/a"), "2");
     assert!(!project.exists(".kiln/replaced"), "what Kiln has built is its own to replace");
@@ -257,10 +257,10 @@ fn what_was_changed_before_it_is_put_in_place_is_kept_and_not_adopted() {
     let kept = format!(".kiln/replaced/{job}/build/a");
     let before = project.tree();
     let says =
-        format!("a run was killed before `a` was in place; the next run first moves what is there to {kept} and puts");
+        format!("a run was killed while `a` was put in place; the next run first moves what is there to {kept} and puts");
     assert!(project.expect(1, &["plan", "a", "--check"]).out.contains(&says));
     // Nothing that was named counts as built.
-    let left = format!(" a was in place: `kiln run` first moves what is there to {kept} and puts it there\n");
+    let left = format!(" a was put in place: `kiln run` first moves what is there to {kept} and puts it there\n");
     for (code, arguments) in [(4, &["adopt", "a", "-n"][..]), (4, &["adopt", "a"]), (0, &["adopt"])] {
         let said = project.expect(code, arguments).out;
         assert!(said.contains(&left), "{said}");
@@ -270,7 +270,7 @@ fn what_was_changed_before_it_is_put_in_place_is_kept_and_not_adopted() {
     assert!(project.expect(1, &["plan", "a", "--check"]).out.contains(&says), "also behind what was adopted");
     let said = project.expect(0, &["run"]).err;
     let done =
-        format!("note: finished `a`: a run was killed before it was in place; what stood there is kept in {kept}\n");
+        format!("note: finished `a`: a run was killed while it was put in place; what stood there is kept in {kept}\n");
     assert_eq!(said, done);
     assert_eq!((project.read("build/a").as_str(), project.read(&kept).as_str()), ("2", "by hand\n"));
     project.expect(0, &["plan", "--check"]);
@@ -450,7 +450,7 @@ fn outputs_that_are_half_in_place_are_finished_whatever_was_changed_since() {
         let kept = format!(".kiln/replaced/{job}/o/b");
         let plan = project.expect(0, &["plan", "ab"]).out;
         let moves = if mine_b { format!("moves what is there to {kept} and ") } else { String::new() };
-        let then = format!("before `b` was in place; the next run first {moves}puts it there\n");
+        let then = format!("while `b` was put in place; the next run first {moves}puts it there\n");
         assert!(plan.contains(&then), "{plan}");
         assert_eq!(plan.contains("output changed: a"), mine_a, "{plan}");
         project.expect(0, &["run", "other"]);
@@ -477,7 +477,7 @@ fn what_a_run_that_died_has_kept_is_told_by_the_next() {
     let job = jobs(&project)[0]["id"].as_str().unwrap().to_owned();
     let kept = format!(".kiln/replaced/{job}/o/a");
     let said = project.expect(0, &["run"]).err;
-    let why = "a run was killed before it was in place";
+    let why = "a run was killed while it was put in place";
     let told = format!("note: finished `a`: {why}; what stood there is kept in {kept}\nnote: finished `b`: {why}\n");
     assert_eq!((said, project.read(&kept)), (told, "precious\n".to_owned()));
 }

@@ -49,7 +49,10 @@ fn what_failed_and_what_was_skipped_is_built_and_nothing_else() {
     let project = broken();
     let plan = project.expect(0, &["run", "-n", "--failed"]).out;
     assert!(plan.contains("bad") && plan.contains("below") && !plan.contains("other"), "{plan}");
-    assert!(plan.lines().next().unwrap().contains(" (FAILED, bad: exit 1) · "), "it says how the last run ended: {plan}");
+    assert!(
+        plan.lines().next().unwrap().contains(" (FAILED, bad: exit 1) · "),
+        "it says how the last run ended: {plan}"
+    );
     project.write("fixed", "");
     assert_eq!(built(&project, &["--failed"]), ["bad", "below"]);
     assert!(!project.exists("other"));

@@ -78,6 +78,7 @@ mod tidy;
 mod told;
 mod tree;
 mod undone;
+mod undone_first;
 mod ways_out;
 mod why;
 mod words;

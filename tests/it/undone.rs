@@ -14,7 +14,7 @@ use crate::processes::{guardian, signal};
 use crate::support::{Project, lines};
 
 /// A file and a folder that are written in place, each by a recipe that waits while there is a file `block`, and a task.
-fn in_place() -> Project {
+pub(crate) fn in_place() -> Project {
     let recipe = |to: &str| {
         format!(
             "in_place = true\nrun = '''echo ha >{to}; if [ -e block ]; then {WAIT}; fi; cat {{{{ inputs.src }}}} >{to}'''\n"
@@ -29,7 +29,7 @@ fn in_place() -> Project {
 }
 
 /// The same, killed in the midst of building one of them anew, or for the first time.
-fn killed(node: &str, built: bool) -> Project {
+pub(crate) fn killed(node: &str, built: bool) -> Project {
     let project = in_place();
     if built {
         project.expect(0, &["run", node]);
@@ -42,13 +42,13 @@ fn killed(node: &str, built: bool) -> Project {
 }
 
 /// The id of the last run.
-fn last(project: &Project) -> String {
+pub(crate) fn last(project: &Project) -> String {
     let jobs: Value = serde_json::from_str(&project.expect(0, &["jobs", "list", "--format", "json"]).out).unwrap();
     jobs[0]["id"].as_str().unwrap().to_owned()
 }
 
 /// All that is below `.kiln/replaced`, as one text.
-fn replaced(project: &Project) -> String {
+pub(crate) fn replaced(project: &Project) -> String {
     let find = ["-c", "find .kiln/replaced -type f 2>&- | sort | xargs -r cat"];
     let found = std::process::Command::new("sh").args(find).current_dir(project.path("")).output().unwrap();
     String::from_utf8(found.stdout).unwrap()
@@ -324,152 +324,4 @@ fn a_pipeline_that_is_named_anew_takes_nothing_half_for_an_output() {
     project.write("src", "1");
     project.expect(0, &["adopt", "m"]);
     assert_eq!(project.read("o/m"), "1");
-}
-
-/// What a plan says is undone first; the next run does just that.
-#[track_caller]
-fn undoes_as_planned(project: &Project) -> Value {
-    let json: Value = serde_json::from_str(&project.expect(0, &["plan", "other", "--format", "json"]).out).unwrap();
-    project.expect(0, &["run", "other"]);
-    let events = lines(&project.expect(0, &["jobs", "show", "last", "--format", "json"]).out);
-    assert_eq!(events[0]["put_back"], json["put_back"]);
-    json["put_back"].clone()
-}
-
-#[test]
-fn a_plan_says_what_is_kept_for_another_reason_too() {
-    let kept = |project: &Project| format!(".kiln/replaced/{}/o/m", last(project));
-    for built in [true, false] {
-        // All that is left of an input may have been moved there.
-        let project = killed("m", built);
-        fs::remove_file(project.path("src")).unwrap();
-        let kept_in = kept(&project);
-        assert_eq!(undoes_as_planned(&project)[0]["kept"], kept_in, "an input is gone");
-        assert_eq!(project.read(&kept_in), "ha\n");
-        // Nobody knows what it was made from.
-        let project = killed("m", built);
-        let text = project.read("pipeline.toml").replace("[dataset.m]", "[dataset.renamed]");
-        project.write("pipeline.toml", text);
-        let kept_in = kept(&project);
-        assert_eq!(undoes_as_planned(&project)[0]["kept"], kept_in, "its step is renamed");
-        // It is older than the attempt.
-        let project = in_place();
-        if built {
-            project.expect(0, &["run", "m"]);
-        }
-        project.write("mine", "mine\n");
-        let text = project.read("pipeline.toml").replace("echo ha >o/m", "[ ! -e block ] || mv mine o/m");
-        project.write("pipeline.toml", text);
-        project.write("block", "");
-        kill_when_waiting(&project, &["m"], &[]);
-        let kept_in = kept(&project);
-        assert_eq!(undoes_as_planned(&project)[0]["kept"], kept_in, "it was moved there");
-        assert_eq!(project.read(&kept_in), "mine\n");
-    }
-}
-
-#[test]
-fn an_empty_folder_is_nobodys() {
-    let project = killed("f", true);
-    fs::remove_dir_all(project.path("o/f")).unwrap();
-    fs::create_dir(project.path("o/f")).unwrap();
-    assert_eq!(undoes_as_planned(&project), serde_json::json!([{ "output": "f", "last_good": true }]));
-    assert_eq!(project.read("o/f/a"), "1");
-}
-
-/// It stops nothing, and what is half-written there stays known as that, should the way ever come back.
-#[test]
-fn where_no_way_leads_to_it_any_more_it_stays_half_written() {
-    let outside = tempfile::tempdir().unwrap();
-    type Block = fn(&Project, &Path);
-    let blocks: [Block; 4] = [
-        |project, _| project.write("o", "a file\n"),
-        |project, _| symlink("nowhere", project.path("o")).unwrap(),
-        |project, _| symlink("o", project.path("o")).unwrap(),
-        |project, outside| symlink(outside, project.path("o")).unwrap(),
-    ];
-    for (i, block) in blocks.iter().enumerate() {
-        for built in [true, false] {
-            let project = killed("m", built);
-            fs::rename(project.path("o"), project.path("was")).unwrap();
-            block(&project, outside.path());
-            let kept = format!(".kiln/replaced/{}/o/m", last(&project));
-            let good = serde_json::json!([{ "output": "m", "last_good": true, "out": true, "kept": kept }]);
-            assert_eq!(undoes_as_planned(&project), if built { good } else { Value::Null }, "{i} {built}");
-            assert_eq!(replaced(&project), if built { "1" } else { "" });
-            assert_eq!(undoes_as_planned(&project), Value::Null, "{i} {built}: it is told once");
-            fs::remove_file(project.path("o")).unwrap();
-            fs::rename(project.path("was"), project.path("o")).unwrap();
-            assert_eq!(project.read("o/m"), "ha\n");
-            let told = project.expect(4, &["adopt", "m"]).out;
-            assert!(told.contains("a run was killed while m was written in place"), "{i} {built}: {told}");
-            assert_eq!(undoes_as_planned(&project), serde_json::json!([{ "output": "m", "last_good": false }]));
-            assert!(!project.exists("o/m") && !project.exists(".kiln/staging/p"), "{i} {built}");
-        }
-    }
-}
-
-#[test]
-fn a_plan_that_is_refused_says_it_too() {
-    let project = killed("m", true);
-    fs::remove_file(project.path("src")).unwrap();
-    let said = project.expect(2, &["plan", "m"]).err;
-    let kept = format!(".kiln/replaced/{}/o/m", last(&project));
-    assert!(said.contains("source `src` is not there"), "{said}");
-    assert!(
-        said.contains(&format!("first moves what is there to {kept} and puts its last good content back")),
-        "{said}"
-    );
-}
-
-/// What is told of by its name is not taken for what had that name when the run was killed.
-#[test]
-fn it_is_undone_whatever_is_called_so_now() {
-    let project = killed("m", true);
-    let text = project.read("pipeline.toml").replace("o/m", "o/x").replace("o/f\"", "o/m\"").replace("o/x\"", "o/f\"");
-    project.write("pipeline.toml", text);
-    let undone = undoes_as_planned(&project);
-    assert_eq!((&undone[0]["output"], &undone[0]["last_good"]), (&"f".into(), &true.into()), "{undone}");
-}
-
-/// A run is killed when the first of two outputs is in place, and somebody's own file is where the second belongs.
-#[cfg(feature = "failpoints")]
-#[test]
-fn what_was_never_put_in_place_does_not_count_as_built() {
-    let text = "[dataset.a]\npath = \"o/a\"\n[dataset.b]\npath = \"o/b\"\n[recipe.r]\noutputs = [\"a\", \"b\"]\n\
-        run = 'echo 1 >{{ outputs.a }}; echo 1 >{{ outputs.b }}'\n";
-    for harm in ["rm -r .kiln/staging", "for f in .kiln/staging/p/*/*/b; do echo other >$f; done"] {
-        let project = Project::new(text);
-        project.write("o/b", "mine\n");
-        let output = project.command(&["run"]).env("KILN_FAULT", "publish.place=kill@2").output().unwrap();
-        assert!(!output.status.success());
-        assert_eq!((project.read("o/a"), project.read("o/b")), ("1\n".to_owned(), "mine\n".to_owned()));
-        let harmed = std::process::Command::new("sh").args(["-c", harm]).current_dir(project.path("")).status();
-        assert!(harmed.unwrap().success());
-        let plan = project.expect(0, &["plan"]).out;
-        assert!(plan.contains("never built; replaces what is there: o/a") && plan.contains("o/b"), "{harm}: {plan}");
-        let run = project.expect(0, &["run"]);
-        assert!(run.err.contains("`r`: what a run that died was about to put in place is gone"), "{}", run.err);
-        assert!(run.out.contains("kept what was at o/b in .kiln/replaced/"), "{}", run.out);
-        assert!(replaced(&project).contains("mine\n"));
-    }
-}
-
-/// Not while it is written, nor after that was cut short.
-#[test]
-fn what_is_half_written_is_no_source_of_another_pipeline() {
-    let project = killed("m", true);
-    let other = "[pipeline]\nformat = 1\nname = \"q\"\n[dataset.m]\npath = \"o/m\"\n\
-        [dataset.z]\npath = \"z\"\ninputs = [\"m\"]\nrun = 'cat {{ inputs.m }} >{{ output }}'\n";
-    project.write("q.toml", other);
-    for command in ["plan", "run"] {
-        let said = project.expect(2, &[command, "-f", "q.toml"]).err;
-        assert!(
-            said.contains("source `m` is half-written") && said.contains("run that pipeline to its end first"),
-            "{said}"
-        );
-    }
-    project.expect(0, &["run", "-f", "pipeline.toml", "other"]);
-    project.expect(0, &["run", "-f", "q.toml"]);
-    assert_eq!(project.read("z"), "1");
 }

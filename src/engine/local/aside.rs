@@ -37,6 +37,15 @@ pub(super) struct Aside {
     told: bool,
 }
 
+/// What another pipeline writes in place, or did when it was killed.
+#[derive(Debug)]
+pub(super) struct OfOther {
+    /// The name of that pipeline.
+    pub(super) pipeline: String,
+    /// Where the last good content is, relative to the root; none where there was none.
+    pub(super) kept: Option<String>,
+}
+
 /// What the way to an output leads to now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
@@ -120,12 +129,13 @@ impl Staging {
     }
 
     /// The same of all other pipelines of the root, or of this one under another name: of a run that goes on or died.
-    pub(super) fn aside_of_others(&self) -> io::Result<BTreeMap<String, Option<String>>> {
+    pub(super) fn aside_of_others(&self) -> io::Result<BTreeMap<String, OfOther>> {
         let own = self.root.join(&self.folder);
         let mut all = BTreeMap::new();
         for folder in folders(&self.root.join(STAGING))?.into_iter().filter(|folder| *folder != own) {
-            let other = Self::new(&self.root, &folder.file_name().unwrap_or_default().to_string_lossy());
-            all.extend(other.aside()?);
+            let pipeline = name_of(&folder);
+            let asides = Self::new(&self.root, &pipeline).aside()?.into_iter();
+            all.extend(asides.map(|(path, kept)| (path, OfOther { pipeline: pipeline.clone(), kept })));
         }
         Ok(all)
     }
@@ -158,7 +168,7 @@ impl Staging {
     }
 
     /// Whether something that is no folder stands where a folder belongs, or above it.
-    fn is_blocked(&self, folder: &Path) -> bool {
+    pub(super) fn is_blocked(&self, folder: &Path) -> bool {
         let mut above = folder.ancestors().take_while(|above| *above != self.root);
         above.find(|above| above.symlink_metadata().is_ok()).is_some_and(|there| !there.is_dir())
     }
@@ -204,7 +214,14 @@ impl Staging {
     fn keep_good(&self, job: &JobId, aside: &Aside) -> io::Result<Option<PutBack>> {
         let Some(good) = aside.kept.as_ref().filter(|good| self.stands(good)) else { return Ok(None) };
         let kept = keep(&self.root, job, &self.root.join(good), &aside.path)?.kept;
-        Ok(Some(PutBack { output: aside.path.clone(), last_good: true, complete: false, out: true, kept: Some(kept) }))
+        Ok(Some(PutBack {
+            output: aside.path.clone(),
+            last_good: true,
+            complete: false,
+            placed: false,
+            out: true,
+            kept: Some(kept),
+        }))
     }
 
     /// Takes away what stands at an output, and puts back what stood there before.
@@ -311,10 +328,17 @@ impl Staging {
         let kept = kept.or_else(|| if aside.told { None } else { before() });
         let pending = match &aside.kept {
             Some(good) => self.stands(good),
-            None => self.stands(&aside.path),
+            None => self.stands(&aside.path) && !is_empty_folder(&self.root.join(&aside.path)),
         };
-        let (last_good, complete, out) = (aside.kept.is_some(), false, false);
-        (pending || kept.is_some()).then(|| PutBack { output: aside.path.clone(), last_good, complete, out, kept })
+        let (last_good, complete, placed, out) = (aside.kept.is_some(), false, false, false);
+        (pending || kept.is_some()).then(|| PutBack {
+            output: aside.path.clone(),
+            last_good,
+            complete,
+            placed,
+            out,
+            kept,
+        })
     }
 
     /// Whether what stands at an output may be somebody else's than the run's that died, and would be lost: it was changed

@@ -9,17 +9,19 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::fs::{Access, access};
 
-use crate::base::span::{Problem, Problems};
+use crate::base::span::{Problem, Problems, Span};
 use crate::engine::api::BLOCKED;
+use crate::engine::local::aside::OfOther;
 use crate::engine::local::staging::Staging;
+use crate::pipeline::paths::names;
 use crate::pipeline::types::{Node, Pipeline, Recipe};
 
 /// Where the outputs of a pipeline belong. What is found out about a folder counts for all that belongs there.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     folders: Mutex<Folders>,
-    /// What is written in place under another pipeline's name, and where its last good content is.
-    aside: OnceLock<BTreeMap<String, Option<String>>>,
+    /// What is written in place under another pipeline's name.
+    aside: OnceLock<BTreeMap<String, OfOther>>,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +43,7 @@ pub(crate) struct Look<'a> {
     root: &'a Path,
     pipeline: &'a Pipeline,
     folders: MutexGuard<'a, Folders>,
-    aside: &'a BTreeMap<String, Option<String>>,
+    aside: &'a BTreeMap<String, OfOther>,
     /// The folder that was asked for last: what makes neighbours mostly belongs in one.
     last: Option<(&'a str, usize)>,
 }
@@ -61,13 +63,15 @@ impl<'a> Look<'a> {
     pub(crate) fn check(&mut self, recipe: &Recipe, found: &mut Problems) {
         let pipeline = self.pipeline;
         found.extend(recipe.outputs.iter().filter_map(|id| self.obstacle(&pipeline.nodes[*id])));
-        let sources = recipe.inputs.iter().map(|id| &pipeline.nodes[*id]).filter(|node| node.maker.is_none());
-        found.extend(sources.filter(|node| self.is_half(node)).map(half_written));
-    }
-
-    /// Whether another pipeline is writing it in place, or was when it was killed.
-    fn is_half(&self, node: &Node) -> bool {
-        node.path.as_ref().is_some_and(|path| self.aside.contains_key(path))
+        for (path, of) in self.aside.iter().filter(|(path, _)| self.root.join(path).symlink_metadata().is_ok()) {
+            let sources = recipe.inputs.iter().map(|id| &pipeline.nodes[*id]).filter(|node| node.maker.is_none());
+            let sources = sources.filter(|node| node.path.as_ref().is_some_and(|own| is_part(own, path)));
+            found.extend(
+                sources.map(|node| half_written(&format!("source `{}`", node.name), &node.path_span, path, of)),
+            );
+            let code = recipe.files.iter().filter(|(named, _)| is_part(named, path) || names(named, path));
+            found.extend(code.map(|(named, span)| half_written(&format!("`{named}` of `files`"), span, path, of)));
+        }
     }
 
     fn obstacle(&mut self, node: &'a Node) -> Option<Problem> {
@@ -75,10 +79,10 @@ impl<'a> Look<'a> {
         let aside = self.aside.get(path);
         let folder = self.folder(path);
         let (why, help) = match (aside, &folder.obstacle) {
-            (Some(kept), _) => (
+            (Some(of), _) => (
                 format!(
                     "a run under another name was writing it in place; {}",
-                    kept.as_ref().map_or_else(
+                    of.kept.as_ref().map_or_else(
                         || "there was none before".to_owned(),
                         |kept| format!("its last good content is in {kept}")
                     )
@@ -111,11 +115,21 @@ impl<'a> Look<'a> {
     }
 }
 
-/// That a source is not to be read now.
-fn half_written(node: &Node) -> Problem {
-    let problem = Problem::new("half-written-source", format!("source `{}` is half-written", node.name));
-    let why = "a run of another pipeline writes it in place, or was killed while it did";
-    problem.at(&node.path_span, why).help("run that pipeline to its end first")
+/// Whether one of two paths is the other, or lies in it.
+fn is_part(one: &str, other: &str) -> bool {
+    let within = |path: &str, folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+    one == other || within(one, other) || within(other, one)
+}
+
+/// That something is not to be read now, for what is at `path`.
+fn half_written(what: &str, span: &Span, path: &str, of: &OfOther) -> Problem {
+    let pipeline = &of.pipeline;
+    let why = format!("a run of pipeline `{pipeline}` writes {path} in place, or was killed while it did");
+    let help = match &of.kept {
+        Some(kept) => format!("run `{pipeline}` to its end first; the last good content of {path} is in {kept}"),
+        None => format!("run `{pipeline}` to its end first"),
+    };
+    Problem::new("half-written-source", format!("{what} is half-written")).at(span, why).help(help)
 }
 
 /// That an output cannot be put where it belongs, since this is no folder.

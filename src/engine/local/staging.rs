@@ -44,6 +44,7 @@ const NEW: &str = "kiln-new";
 /// Why nothing can be put in place.
 const IS_OTHER: &str = "it changed before it was recorded";
 const IS_GONE: &str = "the staged output is gone";
+const LEADS_OUT: &str = "a link leads out of the root";
 
 /// So many outputs are flushed one by one; more of them with the whole file system.
 const FLUSH_ONE_BY_ONE: usize = 4;
@@ -188,21 +189,35 @@ impl Staging {
         let is = |path: &str, digest| digester.path(path).ok().flatten() == Some(digest);
         let there = |output: &Staged| is(&output.to, output.digest);
         let ready = |output: &Staged| output.from != output.to && is(&output.from, output.digest);
+        let found = |output: &Staged| there(output) || ready(output);
+        if let Some((output, why)) = staged.iter().find_map(|output| self.no_way(output).map(|why| (output, why))) {
+            return Err(not_in_place(output, why));
+        }
         if let Some(lost) = staged.iter().find(|output| output.from == output.to && !there(output)) {
             return Err(not_in_place(lost, IS_OTHER));
         }
-        if let Some(first) = staged.first().filter(|_| !staged.iter().any(|output| there(output) || ready(output))) {
-            return Err(not_in_place(first, IS_GONE));
-        }
-        if let Some(gone) =
-            staged.iter().find(|output| !there(output) && !ready(output) && self.is_before(job, output, digester))
-        {
+        let none = staged.first().filter(|_| !staged.iter().any(found));
+        let unbuilt = || staged.iter().find(|output| !found(output) && self.is_before(job, output, digester));
+        if let Some(gone) = none.or_else(unbuilt) {
             return Err(not_in_place(gone, IS_GONE));
         }
         // After an exchange the old content lies where the new one did.
-        staged.retain(|output| there(output) || ready(output));
-        let ahead = staged.iter_mut().filter(|output| !there(output));
-        Ok(ahead.map(|output| self.to_finish(job, output, last, digester)).collect())
+        staged.retain(found);
+        let (placed, ahead): (Vec<_>, Vec<_>) = staged.iter_mut().partition(|output| there(output));
+        let untold = placed.into_iter().filter_map(|output| kept_before(&self.root, job, &output.to));
+        let untold = untold.map(|Replaced { path, kept }| PutBack::placed(path, kept));
+        Ok(untold.chain(ahead.into_iter().map(|output| self.to_finish(job, output, last, digester))).collect())
+    }
+
+    /// Why nothing can be put at an output, if nothing can.
+    fn no_way(&self, output: &Staged) -> Option<&'static str> {
+        let to = self.root.join(&output.to);
+        let folder = to.parent()?;
+        if self.is_blocked(folder) {
+            return Some("what is above it is no folder");
+        }
+        let leads_out = folder.exists() && inside(&self.root, folder).is_ok_and(|inside| !inside);
+        leads_out.then_some(LEADS_OUT)
     }
 
     /// Whether there is still at an output what stood there before the run: that it was built there is not so, then.
@@ -222,7 +237,8 @@ impl Staging {
         output.keep |= keep;
         // Whoever cannot look there does not put it there either.
         let kept = standing.filter(|_| output.keep).and_then(|_| free(&self.root, job, &to, &output.to).ok());
-        PutBack::finished(output.to.clone(), kept)
+        let before = || kept_before(&self.root, job, &output.to).map(|replaced| replaced.kept);
+        PutBack::finished(output.to.clone(), kept.or_else(before))
     }
 
     /// Makes the folder that an output goes to. A link that the recipe made leads nothing in or out of the root.
@@ -247,7 +263,7 @@ impl Staging {
             Some(_) | None => Ok(true), // it was moved already
         };
         if !is_inside(&self.root, &to)? {
-            return Err(io::Error::other("a link leads out of the root"));
+            return Err(io::Error::other(LEADS_OUT));
         }
         if output.from != output.to && !is_inside(&own, &from)? {
             return Err(io::Error::other("what was staged lies somewhere else, behind a link"));
