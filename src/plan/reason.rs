@@ -201,10 +201,10 @@ impl Reason {
         self
     }
 
-    /// Whether an output is a folder now and was a file, or the other way round.
+    /// Whether an output is a folder now and was a file, or the other way round. One that is gone or new is neither.
     pub(super) fn is_other_kind(&self) -> bool {
-        let is_folder = |value: &Option<String>| value.as_ref().is_some_and(|value| value.starts_with("folder "));
-        self.code == ReasonCode::OutputMoved && self.old.is_some() && is_folder(&self.old) != is_folder(&self.new)
+        let both = self.old.as_deref().zip(self.new.as_deref()).filter(|_| self.code == ReasonCode::OutputMoved);
+        both.is_some_and(|(old, new)| old.starts_with("folder ") != new.starts_with("folder "))
     }
 
     fn head(&self) -> &'static str {

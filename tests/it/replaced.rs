@@ -406,6 +406,22 @@ fn a_plan_says_that_something_of_another_kind_is_kept() {
     assert_eq!(project.read(&format!("{}/a", kept(&project))), "1\n");
 }
 
+/// A name tells no kind: what is gone or new under one has none to compare with.
+#[test]
+fn an_output_with_another_name_is_not_of_another_kind() {
+    let text = |name: &str| {
+        format!(
+            "[folder.{name}]\npath = \"a\"\n[recipe.r]\noutputs = [\"{name}\"]\nrun = \"echo 1 >{{{{ output }}}}/x\"\n"
+        )
+    };
+    let project = Project::new(&text("a"));
+    project.expect(0, &["run"]);
+    project.pipeline(&text("b"));
+    let plan = project.expect(0, &["plan"]).out;
+    assert!(plan.contains("output moved: a \"folder a\" is no longer an output"), "{plan}");
+    assert!(!plan.contains("another kind"), "{plan}");
+}
+
 #[test]
 fn what_somebody_changes_while_it_is_built_is_kept() {
     let text = "[dataset.a]\npath = \"o/a\"\nrun = \"[ ! -e edit ] || echo mine >o/a; echo new >{{ output }}\"\n\
