@@ -40,11 +40,7 @@ pub(super) fn rows(picture: &Picture, tagged: bool) -> Grouping {
         let (bucket, _, rank) = all[classes[0]];
         let row = bucket * stride + row;
         let tags: Vec<&str> = classes.iter().map(|class| all[*class].1.as_str()).collect();
-        let tag = match tags.as_slice() {
-            tags if !tagged || tags.len() <= TAGS => tags.join(", "),
-            tags => format!("{} tags", tags.len()),
-        };
-        let key = Key(row, *rank, if tagged { tag } else { String::new() }, None);
+        let key = Key(row, *rank, if tagged { called(&tags) } else { String::new() }, None);
         classes.iter().for_each(|class| keys[*class] = key.clone());
         if *rank <= PLAIN {
             first.entry(*bucket).and_modify(|known| *known = row.min(*known)).or_insert(row);
@@ -57,6 +53,18 @@ pub(super) fn rows(picture: &Picture, tagged: bool) -> Grouping {
     Grouping {
         keys: of_item.into_iter().map(|class| keys[class].clone()).collect(),
         stages: first.into_iter().map(name).collect(),
+    }
+}
+
+/// What a group with these tags is called; steps of which none has a tag are called by their names.
+fn called(tags: &[&str]) -> String {
+    match tags {
+        [tag] => (*tag).to_owned(),
+        tags if tags.len() <= TAGS => {
+            let words = tags.iter().map(|tag| if tag.is_empty() { "no tag" } else { tag });
+            words.collect::<Vec<_>>().join(", ")
+        }
+        tags => format!("{} tags", tags.len()),
     }
 }
 

@@ -150,6 +150,18 @@ fn tags_that_need_one_another_do_not_leave_a_picture_as_large_as_it_was() {
 }
 
 #[test]
+fn a_group_of_several_tags_says_that_some_steps_have_none() {
+    let mut picture = chain(160);
+    picture.items.iter_mut().enumerate().for_each(|(i, item)| {
+        item.tags = if i % 3 == 0 { Vec::new() } else { vec![format!("t{}", i % 2)] };
+    });
+    let small = collapse(picture, Some(Collapse::Tag));
+    let names: Vec<_> = small.items.iter().map(|item| item.parts[0].name.as_str()).collect();
+    assert_eq!(names[1], "no tag, t0, t1 · 8 steps", "{names:?}");
+    assert!(!names.iter().any(|name| name.starts_with(", ")), "{names:?}");
+}
+
+#[test]
 fn where_steps_have_no_tag_that_is_said() {
     let mut picture = random(20, 50, 1);
     let small = collapse(picture.clone(), Some(Collapse::Tag));
