@@ -12,7 +12,7 @@ pub mod record;
 pub mod text;
 pub mod why;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt;
 
 use crate::base::id::{DenseMap, NodeId, RecipeId};
@@ -170,24 +170,17 @@ impl Plan {
         }
     }
 
-    /// Names behind the inputs that a step lacks what those are made from and lack in turn: all of it can be asked for together.
-    /// `lacks` says of a node and its maker whether it could be built by name and is not there.
-    pub(crate) fn name_all(&mut self, pipeline: &Pipeline, lacks: &dyn Fn(RecipeId, NodeId) -> bool) {
+    /// Names behind the inputs that a step lacks [what has to be named too](to_name): all of it can be asked for together.
+    pub(crate) fn name_all(&mut self, pipeline: &Pipeline, named: &HashMap<NodeId, Vec<NodeId>>) {
         for step in &mut self.steps {
             let mut at = 0;
             while let Some(reason) = step.reasons.get(at) {
                 at += 1;
                 let name = reason.what.as_deref().filter(|_| reason.code == ReasonCode::InputMissing);
-                let maker = name.and_then(|name| pipeline.nodes[pipeline.node(name)?].maker);
-                let above = maker.map(|maker| pipeline.recipes[maker].inputs.as_slice()).unwrap_or_default();
-                let above =
-                    above.iter().filter(|node| pipeline.nodes[**node].maker.is_some_and(|by| lacks(by, **node)));
-                let reasons: Vec<_> = above.map(|node| lacking(pipeline, *node)).collect();
-                for reason in reasons {
-                    if !step.reasons.contains(&reason) {
-                        step.reasons.insert(at, reason);
-                    }
-                }
+                let named = name.and_then(|name| named.get(&pipeline.node(name)?)).into_iter().flatten();
+                let mut reasons: Vec<_> = named.map(|node| lacking(pipeline, *node)).collect();
+                reasons.retain(|reason| !step.reasons.contains(reason));
+                step.reasons.splice(at..at, reasons);
             }
         }
     }
@@ -242,10 +235,35 @@ fn in_words(mut reasons: Vec<Reason>, selection: &Selection) -> Vec<Reason> {
     reasons
 }
 
+/// What has to be named so that a node can be built that is not there: it, and of all that it is made from what is built only
+/// when it is named, as far as that is not there either.
+pub(crate) fn to_name(pipeline: &Pipeline, node: NodeId, is_there: &dyn Fn(NodeId) -> bool) -> Vec<NodeId> {
+    let mut named = vec![node];
+    let mut seen: HashSet<RecipeId> = pipeline.nodes[node].maker.into_iter().collect();
+    let mut queue: VecDeque<RecipeId> = seen.iter().copied().collect();
+    while let Some(id) = queue.pop_front() {
+        for node in &pipeline.recipes[id].inputs {
+            let Some(maker) = pipeline.nodes[*node].maker else { continue };
+            let explicit = pipeline.outline().is_explicit(maker);
+            if (explicit && is_there(*node)) || !seen.insert(maker) {
+                continue;
+            }
+            // All others are built unasked.
+            named.extend(explicit.then_some(*node));
+            queue.push_back(maker);
+        }
+    }
+    named
+}
+
 /// A step that is built only when it is named and is out of date, or may go out of date by what is [pending](Plan::pending) in
-/// a plan; none where it is neither.
+/// a plan or would have to be built first; none where it is neither.
 pub(crate) fn left_out(basis: &Basis<'_>, graph: &Graph, pending: &BTreeSet<NodeId>, id: RecipeId) -> Option<Step> {
-    let built_before = |node| if pending.contains(&node) { Input::Pending } else { basis.seen(node) };
+    let built_before = |node| match basis.seen(node) {
+        _ if pending.contains(&node) => Input::Pending,
+        Input::Missing if basis.pipeline.nodes[node].maker.is_some() => Input::Pending,
+        seen @ (Input::Is(_) | Input::Pending | Input::NotProbed | Input::Missing) => seen,
+    };
     let now = basis.decide(id, &|node| basis.seen(node));
     let verdict = if matches!(now, Verdict::Build(_)) { now } else { basis.decide(id, &built_before) };
     let (Verdict::Build(mut reasons) | Verdict::Maybe(mut reasons)) = verdict else { return None };
@@ -258,12 +276,16 @@ pub(crate) fn left_out(basis: &Basis<'_>, graph: &Graph, pending: &BTreeSet<Node
     Some(Step { id, stage: graph.stage[id], action: Action::Skip, reasons, expected_ms: None })
 }
 
-/// That wanted steps read what is not there.
-pub(crate) fn missing(pipeline: &Pipeline, selection: &Selection, lacks: &[(RecipeId, NodeId)]) -> Problems {
-    lacks.iter().map(|(step, node)| lack(pipeline, selection, *step, *node)).collect()
+/// That wanted steps read what is not there. For what something makes it is known what [has to be named](to_name).
+pub(crate) fn missing(
+    pipeline: &Pipeline,
+    lacks: &[(RecipeId, NodeId)],
+    named: &HashMap<NodeId, Vec<NodeId>>,
+) -> Problems {
+    lacks.iter().map(|(step, node)| lack(pipeline, *step, *node, named.get(node))).collect()
 }
 
-fn lack(pipeline: &Pipeline, selection: &Selection, id: RecipeId, node: NodeId) -> Problem {
+fn lack(pipeline: &Pipeline, id: RecipeId, node: NodeId, named: Option<&Vec<NodeId>>) -> Problem {
     let recipe = &pipeline.recipes[id];
     let node = &pipeline.nodes[node];
     let span =
@@ -282,12 +304,15 @@ fn lack(pipeline: &Pipeline, selection: &Selection, id: RecipeId, node: NodeId) 
     if let Some((_, span)) = span {
         problem = problem.at(span, "needed here");
     }
-    problem.obstacle().help(match node.maker.map(|maker| selection.want[maker]) {
+    problem.obstacle().help(match named {
         None => node
             .path
             .as_deref()
             .and_then(no_glob)
             .unwrap_or_else(|| "put the file there, or say what makes it with `run`".to_owned()),
-        Some(_) => format!("build it first: kiln run {}", node.name),
+        Some(named) => {
+            let names: Vec<_> = named.iter().map(|node| pipeline.nodes[*node].name.as_str()).collect();
+            format!("build it first: kiln run {}", names.join(" "))
+        }
     })
 }

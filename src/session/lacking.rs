@@ -1,6 +1,6 @@
 //! What keeps steps from being built, where all else is to go on: such a step can only fail, and its work is to do so.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -8,14 +8,18 @@ use futures::future::BoxFuture;
 use globset::GlobMatcher;
 use tokio::sync::watch;
 
-use crate::base::id::RecipeId;
+use crate::base::file::FileDigest;
+use crate::base::id::{DenseMap, NodeId, RecipeId};
+use crate::base::job::BuildMode;
 use crate::base::span::Problem;
 use crate::base::text::few;
-use crate::engine::api::{Attempt, Ended, Stop, Updates, Work};
+use crate::engine::api::{Attempt, Ended, Observed, Stop, Updates, Work};
 use crate::event::{Failure, FailureCode};
 use crate::pipeline::paths::{glob, is_glob};
+use crate::plan::decide::{Basis, Input};
 use crate::plan::facts::Facts;
-use crate::plan::{Plan, missing};
+use crate::plan::record::History;
+use crate::plan::{Plan, missing, to_name};
 use crate::session::{Lacks, Planned, Session};
 
 /// What keeps steps from being built, each for people and with a way out.
@@ -29,6 +33,25 @@ pub(super) fn note_unseen(facts: &mut Facts, wrong: &[(RecipeId, Problem)]) {
 }
 
 impl Session {
+    /// What steps lack with what has to be named for it, and the digests of what was read to find that out.
+    pub(super) fn lacks(&self, inputs: Vec<(RecipeId, NodeId)>, history: &dyn History) -> (Lacks, Vec<FileDigest>) {
+        let pipeline = self.pipeline();
+        let makers = |node: &NodeId| pipeline.nodes[*node].maker;
+        let made: BTreeSet<_> = inputs.iter().map(|(_, node)| *node).filter(|node| makers(node).is_some()).collect();
+        let mut looked = DenseMap::filled(pipeline.recipes.len(), false);
+        let all = made.iter().flat_map(|node| to_name(pipeline, *node, &|_| false).split_off(1));
+        all.filter_map(|node| makers(&node)).for_each(|maker| looked[maker] = true);
+        if !looked.values().any(|looked| *looked) {
+            return (Lacks { inputs, named: made.into_iter().map(|node| (node, vec![node])).collect() }, Vec::new());
+        }
+        // What is in the way of looking is told by who builds it.
+        let Observed { facts, seen, .. } = self.engine.observe(&looked, false);
+        let basis = Basis { pipeline, facts: &facts, history, mode: BuildMode::Smart };
+        let is_there = |node| basis.seen(node) != Input::Missing;
+        let named = made.into_iter().map(|node| (node, to_name(pipeline, node, &is_there))).collect();
+        (Lacks { inputs, named }, seen)
+    }
+
     /// What keeps steps of a plan from being built; the plan says so too then.
     pub(super) fn hindered(&self, plan: &mut Plan, lacks: &Lacks, wrong: Vec<(RecipeId, Problem)>) -> Hindered {
         let mut hindered = Hindered::new();
@@ -39,8 +62,8 @@ impl Session {
             }
         };
         wrong.iter().for_each(|(id, problem)| add(*id, problem));
-        let missing = missing(self.pipeline(), &self.selection, lacks);
-        lacks.iter().zip(&missing).for_each(|((id, _), problem)| add(*id, problem));
+        let missing = missing(self.pipeline(), &lacks.inputs, &lacks.named);
+        lacks.inputs.iter().zip(&missing).for_each(|((id, _), problem)| add(*id, problem));
         let mut why: HashMap<RecipeId, Vec<String>> = HashMap::new();
         // One look at all that steps share; only where something is in the way, one at each of them, for whose way it is.
         let ids: Vec<_> = plan.active().map(|step| step.id).collect();
@@ -51,6 +74,7 @@ impl Session {
                 why.entry(id).or_default().push(problem.placed());
             }
         }
+        plan.name_all(self.pipeline(), &lacks.named);
         plan.hinder(&why, self.pipeline(), &self.loaded.graph);
         hindered
     }

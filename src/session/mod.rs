@@ -30,7 +30,7 @@ use crate::engine::api::{Engine, Environment, Evidence, Observed, Opening};
 use crate::engine::engine;
 use crate::pipeline::types::Pipeline;
 use crate::plan::decide::Basis;
-use crate::plan::facts::{Content, Facts};
+use crate::plan::facts::Facts;
 use crate::plan::put_back::PutBack;
 use crate::plan::record::{History, MemoryHistory};
 use crate::plan::{Plan, Step, left_out, missing};
@@ -112,7 +112,12 @@ pub(crate) struct Known {
 }
 
 /// Which steps lack which input.
-pub(crate) type Lacks = Vec<(RecipeId, NodeId)>;
+#[derive(Default)]
+pub(crate) struct Lacks {
+    pub(crate) inputs: Vec<(RecipeId, NodeId)>,
+    /// What has to be named to build such an input, where something makes it.
+    named: HashMap<NodeId, Vec<NodeId>>,
+}
 
 /// A plan with what keeps its steps from being built: inputs that they lack, and what is needed to look at them.
 type Outlook = (Planned, Lacks, Vec<(RecipeId, Problem)>);
@@ -223,7 +228,7 @@ impl Session {
             let hindered = self.hindered(&mut planned.plan, &lacks, wrong);
             return Ok((planned, hindered));
         }
-        if wrong.is_empty() && lacks.is_empty() {
+        if wrong.is_empty() && lacks.inputs.is_empty() {
             return Ok((planned, Hindered::default()));
         }
         Err(self.refusal(problems_of(wrong), &planned.plan, &lacks))
@@ -231,8 +236,9 @@ impl Session {
 
     /// All that a run of this plan is refused for, where something is: one kind is not to hide another.
     fn refusal(&self, mut found: Problems, plan: &Plan, lacks: &Lacks) -> Fail {
-        found.extend(missing(self.pipeline(), &self.selection, lacks));
-        let ids: BTreeSet<_> = plan.active().map(|step| step.id).chain(lacks.iter().map(|(id, _)| *id)).collect();
+        found.extend(missing(self.pipeline(), &lacks.inputs, &lacks.named));
+        let ids: BTreeSet<_> =
+            plan.active().map(|step| step.id).chain(lacks.inputs.iter().map(|(id, _)| *id)).collect();
         let obstacles = self.engine.obstacles(&ids.into_iter().collect::<Vec<_>>());
         let key = |problem: &Problem| (problem.code, problem.message.clone());
         let mut told: HashSet<_> = found.iter().map(key).collect();
@@ -257,14 +263,13 @@ impl Session {
         let history = planned.known.history.as_ref();
         let basis = Basis { pipeline: self.pipeline(), facts: &facts, history, mode: BuildMode::Smart };
         let pending = planned.plan.pending(self.pipeline());
-        planned.plan.name_all(self.pipeline(), &|maker, node| looked[maker] && facts.nodes[node] == Content::Missing);
         ids.iter().filter_map(|id| left_out(&basis, &self.loaded.graph, &pending, *id)).collect()
     }
 
     /// Refuses a plan in which steps lack these inputs.
-    pub(crate) fn whole(&self, lacks: &[(RecipeId, NodeId)]) -> Result<(), Fail> {
-        let missing = || self.mistakes(missing(self.pipeline(), &self.selection, lacks));
-        if lacks.is_empty() { Ok(()) } else { Err(missing()) }
+    pub(crate) fn whole(&self, lacks: &Lacks) -> Result<(), Fail> {
+        let missing = || self.mistakes(missing(self.pipeline(), &lacks.inputs, &lacks.named));
+        if lacks.inputs.is_empty() { Ok(()) } else { Err(missing()) }
     }
 
     /// Looks, and decides. Says which steps lack which input, too: such a plan can be shown, and not be run.
@@ -279,11 +284,13 @@ impl Session {
 
     /// As [`Session::sketch`], where steps may also need what is not there even to look at them.
     fn outlook(&self, probes: bool) -> Result<Outlook, Fail> {
-        let (known, Observed { mut facts, seen, wrong }) = self.look(probes)?;
+        let (known, Observed { mut facts, mut seen, wrong }) = self.look(probes)?;
         note_unseen(&mut facts, &wrong);
         let history = known.history.as_ref();
         let basis = Basis { pipeline: self.pipeline(), facts: &facts, history, mode: self.selection.mode };
         let (plan, lacks) = Plan::make(&basis, &self.loaded.graph, &self.selection, &known.durations);
+        let (lacks, more) = self.lacks(lacks, history);
+        seen.extend(more);
         tracing::debug!(read = seen.len(), remembered = known.durations.len(), counts = ?plan.counts(), "it is decided");
         Ok((Planned { plan, facts, seen, known }, lacks, wrong))
     }
@@ -304,22 +311,20 @@ impl Session {
         if self.store.state().exists() {
             return Ok(Vec::new());
         }
-        let Observed { mut facts, seen, mut wrong } = self.engine.observe(&self.wanted(), false);
+        let Observed { mut facts, mut seen, mut wrong } = self.engine.observe(&self.wanted(), false);
         note_unseen(&mut facts, &wrong);
-        let basis = Basis {
-            pipeline: self.pipeline(),
-            facts: &facts,
-            history: &MemoryHistory::default(),
-            mode: self.selection.mode,
-        };
-        let (mut plan, mut lacks) = Plan::make(&basis, &self.loaded.graph, &self.selection, &HashMap::new());
+        let history = &MemoryHistory::default();
+        let basis = Basis { pipeline: self.pipeline(), facts: &facts, history, mode: self.selection.mode };
+        let (mut plan, lacks) = Plan::make(&basis, &self.loaded.graph, &self.selection, &HashMap::new());
+        let (mut lacks, more) = self.lacks(lacks, history);
+        seen.extend(more);
         let mut hindered = Hindered::default();
         if keep_going {
             hindered = self.hindered(&mut plan, &std::mem::take(&mut lacks), std::mem::take(&mut wrong));
         }
         let free = plan.active().filter(|step| !hindered.contains_key(&step.id));
         let unready: Vec<_> = free.filter_map(|step| self.engine.prepare(step.id).err()).flatten().collect();
-        if wrong.is_empty() && lacks.is_empty() && unready.is_empty() {
+        if wrong.is_empty() && lacks.inputs.is_empty() && unready.is_empty() {
             return Ok(seen);
         }
         // Commands are asked only now: what is wrong with them is told too.

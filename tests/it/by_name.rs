@@ -169,3 +169,62 @@ fn what_a_run_may_put_out_of_date_is_told_beforehand() {
     let plan = project.expect(0, &["plan"]).out;
     assert!(plan.contains("out of date and left: e") && plan.contains("2 steps: 1 left, 1 up to date\n"), "{plan}");
 }
+
+const ABOVE: &str = "[dataset.e1]\npath = \"e1\"\nrebuild = \"explicit\"\nrun = \"echo 1 >{{ output }}\"\n\
+    [dataset.m]\npath = \"m\"\ninputs = [\"e1\"]\nrun = \"cp {{ inputs.e1 }} {{ output }}\"\n\
+    [dataset.e2]\npath = \"e2\"\ninputs = [\"e1\"]\nrebuild = \"explicit\"\nrun = \"cp {{ inputs.e1 }} {{ output }}\"\n\
+    [dataset.f]\npath = \"f\"\ninputs = [\"e2\"]\nrun = \"cp {{ inputs.e2 }} {{ output }}\"\n";
+
+#[test]
+fn what_is_below_one_that_is_not_there_is_told_too() {
+    let text =
+        ABOVE.replace("[dataset.m]\npath = \"m\"\ninputs = [\"e1\"]\nrun = \"cp {{ inputs.e1 }} {{ output }}\"\n", "");
+    let project = Project::new(&text);
+    let told = "out of date and left: e1, e2 (`rebuild = \"explicit\"`: built only when it is named)\n";
+    let plan = project.expect(0, &["plan", "-k"]).out;
+    assert!(plan.contains("3 steps: 1 build, 2 left, 1 of which cannot be built\n") && plan.contains(told), "{plan}");
+    let json: Value = serde_json::from_str(&project.expect(0, &["plan", "-k", "--format", "json"]).out).unwrap();
+    let step = json["steps"].as_array().unwrap().iter().find(|step| step["id"] == "e2").unwrap();
+    let codes: Vec<_> =
+        step["reasons"].as_array().unwrap().iter().map(|reason| reason["code"].as_str().unwrap()).collect();
+    assert_eq!((step["action"].as_str().unwrap(), codes), ("skip", vec!["rebuild_explicit", "never_built"]));
+    let dot = project.expect(0, &["plan", "-k", "--format", "dot"]).out;
+    assert!(!dot.contains("not asked for"), "{dot}");
+    assert_eq!(dot.matches(" -> ").count(), 2, "e1 -> e2 -> f: {dot}");
+    let run = project.expect(1, &["run", "-k"]);
+    assert!(run.err.contains(told) && run.out.contains("2 left"), "{run:?}");
+    // What is there may go out of date by what is not.
+    project.expect(0, &["run", "e1", "e2", "f"]);
+    std::fs::remove_file(project.path("e1")).unwrap();
+    let plan = project.expect(0, &["plan"]).out;
+    assert!(plan.contains("3 steps: 2 left, 1 up to date\n") && plan.contains("out of date and left: e1 ("), "{plan}");
+    assert!(plan.contains("left, and may go out of date: e2 ("), "{plan}");
+}
+
+/// Whichever way leads there: through steps that need not be named, and whatever else was asked for.
+#[test]
+fn what_is_said_to_build_first_can_be_built() {
+    let by_way = ABOVE
+        .replace("[dataset.e2]\npath = \"e2\"\ninputs = [\"e1\"]", "[dataset.e2]\npath = \"e2\"\ninputs = [\"m\"]");
+    let by_way = by_way
+        .replace("rebuild = \"explicit\"\nrun = \"cp {{ inputs.e1", "rebuild = \"explicit\"\nrun = \"cp {{ inputs.m");
+    for text in [ABOVE, &by_way] {
+        for targets in [&["f"][..], &["+f"], &["f", "e2"]] {
+            let project = Project::new(text);
+            let said = project.expect(2, &[&["run"], targets].concat()).err;
+            let first = if targets.contains(&"e2") { "e1" } else { "e2 e1" };
+            assert!(said.contains(&format!("help: build it first: kiln run {first}\n")), "{targets:?}: {said}");
+            let again = project.expect(1, &[&["run", "-k"], targets].concat()).out;
+            let failed = if targets.contains(&"e2") && text != ABOVE { "m" } else { *targets.last().unwrap() };
+            let again_says = format!("kiln run -k {first} {}\n", failed.trim_start_matches('+'));
+            assert!(again.contains(&again_says), "{targets:?}: {again_says}{again}");
+            project.expect(0, &[&["run"], &first.split(' ').collect::<Vec<_>>()[..]].concat());
+            project.expect(0, &[&["run"], targets].concat());
+        }
+        // What is there need not be named.
+        let project = Project::new(text);
+        project.expect(0, &["run", "e1"]);
+        let said = project.expect(2, &["run"]).err;
+        assert!(said.contains("help: build it first: kiln run e2\n"), "{said}");
+    }
+}
