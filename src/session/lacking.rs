@@ -1,6 +1,6 @@
 //! What keeps steps from being built, where all else is to go on: such a step can only fail, and its work is to do so.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -50,6 +50,21 @@ impl Session {
         let is_there = |node| basis.seen(node) != Input::Missing;
         let named = made.into_iter().map(|node| (node, to_name(pipeline, node, &is_there))).collect();
         (Lacks { inputs, named }, seen)
+    }
+
+    /// What is in the way of looking, without what is in the way of readers of an output that its maker tells of too: once it is
+    /// built they can look at it, and where it cannot be built they are skipped.
+    pub(super) fn own(&self, mut wrong: Vec<(RecipeId, Problem)>) -> Vec<(RecipeId, Problem)> {
+        let pipeline = self.pipeline();
+        let told: HashSet<(RecipeId, String)> = wrong.iter().map(|(id, what)| (*id, what.message.clone())).collect();
+        wrong.retain(|(id, problem)| {
+            let place = problem.labels.first().map(|label| &label.span);
+            let is_it = |node: &NodeId| place == Some(&pipeline.nodes[*node].path_span);
+            let makers = pipeline.recipes[*id].inputs.iter().filter(|node| is_it(node));
+            let mut makers = makers.filter_map(|node| pipeline.nodes[*node].maker);
+            !makers.any(|maker| told.contains(&(maker, problem.message.clone())))
+        });
+        wrong
     }
 
     /// What keeps steps of a plan from being built; the plan says so too then.

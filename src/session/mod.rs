@@ -285,6 +285,7 @@ impl Session {
     /// As [`Session::sketch`], where steps may also need what is not there even to look at them.
     fn outlook(&self, probes: bool) -> Result<Outlook, Fail> {
         let (known, Observed { mut facts, mut seen, wrong }) = self.look(probes)?;
+        let wrong = self.own(wrong);
         note_unseen(&mut facts, &wrong);
         let history = known.history.as_ref();
         let basis = Basis { pipeline: self.pipeline(), facts: &facts, history, mode: self.selection.mode };
@@ -311,7 +312,8 @@ impl Session {
         if self.store.state().exists() {
             return Ok(Vec::new());
         }
-        let Observed { mut facts, mut seen, mut wrong } = self.engine.observe(&self.wanted(), false);
+        let Observed { mut facts, mut seen, wrong } = self.engine.observe(&self.wanted(), false);
+        let mut wrong = self.own(wrong);
         note_unseen(&mut facts, &wrong);
         let history = &MemoryHistory::default();
         let basis = Basis { pipeline: self.pipeline(), facts: &facts, history, mode: self.selection.mode };

@@ -165,3 +165,38 @@ fn all_inputs_that_are_not_there_are_named() {
     assert!(said.contains("`a` is not there") && said.contains("`b` is not there"), "{said}");
     assert!(said.ends_with("2 obstacles\n"), "{said}");
 }
+
+/// What lies in the place of a folder is in the way of who builds there, and of nobody else.
+#[test]
+fn below_an_output_that_a_file_is_in_the_way_of_steps_are_skipped() {
+    let step = |name: &str, path: &str, inputs: &str| {
+        format!("[dataset.{name}]\npath = \"{path}\"\ninputs = [{inputs}]\nrun = \"cat f >{{{{ output }}}}\"\n")
+    };
+    let text =
+        [step("x", "f/x", ""), step("c", "c", r#""x""#), step("d", "d", r#""c", "x""#), step("r", "f/r", r#""x""#)];
+    let project = Project::new(&text.concat());
+    project.write("f", "a file\n");
+    let blocked = |name: &str| format!("can only fail: `{name}` cannot be put in place: f is a file, not a folder");
+    let skipped = "skipped, for this can only fail: x";
+    let all = [("x", blocked("x")), ("c", skipped.to_owned()), ("d", skipped.to_owned()), ("r", blocked("r"))];
+    let plan = project.expect(0, &["plan", "-k"]).out;
+    for (step, why) in all {
+        let line = plan.lines().find(|line| line.starts_with(&format!("  build  {step} "))).unwrap_or_default();
+        assert_eq!(line.split("; ").next(), Some(format!("  build  {step}  {why}").as_str()), "{plan}");
+        assert_eq!(line.matches("cannot be put").count(), why.matches("cannot be put").count(), "{plan}");
+    }
+    assert!(plan.contains("4 steps: 4 build, 4 of which cannot be built\n"), "{plan}");
+    let run = project.expect(1, &["run", "-k"]).out;
+    assert!(run.contains("1 failed · 3 skipped"), "{run}");
+    let said = project.expect(2, &["run"]).err;
+    assert!(said.ends_with("2 obstacles\n"), "{said}");
+    // Where nothing builds it, it is in the way of its reader.
+    let said = project.expect(0, &["plan", "-k", "--mode", "only", "c"]).out;
+    assert!(said.contains(&format!("  build  c  {}", blocked("x"))), "{said}");
+    // What two steps cannot read keeps both.
+    let both = ["[dataset.s]\npath = \"s/x\"\n", &step("a", "a", r#""s""#), &step("b", "b", r#""a", "s""#)].concat();
+    let project = Project::new(&both);
+    std::os::unix::fs::symlink("s", project.path("s")).unwrap();
+    let plan = project.expect(0, &["plan", "-k"]).out;
+    assert_eq!(plan.matches("can only fail: `s` cannot be read").count(), 2, "{plan}");
+}
