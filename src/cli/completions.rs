@@ -121,13 +121,27 @@ fn spelled(option: &Arg) -> impl Iterator<Item = String> {
 
 /// What is offered is compared and quoted here: `compgen -W` would run what stands in a path between `$(` and `)`.
 const NAMES_IN_BASH: &str = r#"
+# `quote` is the one that is open.
 _kiln_offer() {
     local word
     while IFS= read -r word; do
-        [[ "${word}" == "${cur}"* ]] || continue
-        printf -v word %q "${word}"
+        [[ "${word}" == "${before}${cur}"* ]] || continue
+        word="${word#"${before}"}"
+        case "${quote}" in
+            \") word="$(sed 's/["$`\\]/\\&/g' <<< "${word}")" ;;
+            \') word="${word//\'/\'\\\'\'}" ;;
+            *) printf -v word %q "${word}" ;;
+        esac
         COMPREPLY+=("${word}")
     done
+}
+# What a word means that is being typed.
+_kiln_meant() {
+    case "$1" in
+        \'*) printf %s "${1#?}" ;;
+        \"*) sed 's/\\\(["$`\\]\)/\1/g' <<< "${1#?}" ;;
+        *) local word; IFS= read -d '' word <<< "$1"; printf %s "${word%$'\n'}" ;;
+    esac
 }
 _kiln_words() {
     printf '%s\n' "$@"
@@ -149,7 +163,9 @@ _kiln_no_options() {
 _kiln_names() {
     _kiln "$@"
     local kiln="$1" cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}"
-    local i option="" joined="" file=() words=() what=()
+    local i option="" joined="" file=() words=() what=() before="" quote=""
+    case "${cur}" in [\"\']*) quote="${cur:0:1}" ;; esac
+    cur="$(_kiln_meant "${cur}")"
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
             OPTIONS)
@@ -194,16 +210,18 @@ _kiln_names() {
             *)
                 # What stands behind the `=` of a value is no name; it may be a file.
                 if [[ ${prev} == "=" || ${cur} == "=" ]]; then COMPREPLY=(); return 0; fi
+                # A `:` ends a word.
+                [[ ${cur} == :* ]] && before=":" cur="${cur#:}"
+                for ((i = COMP_CWORD; i > 1; i--)); do
+                    [[ ${COMP_WORDS[i]} == : || ${COMP_WORDS[i-1]} == : ]] || break
+                    before="$(_kiln_meant "${COMP_WORDS[i-1]}")${before}"
+                done
                 case "${command}" in
-                    TARGETS) what=(_kiln_candidates targets "${cur}") ;;
+                    TARGETS) what=(_kiln_candidates targets "${before}${cur}") ;;
                     NAMES) what=(_kiln_candidates names) ;;
                     FILES) _kiln_no_options; return 0 ;;
                     *) _kiln_no_options; _kiln_no_files; return 0 ;;
-                esac
-                # A `:` ends a word.
-                if [[ ${prev}${cur} == tag: || ${COMP_WORDS[COMP_CWORD-2]}${prev} == tag: ]]; then
-                    what=(_kiln_candidates tags) cur="${cur#:}"
-                fi ;;
+                esac ;;
         esac
     fi
     _kiln_no_files

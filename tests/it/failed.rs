@@ -194,9 +194,8 @@ fn to_complete() -> Project {
 #[track_caller]
 fn offered(project: &Project, words: &str, expect: &str) {
     let bash = project.expect(0, &["completions", "bash"]).out;
-    let last = words.split(' ').count();
     let script = format!(
-        "{bash}\nCOMP_WORDS=(\"$KILN\" {words}); COMP_CWORD={last}\n_kiln_names \"$KILN\" \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"\necho \"${{COMPREPLY[*]}}\"\n"
+        "{bash}\nCOMP_WORDS=(\"$KILN\" {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n_kiln_names \"$KILN\" \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"\necho \"${{COMPREPLY[*]}}\"\n"
     );
     project.write("names.bash", script);
     let mut command = std::process::Command::new("bash");
@@ -249,6 +248,34 @@ fn bash_is_offered_what_may_be_meant() {
         offered(&project, words, &expect.replace("ID", &id));
     }
     assert!(!project.exists("ran"), "what stands in a path was run");
+}
+
+/// What was begun with a quote is gone on with in it; what bash takes for several words is one.
+#[test]
+fn bash_goes_on_with_what_has_blanks_quotes_and_colons() {
+    let project = Project::empty();
+    project.pipeline(
+        "[dataset.a]\npath = \"o/a b\"\ntags = [\"t:one\", \"t:two\"]\nrun = 'echo >{{ output }}'\n\
+         [dataset.b]\npath = \"o/a c\"\nrun = 'echo >{{ output }}'\n\
+         [dataset.c]\npath = \"o/x$'y\"\nrun = 'echo >{{ output }}'\n\
+         [dataset.d]\npath = \"k/l:m\"\nrun = 'echo >{{ output }}'\n",
+    );
+    for (words, expect) in [
+        ("run o/a", r"o/a\ b o/a\ c"),
+        (r"run 'o/a\ '", r"o/a\ b o/a\ c"),
+        (r"run 'o/a\'", r"o/a\ b o/a\ c"),
+        (r#"run '"o/a '"#, "o/a b o/a c"),
+        (r#"run "'o/a c""#, "o/a c"),
+        (r"run 'o/x\$'", r"o/x\$\'y"),
+        (r#"run '"o/x\$'"#, r"o/x\$'y"),
+        (r#"run "'o/x""#, r"o/x$'\''y"),
+        ("run tag : t :", "one two"),
+        ("run tag : t : o", "one"),
+        ("run k/l :", "m"),
+        ("run k/l : n", ""),
+    ] {
+        offered(&project, words, expect);
+    }
 }
 
 #[test]
