@@ -235,11 +235,11 @@ fn in_words(mut reasons: Vec<Reason>, selection: &Selection) -> Vec<Reason> {
     reasons
 }
 
-/// What has to be named so that a node can be built that is not there: it, and of all that it is made from what is built only
+/// What has to be named so that nodes can be built that are not there: they, and of all that they are made from what is built only
 /// when it is named, as far as that is not there either.
-pub(crate) fn to_name(pipeline: &Pipeline, node: NodeId, is_there: &dyn Fn(NodeId) -> bool) -> Vec<NodeId> {
-    let mut named = vec![node];
-    let mut seen: HashSet<RecipeId> = pipeline.nodes[node].maker.into_iter().collect();
+pub(crate) fn to_name(pipeline: &Pipeline, nodes: &[NodeId], is_there: &dyn Fn(NodeId) -> bool) -> Vec<NodeId> {
+    let mut named = nodes.to_vec();
+    let mut seen: HashSet<RecipeId> = nodes.iter().filter_map(|node| pipeline.nodes[*node].maker).collect();
     let mut queue: VecDeque<RecipeId> = seen.iter().copied().collect();
     while let Some(id) = queue.pop_front() {
         for node in &pipeline.recipes[id].inputs {

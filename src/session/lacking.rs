@@ -38,9 +38,11 @@ impl Session {
         let pipeline = self.pipeline();
         let makers = |node: &NodeId| pipeline.nodes[*node].maker;
         let made: BTreeSet<_> = inputs.iter().map(|(_, node)| *node).filter(|node| makers(node).is_some()).collect();
+        let made: Vec<_> = made.into_iter().collect();
         let mut looked = DenseMap::filled(pipeline.recipes.len(), false);
-        let all = made.iter().flat_map(|node| to_name(pipeline, *node, &|_| false).split_off(1));
-        all.filter_map(|node| makers(&node)).for_each(|maker| looked[maker] = true);
+        // Mostly there is none: then no way up has to be gone for each of them.
+        let more = to_name(pipeline, &made, &|_| false).split_off(made.len());
+        more.iter().filter_map(makers).for_each(|maker| looked[maker] = true);
         if !looked.values().any(|looked| *looked) {
             return (Lacks { inputs, named: made.into_iter().map(|node| (node, vec![node])).collect() }, Vec::new());
         }
@@ -48,7 +50,7 @@ impl Session {
         let Observed { facts, seen, .. } = self.engine.observe(&looked, false);
         let basis = Basis { pipeline, facts: &facts, history, mode: BuildMode::Smart };
         let is_there = |node| basis.seen(node) != Input::Missing;
-        let named = made.into_iter().map(|node| (node, to_name(pipeline, node, &is_there))).collect();
+        let named = made.into_iter().map(|node| (node, to_name(pipeline, &[node], &is_there))).collect();
         (Lacks { inputs, named }, seen)
     }
 

@@ -256,8 +256,9 @@ fn what_was_changed_before_it_is_put_in_place_is_kept_and_not_adopted() {
     project.write("build/other", "by hand\n");
     let kept = format!(".kiln/replaced/{job}/build/a");
     let before = project.tree();
-    let says =
-        format!("a run was killed while `a` was put in place; the next run first moves what is there to {kept} and puts");
+    let says = format!(
+        "a run was killed while `a` was put in place; the next run first moves what is there to {kept} and puts"
+    );
     assert!(project.expect(1, &["plan", "a", "--check"]).out.contains(&says));
     // Nothing that was named counts as built.
     let left = format!(" a was put in place: `kiln run` first moves what is there to {kept} and puts it there\n");
