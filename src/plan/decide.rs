@@ -13,7 +13,7 @@ use crate::pipeline::types::{Kind, Pipeline, Rebuild};
 use crate::plan::facts::{Content, Facts};
 use crate::plan::key;
 use crate::plan::reason::{Reason, ReasonCode};
-use crate::plan::record::{History, LastGood};
+use crate::plan::record::{History, LastGood, OutputRecord};
 
 /// What is decided about a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,19 +80,11 @@ impl Basis<'_> {
         let node = &self.pipeline.nodes[id];
         let step = node.maker.map(|maker| self.pipeline.recipes[maker].name.as_str());
         let last = step.and_then(|step| self.history.last(step));
-        let here =
-            |last: &&LastGood| last.outputs.iter().any(|output| output.node == node.name && output.path == node.path);
-        match (step, last.filter(here)) {
-            (Some(step), Some(last)) => self.differs(id, last) && self.was_of_another_kind(id, step),
-            (Some(_) | None, _) => self.made_as(id).is_none(),
-        }
-    }
-
-    /// Whether another content stands where an output belongs than was recorded.
-    fn differs(&self, id: NodeId, last: &LastGood) -> bool {
-        let node = &self.pipeline.nodes[id];
-        let recorded = last.outputs.iter().find(|output| output.node == node.name).map(|output| output.digest);
-        matches!(self.facts.nodes[id], Content::Is(now) if Some(now) != recorded)
+        let here = |output: &&OutputRecord| output.node == node.name && output.path == node.path;
+        let Some((step, built)) = step.zip(last.and_then(|last| last.outputs.iter().find(here))) else {
+            return self.made_as(id).is_none();
+        };
+        matches!(self.facts.nodes[id], Content::Is(now) if now != built.digest) && self.was_of_another_kind(id, step)
     }
 
     /// Whether what a step has built was a file where its output is a folder now, or the other way round.
