@@ -127,6 +127,11 @@ pub(crate) fn no_glob(path: &str) -> Option<String> {
     is_glob(path).then(|| format!("a path is one file or folder, and no glob: name the folder, {folder}"))
 }
 
+/// What is to be done where nothing is at the path of a source.
+pub(crate) fn put_there(path: &str) -> String {
+    no_glob(path).unwrap_or_else(|| "put the file there, or say what makes it with `run`".to_owned())
+}
+
 /// A pattern of `files` as it is compared with paths.
 pub(crate) fn glob(pattern: &str) -> Result<GlobMatcher, globset::Error> {
     Ok(GlobBuilder::new(pattern).literal_separator(true).empty_alternates(true).build()?.compile_matcher())

@@ -18,7 +18,7 @@ use std::fmt;
 use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::span::{Problem, Problems};
 use crate::graph::Graph;
-use crate::pipeline::paths::no_glob;
+use crate::pipeline::paths::put_there;
 use crate::pipeline::types::Pipeline;
 use crate::plan::decide::{Basis, Input, Verdict};
 use crate::plan::reason::{Action, Fate, Reason, ReasonCode};
@@ -305,11 +305,7 @@ fn lack(pipeline: &Pipeline, id: RecipeId, node: NodeId, named: Option<&Vec<Node
         problem = problem.at(span, "needed here");
     }
     problem.obstacle().help(match named {
-        None => node
-            .path
-            .as_deref()
-            .and_then(no_glob)
-            .unwrap_or_else(|| "put the file there, or say what makes it with `run`".to_owned()),
+        None => put_there(node.path.as_deref().unwrap_or_default()),
         Some(named) => {
             let names: Vec<_> = named.iter().map(|node| pipeline.nodes[*node].name.as_str()).collect();
             format!("build it first: kiln run {}", names.join(" "))

@@ -19,7 +19,7 @@ use crate::engine::local::files;
 use crate::engine::local::probe::Probes;
 use crate::engine::local::{places, secrets, twins};
 use crate::pipeline::braces;
-use crate::pipeline::paths::no_glob;
+use crate::pipeline::paths::put_there;
 use crate::pipeline::types::{Command, Node, Recipe};
 use crate::plan::facts::{Content, Facts, OwnFacts};
 
@@ -332,19 +332,12 @@ fn unreadable(pattern: &str, error: &std::io::Error) -> Problem {
         .help("Kiln digests all of it: make it readable, give it another name, or name less in `files`")
 }
 
-/// What is said of a source that is not there.
-const PUT_THERE: &str = "put the file there, or say what makes it with `run`";
-
 fn source(local: &Local, node: &Node) -> Option<Problem> {
     match (&node.path, &node.digest) {
         (Some(path), _) if local.root.join(path).exists() => None,
         (Some(path), _) => {
             let problem = Problem::new("missing-source", format!("source `{}` is not there", node.name)).warn();
-            Some(
-                problem
-                    .at(&node.path_span, format!("there is nothing at {path}"))
-                    .help(no_glob(path).unwrap_or_else(|| PUT_THERE.to_owned())),
-            )
+            Some(problem.at(&node.path_span, format!("there is nothing at {path}")).help(put_there(path)))
         }
         (None, Some(_)) => None,
         (None, None) => {
