@@ -33,10 +33,16 @@ pub struct PutBack {
 const OUT: &str = "the way there is blocked, or leads out of the root";
 
 impl PutBack {
+    /// An output that was being written in place.
+    #[must_use]
+    pub fn undone(output: String, last_good: bool, kept: Option<String>) -> Self {
+        Self { output, last_good, complete: false, placed: false, out: false, kept }
+    }
+
     /// An output that was complete, and is put in place; what stood there is kept, if it is.
     #[must_use]
     pub fn finished(output: String, kept: Option<String>) -> Self {
-        Self { output, last_good: false, complete: true, placed: false, out: false, kept }
+        Self { complete: true, ..Self::undone(output, false, kept) }
     }
 
     /// The same of one that is in place already.

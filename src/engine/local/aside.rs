@@ -44,6 +44,8 @@ pub(super) struct OfOther {
     pub(super) pipeline: String,
     /// Where the last good content is, relative to the root; none where there was none.
     pub(super) kept: Option<String>,
+    /// Whether anything is at its place now.
+    pub(super) stands: bool,
 }
 
 /// What the way to an output leads to now.
@@ -135,7 +137,10 @@ impl Staging {
         for folder in folders(&self.root.join(STAGING))?.into_iter().filter(|folder| *folder != own) {
             let pipeline = name_of(&folder);
             let asides = Self::new(&self.root, &pipeline).aside()?.into_iter();
-            all.extend(asides.map(|(path, kept)| (path, OfOther { pipeline: pipeline.clone(), kept })));
+            all.extend(asides.map(|(path, kept)| {
+                let stands = self.stands(&path);
+                (path, OfOther { pipeline: pipeline.clone(), kept, stands })
+            }));
         }
         Ok(all)
     }
@@ -214,14 +219,7 @@ impl Staging {
     fn keep_good(&self, job: &JobId, aside: &Aside) -> io::Result<Option<PutBack>> {
         let Some(good) = aside.kept.as_ref().filter(|good| self.stands(good)) else { return Ok(None) };
         let kept = keep(&self.root, job, &self.root.join(good), &aside.path)?.kept;
-        Ok(Some(PutBack {
-            output: aside.path.clone(),
-            last_good: true,
-            complete: false,
-            placed: false,
-            out: true,
-            kept: Some(kept),
-        }))
+        Ok(Some(PutBack { out: true, ..PutBack::undone(aside.path.clone(), true, Some(kept)) }))
     }
 
     /// Takes away what stands at an output, and puts back what stood there before.
@@ -330,15 +328,8 @@ impl Staging {
             Some(good) => self.stands(good),
             None => self.stands(&aside.path) && !is_empty_folder(&self.root.join(&aside.path)),
         };
-        let (last_good, complete, placed, out) = (aside.kept.is_some(), false, false, false);
-        (pending || kept.is_some()).then(|| PutBack {
-            output: aside.path.clone(),
-            last_good,
-            complete,
-            placed,
-            out,
-            kept,
-        })
+        let is_some = pending || kept.is_some();
+        is_some.then(|| PutBack::undone(aside.path.clone(), aside.kept.is_some(), kept))
     }
 
     /// Whether what stands at an output may be somebody else's than the run's that died, and would be lost: it was changed

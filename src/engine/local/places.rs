@@ -63,7 +63,7 @@ impl<'a> Look<'a> {
     pub(crate) fn check(&mut self, recipe: &Recipe, found: &mut Problems) {
         let pipeline = self.pipeline;
         found.extend(recipe.outputs.iter().filter_map(|id| self.obstacle(&pipeline.nodes[*id])));
-        for (path, of) in self.aside.iter().filter(|(path, _)| self.root.join(path).symlink_metadata().is_ok()) {
+        for (path, of) in self.aside.iter().filter(|(_, of)| of.stands) {
             let sources = recipe.inputs.iter().map(|id| &pipeline.nodes[*id]).filter(|node| node.maker.is_none());
             let sources = sources.filter(|node| node.path.as_ref().is_some_and(|own| is_part(own, path)));
             found.extend(
