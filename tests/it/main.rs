@@ -45,6 +45,7 @@ mod hindered;
 mod hints;
 mod jobs;
 mod kills;
+mod kinds;
 mod left;
 mod links;
 mod listing;

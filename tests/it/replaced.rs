@@ -19,7 +19,7 @@ fn foreign() -> Project {
 }
 
 /// Where the last run keeps what it has replaced.
-fn kept(project: &Project) -> String {
+pub(crate) fn kept(project: &Project) -> String {
     let jobs: Value = serde_json::from_str(&project.expect(0, &["jobs", "list", "--format", "json"]).out).unwrap();
     format!(".kiln/replaced/{}", jobs[0]["id"].as_str().unwrap())
 }
@@ -396,33 +396,6 @@ fn gc_of_another_state_leaves_what_it_does_not_know() {
 }
 
 #[test]
-fn a_plan_says_that_something_of_another_kind_is_kept() {
-    let project = Project::new("[dataset.a]\npath = \"a\"\nrun = \"echo 1 >{{ output }}\"\n");
-    project.expect(0, &["run"]);
-    project.pipeline("[folder.a]\npath = \"a\"\nrun = \"echo 1 >{{ output }}/x\"\n");
-    let plan = project.expect(0, &["plan"]).out;
-    assert!(plan.contains("replaces what is there: a") && plan.contains("output of another kind: a"), "{plan}");
-    project.expect(0, &["run"]);
-    assert_eq!(project.read(&format!("{}/a", kept(&project))), "1\n");
-}
-
-/// A name tells no kind: what is gone or new under one has none to compare with.
-#[test]
-fn an_output_with_another_name_is_not_of_another_kind() {
-    let text = |name: &str| {
-        format!(
-            "[folder.{name}]\npath = \"a\"\n[recipe.r]\noutputs = [\"{name}\"]\nrun = \"echo 1 >{{{{ output }}}}/x\"\n"
-        )
-    };
-    let project = Project::new(&text("a"));
-    project.expect(0, &["run"]);
-    project.pipeline(&text("b"));
-    let plan = project.expect(0, &["plan"]).out;
-    assert!(plan.contains("output moved: a \"folder a\" is no longer an output"), "{plan}");
-    assert!(!plan.contains("another kind"), "{plan}");
-}
-
-#[test]
 fn what_somebody_changes_while_it_is_built_is_kept() {
     let text = "[dataset.a]\npath = \"o/a\"\nrun = \"[ ! -e edit ] || echo mine >o/a; echo new >{{ output }}\"\n\
         [folder.b]\npath = \"o/b\"\nrun = \"[ ! -e edit ] || echo mine >o/b/mine; echo new >{{ output }}/x\"\n\
@@ -440,36 +413,6 @@ fn what_somebody_changes_while_it_is_built_is_kept() {
         assert!(run.contains(&format!("what stood there was not; kept what was at {of} in {kept}/{of}\n")), "{run}");
     }
     assert_eq!((project.read("o/a"), project.exists("o/b/mine")), ("new\n".to_owned(), false));
-}
-
-/// Whichever of the three is a folder: what was built, what stands there now and is somebody's, what is to be there.
-#[test]
-fn what_is_of_another_kind_than_was_built_is_kept() {
-    let text = |kind: &str, in_place: bool| {
-        let run =
-            if kind == "folder" { "mkdir -p {{ output }}; echo 1 >{{ output }}/f" } else { "echo 1 >{{ output }}" };
-        format!("[{kind}.b]\npath = \"o/b\"\nin_place = {in_place}\nrun = \"{run}\"\n")
-    };
-    let kinds = ["dataset", "folder"];
-    let all = kinds.iter().flat_map(|built| kinds.map(|stands| (*built, stands)));
-    let all = all.flat_map(|(built, stands)| kinds.map(|now| (built, stands, now)));
-    for (built, stands, now) in all.filter(|(built, stands, now)| built != stands || built != now) {
-        for (in_place, mode) in [(false, "smart"), (true, "smart"), (false, "forced"), (true, "forced")] {
-            let case = format!("{built}, {stands}, {now}, in_place = {in_place}, {mode}");
-            let project = Project::new(&text(built, in_place));
-            project.expect(0, &["run"]);
-            std::process::Command::new("rm").args(["-rf", "o/b"]).current_dir(project.path("")).status().unwrap();
-            let mine = if stands == "folder" { "o/b/mine" } else { "o/b" };
-            project.write(mine, "precious\n");
-            project.pipeline(&text(now, in_place));
-            let plan = project.expect(0, &["plan", "--mode", mode]).out;
-            assert!(built == now || plan.contains("replaces what is there: o/b"), "{case}: {plan}");
-            let run = project.expect(0, &["run", "--mode", mode]).out;
-            let kept = kept(&project);
-            assert!(run.contains(&format!("kept what was at o/b in {kept}/o/b")), "{case}: {run}");
-            assert_eq!(project.read(&format!("{kept}/{mine}")), "precious\n", "{case}");
-        }
-    }
 }
 
 /// Whatever a build was asked for, or is made for.
