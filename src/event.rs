@@ -437,6 +437,15 @@ pub enum FailureCode {
     Crashed,
 }
 
+impl FailureCode {
+    /// The word for it: what stands in JSON.
+    #[must_use]
+    pub fn word(self) -> String {
+        let word = serde_json::to_value(self).ok();
+        word.and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_else(|| "failed".to_owned())
+    }
+}
+
 /// The run ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunEnded {

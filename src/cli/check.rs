@@ -7,7 +7,6 @@ use std::sync::Arc;
 use crate::base::span::{Problem, Problems};
 use crate::base::text::count;
 use crate::cli::dss::Server;
-use crate::cli::fail::mistakes;
 use crate::cli::{Context, find, note, print};
 use crate::engine::dss::compare::compare;
 use crate::exit;
@@ -139,7 +138,7 @@ fn check_one(
     let warnings = if problems.is_empty() {
         String::new()
     } else {
-        mistakes(&loaded.source, &problems, context.style().color, context.render_width())
+        context.render_out(&Fail::Mistakes(loaded.source.clone(), problems))
     };
     let pipeline = &loaded.pipeline;
     let stages = loaded.graph.stage.values().max().copied().unwrap_or(0);

@@ -40,7 +40,7 @@ fn printable(source: &Source) -> Source {
 }
 
 /// Problems with their places in the text, and how many there are.
-pub(crate) fn mistakes(source: &Source, problems: &[Problem], color: bool, width: usize) -> String {
+fn mistakes(source: &Source, problems: &[Problem], color: bool, width: usize) -> String {
     let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false);
     let source = &Source::new(source.name.as_str(), without_secrets(&source.text));

@@ -20,6 +20,7 @@ mod list;
 mod manual;
 mod plan;
 mod remote;
+mod reports;
 mod room;
 mod run;
 mod schema;
@@ -79,12 +80,20 @@ impl Context {
 
     /// How mistakes are rendered on standard error.
     fn render(&self, fail: &Fail) -> String {
-        fail.render(self.surroundings.color(self.color, self.surroundings.error_terminal), self.render_width())
+        self.rendered(fail, self.surroundings.color(self.color, self.surroundings.error_terminal))
     }
 
     /// How mistakes are rendered on standard output, where they are the answer.
     pub(crate) fn render_out(&self, fail: &Fail) -> String {
-        fail.render(self.style().color, self.render_width())
+        self.rendered(fail, self.style().color)
+    }
+
+    fn rendered(&self, fail: &Fail, color: bool) -> String {
+        let text = fail.render(color, self.render_width());
+        match (fail, self.surroundings.github()) {
+            (Fail::Mistakes(source, problems), Some(workspace)) => text + &workspace.mistakes(source, problems),
+            _ => text,
+        }
     }
 
     /// How wide mistakes are rendered, in columns.

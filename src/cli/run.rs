@@ -1,13 +1,13 @@
 //! `kiln run`: takes the pipeline's lock, finishes what a run that died left, plans, and drives the run to its end.
 
-use std::fs::File;
-use std::io::{self, Read as _, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::Path;
 
 use crate::base::file::FileDigest;
 use crate::base::job::{JobState, Schedule};
 use crate::base::text::few;
 use crate::cli::args::{FailFast, RunArgs};
+use crate::cli::reports::{Reports, to_stdout};
 use crate::cli::room::way_out;
 use crate::cli::{Context, failed, find, note, print, tell, to_the_end};
 use crate::event::FailureCode;
@@ -15,10 +15,8 @@ use crate::exit;
 use crate::fault::fault;
 use crate::plan::estimate::{Spans, spans};
 use crate::plan::put_back::PutBack;
-use crate::report::api::Reporter;
 use crate::report::job::left;
-use crate::report::named::Named;
-use crate::report::{Setup as Screen, jsonl, reporter, slow};
+use crate::report::slow;
 use crate::run::Driven;
 use crate::run::setup::Policy;
 use crate::session::fail::Fail;
@@ -56,7 +54,7 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     } else {
         begun
     };
-    let Begun { session, args, early, events, locks: _locks, writer, committed, undone, basis } = begun;
+    let Begun { session, args, early, reports, locks: _locks, writer, committed, undone, basis } = begun;
     let args = &args;
     let mut session = to_the_end(session);
     let (mut planned, hindered) = session.plan_to_run(true, args.keep_going)?;
@@ -77,7 +75,7 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     // Whatever is wrong with the history is told by who opens it anew.
     let due = session.store.ask(|history| is_due(history, crate::clock::now())).ok().flatten().unwrap_or(true);
     let (driven, closed) =
-        drive(context, args, Going { store: &session.store, ready, writer, committed, events, signals })?;
+        drive(context, args, Going { store: &session.store, ready, writer, committed, reports, signals })?;
     let slow = slow::text(&driven.view, || spans_of(&session, &driven.view), &context.style());
     if to_stdout(args) {
         tell(&slow, exit::OK);
@@ -124,7 +122,7 @@ struct Begun {
     /// What it was asked for, with what `--failed` comes to.
     args: RunArgs,
     early: Vec<FileDigest>,
-    events: EventsTo,
+    reports: Reports,
     locks: Locks,
     writer: Writer,
     committed: Committed,
@@ -145,7 +143,7 @@ impl Begun {
             None => session,
         };
         let early = session.preflight(args.keep_going)?;
-        let events = args.events.as_deref().map(events_file).transpose()?;
+        let reports = Reports::open(&args)?;
         fault("run.lock").map_err(|error| Fail::because("the lock cannot be had", &error))?;
         let waiting = |why: &str| drop(writeln!(io::stderr(), "waiting: {why}"));
         let locks = lock(&session, args.wait, waiting)?;
@@ -160,7 +158,7 @@ impl Begun {
             note(&shared);
         }
         home::settle(session.store.state(), &session.loaded);
-        Ok(Self { session, args, early, events, locks, writer, committed, undone, basis })
+        Ok(Self { session, args, early, reports, locks, writer, committed, undone, basis })
     }
 
     /// Lets go of all, to begin anew. What was undone of runs that died stays undone.
@@ -192,7 +190,7 @@ fn nothing_to_do(
     signals: Signals,
     (kept, _locks, history): (Kept, Locks, Reader),
 ) -> Result<u8, Fail> {
-    let events = args.events.as_deref().map(events_file).transpose()?;
+    let reports = Reports::open(args)?;
     let started = kept.started_by(origin(context, args));
     let ticket =
         new_job_in(&history, &started.pipeline).map_err(|error| Fail::because("the history cannot be read", &error))?;
@@ -202,15 +200,12 @@ fn nothing_to_do(
     let policy = policy(args, started.schedule, started.max_parallel);
     let ready = Ready::idle(&context.site(), kept.state(), ticket, started, policy);
     let (driven, closed) =
-        drive(context, args, Going { store: &Shared::new(kept.state()), ready, writer, committed, events, signals })?;
+        drive(context, args, Going { store: &Shared::new(kept.state()), ready, writer, committed, reports, signals })?;
     if due {
         keep_house(kept.state(), kept.root(), crate::clock::now());
     }
     told(driven, closed, kept.state())
 }
-
-/// What `--events` comes to: none where it was not given, none inside for standard output.
-type EventsTo = Option<Option<(PathBuf, File)>>;
 
 /// A run that only has to be driven, and all around it.
 struct Going<'a> {
@@ -218,23 +213,19 @@ struct Going<'a> {
     ready: Ready,
     writer: Writer,
     committed: Committed,
-    events: EventsTo,
+    reports: Reports,
     signals: Signals,
 }
 
 fn drive(context: &Context, args: &RunArgs, going: Going<'_>) -> Result<(Driven, Result<(), StoreError>), Fail> {
-    let Going { store, ready, mut writer, committed, events, signals } = going;
-    let reporters = reporters(context, store.state(), args, events);
+    let Going { store, ready, mut writer, committed, reports, signals } = going;
+    let reporters = reports.reporters(context, store.state(), args);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Fail::because("no run can be driven", &error))?;
     let driven = runtime.block_on(ready.drive(&mut writer, committed, reporters, signals.listen()));
     // Who closes the history last takes the log of writes away.
     store.let_go();
     Ok((driven, writer.close()))
-}
-
-fn to_stdout(args: &RunArgs) -> bool {
-    args.events.as_deref() == Some(Path::new("-"))
 }
 
 fn origin(context: &Context, args: &RunArgs) -> Origin {
@@ -356,50 +347,4 @@ pub(crate) fn command(context: &Context, request: &Request, keep_going: bool) ->
         option("--var", format!("{name}={value}"));
     }
     crate::pipeline::template::command_line(&words)
-}
-
-fn events_file(path: &Path) -> Result<Option<(PathBuf, File)>, Fail> {
-    if path == Path::new("-") {
-        return Ok(None);
-    }
-    let cannot = |error: io::Error| Fail::Usage(format!("--events {}: {error}", path.display()), None);
-    if is_something_else(path).map_err(cannot)? {
-        let message = format!("--events {}: the file is there and holds no events", path.display());
-        return Err(Fail::Usage(message, Some("name another file, or remove this one".to_owned())));
-    }
-    Ok(Some((path.to_owned(), File::create(path).map_err(cannot)?)))
-}
-
-/// Whether a file is there that holds something else than events: one slip more, and a pipeline or its data would be gone.
-fn is_something_else(path: &Path) -> io::Result<bool> {
-    if !std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() > 0) {
-        return Ok(false);
-    }
-    let mut begin = Vec::new();
-    File::open(path)?.take(jsonl::BEGIN.len() as u64).read_to_end(&mut begin)?;
-    Ok(begin != jsonl::BEGIN.as_bytes())
-}
-
-fn reporters(context: &Context, state: &Path, args: &RunArgs, events: EventsTo) -> Vec<Box<dyn Reporter>> {
-    let surroundings = context.surroundings.clone();
-    let size = move || surroundings.size();
-    let to_stdout = to_stdout(args);
-    let live = !to_stdout && context.surroundings.live();
-    let screen = reporter(Screen {
-        out: if to_stdout { Box::new(io::stderr()) } else { Box::new(Named::new("standard output", io::stdout())) },
-        style: context.style(),
-        output: args.output,
-        state: context.shown(state),
-        terminal: if live { Some(Box::new(size)) } else { None },
-    });
-    let mut reporters = vec![screen];
-    match events {
-        None => {}
-        Some(None) => reporters.push(Box::new(jsonl::JsonLines::new(Named::new("standard output", io::stdout())))),
-        Some(Some((path, file))) => {
-            let file = Named::new(format!("--events {}", path.display()), io::BufWriter::new(file));
-            reporters.push(Box::new(jsonl::JsonLines::new(file)));
-        }
-    }
-    reporters
 }

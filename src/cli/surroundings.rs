@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 
 use crate::cli::args::Color;
 use crate::engine::api::Environment;
+use crate::report::github::Workspace;
 
 /// What the process was started in.
 #[derive(Clone, Debug)]
@@ -45,6 +46,13 @@ impl Surroundings {
     /// Whether this is a CI job.
     pub(crate) fn ci(&self) -> bool {
         self.var("CI").is_some_and(|ci| !matches!(ci.as_str(), "0" | "false" | "no"))
+    }
+
+    /// Where GitHub looks for files, where this is a job of GitHub's.
+    pub(crate) fn github(&self) -> Option<Workspace> {
+        self.var("GITHUB_ACTIONS").filter(|it| it == "true")?;
+        let top = self.var("GITHUB_WORKSPACE").map_or_else(|| self.folder.clone(), PathBuf::from);
+        Some(Workspace { top, folder: self.folder.clone() })
     }
 
     /// How long a child may take to end when it is asked to. A CI service kills soon after it has asked.

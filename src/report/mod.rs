@@ -2,9 +2,11 @@
 
 pub mod api;
 pub mod choose;
+pub mod github;
 pub mod job;
 pub mod jobs;
 pub mod jsonl;
+pub mod junit;
 pub mod live;
 pub mod named;
 pub mod output;

@@ -127,7 +127,8 @@ fn path_below(state: &str, log: &str) -> Option<String> {
     }
 }
 
-fn counts(view: &RunView) -> Line {
+/// How many steps ended how, and how long that took.
+pub(crate) fn counts(view: &RunView) -> Line {
     let Counts { built, same, flaky: _, failed, stopped, skipped, current } = view.counts;
     let flaky = |state| view.in_state(state).filter(|step| step.flaky()).count() as u64;
     let adopted = view.steps.iter().filter(|step| step.adopted).count() as u64;
@@ -192,6 +193,11 @@ fn said(step: &StepView, style: &Style) -> String {
 
 fn fact(word: &str, text: &str, style: &Style) -> String {
     style.line(&Line::new().tint(Tint::Dim, &format!("  {word:<5}  ")).text(text))
+}
+
+/// All that is said of a step that failed, without what came of the others.
+pub(crate) fn failed(view: &RunView, step: &StepView, style: &Style, state: &str) -> String {
+    block(view, step, style, state, true, false)
 }
 
 fn block(view: &RunView, step: &StepView, style: &Style, state: &str, words: bool, together: bool) -> String {

@@ -72,6 +72,7 @@ mod running;
 mod schemas;
 mod secrets;
 mod serve;
+mod servers;
 mod space;
 mod store;
 mod support;

@@ -6,5 +6,6 @@ mod live;
 mod names;
 mod plain;
 mod sample;
+mod servers;
 mod slow;
 mod terminal;

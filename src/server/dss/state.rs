@@ -332,9 +332,8 @@ fn failure(step: &StepView) -> Option<Value> {
     let message = format!("{}: {}", step.plan.id, failure.message);
     let detail =
         if failure.tail.is_empty() { message.clone() } else { format!("{message}\n{}", failure.tail.join("\n")) };
-    let kind = serde_json::to_value(failure.code).ok()?;
     Some(json!({
-        "errorType": format!("kiln.{}", kind.as_str().unwrap_or("failed")),
+        "errorType": format!("kiln.{}", failure.code.word()),
         "message": message,
         "detailedMessage": detail,
         "stackTrace": [],

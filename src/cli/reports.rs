@@ -1,0 +1,97 @@
+//! Where a run is told: on the screen, and in the files that were asked for or that a build server names. Opens them before
+//! anything is done, so that a run is not made in vain. Does not know what is told.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read as _};
+use std::path::{Path, PathBuf};
+
+use crate::cli::Context;
+use crate::cli::args::RunArgs;
+use crate::report::api::Reporter;
+use crate::report::github::Github;
+use crate::report::named::Named;
+use crate::report::{Setup as Screen, jsonl, junit, reporter};
+use crate::session::fail::Fail;
+
+/// The files that a run is told in besides the screen.
+pub(crate) struct Reports {
+    /// What `--events` comes to: none inside for standard output.
+    events: Option<Option<Named<BufWriter<File>>>>,
+    junit: Option<Named<BufWriter<File>>>,
+}
+
+impl Reports {
+    /// Opens what was asked for.
+    pub(crate) fn open(args: &RunArgs) -> Result<Self, Fail> {
+        let events = args.events.as_deref().map(|path| {
+            let is_file = path != Path::new("-");
+            is_file.then(|| file("--events", path, jsonl::BEGIN, "no events")).transpose()
+        });
+        let junit = args.junit.as_deref().map(|path| file("--junit", path, junit::BEGIN, "no report"));
+        Ok(Self { events: events.transpose()?, junit: junit.transpose()? })
+    }
+
+    /// All that show or report a run.
+    pub(crate) fn reporters(self, context: &Context, state: &Path, args: &RunArgs) -> Vec<Box<dyn Reporter>> {
+        let surroundings = context.surroundings.clone();
+        let size = move || surroundings.size();
+        let to_stdout = to_stdout(args);
+        let live = !to_stdout && context.surroundings.live();
+        let out = || -> Box<dyn io::Write> {
+            if to_stdout { Box::new(io::stderr()) } else { Box::new(Named::new("standard output", io::stdout())) }
+        };
+        let state = context.shown(state);
+        let mut reporters = vec![reporter(Screen {
+            out: out(),
+            style: context.style(),
+            output: args.output,
+            state: state.clone(),
+            terminal: if live { Some(Box::new(size)) } else { None },
+        })];
+        match self.events {
+            None => {}
+            Some(None) => reporters.push(Box::new(jsonl::JsonLines::new(Named::new("standard output", io::stdout())))),
+            Some(Some(file)) => reporters.push(Box::new(jsonl::JsonLines::new(file))),
+        }
+        if let Some(file) = self.junit {
+            reporters.push(Box::new(junit::Junit::new(file, state.as_str())));
+        }
+        if let Some(workspace) = context.surroundings.github() {
+            let style = crate::report::Style::plain(context.surroundings.zone());
+            reporters.push(Box::new(Github::new(out(), page(context), workspace, style, state)));
+        }
+        reporters
+    }
+}
+
+/// Whether events go to standard output, so that nothing else may.
+pub(crate) fn to_stdout(args: &RunArgs) -> bool {
+    args.events.as_deref() == Some(Path::new("-"))
+}
+
+/// The page of a job on GitHub. In a container the variable is often there, and its file is not.
+fn page(context: &Context) -> Option<File> {
+    let path = PathBuf::from(context.surroundings.var("GITHUB_STEP_SUMMARY")?);
+    let page = File::options().append(true).open(path);
+    page.inspect_err(|error| tracing::debug!(%error, "the page of the job cannot be written")).ok()
+}
+
+/// A new file for a report. What is there already must be one too: one slip more, and a pipeline or its data would be gone.
+fn file(option: &str, path: &Path, begin: &str, holds: &str) -> Result<Named<BufWriter<File>>, Fail> {
+    let name = format!("{option} {}", path.display());
+    let cannot = |error: io::Error| Fail::Usage(format!("{name}: {error}"), None);
+    if is_something_else(path, begin).map_err(cannot)? {
+        let message = format!("{name}: the file is there and holds {holds}");
+        return Err(Fail::Usage(message, Some("name another file, or remove this one".to_owned())));
+    }
+    Ok(Named::new(name.clone(), BufWriter::new(File::create(path).map_err(cannot)?)))
+}
+
+fn is_something_else(path: &Path, begin: &str) -> io::Result<bool> {
+    if !std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() > 0) {
+        return Ok(false);
+    }
+    let mut found = Vec::new();
+    File::open(path)?.take(begin.len() as u64).read_to_end(&mut found)?;
+    Ok(found != begin.as_bytes())
+}

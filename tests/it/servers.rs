@@ -1,0 +1,92 @@
+//! What build servers are told: a report of tests for all that read JUnit's XML, annotations and the page of a job for GitHub.
+
+use crate::support::Project;
+
+const MIXED: &str = "[dataset.a]\npath = \"a\"\nrun = 'echo a >{{ output }}'\n\
+                     [dataset.b]\npath = \"b\"\ninputs = [\"a\"]\nrun = 'echo ::error::forged; test -e ok; echo b >{{ output }}'\n\
+                     [dataset.c]\npath = \"c\"\ninputs = [\"b\"]\nrun = 'echo c >{{ output }}'\n";
+
+#[test]
+fn a_report_of_tests_says_how_each_step_ended() {
+    let project = Project::new(MIXED);
+    project.expect(1, &["run", "--junit", "kiln.xml", "--events", "events.jsonl"]);
+    let report = project.read("kiln.xml");
+    assert!(report.contains("tests=\"3\" skipped=\"1\" failures=\"1\" errors=\"0\""), "{report}");
+    assert!(report.contains("<failure message=\"exit 1\" type=\"exit\">FAILED b"), "{report}");
+    assert!(report.contains("<skipped message=\"b failed\"/>"), "{report}");
+    project.write("ok", "");
+    project.expect(0, &["run", "--junit", "kiln.xml"]);
+    assert!(project.read("kiln.xml").contains("tests=\"2\" skipped=\"0\" failures=\"0\" errors=\"0\""));
+    // Remembered or not, that there is nothing to do.
+    for _ in 0..3 {
+        project.expect(0, &["run", "--junit", "kiln.xml"]);
+        let report = project.read("kiln.xml");
+        assert!(report.contains("tests=\"0\"") && report.contains("name=\"up-to-date\" value=\"3\""), "{report}");
+    }
+}
+
+#[test]
+fn a_report_replaces_nothing_but_reports() {
+    let project = Project::new(MIXED);
+    project.write("other.xml", "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<orders/>\n");
+    let before = project.tree();
+    for file in ["pipeline.toml", "other.xml"] {
+        let said = project.expect(2, &["run", "--junit", file]);
+        assert!(said.err.contains(&format!("--junit {file}: the file is there and holds no report")), "{}", said.err);
+    }
+    project.expect(2, &["run", "--junit", "no/such/folder/kiln.xml"]);
+    assert_eq!(project.tree(), before, "nothing was begun");
+}
+
+/// A job of GitHub's in a folder of the repository.
+fn job(text: &str) -> Project {
+    let mut project = Project::new(text);
+    let top = project.path("").canonicalize().unwrap();
+    for (name, value) in [("GITHUB_ACTIONS", "true"), ("CI", "true"), ("GITHUB_STEP_SUMMARY", "page.md")] {
+        project.variable(name, value);
+    }
+    project.variable("GITHUB_WORKSPACE", top.parent().unwrap().to_str().unwrap());
+    project
+}
+
+#[test]
+fn github_shows_failures_at_their_place_and_a_table() {
+    let project = job(MIXED);
+    project.write("page.md", "before\n");
+    let said = project.expect(1, &["run", "--output", "stream"]);
+    let folder = project.path("").canonicalize().unwrap();
+    let folder = folder.file_name().unwrap().to_str().unwrap();
+    let annotation =
+        format!("\n::error file={folder}/pipeline.toml,line=9,title=b%3A exit 1::FAILED b  pipeline.toml:9  exit 1%0A");
+    assert!(said.out.contains(&annotation), "{annotation}\n{}", said.out);
+    assert_eq!(said.out.lines().filter(|line| line.starts_with("::")).count(), 1, "{}", said.out);
+    let page = project.read("page.md");
+    assert!(page.starts_with("before\n### p: 1 built · 1 failed · 1 skipped · "), "{page}");
+    assert!(page.contains("\n| b | FAILED | ") && page.contains("\n| c | skip |  | b failed |\n"), "{page}");
+    let said = project.expect(1, &["run", "--events", "-"]);
+    assert!(!said.out.contains("::error file") && said.err.contains("\n::error file="), "{}", said.err);
+}
+
+#[test]
+fn github_shows_mistakes_at_their_place() {
+    let project = job("[dataset.a]\npath = \"a\"\nruns = 'true'\n");
+    for (said, command) in [(project.expect(2, &["run"]).err, "run"), (project.expect(2, &["check"]).out, "check")] {
+        let annotations: Vec<_> = said.lines().filter(|line| line.starts_with("::error file=")).collect();
+        assert!(
+            matches!(annotations.as_slice(), [one] if one.contains("pipeline.toml,line=8,title=unknown-key::")),
+            "{command}: {said}"
+        );
+    }
+}
+
+#[test]
+fn a_page_that_is_not_there_and_another_server_change_nothing() {
+    let mut project = job(MIXED);
+    project.write("ok", "");
+    project.expect(0, &["run"]);
+    assert!(!project.exists("page.md"), "in a container the variable is there and its file is not");
+    project.write("page.md", "");
+    project.variable("GITHUB_ACTIONS", "false");
+    project.expect(0, &["run", "--mode", "forced"]);
+    assert_eq!(project.read("page.md"), "");
+}
