@@ -1,4 +1,4 @@
-//! Where a run is told: on the screen, and in the files that were asked for or that a build server names. Opens them before
+//! Where a run is told: on the screen, and in the files that were asked for or that a build server names. They are opened before
 //! anything is done, so that a run is not made in vain. Does not know what is told.
 
 use std::fs::File;
@@ -21,13 +21,22 @@ pub(crate) struct Reports {
 }
 
 impl Reports {
-    /// Opens what was asked for.
+    /// Refuses what can be no file of reports. Changes nothing: it may be that of a run that goes on.
+    pub(crate) fn check(args: &RunArgs) -> Result<(), Fail> {
+        if let Some(path) = args.events.as_deref().filter(|_| !to_stdout(args)) {
+            replaceable("--events", path, jsonl::BEGIN, "no events")?;
+        }
+        args.junit.as_deref().map_or(Ok(()), |path| replaceable("--junit", path, junit::BEGIN, "no report"))
+    }
+
+    /// Empties the files that were asked for. Only a run that has its lock may do that.
     pub(crate) fn open(args: &RunArgs) -> Result<Self, Fail> {
-        let events = args.events.as_deref().map(|path| {
-            let is_file = path != Path::new("-");
-            is_file.then(|| file("--events", path, jsonl::BEGIN, "no events")).transpose()
+        Self::check(args)?;
+        let events = args.events.as_deref().map(|path| match to_stdout(args) {
+            true => Ok(None),
+            false => create("--events", path).map(Some),
         });
-        let junit = args.junit.as_deref().map(|path| file("--junit", path, junit::BEGIN, "no report"));
+        let junit = args.junit.as_deref().map(|path| create("--junit", path));
         Ok(Self { events: events.transpose()?, junit: junit.transpose()? })
     }
 
@@ -56,7 +65,7 @@ impl Reports {
         if let Some(file) = self.junit {
             reporters.push(Box::new(junit::Junit::new(file, state.as_str())));
         }
-        if let Some(workspace) = context.surroundings.github() {
+        if let Some(workspace) = context.surroundings.github().filter(|_| !live) {
             let style = crate::report::Style::plain(context.surroundings.zone());
             reporters.push(Box::new(Github::new(out(), page(context), workspace, style, state)));
         }
@@ -76,15 +85,20 @@ fn page(context: &Context) -> Option<File> {
     page.inspect_err(|error| tracing::debug!(%error, "the page of the job cannot be written")).ok()
 }
 
-/// A new file for a report. What is there already must be one too: one slip more, and a pipeline or its data would be gone.
-fn file(option: &str, path: &Path, begin: &str, holds: &str) -> Result<Named<BufWriter<File>>, Fail> {
+/// Refuses a file that is there and is no such report: one slip more, and a pipeline or its data would be gone.
+fn replaceable(option: &str, path: &Path, begin: &str, holds: &str) -> Result<(), Fail> {
     let name = format!("{option} {}", path.display());
-    let cannot = |error: io::Error| Fail::Usage(format!("{name}: {error}"), None);
-    if is_something_else(path, begin).map_err(cannot)? {
+    if is_something_else(path, begin).map_err(|error| Fail::Usage(format!("{name}: {error}"), None))? {
         let message = format!("{name}: the file is there and holds {holds}");
         return Err(Fail::Usage(message, Some("name another file, or remove this one".to_owned())));
     }
-    Ok(Named::new(name.clone(), BufWriter::new(File::create(path).map_err(cannot)?)))
+    Ok(())
+}
+
+fn create(option: &str, path: &Path) -> Result<Named<BufWriter<File>>, Fail> {
+    let name = format!("{option} {}", path.display());
+    let file = File::create(path).map_err(|error| Fail::Usage(format!("{name}: {error}"), None))?;
+    Ok(Named::new(name, BufWriter::new(file)))
 }
 
 fn is_something_else(path: &Path, begin: &str) -> io::Result<bool> {

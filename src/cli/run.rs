@@ -143,10 +143,11 @@ impl Begun {
             None => session,
         };
         let early = session.preflight(args.keep_going)?;
-        let reports = Reports::open(&args)?;
+        Reports::check(&args)?;
         fault("run.lock").map_err(|error| Fail::because("the lock cannot be had", &error))?;
         let waiting = |why: &str| drop(writeln!(io::stderr(), "waiting: {why}"));
         let locks = lock(&session, args.wait, waiting)?;
+        let reports = Reports::open(&args)?;
         let (mut writer, committed) = open_journal_of(&session)?;
         let undone = finish_the_dead(&session, &mut writer, &|_| None)?;
         undone.iter().for_each(|undone| note(&undone.done()));

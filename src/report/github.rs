@@ -84,12 +84,12 @@ impl<W: Write, P: Write> Github<W, P> {
         Self { out, page, workspace, style, state: state.into(), annotated: 0 }
     }
 
-    fn annotate(&mut self, view: &RunView, step: &StepView) -> io::Result<()> {
+    fn annotate(&mut self, step: &StepView) -> io::Result<()> {
         let (Some(failure), true) = (&step.failure, self.annotated < ANNOTATIONS) else { return Ok(()) };
         self.annotated += 1;
         let (file, line) = step.plan.place.rsplit_once(':').unwrap_or((&step.plan.place, "1"));
         let title = format!("{}: {}", clean(&step.plan.id), summary::squeezed(failure));
-        let text = summary::failed(view, step, &self.style, &self.state);
+        let text = summary::words(step, &self.style, &self.state, true);
         let line = self.workspace.annotation("error", file, line, &title, text.trim_end());
         self.out.write_all(line.as_bytes())?;
         self.out.flush()
@@ -102,7 +102,7 @@ impl<W: Write, P: Write> Reporter for Github<W, P> {
             && ended.outcome == Outcome::Failed
             && let Some(step) = view.step(&ended.step)
         {
-            self.annotate(view, step)?;
+            self.annotate(step)?;
         }
         if let (Event::RunEnded(_), Some(to)) = (&event.event, &mut self.page) {
             to.write_all(page(view, &self.style, &self.state).as_bytes())?;

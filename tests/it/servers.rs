@@ -1,6 +1,7 @@
 //! What build servers are told: a report of tests for all that read JUnit's XML, annotations and the page of a job for GitHub.
 
-use crate::support::Project;
+use crate::running::{hear, pipe, tell};
+use crate::support::{Project, lines};
 
 const MIXED: &str = "[dataset.a]\npath = \"a\"\nrun = 'echo a >{{ output }}'\n\
                      [dataset.b]\npath = \"b\"\ninputs = [\"a\"]\nrun = 'echo ::error::forged; test -e ok; echo b >{{ output }}'\n\
@@ -56,8 +57,7 @@ fn github_shows_failures_at_their_place_and_a_table() {
     let said = project.expect(1, &["run", "--output", "stream"]);
     let folder = project.path("").canonicalize().unwrap();
     let folder = folder.file_name().unwrap().to_str().unwrap();
-    let annotation =
-        format!("\n::error file={folder}/pipeline.toml,line=9,title=b%3A exit 1::FAILED b  pipeline.toml:9  exit 1%0A");
+    let annotation = format!("\n::error file={folder}/pipeline.toml,line=9,title=b%3A exit 1::  $ echo ");
     assert!(said.out.contains(&annotation), "{annotation}\n{}", said.out);
     assert_eq!(said.out.lines().filter(|line| line.starts_with("::")).count(), 1, "{}", said.out);
     let page = project.read("page.md");
@@ -89,4 +89,20 @@ fn a_page_that_is_not_there_and_another_server_change_nothing() {
     project.variable("GITHUB_ACTIONS", "false");
     project.expect(0, &["run", "--mode", "forced"]);
     assert_eq!(project.read("page.md"), "");
+}
+
+#[test]
+fn a_run_that_is_refused_leaves_the_files_of_the_one_that_goes_on() {
+    let project = Project::new("[dataset.a]\npath = \"a\"\nrun = 'echo >up; read -r go <go; echo a >{{ output }}'\n");
+    pipe(&project, "up");
+    pipe(&project, "go");
+    let mut first = project.start(&["run", "--events", "events.jsonl", "--junit", "kiln.xml"]);
+    hear(&project, "up");
+    let said = project.expect(3, &["run", "--events", "events.jsonl", "--junit", "kiln.xml"]);
+    assert!(said.err.contains("goes on"), "{}", said.err);
+    tell(&project, "go");
+    assert!(first.wait().unwrap().success());
+    let kinds: Vec<_> = lines(&project.read("events.jsonl")).iter().map(|event| event["type"].clone()).collect();
+    assert_eq!(kinds, ["run_started", "step_started", "step_publishing", "step_ended", "run_ended"]);
+    assert!(project.read("kiln.xml").ends_with("</testsuites>\n"));
 }

@@ -137,7 +137,7 @@ fn what_commands_print_is_text_and_nothing_else() {
 fn failures_are_annotated_where_their_step_stands() {
     let (annotations, page) = github(&morning());
     insta::assert_snapshot!(annotations, @r"
-    ::error file=data/pipelines/orders.toml,line=41,title=split%3A exit 3::FAILED split  pipelines/orders.toml:41  exit 3%0A  $ python3 recipes/split.py build/orders.csv build/train.csv build/test.csv --seed 20261123 --share 0.8 --by customer_…%0A  | Traceback (most recent call last):%0A  | KeyError: 'customer_id'%0A  kept   train, test of 22 Nov 02:01%0A  log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log%0A  again  kiln run split
+    ::error file=data/pipelines/orders.toml,line=41,title=split%3A exit 3::  $ python3 recipes/split.py build/orders.csv build/train.csv build/test.csv --seed 20261123 --share 0.8 --by customer_…%0A  | Traceback (most recent call last):%0A  | KeyError: 'customer_id'%0A  log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
     ");
     insta::assert_snapshot!(page, @r"
     ### orders: 2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
