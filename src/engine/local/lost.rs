@@ -1,6 +1,5 @@
-//! Keeps what a step that did not get done has left where it writes, if that may be all that is left of it: an input is lost
-//! meanwhile, and may have been moved there; or it is older than the attempt, and was. One rule for steps that fail and for those
-//! of runs that died.
+//! Saves what a failed or killed step left in its staging folder when it may be the only copy: an input has vanished, or a file
+//! is older than the attempt.
 
 use std::collections::BTreeSet;
 use std::fs;

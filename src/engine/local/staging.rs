@@ -220,7 +220,7 @@ impl Staging {
         leads_out.then_some(LEADS_OUT)
     }
 
-    /// Whether there is still at an output what stood there before the run: that it was built there is not so, then.
+    /// Whether the place still holds what it held before the run: the new content never got there.
     fn is_before(&self, job: &JobId, output: &Staged, digester: &Digester) -> bool {
         let now = digester.path(&output.to).ok().flatten();
         let unkept = || output.keep && kept_before(&self.root, job, &output.to).is_none();
