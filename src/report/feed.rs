@@ -17,6 +17,8 @@ use crate::view::{RunView, StepState, StepView};
 
 /// How much of a step's output is kept until the step ends.
 const BLOCK: usize = 8 << 20;
+/// That it was more.
+const CUT: &str = "… cut after 8 MiB";
 /// How wide the column of step names gets at most, unless the terminal has room for more.
 const NAMES: usize = 36;
 /// How many processes that were left behind are told.
@@ -53,7 +55,7 @@ pub(crate) struct Feed {
     /// Steps whose beginning was told.
     begun: BTreeSet<String>,
     /// What steps printed before their beginning was told: events come only when they are on disk.
-    early: BTreeMap<String, Vec<u8>>,
+    early: BTreeMap<String, Block>,
     /// Steps that were skipped at once, and are told together.
     skipped: Vec<Skip>,
 }
@@ -191,7 +193,7 @@ impl Feed {
     /// The lines for what a step printed, as far as they are to be shown now.
     pub(crate) fn output(&mut self, step: &str, bytes: &[u8]) -> String {
         if self.output == OutputMode::Stream && !self.begun.contains(step) {
-            self.early.entry(step.to_owned()).or_default().extend_from_slice(bytes);
+            self.early.entry(step.to_owned()).or_insert_with(|| Block::new(BLOCK)).push(bytes);
             return String::new();
         }
         match self.output {
@@ -209,7 +211,7 @@ impl Feed {
     }
 
     fn step_began(&mut self, step: &str) -> String {
-        let early = self.early.remove(step).unwrap_or_default();
+        let early = self.early(step);
         let rest = self.rest(step);
         self.begun.insert(step.to_owned());
         rest + &self.output(step, &early)
@@ -345,9 +347,16 @@ impl Feed {
         lines.iter().map(|text| self.style.line(&prefix.clone().printed(text))).collect()
     }
 
+    /// What a step printed before its beginning was told, and that it is cut, if it is.
+    fn early(&mut self, step: &str) -> Vec<u8> {
+        let Some(block) = self.early.remove(step) else { return Vec::new() };
+        let (bytes, is_cut) = block.into_bytes();
+        if is_cut { [&bytes, "\n".as_bytes(), CUT.as_bytes(), b"\n"].concat() } else { bytes }
+    }
+
     /// What a step printed that was not told yet: the line that has no end, or all before the step's beginning was told.
     fn rest(&mut self, step: &str) -> String {
-        let early = self.early.remove(step).unwrap_or_default();
+        let early = self.early(step);
         let mut cutter = self.lines.remove(step).unwrap_or_default();
         let mut lines = cutter.push(&early);
         lines.extend(cutter.finish());
@@ -375,7 +384,7 @@ impl Feed {
         let (lines, is_cut) = block.into_lines();
         let mut out: String = lines.iter().map(|text| self.style.line(&summary::quoted().printed(text))).collect();
         if is_cut {
-            let mut line = summary::quoted().text("… cut after 8 MiB");
+            let mut line = summary::quoted().text(CUT);
             if let Some(log) = step.and_then(|step| summary::log_path(step, &self.state)) {
                 line = line.text(&format!("; all of it is in {log}"));
             }

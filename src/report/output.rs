@@ -79,6 +79,11 @@ impl Block {
         self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
+    /// Its bytes, and whether more was printed than it holds.
+    pub fn into_bytes(self) -> (Vec<u8>, bool) {
+        (self.bytes, self.is_cut)
+    }
+
     /// Its lines, and whether more was printed than it holds.
     pub fn into_lines(self) -> (Vec<String>, bool) {
         let mut cutter = Lines::default();

@@ -291,6 +291,13 @@ fn streamed_lines_wait_for_the_beginning_of_their_step() {
     run.start(0, "orders", "true");
     run.end(9_000, "orders", Outcome::Built, None);
     run.finish(9_000, JobState::Done, None);
+    // However much came before it.
+    let line = "x".repeat(1_023) + "\n";
+    let much = line.repeat(16 << 10);
+    let printed: [(usize, &str, &[u8]); 2] = [(0, "orders", much.as_bytes()), (2, "orders", b"last\n")];
+    let text = shown(&run, style(false, None), OutputMode::Stream, &printed);
+    assert_eq!(text.matches(&line).count(), 8 << 10);
+    assert!(text.contains("orders | … cut after 8 MiB\norders | last\n"), "{}", &text[text.len() - 300..]);
     let printed: [(usize, &str, &[u8]); 3] = [(0, "orders", b"first\nsec"), (2, "orders", b"ond\n"), (2, "x", b"lost")];
     assert_snapshot!(shown(&run, style(false, None), OutputMode::Stream, &printed), @r#"
     02:00:00 build_orders_2026-11-23T02-00-00.123 · 2 of 2 steps · -j4
