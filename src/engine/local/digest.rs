@@ -1,7 +1,7 @@
 //! Digests of files and folders on this machine, with a memory of what was read, so that an unchanged file is not read
 //! again. Knows no nodes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -62,10 +62,14 @@ impl Known {
 /// What was read by this run.
 #[derive(Default)]
 struct Fresh {
-    known: Memory,
-    /// Entries that are not in the store yet.
+    /// In order, so that what lies in a folder is found.
+    known: BTreeMap<String, Seen>,
+    /// Entries that are not in the store yet. What is staged does not belong there.
     untold: Vec<FileDigest>,
 }
+
+/// Where nothing stays.
+const STAGED: &str = ".kiln/";
 
 /// A file of so many bytes is read in no time.
 const SMALL: u64 = 64 << 10;
@@ -129,11 +133,10 @@ impl Digester {
 
     /// Whether a file that was read below a folder, by whomever, is not there any more.
     pub(crate) fn lacks(&self, folder: &str) -> bool {
-        let is_gone = |path: &String| {
-            let inside = path.strip_prefix(folder).is_some_and(|inside| inside.starts_with('/'));
-            inside && self.root.join(path).symlink_metadata().is_err()
-        };
-        self.known.all().keys().any(is_gone) || self.lock().known.keys().any(is_gone)
+        let is_gone = |path: &String| self.root.join(path).symlink_metadata().is_err();
+        let prefix = format!("{folder}/");
+        let fresh = self.lock().inside(folder); // nobody waits while files are looked at
+        fresh.iter().any(is_gone) || self.known.all().keys().filter(|path| path.starts_with(&prefix)).any(is_gone)
     }
 
     /// What proves by its state alone that the file at `path` has this content; none where only reading it does.
@@ -154,16 +157,14 @@ impl Digester {
         if metadata.is_file() {
             let stat = stat_of(&metadata);
             let mut fresh = self.lock();
-            let settled = fresh.known.get(from).and_then(|seen| stat.settled_by_move(&seen.stat));
+            let settled = fresh.known.remove(from).and_then(|seen| stat.settled_by_move(&seen.stat));
             fresh.add(to, Seen { stat, digest, seen_ns: settled.unwrap_or_else(clock::now_ns) });
             return Ok(());
         }
         let mut fresh = self.lock();
-        let prefix = format!("{from}/");
-        let inside: Vec<_> = fresh.known.keys().filter(|path| path.starts_with(&prefix)).cloned().collect();
-        for path in inside {
+        for path in fresh.inside(from) {
             if let Some(seen) = fresh.known.remove(&path) {
-                fresh.add(&format!("{to}/{}", &path[prefix.len()..]), seen);
+                fresh.add(&format!("{to}{}", &path[from.len()..]), seen);
             }
         }
         Ok(())
@@ -249,7 +250,16 @@ impl Digester {
 impl Fresh {
     fn add(&mut self, path: &str, seen: Seen) {
         self.known.insert(path.to_owned(), seen);
-        self.untold.push(FileDigest { path: path.to_owned(), seen });
+        if !path.starts_with(STAGED) {
+            self.untold.push(FileDigest { path: path.to_owned(), seen });
+        }
+    }
+
+    /// The files that were read below a folder.
+    fn inside(&self, folder: &str) -> Vec<String> {
+        // `0` is what comes next after `/`.
+        let inside = self.known.range(format!("{folder}/")..format!("{folder}0"));
+        inside.map(|(path, _)| path.clone()).collect()
     }
 }
 
@@ -330,6 +340,47 @@ mod tests {
         assert_eq!(digester.path("to").unwrap(), Some(wrong));
         time(&to, 1_000_000_001);
         assert_eq!(digester.path("to").unwrap(), Some(digest), "it may have changed since");
+    }
+
+    #[test]
+    fn what_was_staged_is_known_where_it_was_put_and_nowhere_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        let all = ["a", "d/f", "d/in/g", "d-other/f", "d0/f"].map(|path| format!(".kiln/{path}"));
+        for path in &all {
+            fs::create_dir_all(at(path).parent().unwrap()).unwrap();
+            fs::write(at(path), "x").unwrap();
+        }
+        let digester = Digester::new(dir.path(), Box::new(Memory::default()));
+        let of_folder = digester.path(".kiln").unwrap().unwrap();
+        for (from, to) in [(".kiln/a", "a"), (".kiln/d", "d")] {
+            fs::rename(at(from), at(to)).unwrap();
+            digester.moved(from, to, of_folder).unwrap();
+        }
+        let told: Vec<_> = digester.take_fresh().into_iter().map(|entry| entry.path).collect();
+        assert_eq!(told, ["a", "d/f", "d/in/g"]);
+        let known: Vec<_> = digester.lock().known.keys().cloned().collect();
+        assert_eq!(known, [".kiln/d-other/f", ".kiln/d0/f", "a", "d/f", "d/in/g"]);
+    }
+
+    #[test]
+    fn a_folder_lacks_what_was_read_in_it_and_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        for path in ["d/f", "d/in/g", "d-other/f", "d0/f"] {
+            fs::create_dir_all(at(path).parent().unwrap()).unwrap();
+            fs::write(at(path), "x").unwrap();
+        }
+        let digester = Digester::new(dir.path(), Box::new(Memory::default()));
+        assert!(["d", "d-other", "d0"].iter().all(|path| digester.path(path).unwrap().is_some()));
+        ["d-other/f", "d0/f"].iter().for_each(|path| fs::remove_file(at(path)).unwrap());
+        assert_eq!(["d", "d-other", "d0"].map(|path| digester.lacks(path)), [false, true, true]);
+        fs::remove_file(at("d/in/g")).unwrap();
+        assert!(digester.lacks("d"));
+        // The same where others have read it.
+        let read: Memory = digester.take_fresh().into_iter().map(|entry| (entry.path, entry.seen)).collect();
+        let digester = Digester::new(dir.path(), Box::new(read));
+        assert_eq!(["d", "d/f", "e"].map(|path| digester.lacks(path)), [true, false, false]);
     }
 
     #[test]
