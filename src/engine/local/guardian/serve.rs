@@ -41,6 +41,8 @@ pub(super) struct House {
     mains: RefCell<HashMap<i32, oneshot::Sender<WaitStatus>>>,
     /// A child has ended.
     pub(super) changed: Notify,
+    /// The last picture of all processes, and since when it was whole.
+    picture: RefCell<Option<(Instant, Rc<[Process]>)>>,
     /// What steps read.
     pub(super) nothing: File,
     /// How many files may be open: by steps, as Kiln found it, and by the guardian, as many as can be.
@@ -65,7 +67,8 @@ pub(crate) fn guard(files: u64) -> io::Result<()> {
     let limits = limits(files);
     let mains = RefCell::default();
     let me = me.as_raw_nonzero().get();
-    let house = House { me, children: Children::of(me), mains, changed: Notify::new(), nothing, limits };
+    let (changed, picture) = (Notify::new(), RefCell::default());
+    let house = House { me, children: Children::of(me), mains, changed, picture, nothing, limits };
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(Rc::new(house)))
 }
 
@@ -191,6 +194,19 @@ impl House {
         self.mains.borrow().contains_key(&pid)
     }
 
+    /// All processes as they were a moment ago, once for all who ask within it: there may be thousands. What has begun since is
+    /// not in it: that nothing is left it does not tell.
+    pub(super) fn look(&self) -> Rc<[Process]> {
+        let mut picture = self.picture.borrow_mut();
+        match &*picture {
+            Some((whole, all)) if whole.elapsed() < LOOK_AGAIN => Rc::clone(all),
+            _ => {
+                let all: Rc<[Process]> = tree::all().into();
+                Rc::clone(&picture.insert((Instant::now(), all)).1)
+            }
+        }
+    }
+
     /// Ends all that is there, and tells Kiln. Whether that still listens.
     async fn end_all(&self, link: &Wire) -> bool {
         let (mut seen, mut told, begun) = (BTreeMap::new(), None, Instant::now());
@@ -224,5 +240,22 @@ impl House {
         let mut below = tree::below(all, &HashSet::from([self.me]));
         below.retain(|process| process.pid != self.me);
         below
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn all_who_ask_within_a_moment_get_the_same_picture() {
+        let (me, changed) = (rustix::process::getpid().as_raw_nonzero().get(), Notify::new());
+        let (nothing, limits) = (File::open("/dev/null").unwrap(), limits(u64::MAX));
+        let (mains, picture) = (RefCell::default(), RefCell::default());
+        let house = House { me, children: Children::of(me), mains, changed, picture, nothing, limits };
+        let first = house.look();
+        assert!(Rc::ptr_eq(&first, &house.look()));
+        tokio::time::advance(LOOK_AGAIN).await;
+        assert!(!Rc::ptr_eq(&first, &house.look()), "it is old by now");
     }
 }

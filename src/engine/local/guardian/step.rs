@@ -144,7 +144,8 @@ impl Step {
         if self.alive {
             tree::signal_group(self.main, signal);
         }
-        let all = tree::all();
+        // Of those that were in the group just now all have it; what got away since is found before the step counts as ended.
+        let all = if self.alive { self.house.look() } else { tree::all().into() };
         for process in self.members(&all) {
             if !self.alive || process.group != self.main {
                 tree::signal(process, signal);
