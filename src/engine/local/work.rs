@@ -19,9 +19,9 @@ use crate::engine::local::{Local, environ, program, secrets};
 use crate::event::{Failure, FailureCode, Staged};
 use crate::pipeline::types::{Kind, LOG_LIMIT, Recipe};
 
-/// Ends that have more to them: a shell did not find a command; something killed it.
-const NOT_FOUND: &str = "exit 127";
-const KILLED: &str = "killed by SIGKILL";
+/// Exit codes that have more to them: a shell did not find a command; SIGKILL ended it.
+const NOT_FOUND: i32 = 127;
+const KILLED: i32 = 128 + 9;
 
 /// The last lines of what went well, and the digests of outputs that cannot be seen.
 type Good = (Vec<String>, Vec<(NodeId, Digest)>);
@@ -154,15 +154,18 @@ impl Step {
     /// An end with the last lines, and with what they explain.
     fn told(&self, ended: Ended, tail: Vec<String>) -> Ended {
         ended.with_failure(|mut failure| {
-            if let Some(why) = self.explained(&tail) {
-                failure.message = format!("{}: {why}", failure.message);
-            } else if failure.message == NOT_FOUND {
-                let path = self.local.environment.get("PATH").cloned().unwrap_or_default();
-                let unknown = program::unknown_to_shell(&tail, &path).map(|unknown| format!(": {unknown}"));
-                failure.message += &unknown.unwrap_or_default();
-            } else if failure.message == KILLED {
-                let sure = self.local.kills.happened();
-                failure.message += if sure { ": out of memory" } else { ", possibly out of memory" };
+            match (failure.code, failure.exit_code) {
+                _ if let Some(why) = self.explained(&tail) => failure.message = format!("{}: {why}", failure.message),
+                (FailureCode::Exit, Some(NOT_FOUND)) => {
+                    let path = self.local.environment.get("PATH").cloned().unwrap_or_default();
+                    let unknown = program::unknown_to_shell(&tail, &path).map(|unknown| format!(": {unknown}"));
+                    failure.message += &unknown.unwrap_or_default();
+                }
+                (FailureCode::Signal, Some(KILLED)) => {
+                    let sure = self.local.kills.happened();
+                    failure.message += if sure { ": out of memory" } else { ", possibly out of memory" };
+                }
+                _ => {}
             }
             Failure { tail, ..failure }
         })
