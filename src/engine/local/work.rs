@@ -23,8 +23,25 @@ use crate::pipeline::types::{Kind, LOG_LIMIT, Recipe};
 const NOT_FOUND: i32 = 127;
 const KILLED: i32 = 128 + 9;
 
-/// The last lines of what went well, and the digests of outputs that cannot be seen.
-type Good = (Vec<String>, Vec<(NodeId, Digest)>);
+/// So many files are a few.
+const FEW: usize = 16;
+
+/// What came of a command.
+struct Ran {
+    /// The digests of outputs that cannot be seen, where it went well.
+    result: Result<Vec<(NodeId, Digest)>, Ended>,
+    /// The last lines of what it printed.
+    tail: Vec<String>,
+    /// What it left behind.
+    leaked: Vec<String>,
+}
+
+impl Ran {
+    /// Nothing ran.
+    fn ended(ended: Ended) -> Self {
+        Self { result: Err(ended), tail: Vec::new(), leaked: Vec::new() }
+    }
+}
 
 /// How a path is digested.
 type Look<'a> = &'a dyn Fn(&str) -> io::Result<Option<Digest>>;
@@ -75,6 +92,12 @@ fn stopped() -> Ended {
     Ended::Stopped(Failure::new(FailureCode::Stopped, "stopped"))
 }
 
+/// Does what may take long on a thread of its own.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Ended> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| failed(FailureCode::Crashed, format!("this is a bug in Kiln: {error}")))
+}
+
 struct Step {
     local: Arc<Local>,
     id: RecipeId,
@@ -87,40 +110,50 @@ impl Step {
     }
 
     async fn run(self, updates: Updates, stop: watch::Receiver<Stop>) -> Ended {
-        let _place = self.local.guardian.place().await;
+        let Some(_place) = self.local.guardian.place(stop.clone()).await else { return stopped() };
         self.local.kills.watch();
-        let (leaked, result) = match self.start() {
-            Ok(start) => self.follow(&start, updates, stop).await,
-            Err(failure) => (Vec::new(), Err(Ended::Failed(failure))),
+        // What is set aside is on disk before anything starts: not on the loop's thread.
+        let is_long = self.recipe().how.in_place;
+        let begin = move || {
+            let start = self.start();
+            (self, start)
         };
-        if let Some(outputs) = result.as_ref().ok().and_then(|(_, digests)| self.quickly(digests)) {
-            let ended = Ended::Staged(outputs);
-            return if leaked.is_empty() { ended } else { Ended::Leaked(Box::new(ended), leaked) };
+        match if is_long { apart(begin).await } else { Ok(begin()) } {
+            Ok((step, start)) => step.carry_out(start, updates, stop).await,
+            Err(crashed) => crashed,
         }
-        // Digesting may take long: not on the loop's thread.
-        let end = tokio::task::spawn_blocking(move || {
-            let ended = result.and_then(|(tail, digests)| {
-                let look = |path: &str| self.local.digester.path(path);
-                self.outputs(&digests, &look).map_err(|failure| Ended::Failed(Failure { tail, ..failure }))
-            });
-            let ended = match ended {
-                Ok(outputs) => Ended::Staged(outputs),
-                Err(ended) => self.with_spoiled(self.undo(self.without_secrets(ended))),
-            };
-            if leaked.is_empty() { ended } else { Ended::Leaked(Box::new(ended), leaked) }
-        });
-        end.await.unwrap_or_else(|error| {
-            Ended::Failed(Failure::new(FailureCode::Crashed, format!("this is a bug in Kiln: {error}")))
-        })
     }
 
-    /// Runs the command, and asks for the digests of what cannot be seen. What was left behind, and how it went.
-    async fn follow(
-        &self,
-        start: &Start,
-        updates: Updates,
-        stop: watch::Receiver<Stop>,
-    ) -> (Vec<String>, Result<Good, Ended>) {
+    async fn carry_out(self, start: Result<Start, Failure>, updates: Updates, stop: watch::Receiver<Stop>) -> Ended {
+        let Ran { result, tail, leaked } = match start {
+            Ok(start) => self.follow(&start, updates, stop).await,
+            Err(failure) => Ran::ended(Ended::Failed(failure)),
+        };
+        let with_leaked = |ended| if leaked.is_empty() { ended } else { Ended::Leaked(Box::new(ended), leaked) };
+        if let Some(outputs) = result.as_ref().ok().and_then(|digests| self.quickly(digests)) {
+            return with_leaked(Ended::Staged(outputs));
+        }
+        // Digesting may take long, and so may looking at what explains a failure: not on the loop's thread.
+        let ended = apart(move || match result {
+            Ok(digests) => {
+                let look = |path: &str| self.local.digester.path(path);
+                match self.outputs(&digests, &look) {
+                    Ok(outputs) => Ended::Staged(outputs),
+                    Err(failure) => self.undone(Ended::Failed(Failure { tail, ..failure })),
+                }
+            }
+            Err(ended) => self.undone(self.told(ended, tail)),
+        });
+        with_leaked(ended.await.unwrap_or_else(|crashed| crashed))
+    }
+
+    /// An end without outputs, with all that is to be said about it.
+    fn undone(&self, ended: Ended) -> Ended {
+        self.with_spoiled(self.undo(self.without_secrets(ended)))
+    }
+
+    /// Runs the command, and asks for the digests of what cannot be seen.
+    async fn follow(&self, start: &Start, updates: Updates, stop: watch::Receiver<Stop>) -> Ran {
         let path = self.local.state.join(&self.attempt.log);
         let limit = self.recipe().how.log_limit.unwrap_or(LOG_LIMIT);
         let mut log = match Log::create(&path, updates.clone(), limit, self.local.secrets().as_ref()) {
@@ -128,7 +161,7 @@ impl Step {
             // That ends the run, as it does where a log cannot be written any more; it is no fault of this step.
             Err(error) => {
                 updates.trouble(format!("{}: {error}", path.display()));
-                return (Vec::new(), Err(stopped()));
+                return Ran::ended(stopped());
             }
         };
         let ran = child::run(start, &self.local.guardian, &mut log, stop.clone()).await;
@@ -136,19 +169,15 @@ impl Step {
             Ok(Exit { status, stopped, leaked, .. }) => (leaked, judge(status, stopped)),
             Err(not_run) => (Vec::new(), Err(without_status(not_run))),
         };
-        let digests = match judged {
+        let result = match judged {
             Ok(()) => self.ask(&mut log, stop).await,
             Err(ended) => Err(ended),
         };
         let tail = log.finish().await;
-        if digests.is_err() {
+        if result.is_err() {
             log.make();
         }
-        let result = match digests {
-            Ok(digests) => Ok((tail, digests)),
-            Err(ended) => Err(self.told(ended, tail)),
-        };
-        (leaked, result)
+        Ran { result, tail, leaked }
     }
 
     /// An end with the last lines, and with what they explain.
@@ -287,9 +316,12 @@ impl Step {
         Ok(())
     }
 
-    /// The outputs of a recipe that ended well, where nothing large has to be read for that. A thread of its own would take
-    /// longer to wake than the little there mostly is to read.
+    /// The outputs of a recipe that ended well, where only a few files that are not large have to be read for that. A thread of
+    /// its own would take longer to wake than the little there mostly is to read.
     fn quickly(&self, digests: &[(NodeId, Digest)]) -> Option<Vec<StagedOutput>> {
+        if self.attempt.inputs.len() + self.attempt.files.len() + self.recipe().outputs.len() > FEW {
+            return None;
+        }
         let look = |path: &str| self.local.digester.quickly(path).unwrap_or_else(|| Err(ErrorKind::WouldBlock.into()));
         self.outputs(digests, &look).ok()
     }

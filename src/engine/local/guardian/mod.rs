@@ -19,11 +19,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit, setrlimit, waitpid};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep};
 
 pub(crate) use serve::{guard, mark};
 
+use crate::engine::api::Stop;
 use crate::engine::local::guardian::orders::{Command, Farewell, HandOver, Order};
 use crate::engine::local::guardian::tree::Process;
 use crate::engine::local::guardian::wire::Wire;
@@ -103,10 +104,14 @@ impl Guardian {
         held.ended = Some(file);
     }
 
-    /// Waits until there are files for one more step. It has them until it lets go of this.
-    pub(crate) async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        // It is never closed.
-        Arc::clone(&self.files().places).acquire_owned().await.ok()
+    /// Waits until there are files for one more step. It has them until it lets go of this; none where it is to end before.
+    pub(crate) async fn place(&self, mut stop: watch::Receiver<Stop>) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            biased;
+            // It is never closed.
+            place = Arc::clone(&self.files().places).acquire_owned() => place.ok(),
+            Ok(_) = stop.wait_for(|stop| *stop > Stop::Go) => None,
+        }
     }
 
     fn files(&self) -> &Files {
@@ -295,4 +300,26 @@ async fn end_orphans() -> Vec<String> {
         sleep(Duration::from_millis(1)).await;
     }
     seen.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn who_is_to_end_waits_for_no_place() {
+        let files = OnceLock::from(Files { found: 1, places: Arc::new(Semaphore::new(1)) });
+        let guardian = Guardian { files, ..Guardian::default() };
+        let (to, stop) = watch::channel(Stop::Go);
+        let first = guardian.place(stop.clone()).now_or_never().flatten();
+        assert!(first.is_some());
+        let mut second = std::pin::pin!(guardian.place(stop.clone()));
+        assert!(second.as_mut().now_or_never().is_none(), "it waits");
+        to.send(Stop::Ask).unwrap();
+        assert!(second.now_or_never().is_some_and(|place| place.is_none()), "it waits no longer");
+        drop(first);
+        assert!(guardian.place(stop).now_or_never().flatten().is_some(), "what need not wait is told elsewhere");
+    }
 }
