@@ -8,7 +8,7 @@ use crate::base::digest::Digest;
 use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::job::{BuildMode, JobId};
 use crate::engine::api::{Ended, Notice};
-use crate::event::{Counts, Event, Failure, Outcome, Replaced, Staged, StepEnded};
+use crate::event::{Counts, Event, Failure, FailureCode, Outcome, Replaced, Staged, StepEnded};
 use crate::pipeline::types::Pipeline;
 use crate::plan::decide::{Basis, Input as NodeInput, Verdict};
 use crate::plan::facts::{Content, Facts};
@@ -316,7 +316,8 @@ impl Run {
 
     pub(super) fn fail(&mut self, i: usize, failure: Failure) {
         let mut failure = failure.trimmed();
-        failure.kept = self.kept(i).filter(|_| failure.spoiled.is_empty());
+        // Of outputs that were to be put in place some may be in place.
+        failure.kept = self.kept(i).filter(|_| failure.spoiled.is_empty() && failure.code != FailureCode::Publish);
         let name = self.name(i).to_owned();
         self.counts.failed += 1;
         self.failed.push((i, format!("{name}: {}", failure.message)));

@@ -232,6 +232,20 @@ fn what_comes_out_the_same_builds_nothing_below() {
     assert!(ran.trace().contains("current c"), "{}", ran.trace());
 }
 
+/// Of outputs of which some may be in place it is not said that the old ones stand.
+#[test]
+fn only_what_stands_as_it_was_is_said_to_be_kept() {
+    let first = case(&["a", "b < a"], 1, Schedule::Stages).run();
+    for (act, is_kept) in [(Act::Fail(1), true), (Act::Lose(1), false)] {
+        let again = case(&["a", "b < a"], 1, Schedule::Stages).after(&first);
+        let mut again = again.act("a", Act::Build(1, "other")).act("b", act);
+        again.history.steps.remove("a");
+        let ran = again.run();
+        let failure = ran.driven.view.step("b").and_then(|step| step.failure.as_ref()).unwrap();
+        assert_eq!(failure.kept.is_some(), is_kept, "{failure:?}");
+    }
+}
+
 #[test]
 fn nothing_to_do_is_done() {
     let first = case(&DIAMOND, 2, Schedule::Stages).run();
