@@ -124,13 +124,21 @@ impl Staging {
         mark
     }
 
-    /// Makes staged outputs durable: few of them one by one, many with the whole file system at once.
+    /// Makes staged outputs durable: few of them one by one, many with the whole file system at once, less those on another one.
     pub(crate) fn flush(&self, staged: &[Staged]) -> io::Result<()> {
         fault("flush")?;
-        if staged.len() > FLUSH_ONE_BY_ONE {
-            return Ok(rustix::fs::syncfs(File::open(&self.root)?)?);
+        let is_few = staged.len() <= FLUSH_ONE_BY_ONE;
+        if !is_few {
+            rustix::fs::syncfs(File::open(&self.root)?)?;
         }
-        staged.iter().try_for_each(|staged| flush(&self.root.join(&staged.from)))
+        for Staged { from, to, .. } in staged {
+            let path = self.root.join(from);
+            // What is staged elsewhere is copied before it counts, and the copy is flushed.
+            if is_few || from == to && elsewhere(&self.root, &path)? {
+                flush(&path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Puts one output in place. Called again after a crash, it finishes what is left.
@@ -380,6 +388,17 @@ mod tests {
 
     use super::*;
 
+    /// A root in which a link leads to another file system, if there is one here.
+    fn two_file_systems(link: &str) -> Option<(tempfile::TempDir, tempfile::TempDir)> {
+        let (dir, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").ok()?);
+        std::os::unix::fs::symlink(there.path(), dir.path().join(link)).unwrap();
+        elsewhere(there.path(), &dir.path().join("x")).unwrap().then_some((dir, there))
+    }
+
+    fn staged(from: &str, to: &str) -> Staged {
+        Staged { from: from.to_owned(), to: to.to_owned(), digest: Digest::of(b""), keep: false, stood: None }
+    }
+
     #[test]
     fn of_a_copy_that_fails_nothing_is_left() {
         let dir = tempfile::tempdir().unwrap();
@@ -392,5 +411,19 @@ mod tests {
         fs::write(at(".to.kiln-new"), "what an earlier one left").unwrap();
         copy_beside(&at("from/file"), &at("to")).unwrap();
         assert_eq!(fs::read_to_string(at(".to.kiln-new")).unwrap(), "x");
+    }
+
+    #[test]
+    fn many_outputs_are_flushed_wherever_they_lie() {
+        let Some((dir, _there)) = two_file_systems("mount") else { return };
+        let at = |path: &str| dir.path().join(path);
+        let staging = Staging::new(dir.path(), "p");
+        let paths = ["a", "b", "c", "d", "e"].map(|name| format!("mount/{name}"));
+        let all = paths.each_ref().map(|path| staged(path, path));
+        paths[..4].iter().for_each(|path| fs::write(at(path), "x").unwrap());
+        let error = staging.flush(&all).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound, "each of them is looked at");
+        fs::write(at("mount/e"), "x").unwrap();
+        staging.flush(&all).unwrap();
     }
 }
