@@ -106,3 +106,24 @@ fn outputs_on_a_full_disk_of_their_own_fail_as_steps_do() {
         assert!(said.contains(&format!("{output} could not be put in place: No space left on device")), "{said}");
     }
 }
+
+/// A disk on which one output has no room is no harm to those that go elsewhere.
+#[test]
+fn what_has_no_room_is_found_before_anything_is_put_in_place() {
+    if !is_there() {
+        return;
+    }
+    let text = "[dataset.size]\npath = \"size\"\n[dataset.here]\npath = \"here\"\n[dataset.small]\npath = \"small/it\"\n\
+        [dataset.large]\npath = \"small/large\"\n[recipe.all]\ninputs = [\"size\"]\noutputs = [\"here\", \"small\", \"large\"]\n\
+        run = 'cp size {{ outputs.here }}; cp size {{ outputs.small }}; head -c $(cat size) /dev/zero >{{ outputs.large }}'\n";
+    let project = Project::new(text);
+    let script = "mkdir small && mount -t tmpfs -o size=1m x small\n\
+        echo 1k >size; \"$KILN\" run >/dev/null 2>&1; echo \"first $?\"\n\
+        echo 8m >size; \"$KILN\" run 2>&1; echo \"full $?\"; echo \"now $(cat here small/it) $(ls -A small)\"\n\
+        echo 2k >size; \"$KILN\" run >/dev/null 2>&1; echo \"last $? $(cat here small/it)\"\n";
+    let said = in_space(&project, &["--mount"], script).out;
+    assert!(said.contains("first 0\n") && said.contains("full 1\n"), "{said}");
+    assert!(said.contains("small/large could not be put in place: No space left on device"), "{said}");
+    assert!(said.contains("now 1k\n1k it\nlarge\n"), "{said}");
+    assert!(said.contains("last 0 2k\n2k\n"), "{said}");
+}

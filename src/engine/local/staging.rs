@@ -143,7 +143,13 @@ impl Staging {
 
     /// Puts one output in place. Called again after a crash, it finishes what is left.
     /// What stood there is kept, if it is to be and is not the same.
-    fn place(&self, job: &JobId, staged: &Staged, digester: &Digester) -> io::Result<Option<Replaced>> {
+    fn place(
+        &self,
+        job: &JobId,
+        staged: &Staged,
+        copied: Option<&Path>,
+        digester: &Digester,
+    ) -> io::Result<Option<Replaced>> {
         let (from, to) = (self.root.join(&staged.from), self.root.join(&staged.to));
         let placed = || digester.path(&staged.to).map(|digest| digest == Some(staged.digest));
         if staged.from == staged.to {
@@ -156,12 +162,11 @@ impl Staging {
         let Ok(staged_metadata) = from.symlink_metadata() else {
             return if placed()? { Ok(None) } else { Err(io::Error::other(IS_GONE)) };
         };
-        let copied = if elsewhere(&self.root.join(&self.folder), &to)? { Some(copy_beside(&from, &to)?) } else { None };
-        let new = copied.as_ref().unwrap_or(&from);
+        let new = copied.unwrap_or(&from);
         let mut replaced = None;
         // A file that is in the state in which it was seen is not read for this.
         let now = digester.path(&staged.to).ok().flatten();
-        let put = match to.symlink_metadata() {
+        match to.symlink_metadata() {
             Ok(standing) if is_foreign(staged, now, standing.is_dir() == staged_metadata.is_dir()) => {
                 keep(&self.root, job, &to, &staged.to).and_then(|kept| {
                     let put = fault("publish.kept").and_then(|()| rename(new, &to));
@@ -176,10 +181,7 @@ impl Staging {
             Ok(standing) if standing.is_dir() && now == Some(staged.digest) => Ok(()),
             Ok(standing) if standing.is_dir() => exchange(new, &to).and_then(|()| fault("publish.exchanged")),
             Ok(_) | Err(_) => rename(new, &to),
-        };
-        // Now it is the old content, or what could not be put in place.
-        let cleared = copied.map_or(Ok(()), |copy| remove(&copy));
-        put.and(cleared)?;
+        }?;
         digester.moved(&staged.from, &staged.to, staged.digest)?;
         Ok(replaced)
     }
@@ -264,6 +266,25 @@ impl Staging {
         self.stays_inside(output)
     }
 
+    /// Copies an output beside its place, durably, where that is on another file system. A crash leaves a part of it there until
+    /// it is put in place again, or its step begins.
+    fn bring_near(&self, output: &Staged, copies: &mut Copies) -> io::Result<()> {
+        let (from, to) = (self.root.join(&output.from), self.root.join(&output.to));
+        let is_far = match elsewhere(&from, &to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false, // it was moved already
+            is_far => is_far?,
+        };
+        if !is_far || from == to {
+            copies.0.push(None);
+            return Ok(());
+        }
+        self.clear_beside(&output.to)?;
+        let new = beside(&to, NEW);
+        copies.0.push(Some(new.clone()));
+        copy(&from, &new)?;
+        flush(&new)
+    }
+
     fn stays_inside(&self, output: &Staged) -> io::Result<()> {
         let (own, from, to) = (self.root.join(&self.folder), self.root.join(&output.from), self.root.join(&output.to));
         let is_inside = |folder: &Path, path: &Path| match path.parent() {
@@ -314,8 +335,13 @@ impl Staging {
         for output in staged {
             self.make_way(output).map_err(|error| (output.to.as_str(), error))?;
         }
+        // A disk that is full of the copies, too.
+        let mut copies = Copies(Vec::with_capacity(staged.len()));
         for output in staged {
-            let placed = fault("publish.place").and_then(|()| self.place(job, output, digester));
+            self.bring_near(output, &mut copies).map_err(|error| (output.to.as_str(), error))?;
+        }
+        for (output, copy) in staged.iter().zip(&copies.0) {
+            let placed = fault("publish.place").and_then(|()| self.place(job, output, copy.as_deref(), digester));
             replaced.extend(placed.map_err(|error| (output.to.as_str(), error))?);
         }
         fault("publish.placed").map_err(|error| (step, error))?;
@@ -342,18 +368,18 @@ fn is_foreign(staged: &Staged, now: Option<Digest>, same_kind: bool) -> bool {
     now != Some(staged.digest) && (staged.keep || !same_kind || now.is_none() || now != staged.stood)
 }
 
-/// Copies what was staged into the folder that it goes to, durably. Of a copy that fails nothing is left: the disk may be
-/// full of it. A crash leaves a part of it there until it is put in place again, or its step begins.
-fn copy_beside(from: &Path, to: &Path) -> io::Result<PathBuf> {
-    let new = beside(to, NEW);
-    remove(&new)?;
-    if let Err(error) = copy(from, &new).and_then(|()| flush(&new)) {
-        if let Err(error) = remove(&new) {
-            tracing::warn!(%error, "a part of a copy could not be removed; the next run will");
+/// Copies of outputs beside their places, where they need one. Nothing is left of those that were not put in place, nor of what
+/// stood there before: the disk may be full of it.
+struct Copies(Vec<Option<PathBuf>>);
+
+impl Drop for Copies {
+    fn drop(&mut self) {
+        for copy in self.0.iter().flatten() {
+            if let Err(error) = remove(copy) {
+                tracing::warn!(%error, "what is left of a copy could not be removed; the next run will");
+            }
         }
-        return Err(error);
     }
-    Ok(new)
 }
 
 fn flush(path: &Path) -> io::Result<()> {
@@ -401,16 +427,22 @@ mod tests {
 
     #[test]
     fn of_a_copy_that_fails_nothing_is_left() {
-        let dir = tempfile::tempdir().unwrap();
+        let Some((dir, _there)) = two_file_systems(".kiln") else { return };
         let at = |path: &str| dir.path().join(path);
-        fs::create_dir(at("from")).unwrap();
-        fs::write(at("from/file"), "x").unwrap();
-        let _socket = UnixListener::bind(at("from/socket")).unwrap(); // cannot be opened, by nobody
-        copy_beside(&at("from"), &at("to")).unwrap_err();
+        let staging = Staging::new(dir.path(), "p");
+        fs::create_dir(at(".kiln/from")).unwrap();
+        fs::write(at(".kiln/from/file"), "x").unwrap();
+        let _socket = UnixListener::bind(at(".kiln/from/socket")).unwrap(); // cannot be opened, by nobody
+        let mut copies = Copies(Vec::new());
+        staging.bring_near(&staged(".kiln/from", "to"), &mut copies).unwrap_err();
+        drop(copies);
         assert!(!at(".to.kiln-new").exists());
         fs::write(at(".to.kiln-new"), "what an earlier one left").unwrap();
-        copy_beside(&at("from/file"), &at("to")).unwrap();
+        let mut copies = Copies(Vec::new());
+        staging.bring_near(&staged(".kiln/from/file", "to"), &mut copies).unwrap();
         assert_eq!(fs::read_to_string(at(".to.kiln-new")).unwrap(), "x");
+        drop(copies);
+        assert!(!at(".to.kiln-new").exists(), "it was not put in place");
     }
 
     #[test]
