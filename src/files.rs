@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 /// What an owner needs to move a folder, and to look at it.
 const OWN: u32 = 0o600;
@@ -47,17 +48,35 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     moving(&[from], || fs::rename(from, to))
 }
 
-/// Swaps two paths in one step; where the file system cannot, in two.
-pub(crate) fn exchange(from: &Path, to: &Path) -> io::Result<()> {
+/// Swaps two paths in one step; where the file system cannot, in three, with what stood at `to` at `aside` for a moment.
+pub(crate) fn exchange(from: &Path, to: &Path, aside: &Path) -> io::Result<()> {
     moving(&[from, to], || match renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE) {
         Ok(()) => Ok(()),
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-            let old = from.with_extension("kiln-old");
-            fs::rename(to, &old)?;
-            fs::rename(from, to)
-        }
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => swap_in_three(from, to, aside),
         Err(error) => Err(error.into()),
     })
+}
+
+fn swap_in_three(from: &Path, to: &Path, aside: &Path) -> io::Result<()> {
+    end_swap(aside, to)?;
+    fs::rename(to, aside)?;
+    if let Err(error) = fs::rename(from, to) {
+        fs::rename(aside, to)?;
+        return Err(error);
+    }
+    fs::rename(aside, from)
+}
+
+/// Ends a swap that was cut short: what stood at `to` goes back there from `aside`, where it may be the only copy. It is not
+/// where something stands at `to`, and is removed.
+pub(crate) fn end_swap(aside: &Path, to: &Path) -> io::Result<()> {
+    if to.symlink_metadata().is_ok() {
+        return remove(aside);
+    }
+    match rename(aside, to) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
 }
 
 /// Removes whatever is at `path`; nothing there is fine. Folders that a recipe made read-only are no obstacle.
@@ -95,4 +114,54 @@ fn make_writable(folder: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder with a file for each of these texts, in folders of these names.
+    fn folders(all: &[(&str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in all {
+            fs::create_dir(dir.path().join(name)).unwrap();
+            fs::write(dir.path().join(name).join("file"), text).unwrap();
+        }
+        dir
+    }
+
+    /// What is in each of the three folders of a swap.
+    fn found(dir: &Path) -> [Option<String>; 3] {
+        ["from", "to", "aside"].map(|name| fs::read_to_string(dir.join(name).join("file")).ok())
+    }
+
+    fn swap(dir: &Path) -> io::Result<()> {
+        swap_in_three(&dir.join("from"), &dir.join("to"), &dir.join("aside"))
+    }
+
+    #[test]
+    fn a_swap_in_three_leaves_the_old_where_the_new_was() {
+        let dir = folders(&[("from", "new"), ("to", "old"), ("aside", "left by another swap")]);
+        swap(dir.path()).unwrap();
+        let swapped = [Some("old"), Some("new"), None].map(|text| text.map(str::to_owned));
+        assert_eq!(found(dir.path()), swapped);
+    }
+
+    #[test]
+    fn a_swap_that_fails_leaves_the_old_where_it_was() {
+        let dir = folders(&[("to", "old")]);
+        assert_eq!(swap(dir.path()).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(found(dir.path()), [None, Some("old".to_owned()), None]);
+    }
+
+    #[test]
+    fn after_a_swap_that_was_cut_short_nothing_is_lost() {
+        let dir = folders(&[("from", "new"), ("aside", "old")]);
+        end_swap(&dir.path().join("aside"), &dir.path().join("to")).unwrap();
+        assert_eq!(found(dir.path()), [Some("new"), Some("old"), None].map(|text| text.map(str::to_owned)));
+        // Nor by the next swap.
+        let dir = folders(&[("from", "new"), ("aside", "old")]);
+        swap(dir.path()).unwrap();
+        assert_eq!(found(dir.path()), [Some("old"), Some("new"), None].map(|text| text.map(str::to_owned)));
+    }
 }

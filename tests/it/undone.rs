@@ -325,3 +325,28 @@ fn a_pipeline_that_is_named_anew_takes_nothing_half_for_an_output() {
     project.expect(0, &["adopt", "m"]);
     assert_eq!(project.read("o/m"), "1");
 }
+
+/// Where the file system cannot swap two folders, what stood at an output lies elsewhere for a moment.
+#[cfg(feature = "failpoints")]
+#[test]
+fn what_was_being_swapped_is_never_lost() {
+    for is_lost in [true, false] {
+        let project = in_place();
+        let text = project.read("pipeline.toml").replace("in_place = true\n", "").replace(">o/f/a", ">{{ output }}/a");
+        project.write("pipeline.toml", text);
+        project.expect(0, &["run", "f"]);
+        project.write("src", "2");
+        let output = project.command(&["run", "f"]).env("KILN_FAULT", "publish.exchanged=kill@1").output().unwrap();
+        assert_eq!(output.status.code(), None);
+        let staged = project.path(&format!(".kiln/staging/p/{}/f-1-0", last(&project)));
+        assert_eq!(fs::read_to_string(staged.join("f/a")).unwrap(), "1");
+        fs::rename(staged.join("f"), staged.join(".f.kiln-old")).unwrap();
+        fs::rename(project.path("o/f"), staged.join("f")).unwrap();
+        if is_lost {
+            fs::remove_dir_all(staged.join("f")).unwrap();
+        }
+        project.expect(0, &["run", "other"]);
+        assert_eq!(project.read("o/f/a"), if is_lost { "1" } else { "2" });
+        assert!(!project.exists(".kiln/staging/p") && !project.exists(".kiln/replaced"));
+    }
+}

@@ -15,8 +15,8 @@ use crate::engine::api::Done;
 use crate::engine::local::Local;
 use crate::engine::local::aside::{asides, name_of};
 use crate::engine::local::keep::{free, keep, kept_before};
-use crate::engine::local::staging::{Staging, folders};
-use crate::files::is_empty_folder;
+use crate::engine::local::staging::{Staging, folders, swapped};
+use crate::files::{end_swap, is_empty_folder};
 use crate::plan::put_back::PutBack;
 
 /// What lies where a step writes that did not get done.
@@ -35,6 +35,11 @@ const UNKNOWN: &str = "the file does not have this step any more";
 const MOVED: &str = "what it had moved to its output";
 
 impl Written {
+    /// Whether it stood where the output belongs, and was being swapped with that when the run died.
+    fn is_swapped(&self) -> bool {
+        self.from.file_name() == swapped(Path::new(&self.to)).file_name()
+    }
+
     /// Whether it is kept: where an input is lost, in the words given, everything is, but for an empty folder.
     fn is_kept(&self, lost: Option<&str>) -> bool {
         let something = self.from.symlink_metadata().is_ok() && !is_empty_folder(&self.from);
@@ -76,7 +81,9 @@ impl Local {
     ) -> io::Result<Option<String>> {
         let mut kept = Vec::new();
         for one in written {
-            if one.is_kept(lost) {
+            if one.is_swapped() {
+                end_swap(&one.from, &self.root.join(&one.to))?;
+            } else if one.is_kept(lost) {
                 kept.push(keep(&self.root, job, &one.from, &one.to)?.kept);
             } else if fs::remove_dir(&one.from).is_ok() || one.from.symlink_metadata().is_err() {
                 // A run that died over this may have kept it already.
@@ -159,9 +166,13 @@ impl Staging {
                 let to = to.clone().unwrap_or_else(|| name.clone());
                 all.push(Written { from: own.join(name_of(Path::new(&to))), to, own: own.clone() });
             }
+            let old = to.as_deref().map(|to| own.join(name_of(&swapped(Path::new(to)))));
             // Its path may have been another one.
             let to = to.unwrap_or_else(|| format!("{name}/{name}"));
-            let beside = |file: &Path| Path::new(&to).with_file_name(name_of(file)).to_string_lossy().into_owned();
+            let beside = |file: &Path| match &old {
+                Some(old) if file == old => to.clone(),
+                Some(_) | None => Path::new(&to).with_file_name(name_of(file)).to_string_lossy().into_owned(),
+            };
             all.extend(files.into_iter().map(|from| Written { to: beside(&from), from, own: own.clone() }));
         }
         let own = self.root.join(self.step(job, step));

@@ -17,7 +17,7 @@ use crate::engine::local::keep::{free, keep, kept_before, put_back};
 use crate::engine::local::places::{Links, Top, inside};
 use crate::event::{Failure, FailureCode, Replaced, Staged};
 use crate::fault::fault;
-use crate::files::{exchange, remove, rename};
+use crate::files::{end_swap, exchange, remove, rename};
 use crate::plan::put_back::PutBack;
 use crate::plan::record::OutputRecord;
 
@@ -38,8 +38,9 @@ pub(crate) struct Staging {
 /// Where all pipelines of a root stage, relative to it.
 pub(super) const STAGING: &str = ".kiln/staging";
 
-/// The end of the names of what is copied beside its place.
+/// The end of the names of what is copied beside its place, and of what stood there while it is swapped with that.
 const NEW: &str = "kiln-new";
+const OLD: &str = "kiln-old";
 
 /// Why nothing can be put in place.
 const IS_OTHER: &str = "it changed before it was recorded";
@@ -88,12 +89,14 @@ impl Staging {
         }
     }
 
-    /// Removes what is left beside an output of a copy that was never put in place.
+    /// Removes what is left beside an output of a copy that was never put in place, or of a swap with one: what stood there is
+    /// put back if it is gone.
     pub(crate) fn clear_beside(&self, path: &str) -> io::Result<()> {
         let (full, own) = (self.root.join(path), self.root.join(".kiln"));
-        let left = beside(&full, NEW);
-        if left.symlink_metadata().is_ok() && elsewhere(&own, &full)? {
-            remove(&left)?;
+        let (new, old) = (beside(&full, NEW), beside(&full, OLD));
+        if [&new, &old].iter().any(|left| left.symlink_metadata().is_ok()) && elsewhere(&own, &full)? {
+            end_swap(&old, &full)?;
+            remove(&new)?;
         }
         Ok(())
     }
@@ -163,6 +166,7 @@ impl Staging {
             return if placed()? { Ok(None) } else { Err(io::Error::other(IS_GONE)) };
         };
         let new = copied.unwrap_or(&from);
+        let old = swapped(if copied.is_some() { &to } else { &from });
         let mut replaced = None;
         // A file that is in the state in which it was seen is not read for this.
         let now = digester.path(&staged.to).ok().flatten();
@@ -179,7 +183,7 @@ impl Staging {
             }
             // It is the same, or after a crash the exchange has happened: then the old content is the staged one.
             Ok(standing) if standing.is_dir() && now == Some(staged.digest) => Ok(()),
-            Ok(standing) if standing.is_dir() => exchange(new, &to).and_then(|()| fault("publish.exchanged")),
+            Ok(standing) if standing.is_dir() => exchange(new, &to, &old).and_then(|()| fault("publish.exchanged")),
             Ok(_) | Err(_) => rename(new, &to),
         }?;
         digester.moved(&staged.from, &staged.to, staged.digest)?;
@@ -382,6 +386,11 @@ impl Drop for Copies {
     }
 }
 
+/// Where lies, for a moment, what stood where an output goes, on a file system that cannot swap: beside what is swapped with it.
+pub(super) fn swapped(new: &Path) -> PathBuf {
+    beside(new, OLD)
+}
+
 fn flush(path: &Path) -> io::Result<()> {
     let metadata = path.symlink_metadata()?;
     if metadata.is_symlink() {
@@ -443,6 +452,23 @@ mod tests {
         assert_eq!(fs::read_to_string(at(".to.kiln-new")).unwrap(), "x");
         drop(copies);
         assert!(!at(".to.kiln-new").exists(), "it was not put in place");
+    }
+
+    #[test]
+    fn what_stood_there_is_put_back_where_a_swap_with_a_copy_was_cut_short() {
+        let Some((dir, _there)) = two_file_systems(".kiln") else { return };
+        let at = |path: &str| dir.path().join(path);
+        let staging = Staging::new(dir.path(), "p");
+        for (stands, expect) in [(false, "old"), (true, "new")] {
+            fs::create_dir(at(".to.kiln-old")).unwrap();
+            fs::write(at(".to.kiln-old/file"), "old").unwrap();
+            if stands {
+                fs::write(at("to/file"), "new").unwrap();
+            }
+            staging.clear_beside("to").unwrap();
+            assert_eq!(fs::read_to_string(at("to/file")).unwrap(), expect);
+            assert!(!at(".to.kiln-old").exists());
+        }
     }
 
     #[test]
