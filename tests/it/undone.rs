@@ -350,3 +350,52 @@ fn what_was_being_swapped_is_never_lost() {
         assert!(!project.exists(".kiln/staging/p") && !project.exists(".kiln/replaced"));
     }
 }
+
+/// What was written in place and cannot be kept does not stay there until the next run.
+#[cfg(feature = "failpoints")]
+#[test]
+fn what_does_not_count_as_built_is_put_back_at_once() {
+    for built in [true, false] {
+        for fault in ["publish.place", "publish.placed"] {
+            let project = in_place();
+            if built {
+                project.expect(0, &["run", "m"]);
+                project.write("src", "2");
+            }
+            let output = project.command(&["run", "m"]).env("KILN_FAULT", format!("{fault}=full@1")).output().unwrap();
+            let said = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{said}");
+            assert!(
+                said.contains("No space left on device") && said.contains("; what stood there is put back"),
+                "{said}"
+            );
+            assert_eq!(fs::read_to_string(project.path("o/m")).ok().as_deref(), built.then_some("1"), "{fault}");
+            assert_eq!(fs::read_dir(project.path(".kiln/staging/p")).unwrap().count(), 0, "{fault}");
+            assert!(!project.exists(".kiln/replaced"), "{fault}");
+            project.expect(0, &["run", "m"]);
+        }
+    }
+}
+
+/// Somebody writes to it when its recipe has ended, and before that counts.
+#[cfg(feature = "failpoints")]
+#[test]
+fn what_is_not_as_the_step_left_it_is_kept_when_that_is_put_back() {
+    use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+    let project = in_place();
+    project.expect(0, &["run", "m"]);
+    project.write("src", "2");
+    let mut command = project.command(&["run", "m"]);
+    let run = command.env("KILN_FAULT", "flush=stop@1").stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let pid = Pid::from_child(&run);
+    waitpid(Some(pid), WaitOptions::UNTRACED).unwrap();
+    project.write("o/m", "mine\n");
+    kill_process(pid, Signal::CONT).unwrap();
+    let output = run.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let kept = format!(".kiln/replaced/{}/o/m", last(&project));
+    let told = format!("; what stood there is put back; what somebody put at o/m is kept in {kept}");
+    assert!(said.contains(&told), "{said}");
+    assert_eq!((project.read("o/m").as_str(), project.read(&kept).as_str()), ("1", "mine\n"));
+}

@@ -188,18 +188,20 @@ impl Staging {
         self.root.join(path).symlink_metadata().is_ok()
     }
 
-    /// Puts back what a step set aside that failed, if it did, and says what was kept. Whatever stands there is of its making,
-    /// unless somebody has put another folder there.
-    pub(crate) fn put_back(&self, job: &JobId, step: &str) -> io::Result<Vec<String>> {
+    /// Puts back what a step set aside that failed, if it did, forgets it, and says what was kept. What stands there is taken away
+    /// where it looks as if it were the step's, and nobody has put another folder there.
+    pub(crate) fn put_back(&self, job: &JobId, step: &str, is_its: impl Fn(&str) -> bool) -> io::Result<Vec<String>> {
         let folder = self.root.join(self.step(job, step));
         let mut told = Vec::new();
         for aside in asides(&folder)?.iter().filter(|aside| self.is_set(aside)) {
-            let theirs = self.stands(&aside.path) && self.way(aside)? == Way::Elsewhere;
+            let stands = self.stands(&aside.path);
+            let theirs = stands && (self.way(aside)? == Way::Elsewhere || !is_its(&aside.path));
             let undone = self.undo(job, &folder, aside, theirs)?;
             // What else was kept is told already.
             let undone = undone.filter(|undone| theirs || undone.out);
             told.extend(undone.and_then(|undone| undone.kept_of_others()));
         }
+        self.remove_aside(job, step)?;
         Ok(told)
     }
 

@@ -16,6 +16,7 @@ use crate::engine::local::Local;
 use crate::engine::local::aside::{asides, name_of};
 use crate::engine::local::keep::{free, keep, kept_before};
 use crate::engine::local::staging::{Staging, folders, swapped};
+use crate::event::{Failure, Staged};
 use crate::files::{end_swap, is_empty_folder};
 use crate::plan::put_back::PutBack;
 
@@ -98,6 +99,28 @@ impl Local {
     pub(super) fn keep_lost(&self, job: &JobId, step: &str) -> io::Result<Option<String>> {
         let (lost, written) = self.left_by(job, step)?;
         self.keep_written(job, lost, &written)
+    }
+
+    /// Puts back what stood where a step wrote in place whose outputs could not be recorded, and says so. What stands there and
+    /// is not as the step left it is kept, and so is what may be the only copy.
+    pub(super) fn unpublish(&self, job: &JobId, step: &str, staged: &[Staged], failure: Failure) -> Failure {
+        if !staged.iter().any(|output| output.from == output.to) {
+            return failure;
+        }
+        let is_its = |path: &str| {
+            let output = staged.iter().find(|output| output.to == path);
+            let digest = output.and_then(|_| self.digester.path(path).ok().flatten());
+            output.is_some_and(|output| digest == Some(output.digest))
+        };
+        let put_back = self.keep_lost(job, step).and_then(|kept| {
+            let others = self.staging.put_back(job, step, is_its)?;
+            Ok(kept.into_iter().chain(others).collect::<Vec<_>>())
+        });
+        let told = match put_back {
+            Ok(kept) => [vec!["what stood there is put back".to_owned()], kept].concat().join("; "),
+            Err(error) => format!("and the next run has to tidy up: {error}"),
+        };
+        Failure { message: format!("{}; {told}", failure.message), ..failure }
     }
 
     /// What [`Local::keep_lost`] would keep of what a step wrote in place: its path, and where. Changes nothing.

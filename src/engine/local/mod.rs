@@ -198,7 +198,8 @@ impl Engine for LocalEngine {
     }
 
     fn publish(&self, job: &JobId, step: &str, staged: &[Staged]) -> Result<Published, Failure> {
-        self.local.staging.publish(job, step, staged, &self.local.digester)
+        let published = self.local.staging.publish(job, step, staged, &self.local.digester);
+        published.map_err(|failure| self.local.unpublish(job, step, staged, failure))
     }
 
     fn halfway(&self, job: &JobId, staged: &mut Vec<Staged>, last: &[OutputRecord]) -> Result<Vec<PutBack>, Failure> {
