@@ -227,7 +227,7 @@ pub trait Work: Send + Sync {
     fn describe(&self) -> String;
 
     /// Makes one attempt. It looks at `stop` whenever it waits.
-    fn run(&self, attempt: Attempt, updates: Updates, stop: watch::Receiver<Stop>) -> BoxFuture<'static, Ended>;
+    fn run(&self, attempt: Attempt, updates: Updates, stop: watch::Receiver<Stop>) -> BoxFuture<'static, Attempted>;
 }
 
 /// One attempt at a step.
@@ -260,8 +260,6 @@ pub enum Ended {
     Failed(Failure),
     /// It was stopped.
     Stopped(Failure),
-    /// It ended so and left processes behind, which were ended then; they are named for people.
-    Leaked(Box<Ended>, Vec<String>),
 }
 
 impl Ended {
@@ -271,8 +269,23 @@ impl Ended {
         match self {
             Self::Failed(failure) => Self::Failed(change(failure)),
             Self::Stopped(failure) => Self::Stopped(change(failure)),
-            Self::Staged(_) | Self::Leaked(..) | Self::Built(_) | Self::Current(_) => self,
+            Self::Staged(_) | Self::Built(_) | Self::Current(_) => self,
         }
+    }
+}
+
+/// What came of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempted {
+    /// How it ended.
+    pub ended: Ended,
+    /// Processes that it had left behind, which were ended then; they are named for people.
+    pub leaked: Vec<String>,
+}
+
+impl From<Ended> for Attempted {
+    fn from(ended: Ended) -> Self {
+        Self { ended, leaked: Vec::new() }
     }
 }
 

@@ -14,7 +14,9 @@ use crate::base::digest::Digest;
 use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::JobId;
 use crate::base::span::Problems;
-use crate::engine::api::{Attempt, Done, Ended, Engine, Observed, Published, StagedOutput, Stop, Updates, Work};
+use crate::engine::api::{
+    Attempt, Attempted, Done, Ended, Engine, Observed, Published, StagedOutput, Stop, Updates, Work,
+};
 use crate::event::{Failure, FailureCode, Staged};
 use crate::pipeline::types::Pipeline;
 use crate::plan::facts::{Content, Facts};
@@ -192,7 +194,12 @@ impl Work for ScriptedWork {
         format!("{:?}", self.act)
     }
 
-    fn run(&self, attempt: Attempt, updates: Updates, mut stop: watch::Receiver<Stop>) -> BoxFuture<'static, Ended> {
+    fn run(
+        &self,
+        attempt: Attempt,
+        updates: Updates,
+        mut stop: watch::Receiver<Stop>,
+    ) -> BoxFuture<'static, Attempted> {
         let act = self.act.of(attempt.number);
         let told = Told::began(self, attempt.number);
         let outputs = self.pipeline.recipes[self.id].outputs.clone();
@@ -245,6 +252,7 @@ impl Work for ScriptedWork {
             };
             Ended::Staged(outputs.into_iter().zip(staged).map(output).collect())
         }
+        .map(Attempted::from)
         .boxed()
     }
 }

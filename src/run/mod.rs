@@ -26,7 +26,9 @@ use crate::base::file::FileDigest;
 use crate::base::id::NodeId;
 use crate::base::job::JobId;
 use crate::base::text::size;
-use crate::engine::api::{Attempt, Ended, Engine, Noticed, PRINTED_WAITING, Printed, Published, Stop, Updates, Work};
+use crate::engine::api::{
+    Attempt, Attempted, Ended, Engine, Noticed, PRINTED_WAITING, Printed, Published, Stop, Updates, Work,
+};
 use crate::event::{Event, Failure, FailureCode, RunStarted, Staged, Stamped, VERSION};
 use crate::report::api::{Journal, Reporter};
 use crate::run::setup::{Effect, Input, Timer};
@@ -127,7 +129,7 @@ pub async fn drive(drive: Drive<'_>) -> Driven {
 
 /// What a task of the loop came to.
 enum Done {
-    Ended(usize, Ended, u64),
+    Ended(usize, Attempted, u64),
     Flushed(Result<(), String>),
     Published(Vec<(usize, Result<Published, Failure>)>),
 }
@@ -299,9 +301,10 @@ impl Driver<'_> {
         self.jobs.spawn(async move {
             let _place = place;
             let run = AssertUnwindSafe(async { work.run(attempt, updates, stop).await });
-            let ended = run.catch_unwind().await.unwrap_or_else(|panic| Ended::Failed(crashed(panic.as_ref())));
+            let attempted = run.catch_unwind().await;
+            let attempted = attempted.unwrap_or_else(|panic| Ended::Failed(crashed(panic.as_ref())).into());
             let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-            Done::Ended(step, ended, took_ms)
+            Done::Ended(step, attempted, took_ms)
         });
     }
 
@@ -334,14 +337,14 @@ impl Driver<'_> {
 
     fn task(&mut self, done: Result<Done, tokio::task::JoinError>) {
         match done {
-            Ok(Done::Ended(step, ended, took_ms)) => {
+            Ok(Done::Ended(step, attempted, took_ms)) => {
                 self.print_waiting();
                 // What it could not keep is known before anything starts in its place.
                 while let Ok(why) = self.trouble.try_recv() {
                     self.input(Input::Broken(why));
                 }
                 self.stops.remove(&step);
-                self.input(Input::Ended { step, ended, took_ms });
+                self.input(Input::Ended { step, attempted, took_ms });
             }
             Ok(Done::Flushed(result)) => self.input(Input::Flushed(result)),
             Ok(Done::Published(results)) => {

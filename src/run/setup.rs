@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::base::digest::Digest;
 use crate::base::id::{NodeId, RecipeId};
 use crate::base::job::{BuildMode, JobId, Schedule};
-use crate::engine::api::{Ended, Notice, Stop};
+use crate::engine::api::{Attempted, Notice, Stop};
 use crate::event::{Event, Failure, Replaced, Staged};
 use crate::pipeline::types::Pipeline;
 use crate::plan::facts::Facts;
@@ -21,8 +21,8 @@ pub enum Input {
     Ended {
         /// The step.
         step: usize,
-        /// How.
-        ended: Ended,
+        /// What came of it.
+        attempted: Attempted,
         /// How long it took, in milliseconds.
         took_ms: u64,
     },

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::base::digest::Digest;
 use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::job::{BuildMode, JobId};
-use crate::engine::api::{Ended, Notice};
+use crate::engine::api::{Attempted, Ended, Notice};
 use crate::event::{Counts, Event, Failure, FailureCode, Outcome, Replaced, Staged, StepEnded};
 use crate::pipeline::types::Pipeline;
 use crate::plan::decide::{Basis, Input as NodeInput, Verdict};
@@ -138,7 +138,7 @@ impl Run {
         }
         match input {
             Input::Begin => self.begin(),
-            Input::Ended { step, ended, took_ms } => self.ended(step, ended, took_ms),
+            Input::Ended { step, attempted, took_ms } => self.ended(step, attempted, took_ms),
             Input::Woken(timer) => self.woken(timer),
             Input::Place => self.place = Place::Had,
             Input::Noticed { step, notice } => self.noticed(step, notice),
@@ -285,15 +285,11 @@ impl Run {
         self.settle(i, true);
     }
 
-    fn ended(&mut self, i: usize, ended: Ended, took_ms: u64) {
+    fn ended(&mut self, i: usize, Attempted { ended, leaked }: Attempted, took_ms: u64) {
         self.running -= 1;
         self.steps[i].took_ms = took_ms;
+        self.steps[i].leaked.extend(leaked);
         match ended {
-            Ended::Leaked(ended, leaked) => {
-                self.steps[i].leaked = leaked;
-                self.running += 1;
-                self.ended(i, *ended, took_ms);
-            }
             Ended::Failed(failure) => self.attempt_failed(i, failure),
             Ended::Stopped(failure) => match self.timed_out(i, &failure) {
                 Some(failure) => self.attempt_failed(i, failure),

@@ -13,7 +13,7 @@ use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::job::BuildMode;
 use crate::base::span::Problem;
 use crate::base::text::few;
-use crate::engine::api::{Attempt, Ended, Observed, Stop, Updates, Work};
+use crate::engine::api::{Attempt, Attempted, Ended, Observed, Stop, Updates, Work};
 use crate::event::{Failure, FailureCode};
 use crate::pipeline::paths::{glob, is_glob};
 use crate::plan::decide::{Basis, Input};
@@ -142,7 +142,8 @@ impl Work for Lacking {
         String::new()
     }
 
-    fn run(&self, _attempt: Attempt, _updates: Updates, _stop: watch::Receiver<Stop>) -> BoxFuture<'static, Ended> {
-        std::future::ready(Ended::Failed(Failure::new(FailureCode::Start, self.why.join("; and ")))).boxed()
+    fn run(&self, _attempt: Attempt, _updates: Updates, _stop: watch::Receiver<Stop>) -> BoxFuture<'static, Attempted> {
+        let ended = Ended::Failed(Failure::new(FailureCode::Start, self.why.join("; and ")));
+        std::future::ready(ended.into()).boxed()
     }
 }

@@ -130,12 +130,10 @@ impl Part {
         }
         match ended {
             Ended::Failed(_) | Ended::Stopped(_) => Verdict::Over(ended.clone()),
-            Ended::Built(_) | Ended::Current(_) | Ended::Staged(_) | Ended::Leaked(..)
-                if status.state() == "ABORTED" =>
-            {
+            Ended::Built(_) | Ended::Current(_) | Ended::Staged(_) if status.state() == "ABORTED" => {
                 Verdict::Over(failed(FailureCode::Lost, format!("job {job} was aborted on DSS, not by Kiln")))
             }
-            Ended::Built(_) | Ended::Current(_) | Ended::Staged(_) | Ended::Leaked(..) => self.undone(status, job),
+            Ended::Built(_) | Ended::Current(_) | Ended::Staged(_) => self.undone(status, job),
         }
     }
 
@@ -184,12 +182,9 @@ impl Part {
         match ended {
             Ended::Built(also) if also.is_empty() || !self.whole.tells_also() => Ended::Built(Vec::new()),
             Ended::Current(also) if also.is_empty() || !self.whole.tells_also() => Ended::Current(Vec::new()),
-            ended @ (Ended::Built(_)
-            | Ended::Current(_)
-            | Ended::Staged(_)
-            | Ended::Failed(_)
-            | Ended::Stopped(_)
-            | Ended::Leaked(..)) => ended,
+            ended @ (Ended::Built(_) | Ended::Current(_) | Ended::Staged(_) | Ended::Failed(_) | Ended::Stopped(_)) => {
+                ended
+            }
         }
     }
 }

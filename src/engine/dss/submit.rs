@@ -454,9 +454,7 @@ fn told(lost: &[Fault], silence: Option<&Fault>) -> String {
 fn may_go_on(ended: Ended, left: &LeftBehind, job: &RemoteJob) -> Ended {
     match ended {
         Ended::Stopped(_) => stopped(format!("job {} of run {} may go on: it was not asked for", job.id, left.run)),
-        other @ (Ended::Staged(_) | Ended::Built(_) | Ended::Current(_) | Ended::Failed(_) | Ended::Leaked(..)) => {
-            other
-        }
+        other @ (Ended::Staged(_) | Ended::Built(_) | Ended::Current(_) | Ended::Failed(_)) => other,
     }
 }
 

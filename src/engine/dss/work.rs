@@ -16,7 +16,7 @@ use crate::base::id::RecipeId;
 use crate::base::job::{BuildMode, JobId};
 use crate::base::text::duration;
 use crate::clock;
-use crate::engine::api::{Attempt, Ended, LeftBehind, Notice, Stop, Updates, Work};
+use crate::engine::api::{Attempt, Attempted, Ended, LeftBehind, Notice, Stop, Updates, Work};
 use crate::engine::dss::Dss;
 use crate::engine::dss::asks::Followed;
 use crate::engine::dss::calls::{Backoff, Calls};
@@ -45,7 +45,7 @@ impl Work for DssWork {
         }
     }
 
-    fn run(&self, attempt: Attempt, updates: Updates, stop: watch::Receiver<Stop>) -> BoxFuture<'static, Ended> {
+    fn run(&self, attempt: Attempt, updates: Updates, stop: watch::Receiver<Stop>) -> BoxFuture<'static, Attempted> {
         let dss = &self.dss;
         *dss.updates.lock().unwrap_or_else(PoisonError::into_inner) = Some(updates.clone());
         // What is tried again is tried by itself.
@@ -73,6 +73,7 @@ impl Work for DssWork {
                 Err(ended) => ended,
             }
         }
+        .map(Attempted::from)
         .boxed()
     }
 }
@@ -451,7 +452,7 @@ impl Course {
 fn page_of(ended: Ended, page: String) -> Ended {
     match ended {
         Ended::Failed(failure) => Ended::Failed(Failure { page: Some(page), ..failure }),
-        Ended::Staged(_) | Ended::Leaked(..) | Ended::Built(_) | Ended::Current(_) | Ended::Stopped(_) => ended,
+        Ended::Staged(_) | Ended::Built(_) | Ended::Current(_) | Ended::Stopped(_) => ended,
     }
 }
 

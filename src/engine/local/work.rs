@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::base::digest::Digest;
 use crate::base::id::{NodeId, RecipeId};
-use crate::engine::api::{Attempt, Ended, StagedOutput, Stop, Updates, Work};
+use crate::engine::api::{Attempt, Attempted, Ended, StagedOutput, Stop, Updates, Work};
 use crate::engine::local::child::{self, Exit, NotRun, Start};
 use crate::engine::local::log::Log;
 use crate::engine::local::{Local, environ, program, secrets};
@@ -57,7 +57,7 @@ impl Work for LocalWork {
         self.local.masked(environ::describe(&self.local.pipeline, self.id))
     }
 
-    fn run(&self, attempt: Attempt, updates: Updates, stop: watch::Receiver<Stop>) -> BoxFuture<'static, Ended> {
+    fn run(&self, attempt: Attempt, updates: Updates, stop: watch::Receiver<Stop>) -> BoxFuture<'static, Attempted> {
         let step = Step { local: Arc::clone(&self.local), id: self.id, attempt };
         async move { step.run(updates, stop).await }.boxed()
     }
@@ -109,8 +109,8 @@ impl Step {
         &self.local.pipeline.recipes[self.id]
     }
 
-    async fn run(self, updates: Updates, stop: watch::Receiver<Stop>) -> Ended {
-        let Some(_place) = self.local.guardian.place(stop.clone()).await else { return stopped() };
+    async fn run(self, updates: Updates, stop: watch::Receiver<Stop>) -> Attempted {
+        let Some(_place) = self.local.guardian.place(stop.clone()).await else { return stopped().into() };
         self.local.kills.watch();
         // What is set aside is on disk before anything starts: not on the loop's thread.
         let is_long = self.recipe().how.in_place;
@@ -120,18 +120,22 @@ impl Step {
         };
         match if is_long { apart(begin).await } else { Ok(begin()) } {
             Ok((step, start)) => step.carry_out(start, updates, stop).await,
-            Err(crashed) => crashed,
+            Err(crashed) => crashed.into(),
         }
     }
 
-    async fn carry_out(self, start: Result<Start, Failure>, updates: Updates, stop: watch::Receiver<Stop>) -> Ended {
+    async fn carry_out(
+        self,
+        start: Result<Start, Failure>,
+        updates: Updates,
+        stop: watch::Receiver<Stop>,
+    ) -> Attempted {
         let Ran { result, tail, leaked } = match start {
             Ok(start) => self.follow(&start, updates, stop).await,
             Err(failure) => Ran::ended(Ended::Failed(failure)),
         };
-        let with_leaked = |ended| if leaked.is_empty() { ended } else { Ended::Leaked(Box::new(ended), leaked) };
         if let Some(outputs) = result.as_ref().ok().and_then(|digests| self.quickly(digests)) {
-            return with_leaked(Ended::Staged(outputs));
+            return Attempted { ended: Ended::Staged(outputs), leaked };
         }
         // Digesting may take long, and so may looking at what explains a failure: not on the loop's thread.
         let ended = apart(move || match result {
@@ -144,7 +148,7 @@ impl Step {
             }
             Err(ended) => self.undone(self.told(ended, tail)),
         });
-        with_leaked(ended.await.unwrap_or_else(|crashed| crashed))
+        Attempted { ended: ended.await.unwrap_or_else(|crashed| crashed), leaked }
     }
 
     /// An end without outputs, with all that is to be said about it.
@@ -434,7 +438,7 @@ impl Step {
                 let message = format!("{}; and the next run has to tidy up: {error}", failure.message);
                 Ended::Failed(Failure { message, ..failure })
             }
-            (Err(_), ended @ (Ended::Staged(_) | Ended::Leaked(..) | Ended::Built(_) | Ended::Current(_))) => ended,
+            (Err(_), ended @ (Ended::Staged(_) | Ended::Built(_) | Ended::Current(_))) => ended,
         }
     }
 

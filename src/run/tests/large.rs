@@ -72,13 +72,13 @@ fn ends(pipeline: Pipeline, schedule: Schedule, fails: Option<usize>) -> (usize,
         for effect in run.handle(input) {
             match effect {
                 Effect::Start { step, .. } if Some(step) == fails => {
-                    let ended = Ended::Failed(Failure::new(FailureCode::Exit, "exit 1"));
-                    inputs.push_back(Input::Ended { step, ended, took_ms: 1 });
+                    let attempted = Ended::Failed(Failure::new(FailureCode::Exit, "exit 1")).into();
+                    inputs.push_back(Input::Ended { step, attempted, took_ms: 1 });
                 }
                 Effect::Start { step, .. } => {
                     let node = NodeId::from_index(ids[step].index());
                     let output = StagedOutput { node, digest: Some(Digest::of(b"x")), staged: None };
-                    inputs.push_back(Input::Ended { step, ended: Ended::Staged(vec![output]), took_ms: 1 });
+                    inputs.push_back(Input::Ended { step, attempted: Ended::Staged(vec![output]).into(), took_ms: 1 });
                 }
                 Effect::Emit(event) => {
                     if let Event::RunEnded(ended) = *event {

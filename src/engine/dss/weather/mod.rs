@@ -203,7 +203,7 @@ async fn step(work: &dyn Work, i: usize, job: &JobId, updates: &Updates, stop: &
     for number in 1.. {
         let (inputs, files) = (Vec::new(), Vec::new());
         let attempt = Attempt { job: job.clone(), number, log: format!("{i}.log"), inputs, files, stood: Vec::new() };
-        let ended = work.run(attempt, updates.clone(), stop.clone()).await;
+        let ended = work.run(attempt, updates.clone(), stop.clone()).await.ended;
         let again = |failure: &Failure| {
             [FailureCode::Lost, FailureCode::Unreachable, FailureCode::Remote].contains(&failure.code)
         };
