@@ -35,7 +35,6 @@ use crate::plan::put_back::PutBack;
 use crate::plan::record::{History, MemoryHistory};
 use crate::plan::{Plan, Step, left_out, missing};
 use crate::select::{SelectError, Selection, Want, select};
-use crate::session::adopt::ADOPTED;
 use crate::session::fail::Fail;
 use crate::session::lacking::{Hindered, note_unseen};
 use crate::session::load::{Given, Loaded};
@@ -405,15 +404,10 @@ fn known(
 ) -> Result<Known, Fail> {
     let known = store.ask(|reader| {
         let mut last_run = reader.last_run(pipeline)?;
-        let mut dead = Vec::new();
-        // Only what was adopted comes after a run that died and is not ended yet.
-        let is_last = |run: &RunRow| run.state == JobState::Running || run.why.as_deref() == Some(ADOPTED);
-        let last = last_run.as_mut().filter(|run| is_last(run));
-        if let Some(run) = last.filter(|_| !goes_on(store.state(), pipeline)) {
-            if run.state == JobState::Running {
-                run.state = JobState::Aborted;
-            }
-            dead = reader.unfinished(pipeline)?;
+        // The last run need not be the one that died: a server had jobs waiting behind it, or outputs were adopted since.
+        let dead = if goes_on(store.state(), pipeline) { Vec::new() } else { reader.unfinished(pipeline)? };
+        if let Some(run) = last_run.as_mut().filter(|run| dead.iter().any(|dead| dead.job == run.id)) {
+            run.state = JobState::Aborted;
         }
         let history = Box::new(reader.history(pipeline, steps)?);
         Ok(Known { history, durations: reader.durations(pipeline, steps)?, last_run, dead, ahead: Vec::new() })

@@ -8,6 +8,12 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::crash::kill_when_waiting;
+#[cfg(feature = "failpoints")]
+use crate::serve::{
+    Server,
+    ask::{go, up},
+    orders,
+};
 use crate::support::{Project, lines};
 use crate::undone::{in_place, killed, last, replaced};
 
@@ -222,4 +228,34 @@ fn what_is_half_written_is_no_source_of_another_pipeline() {
     project.expect(0, &["run", "-f", "pipeline.toml", "other"]);
     project.expect(0, &["run", "-f", "q.toml"]);
     assert_eq!(project.read("z"), "1");
+}
+
+/// A server is killed when what it built was about to be put in place, and another job waited behind that one: that job is the
+/// last one of the history, and first waits there, then was ended by the next server.
+#[cfg(feature = "failpoints")]
+#[test]
+fn what_a_job_had_complete_is_seen_behind_one_that_waited() {
+    let mut project = orders();
+    project.variable("KILN_FAULT", "publish.place=kill@1");
+    let server = Server::start(&project, &[]);
+    server.build("gated");
+    up(&project.path("gated.up"));
+    server.build("gated");
+    go(&project.path("gated.go"));
+    server.ended();
+    project.settled();
+    assert!(!project.exists("build/gated.txt"));
+    project.variable("KILN_FAULT", "");
+    let planned = || {
+        let plan = project.expect(1, &["plan", "gated", "--check"]).out;
+        assert!(plan.contains("1 up to date"), "{plan}");
+        assert!(plan.contains("killed while `gated` was put in place; the next run first puts it there\n"), "{plan}");
+    };
+    planned();
+    // The next server ends the job that waited, and puts nothing in place before a job is called.
+    drop(Server::start(&project, &[]));
+    planned();
+    let run = project.expect(0, &["run", "gated"]);
+    assert_eq!(run.err, "note: finished `gated`: a run was killed while it was put in place\n");
+    assert!(run.out.contains("nothing to do"), "{}", run.out);
 }
