@@ -1,5 +1,7 @@
 //! Paths of the file as text: made normal, kept inside the root. Does not look at the disk.
 
+use std::collections::HashSet;
+
 use globset::{GlobBuilder, GlobMatcher};
 
 /// Why a path of the file is refused.
@@ -147,6 +149,43 @@ pub(crate) fn lies_in(path: &str, outer: &str) -> bool {
     path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// Whether two paths are the same, or one lies in the other.
+pub(crate) fn touch(one: &str, other: &str) -> bool {
+    lies_in(one, other) || lies_in(other, one)
+}
+
+/// A path and all folders above it, the innermost first.
+pub(crate) fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| path.rsplit_once('/').map(|(parent, _)| parent))
+}
+
+/// Paths that others are compared with, of which each costs no more than it is deep, however many these are.
+#[derive(Default)]
+pub(crate) struct PathSet<'a> {
+    paths: HashSet<&'a str>,
+    /// They, and all folders above them.
+    around: HashSet<&'a str>,
+}
+
+impl PathSet<'_> {
+    /// Whether a path [touches](touch) one of them.
+    pub(crate) fn touches(&self, path: &str) -> bool {
+        self.around.contains(path) || ancestors(path).any(|path| self.paths.contains(path))
+    }
+}
+
+impl<'a> FromIterator<&'a str> for PathSet<'a> {
+    fn from_iter<I: IntoIterator<Item = &'a str>>(paths: I) -> Self {
+        let mut set = Self::default();
+        for path in paths {
+            set.paths.insert(path);
+            // What is above a folder that is known is known.
+            ancestors(path).take_while(|path| set.around.insert(path)).for_each(drop);
+        }
+        set
+    }
+}
+
 /// Why nothing may be built at a path: what is there is lost when something is put in its place. `own` are the paths of the
 /// pipeline file.
 pub(crate) fn taken(path: &str, own: &[String]) -> Option<PathError> {
@@ -174,5 +213,18 @@ mod tests {
         assert_eq!(inside(""), Err(PathError::Empty));
         assert_eq!(inside("a\nb"), Err(PathError::Control));
         assert_eq!(inside("x/../.kiln/kiln.db"), Err(PathError::State));
+    }
+
+    #[test]
+    fn a_set_of_paths_says_of_each_what_comparing_with_all_says() {
+        let all = ["a", "ab", "a/b", "a/bc", "a/b/c", "b", "b/a", "a b", "a/", "a//b"];
+        for these in all.iter().flat_map(|one| all.map(|other| [*one, other])) {
+            let set: PathSet<'_> = these.into_iter().collect();
+            for path in all {
+                assert_eq!(set.touches(path), these.iter().any(|one| touch(one, path)), "{these:?} {path}");
+            }
+        }
+        assert!(!PathSet::default().touches("a"));
+        assert!(touch("a", "a/b") && touch("a/b", "a") && touch("a", "a") && !touch("a", "ab"));
     }
 }

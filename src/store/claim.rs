@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::pipeline::paths::PathSet;
 use crate::process::Process;
 use crate::store::lock;
 
@@ -78,7 +79,8 @@ impl Claim {
         }
         let failed = |error| ClaimError::Io(path(state, pipeline), error);
         for (other, claim) in Self::all(state).map_err(failed)?.into_iter().filter(|(other, _)| other != pipeline) {
-            if let Some(path) = paths.iter().find(|path| claim.paths.iter().any(|theirs| overlap(path, theirs))) {
+            let theirs: PathSet<'_> = claim.paths.iter().map(String::as_str).collect();
+            if let Some(path) = paths.iter().find(|path| theirs.touches(path)) {
                 return Err(ClaimError::Taken { pipeline: other, path: path.clone() });
             }
         }
@@ -138,12 +140,6 @@ fn forget(own: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether two paths are the same or one lies in the other.
-fn overlap(a: &str, b: &str) -> bool {
-    let inside = |outer: &str, inner: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'));
-    a == b || inside(a, b) || inside(b, a)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,5 +175,19 @@ mod tests {
         drop(first);
         assert_eq!(Claim::of(state, "a"), None);
         claim(&["build/x"]).make(state, "b").unwrap();
+    }
+
+    /// Each path with each would be ten thousand million comparisons.
+    #[test]
+    fn many_paths_are_not_compared_each_with_each() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path();
+        let _locks = ["a", "b"].map(|name| Lock::take(state, name, "this one").unwrap());
+        let all = |folder: &str| (0..100_000).map(|i| format!("build/{folder}/{i}")).collect::<Vec<_>>();
+        let claim = |paths| Claim { paths, ..claim(&[]) };
+        claim(all("one")).make(state, "a").unwrap();
+        claim(all("other")).make(state, "b").unwrap();
+        let last = [all("other"), vec!["build/one/99999/x".to_owned()]].concat();
+        assert!(matches!(claim(last).renew(state, "b"), Err(ClaimError::Taken { path, .. }) if path.ends_with("/x")));
     }
 }

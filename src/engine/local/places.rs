@@ -13,7 +13,7 @@ use crate::base::span::{Problem, Problems, Span};
 use crate::engine::api::BLOCKED;
 use crate::engine::local::aside::OfOther;
 use crate::engine::local::staging::Staging;
-use crate::pipeline::paths::names;
+use crate::pipeline::paths::{names, touch};
 use crate::pipeline::types::{Node, Pipeline, Recipe};
 
 /// Where the outputs of a pipeline belong. What is found out about a folder counts for all that belongs there.
@@ -65,11 +65,11 @@ impl<'a> Look<'a> {
         found.extend(recipe.outputs.iter().filter_map(|id| self.obstacle(&pipeline.nodes[*id])));
         for (path, of) in self.aside.iter().filter(|(_, of)| of.stands) {
             let sources = recipe.inputs.iter().map(|id| &pipeline.nodes[*id]).filter(|node| node.maker.is_none());
-            let sources = sources.filter(|node| node.path.as_ref().is_some_and(|own| is_part(own, path)));
+            let sources = sources.filter(|node| node.path.as_ref().is_some_and(|own| touch(own, path)));
             found.extend(
                 sources.map(|node| half_written(&format!("source `{}`", node.name), &node.path_span, path, of)),
             );
-            let code = recipe.files.iter().filter(|(named, _)| is_part(named, path) || names(named, path));
+            let code = recipe.files.iter().filter(|(named, _)| touch(named, path) || names(named, path));
             found.extend(code.map(|(named, span)| half_written(&format!("`{named}` of `files`"), span, path, of)));
         }
     }
@@ -113,12 +113,6 @@ impl<'a> Look<'a> {
         self.last = Some((name, place));
         &all[place]
     }
-}
-
-/// Whether one of two paths is the other, or lies in it.
-fn is_part(one: &str, other: &str) -> bool {
-    let within = |path: &str, folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
-    one == other || within(one, other) || within(other, one)
 }
 
 /// That something is not to be read now, for what is at `path`.

@@ -3,7 +3,7 @@
 use crate::base::id::{NodeId, RecipeId};
 use crate::base::span::Problem;
 use crate::pipeline::check::{Checker, Nodes};
-use crate::pipeline::paths::{lies_in, taken};
+use crate::pipeline::paths::{ancestors, lies_in, taken};
 
 impl Checker<'_> {
     /// What is built lies apart from all else: no two outputs at one path, none inside another, none around a source.
@@ -76,11 +76,6 @@ impl Checker<'_> {
         }
         self.problems.extend(problems);
     }
-}
-
-/// The path and all folders above it.
-fn ancestors(path: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(path), |path| path.rsplit_once('/').map(|(parent, _)| parent))
 }
 
 fn overlap(nodes: &Nodes, outer: NodeId, inner: NodeId) -> Problem {
