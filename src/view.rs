@@ -129,9 +129,33 @@ impl StepState {
         !self.is_running() && !matches!(self, Self::Waiting | Self::Retrying)
     }
 
-    /// The word for it.
+    /// The state that a step is in when it has ended so.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn of(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Built => Self::Built,
+            Outcome::Same => Self::Same,
+            Outcome::Adopted => Self::Current,
+            Outcome::Failed => Self::Failed,
+            Outcome::Stopped => Self::Stopped,
+        }
+    }
+
+    /// What becomes of it when the run dies: what ran was stopped, also where its outputs were complete; what was to be tried
+    /// again has failed; what waited was not started.
+    #[must_use]
+    pub fn after_death(self) -> Self {
+        match self {
+            Self::Running | Self::Publishing => Self::Stopped,
+            Self::Retrying => Self::Failed,
+            Self::Waiting => Self::Skipped,
+            Self::Built | Self::Same | Self::Current | Self::Failed | Self::Stopped | Self::Skipped => self,
+        }
+    }
+
+    /// The word for it, as the store has it.
+    #[must_use]
+    pub fn stored(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
             Self::Running => "running",
@@ -140,12 +164,43 @@ impl StepState {
             Self::Built => "built",
             Self::Same => "same",
             Self::Current => "current",
-            Self::Failed => "FAILED",
+            Self::Failed => "failed",
             Self::Stopped => "stopped",
-            Self::Skipped => "skip",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    /// The state that the store has this word for; what was adopted has a [word of its own](ADOPTED).
+    #[must_use]
+    pub fn from_stored(word: &str) -> Option<Self> {
+        let all = [
+            Self::Waiting,
+            Self::Running,
+            Self::Retrying,
+            Self::Publishing,
+            Self::Built,
+            Self::Same,
+            Self::Current,
+            Self::Failed,
+            Self::Stopped,
+            Self::Skipped,
+        ];
+        if word == ADOPTED { Some(Self::Current) } else { all.into_iter().find(|state| state.stored() == word) }
+    }
+
+    /// Why a step was not started that needs this one, which ended so.
+    #[must_use]
+    pub fn as_cause(self, step: &str) -> String {
+        match self {
+            Self::Failed => format!("{step} failed"),
+            Self::Skipped => format!("{step} was skipped"),
+            _ => format!("{step} was stopped"),
         }
     }
 }
+
+/// What the store says of a step that was not built, but counts as built from then on.
+pub const ADOPTED: &str = "adopted";
 
 impl RunView {
     /// A run that has not told its end itself ended for this reason, after so many milliseconds.
@@ -243,17 +298,17 @@ impl RunView {
     }
 
     fn ended(&mut self, ended: &StepEnded) {
-        let (count, state) = match ended.outcome {
-            Outcome::Built => (&mut self.counts.built, StepState::Built),
-            Outcome::Same => (&mut self.counts.same, StepState::Same),
-            Outcome::Adopted => (&mut self.counts.current, StepState::Current),
-            Outcome::Failed => (&mut self.counts.failed, StepState::Failed),
-            Outcome::Stopped => (&mut self.counts.stopped, StepState::Stopped),
+        let count = match ended.outcome {
+            Outcome::Built => &mut self.counts.built,
+            Outcome::Same => &mut self.counts.same,
+            Outcome::Adopted => &mut self.counts.current,
+            Outcome::Failed => &mut self.counts.failed,
+            Outcome::Stopped => &mut self.counts.stopped,
         };
         *count += 1;
         self.counts.flaky += u64::from(ended.flaky);
         self.with(&ended.step, |view| {
-            view.state = state;
+            view.state = StepState::of(ended.outcome);
             view.attempt = ended.attempt;
             view.took_ms = ended.took_ms;
             view.adopted = ended.outcome == Outcome::Adopted;

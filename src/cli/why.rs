@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::base::digest::Digest;
 use crate::base::id::RecipeId;
@@ -56,7 +56,20 @@ struct Answer {
     last_good: Option<LastGood>,
     #[serde(flatten)]
     why: Why,
+    #[serde(serialize_with = "with_words")]
     runs: Vec<StepRun>,
+}
+
+/// What became of it in a run.
+#[derive(Serialize)]
+struct Run<'a> {
+    state: &'static str,
+    #[serde(flatten)]
+    run: &'a StepRun,
+}
+
+fn with_words<S: Serializer>(runs: &[StepRun], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(runs.iter().map(|run| Run { state: run.word(), run }))
 }
 
 /// The last good build.
@@ -192,18 +205,13 @@ fn runs(session: &Session, step: &str) -> Result<Vec<StepRun>, Fail> {
 
 /// What became of a step in a run whose process died, although nothing has told the store yet.
 fn see_death(reader: &Reader, state: &Path, run: &mut StepRun) -> Result<(), StoreError> {
-    let ended = match run.state.as_str() {
-        "running" => "stopped",
-        "retrying" => "failed",
-        "waiting" => "skipped",
-        _ => return Ok(()),
-    };
-    let Some(mut row) = reader.run(&run.job)? else { return Ok(()) };
+    let row = if run.state.is_over() { None } else { reader.run(&run.job)? };
+    let Some(mut row) = row else { return Ok(()) };
     reader.see_death(&mut row, state);
     if matches!(row.state, JobState::Running | JobState::Queued) {
         return Ok(());
     }
-    ended.clone_into(&mut run.state);
+    run.state = run.state.after_death();
     run.why = run.why.take().or(row.why);
     Ok(())
 }
@@ -352,7 +360,7 @@ fn value(text: &str, most: usize) -> String {
 }
 
 fn run_row(run: &StepRun, began: &str, most: usize) -> Vec<String> {
-    let reasons = || past::reasons(&run.reasons, run.step_state(), &|_| None, run.began).into_iter().next();
+    let reasons = || past::reasons(&run.reasons, run.state, &|_| None, run.began).into_iter().next();
     let why = run.why.clone().or_else(reasons).unwrap_or_default();
     let took = run.took_ms.map(millis).unwrap_or_default();
     let took = match run.whole_ms {
@@ -360,6 +368,6 @@ fn run_row(run: &StepRun, began: &str, most: usize) -> Vec<String> {
         None => took,
     };
     // The history has a shorter word.
-    let state = if run.state == StepState::Current.word() { UP_TO_DATE } else { &run.state };
+    let state = if run.state == StepState::Current && !run.adopted { UP_TO_DATE } else { run.word() };
     vec![run.job.short(), began.to_owned(), state.to_owned(), format!("{took:>6}"), one_line(&why, most.max(WHY))]
 }

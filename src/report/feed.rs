@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::line::{Line, Tint, columns, wrap};
 use super::names::Names;
 use super::output::{Block, Lines};
-use super::style::{OutputMode, Style, UP_TO_DATE, ended_state, step_word};
+use super::style::{OutputMode, Style, UP_TO_DATE, step_word};
 use super::summary;
 use crate::base::text::{count, few, millis};
 use crate::event::{Event, Replaced, RunStarted, Stamped, StepEnded, StepRetrying};
@@ -250,7 +250,7 @@ impl Feed {
     fn ended(&mut self, view: &RunView, ended: &StepEnded, event: &Stamped) -> String {
         let took = millis(ended.took_ms);
         self.took = self.took.max(columns(&took));
-        let state = ended_state(ended.outcome);
+        let state = StepState::of(ended.outcome);
         let step = view.step(&ended.step);
         let note = match (&ended.failure, state) {
             (Some(failure), _) => summary::message(failure, step),
@@ -430,9 +430,5 @@ pub(crate) fn skipped_why(view: &RunView, because: Option<&str>) -> String {
         return failed
             .map_or_else(|| cause.to_owned(), |step| format!("not started: the run stopped after {step} failed"));
     };
-    match view.step(id).map(|step| step.state) {
-        Some(StepState::Failed) => format!("{id} failed"),
-        Some(StepState::Skipped) => format!("{id} was skipped"),
-        _ => format!("{id} was stopped"),
-    }
+    view.step(id).map_or(StepState::Stopped, |step| step.state).as_cause(id)
 }

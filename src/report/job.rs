@@ -51,37 +51,26 @@ pub(crate) fn left(left: &[Left]) -> Vec<String> {
     lines_of(left.iter().map(|left| (left.reasons.as_slice(), left.step.as_str())))
 }
 
-/// The run as it stands if it is in a state in which its own events do not show it: its process died. What ran then was
-/// stopped, what waited was not started.
+/// The run as it stands if it is in a state in which its own events do not show it: its process died.
 pub(crate) fn settled(view: &RunView, job_state: JobState) -> Cow<'_, RunView> {
     if view.end.is_some() || !job_state.is_over() {
         return Cow::Borrowed(view);
     }
     let mut view = view.clone();
     for step in &mut view.steps {
-        match step.state {
-            StepState::Waiting => {
-                step.state = StepState::Skipped;
-                view.counts.skipped += 1;
-            }
-            StepState::Retrying => {
-                step.state = StepState::Failed;
-                view.counts.failed += 1;
-            }
-            StepState::Running | StepState::Publishing => {
-                if step.state == StepState::Publishing {
-                    step.failure = Some(Failure::new(FailureCode::Died, COMPLETE));
-                }
-                step.state = StepState::Stopped;
-                step.took_ms = view.elapsed_ms.saturating_sub(step.began_ms);
-                view.counts.stopped += 1;
-            }
-            StepState::Built
-            | StepState::Same
-            | StepState::Current
-            | StepState::Failed
-            | StepState::Stopped
-            | StepState::Skipped => {}
+        if step.state == StepState::Publishing {
+            step.failure = Some(Failure::new(FailureCode::Died, COMPLETE));
+        }
+        if step.state.is_running() {
+            step.took_ms = view.elapsed_ms.saturating_sub(step.began_ms);
+        }
+        if !step.state.is_over() {
+            step.state = step.state.after_death();
+            *match step.state {
+                StepState::Skipped => &mut view.counts.skipped,
+                StepState::Failed => &mut view.counts.failed,
+                _ => &mut view.counts.stopped,
+            } += 1;
         }
     }
     let why = DIED.to_owned();

@@ -82,7 +82,7 @@ fn status(view: &RunView, step: &StepView, state: &str) -> TestCaseStatus {
         StepState::Stopped => error(step.failure.as_ref().map_or_else(|| "stopped".to_owned(), summary::squeezed)),
         StepState::Skipped => skipped(skipped_why(view, step.because.as_deref())),
         StepState::Waiting | StepState::Running | StepState::Retrying | StepState::Publishing => {
-            error(format!("{}, as far as is known", step.state.word()))
+            error(format!("{}, as far as is known", step.state.stored()))
         }
     };
     status.add_reruns(step.earlier.iter().map(|earlier| {

@@ -6,7 +6,6 @@ use jiff::tz::TimeZone;
 
 use super::line::{Line, Tint};
 use crate::base::job::JobState;
-use crate::event::Outcome;
 use crate::view::StepState;
 
 /// How text for people is written.
@@ -103,17 +102,6 @@ pub(crate) fn step_word(state: StepState) -> (&'static str, Tint) {
         StepState::Failed => ("FAILED", Tint::Bad),
         StepState::Stopped => ("stop", Tint::Warn),
         StepState::Skipped => ("skip", Tint::Warn),
-    }
-}
-
-/// The state that a step is in when it has ended.
-pub(crate) fn ended_state(outcome: Outcome) -> StepState {
-    match outcome {
-        Outcome::Built => StepState::Built,
-        Outcome::Same => StepState::Same,
-        Outcome::Adopted => StepState::Current,
-        Outcome::Failed => StepState::Failed,
-        Outcome::Stopped => StepState::Stopped,
     }
 }
 

@@ -116,23 +116,18 @@ impl<'a> Ending<'a> {
 
     /// Ends a step that ran, or that would have run, and tells what was kept of it.
     fn without_outputs(&mut self, step: &StepView, kept: Option<&str>) {
-        let (outcome, took_ms, failure) = match step.state {
-            StepState::Running => {
+        // What was complete has ended as that came out.
+        if step.state.is_over() || step.state == StepState::Publishing {
+            return;
+        }
+        let (outcome, took_ms, failure) = match step.state.after_death() {
+            StepState::Skipped => return self.push(Event::StepSkipped { step: step.plan.id.clone(), because: None }),
+            StepState::Failed => (Outcome::Failed, step.took_ms, step.failure.clone()),
+            _ => {
                 let took_ms = self.run.elapsed_ms.saturating_sub(step.began_ms);
                 let why = std::iter::once(self.why()).chain(kept).collect::<Vec<_>>().join("; ");
                 (Outcome::Stopped, took_ms, Some(Failure::new(FailureCode::Died, why)))
             }
-            StepState::Retrying => (Outcome::Failed, step.took_ms, step.failure.clone()),
-            StepState::Waiting => {
-                return self.push(Event::StepSkipped { step: step.plan.id.clone(), because: None });
-            }
-            StepState::Publishing
-            | StepState::Built
-            | StepState::Same
-            | StepState::Current
-            | StepState::Failed
-            | StepState::Stopped
-            | StepState::Skipped => return,
         };
         let (step, attempt) = (step.plan.id.clone(), step.attempt);
         self.ended(StepEnded {

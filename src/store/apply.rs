@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::base::job::JobState;
 use crate::event::{DIED, Event, FailureCode, Intent, Outcome, RemoteJob, RunEnded, RunStarted, Stamped, StepEnded};
 use crate::store::schema::DERIVED;
+use crate::view::{ADOPTED, StepState};
 
 /// A time as the tables hold it: UTC, to the millisecond, so that text sorts as time does.
 pub(super) fn time(at: jiff::Timestamp) -> String {
@@ -109,18 +110,19 @@ fn apply(connection: &Connection, stamped: &Stamped, tally: &mut Tally) -> Resul
         Event::RunQueued(started) => run_begun(connection, stamped, started, JobState::Queued),
         Event::RunStarted(started) => run_begun(connection, stamped, started, JobState::Running),
         Event::StepStarted { step, attempt, log, .. } => {
-            let sql = "UPDATE steps SET state = 'running', attempt = ?3, began_ms = ?4, log = ?5 WHERE job = ?1 AND step = ?2";
-            run(connection, sql, params![job, step, attempt, integer(stamped.elapsed_ms), log])
+            let sql = "UPDATE steps SET state = ?3, attempt = ?4, began_ms = ?5, log = ?6 WHERE job = ?1 AND step = ?2";
+            let running = StepState::Running.stored();
+            run(connection, sql, params![job, step, running, attempt, integer(stamped.elapsed_ms), log])
         }
         Event::StepRetrying(retrying) => {
-            set_state(connection, job, &retrying.step, "retrying", Some(&retrying.failure.message))
+            set_state(connection, job, &retrying.step, StepState::Retrying, Some(&retrying.failure.message))
         }
         // It changes nothing.
         Event::Noted { .. } => Ok(()),
         Event::StepSubmitting { step, intent } => submitting(connection, stamped, step, intent),
         Event::StepAccepted { step, remote } => accepted(connection, stamped, step, remote),
         Event::StepPublishing { step, took_ms, record, staged } => {
-            set_state(connection, job, step, "publishing", None)?;
+            set_state(connection, job, step, StepState::Publishing, None)?;
             let sql = "INSERT OR IGNORE INTO publishing (pipeline, step, job, attempt, took_ms, record, staged)
                        VALUES ((SELECT pipeline FROM runs WHERE job = ?1), ?2, ?1,
                        coalesce((SELECT attempt FROM steps WHERE job = ?1 AND step = ?2), 1), ?3, ?4, ?5)
@@ -131,12 +133,12 @@ fn apply(connection: &Connection, stamped: &Stamped, tally: &mut Tally) -> Resul
         Event::StepEnded(ended) => step_ended(connection, stamped, ended, tally),
         Event::StepCurrent { step, .. } => {
             tally.count(job, "current");
-            set_state(connection, job, step, "current", None)
+            set_state(connection, job, step, StepState::Current, None)
         }
         Event::StepSkipped { step, because } => {
             tally.count(job, "skipped");
-            let why = because.as_ref().map_or("the run stopped".to_owned(), |because| format!("{because} failed"));
-            set_state(connection, job, step, "skipped", Some(&why))
+            let why = because.as_ref().map(|cause| as_cause(connection, job, cause)).transpose()?;
+            set_state(connection, job, step, StepState::Skipped, Some(why.as_deref().unwrap_or("the run stopped")))
         }
         Event::RunStopping { cause } => run(connection, "UPDATE runs SET why = ?2 WHERE job = ?1", params![job, cause]),
         Event::RunEnded(end) => {
@@ -152,9 +154,16 @@ fn run(connection: &Connection, sql: &str, values: impl rusqlite::Params) -> Res
     Ok(())
 }
 
-fn set_state(connection: &Connection, job: &str, step: &str, state: &str, why: Option<&str>) -> Result<()> {
+fn set_state(connection: &Connection, job: &str, step: &str, state: StepState, why: Option<&str>) -> Result<()> {
     let sql = "UPDATE steps SET state = ?3, why = coalesce(?4, why) WHERE job = ?1 AND step = ?2";
-    run(connection, sql, params![job, step, state, why])
+    run(connection, sql, params![job, step, state.stored(), why])
+}
+
+/// Why a step was not started that needs this one, which has ended.
+fn as_cause(connection: &Connection, job: &str, step: &str) -> Result<String> {
+    let sql = "SELECT state FROM steps WHERE job = ?1 AND step = ?2";
+    let word = connection.prepare_cached(sql)?.query_row([job, step], |row| row.get::<_, String>(0)).optional()?;
+    Ok(word.and_then(|word| StepState::from_stored(&word)).unwrap_or(StepState::Stopped).as_cause(step))
 }
 
 /// A run that waited for its turn has its row already.
@@ -183,24 +192,20 @@ fn run_begun(connection: &Connection, stamped: &Stamped, started: &RunStarted, s
             state.word()
         ],
     )?;
-    let sql = "INSERT INTO steps (job, step, stage, action, state) VALUES (?1, ?2, ?3, ?4, 'waiting')";
+    let sql = "INSERT INTO steps (job, step, stage, action, state) VALUES (?1, ?2, ?3, ?4, ?5)";
     let mut statement = connection.prepare_cached(sql)?;
     for step in &started.steps {
-        statement.execute(params![stamped.job.as_str(), step.id, step.stage, step.action.word()])?;
+        let waiting = StepState::Waiting.stored();
+        statement.execute(params![stamped.job.as_str(), step.id, step.stage, step.action.word(), waiting])?;
     }
     Ok(())
 }
 
 fn step_ended(connection: &Connection, stamped: &Stamped, ended: &StepEnded, tally: &mut Tally) -> Result<()> {
     let job = stamped.job.as_str();
-    let (word, column) = match ended.outcome {
-        Outcome::Built => ("built", "built"),
-        Outcome::Same => ("same", "same"),
-        Outcome::Adopted => ("adopted", "current"),
-        Outcome::Failed => ("failed", "failed"),
-        Outcome::Stopped => ("stopped", "stopped"),
-    };
-    tally.count(job, column);
+    let state = StepState::of(ended.outcome).stored();
+    tally.count(job, state);
+    let word = if ended.outcome == Outcome::Adopted { ADOPTED } else { state };
     if ended.flaky {
         tally.count(job, "flaky");
     }

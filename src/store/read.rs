@@ -14,7 +14,7 @@ use crate::plan::record::Record;
 use crate::store::filter::RunFilter;
 use crate::store::network::Journal;
 use crate::store::{StoreError, last_word, lock, schema};
-use crate::view::{RunView, StepState, StepView};
+use crate::view::{ADOPTED, RunView, StepState, StepView};
 
 /// A connection that asks, and changes nothing.
 pub struct Reader {
@@ -113,7 +113,11 @@ pub struct StepRun {
     /// When the run began.
     pub began: jiff::Timestamp,
     /// Where the step stands, or how it ended.
-    pub state: String,
+    #[serde(skip)]
+    pub state: StepState,
+    /// Whether it was not built then, but taken as built.
+    #[serde(skip)]
+    pub adopted: bool,
     /// Which attempt it was, counted from 1; 0 where there was none.
     pub attempt: u32,
     /// How long it took, in milliseconds.
@@ -128,15 +132,10 @@ pub struct StepRun {
 }
 
 impl StepRun {
-    /// Its state, as far as that matters to what is told of its reasons: anything that ran counts as built.
+    /// The word for its state.
     #[must_use]
-    pub fn step_state(&self) -> StepState {
-        match self.state.as_str() {
-            "waiting" => StepState::Waiting,
-            "current" | "adopted" => StepState::Current,
-            "skipped" => StepState::Skipped,
-            _ => StepState::Built,
-        }
+    pub fn word(&self) -> &'static str {
+        if self.adopted { ADOPTED } else { self.state.stored() }
     }
 }
 
@@ -290,11 +289,12 @@ impl Reader {
                    FROM runs CROSS JOIN steps USING (job) WHERE pipeline = ?1 AND step = ?2
                    ORDER BY started DESC LIMIT ?3";
         let mut runs = self.rows(sql, params![pipeline, step, limit], |row| {
-            let reasons: Option<String> = row.get(6)?;
+            let (reasons, state): (Option<String>, String) = (row.get(6)?, row.get(2)?);
             Ok(StepRun {
                 job: JobId::from_text(&row.get::<_, String>(0)?),
                 began: text(row, 1)?,
-                state: row.get(2)?,
+                adopted: state == ADOPTED,
+                state: StepState::from_stored(&state).ok_or_else(|| wrong(2, format!("no step is `{state}`")))?,
                 attempt: row.get(3)?,
                 took_ms: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
                 whole_ms: None,
@@ -406,17 +406,17 @@ impl Reader {
         self.count_dead(row);
     }
 
-    /// Counts what a run that is over has not told of: what ran was stopped, what waited was not started.
+    /// Counts what a run that is over has not told of.
     fn count_dead(&self, row: &mut RunRow) {
         let sql = "SELECT state, count(*) FROM steps WHERE job = ?1 GROUP BY state";
         let counted = self.rows(sql, [row.id.as_str()], |row| Ok((row.get::<_, String>(0)?, number(row, 1)?)));
         for (state, n) in counted.unwrap_or_default() {
-            match state.as_str() {
-                "waiting" => row.skipped += n,
-                "retrying" => row.failed += n,
-                "running" | "publishing" => row.stopped += n,
-                _ => {}
-            }
+            let Some(state) = StepState::from_stored(&state).filter(|state| !state.is_over()) else { continue };
+            *match state.after_death() {
+                StepState::Skipped => &mut row.skipped,
+                StepState::Failed => &mut row.failed,
+                _ => &mut row.stopped,
+            } += n;
         }
     }
 

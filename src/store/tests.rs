@@ -256,6 +256,18 @@ fn a_run_that_died_lived_at_least_until_it_last_kept_output() {
 }
 
 #[test]
+fn what_was_not_started_tells_how_what_it_needs_ended() {
+    for (outcome, told) in [(Outcome::Failed, "a failed"), (Outcome::Stopped, "a was stopped")] {
+        let dir = tempfile::tempdir().unwrap();
+        let tale = Tale::begin(0, &["a", "b"]).start("a").end_step("a", outcome, None);
+        let skipped = Event::StepSkipped { step: "b".to_owned(), because: Some("a".to_owned()) };
+        keep(dir.path(), &[tale.tell(skipped)]);
+        let runs = Reader::open(dir.path()).unwrap().unwrap().step_runs("p", "b", 1).unwrap();
+        assert_eq!(runs[0].why.as_deref(), Some(told));
+    }
+}
+
+#[test]
 fn the_tables_can_be_made_again_from_the_events() {
     let dir = tempfile::tempdir().unwrap();
     let again = Tale::begin(3, &["a"]).build("a", "one more time");

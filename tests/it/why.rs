@@ -213,3 +213,16 @@ fn a_long_command_is_whole_where_no_terminal_ends_the_line() {
     let project = Project::new(&format!("[dataset.a]\npath = \"a\"\nrun = \"{long}\"\n"));
     assert!(project.expect(0, &["why", "a"]).out.contains(&format!(" {long}, is new\n")));
 }
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn what_was_complete_when_its_run_died_was_stopped_as_everywhere_else() {
+    let project = chain();
+    let killed = project.command(&["run"]).env("KILN_FAULT", "publish.place=kill@1").output().unwrap();
+    assert!(!killed.status.success());
+    let run = &json(&project, &["a"])["runs"][0];
+    assert_eq!((&run["state"], &run["why"]), (&"stopped".into(), &"ended without a last word".into()));
+    let jobs = project.expect(0, &["jobs", "list", "--format", "json"]).out;
+    let jobs: serde_json::Value = serde_json::from_str(&jobs).unwrap();
+    assert_eq!((&jobs[0]["stopped"], &jobs[0]["skipped"]), (&1.into(), &1.into()));
+}
