@@ -10,6 +10,8 @@ use crate::plan::put_back::PutBack;
 use crate::plan::reason::{Action, Reason};
 use crate::plan::record::Record;
 
+pub use crate::counts::Counts;
+
 /// The version of the form of events. It grows when a reader of the old form would misread the new one.
 pub const VERSION: u32 = 1;
 
@@ -355,6 +357,25 @@ pub struct StepEnded {
     pub replaced: Vec<Replaced>,
 }
 
+impl StepEnded {
+    /// That a step ended so, and nothing else to tell of it.
+    #[must_use]
+    pub fn new(step: &str, attempt: u32, outcome: Outcome, took_ms: u64) -> Self {
+        Self {
+            step: step.to_owned(),
+            attempt,
+            outcome,
+            took_ms,
+            flaky: attempt > 1 && matches!(outcome, Outcome::Built | Outcome::Same),
+            record: None,
+            also_built: Vec::new(),
+            failure: None,
+            leaked: Vec::new(),
+            replaced: Vec::new(),
+        }
+    }
+}
+
 /// Why a step failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
@@ -456,24 +477,4 @@ pub struct RunEnded {
     pub why: Option<String>,
     /// How many steps of each kind there were.
     pub counts: Counts,
-}
-
-/// How many steps ended in which way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Counts {
-    /// Built, with another content than before.
-    pub built: u64,
-    /// Built, with the same content as before.
-    pub same: u64,
-    /// Those of them where an attempt before had failed.
-    #[serde(default)]
-    pub flaky: u64,
-    /// Failed.
-    pub failed: u64,
-    /// Stopped while they ran.
-    pub stopped: u64,
-    /// Not started because of another, or because the run was stopped.
-    pub skipped: u64,
-    /// Up to date, beforehand or as it turned out.
-    pub current: u64,
 }

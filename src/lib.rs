@@ -3,6 +3,7 @@
 pub mod base;
 pub mod cli;
 pub mod clock;
+pub mod counts;
 pub mod draw;
 pub mod engine;
 pub mod event;

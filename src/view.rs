@@ -153,6 +153,20 @@ impl StepState {
         }
     }
 
+    /// Counts so many steps in it, if nothing more will happen to them.
+    pub fn count(self, steps: u64, counts: &mut Counts) {
+        let number = match self {
+            Self::Built => &mut counts.built,
+            Self::Same => &mut counts.same,
+            Self::Current => &mut counts.current,
+            Self::Failed => &mut counts.failed,
+            Self::Stopped => &mut counts.stopped,
+            Self::Skipped => &mut counts.skipped,
+            Self::Waiting | Self::Running | Self::Retrying | Self::Publishing => return,
+        };
+        *number += steps;
+    }
+
     /// The word for it, as the store has it.
     #[must_use]
     pub fn stored(self) -> &'static str {
@@ -194,13 +208,45 @@ impl StepState {
         match self {
             Self::Failed => format!("{step} failed"),
             Self::Skipped => format!("{step} was skipped"),
-            _ => format!("{step} was stopped"),
+            Self::Waiting
+            | Self::Running
+            | Self::Retrying
+            | Self::Publishing
+            | Self::Built
+            | Self::Same
+            | Self::Current
+            | Self::Stopped => format!("{step} was stopped"),
         }
     }
 }
 
 /// What the store says of a step that was not built, but counts as built from then on.
 pub const ADOPTED: &str = "adopted";
+
+impl Counts {
+    /// Counts what an event tells of a step.
+    pub fn take(&mut self, event: &Event) {
+        let state = match event {
+            Event::StepEnded(ended) => {
+                self.flaky += u64::from(ended.flaky);
+                StepState::of(ended.outcome)
+            }
+            Event::StepCurrent { .. } => StepState::Current,
+            Event::StepSkipped { .. } => StepState::Skipped,
+            Event::RunQueued(_)
+            | Event::RunStarted(_)
+            | Event::StepStarted { .. }
+            | Event::StepRetrying(_)
+            | Event::StepSubmitting { .. }
+            | Event::StepAccepted { .. }
+            | Event::Noted { .. }
+            | Event::StepPublishing { .. }
+            | Event::RunStopping { .. }
+            | Event::RunEnded(_) => return,
+        };
+        state.count(1, self);
+    }
+}
 
 impl RunView {
     /// A run that has not told its end itself ended for this reason, after so many milliseconds.
@@ -248,6 +294,7 @@ impl RunView {
     /// Takes one more event in. Events of steps that the run does not know change nothing.
     pub fn apply(&mut self, stamped: &Stamped) {
         self.elapsed_ms = stamped.elapsed_ms;
+        self.counts.take(&stamped.event);
         match &stamped.event {
             Event::RunQueued(started) => {
                 self.begin(stamped, started);
@@ -271,17 +318,11 @@ impl RunView {
             Event::StepAccepted { step, remote } => self.with(step, |view| view.remote = Some(remote.clone())),
             Event::StepPublishing { step, .. } => self.with(step, |view| view.state = StepState::Publishing),
             Event::StepEnded(ended) => self.ended(ended),
-            Event::StepCurrent { step, .. } => {
-                self.counts.current += 1;
-                self.with(step, |view| view.state = StepState::Current);
-            }
-            Event::StepSkipped { step, because } => {
-                self.counts.skipped += 1;
-                self.with(step, |view| {
-                    view.state = StepState::Skipped;
-                    view.because.clone_from(because);
-                });
-            }
+            Event::StepCurrent { step, .. } => self.with(step, |view| view.state = StepState::Current),
+            Event::StepSkipped { step, because } => self.with(step, |view| {
+                view.state = StepState::Skipped;
+                view.because.clone_from(because);
+            }),
             Event::RunStopping { cause } => self.stopping = Some(cause.clone()),
             Event::RunEnded(end) => self.end = Some(end.clone()),
         }
@@ -298,15 +339,6 @@ impl RunView {
     }
 
     fn ended(&mut self, ended: &StepEnded) {
-        let count = match ended.outcome {
-            Outcome::Built => &mut self.counts.built,
-            Outcome::Same => &mut self.counts.same,
-            Outcome::Adopted => &mut self.counts.current,
-            Outcome::Failed => &mut self.counts.failed,
-            Outcome::Stopped => &mut self.counts.stopped,
-        };
-        *count += 1;
-        self.counts.flaky += u64::from(ended.flaky);
         self.with(&ended.step, |view| {
             view.state = StepState::of(ended.outcome);
             view.attempt = ended.attempt;

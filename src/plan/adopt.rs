@@ -6,7 +6,7 @@ use crate::base::id::RecipeId;
 use crate::graph::Graph;
 use crate::pipeline::types::Rebuild;
 use crate::plan::Step;
-use crate::plan::decide::{Basis, Input, Verdict};
+use crate::plan::decide::{Basis, Verdict};
 use crate::plan::facts::Content;
 use crate::plan::key;
 use crate::plan::put_back::PutBack;
@@ -143,10 +143,7 @@ fn record(basis: &Basis<'_>, id: RecipeId, named: bool, reasons: &[Reason]) -> R
     if !named && outputs.is_empty() {
         return Err(Refusal::Task);
     }
-    let known = |node| match basis.seen(node) {
-        Input::Is(digest) => Some(digest),
-        Input::Pending | Input::NotProbed | Input::Missing => None,
-    };
+    let known = |node| basis.seen(node).digest();
     if let Some(unknown) = recipe.inputs.iter().find(|node| known(**node).is_none()) {
         return Err(Refusal::Unseen(basis.pipeline.nodes[*unknown].name.clone()));
     }

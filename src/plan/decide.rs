@@ -45,6 +45,17 @@ pub enum Input {
     Missing,
 }
 
+impl Input {
+    /// Its content, where that is known.
+    #[must_use]
+    pub fn digest(self) -> Option<Digest> {
+        match self {
+            Self::Is(digest) => Some(digest),
+            Self::Pending | Self::NotProbed | Self::Missing => None,
+        }
+    }
+}
+
 /// All that a decision rests on.
 pub struct Basis<'a> {
     /// The pipeline.
@@ -110,10 +121,7 @@ impl Basis<'_> {
         if !makers.all(|other| other.as_ref() == Some(&maker)) {
             return None;
         }
-        let known = |node| match input(node) {
-            Input::Is(digest) => Some(digest),
-            Input::Pending | Input::NotProbed | Input::Missing => None,
-        };
+        let known = |node| input(node).digest();
         if !self.open_parts(id, &known).is_empty() {
             return None;
         }
@@ -265,10 +273,7 @@ impl Basis<'_> {
     /// What differs from the last good build in all that is known.
     fn changed(&self, id: RecipeId, last: &LastGood, input: &dyn Fn(NodeId) -> Input) -> Vec<Reason> {
         let own = &self.facts.recipes[id];
-        let known = |node| match input(node) {
-            Input::Is(digest) => Some(digest),
-            Input::Pending | Input::NotProbed | Input::Missing => None,
-        };
+        let known = |node| input(node).digest();
         if key::key(self.pipeline, id, own, &known) == last.key {
             return Vec::new();
         }

@@ -75,10 +75,7 @@ pub fn why(basis: &Basis<'_>, plan: &Plan, id: RecipeId) -> Why {
     let old = basis.history.parts(&recipe.name);
     let pending = plan.pending(basis.pipeline);
     let now = |node: NodeId| if pending.contains(&node) { Input::Pending } else { basis.seen(node) };
-    let known = |node| match now(node) {
-        Input::Is(digest) => Some(digest),
-        Input::Pending | Input::NotProbed | Input::Missing => None,
-    };
+    let known = |node| now(node).digest();
     let new = key::parts(basis.pipeline, id, &basis.facts.recipes[id], &known);
     let open = basis.open_parts(id, &known);
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).chain(&open).collect();

@@ -66,11 +66,7 @@ pub(crate) fn settled(view: &RunView, job_state: JobState) -> Cow<'_, RunView> {
         }
         if !step.state.is_over() {
             step.state = step.state.after_death();
-            *match step.state {
-                StepState::Skipped => &mut view.counts.skipped,
-                StepState::Failed => &mut view.counts.failed,
-                _ => &mut view.counts.stopped,
-            } += 1;
+            step.state.count(1, &mut view.counts);
         }
     }
     let why = DIED.to_owned();

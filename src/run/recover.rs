@@ -54,20 +54,8 @@ pub fn recover(
                     (Outcome::Failed, None, Some(failure))
                 }
             };
-            let (step, attempt, took_ms) = (row.step.clone(), row.attempt, row.took_ms);
-            let flaky = outcome == Outcome::Built && attempt > 1;
-            ending.ended(StepEnded {
-                step,
-                attempt,
-                outcome,
-                took_ms,
-                flaky,
-                record,
-                also_built: Vec::new(),
-                failure,
-                leaked: Vec::new(),
-                replaced,
-            });
+            let ended = StepEnded::new(&row.step, row.attempt, outcome, row.took_ms);
+            ending.ended(StepEnded { record, failure, replaced, ..ended });
         }
         for step in &run.view.steps {
             let kept = if step.state == StepState::Running { engine.keep_lost(&run.job, &step.plan.id) } else { None };
@@ -120,28 +108,18 @@ impl<'a> Ending<'a> {
         if step.state.is_over() || step.state == StepState::Publishing {
             return;
         }
-        let (outcome, took_ms, failure) = match step.state.after_death() {
-            StepState::Skipped => return self.push(Event::StepSkipped { step: step.plan.id.clone(), because: None }),
-            StepState::Failed => (Outcome::Failed, step.took_ms, step.failure.clone()),
-            _ => {
-                let took_ms = self.run.elapsed_ms.saturating_sub(step.began_ms);
-                let why = std::iter::once(self.why()).chain(kept).collect::<Vec<_>>().join("; ");
-                (Outcome::Stopped, took_ms, Some(Failure::new(FailureCode::Died, why)))
-            }
+        let after = step.state.after_death();
+        if after == StepState::Skipped {
+            return self.push(Event::StepSkipped { step: step.plan.id.clone(), because: None });
+        }
+        let (outcome, took_ms, failure) = if after == StepState::Failed {
+            (Outcome::Failed, step.took_ms, step.failure.clone())
+        } else {
+            let took_ms = self.run.elapsed_ms.saturating_sub(step.began_ms);
+            let why = std::iter::once(self.why()).chain(kept).collect::<Vec<_>>().join("; ");
+            (Outcome::Stopped, took_ms, Some(Failure::new(FailureCode::Died, why)))
         };
-        let (step, attempt) = (step.plan.id.clone(), step.attempt);
-        self.ended(StepEnded {
-            step,
-            attempt,
-            outcome,
-            took_ms,
-            flaky: false,
-            record: None,
-            also_built: Vec::new(),
-            failure,
-            leaked: Vec::new(),
-            replaced: Vec::new(),
-        });
+        self.ended(StepEnded { failure, ..StepEnded::new(&step.plan.id, step.attempt, outcome, took_ms) });
     }
 
     fn ended(&mut self, ended: StepEnded) {

@@ -202,6 +202,7 @@ impl Run {
     }
 
     pub(super) fn emit(&mut self, event: Event) {
+        self.counts.take(&event);
         self.effects.push(Effect::Emit(Box::new(event)));
     }
 
@@ -223,7 +224,6 @@ impl Run {
             let open = self.steps[i].action != Action::Build;
             let decide = || self.basis().decide(id, &|node| self.input(node));
             if open && matches!(decide(), Verdict::Skip | Verdict::Left(_)) {
-                self.counts.current += 1;
                 self.emit(Event::StepCurrent { step: self.name(i).to_owned(), also_built: Vec::new() });
                 self.settle(i, true);
             } else {
@@ -237,10 +237,7 @@ impl Run {
         while !self.stopping && self.running < self.policy.jobs && self.has_place() {
             let Some(i) = self.ready.pop() else { break };
             let id = self.steps[i].id;
-            let known = |node| match self.input(node) {
-                NodeInput::Is(digest) => Some(digest),
-                NodeInput::Pending | NodeInput::NotProbed | NodeInput::Missing => None,
-            };
+            let known = |node| self.input(node).digest();
             let own = &self.facts.recipes[id];
             let (key, parts) = key::key_and_parts(&self.pipeline, id, own, &known);
             let record = Record { key, parts, outputs: Vec::new() };
@@ -274,14 +271,9 @@ impl Run {
 
     /// The engine keeps the outputs itself: there is no key to record.
     fn built_elsewhere(&mut self, i: usize, also_built: Vec<String>) {
-        self.counts.built += 1;
-        let (step, took_ms) = (self.name(i).to_owned(), self.steps[i].took_ms);
-        let (attempt, outcome) = (self.steps[i].attempt, Outcome::Built);
-        let flaky = attempt > 1;
-        self.counts.flaky += u64::from(flaky);
-        let (record, failure, leaked, replaced) = (None, None, Vec::new(), Vec::new());
-        let ended = StepEnded { step, attempt, outcome, took_ms, flaky, record, also_built, failure, leaked, replaced };
-        self.emit(Event::StepEnded(Box::new(ended)));
+        let (attempt, took_ms) = (self.steps[i].attempt, self.steps[i].took_ms);
+        let ended = StepEnded::new(self.name(i), attempt, Outcome::Built, took_ms);
+        self.emit(Event::StepEnded(Box::new(StepEnded { also_built, ..ended })));
         self.settle(i, true);
     }
 
@@ -294,7 +286,6 @@ impl Run {
             Ended::Stopped(failure) => match self.timed_out(i, &failure) {
                 Some(failure) => self.attempt_failed(i, failure),
                 None => {
-                    self.counts.stopped += 1;
                     self.end_step(i, Outcome::Stopped, None, Some(failure.trimmed()));
                     self.skip_below(i);
                     self.settle(i, false);
@@ -303,7 +294,6 @@ impl Run {
             Ended::Staged(outputs) => self.complete(i, outputs),
             Ended::Built(also) => self.built_elsewhere(i, also),
             Ended::Current(also_built) => {
-                self.counts.current += 1;
                 self.emit(Event::StepCurrent { step: self.name(i).to_owned(), also_built });
                 self.settle(i, true);
             }
@@ -315,7 +305,6 @@ impl Run {
         // Of outputs that were to be put in place some may be in place.
         failure.kept = self.kept(i).filter(|_| failure.spoiled.is_empty() && failure.code != FailureCode::Publish);
         let name = self.name(i).to_owned();
-        self.counts.failed += 1;
         self.failed.push((i, format!("{name}: {}", failure.message)));
         self.end_step(i, Outcome::Failed, None, Some(failure));
         self.skip_below(i);
@@ -337,23 +326,10 @@ impl Run {
     }
 
     pub(super) fn end_step(&mut self, i: usize, outcome: Outcome, record: Option<Record>, failure: Option<Failure>) {
-        let (step, took_ms, attempt) = (self.name(i).to_owned(), self.steps[i].took_ms, self.steps[i].attempt);
-        let flaky = attempt > 1 && matches!(outcome, Outcome::Built | Outcome::Same);
+        let ended = StepEnded::new(self.name(i), self.steps[i].attempt, outcome, self.steps[i].took_ms);
         let leaked = std::mem::take(&mut self.steps[i].leaked);
         let replaced = std::mem::take(&mut self.steps[i].replaced);
-        self.counts.flaky += u64::from(flaky);
-        self.emit(Event::StepEnded(Box::new(StepEnded {
-            step,
-            attempt,
-            outcome,
-            took_ms,
-            flaky,
-            record,
-            also_built: Vec::new(),
-            failure,
-            leaked,
-            replaced,
-        })));
+        self.emit(Event::StepEnded(Box::new(StepEnded { record, failure, leaked, replaced, ..ended })));
     }
 
     /// A step is over. If its outputs are there, the steps that wait for it come nearer.
@@ -385,7 +361,6 @@ impl Run {
     }
 
     pub(super) fn skip(&mut self, i: usize, because: Option<usize>) {
-        self.counts.skipped += 1;
         let because = because.map(|cause| self.name(cause).to_owned());
         self.emit(Event::StepSkipped { step: self.name(i).to_owned(), because });
         self.settle(i, false);

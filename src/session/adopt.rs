@@ -93,20 +93,8 @@ pub(crate) fn take(session: &Session, origin: Origin) -> Result<(Option<JobId>, 
     let steps = adoption.taken.iter().map(|(step, _)| planned_step(session, step)).collect();
     let first = Event::RunStarted(Box::new(started(session, &planned, origin, steps)));
     let ended = adoption.taken.iter().map(|(step, record)| {
-        let step = session.pipeline().recipes[step.id].name.clone();
-        let (outcome, record) = (Outcome::Adopted, Some(record.clone()));
-        Event::StepEnded(Box::new(StepEnded {
-            step,
-            attempt: 0,
-            outcome,
-            took_ms: 0,
-            record,
-            also_built: Vec::new(),
-            failure: None,
-            flaky: false,
-            leaked: Vec::new(),
-            replaced: Vec::new(),
-        }))
+        let ended = StepEnded::new(&session.pipeline().recipes[step.id].name, 0, Outcome::Adopted, 0);
+        Event::StepEnded(Box::new(StepEnded { record: Some(record.clone()), ..ended }))
     });
     let current = (adoption.taken.len() + adoption.current.len()) as u64;
     let counts = Counts { current, ..Counts::default() };

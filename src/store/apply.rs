@@ -6,7 +6,9 @@ use rusqlite::{Connection, OptionalExtension as _, Result, params};
 use serde::Serialize;
 
 use crate::base::job::JobState;
-use crate::event::{DIED, Event, FailureCode, Intent, Outcome, RemoteJob, RunEnded, RunStarted, Stamped, StepEnded};
+use crate::event::{
+    Counts, DIED, Event, FailureCode, Intent, Outcome, RemoteJob, RunEnded, RunStarted, Stamped, StepEnded,
+};
 use crate::store::schema::DERIVED;
 use crate::view::{ADOPTED, StepState};
 
@@ -17,23 +19,27 @@ pub(super) fn time(at: jiff::Timestamp) -> String {
 
 /// How many steps of each run ended in which way, as far as `runs` does not say it yet: it is told once for many events.
 #[derive(Default)]
-pub(super) struct Tally(BTreeMap<(String, &'static str), i64>);
+pub(super) struct Tally(BTreeMap<String, Counts>);
 
 impl Tally {
-    fn count(&mut self, job: &str, column: &'static str) {
-        *self.0.entry((job.to_owned(), column)).or_default() += 1;
+    fn take(&mut self, stamped: &Stamped) {
+        self.0.entry(stamped.job.to_string()).or_default().take(&stamped.event);
     }
 
     /// A run is over: its end says all numbers.
     fn forget(&mut self, job: &str) {
-        self.0.retain(|(other, _), _| other != job);
+        self.0.remove(job);
     }
 
     /// Tells `runs`, in the transaction of the events.
     pub(super) fn tell(self, connection: &Connection) -> Result<()> {
-        for ((job, column), more) in self.0 {
-            let sql = format!("UPDATE runs SET {column} = {column} + ?2 WHERE job = ?1");
-            run(connection, &sql, params![job, more])?;
+        let sql = "UPDATE runs SET built = built + ?2, same = same + ?3, failed = failed + ?4, stopped = stopped + ?5,
+                   skipped = skipped + ?6, current = current + ?7, flaky = flaky + ?8 WHERE job = ?1";
+        for (job, more) in self.0.into_iter().filter(|(_, more)| *more != Counts::default()) {
+            let Counts { built, same, flaky, failed, stopped, skipped, current } = more;
+            let [built, same, failed, stopped, skipped, current, flaky] =
+                [built, same, failed, stopped, skipped, current, flaky].map(integer);
+            run(connection, sql, params![job, built, same, failed, stopped, skipped, current, flaky])?;
         }
         Ok(())
     }
@@ -106,6 +112,7 @@ fn json(value: &impl Serialize) -> Result<String> {
 /// copies each page first that it changes.
 fn apply(connection: &Connection, stamped: &Stamped, tally: &mut Tally) -> Result<()> {
     let job = stamped.job.as_str();
+    tally.take(stamped);
     match &stamped.event {
         Event::RunQueued(started) => run_begun(connection, stamped, started, JobState::Queued),
         Event::RunStarted(started) => run_begun(connection, stamped, started, JobState::Running),
@@ -130,13 +137,9 @@ fn apply(connection: &Connection, stamped: &Stamped, tally: &mut Tally) -> Resul
                        took_ms = excluded.took_ms, record = excluded.record, staged = excluded.staged";
             run(connection, sql, params![job, step, integer(*took_ms), json(record)?, json(staged)?])
         }
-        Event::StepEnded(ended) => step_ended(connection, stamped, ended, tally),
-        Event::StepCurrent { step, .. } => {
-            tally.count(job, "current");
-            set_state(connection, job, step, StepState::Current, None)
-        }
+        Event::StepEnded(ended) => step_ended(connection, stamped, ended),
+        Event::StepCurrent { step, .. } => set_state(connection, job, step, StepState::Current, None),
         Event::StepSkipped { step, because } => {
-            tally.count(job, "skipped");
             let why = because.as_ref().map(|cause| as_cause(connection, job, cause)).transpose()?;
             set_state(connection, job, step, StepState::Skipped, Some(why.as_deref().unwrap_or("the run stopped")))
         }
@@ -201,14 +204,10 @@ fn run_begun(connection: &Connection, stamped: &Stamped, started: &RunStarted, s
     Ok(())
 }
 
-fn step_ended(connection: &Connection, stamped: &Stamped, ended: &StepEnded, tally: &mut Tally) -> Result<()> {
+fn step_ended(connection: &Connection, stamped: &Stamped, ended: &StepEnded) -> Result<()> {
     let job = stamped.job.as_str();
     let state = StepState::of(ended.outcome).stored();
-    tally.count(job, state);
     let word = if ended.outcome == Outcome::Adopted { ADOPTED } else { state };
-    if ended.flaky {
-        tally.count(job, "flaky");
-    }
     let why = ended.failure.as_ref().map(|failure| failure.message.as_str());
     let sql = "UPDATE steps SET state = ?3, attempt = ?4, took_ms = ?5, why = ?6 WHERE job = ?1 AND step = ?2";
     run(connection, sql, params![job, ended.step, word, ended.attempt, integer(ended.took_ms), why])?;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::base::job::{JobId, JobState};
-use crate::event::{Staged, Stamped};
+use crate::event::{Counts, Staged, Stamped};
 use crate::plan::reason::Reason;
 use crate::plan::record::Record;
 use crate::store::filter::RunFilter;
@@ -410,14 +410,14 @@ impl Reader {
     fn count_dead(&self, row: &mut RunRow) {
         let sql = "SELECT state, count(*) FROM steps WHERE job = ?1 GROUP BY state";
         let counted = self.rows(sql, [row.id.as_str()], |row| Ok((row.get::<_, String>(0)?, number(row, 1)?)));
+        let mut more = Counts::default();
         for (state, n) in counted.unwrap_or_default() {
-            let Some(state) = StepState::from_stored(&state).filter(|state| !state.is_over()) else { continue };
-            *match state.after_death() {
-                StepState::Skipped => &mut row.skipped,
-                StepState::Failed => &mut row.failed,
-                _ => &mut row.stopped,
-            } += n;
+            let state = StepState::from_stored(&state).filter(|state| !state.is_over());
+            state.into_iter().for_each(|state| state.after_death().count(n, &mut more));
         }
+        row.skipped += more.skipped;
+        row.failed += more.failed;
+        row.stopped += more.stopped;
     }
 
     /// How many steps a run left out of date.

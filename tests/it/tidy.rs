@@ -13,6 +13,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("select/", 2),
     ("plan/", 3),
     ("draw/", 4),
+    ("counts.rs", 4),
     ("event.rs", 4),
     ("view.rs", 4),
     ("exit.rs", 4),
