@@ -174,6 +174,8 @@ fn started(pipeline: &Pipeline, steps: &[SetupStep]) -> RunStarted {
         host: "here".to_owned(),
         kiln: "0".to_owned(),
         again: "kiln run".to_owned(),
+        keep_going: false,
+        vars: Default::default(),
         steps: steps.iter().map(step).collect(),
         up_to_date: 0,
         left: Vec::new(),

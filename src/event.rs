@@ -1,6 +1,8 @@
 //! What happens in a run, as plain data. Events are the truth that every reader folds: the store, the terminal, files of
 //! JSON lines. Knows neither how they come about nor where they go.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -171,6 +173,12 @@ pub struct RunStarted {
     pub kiln: String,
     /// How to call `kiln run` for the same file, to which targets can be added.
     pub again: String,
+    /// Whether it goes on after failures.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub keep_going: bool,
+    /// The variables that it was given in place of those of the file.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub vars: BTreeMap<String, String>,
     /// The steps that are or may be built, in the order of the plan.
     pub steps: Vec<PlannedStep>,
     /// How many steps were up to date beforehand.

@@ -21,7 +21,8 @@ pub(crate) fn adopt(context: &Context, args: &AdoptArgs) -> Result<u8, Fail> {
         (None, look(&session)?)
     } else {
         let again = run::command(context, &request, false);
-        take(&session, Origin { by: context.surroundings.user(), again })?
+        let (by, vars) = (context.surroundings.user(), request.vars.into_iter().collect());
+        take(&session, Origin { by, again, keep_going: false, vars })?
     };
     let kept = job.map(|job| format!("kept as {job}\n")).unwrap_or_default();
     print(&(told(&session, &adoption, args.dry_run) + &kept))?;

@@ -4,8 +4,9 @@ use crate::base::job::BuildMode;
 use crate::base::text::count;
 use crate::cli::args::RunArgs;
 use crate::cli::jobs::History;
-use crate::cli::{Context, find, run, tell};
+use crate::cli::{Context, find, tell};
 use crate::exit;
+use crate::pipeline::template::command_line;
 use crate::pipeline::types::Pipeline;
 use crate::session::again::undone;
 use crate::session::fail::Fail;
@@ -39,23 +40,23 @@ pub(crate) fn session(context: &Context, args: &RunArgs) -> Result<(Session, Run
     // In its own words it was not a mode that was asked for.
     let asked = request.mode.is_none().then_some(FAILED);
     let mut args = args.clone();
-    let then = view.head.as_ref().map(|head| run::variables(&head.started.again)).unwrap_or_default();
-    if args.wanted.instead.var.is_empty() && !then.is_empty() {
-        loaded = read(&then)?;
-        let told = run::command(context, &Request { vars: then.clone(), ..Request::default() }, false);
-        note(&format!("with the variables of that run:{}", vars(&told).unwrap_or_default()));
-        args.wanted.instead.var = then;
+    let then = view.head.as_ref().map(|head| &head.started.vars).filter(|vars| !vars.is_empty());
+    if let (true, Some(then)) = (args.wanted.instead.var.is_empty(), then) {
+        args.wanted.instead.var = then.clone().into_iter().collect();
+        loaded = read(&args.wanted.instead.var)?;
+        let given = then.iter().flat_map(|(name, value)| ["--var".to_owned(), format!("{name}={value}")]);
+        note(&format!("with the variables of that run: {}", command_line(&given.collect::<Vec<_>>())));
     }
-    let request = again(context, &loaded.pipeline, &view, args.request())?;
+    let request = again(&loaded.pipeline, &view, args.request())?;
     let said = args.keep_going || args.max_fail.is_some() || args.fail_fast.is_some();
-    let as_then = view.head.as_ref().is_some_and(|head| run::kept_going(&head.started.again));
+    let as_then = view.head.as_ref().is_some_and(|head| head.started.keep_going);
     let mut session = Session::of(&site, loaded, &request)?;
     session.selection.asked = asked.filter(|_| session.selection.mode == BuildMode::Only);
     args.keep_going |= !said && as_then;
     Ok((session, args))
 }
 
-fn again(context: &Context, pipeline: &Pipeline, view: &RunView, request: Request) -> Result<Request, Fail> {
+fn again(pipeline: &Pipeline, view: &RunView, request: Request) -> Result<Request, Fail> {
     let Some(head) = &view.head else { return Err(Fail::Nothing("that run never began".to_owned())) };
     if head.started.pipeline != pipeline.name {
         let help = format!("name its file with --file; this one is `{}`", pipeline.name);
@@ -73,21 +74,15 @@ fn again(context: &Context, pipeline: &Pipeline, view: &RunView, request: Reques
             gone.join(", ")
         ));
     }
-    warn_of_variables(context, head, &request);
+    warn_of_variables(head, &request);
     let mode = request.mode.or(Some(head.started.mode.again()));
     Ok(Request { targets: here, mode, ..request })
 }
 
-/// The variables as a command gives them.
-fn vars(command: &str) -> Option<String> {
-    command.find(" --var ").map(|at| command[at..].to_owned())
-}
-
 /// What is given now counts.
-fn warn_of_variables(context: &Context, head: &Head, request: &Request) {
-    let (then, now) = (&head.started.again, run::command(context, request, false));
-    if vars(then) != vars(&now) {
-        note(&format!("the variables are others than those of that run, which was `{then}`"));
+fn warn_of_variables(head: &Head, request: &Request) {
+    if head.started.vars != request.vars.iter().cloned().collect() {
+        note(&format!("the variables are others than those of that run, which was `{}`", head.started.again));
     }
 }
 

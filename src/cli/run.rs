@@ -230,7 +230,9 @@ fn drive(context: &Context, args: &RunArgs, going: Going<'_>) -> Result<(Driven,
 }
 
 fn origin(context: &Context, args: &RunArgs) -> Origin {
-    Origin { by: context.surroundings.user(), again: command(context, &args.request(), args.keep_going) }
+    let (request, keep_going) = (args.request(), args.keep_going);
+    let (by, again) = (context.surroundings.user(), command(context, &request, keep_going));
+    Origin { by, again, keep_going, vars: request.vars.into_iter().collect() }
 }
 
 /// The exit code, and what is to be said besides: what was to be shown, and was not.
@@ -311,26 +313,10 @@ fn policy(args: &RunArgs, schedule: Schedule, jobs: u32) -> Policy {
     Policy { schedule, jobs: jobs as usize, max_fail, kill, time_limit_ms, seed }
 }
 
-/// The option that goes on after failures.
-const KEEP_GOING: &str = "-k";
-
-/// Whether a run went on after failures, as far as the command tells that would be given again.
-pub(crate) fn kept_going(again: &str) -> bool {
-    again.split(' ').nth(2) == Some(KEEP_GOING)
-}
-
-/// The variables of such a command.
-pub(crate) fn variables(again: &str) -> Vec<(String, String)> {
-    let words = crate::pipeline::template::words(again).unwrap_or_default();
-    let given = words.windows(2).filter(|pair| pair[0] == "--var");
-    let given = given.filter_map(|pair| pair[1].split_once('='));
-    given.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-}
-
 /// How this command would be given again for other targets.
 pub(crate) fn command(context: &Context, request: &Request, keep_going: bool) -> String {
     let mut words = vec!["kiln".to_owned(), "run".to_owned()];
-    words.extend(keep_going.then(|| KEEP_GOING.to_owned()));
+    words.extend(keep_going.then(|| "-k".to_owned()));
     let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
     if let Some(file) = &context.file {
         option("-f", file.display().to_string());

@@ -83,6 +83,8 @@ fn queued(app: &App, loaded: &Loaded, request: &Request, engine: &str, by: Strin
             "-f".to_owned(),
             loaded.source.name.clone(),
         ]),
+        keep_going: false,
+        vars: request.vars.iter().cloned().collect(),
         steps: Vec::new(),
         up_to_date: 0,
         left: Vec::new(),

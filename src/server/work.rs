@@ -101,8 +101,9 @@ impl Job {
             time_limit_ms: None,
             seed: seed(),
         };
-        let RunStarted { by, again, .. } = self.order.queued.clone();
-        let ready = Ready::make(&session, (planned, Hindered::default()), ticket, policy, Origin { by, again })?;
+        let RunStarted { by, again, keep_going, vars, .. } = self.order.queued.clone();
+        let origin = Origin { by, again, keep_going, vars };
+        let ready = Ready::make(&session, (planned, Hindered::default()), ticket, policy, origin)?;
         let ready = ready.after(undone).sharing(Arc::clone(&self.permits));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Fail::because("no run can be driven", &error))?;

@@ -145,8 +145,16 @@ impl Kept {
 
     /// What a run begins with that finds nothing to do.
     pub(crate) fn started_by(&self, origin: Origin) -> RunStarted {
-        let Origin { by, again } = origin;
-        RunStarted { by, again, pid: std::process::id(), host: host(), ..self.memo.head.started.clone() }
+        let Origin { by, again, keep_going, vars } = origin;
+        RunStarted {
+            by,
+            again,
+            keep_going,
+            vars,
+            pid: std::process::id(),
+            host: host(),
+            ..self.memo.head.started.clone()
+        }
     }
 }
 

@@ -172,6 +172,8 @@ mod tests {
             host: "here".to_owned(),
             kiln: "1".to_owned(),
             again: "kiln run".to_owned(),
+            keep_going: false,
+            vars: Default::default(),
             steps: Vec::new(),
             up_to_date: 2,
             left: Vec::new(),

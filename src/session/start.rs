@@ -1,5 +1,6 @@
 //! From a plan to a run that is driven: the lock, the id, the steps. Does not know who watches.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -254,6 +255,10 @@ pub(crate) struct Origin {
     pub(crate) by: String,
     /// How to call `kiln run` for the same file, to which targets can be added.
     pub(crate) again: String,
+    /// Whether it goes on after failures.
+    pub(crate) keep_going: bool,
+    /// The variables that it was given.
+    pub(crate) vars: BTreeMap<String, String>,
 }
 
 /// The place of a run in the history.
@@ -444,6 +449,8 @@ pub(crate) fn started(session: &Session, planned: &Planned, origin: Origin, step
         host: host(),
         kiln: env!("CARGO_PKG_VERSION").to_owned(),
         again: origin.again,
+        keep_going: origin.keep_going,
+        vars: origin.vars,
         up_to_date: planned.plan.counts().skip as u64,
         left: planned.plan.left().map(left).collect(),
         put_back: Vec::new(),

@@ -54,6 +54,8 @@ impl Tale {
             host: "here".to_owned(),
             kiln: "0".to_owned(),
             again: "kiln run".to_owned(),
+            keep_going: false,
+            vars: Default::default(),
             steps: steps.iter().enumerate().map(step).collect(),
             up_to_date: 5,
             left: Vec::new(),

@@ -1,7 +1,7 @@
 //! `kiln run --failed`: builds what an earlier run did not get done. And what is made from the command line: completions,
 //! manual pages.
 
-use crate::support::{Project, started};
+use crate::support::{HEAD, Project, started};
 
 const FOUR: &str = r#"
 [vars]
@@ -140,6 +140,28 @@ fn the_variables_are_those_of_that_run_unless_others_are_given() {
     assert!(said.err.contains("with the variables of that run: --var "), "{}", said.err);
     let again = project.expect(0, &["run", "bad", "--var", &format!("ok='{quoted}'"), "--events", "-"]);
     assert_eq!(started(&again.out), [] as [&str; 0], "it was built with the same");
+}
+
+#[test]
+fn what_only_looks_like_a_variable_in_the_command_is_none() {
+    let project = Project::empty();
+    project.write("a --var b=c/pipeline.toml", format!("{HEAD}{FOUR}"));
+    let run = ["run", "-f", "a --var b=c/pipeline.toml"];
+    project.expect(1, &run);
+    let said = project.expect(1, &[&run[..], &["--state", "a --var b=c/.kiln", "--failed"]].concat());
+    assert!(!said.err.contains("variables"), "{}", said.err);
+}
+
+#[test]
+fn a_run_of_a_history_that_tells_neither_variables_nor_whether_it_went_on_is_tried_again() {
+    let project = Project::new(FOUR);
+    project.expect(1, &["run", "-k", "--var", "ok=yes"]);
+    let forget = "UPDATE events SET body = json_remove(body, '$.keep_going', '$.vars') WHERE type = 'run_started'";
+    let said = std::process::Command::new("sqlite3").arg(project.path(".kiln/kiln.db")).arg(forget).output().unwrap();
+    assert!(said.status.success(), "{said:?}");
+    project.write("fixed", "");
+    assert!(project.expect(0, &["jobs", "show", "last"]).out.contains("again  kiln run -k --var ok=yes "));
+    project.expect(0, &["run", "--failed"]);
 }
 
 #[test]

@@ -62,6 +62,8 @@ pub(super) fn started(steps: Vec<PlannedStep>, up_to_date: u64) -> RunStarted {
         host: "build1".to_owned(),
         kiln: "0.1.0".to_owned(),
         again: "kiln run".to_owned(),
+        keep_going: false,
+        vars: Default::default(),
         steps,
         up_to_date,
         left: Vec::new(),

@@ -286,6 +286,8 @@ fn started(pipeline: &Pipeline, plan: &Plan, policy: &Policy) -> RunStarted {
         host: "here".to_owned(),
         kiln: "0".to_owned(),
         again: "kiln run".to_owned(),
+        keep_going: false,
+        vars: Default::default(),
         steps: steps.collect(),
         up_to_date: plan.idle() as u64,
         left: Vec::new(),

@@ -40,6 +40,8 @@ fn started(pipeline: &str) -> RunStarted {
         host: "here".to_owned(),
         kiln: "0".to_owned(),
         again: "kiln run".to_owned(),
+        keep_going: false,
+        vars: Default::default(),
         steps: Vec::new(),
         up_to_date: 0,
         left: Vec::new(),

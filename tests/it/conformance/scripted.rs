@@ -135,6 +135,8 @@ fn started(pipeline: &Pipeline, active: &[kiln::plan::Step]) -> RunStarted {
         host: String::new(),
         kiln: String::new(),
         again: String::new(),
+        keep_going: false,
+        vars: Default::default(),
         steps: steps.collect(),
         up_to_date: 0,
         left: Vec::new(),
