@@ -12,8 +12,13 @@ use crate::exit;
 use crate::process::Process;
 
 /// The names under which signals are told, each with the exit code of a run that it stopped.
-pub const NAMES: [(&str, u8); 3] =
-    [("Ctrl-C", exit::INTERRUPTED), ("SIGTERM", exit::TERMINATED), ("SIGHUP", exit::HANGUP)];
+const NAMES: [(&str, u8); 3] = [("Ctrl-C", exit::INTERRUPTED), ("SIGTERM", exit::TERMINATED), ("SIGHUP", exit::HANGUP)];
+
+/// The exit code of a run that was stopped by the signal of this name.
+#[must_use]
+pub fn code_of(name: &str) -> u8 {
+    NAMES.iter().find(|(known, _)| *known == name).map_or(exit::INTERRUPTED, |(_, code)| *code)
+}
 
 /// A file that becomes larger than a process may write is an error of that file, and does not end Kiln. The signal is
 /// caught, not ignored, so that what is started gets it as ever; what is caught once stays caught.

@@ -66,6 +66,8 @@ pub struct Label {
     pub span: Span,
     /// What is there.
     pub text: String,
+    /// Whether it only tells which step it is for.
+    pub of_step: bool,
 }
 
 /// One mistake in a user's file, or what stands in its way on a machine. It holds places, not the text that they point into.
@@ -94,7 +96,14 @@ impl Problem {
     /// Adds a place.
     #[must_use]
     pub fn at(mut self, span: &Span, text: impl Into<String>) -> Self {
-        self.labels.push(Label { span: span.clone(), text: text.into() });
+        self.labels.push(Label { span: span.clone(), text: text.into(), of_step: false });
+        self
+    }
+
+    /// Adds the place in a step that it is for.
+    #[must_use]
+    pub fn for_step(mut self, span: &Span, name: &str) -> Self {
+        self.labels.push(Label { span: span.clone(), text: format!("for `{name}`"), of_step: true });
         self
     }
 
@@ -109,7 +118,7 @@ impl Problem {
     #[must_use]
     pub fn placed(&self) -> String {
         // Which step it is for is known there.
-        let place = self.labels.first().filter(|label| !label.text.starts_with("for `"));
+        let place = self.labels.first().filter(|label| !label.of_step);
         place.map_or_else(|| self.message.clone(), |label| format!("{}: {}", self.message, label.text))
     }
 
@@ -321,10 +330,13 @@ mod tests {
 
     #[test]
     fn a_mistake_of_many_places_is_told_once() {
-        let problem = |at: usize| Problem::new("unset", "X is not set").at(&(at..at + 1), "for `a`").help("set it");
+        let problem = |at: usize| Problem::new("unset", "X is not set").for_step(&(at..at + 1), "a").help("set it");
         let told = merged(vec![problem(1), Problem::new("other", "Y"), problem(5), problem(9)]);
         assert_eq!(told.len(), 2);
-        assert_eq!(told[0].labels, [Label { span: 1..2, text: "for `a`, and at 2 more places".to_owned() }]);
+        assert_eq!(
+            told[0].labels,
+            [Label { span: 1..2, text: "for `a`, and at 2 more places".to_owned(), of_step: true }]
+        );
         assert_eq!(merged(vec![problem(1), problem(1)]), [problem(1)]);
     }
 

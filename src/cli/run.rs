@@ -18,6 +18,7 @@ use crate::plan::put_back::PutBack;
 use crate::report::job::left;
 use crate::report::slow;
 use crate::run::Driven;
+use crate::run::cancel::Cause;
 use crate::run::setup::Policy;
 use crate::session::fail::Fail;
 use crate::session::finish::finish_the_dead;
@@ -29,7 +30,7 @@ use crate::session::start::{
     Committed, Locks, Origin, Ready, go_on, lock, new_job, new_job_in, open_journal_of, seed, started,
 };
 use crate::session::{Request, Session};
-use crate::signal::{NAMES, Signals};
+use crate::signal::{Signals, code_of};
 use crate::store::StoreError;
 use crate::store::gc::{is_due, keep_house};
 use crate::store::last_word;
@@ -259,7 +260,7 @@ fn finish(driven: Driven, closed: Result<(), StoreError>, state: &Path) -> Resul
         tracing::warn!("{process} had left its step, and was ended with the run");
     }
     closed.map_err(|error| Fail::because("the history could not be closed", &error))?;
-    Ok(if driven.over_time { exit::TIME_LIMIT } else { code(&driven.view) })
+    Ok(code(&driven.view, driven.aborted))
 }
 
 /// What is said of a run that cannot be kept, here and where the next one looks for it.
@@ -278,21 +279,17 @@ fn stopped(view: &RunView, lost: &str, state: &Path) -> Fail {
 }
 
 /// The exit code of a run.
-fn code(view: &RunView) -> u8 {
+fn code(view: &RunView, aborted: Option<Cause>) -> u8 {
     let crashed = |step: &crate::view::StepView| {
         step.failure.as_ref().is_some_and(|failure| failure.code == FailureCode::Crashed)
     };
-    if view.in_state(StepState::Failed).any(crashed) {
-        return exit::BUG;
-    }
-    match view.state() {
-        JobState::Done => exit::OK,
-        JobState::Failed if never_asked(view) => exit::SURROUNDINGS,
-        JobState::Failed | JobState::Running | JobState::Queued => exit::FAILED,
-        JobState::Aborted => {
-            let why = view.end.as_ref().and_then(|end| end.why.as_deref()).unwrap_or_default();
-            NAMES.iter().find(|(name, _)| *name == why).map_or(exit::INTERRUPTED, |(_, code)| *code)
-        }
+    match (view.state(), aborted) {
+        (_, Some(Cause::TimeLimit(_))) => exit::TIME_LIMIT,
+        _ if view.in_state(StepState::Failed).any(crashed) => exit::BUG,
+        (_, Some(Cause::Signal(name))) => code_of(name),
+        (JobState::Done, None) => exit::OK,
+        (JobState::Failed, None) if never_asked(view) => exit::SURROUNDINGS,
+        (JobState::Failed | JobState::Aborted | JobState::Running | JobState::Queued, None) => exit::FAILED,
     }
 }
 

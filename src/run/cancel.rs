@@ -7,9 +7,9 @@ use crate::event::{Event, RunEnded};
 use crate::run::setup::Effect;
 use crate::run::state::{Run, State};
 
-/// Why a run ends early.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
+/// Why a run was ended from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
     /// A signal, by its name.
     Signal(&'static str),
     /// Its time limit, in milliseconds.
@@ -17,19 +17,19 @@ pub(super) enum Cause {
 }
 
 impl Cause {
-    fn words(&self) -> String {
+    fn words(self) -> String {
         match self {
-            Self::Signal(name) => (*name).to_owned(),
-            Self::TimeLimit(ms) => format!("time limit of {}", millis(*ms)),
+            Self::Signal(name) => name.to_owned(),
+            Self::TimeLimit(ms) => format!("time limit of {}", millis(ms)),
         }
     }
 }
 
 impl Run {
-    /// Whether its time limit has ended it.
+    /// Why it was ended from outside, if it was.
     #[must_use]
-    pub fn is_over_time(&self) -> bool {
-        matches!(self.aborted, Some(Cause::TimeLimit(_)))
+    pub fn aborted(&self) -> Option<Cause> {
+        self.aborted
     }
 
     /// Why it could not be kept, if so.
@@ -41,7 +41,11 @@ impl Run {
     /// Someone asks the run to end: the first time all work is asked to, then it is killed.
     pub(super) fn signal(&mut self, name: &'static str) {
         self.signals += 1;
-        let stop = if self.signals == 1 && !self.is_over_time() { Stop::Ask } else { Stop::Kill };
+        let stop = if self.signals == 1 && !matches!(self.aborted, Some(Cause::TimeLimit(_))) {
+            Stop::Ask
+        } else {
+            Stop::Kill
+        };
         self.abort(Cause::Signal(name), stop);
     }
 

@@ -1,6 +1,6 @@
 //! The loop of a run: it waits for what happens, asks [`state::Run`] what to do, and carries that out. It decides nothing.
 
-mod cancel;
+pub mod cancel;
 mod place;
 mod publish;
 pub mod recover;
@@ -31,6 +31,7 @@ use crate::engine::api::{
 };
 use crate::event::{Event, Failure, FailureCode, RunStarted, Staged, Stamped, VERSION};
 use crate::report::api::{Journal, Reporter};
+use crate::run::cancel::Cause;
 use crate::run::setup::{Effect, Input, Timer};
 use crate::run::state::Run;
 use crate::view::RunView;
@@ -76,8 +77,8 @@ pub struct Driven {
     pub lost: Option<String>,
     /// What could not be shown or reported, and why.
     pub unshown: Vec<String>,
-    /// Whether its time limit ended it.
-    pub over_time: bool,
+    /// Why it was ended from outside, if it was.
+    pub aborted: Option<Cause>,
     /// What was left of it at its end and was ended then, for people.
     pub left: Vec<String>,
 }
@@ -124,7 +125,7 @@ pub async fn drive(drive: Drive<'_>) -> Driven {
     let left = driver.drive.engine.end().await;
     let run = &driver.drive.run;
     let lost = driver.lost.or_else(|| run.broken().map(str::to_owned));
-    Driven { view: driver.view, lost, unshown: driver.unshown, over_time: run.is_over_time(), left }
+    Driven { view: driver.view, lost, unshown: driver.unshown, aborted: run.aborted(), left }
 }
 
 /// What a task of the loop came to.

@@ -98,9 +98,8 @@ pub(crate) fn looking(recipe: &Recipe, own: &Environment) -> Result<Environment,
     }
     let mut all = base(&env(recipe, own)?, own);
     pass(&mut all, recipe, own);
-    secrets::add(&mut all, recipe, own).map_err(|message| {
-        Problem::new("missing-secret", message).at(&recipe.span, format!("for `{}`", recipe.name))
-    })?;
+    secrets::add(&mut all, recipe, own)
+        .map_err(|message| Problem::new("missing-secret", message).for_step(&recipe.span, &recipe.name))?;
     Ok(all)
 }
 

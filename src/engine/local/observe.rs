@@ -181,7 +181,7 @@ impl<'a> Observer<'a> {
                         .help("paths are relative to the root")
                 }
             };
-            self.problems.push(problem.at(span, format!("for `{}`", recipe.name)));
+            self.problems.push(problem.for_step(span, &recipe.name));
         }
         found.sort();
         found.dedup();
@@ -314,7 +314,7 @@ pub(crate) fn check(local: &Local) -> Problems {
             let found = match files::resolve(&local.root, pattern, &built) {
                 Ok(found) => found,
                 Err(error) => {
-                    problems.push(unreadable(pattern, &error).at(span, format!("for `{}`", recipe.name)).warn());
+                    problems.push(unreadable(pattern, &error).for_step(span, &recipe.name).warn());
                     continue;
                 }
             };

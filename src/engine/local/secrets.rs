@@ -69,7 +69,7 @@ fn read(secret: &SecretValue, own: &Environment) -> Result<Vec<u8>, String> {
 /// That a variable is not set.
 pub(crate) fn unset(recipe: &Recipe, span: &Span, what: &str, variable: &str) -> Problem {
     Problem::new("unset-variable", format!("{what} the variable {variable}, which is not set"))
-        .at(span, format!("for `{}`", recipe.name))
+        .for_step(span, &recipe.name)
         .help(format!("set it: {variable}=… kiln run"))
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn missing(recipe: &Recipe, own: &Environment) -> Vec<Problem> {
         SecretValue::File(path) if Path::new(path).is_file() => None,
         SecretValue::File(path) => Some(
             Problem::new("missing-secret", format!("secret `{name}`: there is no file {path}"))
-                .at(span, format!("for `{}`", recipe.name))
+                .for_step(span, &recipe.name)
                 .help("put the file there"),
         ),
     });

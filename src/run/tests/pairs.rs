@@ -97,7 +97,8 @@ fn examine(blows: &[(u64, Blow)]) {
         if why.is_some() {
             assert_eq!(end.why.as_deref(), why, "{}", context());
         }
-        assert_eq!(ran.driven.over_time, end.why.is_some_and(|why| why.starts_with("time limit")), "{}", context());
+        let over_time = matches!(ran.driven.aborted, Some(Cause::TimeLimit(_)));
+        assert_eq!(over_time, end.why.is_some_and(|why| why.starts_with("time limit")), "{}", context());
         let logs = ran.driven.lost.is_some();
         assert_eq!(logs, ran.trace().contains("no space left"), "{}", context());
     }
