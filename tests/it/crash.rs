@@ -42,9 +42,11 @@ pub(crate) fn kill_when_waiting(project: &Project, arguments: &[&str], done: &[&
     drop(gate); // should the recipe have outlived Kiln, it ends now
 }
 
+/// Waits until the run is in the history, and these steps are built.
 fn see_built(kiln: &mut Child, done: &[&str]) {
     let mut left: Vec<&str> = done.to_vec();
     let mut lines = BufReader::new(kiln.stdout.as_mut().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().contains("run_started"));
     while !left.is_empty() {
         let event: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
         left.retain(|step| event["type"] != "step_ended" || event["step"] != *step);
