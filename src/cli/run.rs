@@ -15,6 +15,7 @@ use crate::exit;
 use crate::fault::fault;
 use crate::plan::estimate::{Spans, spans};
 use crate::plan::put_back::PutBack;
+use crate::plan::text::not_for_engine;
 use crate::report::job::left;
 use crate::report::slow;
 use crate::run::Driven;
@@ -71,6 +72,7 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     let policy = policy(args, session.schedule, session.jobs);
     let ready = Ready::make(&session, (planned, hindered), ticket, policy, origin(context, args))?;
     left(&ready.started().left).iter().for_each(|left| note(left));
+    not_for_engine(session.pipeline(), &session.selection).iter().for_each(|others| note(others));
     let verdict = verdict.map(|verdict| (verdict, ready.started().clone()));
     let ready = ready.after(undone);
     // Whatever is wrong with the history is told by who opens it anew.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::base::id::RecipeId;
 use crate::base::text::{count, few, millis};
 use crate::pipeline::types::Pipeline;
 use crate::plan::estimate::Estimate;
@@ -127,21 +128,28 @@ fn reasons(reasons: &[Reason], now: jiff::Timestamp) -> String {
 }
 
 fn foot(out: &mut String, pipeline: &Pipeline, selection: &Selection, estimate: &Estimate, heading: &Heading<'_>) {
-    let names = |ids: &[crate::base::id::RecipeId], between: &str| {
-        let mut names: Vec<_> = ids.iter().take(NAMES).map(|id| pipeline.recipes[*id].name.as_str()).collect();
-        if ids.len() > NAMES {
-            names.push("…");
-        }
-        names.join(between)
-    };
     if !estimate.longest.is_empty() {
-        let longest = names(&estimate.longest, " → ");
+        let longest = names(pipeline, &estimate.longest, " → ");
         line(out, &format!("{}; longest: {longest}", span(estimate, heading.jobs)));
     }
-    if !selection.not_for_engine.is_empty() {
-        let list = names(&selection.not_for_engine, ", ");
-        writeln!(out, "not for this engine: {list}").expect("a String takes everything");
+    if let Some(others) = not_for_engine(pipeline, selection) {
+        line(out, &others);
     }
+}
+
+/// What of all is not built, since the engine cannot.
+#[must_use]
+pub fn not_for_engine(pipeline: &Pipeline, selection: &Selection) -> Option<String> {
+    let others = &selection.not_for_engine;
+    (!others.is_empty()).then(|| format!("not for this engine: {}", names(pipeline, others, ", ")))
+}
+
+fn names(pipeline: &Pipeline, ids: &[RecipeId], between: &str) -> String {
+    let mut names: Vec<_> = ids.iter().take(NAMES).map(|id| pipeline.recipes[*id].name.as_str()).collect();
+    if ids.len() > NAMES {
+        names.push("…");
+    }
+    names.join(between)
 }
 
 fn span(estimate: &Estimate, jobs: u32) -> String {

@@ -8,10 +8,11 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::base::file::{FileDigest, Memory};
 use crate::base::id::{DenseMap, RecipeId};
-use crate::base::job::JobId;
+use crate::base::job::{JobId, JobState};
 use crate::engine::api::{Engine, Opening, Work};
 use crate::engine::local::LocalEngine;
 use crate::event::{Left, PlannedStep, RunStarted};
+use crate::pipeline::template::command_line;
 use crate::pipeline::types::Pipeline;
 use crate::plan::Step;
 use crate::plan::estimate::{estimate, remaining};
@@ -30,6 +31,7 @@ use crate::session::{Planned, Session, Site};
 use crate::store::claim::{Claim, ClaimError};
 use crate::store::lock::{Lock, LockError, here, holder, host, wait_for};
 use crate::store::read::Reader;
+use crate::store::read::shared::Shared;
 use crate::store::write::{Told, Writer};
 use crate::store::{StoreError, is_same, make_folder};
 
@@ -107,8 +109,9 @@ pub(crate) fn lock(session: &Session, wait: bool, mut tell: impl FnMut(&str)) ->
                 return Ok(locks);
             }
             Err(Busy::Fail(fail)) => return Err(fail),
-            Err(Busy::Held(_, _, why)) if !wait => {
-                return Err(Fail::Surroundings(format!("{why}; --wait waits for it, `kiln jobs abort last` ends it")));
+            Err(Busy::Held(state, pipeline, why)) if !wait => {
+                let end = ending(session, &state, &pipeline).map(|end| format!(", `{end}` ends it"));
+                return Err(Fail::Surroundings(format!("{why}; --wait waits for it{}", end.unwrap_or_default())));
             }
             Err(Busy::Held(state, pipeline, why)) => (state, pipeline, why),
         };
@@ -118,6 +121,17 @@ pub(crate) fn lock(session: &Session, wait: bool, mut tell: impl FnMut(&str)) ->
         }
         wait_for(&state, &pipeline).map_err(|error| Fail::because("the run cannot be waited for", &error))?;
     }
+}
+
+/// The command that ends the run of a pipeline that goes on, where it is one: others may have begun since.
+fn ending(session: &Session, state: &Path, pipeline: &str) -> Option<String> {
+    let last = Shared::new(state).ask(|history| history.last_run(pipeline)).ok()??;
+    let job = last.filter(|run| run.state == JobState::Running)?.id;
+    let mut words = ["kiln", "jobs", "abort", job.as_str()].map(str::to_owned).to_vec();
+    if !is_same(&session.loaded.root.join(".kiln"), state) {
+        words.extend(["--state".to_owned(), state.display().to_string()]);
+    }
+    Some(command_line(&words))
 }
 
 /// Takes the locks of the pipeline of that name, if these paths could be claimed then. Claims nothing.

@@ -32,7 +32,13 @@ fn the_second_run_says_who_is_in_the_way() {
     let said = project.expect(3, &["run"]);
     assert!(said.err.contains(&format!("a run of `p` goes on: process {} on ", run.id())), "{}", said.err);
     assert!(said.err.contains(", since 20") && said.err.contains("--wait"), "{}", said.err);
-    assert!(said.err.contains("; --wait waits for it, `kiln jobs abort last` ends it\n"), "{}", said.err);
+    let job = run.events[0]["job"].as_str().unwrap().to_owned();
+    let help = format!("; --wait waits for it, `kiln jobs abort {job}` ends it\n");
+    assert!(said.err.ends_with(&help), "{}", said.err);
+    // Another one that begins later is not the one that is in the way.
+    other(&project, "c");
+    project.expect(0, &["run", "-f", "other.toml"]);
+    assert!(project.expect(3, &["run"]).err.ends_with(&help));
     tell(&project, "gate");
     run.end(0);
     project.expect(0, &["run"]);

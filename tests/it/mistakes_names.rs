@@ -375,3 +375,22 @@ run = "x {{ inputs.s }}"
     let expected = ["unknown section `var`", "unknown section `datset`", "`vars` is not defined in `a`"];
     assert_eq!(messages(&told(text)), expected);
 }
+
+#[test]
+fn what_nothing_makes_is_a_mistake_unless_another_engine_could() {
+    let lost = "[dataset.a]\npath = \"a\"\nrun = \"echo >{{ output }}\"\n[dataset.b]\npath = \"b\"\ninputs = [\"a\"]\n[dataset.c]\npath = \"c\"\ninputs = [\"b\"]\nrun = \"echo >{{ output }}\"\n";
+    let told = told_of(lost);
+    assert!(told.contains("`b` has inputs and no `run`: nothing makes it"), "{told}");
+    assert!(told.contains("help: say what makes it: run = \"…\""), "{told}");
+    let project = Project::new(&format!(
+        "[engine.prod]\nkind = \"dss\"\nurl = \"https://dss.example.com\"\napi_key = {{ env = \"KEY\" }}\n{lost}"
+    ));
+    project.expect(0, &["check"]);
+    let said = project.expect(0, &["run"]);
+    assert_eq!(said.err, "note: not for this engine: b, c\n");
+    // A saved model may be what another tool trains, or a server.
+    let project =
+        Project::new("[dataset.a]\npath = \"a\"\nrun = \"echo >{{ output }}\"\n[model.m]\ninputs = [\"a\"]\n");
+    project.expect(0, &["check"]);
+    assert_eq!(project.expect(0, &["run"]).err, "note: not for this engine: m\n");
+}

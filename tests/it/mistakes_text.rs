@@ -75,14 +75,15 @@ fn several_mistakes_of_syntax_at_once() {
 
         syntax
 
-          × this is not TOML: invalid basic string, expected `"`
-           ╭─[pipeline.toml:7:9]
+          × this is not TOML: a text has no end
+           ╭─[pipeline.toml:7:7]
          6 │ [dataset.b]
          7 │ run = "x
-           ·         ▲
-           ·         ╰── here
+           ·       ┬
+           ·       ╰── it begins here
          8 │ [dataset.c]
            ╰────
+          help: close it with "
 
         syntax
 
@@ -231,4 +232,95 @@ fn letters_that_a_terminal_obeys_are_not_shown() {
     assert!(!told.contains('\u{1b}'), "{told:?}");
     let told = told_of("[dataset.\"a\\u001b[2Jb\"]\n[dataset.x]\nrun = \"x\"\ninputs = [\"\\u001b[2J\"]\n");
     assert!(!told.contains('\u{1b}'), "{told:?}");
+}
+
+#[test]
+fn slips_of_quotes_have_a_way_out() {
+    insta::assert_snapshot!(told_of("[dataset.a]\nrun = \"awk \"{print}\" x\"\n[dataset.b]\nrun = \"sed 's/\\.x//'\"\n[dataset.c]\nrun = 'it's'\n"), @r#"
+        syntax
+
+          × this is not TOML: unexpected key or value, expected newline, `#`
+           ╭─[pipeline.toml:5:13]
+         4 │ [dataset.a]
+         5 │ run = "awk "{print}" x"
+           ·             ▲
+           ·             ╰── the text has ended at the " before
+         6 │ [dataset.b]
+           ╰────
+          help: what holds " is written in '…' or in '''…'''
+
+        syntax
+
+          × this is not TOML: missing escaped value, expected `b`, `e`, `f`, `n`, `r`, `\`, `"`, `x`, `u`,
+          │ `U`
+           ╭─[pipeline.toml:7:16]
+         6 │ [dataset.b]
+         7 │ run = "sed 's/\.x//'"
+           ·                ▲
+           ·                ╰── here
+         8 │ [dataset.c]
+           ╰────
+          help: between " a backslash begins an escape: write the text in '…' or '''…''', or each
+                backslash twice
+
+        syntax
+
+          × this is not TOML: unexpected key or value, expected newline, `#`
+           ╭─[pipeline.toml:9:11]
+         8 │ [dataset.c]
+         9 │ run = 'it's'
+           ·           ▲
+           ·           ╰── the text has ended at the ' before
+           ╰────
+          help: what holds ' is written in "…" or in '''…'''
+        pipeline.toml: 3 mistakes
+        "#);
+    insta::assert_snapshot!(told_of("[dataset.a]\nrun = \"\"\"\necho\n[dataset.b]\npath = \"b\"\n"), @r#"
+        syntax
+
+          × this is not TOML: a text has no end
+           ╭─[pipeline.toml:5:7]
+         4 │ [dataset.a]
+         5 │ run = """
+           ·       ─┬─
+           ·        ╰── it begins here
+         6 │ echo
+           ╰────
+          help: close it with """
+        pipeline.toml: 1 mistake
+        "#);
+    let literal = told_of("[dataset.a]\nrun = '''\necho\n");
+    assert!(literal.contains("it begins here") && literal.contains("help: close it with '''"), "{literal}");
+}
+
+#[test]
+fn a_conflict_of_a_merge_is_told_as_one() {
+    let text = "<<<<<<< HEAD\n[dataset.a]\n=======\n[dataset.b]\n>>>>>>> other\nrun = \"x\"\n";
+    insta::assert_snapshot!(told_of(text), @r#"
+        merge-conflict
+
+          × the file holds a conflict of a merge
+           ╭─[pipeline.toml:4:1]
+         3 │ name = "p"
+         4 │ <<<<<<< HEAD
+           · ───┬───
+           ·    ╰── one side
+         5 │ [dataset.a]
+         6 │ =======
+           · ───┬───
+           ·    ╰── the other side
+         7 │ [dataset.b]
+         8 │ >>>>>>> other
+           · ───┬───
+           ·    ╰── its end
+         9 │ run = "x"
+           ╰────
+          help: keep one side, or what is right of both, and take the marks out
+        pipeline.toml: 1 mistake
+        "#);
+    // In a text of several lines the same marks mean nothing.
+    let fine = "[dataset.a]\npath = \"a\"\nrun = '''\ncat <<'X'\n<<<<<<< A\n=======\n>>>>>>> B\nX\n'''\n";
+    Project::new(fine).expect(0, &["check"]);
+    let other = told_of(&format!("{fine}wrong\n"));
+    assert!(other.contains("key with no value") && !other.contains("conflict"), "{other}");
 }

@@ -136,6 +136,11 @@ impl Checker<'_> {
         let raw_inputs = make.inputs.take().unwrap_or_default();
         let (inputs, lost_inputs) = self.inputs(&name, &raw_inputs, &outputs);
         self.claim(id, &name, &span, &outputs);
+        let is_model = |node: &NodeId| self.pipeline.nodes[*node].kind == Kind::Model;
+        let is_unmade = make.run.is_none() && !raw_inputs.is_empty() && !outputs.iter().any(is_model);
+        if is_unmade && self.pipeline.engines.is_empty() {
+            self.nobody_makes(&name, &span);
+        }
         let run_span = make.run.as_ref().map_or_else(|| span.clone(), Spanned::span);
         let (run, spans) = make.run.take().and_then(|run| self.command(&name, "run", run)).unzip();
         let (how, on_stop_spans) = self.how(&name, &mut make, in_place);
@@ -163,6 +168,13 @@ impl Checker<'_> {
         let lost = command::Lost { inputs: lost_inputs, outputs: lost_outputs };
         let problems = command::check(&self.pipeline, id, self.text, &lost, [&spans, &on_stop_spans]);
         self.problems.extend(problems);
+    }
+
+    /// Only another engine could know how something is made from its inputs, and the file names none.
+    fn nobody_makes(&mut self, name: &str, span: &Span) {
+        let problem = Problem::new("missing-key", format!("`{name}` has inputs and no `run`: nothing makes it"));
+        let help = "say what makes it: run = \"…\"; only an engine that has its recipe, such as a DSS server, needs none: [engine.NAME]";
+        self.problem(problem.at(span, "made by nothing").help(help));
     }
 
     /// The inputs with their places, and the names that are told as mistakes of their own.

@@ -1,6 +1,7 @@
 //! From text to the mirror of the file, with every mistake of form at once. Does not know what the words mean.
 
 mod faults;
+mod slip;
 mod syntax;
 
 use std::collections::BTreeMap;

@@ -4,6 +4,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Error};
 
 use crate::base::span::{Problem, Problems, Span};
+use crate::pipeline::read::slip;
 
 /// Of so many keys that stand twice the first place is looked for; it takes a walk through the document.
 const LOOKED_FOR: usize = 100;
@@ -17,6 +18,10 @@ pub(super) fn problems(text: &str, document: &DeTable<'_>, errors: &[Error]) -> 
         return vec![too_deep(error)]; // what comes after it was read wrong
     }
     let mut errors: Vec<_> = errors.iter().map(|error| (error.span().unwrap_or(0..0), error.message())).collect();
+    let is_told = |mark: &Span| errors.iter().any(|(span, _)| mark.contains(&span.start));
+    if let Some(conflict) = slip::merge_conflict(text).filter(|conflict| is_told(&conflict.labels[0].span)) {
+        return vec![conflict]; // the rest follows from it
+    }
     errors.sort_by_key(|(span, _)| (span.start, span.end));
     let mut problems: Problems = Vec::new();
     let mut second_header: Option<usize> = None;
@@ -27,8 +32,7 @@ pub(super) fn problems(text: &str, document: &DeTable<'_>, errors: &[Error]) -> 
             if broken.replace(span.start).is_some_and(|at| !text[at..span.start].contains('\n')) {
                 continue;
             }
-            let message = message.lines().collect::<Vec<_>>().join(", ");
-            problems.push(Problem::new("syntax", format!("this is not TOML: {message}")).at(&span, "here"));
+            problems.push(slip::problem(text, &span, message));
             continue;
         }
         let header = Header::of(text, span.start);

@@ -1,0 +1,69 @@
+//! What was most likely meant where a text is not TOML: quotes within quotes, backslashes, texts that do not end, conflicts of a
+//! merge. Knows the messages of the parser, and no keys.
+
+use crate::base::span::{Problem, Span};
+
+/// The marks of a conflict, with what each begins.
+const MARKS: [(&str, &str); 3] = [("<<<<<<<", "one side"), ("=======", "the other side"), (">>>>>>>", "its end")];
+
+/// The first conflict that a merge has left in a text, if there is one.
+pub(super) fn merge_conflict(text: &str) -> Option<Problem> {
+    let mut problem = Problem::new("merge-conflict", "the file holds a conflict of a merge");
+    let mut from = 0;
+    for (mark, what) in MARKS {
+        let at = from + line_that_begins(text.get(from..)?, mark)?;
+        problem = problem.at(&(at..at + mark.len()), what);
+        from = at + mark.len();
+    }
+    Some(problem.help("keep one side, or what is right of both, and take the marks out"))
+}
+
+/// Where the first line is that begins with a mark, alone or before a space.
+fn line_that_begins(text: &str, mark: &str) -> Option<usize> {
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        if line.strip_prefix(mark).is_some_and(|rest| rest.trim_end().is_empty() || rest.starts_with(' ')) {
+            return Some(at);
+        }
+        at += line.len();
+    }
+    None
+}
+
+/// A mistake of the parser, with a way out where that is plain.
+pub(super) fn problem(text: &str, span: &Span, message: &str) -> Problem {
+    if let Some(problem) = no_end(text, span, message) {
+        return problem;
+    }
+    let one_line = message.lines().collect::<Vec<_>>().join(", ");
+    let problem = Problem::new("syntax", format!("this is not TOML: {one_line}"));
+    let line = text.get(..span.start).and_then(|before| before.rsplit('\n').next()).unwrap_or_default().trim_end();
+    let quote = line.chars().next_back().filter(|c| matches!(c, '"' | '\''));
+    if let (true, Some(quote)) = (message.starts_with("unexpected key or value"), quote) {
+        let other = if quote == '"' { '\'' } else { '"' };
+        let help = format!("what holds {quote} is written in {other}…{other} or in '''…'''");
+        return problem.at(span, format!("the text has ended at the {quote} before")).help(help);
+    }
+    if message.starts_with("missing escaped value") {
+        let help = "between \" a backslash begins an escape: write the text in '…' or '''…''', or each backslash twice";
+        return problem.at(span, "here").help(help);
+    }
+    problem.at(span, "here")
+}
+
+/// A text that goes on to the end of its line, or of the file: what counts is where it begins.
+fn no_end(text: &str, span: &Span, message: &str) -> Option<Problem> {
+    let kinds = [
+        ("invalid multi-line basic string", "\"\"\""),
+        ("invalid multi-line literal string", "'''"),
+        ("invalid basic string", "\""),
+        ("invalid literal string", "'"),
+    ];
+    let (_, quote) = kinds.into_iter().find(|(begin, _)| message.starts_with(begin))?;
+    let rest = text.get(span.start..)?;
+    let is_over = rest.is_empty() || rest.starts_with(['\n', '\r']);
+    let at = text.get(..span.start)?.rfind(quote).filter(|_| is_over)?;
+    let problem =
+        Problem::new("syntax", "this is not TOML: a text has no end").at(&(at..at + quote.len()), "it begins here");
+    Some(problem.help(format!("close it with {quote}")))
+}
