@@ -29,10 +29,11 @@ pub(crate) fn adopt(context: &Context, args: &AdoptArgs) -> Result<u8, Fail> {
     Ok(if holds_some(&session, &adoption) { exit::OK } else { exit::NOTHING })
 }
 
-/// Whether something that was named counts as built now; without targets nothing was named that might not.
+/// Whether something of what was asked for counts as built now, or there was nothing to ask for.
 fn holds_some(session: &Session, adoption: &Adoption) -> bool {
     let mut held = adoption.current.iter().chain(adoption.taken.iter().map(|(step, _)| step));
-    session.selection.targets.is_empty() || held.any(|step| session.selection.want[step.id] == Want::Target)
+    let all = session.selection.targets.is_empty();
+    all && adoption.left.is_empty() || held.any(|step| all || session.selection.want[step.id] == Want::Target)
 }
 
 fn told(session: &Session, adoption: &Adoption, dry: bool) -> String {
