@@ -27,7 +27,7 @@ const LIMIT: usize = 150;
 const LONG: usize = 60;
 /// The same for what leads from one to the other: nobody can follow so many lines.
 const EDGES: usize = 400;
-/// So many items that are built may stand apart in a picture that is collapsed without being asked for.
+/// So many things that are built may stand apart in a picture that is collapsed without being asked for.
 const APART: usize = 40;
 /// Where more lines than so many for each thing would lead from one to the other, nothing stands apart.
 const DENSE: usize = 3;
@@ -61,7 +61,7 @@ pub fn is_large(picture: &Picture) -> bool {
 /// A way to group what a picture shows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// By stage; so many items that are built may stand apart.
+    /// By stage; so many things that are built may stand apart.
     Stages(usize),
     /// By tag, whatever the stage; not possible where tags need one another.
     Tags,
@@ -203,7 +203,7 @@ fn by_stage(items: &[Item], mut room: usize) -> Vec<Key> {
     let key = |item: &Item| Key(item.layer, rank(item), String::new(), None);
     let mut sizes: BTreeMap<Key, usize> = BTreeMap::new();
     for item in items.iter().filter(|item| is_active(item)) {
-        *sizes.entry(key(item)).or_default() += 1;
+        *sizes.entry(key(item)).or_default() += item.parts.len();
     }
     let mut by_size: Vec<_> = sizes.into_iter().collect();
     by_size.sort_by_key(|(_, size)| *size);

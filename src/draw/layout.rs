@@ -201,6 +201,16 @@ impl<'a> Layouter<'a> {
         (begin + edge, begin + extent - edge)
     }
 
+    /// Between where and where lines meet an item: where they come from the side, a frame around outputs at its head, for beside one of
+    /// them they would seem to lead to that one.
+    fn door(&self, i: usize, rect: Rect) -> (f64, f64) {
+        let item = &self.picture.items[i];
+        if self.down || !item.is_frame() || !item.members.is_empty() {
+            return self.reach(rect);
+        }
+        (rect.y + HEAD / 4.0, rect.y + HEAD * 0.75)
+    }
+
     /// How a line leaves a thing that stands in rows: between two of those that stand before it, to where that way begins.
     fn way_out(&self, part: Rect, frame: Rect, across: f64) -> (f64, Option<Point>) {
         let (end, last) = match self.down {
@@ -216,7 +226,7 @@ impl<'a> Layouter<'a> {
     }
 
     /// Where each line meets its item, across the layers: side by side, in the order in which they come. At a frame where it comes from, as
-    /// far as the frame is wide.
+    /// far as its door is wide.
     fn arrivals(&self, items: &[Rect], parts: &[Vec<Rect>]) -> Vec<f64> {
         let mut coming: Vec<Vec<(f64, usize)>> = vec![Vec::new(); items.len()];
         for (e, edge) in self.picture.edges.iter().enumerate() {
@@ -227,7 +237,7 @@ impl<'a> Layouter<'a> {
             lines.sort_by(|a, b| a.0.total_cmp(&b.0));
             let last = lines.len().saturating_sub(1) as f64;
             let frame = self.picture.items[i].is_frame();
-            let (least, most) = self.reach(items[i]);
+            let (least, most) = self.door(i, items[i]);
             let extent = if self.down { items[i].w } else { items[i].h };
             let room = if frame { most - least } else { extent * 0.6 };
             let step = if lines.len() < 2 { 0.0 } else { (room / last).min(12.0) };
