@@ -58,6 +58,8 @@ pub(crate) struct Feed {
     early: BTreeMap<String, Block>,
     /// Steps that were skipped at once, and are told together.
     skipped: Vec<Skip>,
+    /// Those that were not started because the run was stopped.
+    unstarted: Vec<Skip>,
 }
 
 /// A step that was skipped.
@@ -82,6 +84,7 @@ impl Feed {
             begun: BTreeSet::new(),
             early: BTreeMap::new(),
             skipped: Vec::new(),
+            unstarted: Vec::new(),
         }
     }
 
@@ -134,26 +137,40 @@ impl Feed {
     /// The lines for an event, with their line ends; empty where it has none.
     pub(crate) fn event(&mut self, view: &RunView, event: &Stamped) -> String {
         if let Event::StepSkipped { step, because } = &event.event {
+            if is_stopped_too(view, because.as_deref()) {
+                self.unstarted.push(Skip { at: event.at, step: step.clone(), because: because.clone() });
+                return String::new();
+            }
             let same = |first: &Skip| first.because == *because;
             let before = if self.skipped.first().is_none_or(same) { String::new() } else { self.flush(view) };
             self.skipped.push(Skip { at: event.at, step: step.clone(), because: because.clone() });
             return before;
         }
-        self.flush(view) + &self.lines_of(view, event)
+        let before = self.flush(view);
+        let ended = matches!(event.event, Event::RunEnded(_));
+        let unstarted = if ended { std::mem::take(&mut self.unstarted) } else { Vec::new() };
+        before + &self.skips(view, &unstarted) + &self.lines_of(view, event)
     }
 
     /// The lines for what was held back to be told together.
     pub(crate) fn flush(&mut self, view: &RunView) -> String {
         let skipped = std::mem::take(&mut self.skipped);
-        let line = |skip: &Skip, name: &str| {
+        self.skips(view, &skipped)
+    }
+
+    fn skips(&self, view: &RunView, skipped: &[Skip]) -> String {
+        let line = |skip: &Skip, name: &str, because: Option<&str>| {
             let (word, tint) = step_word(StepState::Skipped);
-            let why = skipped_why(view, skip.because.as_deref());
+            let why = skipped_why(view, because);
             let line = self.clock(skip.at).at(WORD, tint, word).at(NAME, Tint::Plain, &self.name(name, &[&why]));
             self.noted(line, Tint::Plain, &why)
         };
         match skipped.first().filter(|_| skipped.len() > SKIPPED) {
-            Some(first) => line(first, &count(skipped.len(), "step")),
-            None => skipped.iter().map(|skip| line(skip, &skip.step)).collect(),
+            Some(first) => {
+                let one = skipped.iter().all(|skip| skip.because == first.because);
+                line(first, &count(skipped.len(), "step"), first.because.as_deref().filter(|_| one))
+            }
+            None => skipped.iter().map(|skip| line(skip, &skip.step, skip.because.as_deref())).collect(),
         }
     }
 
@@ -420,6 +437,13 @@ fn same(step: Option<&StepView>) -> &'static str {
 pub(crate) fn replaced(replaced: &[Replaced]) -> Option<String> {
     let kept: Vec<_> = replaced.iter().map(|replaced| format!("{} in {}", replaced.path, replaced.kept)).collect();
     (!kept.is_empty()).then(|| format!("kept what was at {}", few(&kept, KEPT)))
+}
+
+/// Whether a step was not started because the run was stopped, or because of one that was stopped with it: all of them are told at
+/// the end, together.
+fn is_stopped_too(view: &RunView, because: Option<&str>) -> bool {
+    let stopped = because.and_then(|id| view.step(id)).map(|step| step.state);
+    view.stopping.is_some() && matches!(stopped, None | Some(StepState::Stopped))
 }
 
 /// Why a step was not started.

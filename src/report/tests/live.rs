@@ -225,29 +225,28 @@ fn a_narrow_terminal_wraps_no_line() {
     let run = every_ending();
     let mut show = Show::new(40, 12, OutputMode::Failed);
     show.events(&run, 0..14);
-    assert_snapshot!(show.text(), @r#"
-    02:00:00 build_orders_2026-11-23T02-00-0
-    0.123 · 8 of 11 steps · -j4
-    02:00:00 built  built    0.4s
-    02:00:01 same   same     1.5s  content
-                    unchanged
-    02:00:01        maybe          up to
-                    date
-    02:00:02 FAILED failed   2s    output
-                    build/failed.csv is
-                    missing
-      $ make failed
-      log    .kiln/logs/build_orders_2026-11
-    -23T02-00-00.123/failed.1.log
-    02:00:02 skip   below          failed
-                    failed
-    02:00:09 stop   Ctrl-C: nothing more sta
-    rts, waiting for 1 step
-    02:00:10 stop   stopped  10s
-    02:00:10 skip   never          Ctrl-C
-    [7/8] 1 waiting · 1 failed · stopping …
-    ▮
-    "#);
+    assert_snapshot!(show.text(), @r"
+        02:00:00 build_orders_2026-11-23T02-00-0
+        0.123 · 8 of 11 steps · -j4
+        02:00:00 built  built    0.4s
+        02:00:01 same   same     1.5s  content
+                        unchanged
+        02:00:01        maybe          up to
+                        date
+        02:00:02 FAILED failed   2s    output
+                        build/failed.csv is
+                        missing
+          $ make failed
+          log    .kiln/logs/build_orders_2026-11
+        -23T02-00-00.123/failed.1.log
+        02:00:02 skip   below          failed
+                        failed
+        02:00:09 stop   Ctrl-C: nothing more sta
+        rts, waiting for 1 step
+        02:00:10 stop   stopped  10s
+        [7/8] 1 waiting · 1 failed · stopping …
+        ▮
+        ");
     for width in 1..30 {
         let mut show = Show::new(width, 12, OutputMode::Stream);
         show.events(&run, 0..6).output("built", b"0123456789abcdef\n").tick(900);

@@ -411,8 +411,12 @@ fn many_steps_that_are_skipped_at_once_are_a_number() {
     let ids: Vec<String> = (0..40).map(|i| format!("s{i}")).collect();
     let mut run = Sample::new(started(ids.iter().map(|id| planned(id, None)).collect(), 0));
     run.start(0, "s0", "x");
+    run.start(0, "s1", "x");
+    run.end(5, "s1", Outcome::Failed, Some(failure("exit 1", &[], false)));
+    run.skip(5, "s2", Some("s1"));
     run.stopping(10, "Ctrl-C");
-    ids[1..30].iter().for_each(|id| run.skip(20, id, None));
+    run.end(15, "s0", Outcome::Stopped, None);
+    ids[3..30].iter().for_each(|id| run.skip(20, id, None));
     ids[30..].iter().for_each(|id| run.skip(20, id, Some("s0")));
     run.finish(30, JobState::Aborted, Some("Ctrl-C"));
     let out = Shared::default();
@@ -423,8 +427,9 @@ fn many_steps_that_are_skipped_at_once_are_a_number() {
         plain.event(&view, event).unwrap();
     }
     let told = out.take();
-    assert!(told.contains("02:00:00 skip   29 steps  Ctrl-C\n02:00:00 skip   s30       s0 was stopped\n"), "{told}");
-    assert_eq!(told.matches("skip ").count(), 11, "{told}");
+    assert!(told.contains("02:00:00 skip   s2        s1 failed\n02:00:00 stop   Ctrl-C"), "{told}");
+    assert!(told.contains("02:00:00 skip   37 steps   Ctrl-C\n1 failed · "), "{told}");
+    assert_eq!(told.matches(" skip ").count(), 2, "{told}");
 }
 
 #[test]
