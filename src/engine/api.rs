@@ -134,6 +134,11 @@ pub trait Engine: Send + Sync {
     /// What the system says.
     fn tidy(&self, done: &Done) -> std::io::Result<Vec<PutBack>>;
 
+    /// The paths at which runs that died were writing in place, where that is not undone yet.
+    fn half_written(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What `tidy` would undo of what was being written in place, where these steps are `done`, in a fixed order. Changes nothing.
     fn put_back(&self, _done: &Done) -> Vec<PutBack> {
         Vec::new()

@@ -33,6 +33,7 @@ fn look_closely(session: &Session, locked: bool) -> Result<(Planned, Adoption), 
     let mut adoption = decide(&basis, &session.loaded.graph, &session.selection, &put_back);
     leave_unseen(&wrong, &mut adoption);
     leave_blocked(session, &mut adoption);
+    leave_moved(session, &mut adoption);
     let steps = adoption.current.iter().chain(adoption.taken.iter().map(|(step, _)| step)).cloned().collect();
     Ok((Planned { plan: Plan { steps }, facts, seen, known }, adoption))
 }
@@ -76,6 +77,21 @@ fn leave_blocked(session: &Session, adoption: &mut Adoption) {
             None => adoption.taken.push((step, record)),
             Some(why) => adoption.left.push((step.id, Refusal::Blocked(why))),
         }
+    }
+}
+
+/// Leaves everything where something half-written may have been moved, or renamed in the file: no step makes it where it was.
+fn leave_moved(session: &Session, adoption: &mut Adoption) {
+    let half = session.engine.half_written();
+    let is_made = |path: &String| {
+        let mut nodes = session.pipeline().nodes.values();
+        nodes.any(|node| node.maker.is_some() && node.path.as_ref() == Some(path))
+    };
+    let Some(path) = half.iter().find(|path| !is_made(path)) else { return };
+    for (step, _) in std::mem::take(&mut adoption.taken) {
+        let why =
+            format!("a run was killed while it wrote {path} in place, which no step makes now: `kiln run` comes first");
+        adoption.left.push((step.id, Refusal::Blocked(why)));
     }
 }
 

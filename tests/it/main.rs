@@ -41,6 +41,7 @@ mod failed;
 mod faults;
 mod full;
 mod gc;
+mod half;
 mod hindered;
 mod hints;
 mod jobs;

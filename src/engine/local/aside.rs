@@ -130,7 +130,24 @@ impl Staging {
         Ok(all.filter(|aside| self.is_set(aside)).map(|aside| (aside.path, aside.kept)).collect())
     }
 
-    /// The same of all other pipelines of the root, or of this one under another name: of a run that goes on or died.
+    /// What will stand at each of them once that is undone: of what no way leads to, nothing.
+    pub(crate) fn to_stand(&self) -> io::Result<BTreeMap<String, Option<String>>> {
+        let mut all = BTreeMap::new();
+        for (_, _, aside) in self.all_asides()?.into_iter().filter(|(_, _, aside)| self.is_set(aside)) {
+            let out = self.way(&aside)? == Way::Out;
+            all.insert(aside.path, aside.kept.filter(|_| !out));
+        }
+        Ok(all)
+    }
+
+    /// Where runs that died were writing in place, less what stays on the list because no way leads there.
+    pub(super) fn half_written(&self) -> io::Result<Vec<String>> {
+        let all = self.all_asides()?.into_iter().map(|(_, _, aside)| aside);
+        Ok(all.filter(|aside| self.is_set(aside) && !aside.told).map(|aside| aside.path).collect())
+    }
+
+    /// Where the last good content is of what all other pipelines of the root have set aside, or this one under another name: in a run
+    /// that goes on or died.
     pub(super) fn aside_of_others(&self) -> io::Result<BTreeMap<String, OfOther>> {
         let own = self.root.join(&self.folder);
         let mut all = BTreeMap::new();

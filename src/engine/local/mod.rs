@@ -8,6 +8,7 @@ mod environ;
 pub(crate) mod evidence;
 mod files;
 pub mod guardian;
+mod half;
 mod keep;
 mod log;
 mod lost;
@@ -214,6 +215,11 @@ impl Engine for LocalEngine {
     fn end_survivors(&self, died: bool) -> Vec<String> {
         let Local { staging, pipeline, root, .. } = self.local.as_ref();
         if died || staging.is_left() { guardian::survivors::end(&pipeline.name, root) } else { Vec::new() }
+    }
+
+    fn half_written(&self) -> Vec<String> {
+        // A run that cannot read it tells so.
+        self.local.staging.half_written().unwrap_or_default()
     }
 
     fn keep_lost(&self, job: &JobId, step: &str) -> Option<String> {

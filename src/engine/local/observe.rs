@@ -44,7 +44,7 @@ pub(crate) fn observe(
         secrets: local.secrets(),
         built: LazyCell::new(&built),
         blocked: HashMap::new(),
-        aside: local.staging.aside().unwrap_or_default(), // a run that cannot read it tells so when it tidies up
+        aside: local.staging.to_stand().unwrap_or_default(), // a run that cannot read it tells so when it tidies up
         problems: Vec::new(),
     };
     let mut wrong = Vec::new();
@@ -251,6 +251,8 @@ impl<'a> Observer<'a> {
             Ok(Some(digest)) => return Content::Is(digest),
             Ok(None) => match node.maker.and_then(|_| self.file_above(path)) {
                 None => return Content::Missing,
+                // It is half-written, and taken away first.
+                Some(above) if self.aside.get(above) == Some(&None) => return Content::Missing,
                 Some(above) => places::file_above(node, above),
             },
             Err(error) => Problem::new("unreadable", format!("`{}` cannot be read: {error}", node.name))

@@ -9,19 +9,20 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::fs::{Access, access};
 
-use crate::base::span::{Problem, Problems, Span};
+use crate::base::span::{Problem, Problems};
 use crate::engine::api::BLOCKED;
-use crate::engine::local::aside::OfOther;
+use crate::engine::local::half::Halves;
 use crate::engine::local::staging::Staging;
-use crate::pipeline::paths::{names, touch};
 use crate::pipeline::types::{Node, Pipeline, Recipe};
 
 /// Where the outputs of a pipeline belong. What is found out about a folder counts for all that belongs there.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     folders: Mutex<Folders>,
-    /// What is written in place under another pipeline's name.
-    aside: OnceLock<BTreeMap<String, OfOther>>,
+    /// What other pipelines have not written to its end.
+    halves: OnceLock<Halves>,
+    /// What this one has not, and what will stand there once that is undone.
+    own: OnceLock<BTreeMap<String, Option<String>>>,
 }
 
 #[derive(Debug, Default)]
@@ -43,7 +44,8 @@ pub(crate) struct Look<'a> {
     root: &'a Path,
     pipeline: &'a Pipeline,
     folders: MutexGuard<'a, Folders>,
-    aside: &'a BTreeMap<String, OfOther>,
+    halves: &'a Halves,
+    own: &'a BTreeMap<String, Option<String>>,
     /// The folder that was asked for last: what makes neighbours mostly belongs in one.
     last: Option<(&'a str, usize)>,
 }
@@ -51,10 +53,11 @@ pub(crate) struct Look<'a> {
 impl Places {
     /// Begins to look, for outputs of any number of recipes.
     pub(crate) fn look<'a>(&'a self, root: &'a Path, pipeline: &'a Pipeline, staging: &Staging) -> Look<'a> {
-        // What cannot be read is no obstacle: its own pipeline's next run tells of it.
-        let aside = self.aside.get_or_init(|| staging.aside_of_others().unwrap_or_default());
+        let halves = self.halves.get_or_init(|| Halves::look(root, staging));
+        let own = self.own.get_or_init(|| staging.to_stand().unwrap_or_default());
         // Nothing is half done where this could panic.
-        Look { root, pipeline, folders: self.folders.lock().unwrap_or_else(PoisonError::into_inner), aside, last: None }
+        let folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        Look { root, pipeline, folders, halves, own, last: None }
     }
 }
 
@@ -63,36 +66,21 @@ impl<'a> Look<'a> {
     pub(crate) fn check(&mut self, recipe: &Recipe, found: &mut Problems) {
         let pipeline = self.pipeline;
         found.extend(recipe.outputs.iter().filter_map(|id| self.obstacle(&pipeline.nodes[*id])));
-        for (path, of) in self.aside.iter().filter(|(_, of)| of.stands) {
-            let sources = recipe.inputs.iter().map(|id| &pipeline.nodes[*id]).filter(|node| node.maker.is_none());
-            let sources = sources.filter(|node| node.path.as_ref().is_some_and(|own| touch(own, path)));
-            found.extend(
-                sources.map(|node| half_written(&format!("source `{}`", node.name), &node.path_span, path, of)),
-            );
-            let code = recipe.files.iter().filter(|(named, _)| touch(named, path) || names(named, path));
-            found.extend(code.map(|(named, span)| half_written(&format!("`{named}` of `files`"), span, path, of)));
-        }
+        found.extend(self.halves.read_by(self.root, pipeline, recipe));
     }
 
     fn obstacle(&mut self, node: &'a Node) -> Option<Problem> {
         let (root, path) = (self.root, node.path.as_deref()?);
-        let aside = self.aside.get(path);
+        let (half, own) = (self.halves.obstacle(path), self.own);
         let folder = self.folder(path);
-        let (why, help) = match (aside, &folder.obstacle) {
-            (Some(of), _) => (
-                format!(
-                    "a run under another name was writing it in place; {}",
-                    of.kept.as_ref().map_or_else(
-                        || "there was none before".to_owned(),
-                        |kept| format!("its last good content is in {kept}")
-                    )
-                ),
-                "give the pipeline that name again and run it once",
-            ),
-            (None, Some((why, help))) => (why.clone(), *help),
-            (None, None) if folder.there && root.join(path).is_symlink() => (
+        let is_link = || folder.there && root.join(path).is_symlink();
+        let (why, help) = match (half, &folder.obstacle) {
+            (Some(half), _) => half,
+            (None, Some((why, help))) => (why.clone(), (*help).to_owned()),
+            // One that was put over something half-written is moved away with it.
+            (None, None) if !own.contains_key(path) && is_link() => (
                 format!("{path} is a symbolic link, which would be replaced"),
-                "give it the path that the link leads to, or remove the link",
+                "give it the path that the link leads to, or remove the link".to_owned(),
             ),
             (None, None) => return None,
         };
@@ -106,24 +94,13 @@ impl<'a> Look<'a> {
         let Folders { all, places } = &mut *self.folders;
         let place = known.or_else(|| places.get(name).copied()).unwrap_or_else(|| {
             let there = self.root.join(name).symlink_metadata().is_ok();
-            all.push(Folder { there, obstacle: obstacle_of(self.root, path) });
+            all.push(Folder { there, obstacle: obstacle_of(self.root, path, self.own) });
             places.insert(name.to_owned(), all.len() - 1);
             all.len() - 1
         });
         self.last = Some((name, place));
         &all[place]
     }
-}
-
-/// That something is not to be read now, for what is at `path`.
-fn half_written(what: &str, span: &Span, path: &str, of: &OfOther) -> Problem {
-    let pipeline = &of.pipeline;
-    let why = format!("a run of pipeline `{pipeline}` writes {path} in place, or was killed while it did");
-    let help = match &of.kept {
-        Some(kept) => format!("run `{pipeline}` to its end first; the last good content of {path} is in {kept}"),
-        None => format!("run `{pipeline}` to its end first"),
-    };
-    Problem::new("half-written-source", format!("{what} is half-written")).at(span, why).help(help)
 }
 
 /// That an output cannot be put where it belongs, since this is no folder.
@@ -139,8 +116,11 @@ fn no_folder(path: &str) -> String {
 const MOVE_AWAY: &str = "move that file away, or give the output another path";
 
 /// Why nothing can be put into the folder of a path, and a way out.
-fn obstacle_of(root: &Path, path: &str) -> Option<(String, &'static str)> {
+fn obstacle_of(root: &Path, path: &str, own: &BTreeMap<String, Option<String>>) -> Option<(String, &'static str)> {
     let (shown, folder) = nearest_folder(root, path);
+    if own.get(shown) == Some(&None) {
+        return None; // it is taken away first
+    }
     // A link that leads nowhere is no folder either.
     let file =
         fs::metadata(&folder).map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |there| !there.is_dir());

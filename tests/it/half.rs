@@ -1,0 +1,161 @@
+//! What a killed run left half-written where it belongs: no way leads to it, for no other pipeline and for no other name, and a plan
+//! reckons with what the next run takes away first.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::crash::kill_when_waiting;
+use crate::support::Project;
+use crate::undone::{in_place, killed};
+
+/// Another pipeline of the same root.
+fn other(project: &Project, text: &str) {
+    let head = "[pipeline]\nformat = 1\nname = \"other\"\n[defaults]\nshell = [\"sh\", \"-euc\"]\n";
+    project.write("other.toml", format!("{head}{text}"));
+}
+
+/// Wants another pipeline to be refused by a plan and by a run, with the name of the one to run first, and nothing done.
+#[track_caller]
+fn is_refused(project: &Project, more: &[&str]) {
+    for command in ["plan", "run"] {
+        let said = project.expect(2, &[&[command, "-f", "other.toml"][..], more].concat()).err;
+        assert!(said.contains("half-written") && said.contains("help: run `p` to its end first"), "{said}");
+    }
+    assert!(!project.exists("z"));
+}
+
+const READS: &str =
+    "[dataset.z]\npath = \"z\"\ninputs = [\"x\"]\nrun = \"cat {{ inputs.x }}/* {{ inputs.x }} >{{ output }} || :\"\n";
+
+#[test]
+fn no_link_leads_to_it() {
+    let project = killed("m", true);
+    fs::create_dir_all(project.path("d/e")).unwrap();
+    symlink("o/m", project.path("file")).unwrap();
+    symlink("file", project.path("chain")).unwrap();
+    symlink("o", project.path("folder")).unwrap();
+    symlink(project.path("o/m"), project.path("d/e/inner")).unwrap();
+    for path in ["file", "chain", "folder/m", "folder", "o/m", "o"] {
+        other(&project, &format!("[dataset.x]\npath = \"{path}\"\n{READS}"));
+        is_refused(&project, &[]);
+    }
+    other(&project, &format!("[folder.x]\npath = \"d\"\n{READS}"));
+    is_refused(&project, &[]);
+    for files in ["file", "folder/m", "folder/*", "o/*", "d/e/*"] {
+        other(
+            &project,
+            &format!("[dataset.z]\npath = \"z\"\nrun = \"echo >{{{{ output }}}}\"\nfiles = [\"{files}\"]\n"),
+        );
+        is_refused(&project, &[]);
+    }
+    // What has nothing to do with it may be read, and once the run is over all may.
+    project.write("d/plain", "1");
+    other(&project, &format!("[dataset.x]\npath = \"d/plain\"\n{READS}"));
+    project.expect(0, &["run", "-f", "other.toml"]);
+    project.expect(0, &["run", "m"]);
+    other(&project, &format!("[dataset.x]\npath = \"chain\"\n{READS}"));
+    project.expect(0, &["run", "-f", "other.toml"]);
+    assert_eq!(project.read("z"), "2");
+}
+
+#[test]
+fn it_is_no_output_of_another_pipeline() {
+    let project = killed("m", true);
+    let x = |rebuild: &str| {
+        format!(
+            "[dataset.x]\npath = \"o/m\"\ninputs = []\nrebuild = \"{rebuild}\"\nrun = \"echo >{{{{ output }}}}\"\n{READS}"
+        )
+    };
+    for (rebuild, more) in [
+        ("never", &[][..]),
+        ("explicit", &[]),
+        ("changed", &["--mode", "missing"]),
+        ("changed", &["--mode", "only", "z"]),
+    ] {
+        other(&project, &x(rebuild));
+        is_refused(&project, more);
+    }
+    // Nor is a folder around it.
+    other(&project, &format!("[folder.x]\npath = \"o\"\ninputs = []\nrun = \"echo >{{{{ output }}}}/a\"\n{READS}"));
+    is_refused(&project, &[]);
+    let said = project.expect(4, &["adopt", "-f", "other.toml", "x"]).out;
+    assert!(said.contains("left  x  a run of pipeline `p` was writing o/m in place"), "{said}");
+    assert_eq!(project.read("o/m"), "ha\n");
+}
+
+#[test]
+fn it_is_not_adopted_where_it_was_moved_or_renamed_to() {
+    let moves: [fn(&Project); 3] = [
+        |project| {
+            fs::rename(project.path("o/m"), project.path("o/renamed")).unwrap();
+            let text = project.read("pipeline.toml").replace("path = \"o/m\"", "path = \"o/renamed\"");
+            project.write("pipeline.toml", text);
+        },
+        |project| {
+            let text = project.read("pipeline.toml").replace("[dataset.m]\npath = \"o/m\"", "[folder.m]\npath = \"o\"");
+            let end = text.find("[folder.f]").unwrap();
+            project.write("pipeline.toml", &text[..end]);
+        },
+        |project| {
+            fs::rename(project.path("o/m"), project.path("elsewhere")).unwrap();
+            let text = project.read("pipeline.toml").replace("path = \"o/m\"", "path = \"elsewhere\"");
+            project.write("pipeline.toml", text);
+        },
+    ];
+    for (i, rename) in moves.into_iter().enumerate() {
+        for built in [true, false] {
+            let project = killed("m", built);
+            rename(&project);
+            let said = project.expect(4, &["adopt", "m"]).out;
+            let why = "a run was killed while it wrote o/m in place, which no step makes now: `kiln run` comes first";
+            assert!(said.contains(&format!("  left  m  {why}\n")), "{i} {built}: {said}");
+        }
+    }
+    // What was half-written is undone then, and all can be taken.
+    let project = killed("m", true);
+    let text = project.read("pipeline.toml").replace("path = \"o/m\"", "path = \"o/n\"");
+    project.write("pipeline.toml", text);
+    project.write("o/n", "mine\n");
+    project.expect(4, &["adopt", "m"]);
+    project.expect(0, &["run", "other"]);
+    assert!(project.expect(0, &["adopt", "m"]).out.contains("took  m"));
+}
+
+#[test]
+fn what_is_taken_away_first_is_in_nobodys_way() {
+    for built in [true, false] {
+        // A link in its place is moved away with it.
+        let project = killed("m", built);
+        fs::remove_file(project.path("o/m")).unwrap();
+        project.write("mine", "mine\n");
+        symlink("../mine", project.path("o/m")).unwrap();
+        assert!(project.expect(0, &["plan", "m"]).out.contains("build  m"), "{built}");
+        project.expect(0, &["run", "m"]);
+        let made = if built { "2" } else { "1" };
+        assert_eq!((project.read("o/m").as_str(), project.read("mine").as_str()), (made, "mine\n"));
+    }
+    // A file, where a folder belongs now.
+    let project = killed("m", false);
+    let text = "[dataset.y]\npath = \"o/m/y\"\nrun = \"echo y >{{ output }}\"\n";
+    project.pipeline(text);
+    assert!(project.expect(0, &["plan"]).out.contains("build  y"));
+    project.expect(0, &["run"]);
+    assert_eq!(project.read("o/m/y"), "y\n");
+}
+
+#[test]
+fn where_no_way_leads_to_the_last_good_one_a_plan_does_not_count_it() {
+    let project = in_place();
+    project.expect(0, &["run", "m"]);
+    project.write("block", "");
+    kill_when_waiting(&project, &["m", "--mode", "forced"], &[]);
+    fs::remove_file(project.path("block")).unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    fs::rename(project.path("o"), outside.path().join("o")).unwrap();
+    symlink(outside.path().join("o"), project.path("o")).unwrap();
+    let plan = project.expect(0, &["plan", "-k", "m"]).out;
+    assert!(plan.contains("build  m") && plan.contains("can only fail: `m` cannot be put in place"), "{plan}");
+    project.expect(2, &["plan", "m"]);
+    let run = project.expect(1, &["run", "-k", "m"]).out;
+    assert!(run.contains("FAILED m"), "{run}");
+}
