@@ -1,6 +1,6 @@
 //! `kiln run --failed`: what an earlier run did not get done, as the targets of a new one.
 
-use crate::base::job::BuildMode;
+use crate::base::job::{BuildMode, JobState};
 use crate::base::text::count;
 use crate::cli::args::RunArgs;
 use crate::cli::jobs::History;
@@ -12,6 +12,7 @@ use crate::session::again::undone;
 use crate::session::fail::Fail;
 use crate::session::load::{Given, load};
 use crate::session::{Request, Session, state};
+use crate::store::filter::RunFilter;
 use crate::view::{Head, RunView};
 
 /// The option, as it is told why a step is built.
@@ -47,13 +48,31 @@ pub(crate) fn session(context: &Context, args: &RunArgs) -> Result<(Session, Run
         let given = then.iter().flat_map(|(name, value)| ["--var".to_owned(), format!("{name}={value}")]);
         note(&format!("with the variables of that run: {}", command_line(&given.collect::<Vec<_>>())));
     }
-    let request = again(&loaded.pipeline, &view, args.request())?;
+    let request = again(&loaded.pipeline, &view, args.request()).map_err(|fail| match fail {
+        Fail::Nothing(message) if id == "last" => Fail::Nothing(message + &failed_before(&history, &loaded.pipeline)),
+        other @ (Fail::Mistakes(..) | Fail::Usage(..) | Fail::Nothing(_) | Fail::Surroundings(_)) => other,
+    })?;
     let said = args.keep_going || args.max_fail.is_some() || args.fail_fast.is_some();
     let as_then = view.head.as_ref().is_some_and(|head| head.started.keep_going);
     let mut session = Session::of(&site, loaded, &request)?;
     session.selection.asked = asked.filter(|_| session.selection.mode == BuildMode::Only);
     args.keep_going |= !said && as_then;
     Ok((session, args))
+}
+
+/// Which run was most likely meant where the last one got everything done.
+fn failed_before(history: &History, pipeline: &Pipeline) -> String {
+    let filter = RunFilter {
+        state: Some(JobState::Failed),
+        pipeline: Some(pipeline.name.clone()),
+        limit: Some(1),
+        ..RunFilter::default()
+    };
+    // What cannot be read was told before.
+    let runs = history.runs(&filter).unwrap_or_default();
+    runs.first()
+        .map(|run| format!("; the last one that failed is {0}: `kiln run --failed {0}`", run.id))
+        .unwrap_or_default()
 }
 
 fn again(pipeline: &Pipeline, view: &RunView, request: Request) -> Result<Request, Fail> {

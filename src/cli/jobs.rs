@@ -140,9 +140,13 @@ impl History {
 
     /// The runs of a list.
     pub(super) fn rows(&self, filter: &RunFilter) -> Result<Vec<RunRow>, Fail> {
+        self.runs(&RunFilter { pipeline: self.pipeline.clone(), ..filter.clone() })
+    }
+
+    /// The runs of any pipeline, the newest first.
+    pub(crate) fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, Fail> {
         let Some(reader) = &self.reader else { return Ok(Vec::new()) };
-        let filter = RunFilter { pipeline: self.pipeline.clone(), ..filter.clone() };
-        reader.runs_now(&filter, &self.state).map_err(store)
+        reader.runs_now(filter, &self.state).map_err(store)
     }
 
     pub(super) fn find(&self, id: &str) -> Result<(&Reader, RunRow), Fail> {

@@ -77,7 +77,9 @@ fn an_older_run_is_named_by_its_id() {
     let list: serde_json::Value = serde_json::from_str(&list).unwrap();
     let id = list[0]["id"].as_str().unwrap().to_owned();
     project.expect(0, &["run", "other"]);
-    project.expect(4, &["run", "--failed"]);
+    let said = project.expect(4, &["run", "--failed"]).err;
+    let named = format!("; the last one that failed is {id}: `kiln run --failed {id}`\n");
+    assert!(said.ends_with(&named), "{said}");
     project.write("fixed", "");
     assert_eq!(built(&project, &["--failed", &id]), ["bad", "below"]);
     let said = project.expect(2, &["run", "--failed", "nonsense"]);
