@@ -1,5 +1,6 @@
 //! `kiln why`: why a step would be built or not, from what it is made, and what became of it in its last runs.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -36,6 +37,10 @@ const RUNS: u32 = 5;
 const VALUE: usize = 60;
 /// So is a longer reason.
 const WHY: usize = 80;
+
+/// How the parts of a key are called that tell of inputs.
+const INPUT: &str = "input:";
+const INPUT_PATH: &str = "input_path:";
 
 /// The answer.
 #[derive(Serialize)]
@@ -262,12 +267,16 @@ fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, n
             line(&format!("  {what} {} by {}", style.date(last.built_at, now), last.job.short()));
         }
     }
+    // Of what was never built all is new, and that is told.
+    let show = Show { most, first: answer.last_good.is_none() };
     if !answer.why.inputs.is_empty() {
         line("inputs");
-        table(&mut line, answer.why.inputs.iter().map(|now| input_row(now, most)));
+        table(&mut line, answer.why.inputs.iter().map(|now| show.input(now)));
     }
     line(&heading(answer));
-    table(&mut line, answer.why.parts.iter().map(|now| part_row(now, most)));
+    let inputs: HashSet<&str> = answer.why.inputs.iter().map(|input| input.node.as_str()).collect();
+    let parts = answer.why.parts.iter().filter(|part| !is_told(part, &inputs));
+    table(&mut line, parts.map(|part| show.part(part)));
     if !answer.runs.is_empty() {
         line("last runs");
         table(&mut line, answer.runs.iter().map(|run| run_row(run, &style.date(run.began, now), most)));
@@ -319,20 +328,47 @@ fn table(line: &mut dyn FnMut(&str), rows: impl Iterator<Item = Vec<String>>) {
     }
 }
 
-fn input_row(input: &InputNow, most: usize) -> Vec<String> {
-    let path = input.path.clone().unwrap_or_default();
-    vec![input.node.clone(), path, change(input.state, input.old.as_deref(), input.new.as_deref(), most)]
+/// Whether a part of the key stands among the inputs, with nothing more to be said of it.
+fn is_told(part: &PartNow, inputs: &HashSet<&str>) -> bool {
+    let path = part.name.strip_prefix(INPUT_PATH).filter(|_| matches!(part.state, PartState::Same | PartState::New));
+    part.name.strip_prefix(INPUT).or(path).is_some_and(|node| inputs.contains(node))
 }
 
-fn part_row(part: &PartNow, most: usize) -> Vec<String> {
-    let mark = match part.state {
-        PartState::Same => " ",
-        PartState::Changed => "~",
-        PartState::New => "+",
-        PartState::Gone => "-",
-        PartState::Open | PartState::Missing => "?",
-    };
-    vec![format!("{mark} {}", clean(&part.name)), change(part.state, part.old.as_deref(), part.new.as_deref(), most)]
+/// How inputs and parts are shown.
+struct Show {
+    /// A value has so many columns at most.
+    most: usize,
+    /// Whether there is nothing that they could be compared with.
+    first: bool,
+}
+
+impl Show {
+    fn input(&self, input: &InputNow) -> Vec<String> {
+        let path = input.path.clone().unwrap_or_default();
+        let change = self.change(input.state, input.old.as_deref(), input.new.as_deref());
+        vec![format!("{} {}", self.mark(input.state), input.node), path, change]
+    }
+
+    fn part(&self, part: &PartNow) -> Vec<String> {
+        let change = self.change(part.state, part.old.as_deref(), part.new.as_deref());
+        vec![format!("{} {}", self.mark(part.state), clean(&part.name)), change]
+    }
+
+    fn mark(&self, state: PartState) -> &'static str {
+        match state {
+            PartState::Same => " ",
+            PartState::New if self.first => " ",
+            PartState::Changed => "~",
+            PartState::New => "+",
+            PartState::Gone => "-",
+            PartState::Open | PartState::Missing => "?",
+        }
+    }
+
+    fn change(&self, state: PartState, old: Option<&str>, new: Option<&str>) -> String {
+        let state = if self.first && state == PartState::New { PartState::Same } else { state };
+        change(state, old, new, self.most)
+    }
 }
 
 fn change(state: PartState, old: Option<&str>, new: Option<&str>, most: usize) -> String {

@@ -122,7 +122,7 @@ fn why_and_adopt_tell_of_a_link_where_an_output_belongs() {
         let why = project.expect(0, &["why", "a"]).out;
         assert!(why.contains(&format!("  in the way: `a` cannot be put in place: {link}; give it the path")), "{why}");
         assert!(!why.contains("replaces what is there"), "{why}");
-        let adopted = project.expect(0, &["adopt"]).out;
+        let adopted = project.expect(4, &["adopt"]).out;
         assert!(adopted.contains(link), "{adopted}");
         // One that leads nowhere is there, too.
         fs::remove_file(project.path("data")).ok();

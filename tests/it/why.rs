@@ -211,7 +211,7 @@ fn what_counts_as_it_is_is_not_new_to_programs_either() {
 fn a_long_command_is_whole_where_no_terminal_ends_the_line() {
     let long = format!("echo {} >{{{{ output }}}}", "word ".repeat(40).trim_end());
     let project = Project::new(&format!("[dataset.a]\npath = \"a\"\nrun = \"{long}\"\n"));
-    assert!(project.expect(0, &["why", "a"]).out.contains(&format!(" {long}, is new\n")));
+    assert!(project.expect(0, &["why", "a"]).out.contains(&format!(" {long}\n")));
 }
 
 #[cfg(feature = "failpoints")]
