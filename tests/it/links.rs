@@ -55,7 +55,7 @@ fn a_link_in_the_place_of_an_output_is_not_replaced() {
     assert!(said.contains("── build/a is a symbolic link, which would be replaced\n"));
     assert_eq!(project.expect(2, &["plan"]).err, said, "a plan says what a run would");
     assert_eq!(project.expect(2, &["run", "--dry-run"]).err, said);
-    let adopted = project.expect(0, &["adopt"]).out;
+    let adopted = project.expect(4, &["adopt"]).out;
     assert!(adopted.contains("  left  a  build/a is a symbolic link, which would be replaced\n"), "{adopted}");
     assert_eq!(project.read("data"), "old");
     assert!(project.path("build/a").is_symlink());
