@@ -199,3 +199,21 @@ fn a_step_that_cannot_start_says_why() {
     exit 127: command not found: pyhton3; did you mean `python3`?
     ");
 }
+
+#[test]
+fn the_log_of_a_step_that_failed_is_there_although_nothing_was_printed() {
+    let made_a_link = "run = 'ln -s . {{ output }}'";
+    for run in [
+        "run = 'true'",
+        "run = 'exit 1'",
+        "run = 'kill $$'",
+        made_a_link,
+        "timeout = \"1ms\"\nrun = 'read -r go <never'",
+    ] {
+        let project = Project::new(&format!("[dataset.a]\npath = \"a\"\n{run}\n"));
+        crate::running::pipe(&project, "never");
+        let said = project.expect(1, &["run"]).out;
+        let log = said.lines().find_map(|line| line.strip_prefix("  log    ")).unwrap();
+        assert_eq!(project.read(log), "", "{run}: {said}");
+    }
+}

@@ -46,6 +46,13 @@ pub(crate) enum Taken {
     End,
 }
 
+/// Makes the file of a log that is finished, where nothing was printed: a step that failed names it.
+pub(crate) fn leave(path: &Path) {
+    if let Err(error) = File::options().append(true).create(true).open(path) {
+        tracing::debug!(%error, path = %path.display(), "there is no file that nothing was printed to");
+    }
+}
+
 impl Log {
     /// A new log of at most `limit` bytes, without the secrets. Its folder is made, so that it is known before anything
     /// starts whether there can be one.
@@ -145,7 +152,7 @@ impl Log {
         self.dropped += over as u64;
     }
 
-    /// Makes the file, even if nothing is in it: a step that failed names it.
+    /// Makes the file, even if nothing is in it, as [`leave`] does.
     pub(crate) fn make(&mut self) {
         self.attempt(|_| Ok(()));
     }

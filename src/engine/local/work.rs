@@ -14,7 +14,7 @@ use crate::base::digest::Digest;
 use crate::base::id::{NodeId, RecipeId};
 use crate::engine::api::{Attempt, Attempted, Ended, StagedOutput, Stop, Updates, Work};
 use crate::engine::local::child::{self, Exit, NotRun, Start};
-use crate::engine::local::log::Log;
+use crate::engine::local::log::{self, Log};
 use crate::engine::local::{Local, environ, program, secrets};
 use crate::event::{Failure, FailureCode, Staged};
 use crate::pipeline::types::{Kind, LOG_LIMIT, Recipe};
@@ -143,7 +143,10 @@ impl Step {
                 let look = |path: &str| self.local.digester.path(path);
                 match self.outputs(&digests, &look) {
                     Ok(outputs) => Ended::Staged(outputs),
-                    Err(failure) => self.undone(Ended::Failed(Failure { tail, ..failure })),
+                    Err(failure) => {
+                        log::leave(&self.local.state.join(&self.attempt.log));
+                        self.undone(Ended::Failed(Failure { tail, ..failure }))
+                    }
                 }
             }
             Err(ended) => self.undone(self.told(ended, tail)),
