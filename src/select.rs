@@ -1,6 +1,9 @@
 //! Which steps are wanted: targets such as `orders`, `+orders`, `orders+`, `tag:daily`. Does not know what is out of date.
 
-use crate::base::id::{DenseMap, RecipeId};
+use std::cell::OnceCell;
+use std::collections::HashMap;
+
+use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::job::BuildMode;
 use crate::base::text::{did_you_mean, nearest};
 use crate::graph::Graph;
@@ -64,7 +67,7 @@ pub fn select(
     let buildable = buildable(graph, can_build);
     let steps = pipeline.recipes.len();
     let (want, passed) = (DenseMap::filled(steps, Want::No), DenseMap::filled(steps, false));
-    let mut selector = Selector { pipeline, graph, buildable: &buildable, want, passed };
+    let mut selector = Selector { pipeline, graph, buildable: &buildable, want, passed, readers: OnceCell::new() };
     let mut not_for_engine = Vec::new();
     if targets.is_empty() {
         not_for_engine = selector.all();
@@ -123,6 +126,8 @@ struct Selector<'a> {
     want: DenseMap<RecipeId, Want>,
     /// What a target would take in too, were it not built only when it is named.
     passed: DenseMap<RecipeId, bool>,
+    /// Which steps read each node, once that was asked.
+    readers: OnceCell<HashMap<NodeId, Vec<RecipeId>>>,
 }
 
 impl Selector<'_> {
@@ -186,10 +191,7 @@ impl Selector<'_> {
             Some(Item::Recipe(id)) => Ok((vec![*id], Vec::new())),
             Some(Item::Node(node)) => match self.pipeline.nodes[*node].maker {
                 Some(id) => Ok((vec![id], Vec::new())),
-                None => {
-                    let readers = self.pipeline.recipes.iter().filter(|(_, recipe)| recipe.inputs.contains(node));
-                    Ok((Vec::new(), readers.map(|(id, _)| id).collect()))
-                }
+                None => Ok((Vec::new(), self.readers(*node).to_vec())),
             },
             None => {
                 let help = did_you_mean(name, self.pipeline.names.keys().map(String::as_str));
@@ -201,6 +203,18 @@ impl Selector<'_> {
                 Err(SelectError::Target { message: format!("unknown target `{text}`"), help })
             }
         }
+    }
+
+    /// The steps that read a node.
+    fn readers(&self, node: NodeId) -> &[RecipeId] {
+        let all = self.readers.get_or_init(|| {
+            let mut readers: HashMap<NodeId, Vec<RecipeId>> = HashMap::new();
+            let outline = self.pipeline.outline();
+            let reads = outline.recipes().flat_map(|id| outline.inputs(id).map(move |node| (node, id)));
+            reads.for_each(|(node, id)| readers.entry(node).or_default().push(id));
+            readers
+        });
+        all.get(&node).map_or(&[], Vec::as_slice)
     }
 
     fn tagged(&self, tag: &str) -> Vec<RecipeId> {

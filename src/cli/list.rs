@@ -16,7 +16,7 @@ use crate::pipeline::template::command_line;
 use crate::pipeline::types::{Command, Item, Pipeline, Rebuild, Recipe};
 use crate::session::fail::Fail;
 use crate::session::load::{self, Given, Loaded};
-use crate::session::targets::by_name;
+use crate::session::targets::Paths;
 
 /// A line of the list.
 #[derive(Serialize)]
@@ -128,7 +128,7 @@ pub(crate) fn columns<const N: usize>(lines: &[[String; N]]) -> String {
 pub(crate) fn show(context: &Context, name: &str) -> Result<u8, Fail> {
     let loaded = open(context)?;
     let pipeline = &loaded.pipeline;
-    let name = &*by_name(&loaded, &context.surroundings.folder, name);
+    let name = &*Paths::new(&loaded, &context.surroundings.folder).name(name);
     let Some(item) = pipeline.names.get(name) else {
         let help = did_you_mean(name, pipeline.names.keys().map(String::as_str));
         let help = help.or_else(|| Some("`kiln list` shows what there is".to_owned()));

@@ -25,7 +25,7 @@ use crate::report::style::UP_TO_DATE;
 use crate::session::adopt::ADOPTED;
 use crate::session::fail::Fail;
 use crate::session::load::{Given, Loaded, load};
-use crate::session::targets::by_name;
+use crate::session::targets::Paths;
 use crate::session::{Request, Session, unread};
 use crate::store::StoreError;
 use crate::store::read::{Reader, StepRun};
@@ -92,7 +92,7 @@ pub(crate) fn why(context: &Context, args: &WhyArgs) -> Result<u8, Fail> {
     let path = find::find(context.file.as_deref(), &context.surroundings)?;
     let (engine, project) = (args.instead.engine.as_deref(), args.instead.project.as_deref());
     let loaded = load(&path, &Given { vars: &args.instead.var, project, engine })?;
-    let name = by_name(&loaded, &context.surroundings.folder, &args.name);
+    let name = Paths::new(&loaded, &context.surroundings.folder).name(&args.name);
     let Some(id) = step_of(&loaded, &name)? else {
         return source(&loaded, &name, args.format);
     };

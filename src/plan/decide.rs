@@ -1,6 +1,7 @@
 //! The one decision: whether a step is built, and why. `plan` asks it with what is known beforehand, `run` asks it again
 //! for what was left open once the inputs are known.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -9,11 +10,11 @@ use crate::base::id::{NodeId, RecipeId};
 use crate::base::job::BuildMode;
 use crate::base::span::Span;
 use crate::pipeline::paths;
-use crate::pipeline::types::{Kind, Pipeline, Rebuild};
+use crate::pipeline::types::{Kind, Node, Pipeline, Rebuild};
 use crate::plan::facts::{Content, Facts};
 use crate::plan::key;
 use crate::plan::reason::{Reason, ReasonCode};
-use crate::plan::record::{History, LastGood, OutputRecord};
+use crate::plan::record::{History, LastGood, OutputRecord, Parts};
 
 /// What is decided about a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,27 +84,23 @@ impl Basis<'_> {
         verdict
     }
 
-    /// Whether what stands where an output belongs, if anything does, is not known to be of Kiln's making: neither a record of its
-    /// step tells of that place, nor one of another step, such as of one that had another name, of just that content. Nor is it
-    /// where it differs from what was recorded there, and that was of another kind: a file, where the file tells of a folder now.
-    #[must_use]
-    pub fn is_foreign(&self, id: NodeId) -> bool {
-        let node = &self.pipeline.nodes[id];
-        let step = node.maker.map(|maker| self.pipeline.recipes[maker].name.as_str());
-        let last = step.and_then(|step| self.history.last(step));
-        let here = |output: &&OutputRecord| output.node == node.name && output.path == node.path;
-        let Some((step, built)) = step.zip(last.and_then(|last| last.outputs.iter().find(here))) else {
-            return self.made_as(id).is_none();
-        };
-        matches!(self.facts.nodes[id], Content::Is(now) if now != built.digest) && self.was_of_another_kind(id, step)
-    }
-
-    /// Whether what a step has built was a file where its output is a folder now, or the other way round.
-    fn was_of_another_kind(&self, id: NodeId, step: &str) -> bool {
-        let node = &self.pipeline.nodes[id];
-        let parts = self.history.parts(step);
-        let built = parts.get(&format!("output:{}", node.name)).map(|value| key::output(value).0);
-        built.is_some_and(|kind| (kind == Kind::Folder.word()) != (node.kind == Kind::Folder))
+    /// Asks about outputs of a step whether what lies at their paths was *not* put there by Kiln. It is Kiln's if the step's own
+    /// record names this path, or any step's record has this very content there. The exception: what differs from the step's own
+    /// record, and that is of another kind, a file where the file tells of a folder now or the other way round, is not.
+    pub fn foreign(&self, id: RecipeId) -> impl Fn(NodeId) -> bool {
+        let step = &self.pipeline.recipes[id].name;
+        let last = self.history.last(step);
+        // They are asked for at most once, and mostly not at all.
+        let parts = OnceCell::new();
+        move |output| {
+            let node = &self.pipeline.nodes[output];
+            let here = |record: &&OutputRecord| record.node == node.name && record.path == node.path;
+            let Some(built) = last.and_then(|last| last.outputs.iter().find(here)) else {
+                return self.made_as(output).is_none();
+            };
+            let differs = matches!(self.facts.nodes[output], Content::Is(now) if now != built.digest);
+            differs && was_of_another_kind(node, parts.get_or_init(|| self.history.parts(step)))
+        }
     }
 
     /// The step that has built what stands where an output belongs.
@@ -136,9 +133,10 @@ impl Basis<'_> {
             let name = Some(&self.pipeline.nodes[node].name);
             reasons.iter().any(|reason| reason.is_other_kind() && reason.what.as_ref() == name)
         };
+        let foreign = self.foreign(id);
         let outputs = self.pipeline.recipes[id].outputs.iter().copied();
         let stands = outputs.filter(|node| matches!(self.facts.nodes[*node], Content::Is(_)));
-        let kept = stands.filter(|node| self.is_foreign(*node) || other_kind(*node));
+        let kept = stands.filter(|node| foreign(*node) || other_kind(*node));
         let paths = kept.filter_map(|node| self.pipeline.nodes[node].path.clone());
         paths.map(|path| Reason::new(ReasonCode::OutputForeign).what(path)).collect()
     }
@@ -373,6 +371,13 @@ fn too_old(most: Duration, built: jiff::Timestamp, now: jiff::Timestamp) -> Opti
     Some(if since.is_negative() { reason(Some(&now.to_string())) } else { reason(None) })
 }
 
+/// Whether what a step has built was a file where its output is a folder now, or the other way round, as far as the parts of its
+/// key tell.
+fn was_of_another_kind(node: &Node, parts: &Parts) -> bool {
+    let built = parts.get(&format!("output:{}", node.name)).map(|value| key::output(value).0);
+    built.is_some_and(|kind| (kind == Kind::Folder.word()) != (node.kind == Kind::Folder))
+}
+
 /// The reason that a part of the key gives which differs. `in_code` is what `files` says now.
 fn difference(part: &str, old: Option<&String>, new: Option<&String>, in_code: &[(String, Span)]) -> Reason {
     let (code, what) = key::meaning(part);
@@ -395,5 +400,58 @@ fn difference(part: &str, old: Option<&String>, new: Option<&String>, in_code: &
             reason(code).change(Some(old), Some(new))
         }
         _ => reason(code).change(old, new),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::base::job::JobId;
+    use crate::pipeline::{check, read};
+
+    /// A history of one step that counts how often its parts are read.
+    struct Counting(LastGood, Cell<u32>);
+
+    impl History for Counting {
+        fn last(&self, _: &str) -> Option<&LastGood> {
+            Some(&self.0)
+        }
+
+        fn parts(&self, _: &str) -> Parts {
+            self.1.set(self.1.get() + 1);
+            [("output:a".to_owned(), "folder a".to_owned())].into()
+        }
+
+        fn maker(&self, _: &str, _: Digest) -> Option<String> {
+            None
+        }
+    }
+
+    #[test]
+    fn what_was_recorded_of_many_outputs_is_read_once() {
+        let text = "[pipeline]\nformat = 1\nname = \"p\"\n[dataset.a]\npath = \"a\"\n[dataset.b]\npath = \"b\"\n\
+                    [dataset.c]\npath = \"c\"\n[recipe.r]\noutputs = [\"a\", \"b\", \"c\"]\nrun = 'x'\n";
+        let options = check::Options { own: &[], vars: &[], project: None };
+        let (pipeline, _) = check::check(read::read(text).0.unwrap(), text, &options);
+        let mut facts = Facts::unseen(jiff::Timestamp::UNIX_EPOCH, 3, 1);
+        let (then, now) = (Digest::of(b"then"), Digest::of(b"now"));
+        pipeline.nodes.iter().for_each(|(node, _)| facts.nodes[node] = Content::Is(now));
+        // Of `c` it is recorded that it was elsewhere.
+        let paths = [("a", "a"), ("b", "b"), ("c", "elsewhere")];
+        let output = |(node, path): (&str, &str)| OutputRecord {
+            node: node.to_owned(),
+            path: Some(path.to_owned()),
+            digest: then,
+        };
+        let (key, built_at, job) = (then, facts.now, JobId::from_text("p_1"));
+        let last = LastGood { key, built_at, job, outputs: paths.map(output).into() };
+        let history = Counting(last, Cell::new(0));
+        let basis = Basis { pipeline: &pipeline, facts: &facts, history: &history, mode: BuildMode::Smart };
+        let foreign = basis.foreign(pipeline.recipe("r").unwrap());
+        let told = ["a", "b", "c"].map(|name| foreign(pipeline.node(name).unwrap()));
+        assert_eq!(told, [true, false, true], "another kind, changed, and nobody's");
+        assert_eq!(history.1.get(), 1);
     }
 }

@@ -287,9 +287,8 @@ pub(crate) fn missing(
 
 fn lack(pipeline: &Pipeline, id: RecipeId, node: NodeId, named: Option<&Vec<NodeId>>) -> Problem {
     let recipe = &pipeline.recipes[id];
+    let span = recipe.inputs.iter().zip(&recipe.input_spans).find(|(input, _)| **input == node);
     let node = &pipeline.nodes[node];
-    let span =
-        recipe.inputs.iter().zip(&recipe.input_spans).find(|(input, _)| pipeline.nodes[**input].name == node.name);
     let mut problem =
         Problem::new("missing-input", format!("`{}` is not there, and `{}` needs it", node.name, recipe.name));
     if let (Some(_), Some(path)) = (node.maker, &node.path) {

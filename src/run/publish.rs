@@ -23,13 +23,16 @@ impl Run {
     pub(super) fn complete(&mut self, i: usize, outputs: Vec<StagedOutput>) {
         let mut staged = Vec::new();
         let mut records = Vec::with_capacity(outputs.len());
+        let basis = self.basis();
+        let foreign = basis.foreign(self.steps[i].id);
         for output in outputs {
             let node = &self.pipeline.nodes[output.node];
             let digest = output.digest.unwrap_or_else(|| self.unseen(i, &node.name));
             records.push(OutputRecord { node: node.name.clone(), path: node.path.clone(), digest });
-            let keep = output.staged.is_some() && self.basis().is_foreign(output.node);
+            let keep = output.staged.is_some() && foreign(output.node);
             staged.extend(output.staged.map(|staged| Staged { keep, ..staged }));
         }
+        drop(foreign);
         let step = &mut self.steps[i];
         if let Some(record) = &mut step.record {
             record.outputs = records;

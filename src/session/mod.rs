@@ -39,7 +39,7 @@ use crate::session::fail::Fail;
 use crate::session::lacking::{Hindered, note_unseen};
 use crate::session::load::{Given, Loaded};
 use crate::session::part::{Part, Since};
-use crate::session::targets::by_name;
+use crate::session::targets::Paths;
 use crate::store::StoreError;
 use crate::store::lock::is_held;
 use crate::store::read::digests::StoredDigests;
@@ -177,7 +177,8 @@ impl Session {
         let said = engine.max_parallel().or(settings.max_parallel);
         let jobs = request.jobs.or(said).unwrap_or(site.cores);
         let can_build = |id: RecipeId| engine.can_build(id);
-        let targets: Vec<_> = request.targets.iter().map(|target| by_name(&loaded, &site.folder, target)).collect();
+        let paths = Paths::new(&loaded, &site.folder);
+        let targets: Vec<_> = request.targets.iter().map(|target| paths.name(target)).collect();
         let selection = select(&loaded.pipeline, &loaded.graph, &targets, mode, &can_build);
         let selection = selection.map_err(|error| match error {
             SelectError::Target { message, help } => Fail::Usage(message, Some(help)),
