@@ -235,8 +235,7 @@ fn in_words(mut reasons: Vec<Reason>, selection: &Selection) -> Vec<Reason> {
     reasons
 }
 
-/// What has to be named so that nodes can be built that are not there: they, and of all that they are made from what is built only
-/// when it is named, as far as that is not there either.
+/// The targets to give so that these missing nodes are built: themselves, and above them every missing output of an `explicit` step.
 pub(crate) fn to_name(pipeline: &Pipeline, nodes: &[NodeId], is_there: &dyn Fn(NodeId) -> bool) -> Vec<NodeId> {
     let mut named = nodes.to_vec();
     let mut seen: HashSet<RecipeId> = nodes.iter().filter_map(|node| pipeline.nodes[*node].maker).collect();

@@ -54,8 +54,8 @@ impl Session {
         (Lacks { inputs, named }, seen)
     }
 
-    /// What is in the way of looking, without what is in the way of readers of an output that its maker tells of too: once it is
-    /// built they can look at it, and where it cannot be built they are skipped.
+    /// Drops a problem of a *reader* of an output if the step that makes it reports the same one: once that is built the reader can
+    /// look at it, and where it cannot be built the reader is skipped.
     pub(super) fn own(&self, mut wrong: Vec<(RecipeId, Problem)>) -> Vec<(RecipeId, Problem)> {
         let pipeline = self.pipeline();
         let told: HashSet<(RecipeId, String)> = wrong.iter().map(|(id, what)| (*id, what.message.clone())).collect();

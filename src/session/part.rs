@@ -10,7 +10,7 @@ use crate::pipeline::types::Pipeline;
 use crate::session::load::Loaded;
 use crate::session::memo_format::{Files, Variable};
 
-/// What it rests on that there is nothing to do, besides the pipeline's own file and its last good builds.
+/// What the finding "nothing to do" rests on, besides the pipeline's own file and its last good builds.
 #[derive(Clone, Default)]
 pub(crate) struct Ground {
     /// The variables that were read.
