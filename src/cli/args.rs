@@ -174,7 +174,7 @@ what a run was writing in place when it was killed is left to the next `kiln run
 left and still larger than --max-bytes loses its oldest runs too. A run that goes on is never removed, nor the newest of a pipeline, \
 nor one that holds the last good build of a step. `kiln run` does the same by itself, with the defaults, at its end when the last \
 time is a day ago. What runs have replaced and kept in `.kiln/replaced/` goes when it is older than --keep-days, and only with this \
-command.\n\nExamples:\n  kiln gc --dry-run                    only say what would go\n  kiln gc --keep-days 7 --keep-runs 20\n  kiln gc --max-bytes 500MB            before `.kiln/` goes into a CI cache\n  kiln gc --recover                    the way out when Kiln says that the history is damaged"
+command; what is kept beside its place, on another file system, stays until you remove it.\n\nExamples:\n  kiln gc --dry-run                    only say what would go\n  kiln gc --keep-days 7 --keep-runs 20\n  kiln gc --max-bytes 500MB            before `.kiln/` goes into a CI cache\n  kiln gc --recover                    the way out when Kiln says that the history is damaged"
     )]
     Gc(GcArgs),
     /// Print what makes a shell complete commands, options, names, paths and tags of nodes, variables, runs and their steps

@@ -131,7 +131,7 @@ fn sweep(
     most: usize,
 ) -> Result<Swept, StoreError> {
     let opened = if dry { schema::open_read(state)? } else { open(state)? };
-    // Only who asks for it is told, and nothing of that may go untold.
+    // Kept files are removed only when asked for, because then they are listed.
     let kept = root.join(KEPT);
     let replaced = if most == usize::MAX { old_names(&kept, now, |_| keep.age()) } else { Vec::new() };
     let replaced = own(replaced, (state, root), opened.as_ref())?;
@@ -155,9 +155,11 @@ fn sweep(
     let mut doomed = choose(candidates, keep, now, total);
     doomed.truncate(most);
     if !dry {
+        let mut spared = HashSet::new();
         for jobs in doomed.chunks(AT_ONCE) {
-            remove(&mut connection, jobs).map_err(sql)?;
+            spared.extend(remove(&mut connection, jobs).map_err(sql)?);
         }
+        doomed.retain(|run| !spared.contains(&run.job));
         forget_files(&mut connection, root).map_err(sql)?;
         let note = "INSERT OR REPLACE INTO notes (name, value) VALUES ('gc', ?1)";
         connection.execute(note, [now.to_string()]).map_err(sql)?;
@@ -230,19 +232,23 @@ fn choose(candidates: Vec<Candidate>, keep: Keep, now: jiff::Timestamp, mut tota
     doomed
 }
 
-fn remove(connection: &mut Connection, runs: &[Candidate]) -> rusqlite::Result<()> {
+/// Takes runs out of the history, and gives those that it spared.
+fn remove(connection: &mut Connection, runs: &[Candidate]) -> rusqlite::Result<Vec<String>> {
+    let mut spared = Vec::new();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for run in runs {
         // A run may have become the last good one of a step since it was chosen: then it stays.
         let held = "SELECT 1 FROM keys WHERE job = ?1 UNION SELECT 1 FROM remote WHERE job = ?1";
         if transaction.prepare_cached(held)?.query_row([&run.job], |_| Ok(())).optional()?.is_some() {
+            spared.push(run.job.clone());
             continue;
         }
         for table in ["events", "steps", "runs"] {
             transaction.prepare_cached(&format!("DELETE FROM {table} WHERE job = ?1"))?.execute(params![run.job])?;
         }
     }
-    transaction.commit()
+    transaction.commit()?;
+    Ok(spared)
 }
 
 /// Forgets the digests of files that are not there any more. Of a file that another root has only the digest is lost: it is

@@ -89,7 +89,9 @@ fn a_log_that_cannot_be_written_stops_the_run() {
         "{said:?}"
     );
     assert!(said.out.contains("skip   never"), "{said:?}");
-    assert!(said.out.contains("built  other"), "{said:?}");
+    assert!(said.out.contains("built  other") && said.out.contains("built  flood"), "{said:?}");
+    let plan = project.expect(0, &["plan"]).out;
+    assert!(plan.contains("2 up to date") && plan.contains("build  never"), "{plan}");
 }
 
 #[test]

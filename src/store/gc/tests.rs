@@ -168,6 +168,25 @@ fn neither_a_run_that_goes_on_nor_one_with_a_last_good_build_is_removed() {
     assert_eq!(crate::plan::record::History::last(&history, "a").unwrap().job.as_str(), good);
 }
 
+/// A run may become the last good one of a step when it is chosen already.
+#[test]
+fn what_is_spared_at_the_last_moment_keeps_its_logs_and_does_not_count_as_gone() {
+    let store = Store::new();
+    let [first, spared, newest] = [90, 80, 2].map(|days| store.run("p", days, None, false));
+    let (connection, _) = schema::open_write(store.dir.path()).unwrap();
+    let sql = format!(
+        "CREATE TRIGGER late AFTER DELETE ON runs WHEN old.job = '{first}' BEGIN
+         INSERT INTO keys (pipeline, step, key, built_at, job, outputs, parts) VALUES ('p', 'a', '', '', '{spared}', '', ''); END"
+    );
+    connection.execute_batch(&sql).unwrap();
+    drop(connection);
+    let swept = gc(store.dir.path(), store.dir.path(), keep(0, 0, 0), now(), false).unwrap();
+    assert_eq!(swept.jobs.iter().map(JobId::as_str).collect::<Vec<_>>(), [first.as_str()]);
+    assert_eq!((swept.left, store.left()), (2, vec![newest, spared.clone()]));
+    let logs = store.dir.path().join("logs");
+    assert!(!logs.join(first).exists() && logs.join(spared).exists());
+}
+
 #[test]
 fn a_job_that_waits_for_its_turn_stays() {
     let store = Store::new();
