@@ -32,14 +32,14 @@ fn show(context: &Context, session: &Session, args: &PlanArgs) -> Result<u8, Fai
     if let Err(Fail::Mistakes(..)) = &shown
         && let Ok((known, _)) = session.look(false)
     {
-        session.put_back(&known).iter().for_each(|put_back| tracing::warn!("{put_back}"));
+        session.to_put_back(&known).iter().for_each(|put_back| tracing::warn!("{put_back}"));
     }
     shown
 }
 
 fn show_plan(context: &Context, session: &Session, args: &PlanArgs) -> Result<u8, Fail> {
     let mut planned = to_the_end(session.plan_to_run(!args.no_probes, args.keep_going)?.0);
-    let left = session.by_name(&mut planned);
+    let left = session.explicit_left(&mut planned);
     planned.plan.take_in(left, &session.loaded.graph);
     for problem in session.obstacles(&planned.plan, args.keep_going)? {
         tracing::warn!("{}", problem.message);
@@ -49,7 +49,7 @@ fn show_plan(context: &Context, session: &Session, args: &PlanArgs) -> Result<u8
     let estimate = estimate(&planned.plan, graph, session.schedule, session.jobs);
     let (pipeline, selection) = (session.pipeline(), &session.selection);
     let engine = session.engine.name();
-    let put_back = session.put_back(&planned.known);
+    let put_back = session.to_put_back(&planned.known);
     let something = !put_back.is_empty() || planned.plan.steps.iter().any(|step| step.action != Action::Skip);
     match args.format {
         PlanFormat::Text => {

@@ -24,7 +24,7 @@ use crate::run::setup::Policy;
 use crate::session::fail::Fail;
 use crate::session::finish::finish_the_dead;
 use crate::session::home;
-use crate::session::memo::{Basis, Held, Kept, Question};
+use crate::session::memo::{Asked, Held, Kept, Question};
 use crate::session::part::{Part, Since};
 use crate::session::remembers;
 use crate::session::start::{
@@ -36,7 +36,7 @@ use crate::store::StoreError;
 use crate::store::gc::{is_due, keep_house};
 use crate::store::last_word;
 use crate::store::read::shared::Shared;
-use crate::store::read::{Reader, Verdict};
+use crate::store::read::{LastWord, Reader};
 use crate::store::write::Writer;
 use crate::view::{RunView, StepState, StepView};
 
@@ -56,14 +56,14 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     } else {
         begun
     };
-    let Begun { session, args, early, reports, locks: _locks, writer, committed, undone, basis } = begun;
+    let Begun { session, args, early, reports, locks: _locks, writer, committed, undone, asked } = begun;
     let args = &args;
     let mut session = to_the_end(session);
     let (mut planned, hindered) = session.plan_to_run(true, args.keep_going)?;
     planned.seen.extend(early);
-    let by_name = session.by_name(&mut planned);
-    let verdict = basis.and_then(|basis| basis.verdict(&context.site(), &session, &planned));
-    if verdict.is_none() && question.is_some() {
+    let by_name = session.explicit_left(&mut planned);
+    let finding = asked.and_then(|asked| asked.finding(&context.site(), &session, &planned));
+    if finding.is_none() && question.is_some() {
         session.narrow(&context.site(), &planned);
     }
     session.unmatched(&planned).iter().for_each(|empty| note(empty));
@@ -73,7 +73,7 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     let ready = Ready::make(&session, (planned, hindered), ticket, policy, origin(context, args))?;
     left(&ready.started().left).iter().for_each(|left| note(left));
     not_for_engine(session.pipeline(), &session.selection).iter().for_each(|others| note(others));
-    let verdict = verdict.map(|verdict| (verdict, ready.started().clone()));
+    let finding = finding.map(|finding| (finding, ready.started().clone()));
     let ready = ready.after(undone);
     // Whatever is wrong with the history is told by who opens it anew.
     let due = session.store.ask(|history| is_due(history, crate::clock::now())).ok().flatten().unwrap_or(true);
@@ -90,8 +90,8 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     }
     let code = told(driven, closed, session.store.state())?;
     if code == exit::OK {
-        match verdict {
-            Some((verdict, started)) => verdict.remember(started),
+        match finding {
+            Some((finding, started)) => finding.remember(started),
             None => look_again(context, args, question, &session),
         }
         keep_image(context, args, &session);
@@ -104,11 +104,11 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
 fn look_again(context: &Context, args: &RunArgs, question: Option<Question>, session: &Session) {
     let small = session.part.as_ref().is_some_and(Part::is_small);
     let Some(question) = question.filter(|_| small) else { return };
-    let basis = question.basis(session);
+    let asked = question.asked(session);
     // Whatever is wrong is told by the next run.
     let Ok(planned) = session.plan(false) else { return };
-    if let Some(verdict) = basis.verdict(&context.site(), session, &planned) {
-        verdict.remember(started(session, &planned, origin(context, args), Vec::new()));
+    if let Some(finding) = asked.finding(&context.site(), session, &planned) {
+        finding.remember(started(session, &planned, origin(context, args), Vec::new()));
     }
 }
 
@@ -130,7 +130,7 @@ struct Begun {
     writer: Writer,
     committed: Committed,
     undone: Vec<PutBack>,
-    basis: Option<Basis>,
+    asked: Option<Asked>,
 }
 
 impl Begun {
@@ -157,12 +157,12 @@ impl Begun {
         if let Err(error) = last_word::make_room(session.store.state(), &session.pipeline().name) {
             tracing::debug!(%error, "should the disk be full later, nobody will know");
         }
-        let basis = question.map(|question| question.clone().basis(&session));
+        let asked = question.map(|question| question.clone().asked(&session));
         if let Some(shared) = home::shared(session.store.state(), &session.loaded) {
             note(&shared);
         }
         home::settle(session.store.state(), &session.loaded);
-        Ok(Self { session, args, early, reports, locks, writer, committed, undone, basis })
+        Ok(Self { session, args, early, reports, locks, writer, committed, undone, asked })
     }
 
     /// Lets go of all, to begin anew. What was undone of runs that died stays undone.
@@ -173,7 +173,7 @@ impl Begun {
     /// Whether something was built between the look at what has changed and the lock.
     fn is_stale(&self) -> bool {
         let part = self.session.part.as_ref();
-        part.is_some_and(|part| !self.basis.as_ref().is_some_and(|basis| basis.is_from(part)))
+        part.is_some_and(|part| !self.asked.as_ref().is_some_and(|asked| asked.is_from(part)))
     }
 }
 
@@ -268,8 +268,8 @@ fn finish(driven: Driven, closed: Result<(), StoreError>, state: &Path) -> Resul
 /// What is said of a run that cannot be kept, here and where the next one looks for it.
 fn stopped(view: &RunView, lost: &str, state: &Path) -> Fail {
     if let Some(head) = &view.head {
-        let verdict = Verdict { state: JobState::Failed, why: lost.to_owned(), at: crate::clock::now() };
-        if let Err(error) = last_word::say(state, &head.started.pipeline, &head.job, &verdict) {
+        let word = LastWord { state: JobState::Failed, why: lost.to_owned(), at: crate::clock::now() };
+        if let Err(error) = last_word::say(state, &head.started.pipeline, &head.job, &word) {
             tracing::debug!(%error, "nor can that be kept");
         }
     }

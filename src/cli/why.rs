@@ -111,7 +111,7 @@ pub(crate) fn why(context: &Context, args: &WhyArgs) -> Result<u8, Fail> {
     let last_good = last_good(&session, history.last(&recipe))?;
     let touched = pipeline.recipes[id].inputs.iter().chain(&pipeline.recipes[id].outputs);
     let touched: Vec<_> = touched.map(|node| pipeline.nodes[*node].name.as_str()).collect();
-    let mut put_back = session.put_back(&planned.known);
+    let mut put_back = session.to_put_back(&planned.known);
     put_back.retain(|put_back| touched.contains(&put_back.output.as_str()));
     let obstacles = if action == Action::Skip { Vec::new() } else { obstacles(&session, id) };
     // Nothing is replaced then.

@@ -94,11 +94,11 @@ impl<'a> Ending<'a> {
     }
 
     fn why(&self) -> &str {
-        self.run.verdict.as_ref().map_or(DIED, |verdict| &verdict.why)
+        self.run.last_word.as_ref().map_or(DIED, |word| &word.why)
     }
 
     fn over(&mut self, counts: Counts) {
-        let state = self.run.verdict.as_ref().map_or(JobState::Aborted, |verdict| verdict.state);
+        let state = self.run.last_word.as_ref().map_or(JobState::Aborted, |word| word.state);
         self.push(Event::RunEnded(RunEnded { state, why: Some(self.why().to_owned()), counts }));
     }
 
@@ -130,7 +130,7 @@ impl<'a> Ending<'a> {
         let (job, mut elapsed_ms) = (self.run.job.clone(), self.run.elapsed_ms);
         // Steps ended when Kiln did: what they built is as old as that.
         let died = self.run.last_at().filter(|_| matches!(event, Event::StepEnded(_)));
-        let told = self.run.verdict.as_ref().map(|verdict| verdict.at);
+        let told = self.run.last_word.as_ref().map(|word| word.at);
         let at = died.or(told).unwrap_or(self.now);
         if let (Some(at), Some(head)) = (told, &self.run.view.head) {
             let lived = u64::try_from(at.duration_since(head.at).as_millis()).unwrap_or_default();

@@ -12,7 +12,7 @@ use crate::report::job::settled;
 use crate::server::logs::Lines;
 use crate::session::fail::Fail;
 use crate::store::lock::{Lock, LockError, QUEUE};
-use crate::store::read::{Reader, RunRow, Verdict};
+use crate::store::read::{LastWord, Reader, RunRow};
 use crate::store::{StoreError, make_folder};
 use crate::view::RunView;
 
@@ -29,7 +29,7 @@ pub(crate) struct Archive {
     folded: Mutex<HashMap<JobId, Folded>>,
     more: watch::Sender<u64>,
     /// How jobs ended whose end is not in the store yet.
-    lost: Mutex<HashMap<JobId, Verdict>>,
+    lost: Mutex<HashMap<JobId, LastWord>>,
     /// How many lines its logs have.
     pub(crate) lines: Lines,
     /// Says that this server has what waits there.
@@ -140,8 +140,8 @@ impl Archive {
             Ok(())
         })?;
         for row in rows.iter_mut().filter(|row| !matches!(row.state, JobState::Done | JobState::Failed)) {
-            if let Some(verdict) = self.verdict(&row.id) {
-                row.end_with(verdict);
+            if let Some(word) = self.last_word(&row.id) {
+                row.end_with(word);
             }
         }
         Ok(())
@@ -150,12 +150,12 @@ impl Archive {
     /// A job ended, and that cannot be kept now.
     pub(crate) fn lose(&self, job: &JobId, state: JobState, why: String) {
         tracing::error!(%job, why, "the end of a job cannot be kept now");
-        guard(&self.lost).insert(job.clone(), Verdict { state, why, at: crate::clock::now() });
+        guard(&self.lost).insert(job.clone(), LastWord { state, why, at: crate::clock::now() });
         self.grown();
     }
 
     /// How a job ended of which the store does not know it.
-    pub(crate) fn verdict(&self, job: &JobId) -> Option<Verdict> {
+    pub(crate) fn last_word(&self, job: &JobId) -> Option<LastWord> {
         guard(&self.lost).get(job).cloned()
     }
 

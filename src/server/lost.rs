@@ -8,7 +8,7 @@ use crate::server::jobs::stamped;
 use crate::session::fail::Fail;
 use crate::store::StoreError;
 use crate::store::lock::{Lock, here};
-use crate::store::read::{RunRow, Verdict};
+use crate::store::read::{LastWord, RunRow};
 
 /// Keeps how a job ended, with `put`. Whether that is in the history; what it was putting in place the next job has to finish
 /// first.
@@ -19,17 +19,17 @@ pub(crate) fn keep(
 ) -> Result<bool, Fail> {
     let unread = |error: StoreError| Fail::because("the history cannot be read", &error);
     let row = archive.ask(None, |reader| reader.run(job)).map_err(unread)?;
-    let (Some(row), Some(verdict)) = (row, archive.verdict(job)) else { return Ok(true) };
+    let (Some(row), Some(word)) = (row, archive.last_word(job)) else { return Ok(true) };
     match row.state {
         JobState::Queued => {
-            let Verdict { state, why, at } = verdict;
+            let LastWord { state, why, at } = word;
             let ended = RunEnded { state, why: Some(why), counts: Counts::default() };
             put(vec![stamped(job, 1, at, Event::RunEnded(ended))]).map(|()| true)
         }
         JobState::Running => {
             // Whoever has the pipeline may be about to end it.
             let Ok(_lock) = Lock::take(&archive.folder, &row.pipeline, &here("now")) else { return Ok(false) };
-            match told(archive, &row, verdict).map_err(unread)? {
+            match told(archive, &row, word).map_err(unread)? {
                 Some(events) => put(events).map(|()| true),
                 None => Ok(false),
             }
@@ -39,12 +39,12 @@ pub(crate) fn keep(
 }
 
 /// How a job ended that had begun; none where something is still to be done for that.
-fn told(archive: &Archive, row: &RunRow, verdict: Verdict) -> Result<Option<Vec<Stamped>>, StoreError> {
+fn told(archive: &Archive, row: &RunRow, word: LastWord) -> Result<Option<Vec<Stamped>>, StoreError> {
     let unfinished = archive.ask(Vec::new(), |reader| reader.unfinished(&row.pipeline))?;
     let run = unfinished.into_iter().find(|run| run.job == row.id && run.publishing.is_empty());
     Ok(run.map(|mut run| {
-        let at = verdict.at;
-        run.verdict = Some(verdict);
+        let at = word.at;
+        run.last_word = Some(word);
         end(&run, at)
     }))
 }

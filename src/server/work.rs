@@ -80,12 +80,12 @@ impl Job {
         let mut undone = Vec::new();
         if self.untidy {
             let archive = &self.order.project.archive;
-            undone = finish_the_dead(&session, &mut writer, &|job| archive.verdict(job))?;
+            undone = finish_the_dead(&session, &mut writer, &|job| archive.last_word(job))?;
             undone.iter().for_each(|undone| tracing::info!("{}", undone.done()));
             self.tell(Message::Tidied(self.order.number));
         }
         let mut planned = session.plan(true)?;
-        let left = session.by_name(&mut planned);
+        let left = session.explicit_left(&mut planned);
         planned.plan.take_in(left, &session.loaded.graph);
         let (tell, told) = mpsc::channel();
         self.tell(Message::Planned(self.id.clone(), steps(&session, &planned), tell));

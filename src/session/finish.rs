@@ -8,17 +8,17 @@ use crate::plan::put_back::PutBack;
 use crate::run::recover::{Recovered, recover};
 use crate::session::fail::Fail;
 use crate::session::{Session, unread};
-use crate::store::read::Verdict;
+use crate::store::read::LastWord;
 use crate::store::write::Writer;
 
-/// Puts in place what a run that died was about to, tells the store how it ended, which `verdict` may know, and undoes what it
+/// Puts in place what a run that died was about to, tells the store how it ended, which `last_word` may know, and undoes what it
 /// had only begun. Says what that was.
 pub(crate) fn finish_the_dead(
     session: &Session,
     writer: &mut Writer,
-    verdict: &dyn Fn(&JobId) -> Option<Verdict>,
+    last_word: &dyn Fn(&JobId) -> Option<LastWord>,
 ) -> Result<Vec<PutBack>, Fail> {
-    let Recovered { done, mut finished, .. } = end_the_dead(session, writer, verdict)?;
+    let Recovered { done, mut finished, .. } = end_the_dead(session, writer, last_word)?;
     let tidied = session.engine.tidy(&done);
     finished.extend(tidied.map_err(|error| Fail::because("what a run that died left cannot be tidied up", &error))?);
     Ok(finished)
@@ -28,7 +28,7 @@ pub(crate) fn finish_the_dead(
 fn end_the_dead(
     session: &Session,
     writer: &mut Writer,
-    verdict: &dyn Fn(&JobId) -> Option<Verdict>,
+    last_word: &dyn Fn(&JobId) -> Option<LastWord>,
 ) -> Result<Recovered, Fail> {
     let (store, pipeline) = (&session.store, &session.pipeline().name);
     let found = store.ask(|reader| {
@@ -38,7 +38,7 @@ fn end_the_dead(
         Ok((dead, history))
     });
     let Some((mut dead, history)) = found.map_err(unread)? else { return Ok(Recovered::default()) };
-    dead.iter_mut().for_each(|run| run.verdict = verdict(&run.job).or(run.verdict.take()));
+    dead.iter_mut().for_each(|run| run.last_word = last_word(&run.job).or(run.last_word.take()));
     for process in session.engine.end_survivors(!dead.is_empty()) {
         tracing::warn!("{process} lived on after a run that was killed, and was ended");
     }

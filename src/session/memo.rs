@@ -25,7 +25,7 @@ use crate::store::read::Reader;
 
 const MEMOS: Kind = Kind { ending: ".memo", kept: 8 };
 
-/// What is asked for, with all that understands it: another program may come to another verdict.
+/// What is asked for, with all that understands it: another program may find something else.
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
     file: PathBuf,
@@ -42,14 +42,14 @@ pub(crate) struct Kept {
 }
 
 /// A question that is about to be answered.
-pub(crate) struct Basis {
+pub(crate) struct Asked {
     question: Question,
     /// The mark of the last good builds, from before they were read.
     mark: Option<String>,
 }
 
 /// That there is nothing to do, and what that rests on.
-pub(crate) struct Verdict {
+pub(crate) struct Finding {
     question: Question,
     file: FileStat,
     text: Digest,
@@ -87,10 +87,10 @@ impl Question {
     }
 
     /// Looks at the last good builds before they are read.
-    pub(crate) fn basis(self, session: &Session) -> Basis {
+    pub(crate) fn asked(self, session: &Session) -> Asked {
         // There is none where a run of the pipeline has not ended.
         let mark = session.store.ask(|reader| reader.mark(&session.pipeline().name)).ok().flatten().flatten();
-        Basis { question: self, mark }
+        Asked { question: self, mark }
     }
 }
 
@@ -158,7 +158,7 @@ impl Kept {
     }
 }
 
-impl Basis {
+impl Asked {
     /// Whether the last good builds are those from which only the steps of a part can differ.
     pub(crate) fn is_from(&self, part: &Part) -> bool {
         self.mark.is_some() && self.mark == part.mark
@@ -166,7 +166,7 @@ impl Basis {
 
     /// What is to be remembered of a plan; none where there is something to do, or where nothing proves later that there is
     /// not.
-    pub(crate) fn verdict(self, site: &Site, session: &Session, planned: &Planned) -> Option<Verdict> {
+    pub(crate) fn finding(self, site: &Site, session: &Session, planned: &Planned) -> Option<Finding> {
         let Self { question, mark } = self;
         // What is out of date is told each time.
         let told = planned.plan.left().next().is_some();
@@ -175,7 +175,7 @@ impl Basis {
         }
         let ground = ground(site, session, planned)?;
         let Seen { stat: file, digest: text, .. } = unchanged(&question.file, session.loaded.seen?)?;
-        Some(Verdict { question, file, text, mark: mark?, ground })
+        Some(Finding { question, file, text, mark: mark?, ground })
     }
 }
 
@@ -210,7 +210,7 @@ fn since(memo: Memo, changed: HashSet<Vec<u8>>) -> Since {
     Since { mark, text, ground: Ground { variables, shell, closely, files: Files::from(memo) }, changed }
 }
 
-impl Verdict {
+impl Finding {
     /// Remembers it. That this fails is no failure of the run.
     pub(crate) fn remember(self, started: RunStarted) {
         let Self { question, file, text, mark, ground: Ground { variables, shell, closely, files } } = self;

@@ -248,7 +248,7 @@ impl Session {
 
     /// The steps that are built only when they are named, were not, and are out of date. Runs nothing; what is in the way of
     /// looking is in nobody's way who does not build them.
-    pub(crate) fn by_name(&self, planned: &mut Planned) -> Vec<Step> {
+    pub(crate) fn explicit_left(&self, planned: &mut Planned) -> Vec<Step> {
         let ids = &self.selection.by_name;
         if ids.is_empty() || planned.facts.asks {
             return Vec::new();
@@ -338,14 +338,14 @@ impl Session {
 
     /// What the next run does first: it finishes what a run that was killed was about to put in place, and undoes what that
     /// had been writing there. Of a run that goes on nothing is.
-    pub(crate) fn put_back(&self, known: &Known) -> Vec<PutBack> {
+    pub(crate) fn to_put_back(&self, known: &Known) -> Vec<PutBack> {
         let found = self.undone(known);
         let held = |state: &Path| is_held(state, &self.pipeline().name);
         let goes_on = !found.is_empty() && (held(self.store.state()) || held(&self.loaded.root.join(".kiln")));
         if goes_on { Vec::new() } else { found }
     }
 
-    /// As [`Session::put_back`], where no run goes on or this process itself holds the lock.
+    /// As [`Session::to_put_back`], where no run goes on or this process itself holds the lock.
     pub(crate) fn undone(&self, known: &Known) -> Vec<PutBack> {
         let rows =
             known.dead.iter().flat_map(|run| run.publishing.iter().map(|row| (run.job.clone(), row.step.clone())));

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::job::{JobId, JobState};
 use crate::base::text::one_line;
-use crate::store::read::Verdict;
+use crate::store::read::LastWord;
 
-/// How a run ended.
+/// How a run ended, as it is kept.
 #[derive(Serialize, Deserialize)]
-struct LastWord {
+struct Kept {
     job: JobId,
     state: JobState,
     why: String,
@@ -45,10 +45,10 @@ pub fn make_room(state: &Path, pipeline: &str) -> io::Result<()> {
 ///
 /// # Errors
 /// Why that cannot be kept either.
-pub fn say(state: &Path, pipeline: &str, job: &JobId, verdict: &Verdict) -> io::Result<()> {
-    let why = one_line(&verdict.why, WHY);
-    let word = LastWord { job: job.clone(), state: verdict.state, why, at: verdict.at };
-    let mut text = serde_json::to_vec(&word).map_err(io::Error::other)?;
+pub fn say(state: &Path, pipeline: &str, job: &JobId, word: &LastWord) -> io::Result<()> {
+    let why = one_line(&word.why, WHY);
+    let kept = Kept { job: job.clone(), state: word.state, why, at: word.at };
+    let mut text = serde_json::to_vec(&kept).map_err(io::Error::other)?;
     text.resize(text.len().max(ROOM), b' ');
     // Nothing is cut off first: where nothing is free, what was there is all that there is.
     let mut file = File::options().write(true).open(path(state, pipeline))?;
@@ -58,10 +58,10 @@ pub fn say(state: &Path, pipeline: &str, job: &JobId, verdict: &Verdict) -> io::
 
 /// The last word of a run, if it said one.
 #[must_use]
-pub fn said(state: &Path, pipeline: &str, job: &JobId) -> Option<Verdict> {
-    let word: LastWord = serde_json::from_slice(&fs::read(path(state, pipeline)).ok()?).ok()?;
-    let LastWord { job: of, state, why, at } = word;
-    (of == *job).then_some(Verdict { state, why, at })
+pub fn said(state: &Path, pipeline: &str, job: &JobId) -> Option<LastWord> {
+    let kept: Kept = serde_json::from_slice(&fs::read(path(state, pipeline)).ok()?).ok()?;
+    let Kept { job: of, state, why, at } = kept;
+    (of == *job).then_some(LastWord { state, why, at })
 }
 
 #[cfg(test)]
@@ -72,20 +72,20 @@ mod tests {
     fn the_last_word_of_a_run_is_that_of_no_other() {
         let dir = tempfile::tempdir().unwrap();
         let (one, other) = (JobId::from_text("one"), JobId::from_text("other"));
-        let verdict =
-            |why: &str| Verdict { state: JobState::Failed, why: why.to_owned(), at: jiff::Timestamp::UNIX_EPOCH };
+        let word =
+            |why: &str| LastWord { state: JobState::Failed, why: why.to_owned(), at: jiff::Timestamp::UNIX_EPOCH };
         fs::create_dir(dir.path().join("locks")).unwrap();
-        assert!(say(dir.path(), "p", &one, &verdict("x")).is_err(), "no room was made");
+        assert!(say(dir.path(), "p", &one, &word("x")).is_err(), "no room was made");
         make_room(dir.path(), "p").unwrap();
         assert_eq!(said(dir.path(), "p", &one), None);
-        say(dir.path(), "p", &one, &verdict(&"\"\u{1F600}".repeat(4_000))).unwrap();
+        say(dir.path(), "p", &one, &word(&"\"\u{1F600}".repeat(4_000))).unwrap();
         assert_eq!(path(dir.path(), "p").metadata().unwrap().len(), ROOM as u64);
         assert!(said(dir.path(), "p", &one).unwrap().why.ends_with('…'));
         // What is there already needs no more room, and is written over.
         make_room(dir.path(), "p").unwrap();
-        say(dir.path(), "p", &other, &verdict("the disk is full")).unwrap();
+        say(dir.path(), "p", &other, &word("the disk is full")).unwrap();
         assert_eq!(said(dir.path(), "p", &one), None);
-        assert_eq!(said(dir.path(), "p", &other), Some(verdict("the disk is full")));
+        assert_eq!(said(dir.path(), "p", &other), Some(word("the disk is full")));
         assert_eq!(said(dir.path(), "q", &other), None);
     }
 }

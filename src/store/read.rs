@@ -88,7 +88,7 @@ pub use crate::event::DIED;
 
 /// How a run ended that could not tell the store.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Verdict {
+pub struct LastWord {
     /// Where it stands.
     pub state: JobState,
     /// Why.
@@ -99,9 +99,9 @@ pub struct Verdict {
 
 impl RunRow {
     /// A run that ended says so, although nothing has told the store yet.
-    pub fn end_with(&mut self, verdict: Verdict) {
-        self.took_ms = u64::try_from(verdict.at.duration_since(self.start).as_millis()).ok();
-        (self.state, self.why, self.end) = (verdict.state, Some(verdict.why), Some(verdict.at));
+    pub fn end_with(&mut self, word: LastWord) {
+        self.took_ms = u64::try_from(word.at.duration_since(self.start).as_millis()).ok();
+        (self.state, self.why, self.end) = (word.state, Some(word.why), Some(word.at));
     }
 }
 
@@ -153,7 +153,7 @@ pub struct Unfinished {
     /// Steps whose outputs were being put in place.
     pub publishing: Vec<Publishing>,
     /// How it ended, where that is known: else its process died.
-    pub verdict: Option<Verdict>,
+    pub last_word: Option<LastWord>,
 }
 
 impl Unfinished {
@@ -370,7 +370,7 @@ impl Reader {
         let last = events.last();
         let view = RunView::fold(&events);
         let (told, state) = (last.map_or(0, |event| event.elapsed_ms), self.path.parent());
-        let verdict = view
+        let last_word = view
             .head
             .as_ref()
             .zip(state)
@@ -382,7 +382,7 @@ impl Reader {
             view,
             job,
             publishing,
-            verdict,
+            last_word,
         })
     }
 
@@ -401,7 +401,7 @@ impl Reader {
         let lived = told.max(self.printed_until(&row.id, row.start).unwrap_or(0));
         let lived = jiff::SignedDuration::from_millis(i64::try_from(lived).unwrap_or(0));
         let at = row.start.checked_add(lived).unwrap_or(row.start);
-        let died = Verdict { state: JobState::Aborted, why: DIED.to_owned(), at };
+        let died = LastWord { state: JobState::Aborted, why: DIED.to_owned(), at };
         row.end_with(last_word::said(state, &row.pipeline, &row.id).unwrap_or(died));
         self.count_dead(row);
     }

@@ -102,7 +102,7 @@ fn find(app: &App, project: &Project, who: &Who, targets: Vec<String>, mode: Bui
         let span = estimate(&planned.plan, &session.loaded.graph, session.schedule, session.jobs);
         let expected =
             (wrong.is_none() && span.unknown == 0 && span.most_ms > 0).then_some((span.least_ms, span.most_ms));
-        let put_back = session.put_back(&planned.known);
+        let put_back = session.to_put_back(&planned.known);
         Ok(Found { plan: Some(planned.plan), wrong, lacks, expected, put_back })
     };
     let found = plan().unwrap_or_else(|error| Found { wrong: Some(error.message().to_owned()), ..Found::default() });
