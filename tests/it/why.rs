@@ -51,12 +51,13 @@ fn what_differs_is_told_by_name_with_both_values() {
         "  would be built\n",
         "    var changed: least \"1\"→\"2\"\n",
         "    env changed: STAGE \"dev\"→\"prod\"\n",
-        "  ~ env:STAGE       dev → prod\n",
-        "  ~ var:least       1 → 2\n",
-        "    input_path:raw  raw\n",
+        "inputs\n    raw  raw  ",
+        "  ~ env:STAGE  dev → prod\n",
+        "  ~ var:least  1 → 2\n",
     ] {
         assert!(said.out.contains(line), "{line}\n{}", said.out);
     }
+    assert!(!said.out.contains("input:raw"), "it stands among the inputs: {}", said.out);
     let why = json(&project, &["a"]);
     assert_eq!((&why["action"], &why["runs"][0]["state"]), (&"build".into(), &"built".into()));
     let stage = part(&why, "env:STAGE");
@@ -116,7 +117,7 @@ fn what_is_out_of_date_and_not_built_says_why_not() {
     project.write("raw", "2\n");
     let said = project.expect(0, &["why", "a"]).out;
     let never = "  is out of date, and would not be built\n    `rebuild = \"never\"`: what is there counts\n";
-    assert!(said.contains(never) && said.contains("~ input:raw"), "{said}");
+    assert!(said.contains(never) && said.contains("inputs\n  ~ raw  raw  "), "{said}");
     let plan = project.expect(0, &["plan"]).out;
     assert!(plan.contains(": 1 build, 1 left\n"), "{plan}");
     assert!(plan.contains("\nout of date and left: a (`rebuild = \"never\"`: what is there counts)\n"), "{plan}");
