@@ -285,6 +285,13 @@ impl Basis<'_> {
         let differs = names.into_iter().filter(|name| old.get(*name) != new.get(*name));
         let code = &self.pipeline.recipes[id].files;
         let mut reasons: Vec<_> = differs.map(|name| difference(name, old.get(name), new.get(name), code)).collect();
+        // That the list of all inputs is another one is told by those that came and went.
+        let is_told =
+            reasons.iter().any(|reason| matches!(reason.code, ReasonCode::InputAdded | ReasonCode::InputRemoved));
+        let is_list = |reason: &Reason| {
+            reason.what.as_deref() == Some(key::INPUTS) && reason.old.is_some() && reason.new.is_some()
+        };
+        reasons.retain(|reason| !(is_told && reason.code == ReasonCode::SettingChanged && is_list(reason)));
         reasons.sort_by_key(|reason| reason.code);
         reasons.dedup();
         reasons

@@ -11,6 +11,9 @@ use crate::plan::facts::OwnFacts;
 use crate::plan::reason::ReasonCode;
 use crate::plan::record::Parts;
 
+/// The part that is the list which `{{ inputs }}` stands for.
+pub(super) const INPUTS: &str = "inputs";
+
 /// The key of a step, where all its inputs are known.
 #[must_use]
 pub fn key(pipeline: &Pipeline, id: RecipeId, own: &OwnFacts, inputs: &dyn Fn(NodeId) -> Option<Digest>) -> Digest {
@@ -124,7 +127,7 @@ fn names(pipeline: &Pipeline, recipe: &Recipe, part: &mut dyn FnMut(Name<'_>, &s
             Some(Reference::Project) => part(Name("project", ""), &pipeline.project),
             Some(Reference::Inputs) => {
                 let names = recipe.inputs.iter().map(|id| pipeline.nodes[*id].name.as_str());
-                part(Name("inputs", ""), &names.collect::<Vec<_>>().join(" "));
+                part(Name(INPUTS, ""), &names.collect::<Vec<_>>().join(" "));
             }
             Some(Reference::Input(_) | Reference::Output | Reference::OutputOf(_)) | None => {}
         }

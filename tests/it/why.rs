@@ -227,3 +227,27 @@ fn what_was_complete_when_its_run_died_was_stopped_as_everywhere_else() {
     let jobs: serde_json::Value = serde_json::from_str(&jobs).unwrap();
     assert_eq!((&jobs[0]["stopped"], &jobs[0]["skipped"]), (&1.into(), &1.into()));
 }
+
+#[test]
+fn an_input_that_came_or_went_is_told_once() {
+    let all = |inputs: &str| {
+        let sources: String = ["s", "t", "u"].map(|s| format!("[dataset.{s}]\npath = \"{s}\"\n")).concat();
+        format!(
+            "{sources}[dataset.a]\npath = \"a\"\ninputs = [{inputs}]\nrun = \"cat {{{{ inputs }}}} >{{{{ output }}}}\"\n"
+        )
+    };
+    let project = Project::new(&all("\"s\", \"t\""));
+    ["s", "t", "u"].iter().for_each(|source| project.write(source, "1"));
+    project.expect(0, &["run"]);
+    for (inputs, told) in [
+        ("\"s\"", "input removed: t"),
+        ("\"s\", \"t\", \"u\"", "input added: u"),
+        // The order counts, and nothing else tells it.
+        ("\"t\", \"s\"", "setting changed: inputs \"s t\"→\"t s\""),
+    ] {
+        project.pipeline(&all(inputs));
+        let plan = project.expect(0, &["plan"]).out;
+        let line = plan.lines().find(|line| line.starts_with("  build  a")).unwrap();
+        assert!(line.trim_end().ends_with(&format!("  {told}")), "{plan}");
+    }
+}

@@ -269,6 +269,11 @@ impl World {
                 whys.insert(why("input_changed", &node.name, &told(then), &told(&now)));
             }
         }
+        // The list that `{{ inputs }}` stands for is told by what came and went.
+        let list = |parts: &Parts| parts.get(&("setting_changed", "inputs".to_owned())).cloned();
+        if let (true, Some(old), Some(new)) = (!names.iter().eq(last.inputs.keys()), list(&last.parts), list(&now)) {
+            whys.remove(&why("setting_changed", "inputs", &old, &new));
+        }
         for i in &recipe.outputs {
             let node = &self.spec.nodes[*i];
             let then = last.outputs.iter().find(|(name, ..)| *name == node.name);
