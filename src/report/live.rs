@@ -229,7 +229,7 @@ fn status(view: &RunView, elapsed_ms: u64, busy: usize) -> Line {
         line = line.tint(Tint::Warn, "stopping").text(" · ");
     }
     line = line.text(&stopwatch(elapsed_ms));
-    // What is asked to end takes no longer as long as it would.
+    // Steps that were asked to stop will not take their usual time: there is no estimate.
     if view.stopping.as_deref() == Some(CTRL_C) {
         return line.text(" · Ctrl-C again ends them now");
     }

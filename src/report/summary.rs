@@ -36,7 +36,8 @@ pub fn text(view: &RunView, style: &Style, state: &str) -> String {
     told(view, style, state, true)
 }
 
-/// The same where what failed was told with its last lines when it did: of those only where they are, and what to do next.
+/// The same after a run that was shown while it went on: the last lines of what failed were told when it failed, so here is only
+/// where its log is, and what to do next.
 pub(crate) fn brief(view: &RunView, style: &Style, state: &str) -> String {
     told(view, style, state, false)
 }

@@ -1,11 +1,14 @@
 //! What the next steps of a run wait for, for the region of a terminal. Does not know how it is drawn.
 
+use crate::base::cut::shorten;
 use crate::base::job::Schedule;
 use crate::base::text::few;
 use crate::view::{RunView, StepState, StepView};
 
 /// How many names are told.
 const NAMES: usize = 3;
+/// What is waited for is named in so many characters: of a longer line the end would be cut, in which such names differ.
+const LONG: usize = 24;
 
 /// A step that waits, and for what.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,14 +37,17 @@ pub(super) fn waits(view: &RunView, most: usize) -> Vec<Waits<'_>> {
             (true, []) => return None,
             (false, []) if by_stages && step.plan.stage > stage => format!("for the rest of stage {stage}"),
             (false, []) => return None,
-            (_, names) => format!("for {}", few(names, NAMES)),
+            (_, names) => {
+                let names: Vec<_> = names.iter().map(|name| shorten(name, LONG)).collect();
+                format!("for {}", few(&names, NAMES))
+            }
         };
         Some(Waits { step: &step.plan.id, why })
     });
     told.take(most).collect()
 }
 
-/// Whether a step that `step` needs has not ended, and which of those run.
+/// Whether any step that `step` needs is still open, and which of those run.
 fn before<'a>(view: &'a RunView, step: &StepView) -> (bool, Vec<&'a str>) {
     let needs = step.plan.after.iter().filter_map(|place| view.steps.get(usize::try_from(*place).ok()?));
     let open: Vec<_> = needs.filter(|need| !need.state.is_over()).collect();

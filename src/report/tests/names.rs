@@ -103,3 +103,18 @@ fn a_line_that_stays_has_the_whole_name_where_there_is_room() {
     ▮
     "#);
 }
+
+#[test]
+fn long_names_that_are_waited_for_lack_their_middles() {
+    let long = |end: &str| format!("a_name_that_is_much_longer_than_others_{end}");
+    let mut steps: Vec<_> = ["one", "two"].map(|end| planned(&long(end), None)).into();
+    steps.push(crate::event::PlannedStep { after: vec![0, 1], ..planned("all", None) });
+    let mut started = started(steps, 0);
+    started.schedule = crate::base::job::Schedule::Eager;
+    let mut run = Sample::new(started);
+    ["one", "two"].iter().for_each(|end| run.start(10, &long(end), "x"));
+    let mut show = Show::new(120, 24, OutputMode::Failed);
+    show.events(&run, 0..run.events.len()).tick(1_000);
+    let text = show.text();
+    assert!(text.contains("for a_name_that…n_others_one, a_name_that…n_others_two\n"), "{text}");
+}
