@@ -80,6 +80,14 @@ fn it_is_no_output_of_another_pipeline() {
     is_refused(&project, &[]);
     let said = project.expect(4, &["adopt", "-f", "other.toml", "x"]).out;
     assert!(said.contains("left  x  a run of pipeline `p` was writing o/m in place"), "{said}");
+    // Nor what is put there through a link.
+    symlink("o", project.path("link")).unwrap();
+    other(&project, "[dataset.y]\npath = \"link/m\"\nrun = \"echo y >{{ output }}\"\n");
+    for command in ["plan", "run"] {
+        let said = project.expect(2, &[command, "-f", "other.toml"]).err;
+        assert!(said.contains("a run of pipeline `p` was writing o/m in place"), "{said}");
+    }
+    project.expect(4, &["adopt", "-f", "other.toml"]);
     assert_eq!(project.read("o/m"), "ha\n");
 }
 

@@ -19,7 +19,7 @@ pub(super) struct Halves(Vec<Half>);
 #[derive(Debug)]
 struct Half {
     path: String,
-    /// The same with all links followed; none where nothing is there.
+    /// The same with all links above it followed; none where no folder is there.
     real: Option<PathBuf>,
     of: OfOther,
 }
@@ -29,13 +29,13 @@ impl Halves {
     pub(super) fn look(root: &Path, staging: &Staging) -> Self {
         // What cannot be read is no obstacle: its own pipeline's next run tells of it.
         let all: BTreeMap<String, OfOther> = staging.aside_of_others().unwrap_or_default();
-        let half = |(path, of): (String, OfOther)| Half { real: fs::canonicalize(root.join(&path)).ok(), path, of };
+        let half = |(path, of): (String, OfOther)| Half { real: place(root, &path), path, of };
         Self(all.into_iter().map(half).collect())
     }
 
     /// Why nothing may be put at a path, and a way out.
-    pub(super) fn obstacle(&self, path: &str) -> Option<(String, String)> {
-        let Half { path: half, of, .. } = self.0.iter().find(|half| touch(&half.path, path))?;
+    pub(super) fn obstacle(&self, root: &Path, path: &str) -> Option<(String, String)> {
+        let Half { path: half, of, .. } = self.0.iter().find(|half| half.is_put_at(root, path))?;
         let last_good = match &of.kept {
             Some(kept) => format!("its last good content is in {kept}"),
             None => "there was none before".to_owned(),
@@ -68,6 +68,13 @@ impl Halves {
 }
 
 impl Half {
+    /// Whether what is put at a path is put over it, around it, or into it.
+    fn is_put_at(&self, root: &Path, path: &str) -> bool {
+        let meets = |half: &PathBuf, place: PathBuf| half.starts_with(&place) || place.starts_with(half);
+        touch(&self.path, path)
+            || self.real.as_ref().zip(place(root, path)).is_some_and(|(half, place)| meets(half, place))
+    }
+
     /// Whether who reads a file or a folder gets to it.
     fn is_read_at(&self, root: &Path, path: &str) -> bool {
         touch(path, &self.path) || self.real.as_ref().is_some_and(|half| leads(&root.join(path), half))
@@ -90,6 +97,12 @@ impl Half {
         };
         Problem::new("half-written-source", format!("{what} is half-written")).at(span, why).help(help)
     }
+}
+
+/// Where a path is with all links above it followed. What is there itself may be a link.
+fn place(root: &Path, path: &str) -> Option<PathBuf> {
+    let full = root.join(path);
+    Some(fs::canonicalize(full.parent()?).ok()?.join(full.file_name()?))
 }
 
 /// Whether a path, or a link below it, leads to something, into it, or to a folder around it.

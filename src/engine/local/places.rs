@@ -71,7 +71,7 @@ impl<'a> Look<'a> {
 
     fn obstacle(&mut self, node: &'a Node) -> Option<Problem> {
         let (root, path) = (self.root, node.path.as_deref()?);
-        let (half, own) = (self.halves.obstacle(path), self.own);
+        let (half, own) = (self.halves.obstacle(root, path), self.own);
         let folder = self.folder(path);
         let is_link = || folder.there && root.join(path).is_symlink();
         let (why, help) = match (half, &folder.obstacle) {
