@@ -3,7 +3,7 @@
 
 use crate::checker::{after_all, after_death, change, project};
 use crate::output::in_shell;
-use crate::space::{in_space, is_there};
+use crate::space::{as_anybody, in_space, is_there};
 use crate::support::Project;
 
 #[test]
@@ -126,4 +126,21 @@ fn what_has_no_room_is_found_before_anything_is_put_in_place() {
     assert!(said.contains("small/large could not be put in place: No space left on device"), "{said}");
     assert!(said.contains("now 1k\n1k it\nlarge\n"), "{said}");
     assert!(said.contains("last 0 2k\n2k\n"), "{said}");
+}
+
+#[test]
+fn where_one_output_may_not_be_put_none_is() {
+    if !is_there() {
+        return;
+    }
+    let text = "[dataset.n]\npath = \"n\"\n[dataset.x]\npath = \"x\"\n[dataset.y]\npath = \"o/y\"\n\
+        [recipe.all]\ninputs = [\"n\"]\noutputs = [\"x\", \"y\"]\n\
+        run = 'cp n {{ outputs.x }}; cp n {{ outputs.y }}; if [ $(cat n) = 2 ]; then chmod 555 o; fi'\n";
+    let project = Project::new(text);
+    let script = "echo 1 >n; \"$KILN\" run >/dev/null 2>&1; echo \"first $?\"\n\
+        echo 2 >n; \"$KILN\" run 2>&1; echo \"second $? $(cat x o/y)\"\n\
+        chmod 755 o; echo 3 >n; \"$KILN\" run >/dev/null 2>&1; echo \"last $? $(cat x o/y)\"\n";
+    let said = as_anybody(&project, script).out;
+    assert!(said.contains("first 0\n") && said.contains("o/y could not be put in place: Permission denied"), "{said}");
+    assert!(said.contains("second 1 1\n1\n") && said.contains("last 0 3\n3\n"), "{said}");
 }

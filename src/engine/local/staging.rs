@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{Access, CWD, RenameFlags, access, renameat_with};
 
 use crate::base::digest::Digest;
 use crate::base::job::JobId;
@@ -270,6 +270,15 @@ impl Staging {
         self.stays_inside(output)
     }
 
+    /// Whether something may be put into the folder of an output, where that is still to be done.
+    fn may_put(&self, output: &Staged) -> io::Result<()> {
+        let leave = self.root.join(&output.to).parent().map_or(Ok(()), |folder| access(folder, Access::WRITE_OK));
+        if leave.is_ok() || output.from == output.to || !self.root.join(&output.from).try_exists()? {
+            return Ok(());
+        }
+        Ok(leave?)
+    }
+
     /// Copies an output beside its place, durably, where that is on another file system. A crash leaves a part of it there until
     /// it is put in place again, or its step begins.
     fn bring_near(&self, output: &Staged, copies: &mut Copies) -> io::Result<()> {
@@ -337,7 +346,8 @@ impl Staging {
     ) -> Result<(), (&'a str, io::Error)> {
         // What is in the way of one is found before another is moved.
         for output in staged {
-            self.make_way(output).map_err(|error| (output.to.as_str(), error))?;
+            let way = self.make_way(output).and_then(|()| self.may_put(output));
+            way.map_err(|error| (output.to.as_str(), error))?;
         }
         // A disk that is full of the copies, too.
         let mut copies = Copies(Vec::with_capacity(staged.len()));
