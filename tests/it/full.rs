@@ -144,3 +144,44 @@ fn where_one_output_may_not_be_put_none_is() {
     assert!(said.contains("first 0\n") && said.contains("o/y could not be put in place: Permission denied"), "{said}");
     assert!(said.contains("second 1 1\n1\n") && said.contains("last 0 3\n3\n"), "{said}");
 }
+
+#[test]
+fn of_what_is_written_in_place_all_is_new_or_nothing_is() {
+    if !is_there() {
+        return;
+    }
+    let text = "[dataset.n]\npath = \"n\"\n[dataset.x]\npath = \"x\"\n[dataset.y]\npath = \"m/y\"\n\
+        [recipe.all]\ninputs = [\"n\"]\noutputs = [\"x\", \"y\"]\nin_place = true\n\
+        run = 'cp n x; cp n m/y; if [ $(cat n) = 2 ]; then mount -o remount,ro m; fi'\n";
+    let project = Project::new(text);
+    let script = "mkdir m && mount -t tmpfs -o size=1m x m\n\
+        for n in 1 2; do echo $n >n; \"$KILN\" run 2>&1; echo \"run $n: $? $(cat x m/y)\"; done\n\
+        mount -o remount,rw m; echo 3 >n; \"$KILN\" run >/dev/null 2>&1; echo \"last $? $(cat x m/y) $(ls -A m)\"\n";
+    let said = in_space(&project, &["--mount"], script).out;
+    // What cannot be removed is told, and does no harm.
+    assert!(said.contains("run 1: 0 1\n1\n") && said.contains("run 2: 0 2\n2\n"), "{said}");
+    assert!(said.contains("warning: m/.y.kiln-kept, which is out of date now, could not be removed: "), "{said}");
+    assert!(said.contains("last 0 3\n3 y\n"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_put_back_keeps_no_other_from_it() {
+    if !is_there() {
+        return;
+    }
+    let text = "[dataset.n]\npath = \"n\"\n[dataset.x]\npath = \"o/x\"\n[dataset.y]\npath = \"y\"\n\
+        [recipe.all]\ninputs = [\"n\"]\noutputs = [\"x\", \"y\"]\nin_place = true\n\
+        run = 'cp n o/x; cp n y; if [ $(cat n) = 2 ]; then chmod 555 o; exit 1; fi'\n";
+    let project = Project::new(text);
+    let script = "echo 1 >n; \"$KILN\" run >/dev/null 2>&1\n\
+        echo 2 >n; \"$KILN\" run 2>&1; echo \"failed $? $(cat o/x y)\"; chmod 755 o\n\
+        \"$KILN\" plan; echo 1 >n; \"$KILN\" run 2>&1; echo \"last $? $(cat o/x y)\"\n";
+    let said = as_anybody(&project, script).out;
+    assert!(said.contains("exit 1; and the next run has to tidy up: o/x: Permission denied"), "{said}");
+    assert!(said.contains("failed 1 2\n1\n") && said.contains("last 0 1\n1\n"), "{said}");
+    assert!(
+        said.contains("while `x` was written in place; the next run first puts its last good content back"),
+        "{said}"
+    );
+    assert!(!said.contains("lost   "), "{said}");
+}

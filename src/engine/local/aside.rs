@@ -100,6 +100,8 @@ impl Staging {
             let full = self.root.join(path);
             let there = full.symlink_metadata().is_ok();
             let kept = if there && elsewhere(&own, &full)? {
+                // What could not be removed then.
+                remove(&beside(&full, KEPT))?;
                 beside(Path::new(path), KEPT).to_string_lossy().into_owned()
             } else {
                 format!("{folder}/aside/{i}")
@@ -209,17 +211,19 @@ impl Staging {
     /// where it looks as if it were the step's, and nobody has put another folder there.
     pub(crate) fn put_back(&self, job: &JobId, step: &str, is_its: impl Fn(&str) -> bool) -> io::Result<Vec<String>> {
         let folder = self.root.join(self.step(job, step));
-        let mut told = Vec::new();
-        for aside in asides(&folder)?.iter().filter(|aside| self.is_set(aside)) {
+        let put_back = |aside: &Aside| {
             let stands = self.stands(&aside.path);
             let theirs = stands && (self.way(aside)? == Way::Elsewhere || !is_its(&aside.path));
             let undone = self.undo(job, &folder, aside, theirs)?;
             // What else was kept is told already.
-            let undone = undone.filter(|undone| theirs || undone.out);
-            told.extend(undone.and_then(|undone| undone.kept_of_others()));
-        }
+            Ok(undone.filter(|undone| theirs || undone.out).and_then(|undone| undone.kept_of_others()))
+        };
+        let asides = asides(&folder)?;
+        // What cannot be put back keeps no other from it.
+        let all: Vec<io::Result<_>> = asides.iter().filter(|aside| self.is_set(aside)).map(put_back).collect();
+        let told = all.into_iter().collect::<io::Result<Vec<Option<String>>>>()?;
         self.remove_aside(job, step)?;
-        Ok(told)
+        Ok(told.into_iter().flatten().collect())
     }
 
     /// Puts back what stood at an output, in the place of what stands there, which is kept if it is not the step's.
@@ -381,10 +385,14 @@ impl Staging {
         if asides.is_empty() {
             return Ok(()); // what else is there goes with the folder
         }
+        remove(&step.join(ASIDE))?;
+        // From here on nothing is undone: what is left of it does no harm.
         for kept in asides.into_iter().filter_map(|aside| aside.kept) {
-            remove(&self.root.join(kept))?;
+            if let Err(error) = remove(&self.root.join(&kept)) {
+                tracing::warn!("{kept}, which is out of date now, could not be removed: {error}");
+            }
         }
-        remove(&step.join(ASIDE))
+        Ok(())
     }
 
     /// Keeps what was set aside for an output that is in place, if it is to be kept and is not the same.

@@ -404,8 +404,11 @@ impl Step {
         ended.with_failure(|failure| Failure { message: self.local.masked(failure.message), ..failure })
     }
 
-    /// Names the outputs that the command has changed where they belong.
+    /// Names the outputs that the command has changed where they belong, if it was not told to write there.
     fn with_spoiled(&self, ended: Ended) -> Ended {
+        if self.recipe().how.in_place {
+            return ended;
+        }
         let nodes = &self.local.pipeline.nodes;
         let is_as_it_was = |node: NodeId, digest| {
             let path = nodes[node].path.as_ref();
