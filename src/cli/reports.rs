@@ -1,7 +1,7 @@
 //! Where a run is told: on the screen, and in the files that were asked for or that a build server names. They are opened before
 //! anything is done, so that a run is not made in vain. Does not know what is told.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, BufWriter, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -27,6 +27,20 @@ impl Reports {
             replaceable("--events", path, jsonl::BEGIN, "no events")?;
         }
         args.junit.as_deref().map_or(Ok(()), |path| replaceable("--junit", path, junit::BEGIN, "no report"))
+    }
+
+    /// Empties the files of reports where no run could begin, so that none of an earlier one passes for that of this one. Those that a
+    /// run writes to are left to it.
+    pub(crate) fn empty(args: &RunArgs) {
+        for path in [args.events.as_deref().filter(|_| !to_stdout(args)), args.junit.as_deref()].into_iter().flatten() {
+            let emptied = File::options().write(true).open(path).and_then(|file| {
+                file.try_lock()?;
+                file.set_len(0)
+            });
+            if let Err(error) = emptied {
+                tracing::debug!(%error, path = %path.display(), "an earlier report stays as it is");
+            }
+        }
     }
 
     /// Empties the files that were asked for. Only a run that has its lock may do that.
@@ -97,7 +111,18 @@ fn replaceable(option: &str, path: &Path, begin: &str, holds: &str) -> Result<()
 
 fn create(option: &str, path: &Path) -> Result<Named<BufWriter<File>>, Fail> {
     let name = format!("{option} {}", path.display());
-    let file = File::create(path).map_err(|error| Fail::Usage(format!("{name}: {error}"), None))?;
+    let file = File::options().write(true).create(true).truncate(false).open(path);
+    let file = file.map_err(|error| Fail::Usage(format!("{name}: {error}"), None))?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            return Err(Fail::Usage(format!("{name}: another run writes to it"), Some("name another file".to_owned())));
+        }
+        // Some file systems have no locks.
+        Ok(()) | Err(TryLockError::Error(_)) => {}
+    }
+    let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+    let emptied = if is_file { file.set_len(0) } else { Ok(()) };
+    emptied.map_err(|error| Fail::Usage(format!("{name}: {error}"), None))?;
     Ok(Named::new(name, BufWriter::new(file)))
 }
 

@@ -41,18 +41,20 @@ use crate::store::write::Writer;
 use crate::view::{RunView, StepState, StepView};
 
 pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
+    Reports::check(args)?;
     let signals = Signals::catch().map_err(|error| Fail::because("signals cannot be caught", &error))?;
-    let question = question(context, args)?;
+    let question = question(context, args).inspect_err(|_| Reports::empty(args))?;
     let kept = question.clone().and_then(Question::recall);
     let since = match kept.and_then(|kept| kept.hold(&context.site())) {
         Some(Held::Nothing(held)) => return nothing_to_do(context, args, signals, *held),
         Some(Held::Since(since)) => Some(*since),
         None => None,
     };
-    let begun = Begun::begin(context, args, question.as_ref(), since)?;
+    let begin = |since| Begun::begin(context, args, question.as_ref(), since).inspect_err(|_| Reports::empty(args));
+    let begun = begin(since)?;
     let begun = if begun.is_stale() {
         let undone = begun.let_go();
-        Begun { undone, ..Begun::begin(context, args, question.as_ref(), None)? }
+        Begun { undone, ..begin(None)? }
     } else {
         begun
     };
@@ -146,7 +148,6 @@ impl Begun {
             None => session,
         };
         let early = session.preflight(args.keep_going)?;
-        Reports::check(&args)?;
         fault("run.lock").map_err(|error| Fail::because("the lock cannot be had", &error))?;
         let waiting = |why: &str| drop(writeln!(io::stderr(), "waiting: {why}"));
         let locks = lock(&session, args.wait, waiting)?;

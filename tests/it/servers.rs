@@ -27,6 +27,36 @@ fn a_report_of_tests_says_how_each_step_ended() {
 }
 
 #[test]
+fn where_no_run_could_begin_no_earlier_report_is_left() {
+    let project = Project::new(MIXED);
+    project.write("ok", "");
+    let report = ["run", "--junit", "kiln.xml", "--events", "events.jsonl"];
+    let text = project.read("pipeline.toml");
+    for (text, more, code) in [
+        (format!("{text}[["), &[][..], 2),
+        (text.clone(), &["nonsense"], 2),
+        (text.clone(), &["tag:none"], 4),
+        (text.clone(), &["--state", "ok"], 3),
+        (
+            format!("{text}[dataset.d]\npath = \"d\"\ninputs = [\"s\"]\nrun = 'true'\n[dataset.s]\npath = \"s\"\n"),
+            &[],
+            2,
+        ),
+    ] {
+        project.pipeline(MIXED);
+        project.expect(0, &report);
+        assert!(project.read("kiln.xml").ends_with("</testsuites>\n"));
+        project.write("pipeline.toml", &text);
+        project.expect(code, &[&report, more].concat());
+        assert_eq!(
+            (project.read("kiln.xml"), project.read("events.jsonl")),
+            (String::new(), String::new()),
+            "{more:?}"
+        );
+    }
+}
+
+#[test]
 fn a_report_replaces_nothing_but_reports() {
     let project = Project::new(MIXED);
     project.write("other.xml", "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<orders/>\n");
@@ -100,6 +130,13 @@ fn a_run_that_is_refused_leaves_the_files_of_the_one_that_goes_on() {
     hear(&project, "up");
     let said = project.expect(3, &["run", "--events", "events.jsonl", "--junit", "kiln.xml"]);
     assert!(said.err.contains("goes on"), "{}", said.err);
+    project.expect(2, &["run", "nonsense", "--events", "events.jsonl", "--junit", "kiln.xml"]);
+    project.write(
+        "q.toml",
+        project.read("pipeline.toml").replace("name = \"p\"", "name = \"q\"").replace("path = \"a\"", "path = \"q\""),
+    );
+    let said = project.expect(2, &["run", "-f", "q.toml", "--junit", "kiln.xml"]);
+    assert!(said.err.contains("--junit kiln.xml: another run writes to it"), "{}", said.err);
     tell(&project, "go");
     assert!(first.wait().unwrap().success());
     let kinds: Vec<_> = lines(&project.read("events.jsonl")).iter().map(|event| event["type"].clone()).collect();
