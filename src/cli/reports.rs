@@ -26,7 +26,14 @@ impl Reports {
         if let Some(path) = args.events.as_deref().filter(|_| !to_stdout(args)) {
             replaceable("--events", path, jsonl::BEGIN, "no events")?;
         }
-        args.junit.as_deref().map_or(Ok(()), |path| replaceable("--junit", path, junit::BEGIN, "no report"))
+        match args.junit.as_deref() {
+            None => Ok(()),
+            Some(path) if path == Path::new("-") => {
+                let help = "standard output is /dev/stdout".to_owned();
+                Err(Fail::Usage("--junit -: a report is written to a file".to_owned(), Some(help)))
+            }
+            Some(path) => replaceable("--junit", path, junit::BEGIN, "no report"),
+        }
     }
 
     /// Empties the files of reports where no run could begin, so that none of an earlier one passes for that of this one. Those that a

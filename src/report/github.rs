@@ -105,8 +105,11 @@ impl<W: Write, P: Write> Reporter for Github<W, P> {
             self.annotate(step)?;
         }
         if let (Event::RunEnded(_), Some(to)) = (&event.event, &mut self.page) {
-            to.write_all(page(view, &self.style, &self.state).as_bytes())?;
-            to.flush()?;
+            let page = page(view, &self.style, &self.state);
+            // Nobody has asked for it: no run fails for it.
+            if let Err(error) = to.write_all(page.as_bytes()).and_then(|()| to.flush()) {
+                tracing::warn!("the page of the job on GitHub cannot be written: {error}");
+            }
         }
         Ok(())
     }

@@ -291,6 +291,10 @@ fn slips_of_quotes_have_a_way_out() {
         "#);
     let literal = told_of("[dataset.a]\nrun = '''\necho\n");
     assert!(literal.contains("it begins here") && literal.contains("help: close it with '''"), "{literal}");
+    for other in ["path = \"a\" run = \"b\"", "run = \"true\";", "run = \"true\" // so"] {
+        let told = told_of(&format!("[dataset.a]\n{other}\n"));
+        assert!(told.contains("unexpected key or value") && !told.contains("what holds"), "{told}");
+    }
 }
 
 #[test]

@@ -66,6 +66,9 @@ fn a_report_replaces_nothing_but_reports() {
         assert!(said.err.contains(&format!("--junit {file}: the file is there and holds no report")), "{}", said.err);
     }
     project.expect(2, &["run", "--junit", "no/such/folder/kiln.xml"]);
+    project.expect(2, &["run", "--junit", "-"]);
+    project.expect(2, &["run", "--junit", "kiln.xml", "--events", "kiln.xml"]);
+    std::fs::remove_file(project.path("kiln.xml")).unwrap();
     assert_eq!(project.tree(), before, "nothing was begun");
 }
 
@@ -115,7 +118,11 @@ fn a_page_that_is_not_there_and_another_server_change_nothing() {
     project.write("ok", "");
     project.expect(0, &["run"]);
     assert!(!project.exists("page.md"), "in a container the variable is there and its file is not");
+    project.variable("GITHUB_STEP_SUMMARY", "/dev/full");
+    let said = project.expect(0, &["run", "--mode", "forced"]).err;
+    assert!(said.starts_with("warning: the page of the job on GitHub cannot be written: "), "{said}");
     project.write("page.md", "");
+    project.variable("GITHUB_STEP_SUMMARY", "page.md");
     project.variable("GITHUB_ACTIONS", "false");
     project.expect(0, &["run", "--mode", "forced"]);
     assert_eq!(project.read("page.md"), "");

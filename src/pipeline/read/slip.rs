@@ -37,9 +37,7 @@ pub(super) fn problem(text: &str, span: &Span, message: &str) -> Problem {
     }
     let one_line = message.lines().collect::<Vec<_>>().join(", ");
     let problem = Problem::new("syntax", format!("this is not TOML: {one_line}"));
-    let line = text.get(..span.start).and_then(|before| before.rsplit('\n').next()).unwrap_or_default().trim_end();
-    let quote = line.chars().next_back().filter(|c| matches!(c, '"' | '\''));
-    if let (true, Some(quote)) = (message.starts_with("unexpected key or value"), quote) {
+    if let (true, Some(quote)) = (message.starts_with("unexpected key or value"), quote_within(text, span.start)) {
         let other = if quote == '"' { '\'' } else { '"' };
         let help = format!("what holds {quote} is written in {other}…{other} or in '''…'''");
         return problem.at(span, format!("the text has ended at the {quote} before")).help(help);
@@ -49,6 +47,13 @@ pub(super) fn problem(text: &str, span: &Span, message: &str) -> Problem {
         return problem.at(span, "here").help(help);
     }
     problem.at(span, "here")
+}
+
+/// The quote that ended a text right before a place in it: the line goes on, with one more of them.
+fn quote_within(text: &str, at: usize) -> Option<char> {
+    let quote = text.get(..at)?.chars().next_back().filter(|c| matches!(c, '"' | '\''))?;
+    let rest = text.get(at..)?.lines().next()?;
+    rest.contains(quote).then_some(quote)
 }
 
 /// A text that goes on to the end of its line, or of the file: what counts is where it begins.
