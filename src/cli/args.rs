@@ -345,7 +345,7 @@ pub struct RunArgs {
     /// Wait for a run that is in the way instead of giving up
     #[arg(long)]
     pub wait: bool,
-    /// How long the run may take, such as 2h; then it is stopped, with exit code 124
+    /// How long the run may take once its steps may start, such as 2h; then it is stopped, with exit code 124
     #[arg(long, value_name = "TIME", value_parser = time_limit)]
     pub timeout: Option<Duration>,
     /// What happens to running steps when that is enough failures

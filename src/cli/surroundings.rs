@@ -51,7 +51,8 @@ impl Surroundings {
     /// Where GitHub looks for files, where this is a job of GitHub's.
     pub(crate) fn github(&self) -> Option<Workspace> {
         self.var("GITHUB_ACTIONS").filter(|it| it == "true")?;
-        let top = self.var("GITHUB_WORKSPACE").map_or_else(|| self.folder.clone(), PathBuf::from);
+        let top = self.var("GITHUB_WORKSPACE").map(PathBuf::from);
+        let top = top.map_or_else(|| self.folder.clone(), |top| top.canonicalize().unwrap_or(top));
         Some(Workspace { top, folder: self.folder.clone() })
     }
 

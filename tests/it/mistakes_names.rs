@@ -380,7 +380,10 @@ run = "x {{ inputs.s }}"
 fn what_nothing_makes_is_a_mistake_unless_another_engine_could() {
     let lost = "[dataset.a]\npath = \"a\"\nrun = \"echo >{{ output }}\"\n[dataset.b]\npath = \"b\"\ninputs = [\"a\"]\n[dataset.c]\npath = \"c\"\ninputs = [\"b\"]\nrun = \"echo >{{ output }}\"\n";
     let told = told_of(lost);
-    assert!(told.contains("`b` has inputs and no `run`: nothing makes it"), "{told}");
+    assert!(told.contains("`b` has no `run`: nothing makes it"), "{told}");
+    let told =
+        told_of("[dataset.a]\npath = \"a\"\ninputs = []\n[dataset.b]\npath = \"b\"\n[recipe.r]\noutputs = [\"b\"]\n");
+    assert!(told.contains("`a` has no `run`") && told.contains("`r` has no `run`"), "{told}");
     assert!(told.contains("help: say what makes it: run = \"…\""), "{told}");
     let project = Project::new(&format!(
         "[engine.prod]\nkind = \"dss\"\nurl = \"https://dss.example.com\"\napi_key = {{ env = \"KEY\" }}\n{lost}"

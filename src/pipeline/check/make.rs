@@ -137,7 +137,7 @@ impl Checker<'_> {
         let (inputs, lost_inputs) = self.inputs(&name, &raw_inputs, &outputs);
         self.claim(id, &name, &span, &outputs);
         let is_model = |node: &NodeId| self.pipeline.nodes[*node].kind == Kind::Model;
-        let is_unmade = make.run.is_none() && !raw_inputs.is_empty() && !outputs.iter().any(is_model);
+        let is_unmade = make.run.is_none() && !task && !outputs.iter().any(is_model);
         if is_unmade && self.pipeline.engines.is_empty() {
             self.nobody_makes(&name, &span);
         }
@@ -172,7 +172,7 @@ impl Checker<'_> {
 
     /// Only another engine could know how something is made from its inputs, and the file names none.
     fn nobody_makes(&mut self, name: &str, span: &Span) {
-        let problem = Problem::new("missing-key", format!("`{name}` has inputs and no `run`: nothing makes it"));
+        let problem = Problem::new("missing-key", format!("`{name}` has no `run`: nothing makes it"));
         let help = "say what makes it: run = \"…\"; only an engine that has its recipe, such as a DSS server, needs none: [engine.NAME]";
         self.problem(problem.at(span, "made by nothing").help(help));
     }

@@ -43,6 +43,8 @@ pub(crate) struct Guardian {
     /// One caller at a time takes the place of a guardian that died.
     mending: tokio::sync::Mutex<()>,
     files: OnceLock<Files>,
+    /// Whether it is for commands that only look. What ends Kiln ends it too, and that is not worth a word.
+    looks: bool,
 }
 
 /// What the number of files that may be open comes to.
@@ -86,7 +88,7 @@ impl Guardian {
     pub(crate) fn beside(&self) -> Self {
         let Files { found, places } = self.files();
         let files = OnceLock::from(Files { found: *found, places: Arc::clone(places) });
-        Self { files, ..Self::default() }
+        Self { files, looks: true, ..Self::default() }
     }
 
     /// Holds a lock until the run is over, and has guardians hold it.
@@ -155,7 +157,9 @@ impl Guardian {
         let _alone = self.mending.lock().await;
         let dead = self.held().alive.take_if(|alive| Arc::ptr_eq(&alive.link, link));
         if let Some(mut dead) = dead {
-            tracing::warn!("the guardian of the run was killed; what it had started is ended");
+            if !self.looks {
+                tracing::warn!("the guardian of the run was killed; what it had started is ended");
+            }
             bury(&mut dead.process);
             end_orphans().await;
         }
