@@ -223,28 +223,37 @@ impl StepState {
 /// What the store says of a step that was not built, but counts as built from then on.
 pub const ADOPTED: &str = "adopted";
 
+impl Event {
+    /// The step to which nothing more happens from now on, and how it ended.
+    #[must_use]
+    pub fn over(&self) -> Option<(&str, StepState)> {
+        match self {
+            Self::StepEnded(ended) => Some((&ended.step, StepState::of(ended.outcome))),
+            Self::StepCurrent { step, .. } => Some((step, StepState::Current)),
+            Self::StepSkipped { step, .. } => Some((step, StepState::Skipped)),
+            Self::RunQueued(_)
+            | Self::RunStarted(_)
+            | Self::StepStarted { .. }
+            | Self::StepRetrying(_)
+            | Self::StepSubmitting { .. }
+            | Self::StepAccepted { .. }
+            | Self::Noted { .. }
+            | Self::StepPublishing { .. }
+            | Self::RunStopping { .. }
+            | Self::RunEnded(_) => None,
+        }
+    }
+}
+
 impl Counts {
     /// Counts what an event tells of a step.
     pub fn take(&mut self, event: &Event) {
-        let state = match event {
-            Event::StepEnded(ended) => {
-                self.flaky += u64::from(ended.flaky);
-                StepState::of(ended.outcome)
-            }
-            Event::StepCurrent { .. } => StepState::Current,
-            Event::StepSkipped { .. } => StepState::Skipped,
-            Event::RunQueued(_)
-            | Event::RunStarted(_)
-            | Event::StepStarted { .. }
-            | Event::StepRetrying(_)
-            | Event::StepSubmitting { .. }
-            | Event::StepAccepted { .. }
-            | Event::Noted { .. }
-            | Event::StepPublishing { .. }
-            | Event::RunStopping { .. }
-            | Event::RunEnded(_) => return,
-        };
-        state.count(1, self);
+        if let Event::StepEnded(ended) = event {
+            self.flaky += u64::from(ended.flaky);
+        }
+        if let Some((_, state)) = event.over() {
+            state.count(1, self);
+        }
     }
 }
 

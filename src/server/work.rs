@@ -190,22 +190,8 @@ struct Teller {
 
 impl Reporter for Teller {
     fn event(&mut self, _: &RunView, event: &Stamped) -> io::Result<()> {
-        let step = match &event.event {
-            Event::StepEnded(ended) => Some(&ended.step),
-            Event::StepCurrent { step, .. } | Event::StepSkipped { step, .. } => Some(step),
-            Event::RunQueued(_)
-            | Event::RunStarted(_)
-            | Event::StepStarted { .. }
-            | Event::StepRetrying(_)
-            | Event::StepSubmitting { .. }
-            | Event::StepAccepted { .. }
-            | Event::Noted { .. }
-            | Event::StepPublishing { .. }
-            | Event::RunStopping { .. }
-            | Event::RunEnded(_) => None,
-        };
-        if let Some(step) = step {
-            drop(self.to.send(Message::StepOver(self.id.clone(), step.clone())));
+        if let Some((step, _)) = event.event.over() {
+            drop(self.to.send(Message::StepOver(self.id.clone(), step.to_owned())));
         }
         self.archive.grown();
         Ok(())

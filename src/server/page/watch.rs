@@ -143,20 +143,7 @@ fn id(step: &StepView) -> &str {
 
 /// The step whose outputs are there since an event.
 fn there(event: &Stamped) -> Option<&str> {
-    match &event.event {
-        Event::StepEnded(_) | Event::StepCurrent { .. } => step_of(event),
-        Event::RunQueued(_)
-        | Event::RunStarted(_)
-        | Event::StepStarted { .. }
-        | Event::StepRetrying(_)
-        | Event::StepSubmitting { .. }
-        | Event::StepAccepted { .. }
-        | Event::Noted { .. }
-        | Event::StepPublishing { .. }
-        | Event::StepSkipped { .. }
-        | Event::RunStopping { .. }
-        | Event::RunEnded(_) => None,
-    }
+    event.event.over().filter(|(_, state)| *state != StepState::Skipped).map(|(step, _)| step)
 }
 
 /// Whether a step waits, and is made from what one of these makes: it may be its turn now.
