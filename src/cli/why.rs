@@ -16,6 +16,7 @@ use crate::exit;
 use crate::pipeline::types::{Item, Pipeline, Rebuild};
 use crate::plan::Step;
 use crate::plan::decide::Basis;
+use crate::plan::key;
 use crate::plan::put_back::PutBack;
 use crate::plan::reason::{Action, Reason, ReasonCode, is_digest, sentences};
 use crate::plan::record::LastGood as Recorded;
@@ -37,10 +38,6 @@ const RUNS: u32 = 5;
 const VALUE: usize = 60;
 /// So is a longer reason.
 const WHY: usize = 80;
-
-/// How the parts of a key are called that tell of inputs.
-const INPUT: &str = "input:";
-const INPUT_PATH: &str = "input_path:";
 
 /// The answer.
 #[derive(Serialize)]
@@ -330,8 +327,9 @@ fn table(line: &mut dyn FnMut(&str), rows: impl Iterator<Item = Vec<String>>) {
 
 /// Whether a part of the key stands among the inputs, with nothing more to be said of it.
 fn is_told(part: &PartNow, inputs: &HashSet<&str>) -> bool {
-    let path = part.name.strip_prefix(INPUT_PATH).filter(|_| matches!(part.state, PartState::Same | PartState::New));
-    part.name.strip_prefix(INPUT).or(path).is_some_and(|node| inputs.contains(node))
+    let path =
+        part.name.strip_prefix(key::INPUT_PATH).filter(|_| matches!(part.state, PartState::Same | PartState::New));
+    part.name.strip_prefix(key::INPUT).or(path).is_some_and(|node| inputs.contains(node))
 }
 
 /// How inputs and parts are shown.
@@ -345,29 +343,25 @@ struct Show {
 impl Show {
     fn input(&self, input: &InputNow) -> Vec<String> {
         let path = input.path.clone().unwrap_or_default();
-        let change = self.change(input.state, input.old.as_deref(), input.new.as_deref());
-        vec![format!("{} {}", self.mark(input.state), input.node), path, change]
+        let (mark, change) = self.change(input.state, input.old.as_deref(), input.new.as_deref());
+        vec![format!("{mark} {}", input.node), path, change]
     }
 
     fn part(&self, part: &PartNow) -> Vec<String> {
-        let change = self.change(part.state, part.old.as_deref(), part.new.as_deref());
-        vec![format!("{} {}", self.mark(part.state), clean(&part.name)), change]
+        let (mark, change) = self.change(part.state, part.old.as_deref(), part.new.as_deref());
+        vec![format!("{mark} {}", clean(&part.name)), change]
     }
 
-    fn mark(&self, state: PartState) -> &'static str {
-        match state {
+    fn change(&self, state: PartState, old: Option<&str>, new: Option<&str>) -> (&'static str, String) {
+        let state = if self.first && state == PartState::New { PartState::Same } else { state };
+        let mark = match state {
             PartState::Same => " ",
-            PartState::New if self.first => " ",
             PartState::Changed => "~",
             PartState::New => "+",
             PartState::Gone => "-",
             PartState::Open | PartState::Missing => "?",
-        }
-    }
-
-    fn change(&self, state: PartState, old: Option<&str>, new: Option<&str>) -> String {
-        let state = if self.first && state == PartState::New { PartState::Same } else { state };
-        change(state, old, new, self.most)
+        };
+        (mark, change(state, old, new, self.most))
     }
 }
 

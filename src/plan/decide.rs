@@ -301,7 +301,7 @@ impl Basis<'_> {
     pub(super) fn open_parts(&self, id: RecipeId, known: &dyn Fn(NodeId) -> Option<Digest>) -> BTreeSet<String> {
         let recipe = &self.pipeline.recipes[id];
         let inputs = recipe.inputs.iter().filter(|node| known(**node).is_none());
-        let inputs = inputs.map(|node| format!("input:{}", self.pipeline.nodes[*node].name));
+        let inputs = inputs.map(|node| format!("{}{}", key::INPUT, self.pipeline.nodes[*node].name));
         let tools = self.facts.recipes[id].tools.iter().filter(|(_, printed)| printed.is_none());
         inputs.chain(tools.map(|(name, _)| format!("tool:{name}"))).collect()
     }

@@ -11,6 +11,10 @@ use crate::plan::facts::OwnFacts;
 use crate::plan::reason::ReasonCode;
 use crate::plan::record::Parts;
 
+/// What the name of a part begins with that is the content of an input.
+pub const INPUT: &str = "input:";
+/// The same where it is the path of an input.
+pub const INPUT_PATH: &str = "input_path:";
 /// The part that is the list which `{{ inputs }}` stands for.
 pub(super) const INPUTS: &str = "inputs";
 
@@ -70,10 +74,10 @@ fn each(
     for node in &recipe.inputs {
         let name = &pipeline.nodes[*node].name;
         if let Some(path) = &pipeline.nodes[*node].path {
-            part(Name("input_path:", name), path);
+            part(Name(INPUT_PATH, name), path);
         }
         if let Some(digest) = inputs(*node) {
-            part(Name("input:", name), digest.hex(&mut [0; HEX]));
+            part(Name(INPUT, name), digest.hex(&mut [0; HEX]));
         }
     }
     for node in &recipe.outputs {

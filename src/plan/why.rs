@@ -87,7 +87,7 @@ pub fn why(basis: &Basis<'_>, plan: &Plan, id: RecipeId) -> Why {
     let parts: Vec<PartNow> = parts.collect();
     let inputs = recipe.inputs.iter().map(|node| {
         let name = &basis.pipeline.nodes[*node].name;
-        let part = parts.iter().find(|part| part.name.strip_prefix("input:") == Some(name));
+        let part = parts.iter().find(|part| part.name.strip_prefix(key::INPUT) == Some(name));
         InputNow {
             node: name.clone(),
             path: basis.pipeline.nodes[*node].path.clone(),
