@@ -40,6 +40,10 @@ impl Reports {
     /// run writes to are left to it.
     pub(crate) fn empty(args: &RunArgs) {
         for path in [args.events.as_deref().filter(|_| !to_stdout(args)), args.junit.as_deref()].into_iter().flatten() {
+            // To open a pipe might be to wait for whoever reads it.
+            if !path.is_file() {
+                continue;
+            }
             let emptied = File::options().write(true).open(path).and_then(|file| {
                 file.try_lock()?;
                 file.set_len(0)
@@ -118,8 +122,8 @@ fn replaceable(option: &str, path: &Path, begin: &str, holds: &str) -> Result<()
 
 fn create(option: &str, path: &Path) -> Result<Named<BufWriter<File>>, Fail> {
     let name = format!("{option} {}", path.display());
-    let file = File::options().write(true).create(true).truncate(false).open(path);
-    let file = file.map_err(|error| Fail::Usage(format!("{name}: {error}"), None))?;
+    let cannot = |error: io::Error| Fail::Usage(format!("{name}: {error}"), None);
+    let file = File::options().write(true).create(true).truncate(false).open(path).map_err(cannot)?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => {
             return Err(Fail::Usage(format!("{name}: another run writes to it"), Some("name another file".to_owned())));
@@ -127,9 +131,9 @@ fn create(option: &str, path: &Path) -> Result<Named<BufWriter<File>>, Fail> {
         // Some file systems have no locks.
         Ok(()) | Err(TryLockError::Error(_)) => {}
     }
-    let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
-    let emptied = if is_file { file.set_len(0) } else { Ok(()) };
-    emptied.map_err(|error| Fail::Usage(format!("{name}: {error}"), None))?;
+    if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        file.set_len(0).map_err(cannot)?;
+    }
     Ok(Named::new(name, BufWriter::new(file)))
 }
 
