@@ -146,10 +146,7 @@ impl Feed {
             self.skipped.push(Skip { at: event.at, step: step.clone(), because: because.clone() });
             return before;
         }
-        let before = self.flush(view);
-        let ended = matches!(event.event, Event::RunEnded(_));
-        let unstarted = if ended { std::mem::take(&mut self.unstarted) } else { Vec::new() };
-        before + &self.skips(view, &unstarted) + &self.lines_of(view, event)
+        self.flush(view) + &self.lines_of(view, event)
     }
 
     /// The lines for what was held back to be told together.
@@ -202,7 +199,10 @@ impl Feed {
                 return self.noted(self.head(event, StepState::Current, step, &[&note]), Tint::Calm, &note);
             }
             Event::RunStopping { cause } => self.stopping(view, cause, event),
-            Event::RunEnded(_) => return self.all_rest() + &self.summary(view),
+            Event::RunEnded(_) => {
+                let unstarted = std::mem::take(&mut self.unstarted);
+                return self.skips(view, &unstarted) + &self.all_rest() + &self.summary(view);
+            }
         };
         self.style.line(&line)
     }

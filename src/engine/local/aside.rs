@@ -127,7 +127,7 @@ impl Staging {
     }
 
     /// Where the last good content of each output is that was set aside, relative to the root; none where there was none.
-    pub(crate) fn aside(&self) -> io::Result<BTreeMap<String, Option<String>>> {
+    fn aside(&self) -> io::Result<BTreeMap<String, Option<String>>> {
         let all = self.all_asides()?.into_iter().map(|(_, _, aside)| aside);
         Ok(all.filter(|aside| self.is_set(aside)).map(|aside| (aside.path, aside.kept)).collect())
     }

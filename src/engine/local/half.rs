@@ -84,7 +84,7 @@ impl Half {
     fn is_named(&self, root: &Path, pattern: &str) -> bool {
         let found = || files::resolve(root, pattern, &BTreeSet::new()).unwrap_or_default();
         names(pattern, &self.path)
-            || self.is_read_at(root, pattern)
+            || touch(pattern, &self.path)
             || found().iter().any(|path| self.is_read_at(root, path))
     }
 

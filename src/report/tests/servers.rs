@@ -14,7 +14,7 @@ fn junit(run: &Sample) -> String {
 }
 
 fn workspace() -> Workspace {
-    Workspace { top: "/work/repo".into(), folder: "/work/repo/data".into() }
+    Workspace { top: "/checkout".into(), folder: "/checkout/data".into() }
 }
 
 /// The annotations and the page.
