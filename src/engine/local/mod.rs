@@ -17,6 +17,7 @@ mod observe;
 pub(crate) mod places;
 mod probe;
 mod program;
+mod put;
 mod secrets;
 mod staging;
 mod twins;

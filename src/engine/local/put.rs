@@ -1,0 +1,309 @@
+//! Puts outputs in place so that no half is ever seen. Works on paths; knows no recipes.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, CWD, RenameFlags, access, renameat_with};
+
+use crate::base::digest::Digest;
+use crate::base::job::JobId;
+use crate::engine::api::Published;
+use crate::engine::local::across::{beside, copy, elsewhere};
+use crate::engine::local::digest::Digester;
+use crate::engine::local::keep::{keep, put_back};
+use crate::engine::local::places::{Links, Top, inside};
+use crate::engine::local::staging::{IS_GONE, IS_OTHER, LEADS_OUT, NEW, Staging, swapped};
+use crate::event::{Failure, FailureCode, Replaced, Staged};
+use crate::fault::fault;
+use crate::files::{exchange, remove, rename};
+
+/// So many outputs are flushed one by one; more of them with the whole file system.
+const FLUSH_ONE_BY_ONE: usize = 4;
+
+impl Staging {
+    /// Makes staged outputs durable: few of them one by one, many with the whole file system at once, less those on another one.
+    pub(crate) fn flush(&self, staged: &[Staged]) -> io::Result<()> {
+        fault("flush")?;
+        let is_few = staged.len() <= FLUSH_ONE_BY_ONE;
+        if !is_few {
+            rustix::fs::syncfs(File::open(&self.root)?)?;
+        }
+        for Staged { from, to, .. } in staged {
+            let path = self.root.join(from);
+            // What is staged elsewhere is copied before it counts, and the copy is flushed.
+            if is_few || from == to && elsewhere(&self.root, &path)? {
+                flush(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts one output in place. Called again after a crash, it finishes what is left.
+    /// What stood there is kept, if it is to be and is not the same.
+    fn place(
+        &self,
+        job: &JobId,
+        staged: &Staged,
+        copied: Option<&Path>,
+        digester: &Digester,
+    ) -> io::Result<Option<Replaced>> {
+        let (from, to) = (self.root.join(&staged.from), self.root.join(&staged.to));
+        let placed = || digester.path(&staged.to).map(|digest| digest == Some(staged.digest));
+        if staged.from == staged.to {
+            return if placed()? { Ok(None) } else { Err(io::Error::other(IS_OTHER)) };
+        }
+        // Mostly nothing stands there, and one call does it all. It fails too where the way leads to another file system.
+        if renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE).is_ok() {
+            return digester.moved(&staged.from, &staged.to, staged.digest).map(|()| None);
+        }
+        let Ok(staged_metadata) = from.symlink_metadata() else {
+            return if placed()? { Ok(None) } else { Err(io::Error::other(IS_GONE)) };
+        };
+        let new = copied.unwrap_or(&from);
+        let old = swapped(if copied.is_some() { &to } else { &from });
+        let mut replaced = None;
+        // A file that is in the state in which it was seen is not read for this.
+        let now = digester.path(&staged.to).ok().flatten();
+        match to.symlink_metadata() {
+            Ok(standing) if is_foreign(staged, now, standing.is_dir() == staged_metadata.is_dir()) => {
+                keep(&self.root, job, &to, &staged.to).and_then(|kept| {
+                    let put = fault("publish.kept").and_then(|()| rename(new, &to));
+                    if put.is_err() {
+                        put_back(&self.root, &kept)?;
+                    }
+                    replaced = Some(kept);
+                    put
+                })
+            }
+            // It is the same, or after a crash the exchange has happened: then the old content is the staged one.
+            Ok(standing) if standing.is_dir() && now == Some(staged.digest) => Ok(()),
+            Ok(standing) if standing.is_dir() => exchange(new, &to, &old).and_then(|()| fault("publish.exchanged")),
+            Ok(_) | Err(_) => rename(new, &to),
+        }?;
+        digester.moved(&staged.from, &staged.to, staged.digest)?;
+        Ok(replaced)
+    }
+
+    /// Makes the folder that an output goes to. A link that the recipe made leads nothing in or out of the root.
+    fn make_way(&self, output: &Staged) -> io::Result<()> {
+        let top = self.top.get_or_init(|| Top::open(&self.root));
+        let holds = |path: &str, links| {
+            let folder = Path::new(path).parent();
+            top.as_ref().zip(folder).is_some_and(|(top, folder)| top.holds(folder, links))
+        };
+        // What was staged lies where it was made to lie, if no link is on the way there.
+        if holds(&output.to, Links::May) && (output.from == output.to || holds(&output.from, Links::None)) {
+            return Ok(());
+        }
+        self.root.join(&output.to).parent().map_or(Ok(()), fs::create_dir_all)?;
+        self.stays_inside(output)
+    }
+
+    /// Whether something may be put into the folder of an output, where that is still to be done.
+    fn may_put(&self, output: &Staged) -> io::Result<()> {
+        let leave = self.root.join(&output.to).parent().map_or(Ok(()), |folder| access(folder, Access::WRITE_OK));
+        if leave.is_ok() || output.from == output.to || !self.root.join(&output.from).try_exists()? {
+            return Ok(());
+        }
+        Ok(leave?)
+    }
+
+    /// Copies an output beside its place, durably, where that is on another file system. A crash leaves a part of it there until
+    /// it is put in place again, or its step begins.
+    fn bring_near(&self, output: &Staged, copies: &mut Copies) -> io::Result<()> {
+        let (from, to) = (self.root.join(&output.from), self.root.join(&output.to));
+        let is_far = match elsewhere(&from, &to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false, // it was moved already
+            is_far => is_far?,
+        };
+        if !is_far || from == to {
+            copies.0.push(None);
+            return Ok(());
+        }
+        self.clear_beside(&output.to)?;
+        let new = beside(&to, NEW);
+        copies.0.push(Some(new.clone()));
+        copy(&from, &new)?;
+        flush(&new)
+    }
+
+    fn stays_inside(&self, output: &Staged) -> io::Result<()> {
+        let (own, from, to) = (self.root.join(&self.folder), self.root.join(&output.from), self.root.join(&output.to));
+        let is_inside = |folder: &Path, path: &Path| match path.parent() {
+            Some(parent) if parent.exists() => inside(folder, parent),
+            Some(_) | None => Ok(true), // it was moved already
+        };
+        if !is_inside(&self.root, &to)? {
+            return Err(io::Error::other(LEADS_OUT));
+        }
+        if output.from != output.to && !is_inside(&own, &from)? {
+            return Err(io::Error::other("what was staged lies somewhere else, behind a link"));
+        }
+        Ok(())
+    }
+
+    /// Puts the outputs of a step in place and forgets what was staged for it.
+    pub(crate) fn publish(
+        &self,
+        job: &JobId,
+        step: &str,
+        staged: &[Staged],
+        digester: &Digester,
+    ) -> Result<Published, Failure> {
+        let mut replaced = Vec::new();
+        if let Err((what, error)) = self.put_all(job, step, staged, digester, &mut replaced) {
+            let kept = replaced.iter().map(|Replaced { path, kept }| format!("; what was at {path} is in {kept}"));
+            let message = format!("{what} could not be put in place: {error}{}", kept.collect::<String>());
+            return Err(Failure::new(FailureCode::Publish, message));
+        }
+        let (in_place, apart): (Vec<_>, Vec<_>) = staged.iter().partition(|output| output.from == output.to);
+        let left = fault("publish.remove").and_then(|()| self.leave(apart.iter().map(|output| output.from.as_str())));
+        let aside = || if in_place.is_empty() { Ok(()) } else { self.remove_aside(job, step) };
+        if let Err(error) = left.and_then(|()| aside()) {
+            tracing::warn!(%error, step, "what was staged could not be removed; the next run will");
+        }
+        Ok(Published { seen: digester.take_fresh(), replaced })
+    }
+
+    fn put_all<'a>(
+        &self,
+        job: &JobId,
+        step: &'a str,
+        staged: &'a [Staged],
+        digester: &Digester,
+        replaced: &mut Vec<Replaced>,
+    ) -> Result<(), (&'a str, io::Error)> {
+        // What is in the way of one is found before another is moved.
+        for output in staged {
+            let way = self.make_way(output).and_then(|()| self.may_put(output));
+            way.map_err(|error| (output.to.as_str(), error))?;
+        }
+        // A disk that is full of the copies, too.
+        let mut copies = Copies(Vec::with_capacity(staged.len()));
+        for output in staged {
+            self.bring_near(output, &mut copies).map_err(|error| (output.to.as_str(), error))?;
+        }
+        for (output, copy) in staged.iter().zip(&copies.0) {
+            let placed = fault("publish.place").and_then(|()| self.place(job, output, copy.as_deref(), digester));
+            replaced.extend(placed.map_err(|error| (output.to.as_str(), error))?);
+        }
+        fault("publish.placed").map_err(|error| (step, error))?;
+        // From here on the new outputs are the good ones, whatever happens to what was set aside.
+        if staged.iter().any(|output| output.from == output.to) {
+            let aside = self.root.join(self.step(job, step));
+            for output in staged {
+                let kept = self.keep_aside(job, &aside, output, digester);
+                replaced.extend(kept.map_err(|error| (output.to.as_str(), error))?);
+            }
+            self.forget_aside(&aside).map_err(|error| (step, error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether what stands where an output goes, now with this digest, is somebody else's: not what Kiln has built, or saw when the
+/// run was planned. Of another kind it was not built here either, whatever the records say; what is the same is nobody's loss.
+fn is_foreign(staged: &Staged, now: Option<Digest>, same_kind: bool) -> bool {
+    now != Some(staged.digest) && (staged.keep || !same_kind || now.is_none() || now != staged.stood)
+}
+
+/// Copies of outputs beside their places, where they need one. Nothing is left of those that were not put in place, nor of what
+/// stood there before: the disk may be full of it.
+struct Copies(Vec<Option<PathBuf>>);
+
+impl Drop for Copies {
+    fn drop(&mut self) {
+        for copy in self.0.iter().flatten() {
+            if let Err(error) = remove(copy) {
+                tracing::warn!(%error, "what is left of a copy could not be removed; the next run will");
+            }
+        }
+    }
+}
+
+fn flush(path: &Path) -> io::Result<()> {
+    let metadata = path.symlink_metadata()?;
+    if metadata.is_symlink() {
+        return Ok(());
+    }
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            flush(&entry?.path())?;
+        }
+    }
+    if metadata.is_dir() || metadata.is_file() {
+        File::open(path)?.sync_all()?;
+    }
+    Ok(())
+}
+
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// A root in which a link leads to another file system, if there is one here.
+    fn two_file_systems(link: &str) -> Option<(tempfile::TempDir, tempfile::TempDir)> {
+        let (dir, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").ok()?);
+        std::os::unix::fs::symlink(there.path(), dir.path().join(link)).unwrap();
+        elsewhere(there.path(), &dir.path().join("x")).unwrap().then_some((dir, there))
+    }
+
+    fn staged(from: &str, to: &str) -> Staged {
+        Staged { from: from.to_owned(), to: to.to_owned(), digest: Digest::of(b""), keep: false, stood: None }
+    }
+
+    #[test]
+    fn of_a_copy_that_fails_nothing_is_left() {
+        let Some((dir, _there)) = two_file_systems(".kiln") else { return };
+        let at = |path: &str| dir.path().join(path);
+        let staging = Staging::new(dir.path(), "p");
+        fs::create_dir(at(".kiln/from")).unwrap();
+        fs::write(at(".kiln/from/file"), "x").unwrap();
+        let _socket = UnixListener::bind(at(".kiln/from/socket")).unwrap(); // cannot be opened, by nobody
+        let mut copies = Copies(Vec::new());
+        staging.bring_near(&staged(".kiln/from", "to"), &mut copies).unwrap_err();
+        drop(copies);
+        assert!(!at(".to.kiln-new").exists());
+        fs::write(at(".to.kiln-new"), "what an earlier one left").unwrap();
+        let mut copies = Copies(Vec::new());
+        staging.bring_near(&staged(".kiln/from/file", "to"), &mut copies).unwrap();
+        assert_eq!(fs::read_to_string(at(".to.kiln-new")).unwrap(), "x");
+        drop(copies);
+        assert!(!at(".to.kiln-new").exists(), "it was not put in place");
+    }
+
+    #[test]
+    fn what_stood_there_is_put_back_where_a_swap_with_a_copy_was_cut_short() {
+        let Some((dir, _there)) = two_file_systems(".kiln") else { return };
+        let at = |path: &str| dir.path().join(path);
+        let staging = Staging::new(dir.path(), "p");
+        for (stands, expect) in [(false, "old"), (true, "new")] {
+            fs::create_dir(at(".to.kiln-old")).unwrap();
+            fs::write(at(".to.kiln-old/file"), "old").unwrap();
+            if stands {
+                fs::write(at("to/file"), "new").unwrap();
+            }
+            staging.clear_beside("to").unwrap();
+            assert_eq!(fs::read_to_string(at("to/file")).unwrap(), expect);
+            assert!(!at(".to.kiln-old").exists());
+        }
+    }
+
+    #[test]
+    fn many_outputs_are_flushed_wherever_they_lie() {
+        let Some((dir, _there)) = two_file_systems("mount") else { return };
+        let at = |path: &str| dir.path().join(path);
+        let staging = Staging::new(dir.path(), "p");
+        let paths = ["a", "b", "c", "d", "e"].map(|name| format!("mount/{name}"));
+        let all = paths.each_ref().map(|path| staged(path, path));
+        paths[..4].iter().for_each(|path| fs::write(at(path), "x").unwrap());
+        let error = staging.flush(&all).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound, "each of them is looked at");
+        fs::write(at("mount/e"), "x").unwrap();
+        staging.flush(&all).unwrap();
+    }
+}
