@@ -78,6 +78,7 @@ mod space;
 mod store;
 mod support;
 mod tidy;
+mod together;
 mod told;
 mod tree;
 mod undone;

@@ -16,8 +16,9 @@ use crate::engine::local::across::{beside, elsewhere};
 use crate::engine::local::digest::Digester;
 use crate::engine::local::keep::{free, keep, kept_before};
 use crate::engine::local::places::inside;
+use crate::engine::local::put::Put;
 use crate::engine::local::staging::{STAGING, Staging, folders};
-use crate::event::{Replaced, Staged};
+use crate::event::Staged;
 use crate::fault::fault;
 use crate::files::{is_empty_folder, remove, rename};
 use crate::plan::put_back::PutBack;
@@ -402,7 +403,7 @@ impl Staging {
         step: &Path,
         output: &Staged,
         digester: &Digester,
-    ) -> io::Result<Option<Replaced>> {
+    ) -> io::Result<Option<Put>> {
         let aside = asides(step)?.into_iter().find(|aside| aside.path == output.to);
         let Some(kept) = aside.and_then(|aside| aside.kept) else { return Ok(None) };
         let from = self.root.join(&kept);
@@ -412,7 +413,7 @@ impl Staging {
         if !is_kept || digester.path(&kept).is_ok_and(|digest| digest == Some(output.digest)) {
             return Ok(None);
         }
-        keep(&self.root, job, &from, &output.to).map(Some)
+        keep(&self.root, job, &from, &output.to).map(|kept| Some(Put::Kept { from, kept }))
     }
 }
 

@@ -151,23 +151,22 @@ impl Digester {
         std::mem::take(&mut self.lock().untold)
     }
 
-    /// What lay at `from` lies at `to` now. A file's state changes by that, what lies in a folder keeps its own.
-    pub(crate) fn moved(&self, from: &str, to: &str, digest: Digest) -> io::Result<()> {
-        let metadata = fs::metadata(self.root.join(to))?;
+    /// What lay at `from` lies at `to` now. A file's state changes by that, what lies in a folder keeps its own. Of what
+    /// somebody has taken away already nothing is known.
+    pub(crate) fn moved(&self, from: &str, to: &str, digest: Digest) {
+        let Ok(metadata) = fs::metadata(self.root.join(to)) else { return };
+        let mut fresh = self.lock();
         if metadata.is_file() {
             let stat = stat_of(&metadata);
-            let mut fresh = self.lock();
             let settled = fresh.known.remove(from).and_then(|seen| stat.settled_by_move(&seen.stat));
             fresh.add(to, Seen { stat, digest, seen_ns: settled.unwrap_or_else(clock::now_ns) });
-            return Ok(());
+            return;
         }
-        let mut fresh = self.lock();
         for path in fresh.inside(from) {
             if let Some(seen) = fresh.known.remove(&path) {
                 fresh.add(&format!("{to}{}", &path[from.len()..]), seen);
             }
         }
-        Ok(())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Fresh> {
@@ -336,7 +335,7 @@ mod tests {
         fs::rename(&from, &to).unwrap();
         // What is remembered is made wrong: whoever believes it has not read the file.
         let wrong = Digest::of(b"y");
-        digester.moved("from", "to", wrong).unwrap();
+        digester.moved("from", "to", wrong);
         assert_eq!(digester.path("to").unwrap(), Some(wrong));
         time(&to, 1_000_000_001);
         assert_eq!(digester.path("to").unwrap(), Some(digest), "it may have changed since");
@@ -355,7 +354,7 @@ mod tests {
         let of_folder = digester.path(".kiln").unwrap().unwrap();
         for (from, to) in [(".kiln/a", "a"), (".kiln/d", "d")] {
             fs::rename(at(from), at(to)).unwrap();
-            digester.moved(from, to, of_folder).unwrap();
+            digester.moved(from, to, of_folder);
         }
         let told: Vec<_> = digester.take_fresh().into_iter().map(|entry| entry.path).collect();
         assert_eq!(told, ["a", "d/f", "d/in/g"]);

@@ -43,11 +43,6 @@ pub(super) fn keep(root: &Path, job: &JobId, from: &Path, path: &str) -> io::Res
     Ok(Replaced { path: path.to_owned(), kept })
 }
 
-/// Puts back what could not be replaced.
-pub(super) fn put_back(root: &Path, replaced: &Replaced) -> io::Result<()> {
-    rename(&root.join(&replaced.kept), &root.join(&replaced.path))
-}
-
 /// What the run kept of a path before it died.
 pub(super) fn kept_before(root: &Path, job: &JobId, path: &str) -> Option<Replaced> {
     let kept = places(job, path).into_iter().find(|kept| root.join(kept).symlink_metadata().is_ok())?;

@@ -11,7 +11,7 @@ use crate::base::job::JobId;
 use crate::engine::api::Published;
 use crate::engine::local::across::{beside, copy, elsewhere};
 use crate::engine::local::digest::Digester;
-use crate::engine::local::keep::{keep, put_back};
+use crate::engine::local::keep::keep;
 use crate::engine::local::places::{Links, Top, inside};
 use crate::engine::local::staging::{IS_GONE, IS_OTHER, LEADS_OUT, NEW, Staging, swapped};
 use crate::event::{Failure, FailureCode, Replaced, Staged};
@@ -40,49 +40,72 @@ impl Staging {
     }
 
     /// Puts one output in place. Called again after a crash, it finishes what is left.
-    /// What stood there is kept, if it is to be and is not the same.
     fn place(
         &self,
         job: &JobId,
         staged: &Staged,
-        copied: Option<&Path>,
+        is_last: bool,
+        placed: &mut Placed,
         digester: &Digester,
-    ) -> io::Result<Option<Replaced>> {
+    ) -> io::Result<()> {
         let (from, to) = (self.root.join(&staged.from), self.root.join(&staged.to));
-        let placed = || digester.path(&staged.to).map(|digest| digest == Some(staged.digest));
+        let is_there = |not| match digester.path(&staged.to)? {
+            Some(digest) if digest == staged.digest => Ok(()),
+            Some(_) | None => Err(io::Error::other(not)),
+        };
         if staged.from == staged.to {
-            return if placed()? { Ok(None) } else { Err(io::Error::other(IS_OTHER)) };
+            return is_there(IS_OTHER);
         }
         // Mostly nothing stands there, and one call does it all. It fails too where the way leads to another file system.
         if renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE).is_ok() {
-            return digester.moved(&staged.from, &staged.to, staged.digest).map(|()| None);
+            placed.puts.push(Put::New { new: from, to: staged.to.clone() });
+        } else if let Ok(metadata) = from.symlink_metadata() {
+            if !self.replace(job, staged, metadata.is_dir(), is_last, placed, digester)? {
+                return Ok(());
+            }
+        } else {
+            return is_there(IS_GONE);
         }
-        let Ok(staged_metadata) = from.symlink_metadata() else {
-            return if placed()? { Ok(None) } else { Err(io::Error::other(IS_GONE)) };
-        };
-        let new = copied.unwrap_or(&from);
-        let old = swapped(if copied.is_some() { &to } else { &from });
-        let mut replaced = None;
+        digester.moved(&staged.from, &staged.to, staged.digest);
+        Ok(())
+    }
+
+    /// Puts an output where something may stand, which is kept if it is to be and is not the same. Says whether the output was
+    /// moved. Over what stood at the last one nothing has to be put back: nothing is done after that which could fail.
+    fn replace(
+        &self,
+        job: &JobId,
+        staged: &Staged,
+        is_folder: bool,
+        is_last: bool,
+        placed: &mut Placed,
+        digester: &Digester,
+    ) -> io::Result<bool> {
+        let (from, to) = (self.root.join(&staged.from), self.root.join(&staged.to));
+        let copied = placed.copies.of(&to);
+        let (aside, new) = (swapped(if copied.is_some() { &to } else { &from }), copied.unwrap_or(from));
         // A file that is in the state in which it was seen is not read for this.
         let now = digester.path(&staged.to).ok().flatten();
+        let is_same = now == Some(staged.digest);
         match to.symlink_metadata() {
-            Ok(standing) if is_foreign(staged, now, standing.is_dir() == staged_metadata.is_dir()) => {
-                keep(&self.root, job, &to, &staged.to).and_then(|kept| {
-                    let put = fault("publish.kept").and_then(|()| rename(new, &to));
-                    if put.is_err() {
-                        put_back(&self.root, &kept)?;
-                    }
-                    replaced = Some(kept);
-                    put
-                })
+            Ok(standing) if is_foreign(staged, now, standing.is_dir() == is_folder) => {
+                let kept = keep(&self.root, job, &to, &staged.to)?;
+                placed.puts.push(Put::Kept { from: to.clone(), kept });
+                fault("publish.kept")?;
             }
-            // It is the same, or after a crash the exchange has happened: then the old content is the staged one.
-            Ok(standing) if standing.is_dir() && now == Some(staged.digest) => Ok(()),
-            Ok(standing) if standing.is_dir() => exchange(new, &to, &old).and_then(|()| fault("publish.exchanged")),
-            Ok(_) | Err(_) => rename(new, &to),
-        }?;
-        digester.moved(&staged.from, &staged.to, staged.digest)?;
-        Ok(replaced)
+            // It came out the same; or after a crash it is there already, and what stood there lies where it was staged.
+            Ok(_) if is_same && (is_folder || digester.path(&staged.from)? != Some(staged.digest)) => return Ok(false),
+            Ok(_) if !is_same && (is_folder || !is_last) => {
+                exchange(&new, &to, &aside)?;
+                placed.puts.push(Put::Swapped { new, to: staged.to.clone(), aside });
+                return fault("publish.exchanged").map(|()| true);
+            }
+            Ok(_) => return rename(&new, &to).map(|()| true),
+            Err(_) => {}
+        }
+        rename(&new, &to)?;
+        placed.puts.push(Put::New { new, to: staged.to.clone() });
+        Ok(true)
     }
 
     /// Makes the folder that an output goes to. A link that the recipe made leads nothing in or out of the root.
@@ -118,12 +141,11 @@ impl Staging {
             is_far => is_far?,
         };
         if !is_far || from == to {
-            copies.0.push(None);
             return Ok(());
         }
         self.clear_beside(&output.to)?;
         let new = beside(&to, NEW);
-        copies.0.push(Some(new.clone()));
+        copies.0.push(new.clone());
         copy(&from, &new)?;
         flush(&new)
     }
@@ -143,7 +165,7 @@ impl Staging {
         Ok(())
     }
 
-    /// Puts the outputs of a step in place and forgets what was staged for it.
+    /// Puts the outputs of a step in place, all or none, and forgets what was staged for it.
     pub(crate) fn publish(
         &self,
         job: &JobId,
@@ -151,12 +173,14 @@ impl Staging {
         staged: &[Staged],
         digester: &Digester,
     ) -> Result<Published, Failure> {
-        let mut replaced = Vec::new();
-        if let Err((what, error)) = self.put_all(job, step, staged, digester, &mut replaced) {
-            let kept = replaced.iter().map(|Replaced { path, kept }| format!("; what was at {path} is in {kept}"));
-            let message = format!("{what} could not be put in place: {error}{}", kept.collect::<String>());
+        let mut placed = Placed::default();
+        if let Err((what, error)) = self.put_all(job, step, staged, digester, &mut placed) {
+            let message = format!("{what} could not be put in place: {error}{}", placed.undo(&self.root));
             return Err(Failure::new(FailureCode::Publish, message));
         }
+        let Placed { puts, copies } = placed;
+        drop(copies);
+        let replaced = puts.into_iter().filter_map(Put::replaced).collect();
         let (in_place, apart): (Vec<_>, Vec<_>) = staged.iter().partition(|output| output.from == output.to);
         let left = fault("publish.remove").and_then(|()| self.leave(apart.iter().map(|output| output.from.as_str())));
         let aside = || if in_place.is_empty() { Ok(()) } else { self.remove_aside(job, step) };
@@ -172,7 +196,7 @@ impl Staging {
         step: &'a str,
         staged: &'a [Staged],
         digester: &Digester,
-        replaced: &mut Vec<Replaced>,
+        placed: &mut Placed,
     ) -> Result<(), (&'a str, io::Error)> {
         // What is in the way of one is found before another is moved.
         for output in staged {
@@ -180,25 +204,77 @@ impl Staging {
             way.map_err(|error| (output.to.as_str(), error))?;
         }
         // A disk that is full of the copies, too.
-        let mut copies = Copies(Vec::with_capacity(staged.len()));
         for output in staged {
-            self.bring_near(output, &mut copies).map_err(|error| (output.to.as_str(), error))?;
+            self.bring_near(output, &mut placed.copies).map_err(|error| (output.to.as_str(), error))?;
         }
-        for (output, copy) in staged.iter().zip(&copies.0) {
-            let placed = fault("publish.place").and_then(|()| self.place(job, output, copy.as_deref(), digester));
-            replaced.extend(placed.map_err(|error| (output.to.as_str(), error))?);
+        for (i, output) in staged.iter().enumerate() {
+            let is_last = i + 1 == staged.len();
+            let put = fault("publish.place").and_then(|()| self.place(job, output, is_last, placed, digester));
+            put.map_err(|error| (output.to.as_str(), error))?;
         }
-        fault("publish.placed").map_err(|error| (step, error))?;
-        // From here on the new outputs are the good ones, whatever happens to what was set aside.
+        let all = fault("publish.placed");
         if staged.iter().any(|output| output.from == output.to) {
+            all.map_err(|error| (step, error))?;
             let aside = self.root.join(self.step(job, step));
             for output in staged {
                 let kept = self.keep_aside(job, &aside, output, digester);
-                replaced.extend(kept.map_err(|error| (output.to.as_str(), error))?);
+                placed.puts.extend(kept.map_err(|error| (output.to.as_str(), error))?);
             }
+            // From here on the new outputs are the good ones, whatever happens to what was set aside.
             self.forget_aside(&aside).map_err(|error| (step, error))?;
         }
         Ok(())
+    }
+}
+
+/// What was done to put the outputs of a step in place, in order, so that it can be undone.
+#[derive(Default)]
+struct Placed {
+    puts: Vec<Put>,
+    copies: Copies,
+}
+
+impl Placed {
+    /// Undoes it, the last first, and says what could not be undone.
+    fn undo(&mut self, root: &Path) -> String {
+        let undo = |put: Put| fault("publish.undo").and_then(|()| put.undo(root)).map_err(|error| (put, error));
+        let failed = self.puts.drain(..).rev().filter_map(|put| undo(put).err());
+        failed.map(|(put, error)| format!("; {}: {error}", put.told())).collect()
+    }
+}
+
+/// A step on the way of an output to its place.
+pub(super) enum Put {
+    /// It was moved from `new` to where nothing stood.
+    New { new: PathBuf, to: String },
+    /// It was swapped with what stood there, which is at `new` now.
+    Swapped { new: PathBuf, to: String, aside: PathBuf },
+    /// What was at `from` is kept.
+    Kept { from: PathBuf, kept: Replaced },
+}
+
+impl Put {
+    fn undo(&self, root: &Path) -> io::Result<()> {
+        match self {
+            Self::New { new, to } => rename(&root.join(to), new),
+            Self::Swapped { new, to, aside } => exchange(new, &root.join(to), aside),
+            Self::Kept { from, kept } => rename(&root.join(&kept.kept), from),
+        }
+    }
+
+    /// What is told where it stays so.
+    fn told(&self) -> String {
+        match self {
+            Self::New { to, .. } | Self::Swapped { to, .. } => format!("{to} is in place already"),
+            Self::Kept { kept: Replaced { path, kept }, .. } => format!("what was at {path} is in {kept}"),
+        }
+    }
+
+    fn replaced(self) -> Option<Replaced> {
+        match self {
+            Self::Kept { kept, .. } => Some(kept),
+            Self::New { .. } | Self::Swapped { .. } => None,
+        }
     }
 }
 
@@ -208,13 +284,22 @@ fn is_foreign(staged: &Staged, now: Option<Digest>, same_kind: bool) -> bool {
     now != Some(staged.digest) && (staged.keep || !same_kind || now.is_none() || now != staged.stood)
 }
 
-/// Copies of outputs beside their places, where they need one. Nothing is left of those that were not put in place, nor of what
-/// stood there before: the disk may be full of it.
-struct Copies(Vec<Option<PathBuf>>);
+/// Copies of outputs beside their places. Nothing is left of those that were not put in place, nor of what stood there before:
+/// the disk may be full of it.
+#[derive(Default)]
+struct Copies(Vec<PathBuf>);
+
+impl Copies {
+    /// The copy that is to be put at a path, if one is.
+    fn of(&self, to: &Path) -> Option<PathBuf> {
+        let copy = beside(to, NEW);
+        self.0.contains(&copy).then_some(copy)
+    }
+}
 
 impl Drop for Copies {
     fn drop(&mut self) {
-        for copy in self.0.iter().flatten() {
+        for copy in &self.0 {
             if let Err(error) = remove(copy) {
                 tracing::warn!(%error, "what is left of a copy could not be removed; the next run will");
             }
@@ -237,7 +322,6 @@ fn flush(path: &Path) -> io::Result<()> {
     }
     Ok(())
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -264,12 +348,12 @@ mod tests {
         fs::create_dir(at(".kiln/from")).unwrap();
         fs::write(at(".kiln/from/file"), "x").unwrap();
         let _socket = UnixListener::bind(at(".kiln/from/socket")).unwrap(); // cannot be opened, by nobody
-        let mut copies = Copies(Vec::new());
+        let mut copies = Copies::default();
         staging.bring_near(&staged(".kiln/from", "to"), &mut copies).unwrap_err();
         drop(copies);
         assert!(!at(".to.kiln-new").exists());
         fs::write(at(".to.kiln-new"), "what an earlier one left").unwrap();
-        let mut copies = Copies(Vec::new());
+        let mut copies = Copies::default();
         staging.bring_near(&staged(".kiln/from/file", "to"), &mut copies).unwrap();
         assert_eq!(fs::read_to_string(at(".to.kiln-new")).unwrap(), "x");
         drop(copies);
