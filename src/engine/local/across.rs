@@ -1,17 +1,19 @@
-//! Paths on another file system than Kiln's own folder in the root: nothing can be renamed from there, so it is copied beside
-//! its place first. Knows no steps.
+//! Paths on another file system than Kiln's own folder in the root, or behind another mount of it: nothing can be renamed from
+//! there, so it is copied beside its place first. Knows no steps.
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-/// Whether a rename from below `own`, which is there, to `path` would cross file systems.
+use crate::stat::mount_of;
+
+/// Whether a rename from below `own`, which is there, to `path` would cross mounts.
 pub(crate) fn elsewhere(own: &Path, path: &Path) -> io::Result<bool> {
     let mut there = path.parent();
     while let Some(folder) = there {
-        match fs::metadata(folder) {
-            Ok(metadata) => return Ok(metadata.dev() != fs::metadata(own)?.dev()),
+        match mount_of(folder) {
+            Ok(mount) => return Ok(mount != mount_of(own)?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => there = folder.parent(),
             Err(error) => return Err(error),
         }
