@@ -39,3 +39,39 @@ pub(crate) fn mount_of(path: &Path) -> io::Result<Mount> {
 pub(crate) fn mount_of(path: &Path) -> io::Result<Mount> {
     Ok((path.metadata()?.dev(), 0))
 }
+
+/// What stands at a path itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    pub(crate) is_folder: bool,
+    pub(crate) is_link: bool,
+    /// Whether something is mounted just there: it cannot be moved, and what is in it is not of this place.
+    pub(crate) is_mounted: bool,
+}
+
+/// What stands at a path, in one call of the system.
+#[cfg(target_os = "linux")]
+pub(crate) fn standing(path: &Path) -> io::Result<Standing> {
+    use rustix::fs::{AtFlags, CWD, FileType, StatxAttributes, StatxFlags, statx};
+    match statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE) {
+        Ok(found) => {
+            let kind = FileType::from_raw_mode(found.stx_mode.into());
+            let is_mounted = found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
+            Ok(Standing { is_folder: kind.is_dir(), is_link: kind.is_symlink(), is_mounted })
+        }
+        Err(rustix::io::Errno::NOSYS) => standing_of_old(path),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What stands at a path.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn standing(path: &Path) -> io::Result<Standing> {
+    standing_of_old(path)
+}
+
+/// The same where the system does not tell what is mounted.
+fn standing_of_old(path: &Path) -> io::Result<Standing> {
+    let metadata = path.symlink_metadata()?;
+    Ok(Standing { is_folder: metadata.is_dir(), is_link: metadata.is_symlink(), is_mounted: false })
+}

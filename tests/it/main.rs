@@ -58,6 +58,7 @@ mod mistakes_names;
 mod mistakes_paths;
 mod mistakes_text;
 mod oracle;
+mod mounts;
 mod output;
 mod page;
 mod pid1;

@@ -14,6 +14,7 @@ use crate::engine::api::BLOCKED;
 use crate::engine::local::half::Halves;
 use crate::engine::local::staging::Staging;
 use crate::pipeline::types::{Node, Pipeline, Recipe};
+use crate::stat::{Standing, standing};
 
 /// Where the outputs of a pipeline belong. What is found out about a folder counts for all that belongs there.
 #[derive(Debug, Default)]
@@ -73,15 +74,14 @@ impl<'a> Look<'a> {
         let (root, path) = (self.root, node.path.as_deref()?);
         let (half, own) = (self.halves.obstacle(root, path), self.own);
         let folder = self.folder(path);
-        let is_link = || folder.there && root.join(path).is_symlink();
+        let unfit = || if folder.there { unfit(&root.join(path)) } else { None };
         let (why, help) = match (half, &folder.obstacle) {
             (Some(half), _) => half,
             (None, Some((why, help))) => (why.clone(), (*help).to_owned()),
             // One that was put over something half-written is moved away with it.
-            (None, None) if !own.contains_key(path) && is_link() => (
-                format!("{path} is a symbolic link, which would be replaced"),
-                "give it the path that the link leads to, or remove the link".to_owned(),
-            ),
+            (None, None) if !own.contains_key(path) && let Some((what, help)) = unfit() => {
+                (format!("{path} is {what}"), help.to_owned())
+            }
             (None, None) => return None,
         };
         let problem = Problem::new(BLOCKED, format!("`{}` cannot be put in place", node.name));
@@ -100,6 +100,21 @@ impl<'a> Look<'a> {
         });
         self.last = Some((name, place));
         &all[place]
+    }
+}
+
+/// Why nothing can take the place of what stands at a path itself, and a way out.
+fn unfit(path: &Path) -> Option<(&'static str, &'static str)> {
+    match standing(path).ok()? {
+        Standing { is_link: true, .. } => Some((
+            "a symbolic link, which would be replaced",
+            "give it the path that the link leads to, or remove the link",
+        )),
+        Standing { is_mounted: true, .. } => Some((
+            "where something is mounted, and that cannot be replaced",
+            "give it a path in there, or mount the folder above it",
+        )),
+        Standing { .. } => None,
     }
 }
 

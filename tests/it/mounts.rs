@@ -1,0 +1,36 @@
+//! Outputs where something is mounted: behind a mount of the same file system, at a mount, and around one.
+
+use crate::space::{in_space, is_there};
+use crate::support::Project;
+
+/// Both are of one file system, but nothing can be renamed from one to the other.
+#[test]
+fn outputs_behind_another_mount_of_the_same_file_system_are_built() {
+    if !is_there() {
+        return;
+    }
+    let make = "inputs = [\"s\"]\nrun = \"cat s >{{ output }}\"\n";
+    let project = Project::new(&format!(
+        "[dataset.s]\npath = \"s\"\n[dataset.a]\npath = \"build/a\"\n{make}[dataset.p]\npath = \"build/p\"\nin_place = true\n{make}\
+         [folder.d]\npath = \"build/d\"\n{}",
+        make.replace("output }}", "output }}/x")
+    ));
+    let script = "mkdir real build; mount --bind real build; echo mine >build/a; echo mine >build/p\n\
+        for n in 1 2; do echo $n >s; \"$KILN\" run -k 2>&1; echo \"$? $(cat build/a build/p build/d/x | tr -d '\\n')\"; done\n\
+        cat build/.a.kiln-replaced-* build/.p.kiln-replaced-*; ls build";
+    let said = in_space(&project, &["--mount"], script).out;
+    assert!(said.contains("\n0 111\n") && said.contains("\n0 222\n"), "{said}");
+    assert!(said.ends_with("mine\nmine\na\nd\np\n"), "{said}");
+}
+
+#[test]
+fn what_is_mounted_where_an_output_belongs_is_refused_beforehand() {
+    if !is_there() {
+        return;
+    }
+    let project = Project::new("[folder.d]\npath = \"o/d\"\nrun = \"echo built; echo 1 >{{ output }}/x\"\n");
+    let script = "mkdir -p o/d real; mount --bind real o/d; \"$KILN\" plan 2>&1; echo $?; \"$KILN\" run 2>&1; echo $?";
+    let said = in_space(&project, &["--mount"], script).out;
+    assert_eq!(said.matches("o/d is where something is mounted, and that cannot be replaced").count(), 2, "{said}");
+    assert!(said.matches("\n2\n").count() == 2 && !said.contains("built"), "{said}");
+}
