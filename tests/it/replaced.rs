@@ -445,3 +445,40 @@ fn that_somebody_has_changed_what_is_replaced_is_told() {
         assert!(run.contains("content as last built; what stood there was not"), "{rebuild} {mode}: {run}");
     }
 }
+
+/// Kiln has looked at what stands there, and is about to put the new folder in its place.
+#[cfg(feature = "failpoints")]
+#[test]
+fn what_is_written_at_the_last_moment_is_kept() {
+    use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+
+    for dies in [false, true] {
+        let project = Project::new(FOLDER);
+        project.write("s", "1\n");
+        project.expect(0, &["run"]);
+        project.write("s", "2\n");
+        let point = if dies { "publish.exchanged" } else { "publish.exchange" };
+        let mut command = project.command(&["run"]);
+        command.env("KILN_FAULT", format!("{point}=stop")).stdout(std::process::Stdio::piped());
+        let child = command.spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        assert!(waitpid(Some(pid), WaitOptions::UNTRACED).unwrap().unwrap().1.stopped());
+        let kept = kept(&project);
+        // Whoever has the folder open writes to it wherever it lies.
+        let staged = kept.replace(".kiln/replaced", ".kiln/staging/p") + "/o-1-0/user";
+        let lies = if dies { staged } else { "user".to_owned() };
+        project.write(&format!("{lies}/mine"), "precious\n");
+        kill_process(pid, if dies { Signal::KILL } else { Signal::CONT }).unwrap();
+        let said = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+        if dies {
+            project.expect(0, &["run"]);
+            let shown = project.expect(0, &["jobs", "show", kept.rsplit('/').next().unwrap()]).out;
+            assert!(shown.contains(&format!("kept what was at user in {kept}/user")), "{shown}");
+        } else {
+            assert!(said.contains(&format!("kept what was at user in {kept}/user")), "{said}");
+        }
+        assert_eq!(project.read(&format!("{kept}/user/mine")), "precious\n");
+        assert_eq!((project.read("user/made").as_str(), project.exists("user/mine")), ("2\n", false));
+        assert!(!project.exists(".kiln/staging/p"), "{dies}");
+    }
+}

@@ -85,19 +85,26 @@ impl Digester {
     /// The digest of what lies at `path`, relative to the root; none if nothing is there. Links at `path` itself are
     /// followed.
     pub(crate) fn path(&self, path: &str) -> io::Result<Option<Digest>> {
-        let Some(metadata) = self.metadata(path)? else { return Ok(None) };
+        self.lying(&self.root.join(path), path)
+    }
+
+    /// As [`Digester::path`] for what was moved from `path` to `full` and is known by its old path: unless somebody has changed
+    /// it, nothing is read for this.
+    pub(crate) fn lying(&self, full: &Path, path: &str) -> io::Result<Option<Digest>> {
+        let Some(metadata) = metadata(full)? else { return Ok(None) };
         if metadata.is_dir() {
-            return self.folder(path).map(Some);
+            return self.folder(full, path).map(Some);
         }
         if !metadata.is_file() {
             return Err(io::Error::other("it is neither a file nor a folder"));
         }
-        self.file(path, &metadata).map(Some)
+        self.file(full, path, &metadata).map(Some)
     }
 
     /// As [`Digester::path`], where nothing large has to be read for it.
     pub(crate) fn quickly(&self, path: &str) -> Option<io::Result<Option<Digest>>> {
-        let metadata = match self.metadata(path) {
+        let full = self.root.join(path);
+        let metadata = match metadata(&full) {
             Ok(Some(metadata)) => metadata,
             Ok(None) => return Some(Ok(None)),
             Err(error) => return Some(Err(error)),
@@ -106,7 +113,7 @@ impl Digester {
         if !metadata.is_file() || (metadata.len() > SMALL && known().is_none()) {
             return None;
         }
-        Some(self.file(path, &metadata).map(Some))
+        Some(self.file(&full, path, &metadata).map(Some))
     }
 
     /// As [`Digester::path`] for each of many paths, on as many threads as that is worth.
@@ -174,14 +181,6 @@ impl Digester {
         self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn metadata(&self, path: &str) -> io::Result<Option<Metadata>> {
-        match fs::metadata(self.root.join(path)) {
-            Ok(metadata) => Ok(Some(metadata)),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     /// The digest of a file in a state that was seen before.
     fn remembered(&self, path: &str, stat: &FileStat) -> Option<Digest> {
         let holds = |seen: &Seen| seen.holds_for(stat);
@@ -190,28 +189,28 @@ impl Digester {
         known.or_else(|| self.lock().known.get(path).copied().filter(holds)).map(|seen| seen.digest)
     }
 
-    fn file(&self, path: &str, metadata: &Metadata) -> io::Result<Digest> {
+    fn file(&self, full: &Path, path: &str, metadata: &Metadata) -> io::Result<Digest> {
         let stat = stat_of(metadata);
         if let Some(digest) = self.remembered(path, &stat) {
             return Ok(digest);
         }
         let seen_ns = clock::now_ns();
-        let digest = of_reader(File::open(self.root.join(path))?)?;
+        let digest = of_reader(File::open(full)?)?;
         self.lock().add(path, Seen { stat, digest, seen_ns });
         Ok(digest)
     }
 
     /// Paths in order, contents, executable bits, link targets; empty folders count.
-    fn folder(&self, path: &str) -> io::Result<Digest> {
+    fn folder(&self, full: &Path, path: &str) -> io::Result<Digest> {
         let mut hasher = FieldHasher::default();
-        self.add_folder(path, b"", &mut hasher)?;
+        self.add_folder(full, path, b"", &mut hasher)?;
         Ok(hasher.finish())
     }
 
-    fn add_folder(&self, path: &str, name: &[u8], hasher: &mut FieldHasher) -> io::Result<()> {
+    fn add_folder(&self, folder: &Path, path: &str, name: &[u8], hasher: &mut FieldHasher) -> io::Result<()> {
         hasher.field(b"folder").field(name);
         let mut entries: Vec<(OsString, PathBuf)> = Vec::new();
-        for entry in fs::read_dir(self.root.join(path))? {
+        for entry in fs::read_dir(folder)? {
             let entry = entry?;
             entries.push((entry.file_name(), entry.path()));
         }
@@ -230,11 +229,11 @@ impl Digester {
                 hasher.field(b"link").field(&inner).field(target.as_os_str().as_bytes());
             } else if metadata.is_dir() {
                 let text = text.ok_or_else(|| not_text(&full))?;
-                self.add_folder(&text, &inner, hasher)?;
+                self.add_folder(&full, &text, &inner, hasher)?;
             } else if metadata.is_file() {
                 let kind: &[u8] = if metadata.mode() & 0o111 == 0 { b"file" } else { b"program" };
                 let digest = match text {
-                    Some(text) => self.file(&text, &metadata)?,
+                    Some(text) => self.file(&full, &text, &metadata)?,
                     None => of_reader(File::open(&full)?)?,
                 };
                 hasher.field(kind).field(&inner).field(digest.to_string().as_bytes());
@@ -279,6 +278,15 @@ impl Absent {
             self.absent = looked.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
         }
         self.absent
+    }
+}
+
+/// None where nothing is.
+fn metadata(path: &Path) -> io::Result<Option<Metadata>> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

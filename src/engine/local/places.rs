@@ -79,7 +79,10 @@ impl<'a> Look<'a> {
             (Some(half), _) => half,
             (None, Some((why, help))) => (why.clone(), (*help).to_owned()),
             // One that was put over something half-written is moved away with it.
-            (None, None) if !own.contains_key(path) && let Some((what, help)) = unfit() => {
+            (None, None)
+                if !own.contains_key(path)
+                    && let Some((what, help)) = unfit() =>
+            {
                 (format!("{path} is {what}"), help.to_owned())
             }
             (None, None) => return None,

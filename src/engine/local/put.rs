@@ -70,6 +70,18 @@ impl Staging {
         Ok(())
     }
 
+    /// Keeps what a run that died has swapped an output with, and left at `old`, unless it is known.
+    fn keep_swapped(&self, job: &JobId, staged: &Staged, old: PathBuf, digester: &Digester) -> io::Result<Option<Put>> {
+        if old.symlink_metadata().is_err() {
+            return Ok(None);
+        }
+        let found = digester.lying(&old, &staged.to).ok().flatten();
+        if found.is_some() && [Some(staged.digest), staged.stood].contains(&found) {
+            return Ok(None);
+        }
+        keep(&self.root, job, &old, &staged.to).map(|kept| Some(Put::Kept { from: old, kept }))
+    }
+
     /// Puts an output where something may stand, which is kept if it is to be and is not the same. Says whether the output was
     /// moved. Over what stood at the last one nothing has to be put back: nothing is done after that which could fail.
     fn replace(
@@ -96,9 +108,17 @@ impl Staging {
             // It came out the same; or after a crash it is there already, and what stood there lies where it was staged.
             Ok(_) if is_same && (is_folder || digester.path(&staged.from)? != Some(staged.digest)) => return Ok(false),
             Ok(_) if !is_same && (is_folder || !is_last) => {
+                fault("publish.exchange")?;
                 exchange(&new, &to, &aside)?;
-                placed.puts.push(Put::Swapped { new, to: staged.to.clone(), aside });
-                return fault("publish.exchanged").map(|()| true);
+                placed.puts.push(Put::Swapped { new: new.clone(), to: staged.to.clone(), aside });
+                fault("publish.exchanged")?;
+                // What somebody has written there since it was looked at is theirs.
+                if digester.lying(&new, &staged.to).ok().flatten() != now {
+                    let kept = keep(&self.root, job, &new, &staged.to)?;
+                    placed.puts.pop();
+                    placed.puts.extend([Put::Kept { from: to, kept }, Put::New { new, to: staged.to.clone() }]);
+                }
+                return Ok(true);
             }
             Ok(_) => return rename(&new, &to).map(|()| true),
             Err(_) => {}
@@ -211,6 +231,13 @@ impl Staging {
             let is_last = i + 1 == staged.len();
             let put = fault("publish.place").and_then(|()| self.place(job, output, is_last, placed, digester));
             put.map_err(|error| (output.to.as_str(), error))?;
+        }
+        for output in staged.iter().filter(|output| output.from != output.to && !self.is_of_this_run(job)) {
+            let from = self.root.join(&output.from);
+            for old in [swapped(&from), from] {
+                let kept = self.keep_swapped(job, output, old, digester);
+                placed.puts.extend(kept.map_err(|error| (output.to.as_str(), error))?);
+            }
         }
         let all = fault("publish.placed");
         if staged.iter().any(|output| output.from == output.to) {

@@ -82,6 +82,11 @@ impl Staging {
         }
     }
 
+    /// Whether something was staged for a run in this process: no other process has put anything of it in place.
+    pub(super) fn is_of_this_run(&self, job: &JobId) -> bool {
+        self.run.get().is_some_and(|run| *run == self.root.join(self.run_of(job)))
+    }
+
     /// Removes what is left beside an output of a copy that was never put in place, or of a swap with one: what stood there is
     /// put back if it is gone.
     pub(crate) fn clear_beside(&self, path: &str) -> io::Result<()> {
