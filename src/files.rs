@@ -58,7 +58,9 @@ pub(crate) fn exchange(from: &Path, to: &Path, aside: &Path) -> io::Result<()> {
 }
 
 fn swap_in_three(from: &Path, to: &Path, aside: &Path) -> io::Result<()> {
-    end_swap(aside, to)?;
+    if !end_swap(aside, to)? {
+        return Err(io::Error::new(ErrorKind::AlreadyExists, format!("{} is in the way", aside.display())));
+    }
     fs::rename(to, aside)?;
     if let Err(error) = fs::rename(from, to) {
         fs::rename(aside, to)?;
@@ -67,15 +69,15 @@ fn swap_in_three(from: &Path, to: &Path, aside: &Path) -> io::Result<()> {
     fs::rename(aside, from)
 }
 
-/// Ends a swap that was cut short: what stood at `to` goes back there from `aside`, where it may be the only copy. It is not
-/// where something stands at `to`, and is removed.
-pub(crate) fn end_swap(aside: &Path, to: &Path) -> io::Result<()> {
+/// Ends a swap that was cut short: what stood at `to` goes back there from `aside`, where it may be the only copy. Says whether
+/// that is over: nothing is done where something stands at `to`.
+pub(crate) fn end_swap(aside: &Path, to: &Path) -> io::Result<bool> {
     if to.symlink_metadata().is_ok() {
-        return remove(aside);
+        return Ok(aside.symlink_metadata().is_err());
     }
     match rename(aside, to) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        result => result,
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(true),
     }
 }
 
@@ -141,10 +143,20 @@ mod tests {
 
     #[test]
     fn a_swap_in_three_leaves_the_old_where_the_new_was() {
-        let dir = folders(&[("from", "new"), ("to", "old"), ("aside", "left by another swap")]);
+        let dir = folders(&[("from", "new"), ("to", "old")]);
         swap(dir.path()).unwrap();
         let swapped = [Some("old"), Some("new"), None].map(|text| text.map(str::to_owned));
         assert_eq!(found(dir.path()), swapped);
+    }
+
+    #[test]
+    fn what_another_swap_has_left_is_not_written_over() {
+        let dir = folders(&[("from", "new"), ("to", "theirs"), ("aside", "old")]);
+        let all = [Some("new"), Some("theirs"), Some("old")].map(|text| text.map(str::to_owned));
+        assert_eq!(swap(dir.path()).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(found(dir.path()), all);
+        assert!(!end_swap(&dir.path().join("aside"), &dir.path().join("to")).unwrap());
+        assert_eq!(found(dir.path()), all);
     }
 
     #[test]
@@ -157,7 +169,7 @@ mod tests {
     #[test]
     fn after_a_swap_that_was_cut_short_nothing_is_lost() {
         let dir = folders(&[("from", "new"), ("aside", "old")]);
-        end_swap(&dir.path().join("aside"), &dir.path().join("to")).unwrap();
+        assert!(end_swap(&dir.path().join("aside"), &dir.path().join("to")).unwrap());
         assert_eq!(found(dir.path()), [Some("new"), Some("old"), None].map(|text| text.map(str::to_owned)));
         // Nor by the next swap.
         let dir = folders(&[("from", "new"), ("aside", "old")]);

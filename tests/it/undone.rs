@@ -330,7 +330,7 @@ fn a_pipeline_that_is_named_anew_takes_nothing_half_for_an_output() {
 #[cfg(feature = "failpoints")]
 #[test]
 fn what_was_being_swapped_is_never_lost() {
-    for is_lost in [true, false] {
+    for (is_lost, is_theirs) in [(true, false), (false, false), (true, true)] {
         let project = in_place();
         let text = project.read("pipeline.toml").replace("in_place = true\n", "").replace(">o/f/a", ">{{ output }}/a");
         project.write("pipeline.toml", text);
@@ -338,16 +338,24 @@ fn what_was_being_swapped_is_never_lost() {
         project.write("src", "2");
         let output = project.command(&["run", "f"]).env("KILN_FAULT", "publish.exchanged=kill@1").output().unwrap();
         assert_eq!(output.status.code(), None);
-        let staged = project.path(&format!(".kiln/staging/p/{}/f-1-0", last(&project)));
+        let job = last(&project);
+        let staged = project.path(&format!(".kiln/staging/p/{job}/f-1-0"));
         assert_eq!(fs::read_to_string(staged.join("f/a")).unwrap(), "1");
         fs::rename(staged.join("f"), staged.join(".f.kiln-old")).unwrap();
         fs::rename(project.path("o/f"), staged.join("f")).unwrap();
         if is_lost {
             fs::remove_dir_all(staged.join("f")).unwrap();
         }
+        if is_theirs {
+            project.write("o/f/a", "mine");
+        }
         project.expect(0, &["run", "other"]);
-        assert_eq!(project.read("o/f/a"), if is_lost { "1" } else { "2" });
-        assert!(!project.exists(".kiln/staging/p") && !project.exists(".kiln/replaced"));
+        assert_eq!(project.read("o/f/a"), if is_theirs { "mine" } else { ["2", "1"][usize::from(is_lost)] });
+        assert!(!project.exists(".kiln/staging/p"));
+        assert_eq!(project.exists(".kiln/replaced"), is_theirs);
+        if is_theirs {
+            assert_eq!(project.read(&format!(".kiln/replaced/{job}/o/f/a")), "1", "the last good one");
+        }
     }
 }
 

@@ -82,9 +82,10 @@ impl Local {
     ) -> io::Result<Option<String>> {
         let mut kept = Vec::new();
         for one in written {
-            if one.is_swapped() {
-                end_swap(&one.from, &self.root.join(&one.to))?;
-            } else if one.is_kept(lost) {
+            if one.is_swapped() && end_swap(&one.from, &self.root.join(&one.to))? {
+                continue;
+            }
+            if one.is_swapped() || one.is_kept(lost) {
                 kept.push(keep(&self.root, job, &one.from, &one.to)?.kept);
             } else if fs::remove_dir(&one.from).is_ok() || one.from.symlink_metadata().is_err() {
                 // A run that died over this may have kept it already.

@@ -16,7 +16,7 @@ use crate::engine::local::places::{Links, Top, inside};
 use crate::engine::local::staging::{IS_GONE, IS_OTHER, LEADS_OUT, NEW, Staging, swapped};
 use crate::event::{Failure, FailureCode, Replaced, Staged};
 use crate::fault::fault;
-use crate::files::{exchange, remove, rename};
+use crate::files::{end_swap, exchange, remove, rename};
 
 /// So many outputs are flushed one by one; more of them with the whole file system.
 const FLUSH_ONE_BY_ONE: usize = 4;
@@ -71,15 +71,19 @@ impl Staging {
     }
 
     /// Keeps what a run that died has swapped an output with, and left at `old`, unless it is known.
-    fn keep_swapped(&self, job: &JobId, staged: &Staged, old: PathBuf, digester: &Digester) -> io::Result<Option<Put>> {
+    fn keep_swapped(
+        &self,
+        job: &JobId,
+        staged: &Staged,
+        old: &Path,
+        digester: &Digester,
+    ) -> io::Result<Option<Replaced>> {
         if old.symlink_metadata().is_err() {
             return Ok(None);
         }
-        let found = digester.lying(&old, &staged.to).ok().flatten();
-        if found.is_some() && [Some(staged.digest), staged.stood].contains(&found) {
-            return Ok(None);
-        }
-        keep(&self.root, job, &old, &staged.to).map(|kept| Some(Put::Kept { from: old, kept }))
+        let found = digester.lying(old, &staged.to).ok().flatten();
+        let is_known = found.is_some() && [Some(staged.digest), staged.stood].contains(&found);
+        (!is_known).then(|| keep(&self.root, job, old, &staged.to)).transpose()
     }
 
     /// Puts an output where something may stand, which is kept if it is to be and is not the same. Says whether the output was
@@ -154,7 +158,7 @@ impl Staging {
 
     /// Copies an output beside its place, durably, where that is on another file system. A crash leaves a part of it there until
     /// it is put in place again, or its step begins.
-    fn bring_near(&self, output: &Staged, copies: &mut Copies) -> io::Result<()> {
+    fn bring_near(&self, job: &JobId, output: &Staged, placed: &mut Placed, digester: &Digester) -> io::Result<()> {
         let (from, to) = (self.root.join(&output.from), self.root.join(&output.to));
         let is_far = match elsewhere(&from, &to) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => false, // it was moved already
@@ -163,9 +167,17 @@ impl Staging {
         if !is_far || from == to {
             return Ok(());
         }
-        self.clear_beside(&output.to)?;
-        let new = beside(&to, NEW);
-        copies.0.push(new.clone());
+        let (new, old) = (beside(&to, NEW), swapped(&to));
+        // A run that died may have swapped them; otherwise it is a part of a copy.
+        let is_put = || digester.path(&output.to).ok().flatten() == Some(output.digest);
+        if output.stood != Some(output.digest) && new.symlink_metadata().is_ok() && is_put() {
+            placed.found.extend(self.keep_swapped(job, output, &new, digester)?);
+        }
+        if !end_swap(&old, &to)? {
+            placed.found.push(keep(&self.root, job, &old, &output.to)?);
+        }
+        remove(&new)?;
+        placed.copies.0.push(new.clone());
         copy(&from, &new)?;
         flush(&new)
     }
@@ -198,9 +210,9 @@ impl Staging {
             let message = format!("{what} could not be put in place: {error}{}", placed.undo(&self.root));
             return Err(Failure::new(FailureCode::Publish, message));
         }
-        let Placed { puts, copies } = placed;
+        let Placed { puts, found, copies } = placed;
         drop(copies);
-        let replaced = puts.into_iter().filter_map(Put::replaced).collect();
+        let replaced = found.into_iter().chain(puts.into_iter().filter_map(Put::replaced)).collect();
         let (in_place, apart): (Vec<_>, Vec<_>) = staged.iter().partition(|output| output.from == output.to);
         let left = fault("publish.remove").and_then(|()| self.leave(apart.iter().map(|output| output.from.as_str())));
         let aside = || if in_place.is_empty() { Ok(()) } else { self.remove_aside(job, step) };
@@ -225,7 +237,7 @@ impl Staging {
         }
         // A disk that is full of the copies, too.
         for output in staged {
-            self.bring_near(output, &mut placed.copies).map_err(|error| (output.to.as_str(), error))?;
+            self.bring_near(job, output, placed, digester).map_err(|error| (output.to.as_str(), error))?;
         }
         for (i, output) in staged.iter().enumerate() {
             let is_last = i + 1 == staged.len();
@@ -234,9 +246,9 @@ impl Staging {
         }
         for output in staged.iter().filter(|output| output.from != output.to && !self.is_of_this_run(job)) {
             let from = self.root.join(&output.from);
-            for old in [swapped(&from), from] {
+            for old in [&swapped(&from), &from] {
                 let kept = self.keep_swapped(job, output, old, digester);
-                placed.puts.extend(kept.map_err(|error| (output.to.as_str(), error))?);
+                placed.found.extend(kept.map_err(|error| (output.to.as_str(), error))?);
             }
         }
         let all = fault("publish.placed");
@@ -258,15 +270,20 @@ impl Staging {
 #[derive(Default)]
 struct Placed {
     puts: Vec<Put>,
+    /// What a run that died had left, and is kept whatever becomes of this.
+    found: Vec<Replaced>,
     copies: Copies,
 }
 
 impl Placed {
-    /// Undoes it, the last first, and says what could not be undone.
+    /// Undoes it, the last first, and says what stays.
     fn undo(&mut self, root: &Path) -> String {
-        let undo = |put: Put| fault("publish.undo").and_then(|()| put.undo(root)).map_err(|error| (put, error));
-        let failed = self.puts.drain(..).rev().filter_map(|put| undo(put).err());
-        failed.map(|(put, error)| format!("; {}: {error}", put.told())).collect()
+        let undo = |put: Put| {
+            let undone = fault("publish.undo").and_then(|()| put.undo(root));
+            undone.err().map(|error| format!("; {}: {error}", put.told()))
+        };
+        let failed = self.puts.drain(..).rev().filter_map(undo);
+        failed.chain(self.found.iter().map(|kept| format!("; {}", is_in(kept)))).collect()
     }
 }
 
@@ -293,7 +310,7 @@ impl Put {
     fn told(&self) -> String {
         match self {
             Self::New { to, .. } | Self::Swapped { to, .. } => format!("{to} is in place already"),
-            Self::Kept { kept: Replaced { path, kept }, .. } => format!("what was at {path} is in {kept}"),
+            Self::Kept { kept, .. } => is_in(kept),
         }
     }
 
@@ -303,6 +320,10 @@ impl Put {
             Self::New { .. } | Self::Swapped { .. } => None,
         }
     }
+}
+
+fn is_in(Replaced { path, kept }: &Replaced) -> String {
+    format!("what was at {path} is in {kept}")
 }
 
 /// Whether what stands where an output goes, now with this digest, is somebody else's: not what Kiln has built, or saw when the
@@ -363,6 +384,14 @@ mod tests {
         elsewhere(there.path(), &dir.path().join("x")).unwrap().then_some((dir, there))
     }
 
+    fn job() -> JobId {
+        JobId::from_text("build_p_1")
+    }
+
+    fn digester(root: &Path) -> Digester {
+        Digester::new(root, Box::new(crate::base::file::Memory::default()))
+    }
+
     fn staged(from: &str, to: &str) -> Staged {
         Staged { from: from.to_owned(), to: to.to_owned(), digest: Digest::of(b""), keep: false, stood: None }
     }
@@ -371,19 +400,19 @@ mod tests {
     fn of_a_copy_that_fails_nothing_is_left() {
         let Some((dir, _there)) = two_file_systems(".kiln") else { return };
         let at = |path: &str| dir.path().join(path);
-        let staging = Staging::new(dir.path(), "p");
+        let (staging, digester) = (Staging::new(dir.path(), "p"), digester(dir.path()));
         fs::create_dir(at(".kiln/from")).unwrap();
         fs::write(at(".kiln/from/file"), "x").unwrap();
         let _socket = UnixListener::bind(at(".kiln/from/socket")).unwrap(); // cannot be opened, by nobody
-        let mut copies = Copies::default();
-        staging.bring_near(&staged(".kiln/from", "to"), &mut copies).unwrap_err();
-        drop(copies);
+        let mut placed = Placed::default();
+        staging.bring_near(&job(), &staged(".kiln/from", "to"), &mut placed, &digester).unwrap_err();
+        drop(placed);
         assert!(!at(".to.kiln-new").exists());
         fs::write(at(".to.kiln-new"), "what an earlier one left").unwrap();
-        let mut copies = Copies::default();
-        staging.bring_near(&staged(".kiln/from/file", "to"), &mut copies).unwrap();
+        let mut placed = Placed::default();
+        staging.bring_near(&job(), &staged(".kiln/from/file", "to"), &mut placed, &digester).unwrap();
         assert_eq!(fs::read_to_string(at(".to.kiln-new")).unwrap(), "x");
-        drop(copies);
+        drop(placed);
         assert!(!at(".to.kiln-new").exists(), "it was not put in place");
     }
 
@@ -391,17 +420,22 @@ mod tests {
     fn what_stood_there_is_put_back_where_a_swap_with_a_copy_was_cut_short() {
         let Some((dir, _there)) = two_file_systems(".kiln") else { return };
         let at = |path: &str| dir.path().join(path);
-        let staging = Staging::new(dir.path(), "p");
-        for (stands, expect) in [(false, "old"), (true, "new")] {
+        let (staging, digester) = (Staging::new(dir.path(), "p"), digester(dir.path()));
+        fs::write(at(".kiln/from"), "new").unwrap();
+        for (stands, expect) in [(false, "old"), (true, "theirs")] {
             fs::create_dir(at(".to.kiln-old")).unwrap();
             fs::write(at(".to.kiln-old/file"), "old").unwrap();
             if stands {
-                fs::write(at("to/file"), "new").unwrap();
+                fs::write(at("to/file"), "theirs").unwrap();
             }
             staging.clear_beside("to").unwrap();
             assert_eq!(fs::read_to_string(at("to/file")).unwrap(), expect);
-            assert!(!at(".to.kiln-old").exists());
+            assert_eq!(at(".to.kiln-old").exists(), stands, "it may be the only copy");
         }
+        let mut placed = Placed::default();
+        staging.bring_near(&job(), &staged(".kiln/from", "to"), &mut placed, &digester).unwrap();
+        assert_eq!(placed.found, [Replaced { path: "to".to_owned(), kept: ".to.kiln-replaced-build_p_1".to_owned() }]);
+        assert_eq!(fs::read_to_string(at(".to.kiln-replaced-build_p_1/file")).unwrap(), "old");
     }
 
     #[test]

@@ -87,8 +87,8 @@ impl Staging {
         self.run.get().is_some_and(|run| *run == self.root.join(self.run_of(job)))
     }
 
-    /// Removes what is left beside an output of a copy that was never put in place, or of a swap with one: what stood there is
-    /// put back if it is gone.
+    /// Removes what is left beside an output of a copy that was never put in place. What stood there is put back if it is gone in a
+    /// swap with one; where something else stands there now, it stays until the output is put in place.
     pub(crate) fn clear_beside(&self, path: &str) -> io::Result<()> {
         let (full, own) = (self.root.join(path), self.root.join(".kiln"));
         let (new, old) = (beside(&full, NEW), beside(&full, OLD));
