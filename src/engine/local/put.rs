@@ -483,4 +483,22 @@ mod tests {
         assert!(!to_flush(&at("d"), &mut Vec::new()).unwrap());
         flush(&at("d")).unwrap();
     }
+
+    #[test]
+    fn a_folder_that_comes_out_the_same_is_known_as_it_stands() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        let (staging, digester) = (Staging::new(dir.path(), "p"), digester(dir.path()));
+        for folder in ["o/d", ".kiln/staging/p/build_p_1/d-1-0/d"] {
+            fs::create_dir_all(at(folder)).unwrap();
+            fs::write(at(folder).join("f"), "x").unwrap();
+        }
+        let from = ".kiln/staging/p/build_p_1/d-1-0/d";
+        let digest = digester.path(from).unwrap().unwrap();
+        let stands = Staged { digest, stood: Some(digest), ..staged(from, "o/d") };
+        let Published { seen, replaced } = staging.publish(&job(), "d", &[stands], &digester).unwrap();
+        assert_eq!((replaced, at(from).exists()), (Vec::new(), false));
+        let states: Vec<_> = seen.iter().map(|seen| (seen.path.as_str(), seen.seen.stat)).collect();
+        assert_eq!(states, [("o/d/f", crate::stat::stat_of(&at("o/d/f").metadata().unwrap()))]);
+    }
 }
