@@ -7,6 +7,7 @@ mod digest;
 mod environ;
 pub(crate) mod evidence;
 mod files;
+mod flush;
 pub mod guardian;
 mod half;
 mod keep;
