@@ -1,15 +1,25 @@
 //! Moves and removes files and folders, also such as their owner has made read-only. Knows nothing of what they are for.
 
+use std::ffi::{CStr, OsStr};
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{
+    AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags, RenameFlags, openat, renameat_with, statat, unlinkat,
+};
 use rustix::io::Errno;
+
+use crate::stat::{Standing, standing};
 
 /// What an owner needs to move a folder, and to look at it.
 const OWN: u32 = 0o600;
+
+/// How a folder is opened that is to be emptied.
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// A folder that may be written to for now, and its mode.
 struct Opened(File, Permissions);
@@ -81,17 +91,19 @@ pub(crate) fn end_swap(aside: &Path, to: &Path) -> io::Result<bool> {
     }
 }
 
-/// Removes whatever is at `path`; nothing there is fine. Folders that a recipe made read-only are no obstacle.
+/// Removes whatever is at `path`; nothing there is fine. Folders that a recipe made read-only are no obstacle; what is mounted
+/// there or below is: nothing of it is removed.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    let all = |path: &Path| match fs::remove_dir_all(path) {
+    let all = || match remove_folder(path) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             make_writable(path)?;
-            fs::remove_dir_all(path)
+            remove_folder(path)
         }
         result => result,
     };
-    let result = match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_dir() => all(path),
+    let result = match standing(path) {
+        Ok(Standing { is_mounted: true, .. }) => Err(is_mounted(path)),
+        Ok(Standing { is_folder: true, .. }) => all(),
         Ok(_) => fs::remove_file(path),
         Err(error) => Err(error),
     };
@@ -99,6 +111,64 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+fn is_mounted(path: &Path) -> io::Error {
+    io::Error::other(format!("{} is not removed, for something is mounted there", path.display()))
+}
+
+fn remove_folder(path: &Path) -> io::Result<()> {
+    empty(rustix::fs::open(path, FOLDER, Mode::empty())?, path)?;
+    fs::remove_dir(path)
+}
+
+/// Removes all that is in a folder. Whatever is done to that meanwhile, nothing is removed that lies elsewhere.
+fn empty(folder: OwnedFd, path: &Path) -> io::Result<()> {
+    let mut entries = Dir::new(folder)?;
+    while let Some(entry) = entries.read() {
+        let (entry, folder) = (entry?, entries.fd()?);
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        match remove_entry(folder, &entry, &path.join(OsStr::from_bytes(name.to_bytes()))) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn remove_entry(folder: BorrowedFd<'_>, entry: &DirEntry, path: &Path) -> io::Result<()> {
+    let name = entry.file_name();
+    let kind = match entry.file_type() {
+        FileType::Unknown => FileType::from_raw_mode(statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode),
+        kind => kind,
+    };
+    if !kind.is_dir() {
+        return Ok(unlinkat(folder, name, AtFlags::empty())?);
+    }
+    let below = match below(folder, name) {
+        Err(Errno::XDEV) => return Err(is_mounted(path)),
+        below => below?,
+    };
+    empty(below, path)?;
+    Ok(unlinkat(folder, name, AtFlags::REMOVEDIR)?)
+}
+
+/// Opens a folder that lies in another one, and nothing that is mounted there. Older systems do not tell that.
+#[cfg(target_os = "linux")]
+fn below(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    match rustix::fs::openat2(folder, name, FOLDER, Mode::empty(), rustix::fs::ResolveFlags::NO_XDEV) {
+        Err(Errno::NOSYS | Errno::PERM) => openat(folder, name, FOLDER, Mode::empty()),
+        opened => opened,
+    }
+}
+
+/// Opens a folder that lies in another one.
+#[cfg(not(target_os = "linux"))]
+fn below(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    openat(folder, name, FOLDER, Mode::empty())
 }
 
 /// Whether it is a folder with nothing in it.
@@ -111,7 +181,7 @@ fn make_writable(folder: &Path) -> io::Result<()> {
     fs::set_permissions(folder, PermissionsExt::from_mode(0o700))?;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_type()?.is_dir() {
+        if entry.file_type()?.is_dir() && !standing(&entry.path())?.is_mounted {
             make_writable(&entry.path())?;
         }
     }
@@ -164,6 +234,26 @@ mod tests {
         let dir = folders(&[("to", "old")]);
         assert_eq!(swap(dir.path()).unwrap_err().kind(), ErrorKind::NotFound);
         assert_eq!(found(dir.path()), [None, Some("old".to_owned()), None]);
+    }
+
+    #[test]
+    fn whatever_is_there_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        fs::create_dir_all(at("d/in/deep")).unwrap();
+        (0..100).for_each(|n| fs::write(at(&format!("d/in/{n}")), "x").unwrap());
+        fs::create_dir(at("other")).unwrap();
+        fs::write(at("other/f"), "x").unwrap();
+        std::os::unix::fs::symlink("../other", at("d/link")).unwrap();
+        fs::set_permissions(at("d/in"), Permissions::from_mode(0o000)).unwrap();
+        std::os::unix::fs::symlink("other", at("link")).unwrap();
+        for path in ["d", "link", "none", "none/below"] {
+            remove(&at(path)).unwrap();
+            assert!(at(path).symlink_metadata().is_err(), "{path}");
+        }
+        assert!(at("other/f").exists(), "no link is followed");
+        remove(&at("other/f")).unwrap();
+        assert!(is_empty_folder(&at("other")));
     }
 
     #[test]

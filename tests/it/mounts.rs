@@ -34,3 +34,23 @@ fn what_is_mounted_where_an_output_belongs_is_refused_beforehand() {
     assert_eq!(said.matches("o/d is where something is mounted, and that cannot be replaced").count(), 2, "{said}");
     assert!(said.matches("\n2\n").count() == 2 && !said.contains("built"), "{said}");
 }
+
+/// What a recipe has mounted in its output is not Kiln's to remove with that.
+#[test]
+fn what_is_mounted_in_an_output_is_not_removed_with_it() {
+    if !is_there() {
+        return;
+    }
+    let project = Project::new(
+        "[dataset.s]\npath = \"s\"\n[folder.d]\npath = \"o/d\"\ninputs = [\"s\"]\n\
+         run = \"mkdir {{ output }}/m; [ -e done ] || mount --bind mine {{ output }}/m; cat s >{{ output }}/x\"\n",
+    );
+    project.write("mine/f", "precious");
+    let script = "echo 1 >s; \"$KILN\" run 2>&1; echo \"first $?\"; touch done; echo 2 >s; \"$KILN\" run 2>&1\n\
+        echo \"second $? $(cat o/d/x mine/f)\"; umount .kiln/staging/p/*/*/d/m; \"$KILN\" run 2>&1; echo \"last $?\"\n\
+        ls .kiln/staging";
+    let said = in_space(&project, &["--mount"], script).out;
+    assert!(said.contains("first 0\n") && said.contains("second 0 2\nprecious\n"), "{said}");
+    assert!(said.contains("/d/m is not removed, for something is mounted there"), "{said}");
+    assert!(said.ends_with("last 0\n"), "{said}");
+}
