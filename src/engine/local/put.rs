@@ -188,7 +188,7 @@ impl Staging {
     ) -> Result<Published, Failure> {
         let mut placed = Placed::default();
         if let Err((what, error)) = self.put_all(job, step, staged, digester, &mut placed) {
-            let message = format!("{what} could not be put in place: {error}{}", placed.undo(&self.root));
+            let message = format!("{what} could not be put in place: {error}{}", placed.undo(&self.root, job));
             return Err(Failure::new(FailureCode::Publish, message));
         }
         let Placed { puts, found, copies } = placed;
@@ -258,13 +258,20 @@ struct Placed {
 
 impl Placed {
     /// Undoes it, the last first, and says what stays.
-    fn undo(&mut self, root: &Path) -> String {
-        let undo = |put: Put| {
-            let undone = fault("publish.undo").and_then(|()| put.undo(root));
-            undone.err().map(|error| format!("; {}: {error}", put.told()))
-        };
-        let failed = self.puts.drain(..).rev().filter_map(undo);
-        failed.chain(self.found.iter().map(|kept| format!("; {}", is_in(kept)))).collect()
+    fn undo(&mut self, root: &Path, job: &JobId) -> String {
+        let mut told: String = self.found.iter().map(is_in).collect();
+        for put in self.puts.drain(..).rev() {
+            let Err(error) = fault("publish.undo").and_then(|()| put.undo(root)) else { continue };
+            told += &put.told(&error);
+            // What stood there goes neither with a copy nor with what is staged.
+            if let Put::Swapped { new, to, .. } = &put {
+                match keep(root, job, new, to) {
+                    Ok(kept) => told += &is_in(&kept),
+                    Err(_) => self.copies.0.retain(|copy| copy != new),
+                }
+            }
+        }
+        told
     }
 }
 
@@ -288,10 +295,10 @@ impl Put {
     }
 
     /// What is told where it stays so.
-    fn told(&self) -> String {
+    fn told(&self, error: &io::Error) -> String {
         match self {
-            Self::New { to, .. } | Self::Swapped { to, .. } => format!("{to} is in place already"),
-            Self::Kept { kept, .. } => is_in(kept),
+            Self::New { to, .. } | Self::Swapped { to, .. } => format!("; {to} is in place already: {error}"),
+            Self::Kept { kept, .. } => format!("{}: {error}", is_in(kept)),
         }
     }
 
@@ -304,7 +311,7 @@ impl Put {
 }
 
 fn is_in(Replaced { path, kept }: &Replaced) -> String {
-    format!("what was at {path} is in {kept}")
+    format!("; what was at {path} is in {kept}")
 }
 
 /// Whether what stands where an output goes, now with this digest, is somebody else's: not what Kiln has built, or saw when the
