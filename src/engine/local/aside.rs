@@ -369,9 +369,8 @@ impl Staging {
             Some(ended) if !elsewhere(run, &path)? => changed_since(&path, ended).unwrap_or(true),
             Some(_) | None => true,
         };
-        let look = |path: &str| digester.path(path).ok().flatten();
-        let same =
-            || aside.kept.as_ref().and_then(|kept| look(kept)).is_some_and(|good| look(&aside.path) == Some(good));
+        let good = || aside.kept.as_ref().and_then(|kept| digester.now(kept));
+        let same = || good().is_some_and(|good| digester.is(&aside.path, good));
         Ok(theirs && !same())
     }
 
@@ -381,11 +380,7 @@ impl Staging {
     }
 
     /// Forgets what a step has set aside, wherever that is.
-    pub(super) fn forget_aside(&self, step: &Path) -> io::Result<()> {
-        let asides = asides(step)?;
-        if asides.is_empty() {
-            return Ok(()); // what else is there goes with the folder
-        }
+    pub(super) fn forget_aside(&self, step: &Path, asides: Vec<Aside>) -> io::Result<()> {
         remove(&step.join(ASIDE))?;
         // From here on nothing is undone: what is left of it does no harm.
         for kept in asides.into_iter().filter_map(|aside| aside.kept) {
@@ -400,17 +395,17 @@ impl Staging {
     pub(super) fn keep_aside(
         &self,
         job: &JobId,
-        step: &Path,
+        asides: &[Aside],
         output: &Staged,
         digester: &Digester,
     ) -> io::Result<Option<Put>> {
-        let aside = asides(step)?.into_iter().find(|aside| aside.path == output.to);
-        let Some(kept) = aside.and_then(|aside| aside.kept) else { return Ok(None) };
-        let from = self.root.join(&kept);
+        let aside = asides.iter().find(|aside| aside.path == output.to);
+        let Some(kept) = aside.and_then(|aside| aside.kept.as_ref()) else { return Ok(None) };
+        let from = self.root.join(kept);
         let Ok(stood) = from.symlink_metadata() else { return Ok(None) };
         // Of another kind it was not built here, whatever the records say.
         let is_kept = output.keep || stood.is_dir() != self.root.join(&output.to).is_dir();
-        if !is_kept || digester.path(&kept).is_ok_and(|digest| digest == Some(output.digest)) {
+        if !is_kept || digester.is(kept, output.digest) {
             return Ok(None);
         }
         keep(&self.root, job, &from, &output.to).map(|kept| Some(Put::Kept { from, kept }))

@@ -101,6 +101,16 @@ impl Digester {
         self.file(full, path, &metadata).map(Some)
     }
 
+    /// As [`Digester::path`] where what cannot be read is nothing that is known: it counts neither as built, nor as the same.
+    pub(crate) fn now(&self, path: &str) -> Option<Digest> {
+        self.path(path).ok().flatten()
+    }
+
+    /// Whether this lies at `path`, as far as that can be told.
+    pub(crate) fn is(&self, path: &str, digest: Digest) -> bool {
+        self.now(path) == Some(digest)
+    }
+
     /// As [`Digester::path`], where nothing large has to be read for it.
     pub(crate) fn quickly(&self, path: &str) -> Option<io::Result<Option<Digest>>> {
         let full = self.root.join(path);

@@ -10,6 +10,7 @@ use crate::base::digest::Digest;
 use crate::base::job::JobId;
 use crate::engine::api::Published;
 use crate::engine::local::across::{beside, copy, elsewhere};
+use crate::engine::local::aside::asides;
 use crate::engine::local::digest::Digester;
 use crate::engine::local::flush::flush;
 use crate::engine::local::keep::keep;
@@ -82,7 +83,7 @@ impl Staging {
         let copied = placed.copies.of(&to);
         let (aside, new) = (swapped(if copied.is_some() { &to } else { &from }), copied.unwrap_or(from));
         // A file that is in the state in which it was seen is not read for this.
-        let now = digester.path(&staged.to).ok().flatten();
+        let now = digester.now(&staged.to);
         let is_same = now == Some(staged.digest);
         match to.symlink_metadata() {
             Ok(standing) if is_foreign(staged, now, standing.is_dir() == is_folder) => {
@@ -91,7 +92,7 @@ impl Staging {
                 fault("publish.kept")?;
             }
             // It came out the same; or after a crash it is there already, and what stood there lies where it was staged.
-            Ok(_) if is_same && (is_folder || digester.path(&staged.from)? != Some(staged.digest)) => return Ok(false),
+            Ok(_) if is_same && (is_folder || !digester.is(&staged.from, staged.digest)) => return Ok(false),
             Ok(_) if !is_same && (is_folder || !is_last) => {
                 fault("publish.exchange")?;
                 exchange(&new, &to, &aside)?;
@@ -150,7 +151,7 @@ impl Staging {
         }
         let (new, old) = (beside(&to, NEW), swapped(&to));
         // A run that died may have swapped them; otherwise it is a part of a copy.
-        let is_put = || digester.path(&output.to).ok().flatten() == Some(output.digest);
+        let is_put = || digester.is(&output.to, output.digest);
         if output.stood != Some(output.digest) && new.symlink_metadata().is_ok() && is_put() {
             placed.found.extend(self.keep_swapped(job, output, &new, digester)?);
         }
@@ -235,13 +236,14 @@ impl Staging {
         let all = fault("publish.placed");
         if staged.iter().any(|output| output.from == output.to) {
             all.map_err(|error| (step, error))?;
-            let aside = self.root.join(self.step(job, step));
+            let folder = self.root.join(self.step(job, step));
+            let asides = asides(&folder).map_err(|error| (step, error))?;
             for output in staged {
-                let kept = self.keep_aside(job, &aside, output, digester);
+                let kept = self.keep_aside(job, &asides, output, digester);
                 placed.puts.extend(kept.map_err(|error| (output.to.as_str(), error))?);
             }
             // From here on the new outputs are the good ones, whatever happens to what was set aside.
-            self.forget_aside(&aside).map_err(|error| (step, error))?;
+            self.forget_aside(&folder, asides).map_err(|error| (step, error))?;
         }
         Ok(())
     }

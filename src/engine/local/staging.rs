@@ -135,9 +135,8 @@ impl Staging {
         last: &[OutputRecord],
         digester: &Digester,
     ) -> Result<Vec<PutBack>, Failure> {
-        let is = |path: &str, digest| digester.path(path).ok().flatten() == Some(digest);
-        let there = |output: &Staged| is(&output.to, output.digest);
-        let ready = |output: &Staged| output.from != output.to && is(&output.from, output.digest);
+        let there = |output: &Staged| digester.is(&output.to, output.digest);
+        let ready = |output: &Staged| output.from != output.to && digester.is(&output.from, output.digest);
         let found = |output: &Staged| there(output) || ready(output);
         if let Some((output, why)) = staged.iter().find_map(|output| self.no_way(output).map(|why| (output, why))) {
             return Err(not_in_place(output, why));
@@ -171,7 +170,7 @@ impl Staging {
 
     /// Whether the place still holds what it held before the run: the new content never got there.
     fn is_before(&self, job: &JobId, output: &Staged, digester: &Digester) -> bool {
-        let now = digester.path(&output.to).ok().flatten();
+        let now = digester.now(&output.to);
         let unkept = || output.keep && kept_before(&self.root, job, &output.to).is_none();
         now.is_some() && (now == output.stood || unkept())
     }
@@ -181,7 +180,7 @@ impl Staging {
         let (from, to) = (self.root.join(&output.from), self.root.join(&output.to));
         let standing = to.symlink_metadata().ok();
         let built = last.iter().find(|built| built.path.as_ref() == Some(&output.to));
-        let is_built = || built.is_some_and(|built| digester.path(&output.to).ok().flatten() == Some(built.digest));
+        let is_built = || built.is_some_and(|built| digester.is(&output.to, built.digest));
         let keep = standing.as_ref().is_some_and(|standing| standing.is_dir() != from.is_dir() || !is_built());
         output.keep |= keep;
         // Whoever cannot look there does not put it there either.

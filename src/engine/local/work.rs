@@ -412,7 +412,7 @@ impl Step {
         let nodes = &self.local.pipeline.nodes;
         let is_as_it_was = |node: NodeId, digest| {
             let path = nodes[node].path.as_ref();
-            path.is_none_or(|path| self.local.digester.path(path).ok().flatten() == Some(digest))
+            path.is_none_or(|path| self.local.digester.is(path, digest))
         };
         let changed = self.attempt.stood.iter().filter(|(node, digest)| !is_as_it_was(*node, *digest));
         let spoiled = changed.map(|(node, _)| nodes[*node].name.clone()).collect();
