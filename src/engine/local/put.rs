@@ -52,20 +52,32 @@ impl Staging {
         Ok(())
     }
 
-    /// Keeps what a run that died has swapped an output with, and left at `old`, unless it is known.
-    fn keep_swapped(
+    /// Keeps what a run that died has swapped an output with, where nobody had seen it so.
+    fn keep_left(&self, job: &JobId, output: &Staged, placed: &mut Placed, digester: &Digester) -> io::Result<()> {
+        if output.from == output.to || self.is_of_this_run(job) {
+            return Ok(());
+        }
+        let from = self.root.join(&output.from);
+        for old in [&swapped(&from), &from] {
+            placed.found.extend(self.keep_unknown(job, output, old, digester)?);
+        }
+        Ok(())
+    }
+
+    /// Keeps what lies at `old`, unless it is what stood at an output when its run was planned, or what was built for it.
+    fn keep_unknown(
         &self,
         job: &JobId,
-        staged: &Staged,
+        output: &Staged,
         old: &Path,
         digester: &Digester,
     ) -> io::Result<Option<Replaced>> {
         if old.symlink_metadata().is_err() {
             return Ok(None);
         }
-        let found = digester.lying(old, &staged.to).ok().flatten();
-        let is_known = found.is_some() && [Some(staged.digest), staged.stood].contains(&found);
-        (!is_known).then(|| keep(&self.root, job, old, &staged.to)).transpose()
+        let found = digester.lying(old, &output.from).ok().flatten();
+        let is_known = found.is_some() && [Some(output.digest), output.stood].contains(&found);
+        (!is_known).then(|| keep(&self.root, job, old, &output.to)).transpose()
     }
 
     /// Puts an output where something may stand, which is kept if it is to be and is not the same. Says whether the output was
@@ -153,7 +165,7 @@ impl Staging {
         // A run that died may have swapped them; otherwise it is a part of a copy.
         let is_put = || digester.is(&output.to, output.digest);
         if output.stood != Some(output.digest) && new.symlink_metadata().is_ok() && is_put() {
-            placed.found.extend(self.keep_swapped(job, output, &new, digester)?);
+            placed.found.extend(self.keep_unknown(job, output, &new, digester)?);
         }
         if !end_swap(&old, &to)? {
             placed.found.push(keep(&self.root, job, &old, &output.to)?);
@@ -219,19 +231,14 @@ impl Staging {
         }
         // A disk that is full of the copies, too.
         for output in staged {
-            self.bring_near(job, output, placed, digester).map_err(|error| (output.to.as_str(), error))?;
+            let near = self.keep_left(job, output, placed, digester);
+            let near = near.and_then(|()| self.bring_near(job, output, placed, digester));
+            near.map_err(|error| (output.to.as_str(), error))?;
         }
         for (i, output) in staged.iter().enumerate() {
             let is_last = i + 1 == staged.len();
             let put = fault("publish.place").and_then(|()| self.place(job, output, is_last, placed, digester));
             put.map_err(|error| (output.to.as_str(), error))?;
-        }
-        for output in staged.iter().filter(|output| output.from != output.to && !self.is_of_this_run(job)) {
-            let from = self.root.join(&output.from);
-            for old in [&swapped(&from), &from] {
-                let kept = self.keep_swapped(job, output, old, digester);
-                placed.found.extend(kept.map_err(|error| (output.to.as_str(), error))?);
-            }
         }
         let all = fault("publish.placed");
         if staged.iter().any(|output| output.from == output.to) {
