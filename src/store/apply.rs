@@ -47,38 +47,35 @@ impl Tally {
 
 /// Keeps an event, and what follows from it but for the numbers in `tally`.
 pub(super) fn keep(connection: &Connection, stamped: &Stamped, tally: &mut Tally) -> Result<()> {
+    let place = place(connection, stamped)?;
     connection
         .prepare_cached("INSERT INTO events (job, seq, at, elapsed_ms, type, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
         .execute(params![
             stamped.job.as_str(),
             integer(stamped.seq),
-            time(stamped.at),
+            place,
             integer(stamped.elapsed_ms),
             stamped.event.kind(),
             json(stamped)?
         ])?;
-    apply(connection, stamped, tally)?;
-    if matches!(stamped.event, Event::RunQueued(_) | Event::RunStarted(_)) {
-        put_last(connection, stamped.job.as_str())?;
-    }
-    Ok(())
+    apply(connection, stamped, &place, tally)
 }
 
-/// Runs stand in the order in which they are kept, by `asked`: where the clock was ahead for an earlier one, that of a new one
-/// is a moment later. `started` and the events say what its own clock said.
-fn put_last(connection: &Connection, job: &str) -> Result<()> {
-    // One that waited has its place already.
-    let is_new = "SELECT 1 FROM runs WHERE job = ?1 AND coalesce(started, asked) = asked";
-    if connection.prepare_cached(is_new)?.query_row([job], |_| Ok(())).optional()?.is_none() {
-        return Ok(());
+/// The last place that was given. Older versions kept the order in `runs` only.
+pub(super) const NEWEST: &str = "SELECT max((SELECT coalesce(max(asked), '') FROM runs),
+    (SELECT coalesce(max(at), '') FROM events WHERE type IN ('run_queued', 'run_started')))";
+
+/// When an event happened. Beginnings of runs stand in the order in which they are kept: where the clock was ahead for an
+/// earlier one, that of a new one is a moment later. The event itself says what its own clock said.
+fn place(connection: &Connection, stamped: &Stamped) -> Result<String> {
+    let at = time(stamped.at);
+    if !matches!(stamped.event, Event::RunQueued(_) | Event::RunStarted(_)) {
+        return Ok(at);
     }
-    let newest = "SELECT asked FROM runs WHERE job <> ?1 ORDER BY asked DESC LIMIT 1";
-    let newest: Option<String> = connection.prepare_cached(newest)?.query_row([job], |row| row.get(0)).optional()?;
-    let newest = newest.and_then(|newest| newest.parse::<jiff::Timestamp>().ok());
-    let Some(next) = newest.and_then(|newest| newest.checked_add(jiff::SignedDuration::from_millis(1)).ok()) else {
-        return Ok(());
-    };
-    run(connection, "UPDATE runs SET asked = ?2 WHERE job = ?1 AND asked < ?2", params![job, time(next)])
+    let newest: String = connection.prepare_cached(NEWEST)?.query_row([], |row| row.get(0))?;
+    let next = newest.parse::<jiff::Timestamp>().ok();
+    let next = next.and_then(|newest| newest.checked_add(jiff::SignedDuration::from_millis(1)).ok());
+    Ok(next.map_or_else(|| at.clone(), |next| at.clone().max(time(next))))
 }
 
 /// Makes the tables anew that are folded from the events.
@@ -86,16 +83,16 @@ pub(super) fn remake(connection: &Connection) -> Result<()> {
     for table in DERIVED {
         connection.execute(&format!("DELETE FROM {table}"), [])?;
     }
-    // Runs of one pipeline do not overlap, so the order of their beginnings is the order of all events that matter.
-    let order = "SELECT body FROM events JOIN (SELECT job, min(at) FILTER (WHERE type <> 'run_queued') AS began FROM events GROUP BY job) USING (job)
-                 ORDER BY began, job, seq";
+    // Runs of one pipeline do not overlap, so the order in which they began is the order of all events that matter.
+    let order = "SELECT body, at FROM events JOIN (SELECT job, max(at) AS began FROM events
+                 WHERE type IN ('run_queued', 'run_started') GROUP BY job) USING (job) ORDER BY began, job, seq";
     let mut statement = connection.prepare(order)?;
     let (mut rows, mut tally) = (statement.query([])?, Tally::default());
     while let Some(row) = rows.next()? {
-        let body: String = row.get(0)?;
+        let (body, place): (String, String) = (row.get(0)?, row.get(1)?);
         let event = serde_json::from_str(&body)
             .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into()))?;
-        apply(connection, &event, &mut tally)?;
+        apply(connection, &event, &place, &mut tally)?;
     }
     tally.tell(connection)
 }
@@ -110,12 +107,12 @@ fn json(value: &impl Serialize) -> Result<String> {
 
 /// What happens with every step is put in as one row of values: of rows that come from a question, or replace others, SQLite
 /// copies each page first that it changes.
-fn apply(connection: &Connection, stamped: &Stamped, tally: &mut Tally) -> Result<()> {
+fn apply(connection: &Connection, stamped: &Stamped, place: &str, tally: &mut Tally) -> Result<()> {
     let job = stamped.job.as_str();
     tally.take(stamped);
     match &stamped.event {
-        Event::RunQueued(started) => run_begun(connection, stamped, started, JobState::Queued),
-        Event::RunStarted(started) => run_begun(connection, stamped, started, JobState::Running),
+        Event::RunQueued(started) => run_begun(connection, (stamped, place), started, JobState::Queued),
+        Event::RunStarted(started) => run_begun(connection, (stamped, place), started, JobState::Running),
         Event::StepStarted { step, attempt, log, .. } => {
             let sql = "UPDATE steps SET state = ?3, attempt = ?4, began_ms = ?5, log = ?6 WHERE job = ?1 AND step = ?2";
             let running = StepState::Running.stored();
@@ -170,10 +167,15 @@ fn as_cause(connection: &Connection, job: &str, step: &str) -> Result<String> {
 }
 
 /// A run that waited for its turn has its row already.
-fn run_begun(connection: &Connection, stamped: &Stamped, started: &RunStarted, state: JobState) -> Result<()> {
+fn run_begun(
+    connection: &Connection,
+    (stamped, place): (&Stamped, &str),
+    started: &RunStarted,
+    state: JobState,
+) -> Result<()> {
     let sql =
         "INSERT INTO runs (job, pipeline, file, engine, mode, targets, state, asked, started, planned, current, by, pid, host)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?13, ?7, iif(?13 = 'NOT_STARTED', NULL, ?7), ?8, ?9, ?10, ?11, ?12)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?13, ?14, iif(?13 = 'NOT_STARTED', NULL, ?7), ?8, ?9, ?10, ?11, ?12)
                ON CONFLICT (job) DO UPDATE SET state = excluded.state, started = excluded.started,
                planned = excluded.planned, current = excluded.current WHERE state = 'NOT_STARTED'";
     run(
@@ -192,7 +194,8 @@ fn run_begun(connection: &Connection, stamped: &Stamped, started: &RunStarted, s
             started.by,
             started.pid,
             started.host,
-            state.word()
+            state.word(),
+            place
         ],
     )?;
     let sql = "INSERT INTO steps (job, step, stage, action, state) VALUES (?1, ?2, ?3, ?4, ?5)";

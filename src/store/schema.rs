@@ -27,7 +27,8 @@ const APPLICATION: i64 = 0x4b69_6c6e;
 pub(super) const DERIVED: [&str; 6] = ["runs", "steps", "keys", "durations", "publishing", "remote"];
 
 const TABLES: &str = "
--- What happened, in order: the truth. `body` is the whole event as JSON.
+-- What happened, in order: the truth. `body` is the whole event as JSON. `at` is when; beginnings of runs stand in the order in
+-- which they were kept, whatever their clocks said.
 CREATE TABLE events (
     job TEXT NOT NULL, seq INTEGER NOT NULL, at TEXT NOT NULL, elapsed_ms INTEGER NOT NULL,
     type TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (job, seq)
@@ -99,7 +100,10 @@ END;
 ";
 
 /// What was added without another format: older stores are given it when they are opened for writing.
-const LATER: &str = "CREATE INDEX IF NOT EXISTS runs_by ON runs (pipeline, by, asked)";
+const LATER: &str = "
+CREATE INDEX IF NOT EXISTS runs_by ON runs (pipeline, by, asked);
+CREATE INDEX IF NOT EXISTS events_began ON events (at) WHERE type IN ('run_queued', 'run_started');
+";
 
 /// The size of a page in bytes. An event of more than a quarter of it takes a page of its own, and with half of this most
 /// events of steps would.

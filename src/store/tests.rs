@@ -16,6 +16,8 @@ use crate::plan::reason::{Action, Reason, ReasonCode};
 use crate::plan::record::{History, OutputRecord, Record};
 use crate::report::api::Journal;
 
+mod again;
+
 /// A run whose events are made up one after another.
 #[derive(Clone)]
 pub(super) struct Tale {
@@ -158,21 +160,6 @@ pub(super) fn keep(state: &Path, tales: &[Tale]) {
     writer.close().unwrap();
 }
 
-/// All rows of all tables that are folded from the events.
-fn tables(state: &Path) -> Vec<String> {
-    let (connection, _) = schema::open_read(state).unwrap().unwrap();
-    let mut all = Vec::new();
-    for table in schema::DERIVED {
-        let mut statement = connection.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2")).unwrap();
-        let columns = statement.column_count();
-        let rows =
-            statement.query_map([], |row| (0..columns).map(|i| row.get::<_, rusqlite::types::Value>(i)).collect());
-        let rows: Vec<Vec<rusqlite::types::Value>> = rows.unwrap().collect::<Result<_, _>>().unwrap();
-        all.extend(rows.into_iter().map(|row| format!("{table} {row:?}")));
-    }
-    all
-}
-
 #[test]
 fn what_is_kept_is_read_back() {
     let dir = tempfile::tempdir().unwrap();
@@ -267,24 +254,6 @@ fn what_was_not_started_tells_how_what_it_needs_ended() {
         let runs = Reader::open(dir.path()).unwrap().unwrap().step_runs("p", "b", 1).unwrap();
         assert_eq!(runs[0].why.as_deref(), Some(told));
     }
-}
-
-#[test]
-fn the_tables_can_be_made_again_from_the_events() {
-    let dir = tempfile::tempdir().unwrap();
-    let again = Tale::begin(3, &["a"]).build("a", "one more time");
-    let again = again.end(JobState::Done, Counts { built: 1, current: 5, ..Counts::default() });
-    keep(dir.path(), &[Tale::failing(1), Tale::dying(2), again]);
-    let before = tables(dir.path());
-    assert!(before.len() > 3 + 7 + 1 + 1, "{before:#?}");
-    let (connection, _) = schema::open_write(dir.path()).unwrap();
-    let spoil = "DELETE FROM runs WHERE state = 'FAILED'; UPDATE keys SET key = 'x'; DELETE FROM durations;
-                 INSERT INTO steps (job, step, stage, action, state) VALUES ('x', 'y', 1, 'build', 'built')";
-    connection.execute_batch(spoil).unwrap();
-    drop(connection);
-    assert_ne!(tables(dir.path()), before);
-    remake(dir.path()).unwrap();
-    assert_eq!(tables(dir.path()), before);
 }
 
 /// Whatever is asked of the store, it is refused, and its bytes stay what they are.

@@ -1,0 +1,96 @@
+//! The tables are made again from the events, in the order in which they were kept.
+
+use super::*;
+
+/// All rows of all tables that are folded from the events.
+fn tables(state: &Path) -> Vec<String> {
+    let (connection, _) = schema::open_read(state).unwrap().unwrap();
+    let mut all = Vec::new();
+    for table in schema::DERIVED {
+        let mut statement = connection.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2")).unwrap();
+        let columns = statement.column_count();
+        let rows =
+            statement.query_map([], |row| (0..columns).map(|i| row.get::<_, rusqlite::types::Value>(i)).collect());
+        let rows: Vec<Vec<rusqlite::types::Value>> = rows.unwrap().collect::<Result<_, _>>().unwrap();
+        all.extend(rows.into_iter().map(|row| format!("{table} {row:?}")));
+    }
+    all
+}
+
+#[test]
+fn the_tables_can_be_made_again_from_the_events() {
+    let dir = tempfile::tempdir().unwrap();
+    let again = Tale::begin(3, &["a"]).build("a", "one more time");
+    let again = again.end(JobState::Done, Counts { built: 1, current: 5, ..Counts::default() });
+    keep(dir.path(), &[Tale::failing(1), Tale::dying(2), again]);
+    let before = tables(dir.path());
+    assert!(before.len() > 3 + 7 + 1 + 1, "{before:#?}");
+    let (connection, _) = schema::open_write(dir.path()).unwrap();
+    let spoil = "DELETE FROM runs WHERE state = 'FAILED'; UPDATE keys SET key = 'x'; DELETE FROM durations;
+                 INSERT INTO steps (job, step, stage, action, state) VALUES ('x', 'y', 1, 'build', 'built')";
+    connection.execute_batch(spoil).unwrap();
+    drop(connection);
+    assert_ne!(tables(dir.path()), before);
+    remake(dir.path()).unwrap();
+    assert_eq!(tables(dir.path()), before);
+}
+
+/// Runs that were kept in this order, whatever their clocks said: the first is ahead, and the second waited for its turn.
+fn out_of_time() -> Vec<Tale> {
+    let done = |tale: Tale| tale.end(JobState::Done, Counts::default());
+    let ahead = done(Tale::begin(40, &["a"]).build("a", "older"));
+    let mut waiting = Tale::begin(3, &["a"]);
+    let Event::RunStarted(started) = waiting.events[0].event.clone() else { unreachable!("it begins") };
+    waiting.events[0].event = Event::RunQueued(Box::new(RunStarted { steps: Vec::new(), ..(*started).clone() }));
+    let between = done(Tale::begin(2, &["a"]).build("a", "between"));
+    let mut late = done(waiting.clone().tell(Event::RunStarted(started)).build("a", "newest"));
+    late.events.remove(0);
+    vec![ahead, waiting, between, late]
+}
+
+#[test]
+fn the_tables_are_made_again_in_the_order_in_which_runs_were_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), &out_of_time());
+    let last = |step| Reader::open(dir.path()).unwrap().unwrap().history("p", None).unwrap().last(step).unwrap().key;
+    assert_eq!(last("a"), record("a", "newest").key);
+    let before = tables(dir.path());
+    let (connection, _) = schema::open_write(dir.path()).unwrap();
+    connection.execute_batch("UPDATE keys SET key = 'x'; DELETE FROM runs").unwrap();
+    drop(connection);
+    remake(dir.path()).unwrap();
+    assert_eq!(tables(dir.path()), before);
+    // One that waited has the place at which it was asked for.
+    let runs = Reader::open(dir.path()).unwrap().unwrap().runs(&RunFilter::default()).unwrap();
+    let minutes: Vec<_> = runs.iter().map(|run| run.start.as_second() / 60).collect();
+    assert_eq!(minutes, [2, 3, 40]);
+}
+
+#[test]
+fn a_store_of_before_that_order_was_kept_is_made_again_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let [one, two, three] = [1, 2, 3].map(|i| Tale::begin(i, &["a"]).build("a", &i.to_string()));
+    keep(dir.path(), &[one, two]);
+    let (connection, _) = schema::open_write(dir.path()).unwrap();
+    connection.execute_batch("DROP INDEX events_began; UPDATE runs SET asked = '2026-01-01T00:00:00.000Z'").unwrap();
+    drop(connection);
+    let job = three.job.clone();
+    keep(dir.path(), &[three]);
+    let last = || Reader::open(dir.path()).unwrap().unwrap().find_run("last").unwrap()[0].id.clone();
+    assert_eq!(last(), job, "it comes behind what was kept by then");
+    remake(dir.path()).unwrap();
+    assert_eq!(last(), job);
+    let history = Reader::open(dir.path()).unwrap().unwrap().history("p", None).unwrap();
+    assert_eq!(history.last("a").unwrap().key, record("a", "3").key);
+}
+
+#[test]
+fn the_last_place_is_not_looked_for_among_all_events() {
+    let dir = tempfile::tempdir().unwrap();
+    let (connection, _) = schema::open_write(dir.path()).unwrap();
+    let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", apply::NEWEST)).unwrap();
+    let plan: Vec<String> = plan.query_map([], |row| row.get("detail")).unwrap().map(Result::unwrap).collect();
+    for index in ["runs_asked", "events_began"] {
+        assert!(plan.iter().any(|line| line.contains(index)), "{plan:?}");
+    }
+}
