@@ -24,7 +24,6 @@ use crate::session::state;
 use crate::store::StoreError;
 use crate::store::claim::Claim;
 use crate::store::filter::RunFilter;
-use crate::store::lock::is_held;
 use crate::store::read::{Reader, RunRow};
 use crate::view::{RunView, StepState};
 
@@ -456,10 +455,10 @@ impl Follower<'_> {
         while !self.over() {
             // Within the runtime: a sleep that is made outside of one panics.
             runtime.block_on(async { tokio::time::sleep(LOOK_EVERY).await });
-            let alive = is_held(&self.history.state, &self.row.pipeline);
+            let (_, now) = self.history.find(self.row.id.as_str())?;
             self.read()?;
             self.print()?;
-            if !alive {
+            if now.state.is_over() {
                 break;
             }
         }

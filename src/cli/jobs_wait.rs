@@ -23,7 +23,7 @@ pub(super) fn wait(history: &History, ids: &[String], timeout: Option<&str>) -> 
     Ok(if states.iter().all(|state| *state == JobState::Done) { exit::OK } else { exit::FAILED })
 }
 
-/// How runs ended; those that go on when the time is over are RUNNING.
+/// How runs ended, or where they stand when the time is over.
 fn ends(history: &History, rows: &[RunRow], timeout: Option<Duration>) -> Result<Vec<JobState>, Fail> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Fail::because("runs cannot be waited for", &error))?;
@@ -33,12 +33,16 @@ fn ends(history: &History, rows: &[RunRow], timeout: Option<Duration>) -> Result
         let state = loop {
             let (_, now) = history.find(row.id.as_str())?;
             let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if now.state != JobState::Running || late {
+            if now.state.is_over() || late {
                 break now.state;
             }
             runtime.block_on(async { tokio::time::sleep(LOOK_EVERY).await });
         };
-        let word = if state == JobState::Running { "goes on" } else { state.word() };
+        let word = match state {
+            JobState::Running => "goes on",
+            JobState::Queued => "waits for its turn",
+            JobState::Done | JobState::Failed | JobState::Aborted => state.word(),
+        };
         print(&format!("{} {word}\n", row.id))?;
         states.push(state);
     }

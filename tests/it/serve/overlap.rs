@@ -1,5 +1,7 @@
 //! What one process writes no other one writes at the same time, whether a server's jobs or `kiln run`.
 
+use std::io::{BufRead, BufReader, Read};
+
 use super::ask::{go, up};
 use super::{Server, orders};
 use crate::support::Project;
@@ -63,6 +65,34 @@ fn kiln_run_does_not_write_what_a_job_writes() {
     go(&project.path("held.go"));
     assert!(waits.wait().unwrap().success());
     assert_eq!(server.get("/healthz").status, 200);
+}
+
+#[test]
+fn the_command_line_waits_for_a_job_that_waits_its_turn() {
+    let project = with_other();
+    let gated = project.read("other.toml").replace("echo other >", "echo up >held.up; cat held.go >");
+    project.write("other.toml", gated);
+    let server = Server::start(&project, &[]);
+    let done = server.build("orders");
+    assert_eq!(server.wait(&done), "DONE");
+    let mut run = project.start(&["run", "--wait", "-f", "other.toml", "orders"]);
+    up(&project.path("held.up"));
+    let waits = server.build("orders");
+    assert_eq!(server.state(&waits), "NOT_STARTED");
+    let follower = project.start(&["jobs", "log", &waits, "--follow"]);
+    let said = project.expect(1, &["jobs", "wait", &waits, "--timeout", "1ms"]).out;
+    assert_eq!(said, format!("{waits} waits for its turn\n"));
+    let mut waiting = project.start(&["jobs", "wait", &done, &waits]);
+    let mut out = BufReader::new(waiting.stdout.take().unwrap());
+    let mut text = String::new();
+    out.read_line(&mut text).unwrap();
+    go(&project.path("held.go"));
+    assert!(run.wait().unwrap().success());
+    out.read_to_string(&mut text).unwrap();
+    assert_eq!(text, format!("{done} DONE\n{waits} DONE\n"));
+    assert!(waiting.wait().unwrap().success());
+    let followed = follower.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&followed.stdout), "== orders ==\nmade orders\n");
 }
 
 #[test]
