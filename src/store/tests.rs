@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::mpsc::channel;
 
 use super::filter::RunFilter;
-use super::read::Reader;
+use super::read::{LastWord, Reader};
 use super::write::{Writer, remake};
 use super::*;
 use crate::base::digest::Digest;
@@ -242,6 +242,25 @@ fn a_run_that_died_lived_at_least_until_it_last_kept_output() {
         fs::File::create(logs.join(log)).unwrap().set_modified(at).unwrap();
     }
     assert_eq!(lived(), 70_000);
+}
+
+#[test]
+fn a_run_is_listed_as_what_it_said_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let tale = Tale::dying(2);
+    keep(dir.path(), &[Tale::failing(1), tale.clone()]);
+    let reader = Reader::open(dir.path()).unwrap().unwrap();
+    let listed = |state| {
+        let filter = RunFilter { state: Some(state), limit: Some(1), ..RunFilter::default() };
+        let mut rows = reader.runs_now(&filter, dir.path()).unwrap();
+        rows.pop().filter(|row| row.id == tale.job).map(|row| row.state)
+    };
+    assert_eq!([JobState::Failed, JobState::Aborted].map(listed), [None, Some(JobState::Aborted)]);
+    fs::create_dir_all(dir.path().join("locks")).unwrap();
+    last_word::make_room(dir.path(), "p").unwrap();
+    let word = LastWord { state: JobState::Failed, why: "the disk is full".to_owned(), at: tale.began };
+    last_word::say(dir.path(), "p", &tale.job, &word).unwrap();
+    assert_eq!([JobState::Failed, JobState::Aborted].map(listed), [Some(JobState::Failed), None]);
 }
 
 #[test]

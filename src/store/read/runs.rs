@@ -20,16 +20,15 @@ impl Reader {
     }
 
     /// Runs as they are, the newest first: one whose process died may still stand as one that goes on in the store, and is
-    /// ABORTED here.
+    /// over here.
     ///
     /// # Errors
     /// Why the store cannot be read.
     pub fn runs_now(&self, filter: &RunFilter, state: &Path) -> Result<Vec<RunRow>, StoreError> {
         let in_state = |state, limit| self.runs(&RunFilter { state, limit, ..filter.clone() });
-        let open = |state| matches!(state, JobState::Running | JobState::Queued);
         // Of the few that go on, some may not be what they seem.
-        let mut rows = in_state(filter.state, filter.limit.filter(|_| !filter.state.is_some_and(open)))?;
-        if filter.state == Some(JobState::Aborted) {
+        let mut rows = in_state(filter.state, filter.limit.filter(|_| filter.state.is_none_or(JobState::is_over)))?;
+        if filter.state.is_some_and(JobState::is_over) {
             rows.extend(in_state(Some(JobState::Running), None)?);
             rows.extend(in_state(Some(JobState::Queued), None)?);
         }
