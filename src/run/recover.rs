@@ -128,10 +128,10 @@ impl<'a> Ending<'a> {
 
     fn push(&mut self, event: Event) {
         let (job, mut elapsed_ms) = (self.run.job.clone(), self.run.elapsed_ms);
-        // Steps ended when Kiln did: what they built is as old as that.
-        let died = self.run.last_at().filter(|_| matches!(event, Event::StepEnded(_)));
+        // It ended when Kiln was last seen alive, and what steps built is as old as that, whatever was said later.
         let told = self.run.last_word.as_ref().map(|word| word.at);
-        let at = died.or(told).unwrap_or(self.now);
+        let said = told.filter(|_| !matches!(event, Event::StepEnded(_)));
+        let at = said.or_else(|| self.run.last_at()).unwrap_or(self.now);
         if let (Some(at), Some(head)) = (told, &self.run.view.head) {
             let lived = u64::try_from(at.duration_since(head.at).as_millis()).unwrap_or_default();
             elapsed_ms = elapsed_ms.max(lived);

@@ -85,6 +85,7 @@ fn what_was_done_is_not_done_again() {
     project.write("block/c", "");
     kill_when_waiting(&project, &[], &["b"]);
     std::fs::remove_file(project.path("block/c")).unwrap();
+    let died = jobs(&project)[0]["end"].clone();
     assert_eq!(go_on(&project, &[]), ["c"]);
     assert_eq!(project.read("ran"), "a\nb\nb\nc\nc\n");
     assert_eq!(["a", "b", "c"].map(|name| project.read(&format!("build/{name}"))), ["a\n", "b\n", "c\n"]);
@@ -94,7 +95,11 @@ fn what_was_done_is_not_done_again() {
     let want = want.map(|(state, built, stopped)| (format!("{state:?}"), Some(built), Some(stopped)));
     assert_eq!(jobs.iter().map(told).collect::<Vec<_>>(), want);
     assert!(jobs[1]["why"].as_str().unwrap().contains("without a last word"), "{}", jobs[1]);
-    assert!(jobs[1]["end"].is_string(), "{}", jobs[1]);
+    assert!(
+        died.is_string() && jobs[1]["end"] == died,
+        "it ended when it died, not when that was told: {died} {}",
+        jobs[1]
+    );
     let show = project.expect(0, &["jobs", "show", jobs[1]["id"].as_str().unwrap()]);
     assert!(show.out.contains("ABORTED"), "{}", show.out);
     assert_eq!(go_on(&project, &[]), [] as [&str; 0]);
@@ -245,7 +250,7 @@ fn a_plan_sees_what_the_next_run_puts_in_place() {
     assert!(!project.exists(".kiln/replaced"), "what Kiln has built is its own to replace");
     let states: Vec<_> = jobs(&project).iter().map(|job| job["state"].as_str().unwrap().to_owned()).collect();
     assert_eq!(states, ["DONE", "ABORTED", "DONE"]);
-    let age = sqlite(&project, "SELECT built_at < ended FROM main.keys JOIN runs USING (job) WHERE step = 'a'");
+    let age = sqlite(&project, "SELECT built_at = ended FROM main.keys JOIN runs USING (job) WHERE step = 'a'");
     assert_eq!(age, b"1\n", "it is as old as the run that built it");
     let plan = project.expect(0, &["plan", "a", "--check"]);
     assert!(!plan.out.contains("killed"), "{}", plan.out);
