@@ -20,6 +20,9 @@ pub fn parse_time(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     Some(local.to_zoned_datetime(zone.clone()).ok()?.timestamp())
 }
 
+/// No duration is longer: a thousand years, so that it can be added to any time.
+const LONGEST: f64 = 365.0 * 86_400.0 * 1_000.0;
+
 /// Reads a duration such as `30s`, `1h 30m`, `1.5h`, `2d`. Units: ms, s, m, h, d, w.
 ///
 /// # Errors
@@ -48,7 +51,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         total += number * unit;
         rest = rest[letters..].trim_start();
     }
-    Duration::try_from_secs_f64(total).map_err(|_| "it is too long".to_owned())
+    Duration::try_from_secs_f64(total).ok().filter(|_| total <= LONGEST).ok_or_else(|| "it is too long".to_owned())
 }
 
 /// Writes a duration for people: `0s`, `0.4s`, `31s`, `1m11s`, `2h05m`, `3d04h`.
@@ -255,7 +258,7 @@ mod tests {
         {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
-        for text in ["", "5", "h", "5 parsecs", "-3s", "1e400d", "99999999999999999999999w"] {
+        for text in ["", "5", "h", "5 parsecs", "-3s", "1e400d", "99999999999999999999999w", "1001w 1000000d"] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }

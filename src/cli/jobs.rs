@@ -343,7 +343,7 @@ struct Follower<'a> {
 /// Where the last lines of a file begin.
 fn last_lines(file: &mut File, lines: usize) -> std::io::Result<u64> {
     let mut at = file.seek(SeekFrom::End(0))?;
-    let mut wanted = lines + 1; // the end of the line before them, too
+    let mut wanted = lines.saturating_add(1); // the end of the line before them, too
     let mut end = true;
     while at > 0 {
         let size = at.min(64 << 10);

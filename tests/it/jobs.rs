@@ -252,12 +252,15 @@ fn only_the_end_of_logs_is_printed() {
         (&["--tail", "2"][..], "== a ==\n2\n3\n== b ==\n5\n6"),
         (&["--tail", "1", "--follow"], "== a ==\n3\n== b ==\n6"),
         (&["a", "--tail", "9"], "1\n2\n3\n"),
+        (&["a", "--tail", "18446744073709551615"], "1\n2\n3\n"),
         (&["--activity", "b", "--tail", "1"], "6"),
         (&["a", "--tail", "0"], ""),
     ] {
         assert_eq!(project.expect(0, &[&["jobs", "log", "last"], arguments].concat()).out, expected, "{arguments:?}");
     }
     project.expect(2, &["jobs", "log", "last", "a", "--activity", "b"]);
+    let said = project.expect(2, &["jobs", "wait", "last", "--timeout", "3000000000000000h"]);
+    assert!(said.err.contains("--timeout 3000000000000000h: it is too long"), "{}", said.err);
 }
 
 #[test]
