@@ -180,6 +180,12 @@ pub struct Publishing {
     pub staged: Vec<Staged>,
 }
 
+/// From run to step, not the other way: an index has the runs in order, and few of them are looked at.
+const STEP_RUNS: &str = "SELECT job, started, steps.state, attempt, steps.took_ms, steps.why,
+    (SELECT json_extract(value, '$.reasons') FROM events, json_each(body, '$.steps')
+     WHERE events.job = runs.job AND events.type = 'run_started' AND json_extract(value, '$.id') = ?2)
+    FROM runs CROSS JOIN steps USING (job) WHERE pipeline = ?1 AND step = ?2 ORDER BY asked DESC LIMIT ?3";
+
 impl Reader {
     /// Opens the store; none where there is none. Creates nothing but the two files that SQLite needs beside it.
     ///
@@ -282,13 +288,7 @@ impl Reader {
     /// # Errors
     /// Why the store cannot be read.
     pub fn step_runs(&self, pipeline: &str, step: &str, limit: u32) -> Result<Vec<StepRun>, StoreError> {
-        // From run to step, not the other way: runs are in order, and few of them are looked at.
-        let sql = "SELECT job, started, steps.state, attempt, steps.took_ms, steps.why,
-                   (SELECT json_extract(value, '$.reasons') FROM events, json_each(body, '$.steps')
-                    WHERE events.job = runs.job AND seq = 0 AND json_extract(value, '$.id') = ?2)
-                   FROM runs CROSS JOIN steps USING (job) WHERE pipeline = ?1 AND step = ?2
-                   ORDER BY started DESC LIMIT ?3";
-        let mut runs = self.rows(sql, params![pipeline, step, limit], |row| {
+        let mut runs = self.rows(STEP_RUNS, params![pipeline, step, limit], |row| {
             let (reasons, state): (Option<String>, String) = (row.get(6)?, row.get(2)?);
             Ok(StepRun {
                 job: JobId::from_text(&row.get::<_, String>(0)?),

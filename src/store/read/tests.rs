@@ -56,6 +56,21 @@ fn twenty_of_many_runs_cost_as_much_as_twenty_of_few() {
 }
 
 #[test]
+fn the_last_runs_of_a_step_cost_as_much_among_many_as_among_few() {
+    let effort = |runs| {
+        let (dir, reader) = store_with(runs);
+        let sql = "INSERT INTO steps (job, step, stage, action, state) SELECT job, 'a', 1, 'build', 'built' FROM runs";
+        schema::open_write(dir.path()).unwrap().0.execute(sql, []).unwrap();
+        let mut statement = reader.connection.prepare(STEP_RUNS).unwrap();
+        let jobs = statement.query_map(params!["p1", "a", 5], |row| row.get::<_, String>(0)).unwrap();
+        let jobs: Vec<String> = jobs.map(Result::unwrap).collect();
+        assert!(jobs.len() == 5 && jobs.is_sorted_by(|one, next| one > next), "{jobs:?}");
+        (statement.get_status(StatementStatus::VmStep), statement.get_status(StatementStatus::Sort))
+    };
+    assert_eq!(effort(10_000), effort(100));
+}
+
+#[test]
 fn a_part_of_an_id_is_looked_for_in_an_index() {
     let (_dir, reader) = store_with(1_000);
     let found = reader.find_run("0777").unwrap();

@@ -85,6 +85,15 @@ fn a_store_of_before_that_order_was_kept_is_made_again_and_goes_on() {
 }
 
 #[test]
+fn a_run_that_waited_tells_why_its_steps_were_built() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), &out_of_time());
+    let runs = Reader::open(dir.path()).unwrap().unwrap().step_runs("p", "a", 9).unwrap();
+    let told: Vec<_> = runs.iter().map(|run| (run.began.as_second() / 60, run.reasons.len())).collect();
+    assert_eq!(told, [(2, 1), (3, 1), (40, 1)]);
+}
+
+#[test]
 fn the_last_place_is_not_looked_for_among_all_events() {
     let dir = tempfile::tempdir().unwrap();
     let (connection, _) = schema::open_write(dir.path()).unwrap();
