@@ -2,7 +2,7 @@
 //! for what was left open once the inputs are known.
 
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use crate::base::digest::Digest;
@@ -14,7 +14,7 @@ use crate::pipeline::types::{Kind, Node, Pipeline, Rebuild};
 use crate::plan::facts::{Content, Facts};
 use crate::plan::key;
 use crate::plan::reason::{Reason, ReasonCode};
-use crate::plan::record::{History, LastGood, OutputRecord, Parts};
+use crate::plan::record::{History, LastGood, Parts};
 
 /// What is decided about a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +78,10 @@ impl Basis<'_> {
             // Behind the first reason: of many reasons the last ones are not shown.
             let at = reasons.len().min(1);
             let mut replaced = self.replaced(id, reasons);
-            replaced.extend(self.changed_since(id).into_iter().filter(|changed| !reasons.contains(changed)));
+            // Where it was asked what has changed of the outputs, all of that is told.
+            if !reasons.iter().any(|reason| reason.code == ReasonCode::OutputChanged) {
+                replaced.extend(self.changed_since(id));
+            }
             reasons.splice(at..at, replaced);
         }
         verdict
@@ -89,13 +92,12 @@ impl Basis<'_> {
     /// record, and that is of another kind, a file where the file tells of a folder now or the other way round, is not.
     pub fn foreign(&self, id: RecipeId) -> impl Fn(NodeId) -> bool {
         let step = &self.pipeline.recipes[id].name;
-        let last = self.history.last(step);
+        let built = self.history.last(step).map(LastGood::by_node).unwrap_or_default();
         // They are asked for at most once, and mostly not at all.
         let parts = OnceCell::new();
         move |output| {
             let node = &self.pipeline.nodes[output];
-            let here = |record: &&OutputRecord| record.node == node.name && record.path == node.path;
-            let Some(built) = last.and_then(|last| last.outputs.iter().find(here)) else {
+            let Some(built) = built.get(node.name.as_str()).filter(|record| record.path == node.path) else {
                 return self.made_as(output).is_none();
             };
             let differs = matches!(self.facts.nodes[output], Content::Is(now) if now != built.digest);
@@ -129,10 +131,9 @@ impl Basis<'_> {
 
     /// What a build would replace and Kiln has not made, or is of another kind.
     fn replaced(&self, id: RecipeId, reasons: &[Reason]) -> Vec<Reason> {
-        let other_kind = |node: NodeId| {
-            let name = Some(&self.pipeline.nodes[node].name);
-            reasons.iter().any(|reason| reason.is_other_kind() && reason.what.as_ref() == name)
-        };
+        let other_kind = reasons.iter().filter(|reason| reason.is_other_kind());
+        let other_kind: HashSet<&str> = other_kind.filter_map(|reason| reason.what.as_deref()).collect();
+        let other_kind = |node: NodeId| other_kind.contains(self.pipeline.nodes[node].name.as_str());
         let foreign = self.foreign(id);
         let outputs = self.pipeline.recipes[id].outputs.iter().copied();
         let stands = outputs.filter(|node| matches!(self.facts.nodes[*node], Content::Is(_)));
@@ -307,10 +308,10 @@ impl Basis<'_> {
     }
 
     fn outputs(&self, id: RecipeId, last: &LastGood) -> Vec<Reason> {
-        let mut reasons = Vec::new();
+        let (mut reasons, built) = (Vec::new(), last.by_node());
         for node in &self.pipeline.recipes[id].outputs {
             let name = &self.pipeline.nodes[*node].name;
-            let recorded = last.outputs.iter().find(|output| output.node == *name);
+            let recorded = built.get(name.as_str());
             match (self.facts.nodes[*node], recorded) {
                 (Content::Missing, _) => reasons.push(Reason::new(ReasonCode::OutputMissing).what(name)),
                 (Content::Is(now), Some(then))
@@ -411,54 +412,4 @@ fn difference(part: &str, old: Option<&String>, new: Option<&String>, in_code: &
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use super::*;
-    use crate::base::job::JobId;
-    use crate::pipeline::{check, read};
-
-    /// A history of one step that counts how often its parts are read.
-    struct Counting(LastGood, Cell<u32>);
-
-    impl History for Counting {
-        fn last(&self, _: &str) -> Option<&LastGood> {
-            Some(&self.0)
-        }
-
-        fn parts(&self, _: &str) -> Parts {
-            self.1.set(self.1.get() + 1);
-            [("output:a".to_owned(), "folder a".to_owned())].into()
-        }
-
-        fn maker(&self, _: &str, _: Digest) -> Option<String> {
-            None
-        }
-    }
-
-    #[test]
-    fn what_was_recorded_of_many_outputs_is_read_once() {
-        let text = "[pipeline]\nformat = 1\nname = \"p\"\n[dataset.a]\npath = \"a\"\n[dataset.b]\npath = \"b\"\n\
-                    [dataset.c]\npath = \"c\"\n[recipe.r]\noutputs = [\"a\", \"b\", \"c\"]\nrun = 'x'\n";
-        let options = check::Options { own: &[], vars: &[], project: None };
-        let (pipeline, _) = check::check(read::read(text).0.unwrap(), text, &options);
-        let mut facts = Facts::unseen(jiff::Timestamp::UNIX_EPOCH, 3, 1);
-        let (then, now) = (Digest::of(b"then"), Digest::of(b"now"));
-        pipeline.nodes.iter().for_each(|(node, _)| facts.nodes[node] = Content::Is(now));
-        // Of `c` it is recorded that it was elsewhere.
-        let paths = [("a", "a"), ("b", "b"), ("c", "elsewhere")];
-        let output = |(node, path): (&str, &str)| OutputRecord {
-            node: node.to_owned(),
-            path: Some(path.to_owned()),
-            digest: then,
-        };
-        let (key, built_at, job) = (then, facts.now, JobId::from_text("p_1"));
-        let last = LastGood { key, built_at, job, outputs: paths.map(output).into() };
-        let history = Counting(last, Cell::new(0));
-        let basis = Basis { pipeline: &pipeline, facts: &facts, history: &history, mode: BuildMode::Smart };
-        let foreign = basis.foreign(pipeline.recipe("r").unwrap());
-        let told = ["a", "b", "c"].map(|name| foreign(pipeline.node(name).unwrap()));
-        assert_eq!(told, [true, false, true], "another kind, changed, and nobody's");
-        assert_eq!(history.1.get(), 1);
-    }
-}
+mod tests;

@@ -55,6 +55,14 @@ pub struct LastGood {
     pub outputs: Vec<OutputRecord>,
 }
 
+impl LastGood {
+    /// What was made, by node: for who asks for many.
+    #[must_use]
+    pub fn by_node(&self) -> HashMap<&str, &OutputRecord> {
+        self.outputs.iter().map(|output| (output.node.as_str(), output)).collect()
+    }
+}
+
 /// What was built before. The parts of keys are asked for only where a key differs.
 pub trait History {
     /// The last good build of a step.

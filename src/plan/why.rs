@@ -87,7 +87,8 @@ pub fn why(basis: &Basis<'_>, plan: &Plan, id: RecipeId) -> Why {
     let parts: Vec<PartNow> = parts.collect();
     let inputs = recipe.inputs.iter().map(|node| {
         let name = &basis.pipeline.nodes[*node].name;
-        let part = parts.iter().find(|part| part.name.strip_prefix(key::INPUT) == Some(name));
+        let part = format!("{}{name}", key::INPUT);
+        let part = parts.binary_search_by(|other| other.name.cmp(&part)).ok().map(|at| &parts[at]);
         InputNow {
             node: name.clone(),
             path: basis.pipeline.nodes[*node].path.clone(),
