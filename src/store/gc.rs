@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::base::job::JobId;
 use crate::files;
+use crate::store::apply::time;
 use crate::store::read::Reader;
 use crate::store::{StoreError, is_same, recover, schema};
 
@@ -112,12 +113,10 @@ pub fn is_due(reader: &Reader, now: jiff::Timestamp) -> Result<bool, StoreError>
     Ok(age.is_none_or(|age| age >= EVERY))
 }
 
-/// A run that might be taken out.
-struct Candidate {
+/// A run that is taken out.
+struct Doomed {
     job: String,
     began: jiff::Timestamp,
-    /// Its place among the runs of its pipeline, the newest being 1.
-    place: u32,
     /// The order in which runs were kept.
     kept: String,
     bytes: u64,
@@ -150,10 +149,8 @@ fn sweep(
     }
     let logs = state.join("logs");
     let strays = strays(&logs, &connection, keep, now).map_err(sql)?;
-    let candidates = candidates(&connection, &logs).map_err(sql)?;
     let total = size_of(&logs) + used(&connection).map_err(sql)?;
-    let mut doomed = choose(candidates, keep, now, total);
-    doomed.truncate(most);
+    let mut doomed = choose(&connection, &logs, keep, now, (total, most)).map_err(sql)?;
     if !dry {
         let mut spared = HashSet::new();
         for jobs in doomed.chunks(AT_ONCE) {
@@ -194,46 +191,45 @@ fn open(state: &Path) -> Result<Option<(Connection, std::path::PathBuf)>, StoreE
     if schema::is_there(state)? { schema::open_write(state).map(Some) } else { Ok(None) }
 }
 
-/// The runs that may go at all, the oldest first.
-fn candidates(connection: &Connection, logs: &Path) -> rusqlite::Result<Vec<Candidate>> {
-    // A job that was ended while it waited has never begun.
-    let sql = "SELECT job, began, place, asked, (SELECT sum(length(body)) FROM events WHERE events.job = ranked.job)
-               FROM (SELECT job, began, asked, state, row_number() OVER
-                     (PARTITION BY pipeline ORDER BY asked DESC, job DESC) AS place
-                     FROM (SELECT *, coalesce(started, asked) AS began FROM runs)) AS ranked
-               WHERE state NOT IN ('RUNNING', 'NOT_STARTED') AND place > 1 AND job NOT IN (SELECT job FROM keys)
-                     AND job NOT IN (SELECT job FROM remote)
-               ORDER BY asked, job";
-    let mut statement = connection.prepare(sql)?;
-    let rows = statement.query_map([], |row| {
-        let job: String = row.get(0)?;
-        let began: String = row.get(1)?;
-        let events = row.get::<_, Option<i64>>(4)?.unwrap_or_default().cast_unsigned();
-        let bytes = events + size_of(&logs.join(&job));
-        Ok(Candidate { job, began: began.parse().unwrap_or_default(), place: row.get(2)?, kept: row.get(3)?, bytes })
-    })?;
-    rows.collect()
-}
+/// The runs that may go: first those that are too old and not among the newest, then all others, the oldest first. A job that
+/// was ended while it waited has never begun.
+const MAY_GO: &str = "SELECT job, began, asked, began < ?1 AND place > ?2 AS old
+    FROM (SELECT job, began, asked, state, row_number() OVER (PARTITION BY pipeline ORDER BY asked DESC, job DESC) AS place
+          FROM (SELECT *, coalesce(started, asked) AS began FROM runs))
+    WHERE state NOT IN ('RUNNING', 'NOT_STARTED') AND place > 1 AND job NOT IN (SELECT job FROM keys)
+          AND job NOT IN (SELECT job FROM remote)
+    ORDER BY old DESC, asked, job";
 
-/// Those that go: too old and not among the newest, then the oldest until it all is small enough.
-fn choose(candidates: Vec<Candidate>, keep: Keep, now: jiff::Timestamp, mut total: u64) -> Vec<Candidate> {
-    let oldest = now.checked_sub(keep.age()).unwrap_or(jiff::Timestamp::MIN);
-    let (mut doomed, spared): (Vec<_>, Vec<_>) =
-        candidates.into_iter().partition(|run| run.began < oldest && run.place > keep.runs);
-    total = total.saturating_sub(doomed.iter().map(|run| run.bytes).sum());
-    for run in spared {
-        if total <= keep.bytes {
-            break;
-        }
-        total = total.saturating_sub(run.bytes);
-        doomed.push(run);
+/// At most so many of those that go, the oldest first: those that are old, then others until it all is small enough. Only what
+/// goes is measured.
+fn choose(
+    connection: &Connection,
+    logs: &Path,
+    keep: Keep,
+    now: jiff::Timestamp,
+    (mut total, most): (u64, usize),
+) -> rusqlite::Result<Vec<Doomed>> {
+    let oldest = time(now.checked_sub(keep.age()).unwrap_or(jiff::Timestamp::UNIX_EPOCH));
+    let mut statement = connection.prepare(MAY_GO)?;
+    let mut rows = statement.query(params![oldest, keep.runs])?;
+    let mut doomed = Vec::new();
+    while doomed.len() < most
+        && let Some(row) = rows.next()?
+        && (total > keep.bytes || row.get("old")?)
+    {
+        let (job, began): (String, String) = (row.get(0)?, row.get(1)?);
+        let events = "SELECT coalesce(sum(octet_length(body)), 0) FROM events WHERE job = ?1";
+        let events = connection.prepare_cached(events)?.query_row([&job], |row| row.get::<_, i64>(0))?;
+        let bytes = events.cast_unsigned() + size_of(&logs.join(&job));
+        total = total.saturating_sub(bytes);
+        doomed.push(Doomed { job, began: began.parse().unwrap_or_default(), kept: row.get(2)?, bytes });
     }
     doomed.sort_by(|a, b| (&a.kept, &a.job).cmp(&(&b.kept, &b.job)));
-    doomed
+    Ok(doomed)
 }
 
 /// Takes runs out of the history, and gives those that it spared.
-fn remove(connection: &mut Connection, runs: &[Candidate]) -> rusqlite::Result<Vec<String>> {
+fn remove(connection: &mut Connection, runs: &[Doomed]) -> rusqlite::Result<Vec<String>> {
     let mut spared = Vec::new();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for run in runs {

@@ -252,6 +252,28 @@ fn what_is_too_large_loses_its_oldest_runs() {
 }
 
 #[test]
+fn what_stays_is_not_measured() {
+    let effort = |said: i64| {
+        let store = Store::new();
+        for days in [60, 50, 40, 2] {
+            store.run("p", days, None, false);
+        }
+        let (connection, _) = schema::open_write(store.dir.path()).unwrap();
+        let more = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+                    INSERT INTO events SELECT job, 10 + i, '', 0, 'noted', 'é' FROM runs, n";
+        connection.execute(more, [said]).unwrap();
+        let mut statement = connection.prepare(MAY_GO).unwrap();
+        assert_eq!(statement.query_map(params![time(days_ago(45)), 1], |_| Ok(())).unwrap().count(), 3);
+        let looked = statement.get_status(rusqlite::StatementStatus::VmStep);
+        let (logs, keep) = (store.dir.path().join("logs"), keep(45, 1, NO_LIMIT));
+        let doomed = choose(&connection, &logs, keep, now(), (0, 1)).unwrap();
+        (looked, doomed.iter().map(|run| run.bytes).sum::<u64>())
+    };
+    let ((few, small), (many, large)) = (effort(1), effort(1_001));
+    assert_eq!((few, large - small), (many, 2_000), "one run goes, and is measured in bytes");
+}
+
+#[test]
 fn it_happens_by_itself_once_a_day_and_logs_without_a_run_go() {
     let store = Store::new();
     let old: Vec<_> = (0..110).map(|i| store.run("p", 300 - i, None, false)).collect();
