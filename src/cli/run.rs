@@ -82,15 +82,16 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     let (driven, closed) =
         drive(context, args, Going { store: &session.store, ready, writer, committed, reports, signals })?;
     let slow = slow::text(&driven.view, || spans_of(&session, &driven.view), &context.style());
-    if to_stdout(args) {
-        tell(&slow, exit::OK);
-    } else if driven.unshown.is_empty() {
-        print(&slow)?;
-    }
     if due && driven.lost.is_none() {
         keep_house(session.store.state(), &session.loaded.root, crate::clock::now());
     }
+    let shown = driven.unshown.is_empty();
     let code = told(driven, closed, session.store.state())?;
+    if to_stdout(args) {
+        tell(&slow, exit::OK);
+    } else if shown {
+        print(&slow)?;
+    }
     if code == exit::OK {
         match finding {
             Some((finding, started)) => finding.remember(started),
