@@ -1,6 +1,6 @@
 //! `kiln jobs`: the runs of the past and of now, read from the store and from the log files beside it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -245,6 +245,7 @@ impl History {
             view: RunView::default(),
             next: 0,
             shown: HashMap::new(),
+            done: HashSet::new(),
             last: None,
             first: true,
             tame,
@@ -332,6 +333,8 @@ struct Follower<'a> {
     next: u64,
     /// How many bytes of each log were printed.
     shown: HashMap<String, u64>,
+    /// The steps of which all is printed.
+    done: HashSet<String>,
     /// The log that was printed last.
     last: Option<String>,
     /// Whether it prints what was there when it began.
@@ -389,10 +392,11 @@ impl Follower<'_> {
     fn print(&mut self) -> Result<(), Fail> {
         for i in 0..self.view.steps.len() {
             let step = &self.view.steps[i];
-            if step.log.is_empty() || self.step.is_some_and(|wanted| wanted != step.plan.id) {
+            let wanted = self.step.is_none_or(|wanted| wanted == step.plan.id);
+            if step.log.is_empty() || !wanted || self.done.contains(&step.plan.id) {
                 continue;
             }
-            let id = step.plan.id.clone();
+            let (id, over) = (step.plan.id.clone(), step.state.is_over());
             let mut logs: Vec<_> = step.earlier.iter().map(|earlier| (earlier.attempt, earlier.log.clone())).collect();
             if step.state != StepState::Retrying {
                 logs.push((step.attempt, step.log.clone()));
@@ -405,6 +409,9 @@ impl Follower<'_> {
                     false => String::new(),
                 };
                 self.copy(&heading, log)?;
+            }
+            if over {
+                self.done.insert(id);
             }
         }
         Ok(())

@@ -302,6 +302,32 @@ fn a_run_that_goes_on_is_followed() {
 }
 
 #[test]
+fn of_a_step_that_is_over_nothing_more_is_printed() {
+    let project = Project::new(
+        "[dataset.a]\npath = \"a\"\nrun = 'echo from a; echo a >{{ output }}'\n\
+         [dataset.b]\npath = \"b\"\ninputs = [\"a\"]\nrun = 'read -r go <gate; echo from b; echo b >{{ output }}'\n",
+    );
+    let gate = Gate::new(&project, "gate");
+    let mut run = Running::start(&project, &[]);
+    run.until("step_started", Some("b"));
+    let mut follower = project.start(&["jobs", "log", "last", "--follow"]);
+    let mut out = BufReader::new(follower.stdout.take().unwrap());
+    let mut text = String::new();
+    while !text.ends_with("from a\n") {
+        assert!(out.read_line(&mut text).unwrap() > 0, "{text}");
+    }
+    // Its log is not looked at any more, of however many steps there are.
+    let log = &run.events.iter().find(|event| event["type"] == "step_started").unwrap()["log"];
+    let path = project.path(&format!(".kiln/{}", log.as_str().unwrap()));
+    std::fs::write(path, "from a\nfrom nobody\n").unwrap();
+    gate.open();
+    run.end(0);
+    out.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "== a ==\nfrom a\n== b ==\nfrom b\n");
+    assert!(follower.wait().unwrap().success());
+}
+
+#[test]
 fn a_run_whose_process_was_killed_says_so() {
     let project = Project::new(
         "[dataset.a]\npath = \"a\"\nrun = 'exec 3<gate; echo up >up; read -r go <&3; echo a >{{ output }}'\n\
