@@ -21,6 +21,8 @@ use crate::store::{StoreError, apply, schema, sound};
 pub struct Writer {
     queue: Option<Queue<Batch>>,
     thread: Option<JoinHandle<Result<(), StoreError>>>,
+    /// How the thread ended, once it has.
+    ended: Result<(), StoreError>,
     batches: u64,
     path: PathBuf,
     file: Option<schema::Identity>,
@@ -62,7 +64,7 @@ impl Writer {
         let (file, own) = (schema::identity(&path), path.clone());
         let thread = thread.spawn(move || Thread { connection, path, file, queued, told, events: 0 }.run());
         let thread = thread.map_err(|error| StoreError::io(&own, &error))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), batches: 0, path: own, file })
+        Ok(Self { queue: Some(queue), thread: Some(thread), ended: Ok(()), batches: 0, path: own, file })
     }
 
     /// Whether the store that it writes is still the one that is there.
@@ -96,13 +98,15 @@ impl Writer {
 
     fn join(&mut self) -> Result<(), StoreError> {
         self.queue = None;
-        let Some(thread) = self.thread.take() else { return Ok(()) };
-        thread.join().unwrap_or_else(|_| {
-            Err(StoreError::Io {
-                path: PathBuf::from(schema::FILE),
-                message: "its writer crashed: this is a bug".to_owned(),
-            })
-        })
+        if let Some(thread) = self.thread.take() {
+            self.ended = thread.join().unwrap_or_else(|_| {
+                Err(StoreError::Io {
+                    path: PathBuf::from(schema::FILE),
+                    message: "its writer crashed: this is a bug".to_owned(),
+                })
+            });
+        }
+        self.ended.clone()
     }
 }
 
@@ -120,7 +124,10 @@ impl Journal for Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        if let Err(error) = self.join() {
+        // Who flushed or closed it knows already.
+        if self.thread.is_some()
+            && let Err(error) = self.join()
+        {
             tracing::error!(%error, "the history was not closed");
         }
     }
