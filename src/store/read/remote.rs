@@ -23,13 +23,15 @@ impl Reader {
     pub fn left_behind(&self, pipeline: &str, engine: &str) -> Result<Vec<LeftBehind>, StoreError> {
         let mut left = self.left_rows(pipeline, engine)?;
         // What there was before a request is in the event only.
-        let runs: BTreeSet<String> = left.iter().map(|left| left.run.as_str().to_owned()).collect();
+        let runs: BTreeSet<String> = left.iter().map(|left| left.run.to_string()).collect();
+        let mut of_step: HashMap<String, &mut LeftBehind> =
+            left.iter_mut().map(|left| (left.step.clone(), left)).collect();
         let sql = "SELECT body FROM events WHERE type = 'step_submitting' AND job = ?1 ORDER BY seq";
         for run in runs {
             for Stamped { event, .. } in self.rows(sql, params![run], |row| json(row, 0))? {
                 let Event::StepSubmitting { step, intent } = event else { continue };
-                let of_step = left.iter_mut().find(|left| left.run.as_str() == run && left.step == step);
-                if let Some(left) = of_step.filter(|left| left.intent.request == intent.request) {
+                let left = of_step.get_mut(&step).filter(|left| left.run.as_str() == run);
+                if let Some(left) = left.filter(|left| left.intent.request == intent.request) {
                     left.intent = intent;
                 }
             }
