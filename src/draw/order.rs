@@ -139,16 +139,30 @@ fn swap(graph: &mut Layers, keep: bool) {
 /// How many lines of two neighbours cross as they stand, and would if they were swapped.
 fn pair(a: &Vertex, b: &Vertex, position: &[f64]) -> (usize, usize) {
     let mut counts = (0, 0);
+    let sorted = |ends: &[End]| {
+        let mut ends: Vec<f64> = ends.iter().map(|end| position[end.vertex] + end.port).collect();
+        ends.sort_unstable_by(f64::total_cmp);
+        ends
+    };
     for (a, b) in [(&a.before, &b.before), (&a.after, &b.after)] {
-        for x in a {
-            for y in b {
-                let (x, y) = (position[x.vertex] + x.port, position[y.vertex] + y.port);
-                counts.0 += usize::from(x > y);
-                counts.1 += usize::from(x < y);
-            }
+        if a.is_empty() || b.is_empty() {
+            continue;
         }
+        let (a, b) = (sorted(a), sorted(b));
+        counts.0 += smaller(&b, &a);
+        counts.1 += smaller(&a, &b);
     }
     counts
+}
+
+/// In how many pairs the first is smaller than the second. Both are in order, so that each is looked at once.
+fn smaller(first: &[f64], second: &[f64]) -> usize {
+    let mut passed = 0;
+    let pairs = second.iter().map(|end| {
+        passed += first[passed..].iter().take_while(|other| *other < end).count();
+        passed
+    });
+    pairs.sum()
 }
 
 /// How many lines cross.
@@ -186,4 +200,28 @@ fn inversions(values: &[usize]) -> u64 {
         }
     }
     total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_neighbours_are_counted_as_if_each_were_compared_with_each() {
+        // Small numbers by chance, so that many are equal.
+        let mut state = 7_u64;
+        let mut next = |most: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % most
+        };
+        for _ in 0..500 {
+            let mut ends = || -> Vec<f64> { (0..next(9)).map(|_| next(12) as f64 / 2.0).collect() };
+            let (mut first, mut second) = (ends(), ends());
+            let each: usize = first.iter().flat_map(|a| second.iter().map(move |b| usize::from(a < b))).sum();
+            first.sort_unstable_by(f64::total_cmp);
+            second.sort_unstable_by(f64::total_cmp);
+            let counted: usize = smaller(&first, &second);
+            assert_eq!(counted, each, "{first:?} {second:?}");
+        }
+    }
 }
