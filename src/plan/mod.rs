@@ -195,12 +195,6 @@ impl Plan {
         self.steps.sort_by_key(|step| places.get(&step.id).copied());
     }
 
-    /// How many steps are not built.
-    #[must_use]
-    pub fn idle(&self) -> usize {
-        self.steps.iter().filter(|step| step.action == Action::Skip).count()
-    }
-
     /// The steps that are out of date and not built.
     pub fn left(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(|step| step.fate() == Fate::Left)

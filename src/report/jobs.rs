@@ -4,13 +4,11 @@ use std::ops::Range;
 
 use jiff::Timestamp;
 
-use super::job::settled;
 use super::line::{Line, Tint, columns, squeeze};
 use super::style::{AT_LEAST, Style, job_tint};
 use crate::base::job::{JobId, JobState};
 use crate::base::text::{millis, one_line};
 use crate::event::{Counts, DIED};
-use crate::view::RunView;
 
 /// How wide the column of targets gets at most.
 const TARGETS: usize = 30;
@@ -41,26 +39,6 @@ pub struct JobLine {
 }
 
 impl JobLine {
-    /// The line of a run; none before its first event. `state` is the one to show, as a run whose process died cannot tell
-    /// that itself.
-    #[must_use]
-    pub fn of(view: &RunView, state: JobState) -> Option<Self> {
-        let view = &*settled(view, state);
-        let head = view.head.as_ref()?;
-        Some(Self {
-            job: head.job.clone(),
-            pipeline: head.started.pipeline.clone(),
-            state,
-            counts: view.counts,
-            began: head.at,
-            took_ms: view.elapsed_ms,
-            by: head.started.by.clone(),
-            targets: head.started.targets.clone(),
-            why: view.end.as_ref().and_then(|end| end.why.clone()),
-            left: head.started.left.len() as u64,
-        })
-    }
-
     fn targets(&self) -> String {
         if self.targets.is_empty() { "all".to_owned() } else { one_line(&self.targets.join(" "), TARGETS) }
     }

@@ -75,6 +75,18 @@ fn the_live_view_is_harmless() {
 fn texts_about_jobs_are_harmless() {
     let view = evil().view();
     check(&job::show(&view, JobState::Aborted, &style(false, None), ".kiln"));
-    let line = JobLine::of(&view, JobState::Aborted).unwrap();
+    let head = view.head.unwrap();
+    let line = JobLine {
+        job: head.job,
+        pipeline: head.started.pipeline,
+        state: JobState::Aborted,
+        counts: view.counts,
+        began: head.at,
+        took_ms: 1,
+        by: head.started.by,
+        targets: head.started.targets,
+        why: Some(EVIL.to_owned()),
+        left: 0,
+    };
     check(&list(&[line], &style(false, None), began()));
 }

@@ -289,7 +289,7 @@ fn started(pipeline: &Pipeline, plan: &Plan, policy: &Policy) -> RunStarted {
         keep_going: false,
         vars: Default::default(),
         steps: steps.collect(),
-        up_to_date: plan.idle() as u64,
+        up_to_date: plan.counts().skip as u64,
         left: Vec::new(),
         put_back: Vec::new(),
         expected_ms: None,
