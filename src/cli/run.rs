@@ -34,9 +34,9 @@ use crate::session::{Request, Session};
 use crate::signal::{Signals, code_of};
 use crate::store::StoreError;
 use crate::store::gc::{is_due, keep_house};
-use crate::store::last_word;
+use crate::store::last_word::{self, LastWord};
+use crate::store::read::Reader;
 use crate::store::read::shared::Shared;
-use crate::store::read::{LastWord, Reader};
 use crate::store::write::Writer;
 use crate::view::{RunView, StepState, StepView};
 

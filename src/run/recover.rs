@@ -3,12 +3,12 @@
 
 use crate::base::job::JobState;
 use crate::engine::api::{Done, Engine};
-use crate::event::{Counts, Event, Failure, FailureCode, Outcome, RunEnded, Stamped, StepEnded, VERSION};
+use crate::event::{Counts, DIED, Event, Failure, FailureCode, Outcome, RunEnded, Stamped, StepEnded, VERSION};
 use crate::fault::fault;
 use crate::plan::put_back::PutBack;
 use crate::plan::record::History;
 use crate::report::api::Journal;
-use crate::store::read::{DIED, Unfinished};
+use crate::store::read::Unfinished;
 use crate::view::{StepState, StepView};
 
 /// What came of runs that died.

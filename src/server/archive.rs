@@ -11,8 +11,9 @@ use crate::base::job::{JobId, JobState};
 use crate::report::job::settled;
 use crate::server::logs::Lines;
 use crate::session::fail::Fail;
+use crate::store::last_word::LastWord;
 use crate::store::lock::{Lock, LockError, QUEUE};
-use crate::store::read::{LastWord, Reader, RunRow};
+use crate::store::read::{Reader, RunRow};
 use crate::store::{StoreError, make_folder};
 use crate::view::RunView;
 

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc as signals, oneshot};
 
 use crate::base::job::{JobId, JobState};
 use crate::base::span::Source;
-use crate::event::{Counts, Event, RunEnded, RunStarted, Stamped, VERSION};
+use crate::event::{Counts, DIED, Event, RunEnded, RunStarted, Stamped, VERSION};
 use crate::report::api::Journal;
 use crate::server::archive::Archive;
 use crate::server::desk::{Desk, Touch, Wait};
@@ -25,7 +25,7 @@ use crate::session::fail::Fail;
 use crate::session::start::job_at;
 use crate::session::{Request, Site};
 use crate::store::filter::RunFilter;
-use crate::store::read::{DIED, RunRow};
+use crate::store::read::RunRow;
 use crate::store::write::Writer;
 
 /// How often a pipeline is tried again that another process has.

@@ -7,8 +7,9 @@ use crate::server::archive::Archive;
 use crate::server::jobs::stamped;
 use crate::session::fail::Fail;
 use crate::store::StoreError;
+use crate::store::last_word::LastWord;
 use crate::store::lock::{Lock, here};
-use crate::store::read::{LastWord, RunRow};
+use crate::store::read::RunRow;
 
 /// Keeps how a job ended, with `put`. Whether that is in the history; what it was putting in place the next job has to finish
 /// first.

@@ -8,7 +8,7 @@ use crate::plan::put_back::PutBack;
 use crate::run::recover::{Recovered, recover};
 use crate::session::fail::Fail;
 use crate::session::{Session, unread};
-use crate::store::read::LastWord;
+use crate::store::last_word::LastWord;
 use crate::store::write::Writer;
 
 /// Puts in place what a run that died was about to, tells the store how it ended, which `last_word` may know, and undoes what it

@@ -9,7 +9,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::job::{JobId, JobState};
 use crate::base::text::one_line;
-use crate::store::read::LastWord;
+
+/// How a run ended that could not tell the store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LastWord {
+    /// Where it stands.
+    pub state: JobState,
+    /// Why.
+    pub why: String,
+    /// When it ended.
+    pub at: jiff::Timestamp,
+}
 
 /// How a run ended, as it is kept.
 #[derive(Serialize, Deserialize)]

@@ -8,12 +8,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::base::job::{JobId, JobState};
-use crate::event::{Counts, Staged, Stamped};
+use crate::event::{Counts, DIED, Staged, Stamped};
 use crate::plan::reason::Reason;
 use crate::plan::record::Record;
 use crate::store::filter::RunFilter;
+use crate::store::last_word::{self, LastWord};
 use crate::store::network::Journal;
-use crate::store::{StoreError, last_word, lock, schema};
+use crate::store::{StoreError, lock, schema};
 use crate::view::{ADOPTED, RunView, StepState, StepView};
 
 /// A connection that asks, and changes nothing.
@@ -82,19 +83,6 @@ pub struct LastAttempt {
     pub ended: jiff::Timestamp,
     /// Whether it went well.
     pub good: bool,
-}
-
-pub use crate::event::DIED;
-
-/// How a run ended that could not tell the store.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LastWord {
-    /// Where it stands.
-    pub state: JobState,
-    /// Why.
-    pub why: String,
-    /// When it ended.
-    pub at: jiff::Timestamp,
 }
 
 impl RunRow {

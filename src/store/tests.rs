@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::mpsc::channel;
 
 use super::filter::RunFilter;
-use super::read::{LastWord, Reader};
+use super::last_word::LastWord;
+use super::read::Reader;
 use super::write::{Writer, remake};
 use super::*;
 use crate::base::digest::Digest;
