@@ -167,7 +167,7 @@ impl History {
             return Err(Fail::Usage(format!("`{id}` is part of the ids of {} runs", rows.len()), Some(help)));
         }
         let mut row = rows.pop().ok_or_else(none)?;
-        reader.see_death(&mut row, &self.state);
+        reader.see_death(&mut row, &self.state).map_err(store)?;
         Ok((reader, row))
     }
 

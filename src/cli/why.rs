@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::base::digest::Digest;
 use crate::base::id::RecipeId;
-use crate::base::job::{JobId, JobState};
+use crate::base::job::JobId;
 use crate::base::text::{apart, clean, did_you_mean, millis, one_line};
 use crate::cli::args::{Format, WhyArgs};
 use crate::cli::{Context, find, print};
@@ -209,8 +209,8 @@ fn runs(session: &Session, step: &str) -> Result<Vec<StepRun>, Fail> {
 fn see_death(reader: &Reader, state: &Path, run: &mut StepRun) -> Result<(), StoreError> {
     let row = if run.state.is_over() { None } else { reader.run(&run.job)? };
     let Some(mut row) = row else { return Ok(()) };
-    reader.see_death(&mut row, state);
-    if matches!(row.state, JobState::Running | JobState::Queued) {
+    reader.see_death(&mut row, state)?;
+    if !row.state.is_over() {
         return Ok(());
     }
     run.state = run.state.after_death();

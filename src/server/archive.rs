@@ -136,10 +136,7 @@ impl Archive {
 
     /// Lets rows say what the store has not been told: that their process died, or how they ended otherwise.
     pub(crate) fn see(&self, rows: &mut [RunRow]) -> Result<(), StoreError> {
-        self.ask((), |reader| {
-            rows.iter_mut().for_each(|row| reader.see_death(row, &self.folder));
-            Ok(())
-        })?;
+        self.ask((), |reader| rows.iter_mut().try_for_each(|row| reader.see_death(row, &self.folder)))?;
         for row in rows.iter_mut().filter(|row| !matches!(row.state, JobState::Done | JobState::Failed)) {
             if let Some(word) = self.last_word(&row.id) {
                 row.end_with(word);

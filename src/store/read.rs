@@ -375,37 +375,42 @@ impl Reader {
     }
 
     /// A run whose process died says so, although nothing has told the store yet, and when that was.
-    pub fn see_death(&self, row: &mut RunRow, state: &Path) {
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn see_death(&self, row: &mut RunRow, state: &Path) -> Result<(), StoreError> {
         let alive = match row.state {
             JobState::Queued => lock::is_held(state, lock::QUEUE),
             JobState::Running => lock::is_held(state, &row.pipeline),
-            JobState::Done | JobState::Failed | JobState::Aborted => return,
+            JobState::Done | JobState::Failed | JobState::Aborted => return Ok(()),
         };
         if alive {
-            return;
+            return Ok(());
         }
         let told = "SELECT coalesce(max(elapsed_ms), 0) FROM events WHERE job = ?1";
-        let told = self.connection.query_row(told, [row.id.as_str()], |row| number(row, 0)).unwrap_or(0);
+        let told = self.connection.query_row(told, [row.id.as_str()], |row| number(row, 0));
+        let told = told.map_err(|error| self.sql(&error))?;
         let lived = told.max(self.printed_until(&row.id, row.start).unwrap_or(0));
         let lived = jiff::SignedDuration::from_millis(i64::try_from(lived).unwrap_or(0));
         let at = row.start.checked_add(lived).unwrap_or(row.start);
         let died = LastWord { state: JobState::Aborted, why: DIED.to_owned(), at };
         row.end_with(last_word::said(state, &row.pipeline, &row.id).unwrap_or(died));
-        self.count_dead(row);
+        self.count_dead(row)
     }
 
     /// Counts what a run that is over has not told of.
-    fn count_dead(&self, row: &mut RunRow) {
+    fn count_dead(&self, row: &mut RunRow) -> Result<(), StoreError> {
         let sql = "SELECT state, count(*) FROM steps WHERE job = ?1 GROUP BY state";
         let counted = self.rows(sql, [row.id.as_str()], |row| Ok((row.get::<_, String>(0)?, number(row, 1)?)));
         let mut more = Counts::default();
-        for (state, n) in counted.unwrap_or_default() {
+        for (state, n) in counted? {
             let state = StepState::from_stored(&state).filter(|state| !state.is_over());
             state.into_iter().for_each(|state| state.after_death().count(n, &mut more));
         }
         row.skipped += more.skipped;
         row.failed += more.failed;
         row.stopped += more.stopped;
+        Ok(())
     }
 
     /// How many steps a run left out of date.

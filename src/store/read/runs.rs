@@ -32,7 +32,7 @@ impl Reader {
             rows.extend(in_state(Some(JobState::Running), None)?);
             rows.extend(in_state(Some(JobState::Queued), None)?);
         }
-        rows.iter_mut().for_each(|row| self.see_death(row, state));
+        rows.iter_mut().try_for_each(|row| self.see_death(row, state))?;
         rows.retain(|row| filter.state.is_none_or(|state| row.state == state));
         filter.put_in_order(&mut rows);
         Ok(rows)
