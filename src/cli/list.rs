@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::base::id::RecipeId;
 use crate::base::text::{age, did_you_mean, duration, size};
 use crate::cli::args::Format;
+use crate::cli::table::table;
 use crate::cli::{Context, find, print};
 use crate::engine::local::describe;
 use crate::exit;
@@ -39,7 +40,7 @@ pub(crate) fn list(context: &Context, format: Format) -> Result<u8, Fail> {
             let json = serde_json::to_string_pretty(&rows).map_err(|error| Fail::because("the list", &error))?;
             print(&format!("{json}\n"))?;
         }
-        Format::Text => print(&table(&rows))?,
+        Format::Text => print(&lines(&rows))?,
     }
     Ok(exit::OK)
 }
@@ -89,7 +90,7 @@ fn rows(loaded: &Loaded) -> Vec<Row<'_>> {
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
-fn table(rows: &[Row<'_>]) -> String {
+fn lines(rows: &[Row<'_>]) -> String {
     let mut lines = vec![["NAME", "KIND", "STAGE", "MADE FROM", "TAGS", "PATH"].map(str::to_owned)];
     for row in rows {
         let from = match row.recipe {
@@ -105,24 +106,7 @@ fn table(rows: &[Row<'_>]) -> String {
             row.path.unwrap_or_default().to_owned(),
         ]);
     }
-    columns(&lines)
-}
-
-/// Lines with their columns aligned.
-pub(crate) fn columns<const N: usize>(lines: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for line in lines {
-        for (width, cell) in widths.iter_mut().zip(line) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut out = String::new();
-    for line in lines {
-        let cells: Vec<_> = line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        out.push_str(cells.join("  ").trim_end());
-        out.push('\n');
-    }
-    out
+    table(&lines)
 }
 
 pub(crate) fn show(context: &Context, name: &str) -> Result<u8, Fail> {

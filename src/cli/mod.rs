@@ -26,6 +26,7 @@ mod run;
 mod schema;
 mod serve;
 mod surroundings;
+mod table;
 mod tame;
 mod why;
 

@@ -1,7 +1,6 @@
 //! `kiln why`: why a step would be built or not, from what it is made, and what became of it in its last runs.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::{Serialize, Serializer};
@@ -11,6 +10,7 @@ use crate::base::id::RecipeId;
 use crate::base::job::JobId;
 use crate::base::text::{apart, clean, did_you_mean, millis, one_line};
 use crate::cli::args::{Format, WhyArgs};
+use crate::cli::table::table;
 use crate::cli::{Context, find, print};
 use crate::exit;
 use crate::pipeline::types::{Item, Pipeline, Rebuild};
@@ -268,15 +268,15 @@ fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, n
     let show = Show { most, first: answer.last_good.is_none() };
     if !answer.why.inputs.is_empty() {
         line("inputs");
-        table(&mut line, answer.why.inputs.iter().map(|now| show.input(now)));
+        indented(&mut line, answer.why.inputs.iter().map(|now| show.input(now)));
     }
     line(&heading(answer));
     let inputs: HashSet<&str> = answer.why.inputs.iter().map(|input| input.node.as_str()).collect();
     let parts = answer.why.parts.iter().filter(|part| !is_told(part, &inputs));
-    table(&mut line, parts.map(|part| show.part(part)));
+    indented(&mut line, parts.map(|part| show.part(part)));
     if !answer.runs.is_empty() {
         line("last runs");
-        table(&mut line, answer.runs.iter().map(|run| run_row(run, &style.date(run.began, now), most)));
+        indented(&mut line, answer.runs.iter().map(|run| run_row(run, &style.date(run.began, now), most)));
     }
     out
 }
@@ -311,18 +311,8 @@ fn heading(answer: &Answer) -> String {
 }
 
 /// Rows of cells, in columns.
-fn table(line: &mut dyn FnMut(&str), rows: impl Iterator<Item = Vec<String>>) {
-    let rows: Vec<Vec<String>> = rows.collect();
-    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let width = |column: usize| rows.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    for row in &rows {
-        let mut text = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            write!(text, "{cell:<width$}  ").expect("a String takes everything");
-        }
-        line(&format!("  {text}"));
-    }
+fn indented(line: &mut dyn FnMut(&str), rows: impl Iterator<Item = Vec<String>>) {
+    table(&rows.collect::<Vec<_>>()).lines().for_each(|row| line(&format!("  {row}")));
 }
 
 /// Whether a part of the key stands among the inputs, with nothing more to be said of it.

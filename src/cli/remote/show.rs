@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::text::{clean, millis, one_line};
 use crate::cli::args::Format;
 use crate::cli::dss::Server;
-use crate::cli::list::columns;
+use crate::cli::table::table;
 use crate::cli::tame::Tame;
 use crate::cli::{Context, print};
 use crate::clock;
@@ -72,7 +72,7 @@ fn activities(status: &JobStatus) -> String {
     if lines.len() == 1 && !told {
         return "what was run is not told by DSS\n".to_owned();
     }
-    if lines.len() == 1 { "nothing was run\n".to_owned() } else { format!("\n{}", columns(&lines)) }
+    if lines.len() == 1 { "nothing was run\n".to_owned() } else { format!("\n{}", table(&lines)) }
 }
 
 fn what(activity: &Activity) -> String {

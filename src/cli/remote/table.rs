@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::base::job::JobState;
 use crate::base::text::millis;
 use crate::cli::args::Format;
-use crate::cli::list::columns;
+use crate::cli::table::table;
 use crate::cli::{Context, print};
 use crate::clock;
 use crate::engine::dss::remote::began_ms;
@@ -50,7 +50,7 @@ pub(super) fn print_jobs(context: &Context, project: &str, jobs: &[JobItem], for
                     row.outputs.join(", "),
                 ]);
             }
-            print(&columns(&lines))?;
+            print(&table(&lines))?;
         }
     }
     Ok(exit::OK)
