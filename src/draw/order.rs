@@ -136,21 +136,30 @@ fn swap(graph: &mut Layers, keep: bool) {
     }
 }
 
+/// So many pairs of lines are compared at once; more are put in order first.
+const PAIRS: usize = 64;
+
 /// How many lines of two neighbours cross as they stand, and would if they were swapped.
 fn pair(a: &Vertex, b: &Vertex, position: &[f64]) -> (usize, usize) {
     let mut counts = (0, 0);
-    let sorted = |ends: &[End]| {
-        let mut ends: Vec<f64> = ends.iter().map(|end| position[end.vertex] + end.port).collect();
-        ends.sort_unstable_by(f64::total_cmp);
-        ends
-    };
+    let place = |end: &End| position[end.vertex] + end.port;
     for (a, b) in [(&a.before, &b.before), (&a.after, &b.after)] {
-        if a.is_empty() || b.is_empty() {
+        if a.len() * b.len() > PAIRS {
+            let [a, b] = [a, b].map(|ends| {
+                let mut places: Vec<f64> = ends.iter().map(place).collect();
+                places.sort_unstable_by(f64::total_cmp);
+                places
+            });
+            counts.0 += smaller(&b, &a);
+            counts.1 += smaller(&a, &b);
             continue;
         }
-        let (a, b) = (sorted(a), sorted(b));
-        counts.0 += smaller(&b, &a);
-        counts.1 += smaller(&a, &b);
+        for x in a.iter().map(place) {
+            for y in b.iter().map(place) {
+                counts.0 += usize::from(x > y);
+                counts.1 += usize::from(x < y);
+            }
+        }
     }
     counts
 }
