@@ -58,10 +58,13 @@ fn told(view: &RunView, style: &Style, state: &str, words: bool) -> String {
         out += &style.line(&counts(view));
     }
     let last_words = last_words(view);
-    if let (true, None, Some(head)) = (together, &last_words, &view.head) {
+    // What was skipped for a step that failed is not built by the command that tries only that one again.
+    let skipped = view.counts.skipped > 0 && !failed.is_empty();
+    if let (true, None, Some(head)) = (together || skipped, &last_words, &view.head) {
         // Where the history is asked, other runs may have begun since.
         let which = if words { format!(" {}", head.job) } else { String::new() };
-        let line = Line::new().tint(Tint::Dim, "again").text(", all of it: ");
+        let all = if together { ", all of it: " } else { ", with what was skipped: " };
+        let line = Line::new().tint(Tint::Dim, "again").text(all);
         let line = line.text(&head.started.again).text(" --failed").text(&which);
         out += if failed.len() > BLOCKS { "" } else { "\n" };
         out += &style.line(&line);
