@@ -10,6 +10,7 @@ use crate::cli::args::RunArgs;
 use crate::report::api::Reporter;
 use crate::report::github::Github;
 use crate::report::named::Named;
+use crate::report::outlet::Outlet;
 use crate::report::{Setup as Screen, jsonl, junit, reporter};
 use crate::session::fail::Fail;
 
@@ -66,17 +67,21 @@ impl Reports {
     }
 
     /// All that show or report a run.
-    pub(crate) fn reporters(self, context: &Context, state: &Path, args: &RunArgs) -> Vec<Box<dyn Reporter>> {
+    pub(crate) fn reporters(
+        self,
+        context: &Context,
+        state: &Path,
+        args: &RunArgs,
+    ) -> io::Result<Vec<Box<dyn Reporter>>> {
         let surroundings = context.surroundings.clone();
         let size = move || surroundings.size();
         let to_stdout = to_stdout(args);
         let live = !to_stdout && context.surroundings.live();
-        let out = || -> Box<dyn io::Write> {
-            if to_stdout { Box::new(io::stderr()) } else { Box::new(Named::new("standard output", io::stdout())) }
-        };
+        let stdout = || Outlet::new(Named::new("standard output", io::stdout()));
+        let out = if to_stdout { Outlet::new(io::stderr())? } else { stdout()? };
         let state = context.shown(state);
         let mut reporters = vec![reporter(Screen {
-            out: out(),
+            out: Box::new(out.clone()),
             style: context.style(),
             output: args.output,
             state: state.clone(),
@@ -84,17 +89,17 @@ impl Reports {
         })];
         match self.events {
             None => {}
-            Some(None) => reporters.push(Box::new(jsonl::JsonLines::new(Named::new("standard output", io::stdout())))),
-            Some(Some(file)) => reporters.push(Box::new(jsonl::JsonLines::new(file))),
+            Some(None) => reporters.push(Box::new(jsonl::JsonLines::new(stdout()?))),
+            Some(Some(file)) => reporters.push(Box::new(jsonl::JsonLines::new(Outlet::new(file)?))),
         }
         if let Some(file) = self.junit {
             reporters.push(Box::new(junit::Junit::new(file, state.as_str())));
         }
         if let Some(workspace) = context.surroundings.github().filter(|_| !live) {
             let style = crate::report::Style::plain(context.surroundings.zone());
-            reporters.push(Box::new(Github::new(out(), page(context), workspace, style, state)));
+            reporters.push(Box::new(Github::new(out, page(context), workspace, style, state)));
         }
-        reporters
+        Ok(reporters)
     }
 }
 

@@ -226,6 +226,7 @@ struct Going<'a> {
 fn drive(context: &Context, args: &RunArgs, going: Going<'_>) -> Result<(Driven, Result<(), StoreError>), Fail> {
     let Going { store, ready, mut writer, committed, reports, signals } = going;
     let reporters = reports.reporters(context, store.state(), args);
+    let reporters = reporters.map_err(|error| Fail::because("the run cannot be shown", &error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Fail::because("no run can be driven", &error))?;
     let driven = runtime.block_on(ready.drive(&mut writer, committed, reporters, signals.listen()));

@@ -39,6 +39,19 @@ pub trait Reporter {
         Ok(())
     }
 
+    /// The run is over, and nothing more is told: all of it is to be written.
+    ///
+    /// # Errors
+    /// As for [`Reporter::event`].
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Whether so much waits to be read that what steps print is rather left out.
+    fn is_behind(&self) -> bool {
+        false
+    }
+
     /// Whether it wants the bytes that steps print.
     fn wants_output(&self) -> bool {
         false

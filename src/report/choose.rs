@@ -1,16 +1,15 @@
 //! Which reporter shows a run. Does not look at the terminal itself.
 
-use std::io::Write;
-
 use super::api::Reporter;
 use super::live::{Live, Size};
+use super::outlet::Out;
 use super::plain::Plain;
 use super::style::{OutputMode, Style};
 
 /// What a reporter is made from.
 pub struct Setup {
     /// Where it writes.
-    pub out: Box<dyn Write>,
+    pub out: Box<dyn Out>,
     /// How text is written.
     pub style: Style,
     /// What is shown of the output of steps.

@@ -91,8 +91,7 @@ impl<W: Write, P: Write> Github<W, P> {
         let title = format!("{}: {}", clean(&step.plan.id), summary::squeezed(failure));
         let text = summary::words(step, &self.style, &self.state, true);
         let line = self.workspace.annotation("error", file, line, &title, text.trim_end());
-        self.out.write_all(line.as_bytes())?;
-        self.out.flush()
+        self.out.write_all(line.as_bytes())
     }
 }
 
@@ -112,6 +111,10 @@ impl<W: Write, P: Write> Reporter for Github<W, P> {
             }
         }
         Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::view::RunView;
 /// What every line begins with.
 pub const BEGIN: &str = "{\"version\":";
 
-/// One line of JSON for each event, flushed.
+/// One line of JSON for each event.
 #[derive(Debug)]
 pub struct JsonLines<W> {
     out: W,
@@ -26,7 +26,10 @@ impl<W: Write> Reporter for JsonLines<W> {
     fn event(&mut self, _view: &RunView, event: &Stamped) -> io::Result<()> {
         let mut line = serde_json::to_vec(event)?;
         line.push(b'\n');
-        self.out.write_all(&line)?;
+        self.out.write_all(&line)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 }

@@ -2,12 +2,14 @@
 //! each drawing, hides nothing and takes no input. Does not know what the lines that stay say.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 
 use super::api::Reporter;
 use super::estimate;
 use super::feed::{Feed, NAME, SHORTEST, WORD};
 use super::line::{Line, Tint};
+use super::outlet::Out;
+use super::plain::BEHIND;
 use super::screen::{Drawn, Screen};
 use super::style::{OutputMode, Style, step_word};
 use super::waiting::waits;
@@ -49,7 +51,7 @@ impl<W> fmt::Debug for Live<W> {
     }
 }
 
-impl<W: Write> Live<W> {
+impl<W: Out> Live<W> {
     /// Draws on `out`, a terminal of the size that `size` tells. The width of `style` does not matter. `state` is the state's
     /// folder as it is put before the paths of logs.
     pub fn new(out: W, size: Size, style: Style, output: OutputMode, state: impl Into<String>) -> Self {
@@ -80,11 +82,7 @@ impl<W: Write> Live<W> {
     }
 
     fn write(&mut self, frame: &str) -> io::Result<()> {
-        if frame.is_empty() {
-            return Ok(());
-        }
-        self.out.write_all(frame.as_bytes())?;
-        self.out.flush()
+        if frame.is_empty() { Ok(()) } else { self.out.write_all(frame.as_bytes()) }
     }
 
     /// The running steps, the oldest first, what waits for them, and the status; nothing before the run and after it.
@@ -164,13 +162,14 @@ impl Columns<'_> {
     }
 }
 
-impl<W: Write> Reporter for Live<W> {
+impl<W: Out> Reporter for Live<W> {
     fn event(&mut self, view: &RunView, event: &Stamped) -> io::Result<()> {
         self.feed.set_width((self.size)().0);
         self.pending += &self.feed.event(view, event);
         // Events may come by the thousand, and each drawing looks at all steps: the next tick shows it.
         let just_drawn = self.drawn.is_some_and(|drawn| event.elapsed_ms.saturating_sub(drawn) < TICK);
-        if just_drawn && view.end.is_none() && self.pending.len() < PENDING {
+        let soon = just_drawn && self.pending.len() < PENDING;
+        if view.end.is_none() && (soon || self.out.waiting() > 0) {
             return Ok(());
         }
         self.draw(view, event.elapsed_ms)
@@ -183,7 +182,7 @@ impl<W: Write> Reporter for Live<W> {
 
     fn output(&mut self, step: &str, bytes: &[u8]) -> io::Result<()> {
         self.pending += &self.feed.output(step, bytes);
-        if self.pending.len() < PENDING {
+        if self.pending.len() < PENDING || self.out.waiting() > 0 {
             return Ok(()); // the next tick shows it
         }
         let frame = self.screen.above(&self.pending);
@@ -192,7 +191,16 @@ impl<W: Write> Reporter for Live<W> {
     }
 
     fn tick(&mut self, view: &RunView, elapsed_ms: u64) -> io::Result<()> {
-        self.draw(view, elapsed_ms)
+        // A terminal that takes its time, or was told to pause, gets no more than the last state.
+        if self.out.waiting() > 0 { Ok(()) } else { self.draw(view, elapsed_ms) }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    fn is_behind(&self) -> bool {
+        self.pending.len() + self.out.waiting() > BEHIND
     }
 
     fn wants_output(&self) -> bool {

@@ -9,6 +9,7 @@ pub mod jsonl;
 pub mod junit;
 pub mod live;
 pub mod named;
+pub mod outlet;
 pub mod output;
 pub mod plain;
 pub mod slow;

@@ -1,9 +1,10 @@
 //! Shows a run as lines that are written once, for files, pipes and build servers. Does not know what the lines say.
 
-use std::io::{self, Write};
+use std::io;
 
 use super::api::Reporter;
 use super::feed::Feed;
+use super::outlet::Out;
 use super::style::{OutputMode, Style};
 use crate::event::Stamped;
 use crate::view::RunView;
@@ -15,22 +16,21 @@ pub struct Plain<W> {
     feed: Feed,
 }
 
-impl<W: Write> Plain<W> {
+/// So many bytes may wait to be read before what steps print is left out.
+pub(super) const BEHIND: usize = 1 << 20;
+
+impl<W: Out> Plain<W> {
     /// Writes to `out`. `state` is the state's folder as it is put before the paths of logs.
     pub fn new(out: W, style: Style, output: OutputMode, state: impl Into<String>) -> Self {
         Self { out, feed: Feed::new(style, output, state.into()) }
     }
 
     fn write(&mut self, text: &str) -> io::Result<()> {
-        if text.is_empty() {
-            return Ok(());
-        }
-        self.out.write_all(text.as_bytes())?;
-        self.out.flush()
+        if text.is_empty() { Ok(()) } else { self.out.write_all(text.as_bytes()) }
     }
 }
 
-impl<W: Write> Reporter for Plain<W> {
+impl<W: Out> Reporter for Plain<W> {
     fn event(&mut self, view: &RunView, event: &Stamped) -> io::Result<()> {
         let text = self.feed.event(view, event);
         self.write(&text)
@@ -44,6 +44,14 @@ impl<W: Write> Reporter for Plain<W> {
     fn output(&mut self, step: &str, bytes: &[u8]) -> io::Result<()> {
         let text = self.feed.output(step, bytes);
         self.write(&text)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    fn is_behind(&self) -> bool {
+        self.out.waiting() > BEHIND
     }
 
     fn wants_output(&self) -> bool {

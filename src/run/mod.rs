@@ -106,6 +106,7 @@ pub async fn drive(drive: Drive<'_>) -> Driven {
         trouble,
         output_to: wanted.then_some(output_to),
         output,
+        left_out: BTreeMap::new(),
         notices_to,
         notices,
         background,
@@ -123,6 +124,7 @@ pub async fn drive(drive: Drive<'_>) -> Driven {
         driver.wait().await;
     }
     let left = driver.drive.engine.end().await;
+    driver.finish();
     let run = &driver.drive.run;
     let lost = driver.lost.or_else(|| run.broken().map(str::to_owned));
     Driven { view: driver.view, lost, unshown: driver.unshown, aborted: run.aborted(), left }
@@ -162,6 +164,8 @@ struct Driver<'a> {
     trouble: mpsc::UnboundedReceiver<String>,
     output_to: Option<mpsc::Sender<Printed>>,
     output: mpsc::Receiver<Printed>,
+    /// How much of what steps printed is not shown, since who reads is too slow.
+    left_out: BTreeMap<usize, u64>,
     notices_to: mpsc::UnboundedSender<Noticed>,
     notices: mpsc::UnboundedReceiver<Noticed>,
     /// What the engine does all the time.
@@ -209,8 +213,11 @@ impl Driver<'_> {
                     self.input(Input::Woken(timer));
                 }
             }
-            Some(printed) = self.output.recv() => self.print(&printed),
             () = sleep_until(self.tick), if self.tick_ms.is_some() => self.ticked(),
+            Some(printed) = self.output.recv() => {
+                self.print(&printed);
+                tokio::task::yield_now().await; // however much is printed, an end is seen when it comes
+            }
         }
     }
 
@@ -339,7 +346,7 @@ impl Driver<'_> {
     fn task(&mut self, done: Result<Done, tokio::task::JoinError>) {
         match done {
             Ok(Done::Ended(step, attempted, took_ms)) => {
-                self.print_waiting();
+                self.print_waiting(step);
                 // What it could not keep is known before anything starts in its place.
                 while let Ok(why) = self.trouble.try_recv() {
                     self.input(Input::Broken(why));
@@ -403,19 +410,41 @@ impl Driver<'_> {
     }
 
     fn print(&mut self, printed: &Printed) {
-        let name = self.drive.run.name(printed.step);
-        if printed.dropped > 0 {
-            let text = format!("\n… {} left out here, the log has all of it\n", size(printed.dropped));
-            keep_sound(&mut self.drive.reporters, &mut self.unshown, |reporter| reporter.output(name, text.as_bytes()));
+        let Printed { step, bytes, dropped } = printed;
+        if *dropped > 0 {
+            *self.left_out.entry(*step).or_default() += dropped;
         }
-        keep_sound(&mut self.drive.reporters, &mut self.unshown, |reporter| reporter.output(name, &printed.bytes));
+        if self.drive.reporters.iter().any(|reporter| reporter.is_behind()) {
+            *self.left_out.entry(*step).or_default() += bytes.len() as u64;
+            return;
+        }
+        self.tell_left_out(*step);
+        self.print_bytes(*step, bytes);
+    }
+
+    fn print_bytes(&mut self, step: usize, bytes: &[u8]) {
+        let name = self.drive.run.name(step);
+        keep_sound(&mut self.drive.reporters, &mut self.unshown, |reporter| reporter.output(name, bytes));
+    }
+
+    fn tell_left_out(&mut self, step: usize) {
+        if let Some(bytes) = self.left_out.remove(&step) {
+            let text = format!("\n… {} left out here, the log has all of it\n", size(bytes));
+            self.print_bytes(step, text.as_bytes());
+        }
     }
 
     /// A step has ended: what it printed comes before that is told.
-    fn print_waiting(&mut self) {
+    fn print_waiting(&mut self, ended: usize) {
         while let Ok(printed) = self.output.try_recv() {
             self.print(&printed);
         }
+        self.tell_left_out(ended);
+    }
+
+    /// All that was told is to be written, however long that takes.
+    fn finish(&mut self) {
+        keep_sound(&mut self.drive.reporters, &mut self.unshown, |reporter| reporter.finish());
     }
 
     fn ticked(&mut self) {

@@ -219,3 +219,19 @@ fn the_log_of_a_step_that_failed_is_there_although_nothing_was_printed() {
         assert_eq!(project.read(log), "", "{run}: {said}");
     }
 }
+
+#[test]
+fn who_does_not_read_holds_up_no_step() {
+    let project = Project::new(
+        "[dataset.a]\npath = \"a\"\nrun = 'head -c 4000000 /dev/zero | tr \"\\0\" x; echo >{{ output }}'\n\
+        [task.b]\ninputs = [\"a\"]\nrun = 'echo >up'\n",
+    );
+    let mut command = project.command(&["run", "--output", "stream"]);
+    let kiln = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    project.wait_for("up");
+    let said = kiln.wait_with_output().unwrap();
+    let shown = String::from_utf8(said.stdout).unwrap();
+    assert!(said.status.success() && shown.contains("2 built"), "{}", shown.lines().last().unwrap_or_default());
+    assert!(shown.contains(" left out here, the log has all of it") && shown.len() < 3_000_000, "{}", shown.len());
+    assert_eq!(project.log("a").len(), 4_000_000);
+}

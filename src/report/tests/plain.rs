@@ -10,6 +10,7 @@ use crate::event::Outcome;
 use crate::report::api::Reporter;
 use crate::report::jsonl::JsonLines;
 use crate::report::live::Size;
+use crate::report::outlet::Out;
 use crate::report::plain::Plain;
 use crate::report::style::{OutputMode, Style};
 use crate::report::summary;
@@ -237,6 +238,18 @@ fn more_than_two_failures_have_one_way_to_try_them_again() {
 }
 
 #[test]
+fn what_was_skipped_for_one_that_failed_can_be_built_with_it() {
+    let mut run = Sample::new(started(vec![planned("a", None), planned("b", None)], 0));
+    run.start(0, "a", "x");
+    run.end(1_000, "a", Outcome::Failed, Some(failure("exit 1", &[], false)));
+    run.skip(1_000, "b", Some("a"));
+    run.finish(2_000, JobState::Failed, None);
+    let brief = summary::brief(&run.view(), &style(false, None), "");
+    let last = "  again  kiln run a\n\nagain, with what was skipped: kiln run --failed\n";
+    assert!(brief.ends_with(last), "{brief}");
+}
+
+#[test]
 fn long_names_and_long_times_keep_the_columns_of_others() {
     let long = "a_name_of_more_than_forty_letters_which_is_rather_many";
     let mut run = Sample::new(started(vec![planned(long, Some(7_500_000)), planned("b", None)], 0));
@@ -379,6 +392,8 @@ fn each_event_is_one_line_of_json() {
 
 /// A file on a full disk.
 struct Full;
+
+impl Out for Full {}
 
 impl io::Write for Full {
     fn write(&mut self, _: &[u8]) -> io::Result<usize> {

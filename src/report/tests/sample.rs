@@ -15,6 +15,7 @@ use crate::event::{
 use crate::plan::reason::{Action, Reason, ReasonCode};
 use crate::plan::record::{Parts, Record};
 use crate::report::api::Reporter;
+use crate::report::outlet::Out;
 use crate::report::style::Style;
 use crate::view::RunView;
 
@@ -278,6 +279,8 @@ impl Shared {
         String::from_utf8(self.0.take()).unwrap()
     }
 }
+
+impl Out for Shared {}
 
 impl io::Write for Shared {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
