@@ -173,14 +173,26 @@ fn a_recipe_that_fails_half_way_in_place_leaves_what_was_there() {
     assert_eq!(run(&project, &[]), NONE, "what was put back is what was good");
 }
 
+/// Kiln's own folder becomes a link to one on another file system than the project. It goes with the guard.
+///
+/// # Panics
+///
+/// If `/dev/shm` is none: what would be tested cannot be had then.
+fn state_elsewhere(project: &Project) -> tempfile::TempDir {
+    let there = tempfile::tempdir_in("/dev/shm").unwrap();
+    let devices = [there.path(), &project.path("")].map(|path| fs::metadata(path).unwrap().dev());
+    assert_ne!(devices[0], devices[1], "/dev/shm is no other file system");
+    std::os::unix::fs::symlink(there.path(), project.path(".kiln")).unwrap();
+    there
+}
+
 #[test]
 fn the_root_may_lie_on_another_file_system_than_kilns_own_folder() {
     let text = "[dataset.a]\npath = \"out/a\"\n[folder.f]\npath = \"out/f\"\n\
         [recipe.r]\ninputs = [\"src\"]\noutputs = [\"a\", \"f\"]\nrun = 'cp src {{ outputs.a }}; cp src {{ outputs.f }}/x'\n\
         [dataset.p]\npath = \"out/p\"\ninputs = [\"src\"]\nin_place = true\nrun = 'cp src {{ output }}; test ! -e bad'\n";
     let project = project(text);
-    let there = tempfile::Builder::new().tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-    std::os::unix::fs::symlink(there.path(), project.path(".kiln")).unwrap();
+    let _there = state_elsewhere(&project);
     assert_eq!(run(&project, &[]), ["p", "r"]);
     assert_eq!(run(&project, &[]), NONE);
     project.write("src", "2");
@@ -200,11 +212,7 @@ fn a_copy_that_was_not_put_in_place_goes_before_a_step_begins() {
     let text =
         "[dataset.a]\npath = \"out/a\"\ninputs = [\"src\"]\nrun = 'test ! -e out/.a.kiln-new; cp src {{ output }}'\n";
     let project = project(text);
-    let there = tempfile::Builder::new().tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-    std::os::unix::fs::symlink(there.path(), project.path(".kiln")).unwrap();
-    if fs::metadata(there.path()).unwrap().dev() == fs::metadata(project.path("src")).unwrap().dev() {
-        return; // there is no other file system here
-    }
+    let _there = state_elsewhere(&project);
     project.write("out/.a.kiln-new", "half");
     assert_eq!(run(&project, &[]), ["a"]);
     assert_eq!(project.read("out/a"), "1");
