@@ -107,7 +107,10 @@ fn a_full_disk_at_every_point() {
         match code {
             // What is left over is the next run's to take away.
             Some(0) if point == "network" => assert!(said.contains("is on a network file system"), "{said}"),
-            Some(0) => assert!(["publish.remove", "recover.told", "tidy.remove"].contains(&point.as_str()), "{said}"),
+            Some(0) => assert!(
+                ["discard", "publish.remove", "recover.told", "tidy.remove"].contains(&point.as_str()),
+                "{said}"
+            ),
             Some(1 | 3) => assert!(said.contains("No space left"), "{point}: {said}"),
             code => panic!("{point}: {code:?}: {said}"),
         }
@@ -143,4 +146,50 @@ fn what_another_run_builds_before_the_lock_is_seen() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success() && said.contains("only what has changed is looked at"), "{said}");
     assert_eq!((project.read("copy"), project.read("word")), ("22\n".to_owned(), "x\n".to_owned()));
+}
+
+/// What a run says to which this happens.
+fn struck(project: &Project, fault: &str, code: i32) -> String {
+    let output = project.command(&["run"]).env("KILN_FAULT", fault).output().unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    said
+}
+
+#[test]
+fn an_attempt_after_one_that_could_not_be_undone_puts_back_the_last_good_content() {
+    let run = "run = 'if [ -e bad ]; then echo half >out; exit 1; fi; echo good >out'";
+    let project = Project::new(&format!(
+        "[dataset.out]\npath = \"out\"\nin_place = true\nretry = {{ max = 1, wait = \"1ms\" }}\nfiles = [\"code\"]\n{run}\n"
+    ));
+    project.write("code", "1");
+    project.expect(0, &["run"]);
+    project.write("code", "2");
+    project.write("bad", "");
+    let said = struck(&project, "put_back.remove=full@1", 1);
+    assert!(said.contains("the next run has to tidy up") && said.contains("2 attempts"), "{said}");
+    assert_eq!(project.read("out"), "good\n");
+    fs::remove_file(project.path("bad")).unwrap();
+    project.expect(0, &["run"]);
+}
+
+#[test]
+fn what_cannot_be_removed_is_in_the_way_of_no_run() {
+    let project = Project::new(
+        "[dataset.a]\npath = \"a\"\nfiles = [\"code\"]\nrun = 'mkdir {{ output }}; echo a >{{ output }}/x; test ! -e bad'\n\
+        [dataset.b]\npath = \"b\"\nrun = 'echo b >{{ output }}'\n",
+    );
+    project.write("code", "1");
+    project.write("bad", "");
+    let said = struck(&project, "discard=full", 1);
+    assert!(said.contains("/.a-1-0: what a step left there cannot be removed"), "{said}");
+    let left = |said: &str| said.matches("cannot be removed").count();
+    assert_eq!(left(&said), 1, "{said}");
+    fs::remove_file(project.path("bad")).unwrap();
+    // The folder of the run is left with it, and cannot be removed either.
+    let said = struck(&project, "discard=full", 0);
+    assert_eq!((left(&said), said.contains("killed")), (1, false), "{said}");
+    let said = project.expect(0, &["run"]);
+    assert_eq!(left(&said.err), 0, "{}", said.err);
+    assert!(!project.exists(".kiln/replaced"));
 }

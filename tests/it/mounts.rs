@@ -47,7 +47,7 @@ fn what_is_mounted_in_an_output_is_not_removed_with_it() {
     );
     project.write("mine/f", "precious");
     let script = "echo 1 >s; \"$KILN\" run 2>&1; echo \"first $?\"; touch done; echo 2 >s; \"$KILN\" run 2>&1\n\
-        echo \"second $? $(cat o/d/x mine/f)\"; umount .kiln/staging/p/*/*/d/m; \"$KILN\" run 2>&1; echo \"last $?\"\n\
+        echo \"second $? $(cat o/d/x mine/f)\"; umount .kiln/staging/p/*/.*/d/m; \"$KILN\" run 2>&1; echo \"last $?\"\n\
         ls .kiln/staging";
     let said = in_space(&project, &["--mount"], script).out;
     assert!(said.contains("first 0\n") && said.contains("second 0 2\nprecious\n"), "{said}");

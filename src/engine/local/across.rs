@@ -44,6 +44,19 @@ pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::set_permissions(to, metadata.permissions())
 }
 
+/// A root in which a link leads to another file system.
+///
+/// # Panics
+///
+/// If `/dev/shm` is none: what would be tested cannot be had then.
+#[cfg(test)]
+pub(crate) fn two_file_systems(link: &str) -> (tempfile::TempDir, tempfile::TempDir) {
+    let (dir, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap());
+    std::os::unix::fs::symlink(there.path(), dir.path().join(link)).unwrap();
+    assert!(elsewhere(there.path(), &dir.path().join("x")).unwrap(), "/dev/shm is no other file system");
+    (dir, there)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,9 +15,10 @@ use crate::engine::api::Done;
 use crate::engine::local::across::{beside, elsewhere};
 use crate::engine::local::digest::Digester;
 use crate::engine::local::keep::{free, keep, kept_before};
-use crate::engine::local::places::inside;
+use crate::engine::local::leftovers::{folders, remove_hidden};
+use crate::engine::local::places::{inside, leads_inside};
 use crate::engine::local::put::Put;
-use crate::engine::local::staging::{STAGING, Staging, folders};
+use crate::engine::local::staging::{STAGING, Staging};
 use crate::event::Staged;
 use crate::fault::fault;
 use crate::files::{is_empty_folder, remove, rename};
@@ -93,6 +94,15 @@ impl Staging {
     /// Sets the last good outputs of a step aside, which will write to these paths itself.
     pub(crate) fn set_aside(&self, job: &JobId, step: &str, paths: &[String]) -> io::Result<()> {
         let folder = self.step(job, step);
+        if !asides(&self.root.join(&folder))?.is_empty() {
+            // The attempt before could not be undone: what it set aside is the last good content, what stands is not.
+            for kept in self.put_back(job, step, |_| true)? {
+                tracing::warn!("{kept}");
+            }
+        }
+        for path in paths {
+            leads_inside(&self.root, path)?;
+        }
         let own = self.root.join(&folder).join("aside");
         fs::create_dir_all(&own)?;
         self.began(&self.root.join(&folder));
@@ -322,24 +332,30 @@ impl Staging {
     /// Takes away what runs that died left behind, less the lists of these steps, which become shorter.
     fn clear(&self, unreached: &BTreeMap<PathBuf, Vec<Aside>>) -> io::Result<()> {
         let own = self.root.join(&self.folder);
-        if unreached.is_empty() {
-            return remove(&own);
-        }
         for run in folders(&own)? {
-            if !unreached.keys().any(|step| step.starts_with(&run)) {
-                remove(&run)?;
-                continue;
-            }
             for step in folders(&run)? {
                 let Some(asides) = unreached.get(&step) else {
-                    remove(&step)?;
+                    // First of all: should the rest stay, nothing of it is undone twice.
+                    remove(&step.join(ASIDE))?;
                     continue;
                 };
                 let (list, new) = (step.join(ASIDE), step.join("new.json"));
                 fs::write(&new, serde_json::to_vec(asides)?)?;
                 fs::rename(new, list)?;
-                folders(&step)?.iter().try_for_each(|folder| remove(folder))?;
             }
+            if !unreached.keys().any(|step| step.starts_with(&run)) {
+                self.discard(&run)?;
+                continue;
+            }
+            for step in folders(&run)? {
+                let left = if unreached.contains_key(&step) { folders(&step)? } else { vec![step] };
+                left.iter().try_for_each(|folder| self.discard(folder))?;
+            }
+        }
+        remove_hidden(&own)?;
+        if unreached.is_empty() {
+            // What could not be removed may be in it.
+            drop(fs::remove_dir(own));
         }
         Ok(())
     }

@@ -66,13 +66,7 @@ fn to_flush(path: &Path, all: &mut Vec<PathBuf>) -> io::Result<bool> {
 mod tests {
     use super::*;
     use crate::base::digest::Digest;
-
-    /// A root in which a link leads to another file system, if there is one here.
-    fn two_file_systems(link: &str) -> Option<(tempfile::TempDir, tempfile::TempDir)> {
-        let (dir, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").ok()?);
-        std::os::unix::fs::symlink(there.path(), dir.path().join(link)).unwrap();
-        elsewhere(there.path(), &dir.path().join("x")).unwrap().then_some((dir, there))
-    }
+    use crate::engine::local::across::two_file_systems;
 
     fn staged(from: &str, to: &str) -> Staged {
         Staged { from: from.to_owned(), to: to.to_owned(), digest: Digest::of(b""), keep: false, stood: None }
@@ -82,7 +76,7 @@ mod tests {
     fn many_outputs_are_flushed_wherever_they_lie() {
         // Either they lie elsewhere than what is staged, or that does.
         for (link, folder) in [("mount", "mount"), (".kiln", "here")] {
-            let Some((dir, _there)) = two_file_systems(link) else { return };
+            let (dir, _there) = two_file_systems(link);
             let at = |path: &str| dir.path().join(path);
             let staging = Staging::new(dir.path(), "p");
             fs::create_dir_all(at(".kiln/staging/p")).unwrap();

@@ -11,6 +11,7 @@ mod flush;
 pub mod guardian;
 mod half;
 mod keep;
+mod leftovers;
 mod log;
 mod lost;
 mod memory;

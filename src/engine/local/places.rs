@@ -121,6 +121,9 @@ fn unfit(path: &Path) -> Option<(&'static str, &'static str)> {
     }
 }
 
+/// Why nothing can be put at an output.
+pub(super) const LEADS_OUT: &str = "a link leads out of the root";
+
 /// That an output cannot be put where it belongs, since this is no folder.
 pub(crate) fn file_above(node: &Node, above: &str) -> Problem {
     let problem = Problem::new(BLOCKED, format!("`{}` cannot be put in place", node.name));
@@ -172,6 +175,14 @@ fn nearest_folder<'a>(root: &Path, path: &'a str) -> (&'a str, PathBuf) {
 /// Whether a path that is there lies inside `root` with all links followed.
 pub(crate) fn inside(root: &Path, path: &Path) -> io::Result<bool> {
     Ok(is_surely_inside(root, path) || is_inside(root, path)?)
+}
+
+/// Refuses a path whose folder, as far as it is there, lies outside of the root, behind a link.
+pub(crate) fn leads_inside(root: &Path, path: &str) -> io::Result<()> {
+    let full = root.join(path);
+    let above = full.ancestors().skip(1).find(|above| above.symlink_metadata().is_ok());
+    let is_inside = above.map_or(Ok(true), |above| inside(root, above))?;
+    if is_inside { Ok(()) } else { Err(io::Error::other(LEADS_OUT)) }
 }
 
 fn is_surely_inside(root: &Path, path: &Path) -> bool {

@@ -14,8 +14,8 @@ use crate::engine::local::aside::asides;
 use crate::engine::local::digest::Digester;
 use crate::engine::local::flush::flush;
 use crate::engine::local::keep::keep;
-use crate::engine::local::places::{Links, Top, inside};
-use crate::engine::local::staging::{IS_GONE, IS_OTHER, LEADS_OUT, NEW, Staging, swapped};
+use crate::engine::local::places::{LEADS_OUT, Links, Top, inside, leads_inside};
+use crate::engine::local::staging::{IS_GONE, IS_OTHER, NEW, Staging, swapped};
 use crate::event::{Failure, FailureCode, Replaced, Staged};
 use crate::fault::fault;
 use crate::files::{end_swap, exchange, remove, rename};
@@ -137,6 +137,7 @@ impl Staging {
         if holds(&output.to, Links::May) && (output.from == output.to || holds(&output.from, Links::None)) {
             return Ok(());
         }
+        leads_inside(&self.root, &output.to)?;
         self.root.join(&output.to).parent().map_or(Ok(()), fs::create_dir_all)?;
         self.stays_inside(output)
     }
@@ -357,13 +358,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
-
-    /// A root in which a link leads to another file system, if there is one here.
-    fn two_file_systems(link: &str) -> Option<(tempfile::TempDir, tempfile::TempDir)> {
-        let (dir, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").ok()?);
-        std::os::unix::fs::symlink(there.path(), dir.path().join(link)).unwrap();
-        elsewhere(there.path(), &dir.path().join("x")).unwrap().then_some((dir, there))
-    }
+    use crate::engine::local::across::two_file_systems;
 
     fn job() -> JobId {
         JobId::from_text("build_p_1")
@@ -379,7 +374,7 @@ mod tests {
 
     #[test]
     fn of_a_copy_that_fails_nothing_is_left() {
-        let Some((dir, _there)) = two_file_systems(".kiln") else { return };
+        let (dir, _there) = two_file_systems(".kiln");
         let at = |path: &str| dir.path().join(path);
         let (staging, digester) = (Staging::new(dir.path(), "p"), digester(dir.path()));
         fs::create_dir(at(".kiln/from")).unwrap();
@@ -399,7 +394,7 @@ mod tests {
 
     #[test]
     fn what_stood_there_is_put_back_where_a_swap_with_a_copy_was_cut_short() {
-        let Some((dir, _there)) = two_file_systems(".kiln") else { return };
+        let (dir, _there) = two_file_systems(".kiln");
         let at = |path: &str| dir.path().join(path);
         let (staging, digester) = (Staging::new(dir.path(), "p"), digester(dir.path()));
         fs::write(at(".kiln/from"), "new").unwrap();

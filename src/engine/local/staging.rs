@@ -11,7 +11,8 @@ use crate::engine::api::Attempt;
 use crate::engine::local::across::{beside, elsewhere};
 use crate::engine::local::digest::Digester;
 use crate::engine::local::keep::{free, kept_before};
-use crate::engine::local::places::{Top, inside};
+use crate::engine::local::leftovers::folders;
+use crate::engine::local::places::{LEADS_OUT, Top, inside};
 use crate::event::{Failure, FailureCode, Replaced, Staged};
 use crate::files::{end_swap, remove};
 use crate::plan::put_back::PutBack;
@@ -41,7 +42,6 @@ const OLD: &str = "kiln-old";
 /// Why nothing can be put in place.
 pub(super) const IS_OTHER: &str = "it changed before it was recorded";
 pub(super) const IS_GONE: &str = "the staged output is gone";
-pub(super) const LEADS_OUT: &str = "a link leads out of the root";
 
 impl Staging {
     pub(crate) fn new(root: &Path, pipeline: &str) -> Self {
@@ -103,7 +103,7 @@ impl Staging {
     pub(crate) fn leave<'a>(&self, paths: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
         let mut folders = paths.into_iter().filter_map(|path| self.root.join(path).parent().map(Path::to_owned));
         // Mostly nothing is in it any more.
-        folders.try_for_each(|own| if fs::remove_dir(&own).is_ok() { Ok(()) } else { remove(&own) })
+        folders.try_for_each(|own| if fs::remove_dir(&own).is_ok() { Ok(()) } else { self.discard(&own) })
     }
 
     /// What a run that died has kept of these outputs.
@@ -197,14 +197,4 @@ fn not_in_place(output: &Staged, why: &str) -> Failure {
 /// Where lies, for a moment, what stood where an output goes, on a file system that cannot swap: beside what is swapped with it.
 pub(super) fn swapped(new: &Path) -> PathBuf {
     beside(new, OLD)
-}
-
-pub(super) fn folders(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let paths: io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.path())).collect();
-    Ok(paths?.into_iter().filter(|path| path.is_dir()).collect())
 }
