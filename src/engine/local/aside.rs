@@ -332,6 +332,7 @@ impl Staging {
     /// Takes away what runs that died left behind, less the lists of these steps, which become shorter.
     fn clear(&self, unreached: &BTreeMap<PathBuf, Vec<Aside>>) -> io::Result<()> {
         let own = self.root.join(&self.folder);
+        remove_hidden(&own)?;
         for run in folders(&own)? {
             for step in folders(&run)? {
                 let Some(asides) = unreached.get(&step) else {
@@ -352,7 +353,6 @@ impl Staging {
                 left.iter().try_for_each(|folder| self.discard(folder))?;
             }
         }
-        remove_hidden(&own)?;
         if unreached.is_empty() {
             // What could not be removed may be in it.
             drop(fs::remove_dir(own));

@@ -2,22 +2,19 @@
 //! again. Knows no nodes.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use crate::base::digest::{Digest, FieldHasher, of_reader};
+use crate::base::digest::{Digest, of_reader};
 use crate::base::file::{FileDigest, FileStat, Memory, Remembered, Seen};
 use crate::clock;
 use crate::stat::stat_of;
 
 /// Digests what lies under one root. Shared by the jobs of a run: its memory is only ever added to.
 pub(crate) struct Digester {
-    root: PathBuf,
+    pub(super) root: PathBuf,
     known: Known,
     fresh: Mutex<Fresh>,
 }
@@ -68,6 +65,15 @@ struct Fresh {
     untold: Vec<FileDigest>,
 }
 
+/// What of the links in a folder counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkMode {
+    /// What they say. In what a step makes they may lead elsewhere from where it is staged.
+    Said,
+    /// And what they lead to: whoever reads them reads that.
+    Followed,
+}
+
 /// Where nothing stays.
 const STAGED: &str = ".kiln/";
 
@@ -82,18 +88,27 @@ impl Digester {
         Self { root: root.to_owned(), known, fresh: Mutex::default() }
     }
 
-    /// The digest of what lies at `path`, relative to the root; none if nothing is there. Links at `path` itself are
+    /// The digest of what a step made at `path`, relative to the root; none if nothing is there. A link at `path` itself is
     /// followed.
     pub(crate) fn path(&self, path: &str) -> io::Result<Option<Digest>> {
-        self.lying(&self.root.join(path), path)
+        self.look(path, LinkMode::Said)
+    }
+
+    /// The digest of what lies at `path`.
+    pub(crate) fn look(&self, path: &str, links: LinkMode) -> io::Result<Option<Digest>> {
+        self.at(&self.root.join(path), path, links)
     }
 
     /// As [`Digester::path`] for what was moved from `path` to `full` and is known by its old path: unless somebody has changed
     /// it, nothing is read for this.
     pub(crate) fn lying(&self, full: &Path, path: &str) -> io::Result<Option<Digest>> {
+        self.at(full, path, LinkMode::Said)
+    }
+
+    fn at(&self, full: &Path, path: &str, links: LinkMode) -> io::Result<Option<Digest>> {
         let Some(metadata) = metadata(full)? else { return Ok(None) };
         if metadata.is_dir() {
-            return self.folder(full, path).map(Some);
+            return self.folder(full, path, &metadata, links).map(Some);
         }
         if !metadata.is_file() {
             return Err(io::Error::other("it is neither a file nor a folder"));
@@ -126,15 +141,15 @@ impl Digester {
         Some(self.file(&full, path, &metadata).map(Some))
     }
 
-    /// As [`Digester::path`] for each of many paths, on as many threads as that is worth.
-    pub(crate) fn paths(&self, paths: &[&str]) -> Vec<io::Result<Option<Digest>>> {
+    /// As [`Digester::look`] for each of many paths, on as many threads as that is worth.
+    pub(crate) fn paths(&self, paths: &[(&str, LinkMode)]) -> Vec<io::Result<Option<Digest>>> {
         self.known.expect(paths.len());
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let share = paths.len().div_ceil(cores.min(paths.len() / FOR_A_THREAD).max(1)).max(1);
-        let look = |paths: &[&str]| {
+        let look = |paths: &[(&str, LinkMode)]| {
             let mut absent = Absent::default();
-            let look = |path: &&str| if absent.holds(&self.root, path) { Ok(None) } else { self.path(path) };
-            paths.iter().map(look).collect::<Vec<_>>()
+            let mut look = |path, links| if absent.holds(&self.root, path) { Ok(None) } else { self.look(path, links) };
+            paths.iter().map(|(path, links)| look(path, *links)).collect::<Vec<_>>()
         };
         if share >= paths.len() {
             return look(paths);
@@ -199,7 +214,8 @@ impl Digester {
         known.or_else(|| self.lock().known.get(path).copied().filter(holds)).map(|seen| seen.digest)
     }
 
-    fn file(&self, full: &Path, path: &str, metadata: &Metadata) -> io::Result<Digest> {
+    /// The digest of the file at `full`, which is known as `path`.
+    pub(super) fn file(&self, full: &Path, path: &str, metadata: &Metadata) -> io::Result<Digest> {
         let stat = stat_of(metadata);
         if let Some(digest) = self.remembered(path, &stat) {
             return Ok(digest);
@@ -208,50 +224,6 @@ impl Digester {
         let digest = of_reader(File::open(full)?)?;
         self.lock().add(path, Seen { stat, digest, seen_ns });
         Ok(digest)
-    }
-
-    /// Paths in order, contents, executable bits, link targets; empty folders count.
-    fn folder(&self, full: &Path, path: &str) -> io::Result<Digest> {
-        let mut hasher = FieldHasher::default();
-        self.add_folder(full, path, b"", &mut hasher)?;
-        Ok(hasher.finish())
-    }
-
-    fn add_folder(&self, folder: &Path, path: &str, name: &[u8], hasher: &mut FieldHasher) -> io::Result<()> {
-        hasher.field(b"folder").field(name);
-        let mut entries: Vec<(OsString, PathBuf)> = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            entries.push((entry.file_name(), entry.path()));
-        }
-        entries.sort();
-        for (entry, full) in entries {
-            let metadata = fs::symlink_metadata(&full)?;
-            let inner: Vec<u8> = [name, b"/", entry.as_bytes()].concat();
-            let text = entry.to_str().map(|entry| format!("{path}/{entry}"));
-            if metadata.is_symlink() {
-                let target = fs::read_link(&full)?;
-                if path.starts_with(".kiln/") && target.starts_with(self.root.join(".kiln/staging")) {
-                    let name = entry.display();
-                    let why = format!("the link `{name}` in it leads to where it is staged: make it a relative one");
-                    return Err(io::Error::other(why));
-                }
-                hasher.field(b"link").field(&inner).field(target.as_os_str().as_bytes());
-            } else if metadata.is_dir() {
-                let text = text.ok_or_else(|| not_text(&full))?;
-                self.add_folder(&full, &text, &inner, hasher)?;
-            } else if metadata.is_file() {
-                let kind: &[u8] = if metadata.mode() & 0o111 == 0 { b"file" } else { b"program" };
-                let digest = match text {
-                    Some(text) => self.file(&full, &text, &metadata)?,
-                    None => of_reader(File::open(&full)?)?,
-                };
-                hasher.field(kind).field(&inner).field(digest.to_string().as_bytes());
-            } else {
-                return Err(io::Error::other(format!("{} is neither a file nor a folder", full.display())));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -300,43 +272,9 @@ fn metadata(path: &Path) -> io::Result<Option<Metadata>> {
     }
 }
 
-fn not_text(path: &Path) -> io::Error {
-    io::Error::other(format!("the name of the folder {} is not UTF-8", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_folder_is_more_than_its_contents() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |path: &str| dir.path().join(path);
-        let digester = Digester::new(dir.path(), Box::new(Memory::default()));
-        fs::create_dir(at("a")).unwrap();
-        let mut seen = Vec::new();
-        let look = |seen: &mut Vec<Digest>| {
-            let digest = digester.path("a").unwrap().unwrap();
-            assert!(!seen.contains(&digest), "step {}", seen.len());
-            seen.push(digest);
-        };
-        look(&mut seen);
-        fs::create_dir(at("a/empty")).unwrap();
-        look(&mut seen);
-        fs::write(at("a/f"), "x").unwrap();
-        look(&mut seen);
-        fs::rename(at("a/f"), at("a/empty/f")).unwrap();
-        look(&mut seen);
-        std::os::unix::fs::symlink("f", at("a/l")).unwrap();
-        look(&mut seen);
-        fs::remove_file(at("a/l")).unwrap();
-        std::os::unix::fs::symlink("g", at("a/l")).unwrap();
-        look(&mut seen);
-        let mut permissions = fs::metadata(at("a/empty/f")).unwrap().permissions();
-        std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
-        fs::set_permissions(at("a/empty/f"), permissions).unwrap();
-        look(&mut seen);
-    }
 
     #[test]
     fn what_was_written_long_before_it_was_put_in_place_is_not_read_again() {
@@ -409,7 +347,8 @@ mod tests {
         fs::write(dir.path().join("here/f"), "x").unwrap();
         let digester = Digester::new(dir.path(), Box::new(Memory::default()));
         let paths = ["none/a", "none/b", "here/f", "here/g", "link/f", "dead/f", "here/f/below", "none/c/d", "f"];
-        let found: Vec<_> = digester.paths(&paths).into_iter().map(Result::unwrap).collect();
+        let asked = paths.map(|path| (path, LinkMode::Said));
+        let found: Vec<_> = digester.paths(&asked).into_iter().map(Result::unwrap).collect();
         let x = Some(Digest::of(b"x"));
         assert_eq!(found, [None, None, x, None, x, None, None, None, None]);
     }

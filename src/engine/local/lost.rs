@@ -14,6 +14,7 @@ use crate::base::job::JobId;
 use crate::engine::api::Done;
 use crate::engine::local::Local;
 use crate::engine::local::aside::{asides, name_of};
+use crate::engine::local::digest::LinkMode;
 use crate::engine::local::keep::{free, keep, kept_before};
 use crate::engine::local::leftovers::folders;
 use crate::engine::local::staging::{Staging, swapped};
@@ -70,7 +71,8 @@ impl Local {
             return None;
         }
         // Long before it began they may have gone too.
-        let is_same = || digest.is_some_and(|digest| self.digester.path(path).ok().flatten() == Some(digest));
+        let is_same =
+            || digest.is_some_and(|digest| self.digester.look(path, LinkMode::Followed).ok().flatten() == Some(digest));
         (self.digester.lacks(path) && !is_same()).then_some("files of an input are gone")
     }
 

@@ -8,6 +8,7 @@ mod environ;
 pub(crate) mod evidence;
 mod files;
 mod flush;
+mod folder;
 pub mod guardian;
 mod half;
 mod keep;

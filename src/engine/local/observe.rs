@@ -13,6 +13,7 @@ use crate::base::span::{Problem, Problems};
 use crate::clock;
 use crate::engine::api::Environment;
 use crate::engine::local::Local;
+use crate::engine::local::digest::LinkMode;
 use crate::engine::local::environ;
 use crate::engine::local::evidence::has_shell;
 use crate::engine::local::files;
@@ -71,12 +72,20 @@ fn digests(local: &Local, wanted: &DenseMap<RecipeId, bool>) -> DenseMap<NodeId,
         recipe.inputs.iter().chain(&recipe.outputs).for_each(|node| asked[*node] = true);
     }
     let asked = asked.iter().filter(|(_, asked)| **asked);
-    let path = |id| Some((id, pipeline.nodes[id].path.as_deref()?));
+    let path = |id| {
+        let node = &pipeline.nodes[id];
+        Some((id, (node.path.as_deref()?, links_of(node))))
+    };
     let (ids, paths): (Vec<_>, Vec<_>) = asked.filter_map(|(id, _)| path(id)).unzip();
     for (id, looked) in ids.into_iter().zip(local.digester.paths(&paths)) {
         digests[id] = Some(looked.map_err(|error| error.to_string()));
     }
     digests
+}
+
+/// What of links in a node counts.
+pub(super) fn links_of(node: &Node) -> LinkMode {
+    if node.maker.is_some() { LinkMode::Said } else { LinkMode::Followed }
 }
 
 /// What lies at a path, or why that cannot be told.
@@ -166,7 +175,7 @@ impl<'a> Observer<'a> {
         for (pattern, span) in &recipe.files {
             let paths = files::resolve(&self.local.root, pattern, &self.built);
             let digests = paths.and_then(|paths| {
-                let digest = |path: String| Ok((path.clone(), self.local.digester.path(&path)?));
+                let digest = |path: String| Ok((path.clone(), self.local.digester.look(&path, LinkMode::Followed)?));
                 paths.into_iter().map(digest).collect::<std::io::Result<Vec<_>>>()
             });
             let problem = match digests {

@@ -14,7 +14,9 @@ use crate::base::digest::Digest;
 use crate::base::id::{NodeId, RecipeId};
 use crate::engine::api::{Attempt, Attempted, Ended, StagedOutput, Stop, Updates, Work};
 use crate::engine::local::child::{self, Exit, NotRun, Start};
+use crate::engine::local::digest::LinkMode;
 use crate::engine::local::log::{self, Log};
+use crate::engine::local::observe::links_of;
 use crate::engine::local::{Local, environ, program, secrets};
 use crate::event::{Failure, FailureCode, Staged};
 use crate::pipeline::types::{Kind, LOG_LIMIT, Recipe};
@@ -44,7 +46,7 @@ impl Ran {
 }
 
 /// How a path is digested.
-type Look<'a> = &'a dyn Fn(&str) -> io::Result<Option<Digest>>;
+type Look<'a> = &'a dyn Fn(&str, LinkMode) -> io::Result<Option<Digest>>;
 
 /// The work of a recipe.
 pub(crate) struct LocalWork {
@@ -140,7 +142,7 @@ impl Step {
         // Digesting may take long, and so may looking at what explains a failure: not on the loop's thread.
         let ended = apart(move || match result {
             Ok(digests) => {
-                let look = |path: &str| self.local.digester.path(path);
+                let look = |path: &str, links| self.local.digester.look(path, links);
                 match self.outputs(&digests, &look) {
                     Ok(outputs) => Ended::Staged(outputs),
                     Err(failure) => {
@@ -329,7 +331,9 @@ impl Step {
         if self.attempt.inputs.len() + self.attempt.files.len() + self.recipe().outputs.len() > FEW {
             return None;
         }
-        let look = |path: &str| self.local.digester.quickly(path).unwrap_or_else(|| Err(ErrorKind::WouldBlock.into()));
+        // No folder is digested quickly, so links do not matter.
+        let look =
+            |path: &str, _| self.local.digester.quickly(path).unwrap_or_else(|| Err(ErrorKind::WouldBlock.into()));
         self.outputs(digests, &look).ok()
     }
 
@@ -355,7 +359,7 @@ impl Step {
             let link = if metadata.is_symlink() { "is a symbolic link" } else { "is neither a file nor a folder" };
             return Err(wrong(format!("{link}: write the content itself")));
         }
-        let digest = look(&from).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        let digest = look(&from, LinkMode::Said).map_err(|error| wrong(format!("cannot be read: {error}")))?;
         let digest = digest.ok_or_else(|| wrong("vanished".to_owned()))?;
         let stood = self.attempt.stood.iter().find(|(node, _)| *node == id).map(|(_, digest)| *digest);
         let staged = Staged { from, to: to.clone(), digest, keep: false, stood };
@@ -378,18 +382,18 @@ impl Step {
 
     /// What the step read is what its key says.
     fn inputs_unchanged(&self, look: Look<'_>) -> Result<(), Failure> {
-        let is = |path: &str, digest| look(path).ok().flatten() == Some(digest);
+        let is = |path: &str, links, digest| look(path, links).ok().flatten() == Some(digest);
         let changed =
             |message| Failure::new(FailureCode::InputChanged, format!("{message} changed while the run went on"));
         for (id, digest) in &self.attempt.inputs {
             let node = &self.local.pipeline.nodes[*id];
             if let Some(path) = &node.path
-                && !is(path, *digest)
+                && !is(path, links_of(node), *digest)
             {
                 return Err(changed(format!("input `{}` ({path})", node.name)));
             }
         }
-        match self.attempt.files.iter().find(|(path, digest)| !is(path, *digest)) {
+        match self.attempt.files.iter().find(|(path, digest)| !is(path, LinkMode::Followed, *digest)) {
             Some((path, _)) => {
                 let mut failure = changed(format!("code {path}"));
                 failure.message += "; if the step itself writes it, `files` must not name it";
