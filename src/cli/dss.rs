@@ -66,6 +66,7 @@ impl Server {
             pipeline: Arc::new(pipeline),
             root: site.folder.clone(),
             state: site.folder.join(".kiln"),
+            own: Vec::new(),
             environment: site.environment.clone(),
             digests: Box::new(crate::base::file::Memory::default()),
             grace: site.grace,

@@ -188,6 +188,8 @@ pub struct Opening {
     pub root: PathBuf,
     /// The folder of the state; logs go there.
     pub state: PathBuf,
+    /// The paths of the pipeline file, relative to the root, where it lies below it.
+    pub own: Vec<String>,
     /// Kiln's own environment.
     pub environment: Environment,
     /// Digests of files that were read before, by path.

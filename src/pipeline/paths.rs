@@ -21,7 +21,7 @@ pub(crate) enum PathError {
     Control,
     /// It lies in `.kiln/`, where the state is kept.
     State,
-    /// It is `.git`, or lies in it.
+    /// It is a `.git`, or lies in one.
     Git,
     /// It is the pipeline file.
     File,
@@ -44,7 +44,7 @@ impl PathError {
             Self::Long => format!("a name in the path is longer than {LONGEST} bytes"),
             Self::Control => format!("`{}` holds a control character", path.escape_debug()),
             Self::State => format!("`{path}` lies in `.kiln/`, where Kiln keeps its state"),
-            Self::Git if path == ".git" => "`.git` is where git keeps the history".to_owned(),
+            Self::Git if path.rsplit('/').next() == Some(".git") => format!("`{path}` is where git keeps the history"),
             Self::Git => format!("`{path}` lies in `.git`, where git keeps the history"),
             Self::File => format!("`{path}` is the pipeline file itself"),
             Self::AroundFile => format!("`{path}` holds the pipeline file itself"),
@@ -154,6 +154,11 @@ pub(crate) fn touch(one: &str, other: &str) -> bool {
     lies_in(one, other) || lies_in(other, one)
 }
 
+/// The folder that a path lies in; empty for the root.
+pub(crate) fn folder_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
 /// A path and all folders above it, the innermost first.
 pub(crate) fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(path), |path| path.rsplit_once('/').map(|(parent, _)| parent))
@@ -186,10 +191,36 @@ impl<'a> FromIterator<&'a str> for PathSet<'a> {
     }
 }
 
+/// The pairs of paths of which one is the other or lies in it, the outer one first, where that must not be: two that are built, or
+/// one that is and a source inside it or around it. One is told of each path.
+pub(crate) fn collisions<T: Copy + Ord>(mut paths: Vec<(&str, T)>, is_built: &dyn Fn(T) -> bool) -> Vec<(T, T)> {
+    // As if by their folders: what separates those comes before all letters, and no path has a NUL.
+    let rank = |byte: u8| if byte == b'/' { 0 } else { byte };
+    paths.sort_by(|a, b| a.0.bytes().map(rank).cmp(b.0.bytes().map(rank)).then(a.1.cmp(&b.1)));
+    let mut found = Vec::new();
+    // What lies around the path, the innermost last: all of it, and what is built.
+    let (mut around, mut built): (Vec<&(&str, T)>, Vec<_>) = (Vec::new(), Vec::new());
+    for entry in &paths {
+        for outer in [&mut around, &mut built] {
+            while outer.last().is_some_and(|outer| !lies_in(entry.0, outer.0)) {
+                outer.pop();
+            }
+        }
+        let is_built = is_built(entry.1);
+        let outer = if is_built { around.last() } else { built.last() };
+        found.extend(outer.map(|outer| (outer.1, entry.1)));
+        around.push(entry);
+        if is_built {
+            built.push(entry);
+        }
+    }
+    found
+}
+
 /// Why nothing may be built at a path: what is there is lost when something is put in its place. `own` are the paths of the
 /// pipeline file.
 pub(crate) fn taken(path: &str, own: &[String]) -> Option<PathError> {
-    if lies_in(path, ".git") {
+    if path.split('/').any(|name| name == ".git") {
         return Some(PathError::Git);
     }
     own.iter().find_map(|own| match (lies_in(path, own), lies_in(own, path)) {

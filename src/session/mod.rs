@@ -37,7 +37,7 @@ use crate::plan::{Plan, Step, left_out, missing};
 use crate::select::{SelectError, Selection, Want, select};
 use crate::session::fail::Fail;
 use crate::session::lacking::{Hindered, note_unseen};
-use crate::session::load::{Given, Loaded};
+use crate::session::load::{Given, Loaded, own_paths};
 use crate::session::part::{Part, Since};
 use crate::session::targets::Paths;
 use crate::store::StoreError;
@@ -469,6 +469,7 @@ pub(crate) fn opening(site: &Site, loaded: &Loaded, store: &Arc<Shared>, request
         pipeline: Arc::clone(&loaded.pipeline),
         root: loaded.root.clone(),
         state: store.state().to_owned(),
+        own: own_paths(Path::new(&loaded.source.name), &loaded.root),
         environment: site.environment.clone(),
         digests: Box::new(StoredDigests(Arc::clone(store))),
         grace: site.grace,

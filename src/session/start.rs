@@ -336,6 +336,7 @@ impl Ready {
             pipeline: Arc::clone(&pipeline),
             root: state.to_owned(),
             state: state.to_owned(),
+            own: Vec::new(),
             environment: site.environment.clone(),
             digests: Box::new(Memory::default()),
             grace: site.grace,

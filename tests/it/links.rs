@@ -147,3 +147,90 @@ fn a_link_that_a_step_makes_leads_no_step_after_it_out_of_the_root() {
         assert!(!project.exists(".kiln/replaced"));
     }
 }
+
+/// What is said of an output of one step that must not be at this path, by all who are asked.
+#[track_caller]
+fn misled(project: &Project, path: &str) -> String {
+    project.pipeline(&format!("[folder.a]\npath = \"{path}\"\nrun = 'true'\n"));
+    let said = refused(project);
+    assert_eq!(project.expect(2, &["plan"]).err, said);
+    assert_eq!(project.expect(2, &["check"]).out, said);
+    said
+}
+
+#[test]
+fn what_must_not_be_replaced_is_not_replaced_behind_a_link_either() {
+    let project = Project::new("");
+    project.write(".git/HEAD", "ref");
+    project.write("sub/b", "");
+    symlink(".", project.path("l")).unwrap();
+    symlink("../.git", project.path("sub/g")).unwrap();
+    let text = project.read("pipeline.toml");
+    for (path, why) in [
+        ("l/pipeline.toml", "a link leads to pipeline.toml: `pipeline.toml` is the pipeline file itself"),
+        ("l/sub/g/hooks", "a link leads to .git/hooks: `.git/hooks` lies in `.git`, where git keeps the history"),
+        ("l/.kiln/x", "it lies in .kiln, where Kiln keeps its state"),
+    ] {
+        let said = misled(&project, path);
+        assert!(said.contains(why), "{path}: {said}");
+    }
+    project.pipeline("");
+    assert_eq!(project.read("pipeline.toml"), text);
+    assert_eq!(project.read(".git/HEAD"), "ref");
+    // A link that leads nowhere else is none of this.
+    project.pipeline(&STEP.replace("build/a", "l/sub/new/a"));
+    project.expect(0, &["check"]);
+    project.expect(0, &["run"]);
+    assert_eq!(project.read("sub/new/a"), "new\n");
+}
+
+#[test]
+fn paths_that_are_one_through_a_link_are_seen_as_one() {
+    let step = |name: &str, path: &str| {
+        format!("[dataset.{name}]\npath = \"{path}\"\nrun = 'echo {name} >{{{{ output }}}}'\n")
+    };
+    let project = Project::new("");
+    project.write("real/b", "");
+    symlink("real", project.path("l")).unwrap();
+    for (other, met) in [
+        (step("z", "real/a"), "real/a, which is `z`"),
+        (step("z", "real/a/deep"), "real/a/deep, which is `z`"),
+        ("[dataset.z]\npath = \"real/a\"\n".to_owned(), "real/a, which is `z`"),
+    ] {
+        project.pipeline(&format!("{}{other}", step("a", "l/a")));
+        let said = refused(&project);
+        assert!(said.contains(&format!("with links followed it meets {met}")), "{said}");
+        assert!(said.contains("what is built is replaced as a whole: give each its own path"), "{said}");
+        assert!(project.expect(2, &["check"]).out.contains(met));
+    }
+    // One of them may be all that is to be built.
+    project.pipeline(&format!("{}{}", step("a", "l/a"), step("z", "real/a")));
+    let said = project.expect(2, &["run", "z"]).err;
+    assert!(said.contains("with links followed it meets l/a, which is `a`"), "{said}");
+    project.pipeline(&format!("{}{}", step("a", "l/a"), step("z", "real/z")));
+    project.expect(0, &["check"]);
+    project.expect(0, &["run"]);
+    assert!(project.expect(0, &["run"]).out.contains("2 up to date"));
+}
+
+#[test]
+fn an_output_neither_holds_the_state_nor_lies_in_it() {
+    let text = "[folder.a]\npath = \"build\"\nrun = 'echo 1 >{{ output }}/a'\n";
+    let mut project = Project::new(text);
+    let far = project.path("build/state").display().to_string();
+    let replaced = "it would replace build/state, where Kiln keeps its state";
+    for state in ["build/state", far.as_str()] {
+        let said = project.expect(2, &["run", "--state", state]).err;
+        assert!(said.contains(replaced) && said.contains("`--state`"), "{said}");
+        assert!(project.expect(2, &["check", "--state", state]).out.contains(replaced));
+        assert!(!project.exists("build"), "nothing was started");
+    }
+    symlink("build", project.path("l")).unwrap();
+    project.write("build/b", "");
+    assert!(project.expect(2, &["run", "--state", "l"]).err.contains("it lies in build, where Kiln keeps its state"));
+    project.variable("KILN_STATE", "build/state");
+    assert!(project.expect(2, &["run"]).err.contains(replaced));
+    project.variable("KILN_STATE", "build-state");
+    project.expect(0, &["run"]);
+    assert!(project.expect(0, &["run"]).out.contains("1 up to date"));
+}

@@ -206,6 +206,8 @@ fn outputs_that_would_replace_the_file_itself_or_the_history_of_git() {
         "#);
     let says = |path: &str| messages(&told_of(&format!("[dataset.a]\npath = \"{path}\"\nrun = \"x\"\n"))).join("\n");
     assert_eq!(says(".git/hooks/x"), "`.git/hooks/x` lies in `.git`, where git keeps the history");
+    assert_eq!(says("sub/.git"), "`sub/.git` is where git keeps the history");
+    assert_eq!(says("sub/.git/x.git"), "`sub/.git/x.git` lies in `.git`, where git keeps the history");
     assert_eq!(says("./pipeline.toml"), "`pipeline.toml` is the pipeline file itself");
     assert_eq!(says("pipeline.toml/x"), "`pipeline.toml/x` lies in the pipeline file itself");
     // To read them is harmless.

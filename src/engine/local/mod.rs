@@ -24,6 +24,7 @@ mod put;
 mod secrets;
 mod staging;
 mod twins;
+mod ways;
 mod work;
 
 pub(crate) use environ::describe;
@@ -66,6 +67,8 @@ pub(crate) struct Local {
     pipeline: Arc<Pipeline>,
     root: PathBuf,
     state: PathBuf,
+    /// The paths of the pipeline file.
+    own: Vec<String>,
     environment: Environment,
     digester: Digester,
     staging: Staging,
@@ -104,7 +107,7 @@ impl LocalEngine {
     /// The engine for one pipeline, whatever else was asked for.
     #[must_use]
     pub fn new(opening: Opening) -> Self {
-        let Opening { pipeline, root, state, environment, digests, grace, .. } = opening;
+        let Opening { pipeline, root, state, own, environment, digests, grace, .. } = opening;
         let digester = Digester::new(&root, digests);
         let staging = Staging::new(&root, &pipeline.name);
         let (guardian, masking, kills) = (Guardian::default(), Masking::default(), Kills::default());
@@ -113,6 +116,7 @@ impl LocalEngine {
                 pipeline,
                 root,
                 state,
+                own,
                 environment,
                 digester,
                 staging,
@@ -163,8 +167,8 @@ impl Engine for LocalEngine {
     }
 
     fn obstacles(&self, ids: &[RecipeId]) -> Problems {
-        let Local { pipeline, root, environment, places, staging, .. } = self.local.as_ref();
-        let mut look = places.look(root, pipeline, staging);
+        let Local { pipeline, environment, places, .. } = self.local.as_ref();
+        let mut look = places.look(&self.local);
         let (mut found, mut workdirs) = (Vec::new(), HashSet::new());
         for recipe in ids.iter().map(|id| &pipeline.recipes[*id]) {
             found.extend(secrets::missing(recipe, environment));
@@ -185,10 +189,10 @@ impl Engine for LocalEngine {
     }
 
     fn prepare(&self, id: RecipeId) -> Result<Arc<dyn Work>, Problems> {
-        let Local { pipeline, root, places, staging, .. } = self.local.as_ref();
+        let Local { pipeline, places, .. } = self.local.as_ref();
         let recipe = &pipeline.recipes[id];
         let mut problems = secrets::missing(recipe, &self.local.environment);
-        places.look(root, pipeline, staging).check(recipe, &mut problems);
+        places.look(&self.local).check(recipe, &mut problems);
         if !problems.is_empty() {
             return Err(problems.into_iter().map(Problem::obstacle).collect());
         }

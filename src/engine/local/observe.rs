@@ -311,6 +311,7 @@ pub(crate) fn check(local: &Local) -> Problems {
         problems.extend(source(local, node));
     }
     problems.extend(twins::check(&local.pipeline));
+    problems.extend(local.places.look(local).misled());
     let variables = secrets::variables(&local.pipeline);
     let mut workdirs = HashSet::from([""]);
     for recipe in local.pipeline.recipes.values() {

@@ -4,61 +4,57 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::fs::{Access, access};
 
+use crate::base::id::NodeId;
 use crate::base::span::{Problem, Problems};
 use crate::engine::api::BLOCKED;
+use crate::engine::local::Local;
 use crate::engine::local::half::Halves;
-use crate::engine::local::staging::Staging;
+use crate::engine::local::ways::{Ways, Why};
+use crate::pipeline::paths::folder_of;
 use crate::pipeline::types::{Node, Pipeline, Recipe};
 use crate::stat::{Standing, standing};
 
 /// Where the outputs of a pipeline belong. What is found out about a folder counts for all that belongs there.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
-    folders: Mutex<Folders>,
+    folders: Mutex<HashMap<String, Option<Why>>>,
+    /// Where links lead.
+    ways: OnceLock<Ways>,
     /// What other pipelines have not written to its end.
     halves: OnceLock<Halves>,
     /// What this one has not, and what will stand there once that is undone.
     own: OnceLock<BTreeMap<String, Option<String>>>,
 }
 
-#[derive(Debug, Default)]
-struct Folders {
-    all: Vec<Folder>,
-    places: HashMap<String, usize>,
-}
-
-/// A folder that outputs belong in.
-#[derive(Debug)]
-struct Folder {
-    there: bool,
-    /// Why nothing can be put there, and a way out.
-    obstacle: Option<(String, &'static str)>,
-}
-
 /// A look at where outputs belong.
 pub(crate) struct Look<'a> {
     root: &'a Path,
     pipeline: &'a Pipeline,
-    folders: MutexGuard<'a, Folders>,
+    /// For each folder that is there: why nothing can be put there, and a way out.
+    folders: MutexGuard<'a, HashMap<String, Option<Why>>>,
+    ways: &'a Ways,
     halves: &'a Halves,
     own: &'a BTreeMap<String, Option<String>>,
-    /// The folder that was asked for last: what makes neighbours mostly belongs in one.
-    last: Option<(&'a str, usize)>,
+    /// The folder that was asked for last, whether it is there, and what is in the way: what makes neighbours mostly belongs in
+    /// one.
+    last: Option<(&'a str, bool, Option<Why>)>,
 }
 
 impl Places {
     /// Begins to look, for outputs of any number of recipes.
-    pub(crate) fn look<'a>(&'a self, root: &'a Path, pipeline: &'a Pipeline, staging: &Staging) -> Look<'a> {
+    pub(crate) fn look<'a>(&'a self, local: &'a Local) -> Look<'a> {
+        let Local { root, pipeline, staging, .. } = local;
+        let ways = self.ways.get_or_init(|| Ways::look(local));
         let halves = self.halves.get_or_init(|| Halves::look(root, staging));
         let own = self.own.get_or_init(|| staging.to_stand().unwrap_or_default());
         // Nothing is half done where this could panic.
         let folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-        Look { root, pipeline, folders, halves, own, last: None }
+        Look { root, pipeline, folders, ways, halves, own, last: None }
     }
 }
 
@@ -66,44 +62,48 @@ impl<'a> Look<'a> {
     /// Adds what is in the way of a recipe's outputs.
     pub(crate) fn check(&mut self, recipe: &Recipe, found: &mut Problems) {
         let pipeline = self.pipeline;
-        found.extend(recipe.outputs.iter().filter_map(|id| self.obstacle(&pipeline.nodes[*id])));
+        found.extend(recipe.outputs.iter().filter_map(|id| self.obstacle(*id, &pipeline.nodes[*id])));
         found.extend(self.halves.read_by(self.root, pipeline, recipe));
     }
 
-    fn obstacle(&mut self, node: &'a Node) -> Option<Problem> {
-        let (root, path) = (self.root, node.path.as_deref()?);
-        let (half, own) = (self.halves.obstacle(root, path), self.own);
-        let folder = self.folder(path);
-        let unfit = || if folder.there { unfit(&root.join(path)) } else { None };
-        let (why, help) = match (half, &folder.obstacle) {
-            (Some(half), _) => half,
-            (None, Some((why, help))) => (why.clone(), (*help).to_owned()),
-            // One that was put over something half-written is moved away with it.
-            (None, None)
-                if !own.contains_key(path)
-                    && let Some((what, help)) = unfit() =>
-            {
-                (format!("{path} is {what}"), help.to_owned())
-            }
-            (None, None) => return None,
-        };
-        let problem = Problem::new(BLOCKED, format!("`{}` cannot be put in place", node.name));
-        Some(problem.at(&node.path_span, why).help(help))
+    /// What is wrong with outputs for where links lead, whatever else is in their way.
+    pub(crate) fn misled(&self) -> Problems {
+        self.ways.wrong.iter().map(|(id, why)| blocked(&self.pipeline.nodes[*id], why.clone())).collect()
     }
 
-    fn folder(&mut self, path: &'a str) -> &Folder {
-        let name = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let known = self.last.filter(|(last, _)| *last == name).map(|(_, place)| place);
-        let Folders { all, places } = &mut *self.folders;
-        let place = known.or_else(|| places.get(name).copied()).unwrap_or_else(|| {
-            let there = self.root.join(name).symlink_metadata().is_ok();
-            all.push(Folder { there, obstacle: obstacle_of(self.root, path, self.own) });
-            places.insert(name.to_owned(), all.len() - 1);
-            all.len() - 1
+    fn obstacle(&mut self, id: NodeId, node: &'a Node) -> Option<Problem> {
+        let (root, path) = (self.root, node.path.as_deref()?);
+        let (half, own) = (self.halves.obstacle(root, path), self.own);
+        let (there, folder) = self.folder(path);
+        let unfit = || if there { unfit(&root.join(path)) } else { None };
+        let why = half.or_else(|| folder.clone()).or_else(|| self.ways.wrong.get(&id).cloned()).or_else(|| {
+            // One that was put over something half-written is moved away with it.
+            let (what, help) = if own.contains_key(path) { None } else { unfit() }?;
+            Some((format!("{path} is {what}"), help.to_owned()))
         });
-        self.last = Some((name, place));
-        &all[place]
+        why.map(|why| blocked(node, why))
     }
+
+    /// Whether the folder of a path is there, and what is in the way of what belongs in it.
+    fn folder(&mut self, path: &'a str) -> (bool, &Option<Why>) {
+        let name = folder_of(path);
+        if self.last.as_ref().is_none_or(|(last, ..)| *last != name) {
+            let way = self.ways.way(name);
+            let nearest = way.nearest(name);
+            let look = || obstacle_of(self.root, nearest, way.plain, self.own);
+            let why = match self.folders.get(nearest) {
+                Some(known) => known.clone(),
+                None => self.folders.entry(nearest.to_owned()).or_insert_with(look).clone(),
+            };
+            self.last = Some((name, nearest == name, why));
+        }
+        self.last.as_ref().map_or((false, &None), |(_, there, why)| (*there, why))
+    }
+}
+
+fn blocked(node: &Node, (why, help): Why) -> Problem {
+    let problem = Problem::new(BLOCKED, format!("`{}` cannot be put in place", node.name));
+    problem.at(&node.path_span, why).help(help)
 }
 
 /// Why nothing can take the place of what stands at a path itself, and a way out.
@@ -126,50 +126,39 @@ pub(super) const LEADS_OUT: &str = "a link leads out of the root";
 
 /// That an output cannot be put where it belongs, since this is no folder.
 pub(crate) fn file_above(node: &Node, above: &str) -> Problem {
-    let problem = Problem::new(BLOCKED, format!("`{}` cannot be put in place", node.name));
-    problem.at(&node.path_span, no_folder(above)).help(MOVE_AWAY)
+    blocked(node, no_folder(above))
 }
 
-fn no_folder(path: &str) -> String {
-    format!("{path} is a file, not a folder")
+fn no_folder(path: &str) -> Why {
+    (format!("{path} is a file, not a folder"), "move that file away, or give the output another path".to_owned())
 }
 
-const MOVE_AWAY: &str = "move that file away, or give the output another path";
-
-/// Why nothing can be put into the folder of a path, and a way out.
-fn obstacle_of(root: &Path, path: &str, own: &BTreeMap<String, Option<String>>) -> Option<(String, &'static str)> {
-    let (shown, folder) = nearest_folder(root, path);
-    if own.get(shown) == Some(&None) {
+/// Why nothing can be put into a folder that is there, and a way out. One that is plain is a folder inside the root.
+fn obstacle_of(root: &Path, name: &str, plain: bool, own: &BTreeMap<String, Option<String>>) -> Option<Why> {
+    if own.get(name) == Some(&None) {
         return None; // it is taken away first
     }
+    let (folder, shown) = (root.join(name), if name.is_empty() { "the root" } else { name });
     // A link that leads nowhere is no folder either.
-    let file =
-        fs::metadata(&folder).map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |there| !there.is_dir());
-    if file {
-        return Some((no_folder(shown), MOVE_AWAY));
+    let is_file = || {
+        let there = fs::metadata(&folder);
+        there.map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |there| !there.is_dir())
+    };
+    if !plain && is_file() {
+        return Some(no_folder(shown));
     }
-    match inside(root, &folder) {
-        Ok(true) => {}
+    let (why, help) = match if plain { Ok(true) } else { inside(root, &folder) } {
+        Ok(true) => {
+            let error = access(&folder, Access::WRITE_OK | Access::EXEC_OK).err()?;
+            (format!("{shown} cannot be written to: {error}"), "give leave to write there")
+        }
         Ok(false) => {
             let help = "Kiln writes nothing outside the root: move the root with `[pipeline] root`, or remove the link";
-            return Some((format!("{shown} leads out of the root"), help));
+            (format!("{shown} leads out of the root"), help)
         }
-        Err(error) => return Some((format!("{shown} cannot be looked at: {error}"), "make it readable")),
-    }
-    let leave = access(&folder, Access::WRITE_OK | Access::EXEC_OK);
-    leave.err().map(|error| (format!("{shown} cannot be written to: {error}"), "give leave to write there"))
-}
-
-/// The nearest thing above `path` that is there: relative to the root for people, and in full.
-fn nearest_folder<'a>(root: &Path, path: &'a str) -> (&'a str, PathBuf) {
-    let mut above = path;
-    while let Some((parent, _)) = above.rsplit_once('/') {
-        above = parent;
-        if root.join(above).symlink_metadata().is_ok() {
-            return (above, root.join(above));
-        }
-    }
-    ("the root", root.to_owned())
+        Err(error) => (format!("{shown} cannot be looked at: {error}"), "make it readable"),
+    };
+    Some((why, help.to_owned()))
 }
 
 /// Whether a path that is there lies inside `root` with all links followed.
@@ -256,7 +245,5 @@ mod tests {
             assert_eq!(inside(dir.path(), &at(path)).unwrap(), expect, "{path}");
             assert_eq!(is_inside(dir.path(), &at(path)).unwrap(), expect, "{path}");
         }
-        assert_eq!(nearest_folder(dir.path(), "a/b/c/d"), ("a/b", at("a/b")));
-        assert_eq!(nearest_folder(dir.path(), "x/y").0, "the root");
     }
 }

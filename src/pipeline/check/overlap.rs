@@ -3,34 +3,17 @@
 use crate::base::id::{NodeId, RecipeId};
 use crate::base::span::Problem;
 use crate::pipeline::check::{Checker, Nodes};
-use crate::pipeline::paths::{ancestors, lies_in, taken};
+use crate::pipeline::paths::{ancestors, collisions, taken};
 
 impl Checker<'_> {
     /// What is built lies apart from all else: no two outputs at one path, none inside another, none around a source.
     pub(super) fn overlaps(&mut self) {
         let nodes = &self.pipeline.nodes;
-        let mut by_path: Vec<(&str, NodeId)> =
+        let by_path: Vec<(&str, NodeId)> =
             nodes.iter().filter_map(|(id, node)| Some((node.path.as_deref()?, id))).collect();
-        // As if by their folders: what separates those comes before all letters, and no path has a NUL.
-        let rank = |byte: u8| if byte == b'/' { 0 } else { byte };
-        by_path.sort_by(|a, b| a.0.bytes().map(rank).cmp(b.0.bytes().map(rank)).then(a.1.cmp(&b.1)));
-        let mut problems = Vec::new();
-        // What lies around the path, the innermost last: all of it, and what is built. One collision is told of each path.
-        let (mut around, mut built): (Vec<&(&str, NodeId)>, Vec<_>) = (Vec::new(), Vec::new());
-        for entry in &by_path {
-            for outer in [&mut around, &mut built] {
-                while outer.last().is_some_and(|outer| !lies_in(entry.0, outer.0)) {
-                    outer.pop();
-                }
-            }
-            let is_built = nodes[entry.1].maker.is_some();
-            let outer = if is_built { around.last() } else { built.last() };
-            problems.extend(outer.map(|outer| overlap(nodes, outer.1, entry.1)));
-            around.push(entry);
-            if is_built {
-                built.push(entry);
-            }
-        }
+        let is_built = |id: NodeId| nodes[id].maker.is_some();
+        let found = collisions(by_path, &is_built);
+        let problems: Vec<_> = found.into_iter().map(|(outer, inner)| overlap(nodes, outer, inner)).collect();
         self.problems.extend(problems);
         self.taken_paths();
         self.files_in_outputs();

@@ -64,6 +64,7 @@ impl Case {
             pipeline: self.pipeline(),
             root: "/r".into(),
             state: state.to_owned(),
+            own: Vec::new(),
             environment: [("KEY".to_owned(), "key".into())].into(),
             digests: Box::new(Memory::default()),
             grace: Duration::from_secs(10),

@@ -1,0 +1,150 @@
+//! Where paths lie once the links above them are followed: which of a pipeline are one then, and which nothing may be built at.
+//! Looks at each folder once; changes nothing.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use crate::base::id::NodeId;
+use crate::engine::local::Local;
+use crate::engine::local::places::{Links, Top};
+use crate::pipeline::outline::Owner;
+use crate::pipeline::paths::{ancestors, collisions, folder_of, lies_in, taken, touch};
+use crate::pipeline::types::Pipeline;
+
+/// Why nothing can be put at an output, and a way out.
+pub(super) type Why = (String, String);
+
+/// The folders of all paths of a pipeline, and what may not be built for where they lead.
+#[derive(Debug)]
+pub(super) struct Ways {
+    root: PathBuf,
+    top: Option<Top>,
+    folders: HashMap<String, Way>,
+    /// What may not be built where it would be.
+    pub(super) wrong: BTreeMap<NodeId, Why>,
+}
+
+/// Where a folder lies.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Way {
+    /// As far as its path is there, it is so long.
+    there: usize,
+    /// Whether that is surely a folder, with no link on the way to it.
+    pub(super) plain: bool,
+    /// The whole path with links followed, relative to the root; none where that leads out of it, or cannot be told.
+    real: Option<String>,
+}
+
+impl Way {
+    /// The nearest thing that is there, at or above the folder of this way; empty for the root.
+    pub(super) fn nearest<'a>(&self, folder: &'a str) -> &'a str {
+        &folder[..self.there]
+    }
+}
+
+impl Ways {
+    /// Looks at the folders of all sources and outputs.
+    pub(super) fn look(local: &Local) -> Self {
+        let Local { root, state, pipeline, own, .. } = local;
+        let real_root = root.canonicalize().unwrap_or_else(|_| root.clone());
+        let top = Top::open(root);
+        let mut ways = Self { root: real_root, top, folders: HashMap::new(), wrong: BTreeMap::new() };
+        std::iter::once("").chain(paths(pipeline).map(|(path, _)| folder_of(path))).for_each(|folder| ways.add(folder));
+        let states = [root.join(".kiln"), state.clone()].map(|state| ways.below(&state));
+        let states: Vec<String> = states.into_iter().flatten().filter(|state| !state.is_empty()).collect();
+        ways.wrong = ways.wrong(pipeline, own, &states);
+        ways
+    }
+
+    /// Where the folder of a path lies.
+    pub(super) fn way(&self, folder: &str) -> &Way {
+        &self.folders[folder]
+    }
+
+    fn add(&mut self, folder: &str) {
+        if self.folders.contains_key(folder) {
+            return;
+        }
+        let known = |path: &str| self.folders.get(path).cloned().or_else(|| self.there(path));
+        let found = ancestors(folder).chain([""]).find_map(|path| Some((path, known(path)?)));
+        let (above, way) = found.unwrap_or_default();
+        // What is not there yet lies where the nearest thing above it does, and so do those beside it.
+        let parent = folder.rsplit_once('/').map(|(parent, _)| parent);
+        for path in parent.into_iter().filter(|parent| parent.len() > above.len()).chain([folder]) {
+            let rest = path[above.len()..].trim_start_matches('/');
+            let real = way.real.as_ref().map(|real| join(real, rest));
+            self.folders.insert(path.to_owned(), Way { real, there: way.there, plain: way.plain });
+        }
+    }
+
+    fn there(&self, path: &str) -> Option<Way> {
+        if self.top.as_ref().is_some_and(|top| top.holds(Path::new(path), Links::None)) {
+            return Some(Way { there: path.len(), plain: true, real: Some(path.to_owned()) });
+        }
+        let full = self.root.join(path);
+        full.symlink_metadata().ok()?;
+        Some(Way { there: path.len(), plain: false, real: self.below(&full) })
+    }
+
+    /// Where a path that need not be there lies in the root, if it does.
+    fn below(&self, path: &Path) -> Option<String> {
+        let there = path.ancestors().find(|above| above.symlink_metadata().is_ok())?;
+        let real = there.canonicalize().ok()?.join(path.strip_prefix(there).ok()?);
+        Some(real.strip_prefix(&self.root).ok()?.to_str()?.trim_end_matches('/').to_owned())
+    }
+
+    /// A path with all links above it followed; borrowed where there is none.
+    fn real<'a>(&self, path: &'a str) -> Option<Cow<'a, str>> {
+        let folder = folder_of(path);
+        let real = self.folders.get(folder)?.real.as_ref()?;
+        let name = path[folder.len()..].trim_start_matches('/');
+        Some(if real == folder { Cow::Borrowed(path) } else { Cow::Owned(join(real, name)) })
+    }
+
+    fn wrong(&self, pipeline: &Pipeline, own: &[String], states: &[String]) -> BTreeMap<NodeId, Why> {
+        let is_built = |id| pipeline.outline().maker(id).is_some();
+        let mut wrong = BTreeMap::new();
+        let reals: Vec<_> = paths(pipeline).filter_map(|(path, id)| Some((self.real(path)?, id))).collect();
+        for (real, id) in reals.iter().filter(|(_, id)| is_built(*id)) {
+            let state = states.iter().find(|state| touch(real, state)).map(|state| on_state(real, state));
+            let on_own = || {
+                let error = taken(real, own)?;
+                Some((format!("a link leads to {real}: {}", error.message(real)), error.help().to_owned()))
+            };
+            wrong.extend(state.or_else(on_own).map(|why| (*id, why)));
+        }
+        // Without links that was looked at when the file was checked.
+        if reals.iter().any(|(real, _)| matches!(real, Cow::Owned(_))) {
+            let reals = reals.iter().map(|(real, id)| (real.as_ref(), *id)).collect();
+            for (outer, inner) in collisions(reals, &is_built) {
+                for (id, other) in [(outer, inner), (inner, outer)].into_iter().filter(|(id, _)| is_built(*id)) {
+                    let other = &pipeline.nodes[other];
+                    let path = other.path.as_deref().unwrap_or_default();
+                    let why = format!("with links followed it meets {path}, which is `{}`", other.name);
+                    let help = "what is built is replaced as a whole: give each its own path";
+                    wrong.entry(id).or_insert((why, help.to_owned()));
+                }
+            }
+        }
+        wrong
+    }
+}
+
+fn paths(pipeline: &Pipeline) -> impl Iterator<Item = (&str, NodeId)> {
+    pipeline.paths().iter().filter_map(|(owner, path)| match owner {
+        Owner::Node(id) => Some((std::str::from_utf8(path).ok()?, id)),
+        Owner::Recipe(_) => None,
+    })
+}
+
+fn on_state(path: &str, state: &str) -> Why {
+    let meets = if lies_in(path, state) { "lies in" } else { "would replace" };
+    let help = "give the output another path, or keep the state elsewhere with `--state`";
+    (format!("it {meets} {state}, where Kiln keeps its state"), help.to_owned())
+}
+
+fn join(folder: &str, rest: &str) -> String {
+    let slash = if folder.is_empty() || rest.is_empty() { "" } else { "/" };
+    format!("{folder}{slash}{rest}")
+}
