@@ -83,6 +83,22 @@ fn no_secret_is_written_anywhere() {
 }
 
 #[test]
+fn a_status_with_the_word_for_a_ticket_in_it_is_still_read() {
+    let server = Server::start();
+    server.job("Build_a_before", "RECURSIVE_BUILD", "a", "DONE", "API (kiln-key)");
+    let status = r#"{"baseStatus":{"state":"DONE","def":{"id":"Build_a_before","projectKey":"P","jobTicketSecret":null,
+        "comment":"jobTicketSecret\u003dt1cket and s3cret\u002dkey","name":"the word is jobTicketSecret"}}}"#;
+    let page = ("/projects/P/jobs/Build_a_before/".to_owned(), status.to_owned());
+    server.with(|state| state.pages.extend([page]));
+    let project = project(&server, "", ONE);
+    for format in ["text", "json"] {
+        let show = ["jobs", "show", "--engine", "prod", "Build_a_before", "--format", format];
+        project.expect(0, &show);
+        searched(&project, &show);
+    }
+}
+
+#[test]
 fn a_key_from_a_file_or_from_dataikus_own_tools_is_kept_as_well() {
     let server = Server::start();
     server.end("a", End::Failed(TALK));

@@ -145,9 +145,9 @@ impl Calls {
     /// A job as DSS tells it, secrets masked.
     pub(super) async fn status_value(&self, project: &str, job: &str) -> Result<Value, Fault> {
         let path = job_path(project, job, "");
-        let read = |body: Vec<u8>| self.json(self.mask.text(&String::from_utf8_lossy(&body)).as_bytes());
+        let read = |body: Vec<u8>| self.json(String::from_utf8_lossy(&body).as_bytes());
         let value: Value = self.again(false, &path, read).await?;
-        if value.is_object() { Ok(value) } else { Err(Fault::odd("the status of a job is no object")) }
+        if value.is_object() { Ok(self.mask.value(value)) } else { Err(Fault::odd("the status of a job is no object")) }
     }
 
     /// A job.

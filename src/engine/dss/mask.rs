@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::base::mask::{MASK, Secrets};
 
 /// What is hidden.
@@ -24,6 +26,22 @@ impl Mask {
     pub(super) fn text(&self, text: &str) -> String {
         let text = self.secrets.as_ref().map_or_else(|| text.to_owned(), |secrets| secrets.mask(text));
         if text.contains(TICKET) { tickets(&text) } else { text }
+    }
+
+    /// An answer without secrets.
+    pub(super) fn value(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.text(&text)),
+            Value::Array(items) => items.into_iter().map(|item| self.value(item)).collect(),
+            Value::Object(fields) => {
+                let masked = |(name, value): (String, Value)| {
+                    let is_secret = name.contains(TICKET) && !value.is_null();
+                    (self.text(&name), if is_secret { Value::from(MASK) } else { self.value(value) })
+                };
+                fields.into_iter().map(masked).collect()
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => value,
+        }
     }
 }
 
@@ -65,6 +83,25 @@ mod tests {
             ("nothing", "nothing"),
         ] {
             assert_eq!(mask.text(text), shown);
+        }
+    }
+
+    #[test]
+    fn an_answer_stays_one() {
+        let mask = Mask::new("k3y-0f-ours");
+        for (text, shown) in [
+            (r#"{"jobTicketSecret":"abc","x":1}"#, r#"{"jobTicketSecret":"***","x":1}"#),
+            (
+                r#"{"jobTicketSecret":null,"x":[{"jobTicketSecret":["abc"]}]}"#,
+                r#"{"jobTicketSecret":null,"x":[{"jobTicketSecret":"***"}]}"#,
+            ),
+            (r#"{"x":"jobTicketSecret\u003dabc123"}"#, r#"{"x":"jobTicketSecret=***"}"#),
+            (r#"["the word is jobTicketSecret","x"]"#, r#"["the word is jobTicketSecret","x"]"#),
+            (r#"["sent k3y\u002d0f-ours",true,null,1.5]"#, r#"["sent ***",true,null,1.5]"#),
+            (r#"{"k3y-0f-ours":{"x":"k3y-0f-ours"}}"#, r#"{"***":{"x":"***"}}"#),
+        ] {
+            let value: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(mask.value(value).to_string(), shown);
         }
     }
 }
