@@ -46,6 +46,11 @@ fn a_second_job_is_aborted_even_at_the_end() {
 
 #[test]
 fn what_somebody_else_starts_meanwhile_is_left_alone() {
+    // Of the second one nobody says who started it.
+    ["ana", ""].into_iter().for_each(left_alone);
+}
+
+fn left_alone(by: &str) {
     let server = Server::start();
     server.fault(Asked::is_start, Fault::CutBefore);
     server.with(|state| state.looks = None);
@@ -53,7 +58,7 @@ fn what_somebody_else_starts_meanwhile_is_left_alone() {
     let child = project.start(&["run", "--engine", "prod"]);
     // It has asked twice, and looks for another job of its own.
     server.wait(|state| state.asked.iter().filter(|asked| asked.is_start()).count() == 2 && !state.jobs.is_empty());
-    server.job("Build_a_by_hand", "RECURSIVE_BUILD", "a", "RUNNING", "ana");
+    server.job("Build_a_by_hand", "RECURSIVE_BUILD", "a", "RUNNING", by);
     let lists =
         |state: &crate::dss_server::State| state.asked.iter().filter(|asked| crate::dss::is_list(asked)).count();
     let before = server.with(|state| lists(state));
@@ -62,6 +67,31 @@ fn what_somebody_else_starts_meanwhile_is_left_alone() {
     let said = wait(child);
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(server.count(|asked| asked.path.ends_with("/abort")), 0, "{said:?}");
+}
+
+#[test]
+fn what_may_be_somebody_elses_is_left_alone_at_the_end_and_told() {
+    for (by, told) in [("ana", false), ("", true)] {
+        let server = Server::start();
+        server.fault(Asked::is_start, Fault::CutBefore);
+        server.with(|state| state.looks = Some(1));
+        let project = project(&server, "", "[dataset.a]\ninputs = []\n[dataset.b]\ninputs = [\"a\"]\n");
+        let child = project.start(&["run", "--engine", "prod"]);
+        server.wait(|state| state.jobs.len() == 1);
+        server.with(|state| state.looks = None);
+        server.wait(|state| state.jobs.len() == 2);
+        server.job("Build_a_by_hand", "RECURSIVE_BUILD", "a", "RUNNING", by);
+        server.with(|state| state.jobs[1].looks = Some(0));
+        let said = wait(child);
+        assert_eq!(said.code, 0, "{said:?}");
+        assert_eq!(server.count(|asked| asked.path.ends_with("/abort")), 0, "{said:?}");
+        let first = server.with(|state| state.jobs[0].id.clone());
+        let page = format!("http://127.0.0.1:{}/projects/P/jobs/Build_a_by_hand/", server.port);
+        let expected = format!(
+            "job Build_a_by_hand may be of the first request, beside job {first}, or of somebody else: it is left alone, see {page}"
+        );
+        assert_eq!(said.err.contains(&expected), told, "{said:?}");
+    }
 }
 
 #[test]

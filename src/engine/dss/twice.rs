@@ -49,9 +49,9 @@ impl Course {
         let mut other = None;
         for found in found {
             // What somebody else started, or may have, is not for us to abort.
-            let by = (self.dss.by(&found), ours.and_then(|def| def.initiator.clone()));
-            let foreign = matches!(&by, (Some(one), Some(other)) if one != other) || job.joined;
-            if !foreign || self.dss.whose(&found).await == Whose::Ours {
+            let by = self.dss.by(&found);
+            let is_alike = !job.joined && by.is_some() && by == ours.and_then(|def| def.initiator.clone());
+            if is_alike || self.dss.whose(&found).await == Whose::Ours {
                 other = Some(found);
                 break;
             }
@@ -159,14 +159,24 @@ impl Dss {
 
     async fn turned_up_as(&self, calls: &Calls, twice: &Twice, job: &JobItem) {
         let Some(id) = job.id().filter(|id| !twice.known.contains(*id) && !self.is_own(id)) else { return };
-        if self.relation(&twice.spec, id, job) != Relation::Same || self.whose(job).await == Whose::Foreign {
+        if self.relation(&twice.spec, id, job) != Relation::Same {
             return;
         }
-        tracing::warn!("{}", both(id, &twice.kept, job.over()));
+        let (project, kept) = (twice.spec.project(), &twice.kept);
+        match self.whose(job).await {
+            Whose::Ours => tracing::warn!("{}", both(id, kept, job.over())),
+            Whose::Unknown => {
+                let page = self.page(project, id);
+                tracing::warn!(
+                    "job {id} may be of the first request, beside job {kept}, or of somebody else: it is left alone, see {page}"
+                );
+                return;
+            }
+            Whose::Foreign => return,
+        }
         if job.over() {
             return;
         }
-        let project = twice.spec.project();
         if let Err(fault) = calls.abort(project, id).await {
             tracing::warn!("job {id} could not be aborted, end it on its page: {} ({fault})", self.page(project, id));
         }
