@@ -51,6 +51,21 @@ fn nobody_waits_for_an_answer_without_effect() {
 }
 
 #[test]
+fn who_is_stopped_between_two_requests_may_have_a_job() {
+    let server = Server::start();
+    server.fault(Asked::is_start, Fault::CutBefore);
+    server.fault(Asked::is_start, Fault::Answer(429, "Retry-After: 3600\r\n", String::new()));
+    let project = project(&server, "", ONE);
+    let child = project.start(&["run", "--engine", "prod"]);
+    server.wait(|state| state.asked.iter().filter(|asked| asked.is_start()).count() == 2);
+    signal(&child, "INT");
+    let said = wait(child);
+    assert_eq!(said.code, 130, "{said:?}");
+    assert!(said.out.contains("a job may have been started: its answer was lost"), "{said:?}");
+    assert!(!said.out.contains("before a job was started"), "{said:?}");
+}
+
+#[test]
 fn a_job_that_was_left_stays_for_the_run_after_the_next() {
     let server = Server::start();
     server.with(|state| state.looks = None);

@@ -250,9 +250,22 @@ impl Course {
         }
     }
 
-    /// Asks for a job. An answer that is lost is looked for; only where no job turns up one more is asked for.
+    /// Asks for a job. Who is stopped once an answer was lost may have one.
     async fn submit(&mut self, known: BTreeSet<String>, elders: &Elders) -> Go<Result<Job, String>> {
-        let mut lost: Vec<Fault> = Vec::new();
+        let mut lost = Vec::new();
+        match self.ask(known, elders, &mut lost).await {
+            Err(Ended::Stopped(_)) if !lost.is_empty() => Err(stopped(ANSWER_LOST)),
+            submitted => submitted,
+        }
+    }
+
+    /// The same. An answer that is lost is looked for; only where no job turns up one more is asked for.
+    async fn ask(
+        &mut self,
+        known: BTreeSet<String>,
+        elders: &Elders,
+        lost: &mut Vec<Fault>,
+    ) -> Go<Result<Job, String>> {
         loop {
             let twice = !lost.is_empty();
             // Another job of it may turn up.
@@ -292,17 +305,17 @@ impl Course {
                 Found::Unclear(open) => return Err(self.unclear(&open)),
                 // The same answer would come again.
                 Found::None if twice || fault.made() == Made::Hardly => {
-                    return Err(self.unknown(&told(&lost, None), AGAIN));
+                    return Err(self.unknown(&told(lost, None), AGAIN));
                 }
                 Found::None if !self.dss.settings.resubmit => {
                     let help = "with `resubmit = true` it is asked for once more";
-                    return Err(self.unknown(&told(&lost, None), help));
+                    return Err(self.unknown(&told(lost, None), help));
                 }
                 Found::None => {}
                 Found::Short => {
-                    return Err(self.unknown(&format!("{}; {SHORT}", told(&lost, None)), &self.by_hand()));
+                    return Err(self.unknown(&format!("{}; {SHORT}", told(lost, None)), &self.by_hand()));
                 }
-                Found::Silence(silence) => return Err(self.unknown(&told(&lost, Some(&silence)), AGAIN)),
+                Found::Silence(silence) => return Err(self.unknown(&told(lost, Some(&silence)), AGAIN)),
             }
             self.say("no job was found: asking once more");
         }
@@ -361,7 +374,7 @@ impl Course {
         let settings = &self.dss.settings;
         let search = Search { dss: &self.dss, calls: &self.calls, project: spec.project(), spec, known, elders, later };
         let (mut ask, mut kill) = (self.stop.clone(), self.stop.clone());
-        let unknown = || stopped("a job may have been started: its answer was lost");
+        let unknown = || stopped(ANSWER_LOST);
         let patience = async {
             reached(&mut ask, Stop::Ask).await;
             tokio::time::sleep(settings.grace).await;
@@ -420,6 +433,8 @@ impl Course {
     }
 }
 
+/// What is said of a step that is stopped once it has asked for a job.
+const ANSWER_LOST: &str = "a job may have been started: its answer was lost";
 /// Lists that are cut off.
 const SHORT: &str = "the lists of DSS do not show whether there is one: they do not show all that was there before";
 /// The way out where it is not known whether there is a job.

@@ -78,6 +78,9 @@ impl Work for DssWork {
     }
 }
 
+/// What is said of a step that is stopped while it has no job.
+const NOT_STARTED: &str = "stopped before a job was started";
+
 /// What ends an attempt early stands on the right.
 pub(super) type Go<T> = Result<T, Ended>;
 
@@ -195,7 +198,7 @@ impl Course {
         let mut stop = self.stop.clone();
         tokio::select! {
             () = sleep_until(until) => Ok(()),
-            () = reached(&mut stop, Stop::Ask) => Err(stopped("stopped before a job was started")),
+            () = reached(&mut stop, Stop::Ask) => Err(stopped(NOT_STARTED)),
         }
     }
 
@@ -204,13 +207,13 @@ impl Course {
         let mut stop = self.stop.clone();
         tokio::select! {
             answer = answer => Ok(answer),
-            () = reached(&mut stop, Stop::Ask) => Err(stopped("stopped before a job was started")),
+            () = reached(&mut stop, Stop::Ask) => Err(stopped(NOT_STARTED)),
         }
     }
 
     /// Ends the attempt where it was asked to stop.
     pub(super) fn go_on(&self) -> Go<()> {
-        if *self.stop.borrow() == Stop::Go { Ok(()) } else { Err(stopped("stopped before a job was started")) }
+        if *self.stop.borrow() == Stop::Go { Ok(()) } else { Err(stopped(NOT_STARTED)) }
     }
 
     /// There is a job: it is on disk before it is waited for.
@@ -242,8 +245,8 @@ impl Course {
     async fn place<'a>(&mut self, whole: &'a Whole) -> Go<SemaphorePermit<'a>> {
         let mut stop = self.stop.clone();
         tokio::select! {
-            place = whole.places.acquire() => place.map_err(|_| stopped("stopped before a job was started")),
-            () = reached(&mut stop, Stop::Ask) => Err(stopped("stopped before a job was started")),
+            place = whole.places.acquire() => place.map_err(|_| stopped(NOT_STARTED)),
+            () = reached(&mut stop, Stop::Ask) => Err(stopped(NOT_STARTED)),
         }
     }
 
