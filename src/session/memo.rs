@@ -121,7 +121,7 @@ impl Kept {
             && reader.mark(pipeline).ok()?.as_ref() == Some(&head.mark)
             && is_clear(&root.join(".kiln/staging").join(pipeline))
             && head.variables.iter().all(|then| variable(site, &then.name) == *then)
-            && (!head.shell || has_shell(&site.environment));
+            && (!head.shell || has_shell(&site.environment, root));
         let files = self.memo.files()?;
         let changed = if holds { changed(root, &files, site.cores)? } else { return None };
         let holds = changed.is_empty() && head.closely.is_empty();

@@ -439,6 +439,22 @@ fn variables_that_cannot_be() {
 }
 
 #[test]
+fn bash_is_found_where_a_step_would_find_it() {
+    let mut project = Project::empty();
+    let bash = "#!/bin/sh\necho it ran >\"$KILN_OUTPUT\"\n";
+    project.write("pipeline.toml", "[pipeline]\nformat = 1\nname = \"p\"\n[dataset.a]\npath = \"a\"\nrun = \"echo\"\n");
+    project.write("tools/bash", bash);
+    project.write("sub/x", "");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(project.path("tools/bash"), mode).unwrap();
+    project.variable("PATH", "tools");
+    let mut command = project.command(&["run", "-f", "../pipeline.toml"]);
+    let said = command.current_dir(project.path("sub")).output().unwrap();
+    assert!(said.status.success(), "{said:?}");
+    assert_eq!(project.read("a"), "it ran\n");
+}
+
+#[test]
 fn no_bash_and_no_other_shell() {
     let mut project = Project::empty();
     project.write("pipeline.toml", "[pipeline]\nformat = 1\nname = \"p\"\n[dataset.a]\npath = \"a\"\nrun = \"echo\"\n");

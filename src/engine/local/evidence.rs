@@ -14,7 +14,7 @@ use crate::base::file::FileStat;
 use crate::base::id::{DenseMap, RecipeId};
 use crate::engine::api::{Environment, Evidence};
 use crate::engine::local::Local;
-use crate::engine::local::probe::find;
+use crate::engine::local::program::locate;
 use crate::pipeline::paths::is_glob;
 use crate::pipeline::raw::EnvValue;
 use crate::pipeline::types::{Command, Rebuild, Recipe};
@@ -74,9 +74,9 @@ pub(crate) fn state_of(path: &Path) -> std::io::Result<FileStat> {
     Ok(stat_of(&path.metadata()?))
 }
 
-/// Whether the default shell is there.
-pub(crate) fn has_shell(environment: &Environment) -> bool {
-    find("bash", environment.get("PATH").map(AsRef::as_ref).unwrap_or_default()).is_some()
+/// Whether the default shell is there, for a pipeline with this root.
+pub(crate) fn has_shell(environment: &Environment, root: &Path) -> bool {
+    locate("bash", environment.get("PATH"), root).is_ok()
 }
 
 /// The files below `root` that are not in the states that they were in, by their places. Looks on as many threads as that is

@@ -388,7 +388,7 @@ fn no_bash(local: &Local, recipe: &Recipe, has_bash: &OnceCell<bool>) -> Option<
     if !recipe.how.default_shell || !shell {
         return None;
     }
-    if *has_bash.get_or_init(|| has_shell(&local.environment)) {
+    if *has_bash.get_or_init(|| has_shell(&local.environment, &local.root)) {
         return None;
     }
     let problem = Problem::new("no-bash", "bash is not installed, and there is no `shell =`");

@@ -101,16 +101,3 @@ async fn ask(start: &Start, guardian: &Guardian) -> Printed {
         Err(NotRun::Stopped | NotRun::Lost) => Err("it was ended".to_owned()),
     }
 }
-
-/// Where a program is, searched along `path` as a shell would.
-pub(crate) fn find(program: &str, path: &std::ffi::OsStr) -> Option<std::path::PathBuf> {
-    if program.contains('/') {
-        return None;
-    }
-    std::env::split_paths(path).map(|folder| folder.join(program)).find(|file| is_program(file))
-}
-
-fn is_program(file: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
-}
