@@ -1,10 +1,12 @@
 //! Processes of this machine, named so that a number that was given to another one since is not taken for it. Signals only
 //! what it has looked at. Where the system does not tell when a process began (it is not Linux), its number has to do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::os::fd::OwnedFd;
 
-use rustix::process::{Pid, Signal};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
 /// A process, for good: its number, and when it began.
@@ -18,13 +20,83 @@ pub struct Process {
     pub boot: Option<String>,
 }
 
-/// What is known of a process that is looked at.
-struct Look {
-    parent: i32,
-    began: u64,
-    name: String,
+/// A process as it was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Look {
+    pub(crate) pid: i32,
+    pub(crate) parent: i32,
+    pub(crate) group: i32,
+    pub(crate) session: i32,
+    /// When it began: with the number it names a process for good, until the system is started again.
+    pub(crate) began: u64,
     /// It has ended, and only its parent has not noticed.
-    ended: bool,
+    pub(crate) ended: bool,
+    pub(crate) name: String,
+}
+
+impl Look {
+    /// What `/proc/PID/stat` says. The name may hold anything, so the fields behind it are counted from its last bracket.
+    fn parse(stat: &str) -> Option<Self> {
+        let (head, rest) = stat.rsplit_once(')')?;
+        let (pid, name) = head.split_once('(')?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let number = |i: usize| fields.get(i)?.parse::<i32>().ok();
+        Some(Self {
+            pid: pid.trim().parse().ok()?,
+            parent: number(1)?,
+            group: number(2)?,
+            session: number(3)?,
+            began: fields.get(19)?.parse().ok()?,
+            ended: matches!(*fields.first()?, "Z" | "X"),
+            name: name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect(),
+        })
+    }
+
+    /// For people.
+    pub(crate) fn label(&self) -> String {
+        format!("{} (pid {})", self.name, self.pid)
+    }
+
+    /// Signals it, if it is still the one that was seen. It may end at any time, and then there is nothing to do.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let is_same = || look(self.pid).is_some_and(|now| now.began == self.began);
+        if let Some(pid) = Pid::from_raw(self.pid)
+            && let Err(error) = send(pid, signal, &is_same)
+        {
+            tracing::debug!(%error, pid = self.pid, "it cannot be signalled");
+        }
+    }
+}
+
+/// A process as it is now.
+pub(crate) fn look(pid: i32) -> Option<Look> {
+    Look::parse(&String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?))
+}
+
+/// All processes that can be seen.
+pub(crate) fn all() -> Vec<Look> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| look(entry.file_name().to_str()?.parse().ok()?)).collect()
+}
+
+/// Those of `processes` that descend from one of `roots`, the roots themselves included.
+pub(crate) fn below<'a>(processes: &'a [Look], roots: &HashSet<i32>) -> Vec<&'a Look> {
+    let parents: HashMap<i32, i32> = processes.iter().map(|process| (process.pid, process.parent)).collect();
+    let descends = |process: &&Look| {
+        let mut pid = process.pid;
+        // What is seen while it changes might be a ring.
+        for _ in 0..parents.len() + 1 {
+            if roots.contains(&pid) {
+                return true;
+            }
+            match parents.get(&pid) {
+                Some(parent) => pid = *parent,
+                None => return false,
+            }
+        }
+        false
+    };
+    processes.iter().filter(descends).collect()
 }
 
 impl Process {
@@ -56,8 +128,7 @@ impl Process {
     /// # Errors
     /// What the system says.
     pub fn signal(&self, signal: Signal) -> std::io::Result<bool> {
-        let Some(pid) = self.raw() else { return Ok(false) };
-        send(self, pid, signal)
+        self.raw().map_or(Ok(false), |pid| send(pid, signal, &|| self.lives()))
     }
 
     fn raw(&self) -> Option<Pid> {
@@ -76,72 +147,50 @@ impl Process {
     /// All that descends from it, as far as the system tells.
     #[must_use]
     pub fn descendants(&self) -> Vec<Self> {
-        let mut children: BTreeMap<i32, Vec<(i32, u64)>> = BTreeMap::new();
-        for pid in fs::read_dir("/proc")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        {
-            if let Some(look) = look(pid).filter(|look| !look.ended) {
-                children.entry(look.parent).or_default().push((pid, look.began));
-            }
-        }
-        let (mut found, mut seen, boot) = (Vec::new(), BTreeSet::from([self.pid]), boot());
-        let mut next = vec![self.pid];
-        while let Some(pid) = next.pop() {
-            for (child, began) in children.remove(&pid).unwrap_or_default() {
-                if seen.insert(child) {
-                    found.push(Self { pid: child, began: Some(began), boot: boot.clone() });
-                    next.push(child);
-                }
-            }
-        }
-        found
+        let (all, boot) = (all(), boot());
+        let below = below(&all, &HashSet::from([self.pid])).into_iter();
+        let living = below.filter(|process| process.pid != self.pid && !process.ended);
+        living.map(|process| Self { pid: process.pid, began: Some(process.began), boot: boot.clone() }).collect()
     }
 }
 
-/// The way to a process is opened before it is looked at: it then stays the way to that one.
-#[cfg(target_os = "linux")]
-fn send(process: &Process, pid: Pid, signal: Signal) -> std::io::Result<bool> {
-    use rustix::io::Errno;
-    use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
-    let way = match pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(way) => way,
-        Err(Errno::SRCH) => return Ok(false),
-        Err(error) => return Err(error.into()),
-    };
-    if !process.lives() {
+/// Sends a signal to a process, if it still is the one that is meant. Whether it was.
+fn send(pid: Pid, signal: Signal, is_same: &dyn Fn() -> bool) -> std::io::Result<bool> {
+    // The way to a process is opened before it is looked at: it then stays the way to that one. A system that has no such ways
+    // is given the number.
+    let way = way(pid);
+    if !is_same() {
         return Ok(false);
     }
-    match pidfd_send_signal(way, signal) {
+    match way.map_or_else(|| kill_process(pid, signal), |way| send_through(&way, signal)) {
         Ok(()) => Ok(true),
         Err(Errno::SRCH) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
+#[cfg(target_os = "linux")]
+fn way(pid: Pid) -> Option<OwnedFd> {
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
+}
+
+#[cfg(target_os = "linux")]
+fn send_through(way: &OwnedFd, signal: Signal) -> Result<(), Errno> {
+    rustix::process::pidfd_send_signal(way, signal)
+}
+
 #[cfg(not(target_os = "linux"))]
-fn send(process: &Process, pid: Pid, signal: Signal) -> std::io::Result<bool> {
-    if !process.lives() {
-        return Ok(false);
-    }
-    rustix::process::kill_process(pid, signal)?;
-    Ok(true)
+fn way(_: Pid) -> Option<OwnedFd> {
+    None
+}
+
+#[cfg(not(target_os = "linux"))]
+fn send_through(_: &OwnedFd, _: Signal) -> Result<(), Errno> {
+    Err(Errno::NOSYS)
 }
 
 fn boot() -> Option<String> {
     Some(fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned())
-}
-
-/// A process as `/proc` shows it. Its name may hold anything, so the fields behind it are counted from its last bracket.
-fn look(pid: i32) -> Option<Look> {
-    let stat = String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?).into_owned();
-    let (head, rest) = stat.rsplit_once(')')?;
-    let name = head.split_once('(')?.1.chars().filter(|c| !c.is_control()).collect();
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    let ended = matches!(*fields.first()?, "Z" | "X");
-    Some(Look { parent: fields.get(1)?.parse().ok()?, began: fields.get(19)?.parse().ok()?, name, ended })
 }
 
 #[cfg(test)]
@@ -149,6 +198,26 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+
+    fn process(pid: i32, parent: i32) -> Look {
+        Look { pid, parent, group: pid, session: 1, began: 0, ended: false, name: format!("p{pid}") }
+    }
+
+    #[test]
+    fn a_name_may_hold_what_separates_fields() {
+        let stat = "42 (a) (b) Z) S 7 42 40 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2";
+        let seen = Look::parse(stat).unwrap();
+        assert_eq!((seen.name.as_str(), seen.pid, seen.parent), ("a) (b) Z", 42, 7));
+        assert_eq!((seen.group, seen.session, seen.began, seen.ended), (42, 40, 98_765, false));
+        assert_eq!(Look::parse("42 (a"), None);
+    }
+
+    #[test]
+    fn descendants_are_found_and_rings_end() {
+        let all = [process(2, 1), process(3, 2), process(4, 3), process(5, 1), process(6, 7), process(7, 6)];
+        let found: Vec<_> = below(&all, &HashSet::from([2])).iter().map(|process| process.pid).collect();
+        assert_eq!(found, [2, 3, 4]);
+    }
 
     #[test]
     fn a_number_that_belongs_to_another_process_is_not_signalled() {

@@ -1,5 +1,7 @@
 //! Trees of processes: asked to end, ended, found wherever they hide, and never left behind.
 
+use std::process::{Command, Stdio};
+
 use rustix::process::{Signal, kill_process};
 
 use crate::processes::{Mark, fx, guardian, signal, until};
@@ -48,6 +50,27 @@ fn a_guardian_that_is_killed_takes_its_steps_with_it_and_the_run_ends_in_order()
     // What comes after it runs under a new one.
     assert!(out.contains("built  after"), "{out}");
     assert_eq!(project.expect(0, &["jobs", "list"]).out.matches("FAILED").count(), 1);
+}
+
+#[test]
+fn what_the_shell_had_started_that_became_kiln_is_not_ended_with_the_guardian() {
+    let (own, others) = (Mark::new(), Mark::new());
+    let project = Project::empty();
+    project.pipeline(&format!("[task.t]\n{}", project.fx(&[own.word(), "up=all", "forever"])));
+    // One is there before, the other one loses its parent while Kiln runs.
+    let (fx, apart) = (fx().display().to_string(), "</dev/null >/dev/null 2>&1 &");
+    let other = |up: &str| format!("setsid {fx} {} up={up} forever {apart}", others.word());
+    let script = format!("{} ( {fx} wait=all; {} ) {apart} exec \"$KILN\" run", other("before"), other("later"));
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).current_dir(project.path(".")).env("KILN", crate::support::program());
+    let kiln = shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    ["before", "all", "later"].iter().for_each(|up| project.wait_for(up));
+    kill_process(guardian(&kiln), Signal::KILL).unwrap();
+    let said = kiln.wait_with_output().unwrap();
+    let out = String::from_utf8(said.stdout).unwrap();
+    assert!(out.contains("its guardian was killed"), "{out}");
+    own.none();
+    assert_eq!(others.pids().len(), 2, "{out}");
 }
 
 #[test]

@@ -26,8 +26,9 @@ pub(crate) use serve::{guard, mark};
 
 use crate::engine::api::Stop;
 use crate::engine::local::guardian::orders::{Command, Farewell, HandOver, Order};
-use crate::engine::local::guardian::tree::Process;
+use crate::engine::local::guardian::tree::Children;
 use crate::engine::local::guardian::wire::Wire;
+use crate::process::{self, Look};
 
 /// The hidden command that makes Kiln a guardian.
 pub const COMMAND: &str = "guardian";
@@ -64,6 +65,8 @@ const STEP_FILES: u64 = 6;
 struct Held {
     locks: Vec<OwnedFd>,
     ended: Option<OwnedFd>,
+    /// The variable that all steps of the run have, once there was one.
+    job: Option<String>,
     alive: Option<Alive>,
 }
 
@@ -73,6 +76,8 @@ struct Alive {
     process: Child,
     /// Ways whose steps are over, for other steps.
     ways: Vec<Wire>,
+    /// Whether what others left may come to Kiln, too.
+    shared: bool,
 }
 
 /// The way to a step of the guardian. When it is dropped before the step is over, all of the step is ended.
@@ -123,6 +128,8 @@ impl Guardian {
     /// Has a step started, with these descriptors. A guardian that died before is replaced, once; one that dies now is
     /// noticed where its reports are waited for.
     pub(crate) async fn start(&self, command: Command, fds: &[BorrowedFd<'_>]) -> io::Result<Way> {
+        let job = command.marks.iter().find(|mark| mark.starts_with("KILN_JOB="));
+        self.held().job = job.cloned();
         let order = Order::Start(Box::new(command));
         let mut tried = false;
         loop {
@@ -160,20 +167,21 @@ impl Guardian {
             if !self.looks {
                 tracing::warn!("the guardian of the run was killed; what it had started is ended");
             }
+            let left = Dead::of(&dead.process, dead.shared, self.held().job.clone());
             bury(&mut dead.process);
-            end_orphans().await;
+            end_orphans(left).await;
         }
     }
 
     /// The run is over: lets go of the locks, ends the guardian and what is left, and tells what that was.
     pub(crate) async fn end(&self) -> Vec<String> {
-        let (locks, alive) = {
+        let (locks, alive, job) = {
             let mut held = self.held();
             held.ended = None;
-            (std::mem::take(&mut held.locks), held.alive.take())
+            (std::mem::take(&mut held.locks), held.alive.take(), held.job.take())
         };
         drop(locks);
-        let Some(Alive { link, mut process, ways }) = alive else { return Vec::new() };
+        let Some(Alive { link, mut process, ways, shared }) = alive else { return Vec::new() };
         drop(ways);
         let farewell = match Arc::into_inner(link) {
             Some(mut link) => farewell(&mut link).await,
@@ -189,8 +197,9 @@ impl Guardian {
                 alive.into_iter().map(|name| format!("{name}, which does not end,")).collect()
             }
             None => {
+                let left = Dead::of(&process, shared, job);
                 bury(&mut process);
-                end_orphans().await
+                end_orphans(left).await
             }
         }
     }
@@ -238,6 +247,7 @@ fn bury(process: &mut Child) {
 }
 
 fn start(held: &Held, files: u64) -> io::Result<Alive> {
+    let shared = is_shared();
     // What loses its guardian comes to Kiln, not to the system.
     #[cfg(target_os = "linux")]
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
@@ -252,7 +262,7 @@ fn start(held: &Held, files: u64) -> io::Result<Alive> {
     if let Some(file) = &held.ended {
         link.send_short(&HandOver::Ended, file.as_fd())?;
     }
-    Ok(Alive { link: Arc::new(link), process, ways: Vec::new() })
+    Ok(Alive { link: Arc::new(link), process, ways: Vec::new(), shared })
 }
 
 /// This very program, even if its file was replaced meanwhile.
@@ -273,29 +283,64 @@ fn raise_limit() -> Files {
 }
 
 /// What a guardian is about to start has its environment for a moment, but not a session of its own.
-fn is_guardian(process: &Process) -> bool {
-    process.session == process.pid && tree::has_variable(process.pid, VARIABLE)
+fn is_guardian(process: &Look) -> bool {
+    process.session == process.pid && tree::has_variables(process.pid, &[format!("{VARIABLE}=1")])
 }
 
-/// Ends what guardians that died have left to Kiln. Kiln starts nothing else in another session than its own, so whatever
-/// is its child, in another session, and no guardian, was left by one.
-async fn end_orphans() -> Vec<String> {
-    let me = rustix::process::getpid().as_raw_nonzero().get();
+/// Whether processes that never were a guardian's may come to Kiln when they lose their parent: it is the first process, or what
+/// became Kiln had started some.
+fn is_shared() -> bool {
+    let me = own_pid();
+    let foreign = |child: &i32| !process::look(*child).is_some_and(|child| is_guardian(&child));
+    me == 1 || Children::of(me).list().is_some_and(|children| children.iter().any(foreign))
+}
+
+fn own_pid() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
+}
+
+/// A guardian that died, and by what is known what it has left to Kiln.
+struct Dead {
+    pid: i32,
+    began: u64,
+    /// What it started is told from what others did by its session, which was the guardian's, and by this variable.
+    job: Option<Vec<String>>,
+}
+
+impl Dead {
+    /// It was not asked yet how it ended, so that its number is its own.
+    fn of(process: &Child, shared: bool, job: Option<String>) -> Self {
+        let pid = i32::try_from(process.id()).unwrap_or_default();
+        let began = process::look(pid).map_or(0, |guardian| guardian.began);
+        Self { pid, began, job: shared.then(|| job.into_iter().collect()) }
+    }
+
+    /// Whether it may have left a process that has come to Kiln. Kiln starts nothing else in another session than its own.
+    fn has_left(&self, process: &Look) -> bool {
+        let is_its =
+            |job: &Vec<String>| process.session == self.pid || !job.is_empty() && tree::has_variables(process.pid, job);
+        process.began >= self.began && self.job.as_ref().is_none_or(is_its) && !is_guardian(process)
+    }
+}
+
+/// Ends what a guardian that died has left to Kiln.
+async fn end_orphans(dead: Dead) -> Vec<String> {
+    let me = own_pid();
     let begun = Instant::now();
     let mut seen = std::collections::BTreeMap::new();
     while begun.elapsed() < PATIENCE {
-        let all = tree::all();
+        let all = process::all();
         let Some(session) = all.iter().find(|process| process.pid == me).map(|process| process.session) else { break };
         let orphans = all.iter().filter(|process| process.parent == me && process.session != session);
-        let orphans = orphans.filter(|process| process.zombie || !is_guardian(process));
+        let orphans = orphans.filter(|process| process.ended || dead.has_left(process));
         let orphans: HashSet<i32> = orphans.map(|process| process.pid).collect();
         if orphans.is_empty() {
             break;
         }
-        for process in tree::below(&all, &orphans) {
-            if !process.zombie {
+        for process in process::below(&all, &orphans) {
+            if !process.ended {
                 seen.insert(process.pid, process.label());
-                tree::signal(process, Signal::KILL);
+                process.signal(Signal::KILL);
             } else if process.parent == me {
                 // Its end is all that is asked for; it is a child and stays one until now.
                 let _ = waitpid(Pid::from_raw(process.pid), WaitOptions::NOHANG);

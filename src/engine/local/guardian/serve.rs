@@ -22,8 +22,9 @@ use tokio::time::{Instant, timeout};
 
 use crate::engine::local::guardian::orders::{Farewell, HandOver};
 use crate::engine::local::guardian::step;
-use crate::engine::local::guardian::tree::{self, Children, Process};
+use crate::engine::local::guardian::tree::{self, Children};
 use crate::engine::local::guardian::wire::Wire;
+use crate::process::{self, Look};
 
 /// How often is looked for what nobody tells of.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -42,7 +43,7 @@ pub(super) struct House {
     /// A child has ended.
     pub(super) changed: Notify,
     /// The last picture of all processes, and since when it was whole.
-    picture: RefCell<Option<(Instant, Rc<[Process]>)>>,
+    picture: RefCell<Option<(Instant, Rc<[Look]>)>>,
     /// What steps read.
     pub(super) nothing: File,
     /// How many files may be open: by steps, as Kiln found it, and by the guardian, as many as can be.
@@ -196,12 +197,12 @@ impl House {
 
     /// All processes as they were a moment ago, once for all who ask within it: there may be thousands. What has begun since is
     /// not in it: that nothing is left it does not tell.
-    pub(super) fn look(&self) -> Rc<[Process]> {
+    pub(super) fn look(&self) -> Rc<[Look]> {
         let mut picture = self.picture.borrow_mut();
         match &*picture {
             Some((whole, all)) if whole.elapsed() < LOOK_AGAIN => Rc::clone(all),
             _ => {
-                let all: Rc<[Process]> = tree::all().into();
+                let all: Rc<[Look]> = process::all().into();
                 Rc::clone(&picture.insert((Instant::now(), all)).1)
             }
         }
@@ -211,11 +212,11 @@ impl House {
     async fn end_all(&self, link: &Wire) -> bool {
         let (mut seen, mut told, begun) = (BTreeMap::new(), None, Instant::now());
         while self.reap_some() {
-            let all = tree::all();
-            let living: Vec<&Process> = self.below(&all).into_iter().filter(|process| !process.zombie).collect();
+            let all = process::all();
+            let living: Vec<&Look> = self.below(&all).into_iter().filter(|process| !process.ended).collect();
             for process in &living {
                 seen.insert(process.pid, process.label());
-                tree::signal(process, Number::KILL);
+                process.signal(Number::KILL);
             }
             self.mains.borrow().keys().for_each(|main| tree::signal_group(*main, Number::KILL));
             if told.is_none() && begun.elapsed() > HOPELESS {
@@ -236,8 +237,8 @@ impl House {
     }
 
     /// All that descends from the guardian, less itself.
-    pub(super) fn below<'a>(&self, all: &'a [Process]) -> Vec<&'a Process> {
-        let mut below = tree::below(all, &HashSet::from([self.me]));
+    pub(super) fn below<'a>(&self, all: &'a [Look]) -> Vec<&'a Look> {
+        let mut below = process::below(all, &HashSet::from([self.me]));
         below.retain(|process| process.pid != self.me);
         below
     }

@@ -13,8 +13,9 @@ use tokio::time::{Instant, timeout};
 
 use crate::engine::local::guardian::orders::{Command, Order, Report};
 use crate::engine::local::guardian::serve::{House, LOOK_AGAIN};
-use crate::engine::local::guardian::tree::{self, Mark, Process};
+use crate::engine::local::guardian::tree::{self, Mark};
 use crate::engine::local::guardian::wire::Wire;
+use crate::process::{self, Look};
 
 /// What does not end within this time is left to the end of the run.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -116,14 +117,14 @@ impl Step {
         let mut seen = BTreeMap::new();
         let begun = Instant::now();
         if !grace.is_zero() {
-            let all = tree::all();
+            let all = process::all();
             for process in self.members(&all) {
                 seen.insert(process.pid, process.label());
-                tree::signal(process, Signal::TERM);
+                process.signal(Signal::TERM);
             }
         }
         while begun.elapsed() < grace + PATIENCE {
-            let all = tree::all();
+            let all = process::all();
             let left = self.members(&all);
             if left.is_empty() {
                 break;
@@ -131,7 +132,7 @@ impl Step {
             for process in left {
                 seen.insert(process.pid, process.label());
                 if begun.elapsed() >= grace {
-                    tree::signal(process, Signal::KILL);
+                    process.signal(Signal::KILL);
                 }
             }
             // Whether it was a child that ended or something below one: look again soon.
@@ -145,10 +146,10 @@ impl Step {
             tree::signal_group(self.main, signal);
         }
         // Of those that were in the group just now all have it; what got away since is found before the step counts as ended.
-        let all = if self.alive { self.house.look() } else { tree::all().into() };
+        let all = if self.alive { self.house.look() } else { process::all().into() };
         for process in self.members(&all) {
             if !self.alive || process.group != self.main {
-                tree::signal(process, signal);
+                process.signal(signal);
             }
         }
     }
@@ -158,19 +159,19 @@ impl Step {
         if !tree::group_lives(self.main) && !self.house.has_orphans() {
             return false;
         }
-        !self.members(&tree::all()).is_empty()
+        !self.members(&process::all()).is_empty()
     }
 
     /// The living processes of this step.
-    fn members<'a>(&self, all: &'a [Process]) -> Vec<&'a Process> {
+    fn members<'a>(&self, all: &'a [Look]) -> Vec<&'a Look> {
         let mut roots: HashSet<i32> = self.alive.then_some(self.main).into_iter().collect();
-        for process in all.iter().filter(|process| process.parent == self.house.me && !process.zombie) {
+        for process in all.iter().filter(|process| process.parent == self.house.me && !process.ended) {
             if !self.house.is_main(process.pid) && tree::is_marked(process, self.main, &self.mark) {
                 roots.insert(process.pid);
             }
         }
-        let mut members = tree::below(all, &roots);
-        members.retain(|process| !process.zombie);
+        let mut members = process::below(all, &roots);
+        members.retain(|process| !process.ended);
         members
     }
 }

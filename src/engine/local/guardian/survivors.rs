@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::time::Instant;
 
-use crate::engine::local::guardian::tree::{self, Process};
+use crate::process::{self, Look};
 
 /// What does not end within this time stays.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -23,19 +23,19 @@ pub(crate) fn end(pipeline: &str, root: &Path) -> Vec<String> {
     let root = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
     let (mut seen, begun) = (BTreeMap::new(), Instant::now());
     while begun.elapsed() < PATIENCE {
-        let all = tree::all();
+        let all = process::all();
         let own = ancestors(&all);
         let marked =
             all.iter().filter(|process| !own.contains(&process.pid) && is_marked(process.pid, pipeline, &root));
         let marked: HashSet<i32> = marked.map(|process| process.pid).collect();
-        let mut living = tree::below(&all, &marked);
-        living.retain(|process| !process.zombie && !own.contains(&process.pid));
+        let mut living = process::below(&all, &marked);
+        living.retain(|process| !process.ended && !own.contains(&process.pid));
         if living.is_empty() {
             break;
         }
         for process in living {
             seen.insert(process.pid, process.label());
-            tree::signal(process, Signal::KILL);
+            process.signal(Signal::KILL);
         }
         park_timeout(LOOK_AGAIN);
     }
@@ -43,7 +43,7 @@ pub(crate) fn end(pipeline: &str, root: &Path) -> Vec<String> {
 }
 
 /// This process, and all that it descends from.
-fn ancestors(all: &[Process]) -> HashSet<i32> {
+fn ancestors(all: &[Look]) -> HashSet<i32> {
     let mut own = HashSet::new();
     let mut next = Some(rustix::process::getpid().as_raw_nonzero().get());
     while let Some(pid) = next.filter(|pid| own.insert(*pid)) {
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn this_process_is_among_its_ancestors() {
-        let own = ancestors(&tree::all());
+        let own = ancestors(&process::all());
         assert!(own.contains(&i32::try_from(std::process::id()).unwrap()) && own.len() > 1);
     }
 }
