@@ -285,6 +285,8 @@ fn paths_that_differ_only_in_case_are_warned_of() {
     let said = project.expect(0, &["check"]).out;
     assert!(said.contains("the paths of `a` and `b` differ only in case"), "{said}");
     assert_eq!(said.matches("twin-path").count(), 1, "{said}");
+    let said = Project::new("[task.load]\nrun = \"x\"\n[task.Load]\nrun = \"x\"\n").expect(0, &["check"]).out;
+    assert!(said.contains("the names of the steps `load` and `Load` differ only in case"), "{said}");
 }
 
 #[test]

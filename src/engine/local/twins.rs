@@ -1,9 +1,9 @@
 //! Paths that are one: those of two sources, and those that differ only in the case of letters, which are one on some file
-//! systems. Does not look at the disk.
+//! systems, as are logs of steps with such names. Does not look at the disk.
 
 use std::collections::HashMap;
 
-use crate::base::span::Problem;
+use crate::base::span::{Problem, Span};
 use crate::pipeline::types::{Node, Pipeline};
 
 /// Warnings about them. That one of the two is built at the very path of the other is a mistake, and told before.
@@ -21,7 +21,25 @@ pub(crate) fn check(pipeline: &Pipeline) -> Vec<Problem> {
             Some(_) => {}
         }
     }
+    let mut steps: HashMap<String, (&str, &Span)> = HashMap::new();
+    for recipe in pipeline.recipes.values() {
+        match steps.get(&recipe.name.to_lowercase()) {
+            None => drop(steps.insert(recipe.name.to_lowercase(), (&recipe.name, &recipe.span))),
+            Some((name, span)) => problems.push(steps_alike((name, span), (&recipe.name, &recipe.span))),
+        }
+    }
     problems
+}
+
+fn steps_alike(first: (&str, &Span), second: (&str, &Span)) -> Problem {
+    Problem::new("twin-step", format!("the names of the steps `{}` and `{}` differ only in case", first.0, second.0))
+        .at(first.1, "this name")
+        .at(second.1, "and this one")
+        .help(
+            "where upper and lower case are one, as on most Macs, they would share a log and a folder to write in: give one \
+             another name",
+        )
+        .warn()
 }
 
 fn twice(first: &Node, second: &Node) -> Problem {
