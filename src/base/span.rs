@@ -117,8 +117,8 @@ impl Problem {
     /// What is wrong, for where no place can be shown, with the words at the place as far as they say more.
     #[must_use]
     pub fn placed(&self) -> String {
-        // Which step it is for is known there.
-        let place = self.labels.first().filter(|label| !label.of_step);
+        // Which step it is for is known there, and that it is there.
+        let place = self.labels.first().filter(|label| !label.of_step && label.text != "here");
         place.map_or_else(|| self.message.clone(), |label| format!("{}: {}", self.message, label.text))
     }
 

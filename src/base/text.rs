@@ -186,6 +186,13 @@ pub fn is_name(name: &str) -> bool {
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
+/// A name that is like `text`, with `_` for what a name cannot have; none where that is none either.
+#[must_use]
+pub fn as_name(text: &str) -> Option<String> {
+    let letter = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    Some(text.chars().map(letter).collect()).filter(|name: &String| is_name(name))
+}
+
 /// The text on one line and harmless: line ends and tabs become spaces; other control characters, and those that would turn
 /// the direction of writing, are spelled out.
 #[must_use]

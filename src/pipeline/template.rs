@@ -115,6 +115,14 @@ pub fn parse(text: impl Into<String>) -> (Template, Vec<TemplateError>) {
     (template, errors)
 }
 
+/// The name that was most likely meant by what stands in braces and is none, as `inputs.busy-shops`.
+#[must_use]
+pub fn like(braces: &str) -> Option<String> {
+    let inner = braces.trim_matches(['{', '}']).trim();
+    let plain = !inner.is_empty() && inner.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    Some(inner.replace('-', "_")).filter(|like| plain && is_reference(like))
+}
+
 /// Where a letter first stands twice in a row.
 fn twice(text: &str, c: char) -> Option<usize> {
     text.match_indices(c).map(|(at, _)| at).find(|at| text[at + c.len_utf8()..].starts_with(c))

@@ -56,6 +56,7 @@ mod mistakes_around;
 mod mistakes_commands;
 mod mistakes_names;
 mod mistakes_paths;
+mod mistakes_slips;
 mod mistakes_text;
 mod mounts;
 mod oracle;

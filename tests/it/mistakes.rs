@@ -76,9 +76,7 @@ fn an_unknown_key_has_a_near_one() {
            · ─┬─
            ·  ╰── unknown
            ╰────
-          help: known are: path, id, project, digest, in_place, inputs, run, shell, workdir, files, tools,
-                env, pass, secrets, rebuild, timeout, retry, grace, log_limit, on_stop,
-                auto_update_schema, refresh_hive_metastore, tags, description
+          help: no key is like it: `kiln schema pipeline` has the 24 that may stand here
         pipeline.toml: 3 mistakes
         "#);
 }
@@ -182,7 +180,7 @@ fn a_wrong_type_is_said_in_words() {
             ·                     ╰── expected { env = "NAME" } or { file = "PATH" }
          15 │ env = { A = { env = 1 }, B = 2 }
             ╰────
-          help: a secret is named, never written
+          help: a secret is named, never written: P = { env = "P" }
 
         unknown-key
 

@@ -193,9 +193,7 @@ fn how_lines_end_and_a_mark_of_their_order_change_nothing() {
            · ─┬─
            ·  ╰── unknown
            ╰────
-          help: known are: path, id, project, digest, in_place, inputs, run, shell, workdir, files, tools,
-                env, pass, secrets, rebuild, timeout, retry, grace, log_limit, on_stop,
-                auto_update_schema, refresh_hive_metastore, tags, description
+          help: no key is like it: `kiln schema pipeline` has the 24 that may stand here
 
         undefined-name
 

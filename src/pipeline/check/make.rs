@@ -267,9 +267,11 @@ impl Checker<'_> {
         let (template, errors) = template::parse(text);
         for (inner, message) in errors {
             let problem = Problem::new("bad-template", message).at(&locate(self.text, outer, &inner), "here");
-            self.problem(
-                problem.help("a template is a name between `{{` and `}}`; `{{ '{{' }}` writes the braces themselves"),
-            );
+            let like = template::like(&template.text[inner]).map(|like| format!("`{like}` is one; "));
+            self.problem(problem.help(format!(
+                "{}a template is a name between `{{{{` and `}}}}`; `{{{{ '{{{{' }}}}` writes the braces themselves",
+                like.unwrap_or_default()
+            )));
         }
         Some(template)
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::base::id::NodeId;
 use crate::base::span::{Problem, Problems, Span};
-use crate::base::text::{did_you_mean, is_name, one_line};
+use crate::base::text::{as_name, did_you_mean, is_name, one_line};
 use crate::pipeline::paths;
 use crate::pipeline::raw::{
     RawDefaults, RawFile, RawNode, RawPipeline, RawRecipe, RawSettings, RawTask, Scalar, Table,
@@ -128,8 +128,7 @@ impl Checker<'_> {
         let problem =
             Problem::new("bad-name", format!("`{}` cannot be a name", one_line(name, 60))).at(span, "this name");
         let rule = "a name has 1 to 128 letters (a to z), digits and `_`, and does not begin with a digit";
-        let like: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-        let like = if is_name(&like) { format!("`{like}` can; ") } else { String::new() };
+        let like = as_name(name).map(|like| format!("`{like}` can; ")).unwrap_or_default();
         self.problem(problem.help(format!("{like}{rule}{else_help}")));
         false
     }
@@ -287,12 +286,20 @@ impl Checker<'_> {
         Some(format!("name the {} that has this path: `{}`", node.kind.word(), node.name))
     }
 
+    /// Whether a node has a name that cannot be one, and for which this was suggested.
+    fn is_as_suggested(&self, text: &str) -> bool {
+        let mut names = self.pipeline.nodes.values().map(|node| node.name.as_str());
+        names.any(|name| !is_name(name) && as_name(name).as_deref() == Some(text))
+    }
+
     /// The node of a name that something refers to.
     fn resolve(&mut self, name: &toml::Spanned<String>, role: &str) -> Option<NodeId> {
         let text = name.get_ref();
         match self.pipeline.names.get(text) {
             Some(Item::Node(id)) => return Some(*id),
             Some(Item::Recipe(_)) => {}
+            // It has the name that was suggested for one that cannot be a name: that is told where it is declared.
+            None if self.is_as_suggested(text) => return None,
             None => {
                 let known = self.pipeline.nodes.values().map(|node| node.name.as_str());
                 // In a long file with many mistakes it would take long to look for each.
@@ -318,13 +325,11 @@ fn declare(text: &str) -> String {
     if let Some(way_out) = paths::no_glob(text) {
         return way_out;
     }
-    let letter = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-    let name: String = text.chars().map(letter).collect();
-    match paths::one_inside(text) {
-        Ok(path) if is_name(&name) && text.len() <= 60 => {
+    match (paths::one_inside(text), as_name(text)) {
+        (Ok(path), Some(name)) if text.len() <= 60 => {
             format!("declare it under a name:\n[dataset.{name}]\npath = {}", toml::Value::from(path))
         }
-        Ok(_) | Err(_) => "declare it under a name of letters, digits and `_`, with this path".to_owned(),
+        (Ok(_) | Err(_), _) => "declare it under a name of letters, digits and `_`, with this path".to_owned(),
     }
 }
 

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, Error};
 
 use crate::base::span::{Problem, Problems, Span};
-use crate::base::text::did_you_mean;
+use crate::base::text::{did_you_mean, is_name};
 
 /// Keys whose texts hold a number with a unit, and the unit to suggest.
 const UNITS: [(&[&str], &str); 2] =
@@ -17,12 +17,35 @@ const UNITS: [(&[&str], &str); 2] =
 const ELSEWHERE: [(&[&str], &[&str]); 7] = [
     (&["depends", "depends_on", "dependencies", "deps", "needs", "requires", "input", "from"], &["inputs"]),
     (&["cmd", "command", "commands", "script", "exec", "recipe"], &["run"]),
-    (&["outs", "out", "output", "targets", "produces", "file"], &["outputs", "path"]),
+    (&["outs", "out", "output", "outputs", "targets", "produces", "file"], &["outputs", "path"]),
     (&["cwd", "dir", "directory", "working_dir", "wdir"], &["workdir"]),
     (&["environment", "envs"], &["env"]),
     (&["retries", "attempts"], &["retry"]),
     (&["desc", "doc", "comment"], &["description"]),
 ];
+
+/// Keys of other tools for what is no key of a step here, and how it is had.
+const OTHERWISE: [(&[&str], &str); 4] = [
+    (
+        &["params", "parameters", "vars", "variables", "arguments"],
+        "values stand in [vars], and a recipe takes them as {{ vars.NAME }}",
+    ),
+    (
+        &["env_file", "envfile", "dotenv"],
+        "no file of variables is read: `env` gives them values, `pass` lets them in from outside",
+    ),
+    (
+        &["threads", "cores", "cpus", "jobs", "parallel"],
+        "how many steps run at once is `max_parallel` in [settings], or -j; how many threads one has its recipe says",
+    ),
+    (
+        &["cache", "cached"],
+        "what is up to date is not built again anyway; `rebuild = \"always\"` has it built each time",
+    ),
+];
+
+/// Of more keys than these, a list of all is no help.
+const LISTED: usize = 12;
 
 /// Keys that say what is made, here or in other tools.
 const OF_OUTPUTS: [&str; 8] = ["path", "in_place", "outputs", "output", "outs", "out", "targets", "produces"];
@@ -163,7 +186,7 @@ impl<'i> Digger<'_, 'i> {
             let task = table.starts_with("task.") && self.path.len() == 1 && OF_OUTPUTS.contains(&key);
             let help = task
                 .then(|| NO_OUTPUT.to_owned())
-                .or_else(|| elsewhere(key, &known))
+                .or_else(|| elsewhere(key, value.get_ref(), &known))
                 .or_else(|| did_you_mean(key, known.iter().copied()));
             let help = help.unwrap_or_else(|| known_are(&known));
             Problem::new("unknown-key", format!("unknown key `{key}` in [{table}]")).at(&span, "unknown").help(help)
@@ -225,7 +248,11 @@ impl<'i> Digger<'_, 'i> {
                     None => format!("write it in quotes: \"{written}\""),
                 })
             }
-            DeValue::String(_) if expected.contains("file =") => Some("a secret is named, never written".to_owned()),
+            DeValue::String(_) if expected.contains("file =") => {
+                let name = self.key().unwrap_or("NAME");
+                Some(format!("a secret is named, never written: {name} = {{ env = \"{name}\" }}"))
+            }
+            DeValue::String(_) | DeValue::Array(_) if expected == "a table" => self.as_table(value.get_ref()),
             DeValue::String(text) if expected == "a list" && self.key() == Some("shell") => {
                 let words: Vec<_> = text.split_whitespace().map(|word| toml::Value::from(word).to_string()).collect();
                 Some(format!("write it as a list, a word each: [{}]", words.join(", ")))
@@ -234,7 +261,7 @@ impl<'i> Digger<'_, 'i> {
             DeValue::String(text) if expected == "true or false" && matches!(text.as_ref(), "true" | "false") => {
                 Some(format!("leave the quotes out: {text}"))
             }
-            DeValue::String(text) if expected == "a whole number" && text.parse::<u32>().is_ok() => {
+            DeValue::String(text) if expected.contains(" number") && text.parse::<u32>().is_ok() => {
                 Some(format!("leave the quotes out: {text}"))
             }
             DeValue::String(_)
@@ -245,6 +272,26 @@ impl<'i> Digger<'_, 'i> {
             | DeValue::Array(_)
             | DeValue::Table(_) => None,
         }
+    }
+
+    /// How a table is written in whose place stands a text or a list, such as `secrets = ["TOKEN"]`.
+    fn as_table(&self, value: &DeValue<'_>) -> Option<String> {
+        let first = match value {
+            DeValue::Array(array) => array.iter().next().and_then(|first| first.get_ref().as_str()),
+            value => value.as_str(),
+        };
+        let (name, rest) = first.map_or(("", None), |first| match first.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (first, None),
+        });
+        let name = if is_name(name) { name } else { "NAME" };
+        let value = match self.key()? {
+            "secrets" => format!("{{ env = \"{name}\" }}"),
+            "tools" => format!("\"{name} --version\""),
+            "env" => toml::Value::from(rest.unwrap_or("value")).to_string(),
+            _ => return None,
+        };
+        Some(format!("write it as a table: {{ {name} = {value} }}"))
     }
 
     /// The unit that a number under this key would most likely be in.
@@ -323,8 +370,20 @@ fn expected(message: &str) -> Option<String> {
     })
 }
 
-/// What a key of another tool is called here.
-fn elsewhere(key: &str, known: &[&str]) -> Option<String> {
+/// What a key of another tool is called here, or how else what it means is said.
+fn elsewhere(key: &str, value: &DeValue<'_>, known: &[&str]) -> Option<String> {
+    let in_step = known.contains(&"run");
+    if key == "file" && value.is_array() && known.contains(&"files") {
+        return Some("here it is `files`".to_owned());
+    }
+    if key == "outputs" && value.is_array() && in_step {
+        return Some(
+            "what makes several outputs is a [recipe.NAME]; this table is one output, at its `path`".to_owned(),
+        );
+    }
+    if let Some((_, how)) = OTHERWISE.iter().find(|(others, _)| in_step && others.contains(&key)) {
+        return Some((*how).to_owned());
+    }
     let (_, here) = ELSEWHERE.iter().find(|(others, _)| others.contains(&key))?;
     let here = here.iter().find(|here| known.contains(here))?;
     Some(format!("here it is `{here}`"))
@@ -333,6 +392,9 @@ fn elsewhere(key: &str, known: &[&str]) -> Option<String> {
 fn known_are(known: &[&str]) -> String {
     match known {
         [only] => format!("only `{only}` is known here"),
+        known if known.len() > LISTED => {
+            format!("no key is like it: `kiln schema pipeline` has the {} that may stand here", known.len())
+        }
         known => format!("known are: {}", known.join(", ")),
     }
 }

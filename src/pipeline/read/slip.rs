@@ -35,6 +35,9 @@ pub(super) fn problem(text: &str, span: &Span, message: &str) -> Problem {
     if let Some(problem) = no_end(text, span, message) {
         return problem;
     }
+    if let Some(problem) = value(text, span, message) {
+        return problem;
+    }
     let one_line = message.lines().collect::<Vec<_>>().join(", ");
     let problem = Problem::new("syntax", format!("this is not TOML: {one_line}"));
     if let (true, Some(quote)) = (message.starts_with("unexpected key or value"), quote_within(text, span.start)) {
@@ -47,6 +50,37 @@ pub(super) fn problem(text: &str, span: &Span, message: &str) -> Problem {
         return problem.at(span, "here").help(help);
     }
     problem.at(span, "here")
+}
+
+/// What stands where a value is wanted and is none: nothing, `:` in the place of `=`, a word without quotes.
+fn value(text: &str, span: &Span, message: &str) -> Option<Problem> {
+    let rest = text.get(span.start..)?.lines().next().unwrap_or_default().trim();
+    let before = text.get(..span.start)?.lines().next_back()?;
+    let problem = |what: &str| Problem::new("syntax", format!("this is not TOML: {what}"));
+    if message.starts_with("invalid unquoted key") && rest.starts_with(':') {
+        let value = rest.trim_start_matches(':').trim();
+        let problem = problem("a `:` stands between a key and its value").at(&(span.start..span.start + 1), "here");
+        return Some(problem.help(format!("write `=`: {} = {value}", before.trim())));
+    }
+    let word = rest.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+    if message.starts_with("string values must be quoted") && (rest.is_empty() || rest.starts_with('#')) {
+        return Some(problem("a key has no value").at(span, "here").help("a text that is empty is \"\""));
+    }
+    let wrong = ["invalid boolean", "invalid float", "string values must be quoted"];
+    if word.is_empty()
+        || !word.chars().all(char::is_alphabetic)
+        || !wrong.iter().any(|begin| message.starts_with(begin))
+    {
+        return None;
+    }
+    let help = match word.to_lowercase().as_str() {
+        "true" | "yes" | "on" => "write `true`",
+        "false" | "no" | "off" => "write `false`",
+        // There the parser says so.
+        _ if message.starts_with("string") => return None,
+        _ => "a text stands in quotes",
+    };
+    Some(problem(&format!("`{word}` is no value")).at(span, "here").help(help))
 }
 
 /// The quote that ended a text right before a place in it: the line goes on, with one more of them.

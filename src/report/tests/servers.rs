@@ -188,7 +188,7 @@ fn mistakes_are_annotated_at_their_line() {
     let odd = Problem::new("odd", "50 % of this, and that").warn();
     let told = workspace().mistakes(&source, &[wrong, odd]);
     insta::assert_snapshot!(told, @r"
-    ::error file=data/pipelines/p.toml,line=3,title=unknown-key::unknown key `nmae`: here; did you mean `name`?
+    ::error file=data/pipelines/p.toml,line=3,title=unknown-key::unknown key `nmae`; did you mean `name`?
     ::warning file=data/pipelines/p.toml,line=1,title=odd::50 %25 of this, and that
     ");
     let elsewhere = Workspace { top: "/other".into(), folder: "/work".into() };

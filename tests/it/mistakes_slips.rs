@@ -1,0 +1,73 @@
+//! Slips of those who know other tools and other formats: each is told with what to write instead.
+
+use crate::mistakes::told_of;
+
+/// The helps that are told, each in one line.
+fn helps(told: &str) -> Vec<String> {
+    let mut helps = Vec::new();
+    for part in told.split("help: ").skip(1) {
+        let lines = part.lines().take_while(|line| !line.trim().is_empty() && !line.starts_with("pipeline.toml:"));
+        helps.push(lines.map(str::trim).collect::<Vec<_>>().join(" "));
+    }
+    helps
+}
+
+/// The only help for a dataset with these lines.
+#[track_caller]
+fn help(lines: &str) -> String {
+    let told = told_of(&format!("[dataset.a]\npath = \"a\"\nrun = \"echo x >{{{{ output }}}}\"\n{lines}\n"));
+    let [help] = helps(&told).try_into().unwrap_or_else(|_| panic!("one help is wanted: {told}"));
+    help
+}
+
+#[test]
+fn keys_that_are_said_otherwise() {
+    assert_eq!(help("file = [\"t.awk\"]"), "here it is `files`");
+    assert_eq!(help("file = \"t.awk\""), "here it is `path`");
+    assert!(
+        help("params = { a = 1 }").starts_with("values stand in [vars], and a recipe takes them as {{ vars.NAME }}")
+    );
+    assert!(help("env_file = \".env\"").starts_with("no file of variables is read: `env` gives them values"));
+    assert!(help("threads = 4").starts_with("how many steps run at once is `max_parallel` in [settings], or -j"));
+    assert!(help("cache = true").starts_with("what is up to date is not built again anyway"));
+    assert!(help("outputs = [\"b\"]").starts_with("what makes several outputs is a [recipe.NAME]"));
+    assert_eq!(help("foo = 1"), "no key is like it: `kiln schema pipeline` has the 24 that may stand here");
+    let told = told_of("[settings]\nfoo = 1\n");
+    assert_eq!(helps(&told)[0], "known are: engine, max_parallel, schedule, mode", "a short list is one: {told}");
+}
+
+#[test]
+fn values_that_are_no_values() {
+    assert_eq!(help("in_place = True"), "write `true`");
+    assert_eq!(help("in_place = no"), "write `false`");
+    assert_eq!(help("timeout = none"), "a text stands in quotes");
+    assert_eq!(help("timeout: 10"), "write `=`: timeout = 10");
+    assert_eq!(help("timeout ="), "a text that is empty is \"\"");
+    assert_eq!(help("timeout = # later"), "a text that is empty is \"\"");
+}
+
+#[test]
+fn tables_that_are_written_as_lists() {
+    assert_eq!(help("retry = \"3\""), "leave the quotes out: 3");
+    assert_eq!(help("secrets = [\"TOKEN\"]"), "write it as a table: { TOKEN = { env = \"TOKEN\" } }");
+    assert_eq!(help("tools = [\"awk\"]"), "write it as a table: { awk = \"awk --version\" }");
+    assert_eq!(help("env = [\"A=1\"]"), "write it as a table: { A = \"1\" }");
+    assert_eq!(help("env = []"), "write it as a table: { NAME = \"value\" }");
+    assert_eq!(help("secrets = { TOKEN = \"abc\" }"), "a secret is named, never written: TOKEN = { env = \"TOKEN\" }");
+}
+
+#[test]
+fn a_name_that_cannot_be_one_is_told_once() {
+    let made = |name: &str, input: &str, recipe: &str| {
+        let declared = format!("[dataset.{name}]\npath = \"b\"\nrun = \"echo b >{{{{ output }}}}\"\n");
+        let taken = format!("run = \"cp {{{{ inputs.{recipe} }}}} {{{{ output }}}}\"\n");
+        told_of(&format!("{declared}[dataset.c]\npath = \"c\"\ninputs = [\"{input}\"]\n{taken}"))
+    };
+    // Whoever has followed the advice in one place is not led back.
+    let told = made("busy-shops", "busy_shops", "busy_shops");
+    assert!(told.contains("help: `busy_shops` can; ") && told.ends_with("pipeline.toml: 1 mistake\n"), "{told}");
+    let told = made("busy_shops", "busy_shops", "busy-shops");
+    assert!(told.contains("help: `inputs.busy_shops` is one; a template is a name between"), "{told}");
+    let told = made("busy_shops", "busy-shops", "busy_shops");
+    assert_eq!(helps(&told)[0], "did you mean `busy_shops`?", "{told}");
+}
