@@ -1,6 +1,6 @@
 //! `kiln jobs`: the runs of the past and of now, read from the store and from the log files beside it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -43,7 +43,8 @@ pub(crate) fn jobs(context: &Context, jobs: Jobs) -> Result<u8, Fail> {
         }
         Jobs::Log { id, step, follow, activity, tail } => {
             let tame = context.surroundings.terminal.then(Tame::default);
-            history.log(&id, step.or(activity).as_deref(), tail, follow, tame)
+            let (id, step) = history.asked_for(&id, step.or(activity).as_deref())?;
+            history.log(&id, step.as_deref(), tail, follow, tame)
         }
         Jobs::Wait { ids, timeout } => jobs_wait::wait(&history, &ids, timeout.as_deref()),
         Jobs::Abort { ids, .. } if ids.is_empty() => history.abort(context, None),
@@ -74,7 +75,7 @@ pub(crate) fn time(option: &str, text: &str) -> Result<jiff::Timestamp, Fail> {
 pub(crate) struct History {
     state: PathBuf,
     /// The only pipeline whose runs count, where one was named.
-    pipeline: Option<String>,
+    pub(super) pipeline: Option<String>,
     pub(super) reader: Option<Reader>,
 }
 
@@ -134,7 +135,8 @@ impl History {
             }
             _ => 0,
         };
-        Ok(JobLine { left, ..line(row, now) })
+        let vars = self.reader.as_ref().map(|reader| reader.vars(&row.id)).transpose().map_err(store)?;
+        Ok(JobLine { left, vars: vars.unwrap_or_default(), ..line(row, now) })
     }
 
     /// The runs of a list.
@@ -317,6 +319,8 @@ fn line(row: &RunRow, now: jiff::Timestamp) -> JobLine {
         by: row.by.clone(),
         targets: row.targets.clone(),
         why: row.why.clone(),
+        vars: BTreeMap::new(),
+        mode: row.mode.clone(),
         left: 0,
     }
 }
@@ -385,7 +389,10 @@ impl Follower<'_> {
             return Ok(());
         }
         let help = crate::base::text::did_you_mean(step, self.view.steps.iter().map(|step| step.plan.id.as_str()));
-        let help = help.or_else(|| Some(format!("`kiln jobs show {}` shows its steps", self.row.id)));
+        let help = match self.history.ran(step)? {
+            Some(run) => Some(format!("{run} is the last run that built it: `kiln jobs log {step}`")),
+            None => help.or_else(|| Some(format!("`kiln jobs show {}` shows its steps", self.row.id))),
+        };
         Err(Fail::Usage(format!("{} has no step `{step}` that was built", self.row.id), help))
     }
 

@@ -25,6 +25,7 @@ mod room;
 mod run;
 mod schema;
 mod serve;
+mod step_log;
 mod surroundings;
 mod table;
 mod tame;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::jobs::vars;
 use super::line::{Line, Tint, columns, wrap};
 use super::names::Names;
 use super::output::{Block, Lines};
@@ -43,6 +44,9 @@ pub(crate) const WORD: usize = 9;
 pub(crate) const NAME: usize = WORD + 7;
 
 /// Writes lines for events.
+/// What stands in the place of a name where a note is about all that runs: no node can be called so.
+const THE_RUN: &str = "(run)";
+
 #[derive(Debug)]
 pub(crate) struct Feed {
     style: Style,
@@ -182,7 +186,7 @@ impl Feed {
             }
             Event::Noted { step, text } => {
                 let line = self.clock(event.at).at(WORD, Tint::Warn, "note");
-                let line = line.at(NAME, Tint::Plain, &self.name(step.as_deref().unwrap_or("all"), &[text]));
+                let line = line.at(NAME, Tint::Plain, &self.name(step.as_deref().unwrap_or(THE_RUN), &[text]));
                 return self.noted(line, Tint::Plain, text);
             }
             Event::StepAccepted { remote, .. } if !remote.joined => return String::new(),
@@ -246,6 +250,8 @@ impl Feed {
         let line = self.clock(event.at).text(" ").tint(Tint::Strong, event.job.as_str());
         let line = line.text(&steps).text(&format!("-j{}", started.max_parallel));
         self.style.line(&line) + &self.foreign(started, event)
+        let vars = vars(&started.vars).map(|vars| format!(" · vars {vars}"));
+        let line = line.text(&vars.unwrap_or_default());
     }
 
     /// That what stands in the place of outputs, and is not of Kiln's making, will be replaced.
@@ -260,7 +266,7 @@ impl Feed {
             "Kiln has not built what is at {}: what is replaced is kept, unless it comes out the same",
             few(&paths, KEPT)
         );
-        let line = self.clock(event.at).at(WORD, Tint::Warn, "note").at(NAME, Tint::Plain, "all");
+        let line = self.clock(event.at).at(WORD, Tint::Warn, "note").at(NAME, Tint::Plain, THE_RUN);
         self.noted(line, Tint::Plain, &text)
     }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::feed::{replaced, skipped_why};
+use super::jobs::{EVERYTHING, vars};
 use super::line::{Line, Tint, columns, squeeze};
 use super::names::Names;
 use super::past;
@@ -75,6 +76,9 @@ pub(crate) fn settled(view: &RunView, job_state: JobState) -> Cow<'_, RunView> {
     Cow::Owned(view)
 }
 
+/// Where the line of variables stands in the head, if there is one: behind that of the targets.
+const VARS: usize = 4;
+
 fn head(view: &RunView, job_state: JobState, style: &Style) -> String {
     let Some(head) = &view.head else {
         return String::new();
@@ -87,11 +91,11 @@ fn head(view: &RunView, job_state: JobState, style: &Style) -> String {
         None => status,
     };
     let targets = match started.targets.as_slice() {
-        [] => "all".to_owned(),
+        [] => EVERYTHING.to_owned(),
         targets => targets.join(" "),
     };
     let text = |text: String| Line::new().text(&text);
-    [
+    let mut rows = vec![
         ("job", Line::new().tint(Tint::Strong, head.job.as_str())),
         ("state", status),
         ("file", text(format!("{} · {} · {}", started.file, started.pipeline, started.project))),
@@ -111,10 +115,13 @@ fn head(view: &RunView, job_state: JobState, style: &Style) -> String {
                 started.pid
             )),
         ),
-    ]
-    .into_iter()
-    .map(|(word, line)| style.line(&Line::new().tint(Tint::Dim, &format!("{word:<7}  ")).then(line)))
-    .collect()
+    ];
+    if let Some(vars) = vars(&started.vars) {
+        rows.insert(VARS, ("vars", text(vars)));
+    }
+    rows.into_iter()
+        .map(|(word, line)| style.line(&Line::new().tint(Tint::Dim, &format!("{word:<7}  ")).then(line)))
+        .collect()
 }
 
 fn steps(view: &RunView, style: &Style) -> String {

@@ -1,17 +1,29 @@
 //! The table of jobs. Does not know where jobs are kept.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use jiff::Timestamp;
 
 use super::line::{Line, Tint, columns, squeeze};
 use super::style::{AT_LEAST, Style, job_tint};
-use crate::base::job::{JobId, JobState};
+use crate::base::job::{BuildMode, JobId, JobState};
 use crate::base::text::{millis, one_line};
 use crate::event::{Counts, DIED};
 
 /// How wide the column of targets gets at most.
 const TARGETS: usize = 30;
+/// How much of the value of a variable is shown.
+const VALUE: usize = 60;
+
+/// What stands for targets where there are none: no node can be called so.
+pub(crate) const EVERYTHING: &str = "(everything)";
+
+/// The variables that a run was given, on one line, if any.
+pub(crate) fn vars(vars: &BTreeMap<String, String>) -> Option<String> {
+    let said = vars.iter().map(|(name, value)| format!("{name}={}", one_line(value, VALUE)));
+    Some(said.collect::<Vec<_>>().join(" ")).filter(|said| !said.is_empty())
+}
 
 /// A job as a line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +44,10 @@ pub struct JobLine {
     pub by: String,
     /// The targets as they were given; none for all.
     pub targets: Vec<String>,
+    /// The variables that it was given.
+    pub vars: BTreeMap<String, String>,
+    /// What was built, in a word: `smart`, `forced`.
+    pub mode: String,
     /// Why it did not end well.
     pub why: Option<String>,
     /// How many steps it left out of date.
@@ -39,8 +55,18 @@ pub struct JobLine {
 }
 
 impl JobLine {
+    /// What it was asked for: targets, and what is not as ever.
     fn targets(&self) -> String {
-        if self.targets.is_empty() { "all".to_owned() } else { one_line(&self.targets.join(" "), TARGETS) }
+        let mut asked =
+            if self.targets.is_empty() { EVERYTHING.to_owned() } else { one_line(&self.targets.join(" "), TARGETS) };
+        let vars: String = self.vars.iter().map(|(name, value)| format!(" --var {name}={value}")).collect();
+        if !vars.is_empty() {
+            asked = format!("{asked} {}", one_line(&vars, TARGETS));
+        }
+        if self.mode != BuildMode::Smart.to_string() {
+            asked = format!("{asked} --mode {}", self.mode);
+        }
+        asked
     }
 
     /// How long it took: at least so long where nobody saw it end.

@@ -71,7 +71,7 @@ fn the_list_has_each_run_with_its_fields() {
     assert_eq!(lines[1][1..6], ["DONE", "0", "0", "0", "0"]);
     assert_eq!(lines[1][8..], ["tester", "a", "up", "to", "date"]);
     assert_eq!(lines[3][1..6], ["FAILED", "1", "0", "1", "0"]);
-    assert_eq!(lines[3][8..], ["tester", "all", "b:", "exit", "1"]);
+    assert_eq!(lines[3][8..], ["tester", "(everything)", "b:", "exit", "1"]);
     for line in &lines[1..] {
         let part = line[0].trim_start_matches('…');
         project.expect(0, &["jobs", "show", part]);
@@ -207,7 +207,7 @@ fn a_run_is_shown_in_full() {
     for expect in [
         "state    FAILED · b: exit 1\n",
         "file     pipeline.toml · p · P\n",
-        "targets  all\n",
+        "targets  (everything)\n",
         "by tester on ",
         "1 built · 1 failed · ",
         "FAILED b  pipeline.toml:9  exit 1\n",
@@ -347,4 +347,34 @@ fn a_run_whose_process_was_killed_says_so() {
     let counts = |job: &Value| (job["stopped"].clone(), job["skipped"].clone());
     assert_eq!(counts(&aborted[0]), (1.into(), 1.into()), "before the next run has ended it");
     assert!(project.expect(0, &["jobs", "show", &id]).out.contains("state    ABORTED · "));
+}
+
+#[test]
+fn what_a_run_was_asked_for_is_shown() {
+    let text = "[vars]\nseed = 1\n[dataset.all]\npath = \"all\"\nrun = 'echo {{ vars.seed }} >{{ output }}'\n";
+    let project = Project::new(text);
+    let first = project.expect(0, &["run", "--var", "seed=8", "all"]).out;
+    assert!(first.lines().next().unwrap().ends_with(" · vars seed=8"), "{first}");
+    let shown = project.expect(0, &["jobs", "show", "last"]).out;
+    assert!(shown.contains("\ntargets  all\nvars     seed=8\nrun      local · smart · "), "{shown}");
+    project.expect(0, &["run", "--mode", "forced"]);
+    let shown = project.expect(0, &["jobs", "show", "last"]).out;
+    assert!(shown.contains("\ntargets  (everything)\nrun      local · forced · "), "a node may be called all: {shown}");
+    let list = project.expect(0, &["jobs", "list"]).out;
+    let asked: Vec<_> = list.lines().map(|line| line.split("tester  ").last().unwrap()).collect();
+    assert_eq!(asked[1..], ["(everything) --mode forced", "all --var seed=8"], "{list}");
+}
+
+#[test]
+fn the_log_of_a_step_needs_no_run() {
+    let project = history();
+    assert_eq!(project.expect(0, &["jobs", "log", "b"]).out, "from b\n");
+    assert_eq!(project.expect(0, &["jobs", "log", "a", "--tail", "1"]).out, "from a\n");
+    // The last run built nothing.
+    let said = project.expect(2, &["jobs", "log", "last", "b"]).err;
+    let ran = list(&project, &[])[1]["id"].as_str().unwrap().to_owned();
+    let help = format!("help: {ran} is the last run that built it: `kiln jobs log b`\n");
+    assert!(said.contains("has no step `b` that was built") && said.ends_with(&help), "{said}");
+    let said = project.expect(2, &["jobs", "log", "nothing"]).err;
+    assert!(said.contains("there is no run `nothing`"), "{said}");
 }

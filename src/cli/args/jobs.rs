@@ -100,10 +100,10 @@ pub enum Jobs {
     },
     /// Print what a run's steps printed
     #[command(
-        after_help = "Examples:\n  kiln jobs log last                    all of it, step by step\n  kiln jobs log last orders --tail 20   the end of one step\n  kiln jobs log last --follow           go on until the run has ended\n  kiln jobs log ID --engine prod --activity build_orders_NP   one activity of a job on DSS"
+        after_help = "Examples:\n  kiln jobs log last                    all of it, step by step\n  kiln jobs log last orders --tail 20   the end of one step\n  kiln jobs log orders                  the last log of a step, whichever run it was\n  kiln jobs log last --follow           go on until the run has ended\n  kiln jobs log ID --engine prod --activity build_orders_NP   one activity of a job on DSS"
     )]
     Log {
-        /// Its id: in full, a part that only it has, or `last`
+        /// Its id: in full, a part that only it has, or `last`; or a step, for its last log
         id: String,
         /// Only this step
         step: Option<String>,

@@ -1,5 +1,7 @@
 //! The table of jobs, and a job in full.
 
+use std::collections::BTreeMap;
+
 use insta::assert_snapshot;
 
 use super::sample::{Sample, began, every_ending, morning, planned, started, style};
@@ -23,6 +25,8 @@ fn line(stamp: &str, state: JobState, counts: Counts, took_ms: u64) -> JobLine {
         took_ms,
         by: "ci".to_owned(),
         targets: Vec::new(),
+        vars: BTreeMap::new(),
+        mode: "smart".to_owned(),
         why: None,
         left: 0,
     }
@@ -43,10 +47,10 @@ fn days() -> Vec<JobLine> {
 fn jobs_are_a_table() {
     let now = "2026-11-23T02:05:00Z".parse().unwrap();
     assert_snapshot!(list(&days(), &style(false, None), now), @r#"
-    JOB           STATE    BUILT SAME FAIL SKIP  START  TOOK   BY   TARGETS  WHY
-    …23T02-00-00  FAILED       2    1    1    1  02:00  1m11s  ci   all      split: exit 3
-    …22T14-10-31  ABORTED      1    0    0    4  14:10  9s     ana  charts   Ctrl-C
-    …21T02-00-00  DONE         0    0    0    0  Sat    1s     ci   all      up to date
+    JOB           STATE    BUILT SAME FAIL SKIP  START  TOOK   BY   TARGETS       WHY
+    …23T02-00-00  FAILED       2    1    1    1  02:00  1m11s  ci   (everything)  split: exit 3
+    …22T14-10-31  ABORTED      1    0    0    4  14:10  9s     ana  charts        Ctrl-C
+    …21T02-00-00  DONE         0    0    0    0  Sat    1s     ci   (everything)  up to date
     "#);
     let coloured = list(&days(), &style(true, Some(60)), now).replace('\u{1b}', "^");
     assert_snapshot!(coloured, @r#"
@@ -70,9 +74,9 @@ fn where_there_are_several_pipelines_each_is_named() {
     let now = "2026-11-23T02:05:00Z".parse().unwrap();
     assert_snapshot!(list(&jobs, &style(false, Some(80)), now), @r#"
     JOB           STATE    BUILT SAME FAIL SKIP  START  TOOK   BY   PIPELINE  TARGE…
-    …23T02-00-00  FAILED       2    1    1    1  02:00  1m11s  ci   orders    all  …
+    …23T02-00-00  FAILED       2    1    1    1  02:00  1m11s  ci   orders    (ever…
     …22T14-10-31  ABORTED      1    0    0    4  14:10  9s     ana  crm       chart…
-    …21T02-00-00  DONE         0    0    0    0  Sat    1s     ci   orders    all  …
+    …21T02-00-00  DONE         0    0    0    0  Sat    1s     ci   orders    (ever…
     "#);
 }
 
@@ -86,10 +90,10 @@ fn wide_cells_keep_the_columns() {
     let now = "2026-11-23T02:05:00Z".parse().unwrap();
     assert_snapshot!(list(&jobs, &style(false, None), now), @r#"
     JOB                       STATE     BUILT SAME FAIL  SKIP  START        TOOK   BY   TARGETS                         WHY
-    …23T02-00-00              FAILED        2    1    1     1  02:00        1m11s  ci   all                             split: exit 3
+    …23T02-00-00              FAILED        2    1    1     1  02:00        1m11s  ci   (everything)                    split: exit 3
     …22T14-10-31              ABORTED       1    0    0     4  14:10        9s     ana  node_1 node_2 node_3 node_4 n…  Ctrl-C
-    …2026-11-21T02-00-00.120  DONE     123456    0    7 12345  Sat          1d01h  ci   all
-    …2025-11-21T02-00-00.120  RUNNING       0    0    0     0  21 Nov 2025  1m01s  ci   all
+    …2026-11-21T02-00-00.120  DONE     123456    0    7 12345  Sat          1d01h  ci   (everything)
+    …2025-11-21T02-00-00.120  RUNNING       0    0    0     0  21 Nov 2025  1m01s  ci   (everything)
     "#);
 }
 
@@ -106,7 +110,7 @@ fn a_job_is_shown_with_each_step() {
     job      build_orders_2026-11-23T02-00-00.123
     state    FAILED · split: exit 3
     file     pipelines/orders.toml · orders · ORDERS
-    targets  all
+    targets  (everything)
     run      local · smart · stages · -j4
     began    23 Nov 2026 02:00:00 by ci on build1, process 4711
 
@@ -164,7 +168,7 @@ fn a_job_whose_process_died_is_shown_as_it_was_left() {
     job      build_orders_2026-11-23T02-00-00.123
     state    ABORTED · ended without a last word
     file     pipelines/orders.toml · orders · ORDERS
-    targets  all
+    targets  (everything)
     run      local · smart · stages · -j4
     began    23 Nov 2026 02:00:00 by ci on build1, process 4711
 
@@ -212,10 +216,10 @@ fn what_was_stopped_left_or_not_seen_to_end_is_told_as_such() {
     jobs[2].left = 3;
     let now = "2026-11-23T02:05:00Z".parse().unwrap();
     assert_snapshot!(list(&jobs, &style(false, None), now), @r#"
-    JOB           STATE    BUILT SAME FAIL STOP SKIP  START  TOOK   BY   TARGETS  WHY
-    …23T02-00-00  FAILED       2    1    1    2    1  02:00  1m11s  ci   all      split: exit 3
-    …22T14-10-31  ABORTED      1    0    0    0    4  14:10  ≥9s    ana  charts   ended without a last word
-    …21T02-00-00  DONE         0    0    0    0    0  Sat    1s     ci   all      3 left
+    JOB           STATE    BUILT SAME FAIL STOP SKIP  START  TOOK   BY   TARGETS       WHY
+    …23T02-00-00  FAILED       2    1    1    2    1  02:00  1m11s  ci   (everything)  split: exit 3
+    …22T14-10-31  ABORTED      1    0    0    0    4  14:10  ≥9s    ana  charts        ended without a last word
+    …21T02-00-00  DONE         0    0    0    0    0  Sat    1s     ci   (everything)  3 left
     "#);
 }
 
@@ -233,7 +237,7 @@ fn a_run_that_was_killed_took_at_least_so_long() {
     job      build_orders_2026-11-23T02-00-00.123
     state    ABORTED · ended without a last word
     file     pipelines/orders.toml · orders · ORDERS
-    targets  all
+    targets  (everything)
     run      local · smart · stages · -j4
     began    23 Nov 2026 02:00:00 by ci on build1, process 4711
 

@@ -1,5 +1,6 @@
 //! Questions about whole runs: lists of them, and which one is meant. Knows no steps.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{OptionalExtension, Row, params};
@@ -73,6 +74,28 @@ impl Reader {
         Ok(self.runs(&filter)?.pop())
     }
 
+    /// The last run that ran a step; of a pipeline, where one is named.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn ran(&self, step: &str, pipeline: Option<&str>) -> Result<Option<JobId>, StoreError> {
+        let ran = "EXISTS (SELECT 1 FROM steps WHERE steps.job = runs.job AND step = ?1 AND log IS NOT NULL)";
+        let sql = format!(
+            "SELECT job FROM runs WHERE {ran} AND pipeline = coalesce(?2, pipeline) ORDER BY asked DESC LIMIT 1"
+        );
+        let found = self.rows(&sql, params![step, pipeline], |row| row.get::<_, String>(0))?.pop();
+        Ok(found.map(|id| JobId::from_text(&id)))
+    }
+
+    /// The steps of a run that failed, with what happened.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn failed(&self, job: &JobId) -> Result<BTreeMap<String, String>, StoreError> {
+        let sql = "SELECT step, coalesce(why, '') FROM steps WHERE job = ?1 AND state = 'failed'";
+        Ok(self.rows(sql, [job.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?.into_iter().collect())
+    }
+
     /// When the oldest run was asked for.
     ///
     /// # Errors
@@ -90,6 +113,19 @@ impl Reader {
         let row =
             self.rows(&format!("{RUN} WHERE {busy} ORDER BY asked DESC LIMIT 1"), params![pipeline], run_row)?.pop();
         if row.is_some() { Ok(row) } else { self.last_run(pipeline) }
+    }
+
+    /// The variables that a run was given. They stand before its steps, of which there may be very many.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub fn vars(&self, job: &JobId) -> Result<BTreeMap<String, String>, StoreError> {
+        let given = r#"instr(substr(body, 1, instr(body, '"steps":[')), '"vars":{') > 0"#;
+        let sql = format!(
+            "SELECT iif({given}, json_extract(body, '$.vars'), '{{}}') FROM events
+             WHERE job = ?1 AND type = 'run_started' ORDER BY seq LIMIT 1"
+        );
+        Ok(self.rows(&sql, [job.as_str()], |row| json(row, 0))?.pop().unwrap_or_default())
     }
 
     /// Whether there is a run of this id.
