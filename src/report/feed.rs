@@ -10,7 +10,8 @@ use super::line::{Line, Tint, columns, wrap};
 use super::names::Names;
 use super::output::{Block, Lines};
 use super::style::{OutputMode, Style, UP_TO_DATE, step_word};
-use super::summary;
+use super::{slow, summary};
+use crate::base::job::JobState;
 use crate::base::text::{count, few, millis};
 use crate::event::{Event, Replaced, RunStarted, Stamped, StepEnded, StepRetrying};
 use crate::plan::reason::ReasonCode;
@@ -43,10 +44,10 @@ pub(crate) const WORD: usize = 9;
 /// As for [`WORD`].
 pub(crate) const NAME: usize = WORD + 7;
 
-/// Writes lines for events.
 /// What stands in the place of a name where a note is about all that runs: no node can be called so.
 const THE_RUN: &str = "(run)";
 
+/// Writes lines for events.
 #[derive(Debug)]
 pub(crate) struct Feed {
     style: Style,
@@ -249,9 +250,9 @@ impl Feed {
         let steps = format!(" · {planned} of {} · ", count(all, "step"));
         let line = self.clock(event.at).text(" ").tint(Tint::Strong, event.job.as_str());
         let line = line.text(&steps).text(&format!("-j{}", started.max_parallel));
-        self.style.line(&line) + &self.foreign(started, event)
         let vars = vars(&started.vars).map(|vars| format!(" · vars {vars}"));
         let line = line.text(&vars.unwrap_or_default());
+        self.style.line(&line) + &self.foreign(started, event)
     }
 
     /// That what stands in the place of outputs, and is not of Kiln's making, will be replaced.
@@ -326,7 +327,9 @@ impl Feed {
     }
 
     fn summary(&self, view: &RunView) -> String {
-        summary::brief(view, &self.style, &self.state)
+        // The end of a run that did not end well is what failed.
+        let slow = if view.state() == JobState::Done { String::new() } else { slow::slowest(view, &self.style) };
+        slow + &summary::brief(view, &self.style, &self.state)
     }
 
     fn clock(&self, at: Timestamp) -> Line {

@@ -145,16 +145,24 @@ fn fill(text: &str, room: &mut usize) -> (String, bool) {
 /// of its own.
 pub(crate) fn wrap(text: &str, first: usize, rest: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let room = if lines.len() == 1 { first } else { rest };
-        let line = lines.last_mut().expect("there is one at least");
-        match columns(line) {
-            0 => line.push_str(word),
-            taken if taken + 1 + columns(word) <= room => {
-                line.push(' ');
-                line.push_str(word);
+    let words: Vec<&str> = text.split(' ').collect();
+    for part in words.split_inclusive(|word| word.ends_with([',', ';'])) {
+        // What stands between two commas stays together where it has room.
+        let whole = part.join(" ");
+        let begins = lines.len() == 1 && lines[0].is_empty();
+        let fits = columns(&whole) <= if begins { first.min(rest) } else { rest };
+        let words = if fits { vec![whole.as_str()] } else { part.to_vec() };
+        for word in words {
+            let room = if lines.len() == 1 { first } else { rest };
+            let line = lines.last_mut().expect("there is one at least");
+            match columns(line) {
+                0 => line.push_str(word),
+                taken if taken + 1 + columns(word) <= room => {
+                    line.push(' ');
+                    line.push_str(word);
+                }
+                _ => lines.push(word.to_owned()),
             }
-            _ => lines.push(word.to_owned()),
         }
     }
     lines

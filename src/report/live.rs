@@ -110,7 +110,8 @@ impl<W: Out> Live<W> {
         let rest = room - lines.len().min(room);
         lines.extend(again.into_iter().take(rest).map(|step| columns.retrying(step, elapsed_ms)));
         let rest = (room - lines.len().min(room)).min(WAITS);
-        lines.extend(waits(view, rest).iter().map(|waits| columns.waiting(waits.step, &waits.why)));
+        let behind = width.saturating_sub(columns.took + 1);
+        lines.extend(waits(view, rest, behind).iter().map(|waits| columns.waiting(waits.step, &waits.why)));
         lines.push(status(view, elapsed_ms, running.len()));
         lines
     }

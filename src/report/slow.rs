@@ -15,19 +15,23 @@ const LONG_MS: u64 = 5_000;
 /// How many of the slowest steps are named.
 const SLOWEST: usize = 5;
 
-/// Two lines at most; none for a run that was short. `spans` says what the schedules would come to with the durations of this
-/// run: those of one that did not end well say nothing about that.
+/// What is told after a run that ended well: two lines at most; none for a run that was short. `spans` says what the schedules
+/// would come to with the durations of this run: those of one that did not end well say nothing about that.
 #[must_use]
 pub fn text(view: &RunView, spans: impl FnOnce() -> Spans, style: &Style) -> String {
-    if view.elapsed_ms < LONG_MS {
+    if view.elapsed_ms < LONG_MS || view.state() != JobState::Done {
         return String::new();
     }
-    let waited = if view.state() == JobState::Done { barriers(view, spans()) } else { None };
+    let waited = barriers(view, spans());
     slowest(view, style) + &waited.map(|line| style.line(&line)).unwrap_or_default()
 }
 
-/// A run of one step has no slowest one. No step is cut in two where a terminal's line ends.
-fn slowest(view: &RunView, style: &Style) -> String {
+/// The slowest steps of a run that was not short. A run of one step has no slowest one. No step is cut in two where a terminal's
+/// line ends.
+pub(crate) fn slowest(view: &RunView, style: &Style) -> String {
+    if view.elapsed_ms < LONG_MS {
+        return String::new();
+    }
     let mut steps: Vec<&StepView> = view.steps.iter().filter(|step| step.whole_ms() > 0).collect();
     if steps.len() < 2 {
         return String::new();

@@ -18,8 +18,10 @@ use crate::view::{Head, RunView, StepState, StepView};
 const TAIL: usize = 10;
 /// The longest line of them.
 const TAIL_COLUMNS: usize = 400;
-/// The longest command where lines have no limit.
+/// The longest line of a command where lines have no limit.
 const COMMAND_COLUMNS: usize = 120;
+/// How many lines of a command are shown.
+const COMMAND_LINES: usize = 8;
 /// How many names of outputs are told.
 const OUTPUTS: usize = 6;
 
@@ -28,9 +30,8 @@ const BLOCKS: usize = 3;
 /// So many failures each have the command that tries them again; of more there is one for all.
 const EACH: usize = 2;
 
-/// The counts, then a block for each step that failed, then why the run was aborted; after many blocks the counts once more,
-/// for the end is what is read. `state` is the state's folder as it is
-/// put before the paths of logs, such as `.kiln`.
+/// The counts, then a block for each step that failed, then why the run was aborted; many blocks stand before the counts, for
+/// the end is what is read. `state` is the state's folder as it is put before the paths of logs, such as `.kiln`.
 #[must_use]
 pub fn text(view: &RunView, style: &Style, state: &str) -> String {
     told(view, style, state, true)
@@ -43,17 +44,18 @@ pub(crate) fn brief(view: &RunView, style: &Style, state: &str) -> String {
 }
 
 fn told(view: &RunView, style: &Style, state: &str, words: bool) -> String {
-    let mut out = style.line(&counts(view));
+    let failed = in_order_of_failing(view);
+    let many = failed.len() > BLOCKS;
+    let mut out = if many { String::new() } else { style.line(&counts(view)) };
     for step in view.steps.iter().filter(|step| step.flaky()) {
         out += &style.line(&flaky(step, state));
     }
-    let failed = in_order_of_failing(view);
     let together = failed.len() > EACH;
     for step in &failed {
-        out.push('\n');
+        out += if out.is_empty() { "" } else { "\n" };
         out += &block(view, step, style, state, words, together);
     }
-    if failed.len() > BLOCKS {
+    if many {
         out.push('\n');
         out += &style.line(&counts(view));
     }
@@ -66,7 +68,7 @@ fn told(view: &RunView, style: &Style, state: &str, words: bool) -> String {
         let all = if together { ", all of it: " } else { ", with what was skipped: " };
         let line = Line::new().tint(Tint::Dim, "again").text(all);
         let line = line.text(&head.started.again).text(" --failed").text(&which);
-        out += if failed.len() > BLOCKS { "" } else { "\n" };
+        out += if many { "" } else { "\n" };
         out += &style.line(&line);
     }
     if let Some(line) = last_words {
@@ -222,10 +224,24 @@ fn block(view: &RunView, step: &StepView, style: &Style, state: &str, words: boo
     out
 }
 
+/// A command as it is written, but for lines that are continued; of a long one the first lines.
 fn command(command: &str, style: &Style) -> String {
-    let line = Line::new().tint(Tint::Dim, "  $ ").text(&squeeze(&command.replace("\\\n", " ")));
     let width = style.width.map_or(COMMAND_COLUMNS, usize::from);
-    line.render(style.color, Some(width)) + "\n"
+    let drawn =
+        |mark: &str, text: &str| Line::new().tint(Tint::Dim, mark).text(text).render(style.color, Some(width)) + "\n";
+    let joined = command.trim().split("\\\n").map(str::trim).collect::<Vec<_>>().join(" ");
+    let lines: Vec<&str> = joined.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    // Not to say `1 more` where that one has room.
+    let shown = if lines.len() > COMMAND_LINES + 1 { COMMAND_LINES } else { lines.len() };
+    let mut out = String::new();
+    for (i, line) in lines[..shown].iter().enumerate() {
+        let squeezed = squeeze(line);
+        out += &drawn(if i == 0 { "  $ " } else { "    " }, if lines.len() == 1 { &squeezed } else { line });
+    }
+    if shown < lines.len() {
+        out += &drawn(&format!("    … and {} more lines", lines.len() - shown), "");
+    }
+    out
 }
 
 /// What helps to go on: the outputs that stand, the log, and how to try again, where that is not told for all together.

@@ -1,5 +1,6 @@
 //! What the next steps of a run wait for, for the region of a terminal. Does not know how it is drawn.
 
+use super::line::columns;
 use crate::base::cut::shorten;
 use crate::base::job::Schedule;
 use crate::base::text::few;
@@ -7,7 +8,7 @@ use crate::view::{RunView, StepState, StepView};
 
 /// How many names are told.
 const NAMES: usize = 3;
-/// What is waited for is named in so many characters: of a longer line the end would be cut, in which such names differ.
+/// Where not all has room, what is waited for is named in so many characters: of a longer line the end would be cut, in which such names differ.
 const LONG: usize = 24;
 
 /// A step that waits, and for what.
@@ -20,8 +21,8 @@ pub(super) struct Waits<'a> {
 }
 
 /// At most `most` steps that wait for one that runs, in the order of the plan. Steps that wait for a free slot only, or for
-/// steps that wait themselves, are not among them.
-pub(super) fn waits(view: &RunView, most: usize) -> Vec<Waits<'_>> {
+/// steps that wait themselves, are not among them. Names are cut where they have no room in so many columns.
+pub(super) fn waits(view: &RunView, most: usize, room: usize) -> Vec<Waits<'_>> {
     let Some(head) = &view.head else { return Vec::new() };
     if most == 0 || view.stopping.is_some() {
         return Vec::new();
@@ -38,6 +39,10 @@ pub(super) fn waits(view: &RunView, most: usize) -> Vec<Waits<'_>> {
             (false, []) if by_stages && step.plan.stage > stage => format!("for the rest of stage {stage}"),
             (false, []) => return None,
             (_, names) => {
+                let whole = format!("for {}", few(names, NAMES));
+                if columns(&whole) <= room {
+                    return Some(Waits { step: &step.plan.id, why: whole });
+                }
                 let names: Vec<_> = names.iter().map(|name| shorten(name, LONG)).collect();
                 format!("for {}", few(&names, NAMES))
             }

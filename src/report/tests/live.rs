@@ -166,6 +166,7 @@ fn the_end_leaves_only_lines_that_stay() {
       | KeyError: 'customer_id'
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
     02:01:11 skip   report       split failed
+    slowest  orders 40s · split 31s · charts 8s · rates 3s
     2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
 
     FAILED split  pipelines/orders.toml:41  exit 3

@@ -5,6 +5,7 @@ mod jobs;
 mod live;
 mod names;
 mod plain;
+mod said;
 mod sample;
 mod servers;
 mod slow;

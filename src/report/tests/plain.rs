@@ -40,6 +40,7 @@ fn a_run_reads_as_the_product_page_says() {
       | KeyError: 'customer_id'
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
     02:01:11 skip   report       split failed
+    slowest  orders 40s · split 31s · charts 8s · rates 3s
     2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
 
     FAILED split  pipelines/orders.toml:41  exit 3
@@ -64,6 +65,7 @@ fn colours_stand_on_words_only() {
     ^[2m  | ^[0mKeyError: 'customer_id'
     ^[2m  log    ^[0m.kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
     ^[2m02:01:11^[0m ^[33mskip^[0m   report       split failed
+    ^[2mslowest^[0m  orders 40s · split 31s · charts 8s · rates 3s
     ^[32m2 built^[0m · ^[36m1 unchanged^[0m · ^[1m^[31m1 failed^[0m · ^[33m1 skipped^[0m · 55 up to date · 1m11s
 
     ^[1m^[31mFAILED^[0m ^[1msplit^[0m  pipelines/orders.toml:41  exit 3
@@ -88,6 +90,7 @@ fn every_ending_has_its_word() {
     02:00:10 stop   stopped  10s
     02:00:10 skip   never          Ctrl-C
     02:00:10 skip   nothing        Ctrl-C
+    slowest  stopped 10s · failed 2s · same 1.5s · built 0.4s
     1 built · 1 unchanged · 1 failed · 1 stopped · 3 skipped · 4 up to date · 10s
 
     FAILED failed  pipelines/orders.toml:41  output build/failed.csv is missing
@@ -202,6 +205,7 @@ fn attempts_are_counted_and_flaky_steps_named() {
     02:00:07 FAILED split   7s    exit 2
       $ make split
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
+    slowest  split 7s · rates 6s with 3 attempts · orders 3s with 2 attempts
     1 built (1 flaky) · 2 failed · 7s
     flaky orders  attempt 2/3, 3s in all, before: exit 1  .kiln/logs/build_orders_2026-11-23T02-00-00.123/orders.1.log
 
@@ -289,6 +293,7 @@ fn streamed_lines_are_whole_and_named() {
     02:01:11 FAILED split   31s  exit 3
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
     02:01:11 skip   report       split failed
+    slowest  orders 40s · split 31s · charts 8s · rates 3s
     2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
 
     FAILED split  pipelines/orders.toml:41  exit 3
@@ -338,6 +343,7 @@ fn grouped_lines_follow_the_end_of_their_step() {
       | KeyError: 'customer_id'
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
     02:01:11 skip   report       split failed
+    slowest  orders 40s · split 31s · charts 8s · rates 3s
     2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
 
     FAILED split  pipelines/orders.toml:41  exit 3
@@ -473,6 +479,7 @@ fn what_failed_is_told_with_its_last_lines_when_it_fails() {
       | line 11
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/a.1.log
     02:00:09 built  b  9s
+    slowest  b 9s · a 1s
     1 built · 1 failed · 9s
 
     FAILED a  pipelines/orders.toml:41  exit 3
