@@ -1,9 +1,10 @@
 //! Signals that ask the process to end: caught on a thread of their own, so that they are seen whatever else goes on. The
 //! first two of a run are its own matter, the third ends the process at once. What a run does about them is not known here.
 
+use std::fmt;
 use std::fs;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -14,11 +15,14 @@ use crate::process::Process;
 /// The names under which signals are told, each with the exit code of a run that it stopped.
 const NAMES: [(&str, u8); 3] = [("Ctrl-C", exit::INTERRUPTED), ("SIGTERM", exit::TERMINATED), ("SIGHUP", exit::HANGUP)];
 
-/// The exit code of a run that was stopped by the signal of this name.
+/// The exit code of a run that was stopped by the signal of this name. Who is known by name has sent SIGTERM.
 #[must_use]
 pub fn code_of(name: &str) -> u8 {
-    NAMES.iter().find(|(known, _)| *known == name).map_or(exit::INTERRUPTED, |(_, code)| *code)
+    NAMES.iter().find(|(known, _)| *known == name).map_or(exit::TERMINATED, |(_, code)| *code)
 }
+
+/// Says who sent a SIGTERM, where that is known.
+type Sender = Box<dyn Fn() -> Option<&'static str> + Send + Sync>;
 
 /// A file that becomes larger than a process may write is an error of that file, and does not end Kiln. The signal is
 /// caught, not ignored, so that what is started gets it as ever; what is caught once stays caught.
@@ -36,12 +40,18 @@ const TOLD: u32 = 2;
 
 /// The signals of the process, caught. Until someone [listens](Signals::listen) they end it at once, as they would anyway;
 /// they are caught all the same, since the first process of a container would not see them otherwise.
-#[derive(Debug)]
 pub struct Signals {
     signals: Option<mpsc::UnboundedReceiver<&'static str>>,
     wanted: Arc<AtomicBool>,
     /// A signal ends the process.
     ending: Arc<AtomicBool>,
+    sender: Arc<OnceLock<Sender>>,
+}
+
+impl fmt::Debug for Signals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signals").field("wanted", &self.wanted).finish_non_exhaustive()
+    }
 }
 
 impl Signals {
@@ -58,9 +68,17 @@ impl Signals {
         let (to, signals) = mpsc::unbounded_channel();
         let wanted = Arc::new(AtomicBool::new(false));
         let ending = Arc::new(AtomicBool::new(false));
-        let pump = os.pump(to, Arc::clone(&wanted), Arc::clone(&ending));
+        let sender = Arc::new(OnceLock::new());
+        let pump = os.pump(to, Arc::clone(&wanted), Arc::clone(&ending), Arc::clone(&sender));
         std::thread::Builder::new().name("kiln-signals".to_owned()).spawn(move || runtime.block_on(pump))?;
-        Ok(Self { signals: Some(signals), wanted, ending })
+        Ok(Self { signals: Some(signals), wanted, ending, sender })
+    }
+
+    /// From now on SIGTERM is told by who has sent it, where `sender` knows that.
+    #[must_use]
+    pub fn sent_by(self, sender: impl Fn() -> Option<&'static str> + Send + Sync + 'static) -> Self {
+        drop(self.sender.set(Box::new(sender)));
+        self
     }
 
     /// The next signals by their names, two at most.
@@ -97,7 +115,13 @@ impl Os {
         })
     }
 
-    async fn pump(mut self, to: mpsc::UnboundedSender<&'static str>, wanted: Arc<AtomicBool>, ending: Arc<AtomicBool>) {
+    async fn pump(
+        mut self,
+        to: mpsc::UnboundedSender<&'static str>,
+        wanted: Arc<AtomicBool>,
+        ending: Arc<AtomicBool>,
+        sender: Arc<OnceLock<Sender>>,
+    ) {
         let mut told = 0;
         loop {
             let (name, code) = tokio::select! {
@@ -111,7 +135,8 @@ impl Os {
                 end_children();
                 end(code);
             }
-            if told == TOLD || to.send(name).is_err() {
+            let by = sender.get().filter(|_| code == exit::TERMINATED).and_then(|sender| sender());
+            if told == TOLD || to.send(by.unwrap_or(name)).is_err() {
                 end(code);
             }
             told += 1;

@@ -13,6 +13,7 @@ use crate::cli::print;
 use crate::exit;
 use crate::process::Process;
 use crate::session::fail::Fail;
+use crate::store::asked;
 use crate::store::claim::Claim;
 use crate::store::lock::{QUEUE, holder, host, is_held};
 use crate::store::read::Reader;
@@ -35,13 +36,13 @@ pub(crate) struct Target {
     pub(crate) state: JobState,
 }
 
-/// Ends runs. The exit code says whether all of them are gone.
-pub(crate) fn abort(state: &Path, runs: &[Target], grace: Duration) -> Result<u8, Fail> {
+/// Ends runs for the user `by`. The exit code says whether all of them are gone.
+pub(crate) fn abort(state: &Path, runs: &[Target], by: &str, grace: Duration) -> Result<u8, Fail> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Fail::because("nothing can be waited for", &error))?;
     let mut wrong = Vec::new();
     for run in runs {
-        match runtime.block_on(end(state, run, grace)) {
+        match runtime.block_on(end(state, run, by, grace)) {
             Ok(text) => print(&format!("{}: {text}\n", run.name))?,
             Err(text) => wrong.push(format!("{}: {text}", run.name)),
         }
@@ -50,7 +51,7 @@ pub(crate) fn abort(state: &Path, runs: &[Target], grace: Duration) -> Result<u8
 }
 
 /// Ends one run: what became of it, or why it goes on.
-async fn end(state: &Path, run: &Target, grace: Duration) -> Result<String, String> {
+async fn end(state: &Path, run: &Target, by: &str, grace: Duration) -> Result<String, String> {
     match run.state {
         JobState::Running if Claim::of(state, &run.pipeline).is_some_and(|claim| claim.serves) => {
             return served(state, run, grace).await;
@@ -62,6 +63,9 @@ async fn end(state: &Path, run: &Target, grace: Duration) -> Result<String, Stri
         }
     }
     let process = process(state, &run.pipeline)?;
+    if let Err(error) = asked::leave(state, &run.pipeline, &process, &format!("by {by} with kiln jobs abort")) {
+        tracing::debug!(%error, "the run does not know who ends it");
+    }
     let holder = holder(state, &run.pipeline);
     let mut left = Left { state, pipeline: &run.pipeline, holder, process: process.clone(), known: BTreeSet::new() };
     for patience in [grace + PATIENCE, LAST] {

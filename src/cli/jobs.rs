@@ -211,7 +211,7 @@ impl History {
         if runs.is_empty() {
             print("no run goes on\n")?;
         }
-        abort(&self.state, &runs, context.site().grace)
+        abort(&self.state, &runs, &context.surroundings.user(), context.site().grace)
     }
 
     /// The runs that go on, also those that are not in the history yet.
@@ -318,9 +318,9 @@ fn line(row: &RunRow, now: jiff::Timestamp) -> JobLine {
         took_ms: row.took_ms.unwrap_or_else(|| if row.state == JobState::Running { so_far(row, now) } else { 0 }),
         by: row.by.clone(),
         targets: row.targets.clone(),
-        why: row.why.clone(),
         vars: BTreeMap::new(),
         mode: row.mode.clone(),
+        why: row.why.clone(),
         left: 0,
     }
 }

@@ -33,6 +33,7 @@ use crate::session::start::{
 use crate::session::{Request, Session};
 use crate::signal::{Signals, code_of};
 use crate::store::StoreError;
+use crate::store::asked;
 use crate::store::gc::{is_due, keep_house};
 use crate::store::last_word::{self, LastWord};
 use crate::store::read::Reader;
@@ -228,6 +229,9 @@ fn drive(context: &Context, args: &RunArgs, going: Going<'_>) -> Result<(Driven,
     let reporters = reports.reporters(context, store.state(), args);
     let reporters = reporters.map_err(|error| Fail::because("the run cannot be shown", &error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let (state, pipeline) = (store.state().to_owned(), ready.started().pipeline.clone());
+    // The two signals of a run, and then the process ends.
+    let signals = signals.sent_by(move || asked::word(&state, &pipeline).map(|who| &*who.leak()));
     let runtime = runtime.map_err(|error| Fail::because("no run can be driven", &error))?;
     let driven = runtime.block_on(ready.drive(&mut writer, committed, reporters, signals.listen()));
     // Who closes the history last takes the log of writes away.

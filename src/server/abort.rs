@@ -10,9 +10,13 @@ use crate::server::error::ApiError;
 use crate::server::project::Project;
 use crate::server::route::Call;
 use crate::server::{App, audit, blocking};
+use crate::store::asked;
 use crate::store::claim::Claim;
 use crate::store::lock::host;
 use crate::store::wish;
+
+/// Why a job was ended that somebody asked the server to end: who, the server's record of what was asked says.
+const OVER_HTTP: &str = "asked for over HTTP";
 
 /// Asks the job that the path names to end. Returns what was done, in words.
 pub(crate) async fn abort(call: &Call) -> Result<String, ApiError> {
@@ -22,7 +26,7 @@ pub(crate) async fn abort(call: &Call) -> Result<String, ApiError> {
         return Ok(format!("job {} is {} already", row.id, row.state));
     }
     call.note("abort", &row.id, "");
-    if call.app.jobs.abort(row.id.clone()).await {
+    if call.app.jobs.abort(row.id.clone(), OVER_HTTP).await {
         return Ok(format!("job {} is asked to end", row.id));
     }
     let (project, id) = (Arc::clone(call.project()?), row.id.clone());
@@ -33,7 +37,7 @@ pub(crate) async fn abort(call: &Call) -> Result<String, ApiError> {
 pub(crate) async fn hear(app: &App) {
     for archive in &app.archives {
         for job in wish::wishes(&archive.folder) {
-            if wish::forget(&archive.folder, &job) && app.jobs.abort(job.clone()).await {
+            if wish::forget(&archive.folder, &job) && app.jobs.abort(job.clone(), "with kiln jobs abort").await {
                 let line = audit::Line {
                     at: crate::clock::now().to_string(),
                     key: "kiln jobs abort",
@@ -57,6 +61,10 @@ fn elsewhere(project: &Project, job: &str) -> Result<String, ApiError> {
     }
     let claim = Claim::of(&project.archive.folder, &row.pipeline);
     let claim = claim.filter(|claim| claim.host == host() && !claim.serves);
+    let word = |to| asked::leave(&project.archive.folder, &row.pipeline, to, OVER_HTTP);
+    if let Some(Err(error)) = claim.as_ref().map(|claim| word(&claim.process)) {
+        tracing::debug!(%error, "the run does not know who ends it");
+    }
     match claim.map(|claim| claim.process.signal(Signal::TERM)) {
         Some(Ok(true)) => Ok(format!("job {} is asked to end", row.id)),
         _ => {

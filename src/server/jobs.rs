@@ -59,7 +59,7 @@ pub(crate) enum Message {
     /// Someone asks for a job.
     Start(Box<Order>, Answer),
     /// Someone wants a job to end. The answer says whether it was here.
-    Abort(JobId, oneshot::Sender<bool>),
+    Abort(JobId, &'static str, oneshot::Sender<bool>),
     /// Someone wants to know why a job waits.
     Why(JobId, Sender<Option<Wait>>),
     /// What runs that died left in a project is finished.
@@ -122,10 +122,10 @@ impl Jobs {
         told.await.unwrap_or_else(|_| Err(ended()))
     }
 
-    /// Asks a job to end. Whether it was one of ours that had not ended.
-    pub(crate) async fn abort(&self, job: JobId) -> bool {
+    /// Asks a job to end, and says why. Whether it was one of ours that had not ended.
+    pub(crate) async fn abort(&self, job: JobId, why: &'static str) -> bool {
         let (tell, told) = oneshot::channel();
-        self.send(Message::Abort(job, tell));
+        self.send(Message::Abort(job, why, tell));
         told.await.unwrap_or(false)
     }
 
@@ -228,8 +228,8 @@ impl Clerk {
     fn take(&mut self, message: Message) {
         match message {
             Message::Start(order, tell) => self.start(order, tell),
-            Message::Abort(job, tell) => {
-                let was_here = self.abort(&job, "aborted", false);
+            Message::Abort(job, why, tell) => {
+                let was_here = self.abort(&job, why, false);
                 if tell.send(was_here).is_err() {
                     tracing::debug!(%job, "whoever wanted a job to end has gone");
                 }

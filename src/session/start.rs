@@ -123,11 +123,25 @@ pub(crate) fn lock(session: &Session, wait: bool, mut tell: impl FnMut(&str)) ->
     }
 }
 
+/// Whether a run is one of this machine, and of no server.
+fn is_here(claim: &Claim) -> bool {
+    claim.host == host() && !claim.serves && claim.process.lives()
+}
+
 /// The command that ends the run of a pipeline that goes on, where it is one: others may have begun since.
 fn ending(session: &Session, state: &Path, pipeline: &str) -> Option<String> {
-    let last = Shared::new(state).ask(|history| history.last_run(pipeline)).ok()??;
-    let job = last.filter(|run| run.state == JobState::Running)?.id;
-    let mut words = ["kiln", "jobs", "abort", job.as_str()].map(str::to_owned).to_vec();
+    let last = Shared::new(state).ask(|history| history.last_run(pipeline)).ok().flatten().flatten();
+    let mut words = ["kiln", "jobs", "abort"].map(str::to_owned).to_vec();
+    match last.filter(|run| run.state == JobState::Running) {
+        Some(run) => words.push(run.id.to_string()),
+        // It has begun, and is not in the history yet: it plans.
+        None if pipeline == session.pipeline().name
+            && Claim::of(state, pipeline).is_some_and(|claim| is_here(&claim)) =>
+        {
+            words.extend(["last".to_owned(), "-f".to_owned(), session.loaded.source.name.clone()]);
+        }
+        None => return None,
+    }
     if !is_same(&session.loaded.root.join(".kiln"), state) {
         words.extend(["--state".to_owned(), state.display().to_string()]);
     }

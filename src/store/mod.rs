@@ -2,6 +2,7 @@
 //! can ask them with `sqlite3`. Log bytes are files beside it. Knows no engines.
 
 mod apply;
+pub mod asked;
 pub mod claim;
 pub mod filter;
 pub mod gc;

@@ -98,12 +98,25 @@ fn a_run_is_aborted_from_elsewhere() {
     assert!(said.out.ends_with(": ended\n"), "{}", said.out);
     // It returns when nothing is left of the run: the next one begins at once.
     run.end(143);
-    assert_eq!(run.story(), ["started a", "stopping: SIGTERM", "stopped a", "skipped b (a)", "ended ABORTED"]);
+    let stopping = "stopping: by tester with kiln jobs abort";
+    assert_eq!(run.story(), ["started a", stopping, "stopped a", "skipped b (a)", "ended ABORTED"]);
+    let list = project.expect(0, &["jobs", "list"]).out;
+    assert!(list.contains("  by tester with kiln jobs abort\n"), "{list}");
     let said = project.expect(0, &["jobs", "abort", "last"]);
     assert!(said.out.contains("it has ended already: ABORTED"), "{}", said.out);
     assert_eq!(project.expect(0, &["jobs", "abort", "--all"]).out, "no run goes on\n");
     project.expect(2, &["jobs", "abort", "nothing"]);
     project.expect(2, &["jobs", "abort"]);
+}
+
+#[test]
+fn a_signal_of_somebody_else_is_told_as_such() {
+    let (project, mut run) = waiting();
+    // What was left for an earlier run says nothing of this one.
+    project.write(".kiln/locks/p.asked", r#"{"to":{"pid":1,"began":1,"boot":null},"who":"by ana"}"#);
+    run.signal(rustix::process::Signal::TERM);
+    run.end(143);
+    assert!(run.story().contains(&"stopping: SIGTERM".to_owned()), "{:?}", run.story());
 }
 
 #[test]
@@ -149,7 +162,12 @@ fn a_run_that_is_not_in_the_history_yet_is_aborted_with_all() {
     pipe(&project, "gate");
     let mut run = project.start(&["run"]);
     hear(&project, "up");
-    assert_eq!(project.expect(0, &["jobs", "abort", "--all"]).out, "a run of p that had not begun: ended\n");
+    let said = project.expect(3, &["run"]).err;
+    assert!(said.ends_with("; --wait waits for it, `kiln jobs abort last -f pipeline.toml` ends it\n"), "{said}");
+    assert_eq!(
+        project.expect(0, &["jobs", "abort", "last", "-f", "pipeline.toml"]).out,
+        "a run of p that had not begun: ended\n"
+    );
     assert_eq!(run.wait().unwrap().code(), Some(143));
     assert_eq!(project.expect(0, &["jobs", "list"]).out, "no runs\n");
 }
