@@ -2,15 +2,16 @@
 //! anything is done, so that a run is not made in vain. Does not know what is told.
 
 use std::fs::{File, TryLockError};
-use std::io::{self, BufWriter, Read as _};
+use std::io::{self, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::cli::Context;
 use crate::cli::args::RunArgs;
 use crate::report::api::Reporter;
-use crate::report::github::Github;
+use crate::report::github::{self, Github};
 use crate::report::named::Named;
 use crate::report::outlet::Outlet;
+use crate::report::outputs::Outputs;
 use crate::report::{Setup as Screen, jsonl, junit, reporter};
 use crate::session::fail::Fail;
 
@@ -37,22 +38,30 @@ impl Reports {
         }
     }
 
-    /// Empties the files of reports where no run could begin, so that none of an earlier one passes for that of this one. Those that a
+    /// Says in the files of reports that no run could begin, so that none of an earlier one passes for that of this one. Those that a
     /// run writes to are left to it.
-    pub(crate) fn empty(args: &RunArgs) {
-        for path in [args.events.as_deref().filter(|_| !to_stdout(args)), args.junit.as_deref()].into_iter().flatten() {
+    pub(crate) fn none(context: &Context, args: &RunArgs, fail: &Fail) {
+        let open = |path: &Path| {
             // To open a pipe might be to wait for whoever reads it.
-            if !path.is_file() {
-                continue;
+            if path.exists() && !path.is_file() {
+                return None;
             }
-            let emptied = File::options().write(true).open(path).and_then(|file| {
+            let opened = File::options().write(true).create(true).truncate(false).open(path).and_then(|file| {
                 file.try_lock()?;
-                file.set_len(0)
+                file.set_len(0).map(|()| file)
             });
-            if let Err(error) = emptied {
+            let told = |error: &io::Error| {
                 tracing::debug!(%error, path = %path.display(), "an earlier report stays as it is");
-            }
-        }
+            };
+            opened.inspect_err(told).ok()
+        };
+        drop(args.events.as_deref().filter(|path| !to_stdout(args) && path.exists()).and_then(open));
+        refused(context, args.junit.as_deref().and_then(open).as_mut(), fail);
+    }
+
+    /// The same where the files are open.
+    pub(crate) fn refused(&mut self, context: &Context, fail: &Fail) {
+        refused(context, self.junit.as_mut(), fail);
     }
 
     /// Empties the files that were asked for. Only a run that has its lock may do that.
@@ -97,9 +106,23 @@ impl Reports {
         }
         if let Some(workspace) = context.surroundings.github().filter(|_| !live) {
             let style = crate::report::Style::plain(context.surroundings.zone());
-            reporters.push(Box::new(Github::new(out, page(context), workspace, style, state)));
+            reporters.push(Box::new(Github::new(out, of_github(context, PAGE), workspace, style, state)));
+            if let Some(file) = of_github(context, "GITHUB_OUTPUT") {
+                reporters.push(Box::new(Outputs(file)));
+            }
         }
         Ok(reporters)
+    }
+}
+
+/// Says in the report of tests and on the page of the job that no run could begin, and why.
+fn refused(context: &Context, junit: Option<&mut impl io::Write>, fail: &Fail) {
+    let ((of, line), why) = (fail.place(), fail.plain());
+    let report = junit.map_or(Ok(()), |out| junit::refused(out, of, line, &why));
+    let page = context.surroundings.github().and_then(|_| of_github(context, PAGE));
+    let page = page.map_or(Ok(()), |mut page| page.write_all(github::refused(of, &why).as_bytes()));
+    for error in [report, page].into_iter().filter_map(Result::err) {
+        tracing::debug!(%error, "a report does not say that no run could begin");
     }
 }
 
@@ -108,11 +131,14 @@ pub(crate) fn to_stdout(args: &RunArgs) -> bool {
     args.events.as_deref() == Some(Path::new("-"))
 }
 
-/// The page of a job on GitHub. In a container the variable is often there, and its file is not.
-fn page(context: &Context) -> Option<File> {
-    let path = PathBuf::from(context.surroundings.var("GITHUB_STEP_SUMMARY")?);
-    let page = File::options().append(true).open(path);
-    page.inspect_err(|error| tracing::debug!(%error, "the page of the job cannot be written")).ok()
+/// The variable that names the page of a job on GitHub.
+const PAGE: &str = "GITHUB_STEP_SUMMARY";
+
+/// The file of GitHub's that a variable names. In a container the variable is often there, and its file is not.
+fn of_github(context: &Context, variable: &str) -> Option<File> {
+    let path = PathBuf::from(context.surroundings.var(variable)?);
+    let file = File::options().append(true).open(path);
+    file.inspect_err(|error| tracing::debug!(%error, "the file of {variable} cannot be written")).ok()
 }
 
 /// Refuses a file that is there and is no such report: one slip more, and a pipeline or its data would be gone.

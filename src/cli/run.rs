@@ -44,14 +44,15 @@ use crate::view::{RunView, StepState, StepView};
 pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     Reports::check(args)?;
     let signals = Signals::catch().map_err(|error| Fail::because("signals cannot be caught", &error))?;
-    let question = question(context, args).inspect_err(|_| Reports::empty(args))?;
+    let none = |fail: &Fail| Reports::none(context, args, fail);
+    let question = question(context, args).inspect_err(none)?;
     let kept = question.clone().and_then(Question::recall);
     let since = match kept.and_then(|kept| kept.hold(&context.site())) {
         Some(Held::Nothing(held)) => return nothing_to_do(context, args, signals, *held),
         Some(Held::Since(since)) => Some(*since),
         None => None,
     };
-    let begin = |since| Begun::begin(context, args, question.as_ref(), since).inspect_err(|_| Reports::empty(args));
+    let begin = |since| Begun::begin(context, args, question.as_ref(), since).inspect_err(none);
     let begun = begin(since)?;
     let begun = if begun.is_stale() {
         let undone = begun.let_go();
@@ -59,10 +60,11 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     } else {
         begun
     };
-    let Begun { session, args, early, reports, locks: _locks, writer, committed, undone, asked } = begun;
+    let Begun { session, args, early, mut reports, locks: _locks, writer, committed, undone, asked } = begun;
     let args = &args;
     let mut session = to_the_end(session);
-    let (mut planned, hindered) = session.plan_to_run(true, args.keep_going)?;
+    let plan = session.plan_to_run(true, args.keep_going);
+    let (mut planned, hindered) = plan.inspect_err(|fail| reports.refused(context, fail))?;
     planned.seen.extend(early);
     let by_name = session.explicit_left(&mut planned);
     let finding = asked.and_then(|asked| asked.finding(&context.site(), &session, &planned));
@@ -226,12 +228,12 @@ struct Going<'a> {
 
 fn drive(context: &Context, args: &RunArgs, going: Going<'_>) -> Result<(Driven, Result<(), StoreError>), Fail> {
     let Going { store, ready, mut writer, committed, reports, signals } = going;
-    let reporters = reports.reporters(context, store.state(), args);
-    let reporters = reporters.map_err(|error| Fail::because("the run cannot be shown", &error))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let (state, pipeline) = (store.state().to_owned(), ready.started().pipeline.clone());
     // The two signals of a run, and then the process ends.
     let signals = signals.sent_by(move || asked::word(&state, &pipeline).map(|who| &*who.leak()));
+    let reporters = reports.reporters(context, store.state(), args);
+    let reporters = reporters.map_err(|error| Fail::because("the run cannot be shown", &error))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Fail::because("no run can be driven", &error))?;
     let driven = runtime.block_on(ready.drive(&mut writer, committed, reporters, signals.listen()));
     // Who closes the history last takes the log of writes away.

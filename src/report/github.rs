@@ -118,6 +118,18 @@ impl<W: Write, P: Write> Reporter for Github<W, P> {
     }
 }
 
+/// What the page of the job tells of a run that could not begin.
+#[must_use]
+pub fn refused(of: &str, why: &str) -> String {
+    format!("### {}: the run could not begin\n\n{}\n", text(of), fenced(&format!("{}\n", why.trim_end())))
+}
+
+/// Lines as they are.
+fn fenced(lines: &str) -> String {
+    let fence = "`".repeat(longest_run(lines, '`').max(2) + 1);
+    format!("{fence}text\n{lines}{fence}\n")
+}
+
 /// The table in Markdown: what did not end well comes first, then what took longest.
 fn page(view: &RunView, style: &Style, state: &str) -> String {
     let name = view.head.as_ref().map_or("", |head| &head.started.pipeline);
@@ -138,12 +150,8 @@ fn page(view: &RunView, style: &Style, state: &str) -> String {
     }
     for step in view.in_state(StepState::Failed).take(FAILURES) {
         let said = summary::failed(view, step, style, state);
-        let fence = "`".repeat(longest_run(&said, '`').max(2) + 1);
-        let _ = write!(
-            out,
-            "\n<details><summary>{}</summary>\n\n{fence}text\n{said}{fence}\n\n</details>\n",
-            text(&step.plan.id)
-        );
+        let (name, said) = (text(&step.plan.id), fenced(&said));
+        let _ = write!(out, "\n<details><summary>{name}</summary>\n\n{said}\n</details>\n");
     }
     out + "\n"
 }

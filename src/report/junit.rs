@@ -43,6 +43,29 @@ impl<W: Write> Reporter for Junit<W> {
     }
 }
 
+/// The report of a run that could not begin: one test that did not end well. `of` is what it is about, such as the file that holds
+/// mistakes, with the line of the first, and `why` says what is wrong, a line each.
+///
+/// # Errors
+/// Why it cannot be written.
+pub fn refused(out: &mut dyn Write, of: &str, line: Option<usize>, why: &str) -> io::Result<()> {
+    let mut lines = why.lines();
+    let mut status = error(lines.next().unwrap_or_default().to_owned());
+    status.set_description(why);
+    let mut case = TestCase::new("the run", status);
+    case.set_classname(of);
+    if let Some(line) = line {
+        case.extra.insert("file".into(), of.into());
+        case.extra.insert("line".into(), line.to_string().into());
+    }
+    let mut suite = TestSuite::new(of);
+    suite.add_test_case(case);
+    let mut report = Report::new("kiln");
+    report.add_test_suite(suite);
+    report.serialize(&mut *out).map_err(io::Error::other)?;
+    out.flush()
+}
+
 /// The report of a run that is over.
 fn report(view: &RunView, state: &str) -> Report {
     let mut suite = TestSuite::new(view.head.as_ref().map_or("", |head| &head.started.pipeline));

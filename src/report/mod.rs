@@ -11,6 +11,7 @@ pub mod live;
 pub mod named;
 pub mod outlet;
 pub mod output;
+pub mod outputs;
 pub mod plain;
 pub mod slow;
 pub mod style;

@@ -50,6 +50,18 @@ impl Fail {
         }
     }
 
+    /// What it is about, for reports: a file with the line of the first mistake, else Kiln.
+    pub(crate) fn place(&self) -> (&str, Option<usize>) {
+        match self {
+            Self::Mistakes(source, problems) => {
+                let first = problems.iter().find(|problem| !problem.warning);
+                let label = first.and_then(|problem| problem.labels.first());
+                (&source.name, label.map(|label| source.line(label.span.start)))
+            }
+            Self::Usage(..) | Self::Nothing(_) | Self::Surroundings(_) => ("kiln", None),
+        }
+    }
+
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {

@@ -48,12 +48,37 @@ fn where_no_run_could_begin_no_earlier_report_is_left() {
         assert!(project.read("kiln.xml").ends_with("</testsuites>\n"));
         project.write("pipeline.toml", &text);
         project.expect(code, &[&report, more].concat());
-        assert_eq!(
-            (project.read("kiln.xml"), project.read("events.jsonl")),
-            (String::new(), String::new()),
-            "{more:?}"
-        );
+        let report = project.read("kiln.xml");
+        assert!(report.contains("tests=\"1\" skipped=\"0\" failures=\"0\" errors=\"1\""), "{more:?}: {report}");
+        assert!(report.ends_with("</testsuites>\n"), "{more:?}: {report}");
+        assert_eq!(project.read("events.jsonl"), "", "{more:?}");
     }
+}
+
+#[test]
+fn what_keeps_a_run_from_beginning_is_reported() {
+    let project = job("[dataset.a]\npath = \"a\"\nruns = 'true'\nfoo = 1\n");
+    project.write("page.md", "before\n");
+    project.expect(2, &["run", "--junit", "kiln.xml"]);
+    let report = project.read("kiln.xml");
+    let test = "<testcase name=\"the run\" classname=\"pipeline.toml\" file=\"pipeline.toml\" line=\"8\">";
+    assert!(report.contains(test), "{report}");
+    assert!(
+        report.contains("<error message=\"pipeline.toml:8: unknown key `runs` in [dataset.a]; did you mean"),
+        "{report}"
+    );
+    assert!(report.contains("pipeline.toml:9: unknown key `foo` in [dataset.a]"), "{report}");
+    let page = project.read("page.md");
+    assert!(
+        page.starts_with("before\n### pipeline.toml: the run could not begin\n\n```text\npipeline.toml:8: "),
+        "{page}"
+    );
+    // A source that is not there is found when the run has its lock.
+    project.pipeline("[dataset.s]\npath = \"s\"\n[dataset.a]\npath = \"a\"\ninputs = [\"s\"]\nrun = 'true'\n");
+    project.expect(2, &["run", "--junit", "kiln.xml"]);
+    let report = project.read("kiln.xml");
+    assert!(report.contains("errors=\"1\"") && report.contains("file=\"pipeline.toml\""), "{report}");
+    assert_eq!(project.read("page.md").matches("the run could not begin").count(), 2);
 }
 
 #[test]
@@ -98,6 +123,19 @@ fn github_shows_failures_at_their_place_and_a_table() {
     assert!(page.contains("\n| b | FAILED | ") && page.contains("\n| c | skip |  | b failed |\n"), "{page}");
     let said = project.expect(1, &["run", "--events", "-"]);
     assert!(!said.out.contains("::error file") && said.err.contains("\n::error file="), "{}", said.err);
+}
+
+#[test]
+fn github_hands_names_of_steps_to_later_jobs() {
+    let mut project = job(MIXED);
+    project.variable("GITHUB_OUTPUT", "outputs");
+    project.write("outputs", "before=1\n");
+    project.expect(1, &["run"]);
+    assert_eq!(project.read("outputs"), "before=1\nbuilt=[\"a\"]\nchanged=[\"a\"]\nfailed=[\"b\"]\n");
+    project.write("ok", "");
+    project.write("outputs", "");
+    project.expect(0, &["run", "--mode", "forced"]);
+    assert_eq!(project.read("outputs"), "built=[\"a\",\"b\",\"c\"]\nchanged=[\"b\",\"c\"]\nfailed=[]\n");
 }
 
 #[test]

@@ -43,6 +43,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("report/named.rs", 6),
     ("report/names.rs", 6),
     ("report/output.rs", 6),
+    ("report/outputs.rs", 6),
     ("report/past.rs", 6),
     ("report/plain.rs", 6),
     ("report/screen.rs", 6),
