@@ -75,6 +75,9 @@ pub struct Everywhere {
     /// The pipeline file [default: pipeline.toml, else the only file in pipelines/]
     #[arg(short, long, global = true, value_name = "FILE", help_heading = EVERYWHERE)]
     pub file: Vec<PathBuf>,
+    /// Work in this folder, as if Kiln had been started there; other paths count from it
+    #[arg(short = 'C', long, global = true, value_name = "DIR", help_heading = EVERYWHERE)]
+    pub directory: Option<PathBuf>,
     /// Where history and logs are kept [default: .kiln in the root]; `jobs list` and `jobs abort` call it --state-dir
     #[arg(long, global = true, value_name = "DIR", env = "KILN_STATE", help_heading = EVERYWHERE)]
     pub state: Option<PathBuf>,

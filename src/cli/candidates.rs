@@ -24,8 +24,8 @@ pub(crate) fn candidates(context: &Context, what: Candidates, word: &str) -> Res
         }),
         Candidates::Tags => in_file(context, tags),
         Candidates::Vars => in_file(context, |pipeline| pipeline.vars.keys().map(|name| format!("{name}=")).collect()),
-        Candidates::Runs => runs(context, None),
-        Candidates::Running => runs(context, Some(JobState::Running)),
+        Candidates::Runs => runs(context, None, word),
+        Candidates::Running => runs(context, Some(JobState::Running), word),
         Candidates::Steps => steps(context, word),
     };
     // A file that is half-written or not there is no news while one types.
@@ -71,10 +71,13 @@ fn tags(pipeline: &Pipeline) -> Vec<String> {
     tags.into_iter().cloned().collect()
 }
 
-fn runs(context: &Context, state: Option<JobState>) -> Result<Vec<String>, Fail> {
+/// Ids of runs; where the word has begun with a digit, the moments in them, each a part that only one has.
+fn runs(context: &Context, state: Option<JobState>, word: &str) -> Result<Vec<String>, Fail> {
     let rows = History::open(context)?.rows(&RunFilter { state, limit: Some(RUNS), ..RunFilter::default() })?;
     let last = std::iter::once("last".to_owned()).filter(|_| !rows.is_empty() || state.is_some());
-    Ok(last.chain(rows.iter().map(|row| row.id.to_string())).collect())
+    let moments = word.starts_with(|c: char| c.is_ascii_digit());
+    let shown = |id: &str| if moments { id.rsplit('_').next().unwrap_or(id) } else { id }.to_owned();
+    Ok(last.chain(rows.iter().map(|row| shown(row.id.as_str()))).collect())
 }
 
 /// So many runs are offered.

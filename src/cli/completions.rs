@@ -149,6 +149,15 @@ _kiln_words() {
 _kiln_candidates() {
     "${kiln}" "${file[@]}" candidates "$@" 2>/dev/null
 }
+# Pipeline files, and folders that may hold some.
+_kiln_files() {
+    local word
+    COMPREPLY=()
+    compopt -o filenames +o default +o bashdefault 2>/dev/null
+    while IFS= read -r word; do
+        COMPREPLY+=("${word}")
+    done < <(compgen -f -X '!*.toml' -- "${cur}"; compgen -d -- "${cur}")
+}
 _kiln_no_files() {
     compopt +o default +o bashdefault 2>/dev/null
 }
@@ -177,7 +186,10 @@ _kiln_names() {
                 fi
                 ((++i))
                 if [[ ${i} -lt ${COMP_CWORD} ]]; then
-                    case "${option}" in -f|--file) file=(-f "${COMP_WORDS[i]}") ;; esac
+                    case "${option}" in
+                        -f|--file) file+=(-f "${COMP_WORDS[i]}") ;;
+                        -C|--directory) file+=(-C "${COMP_WORDS[i]}") ;;
+                    esac
                     option=""
                 fi ;;
             -*|=) ;;
@@ -189,21 +201,25 @@ _kiln_names() {
     case "${command}" in jobs|import) command+=" ${words[1]}" ;; esac
     if [[ -n ${option} ]]; then
         case "${command} ${option}" in
-            *" --failed") what=(_kiln_candidates runs) ;;
+            *" --failed") what=(_kiln_candidates runs "${cur}") ;;
             *" --var") what=(_kiln_candidates vars); compopt -o nospace 2>/dev/null ;;
         esac
         [[ -z ${what[*]} ]] && case "${command} ${option}" in
             VALUES
         esac
         if [[ -z ${what[*]} ]]; then
-            case "${option}" in PATHS) ;; *) COMPREPLY=(); _kiln_no_files ;; esac
+            case "${option}" in
+                -f|--file) _kiln_files ;;
+                PATHS) ;;
+                *) COMPREPLY=(); _kiln_no_files ;;
+            esac
             return 0
         fi
     else
         [[ ${cur} == -* || -z ${words[*]} ]] && return 0
         case "${words[*]}" in
-            "jobs show"|"jobs log") what=(_kiln_candidates runs) ;;
-            "jobs wait"*|"jobs abort"*) what=(_kiln_candidates running) ;;
+            "jobs show"|"jobs log") what=(_kiln_candidates runs "${cur}") ;;
+            "jobs wait"*|"jobs abort"*) what=(_kiln_candidates running "${cur}") ;;
             "jobs log "*" "*) return 0 ;;
             "jobs log "*) what=(_kiln_candidates steps "${words[2]}") ;;
             PAGES
@@ -233,7 +249,9 @@ complete -F _kiln_names -o bashdefault -o default kiln
 "#;
 
 /// How lines of zsh's script begin that are about something that has names, and what offers them.
-const IN_ZSH: [(&str, &str); 7] = [
+const IN_ZSH: [(&str, &str); 9] = [
+    ("'*-f+[", "_files -g \"*.toml\""),
+    ("'*--file=[", "_files -g \"*.toml\""),
     ("'*::targets -- ", "_kiln_targets"),
     ("':name -- ", "_kiln_names"),
     ("'*--var=", "_kiln_vars"),
@@ -267,8 +285,10 @@ const NAMES_IN_ZSH: &str = r#"_kiln_candidates() {
     all=("${(@Q)${(z)LBUFFER}}")
     for ((i = 2; i < $#all; i++)); do
         case "${all[i]}" in
-            -f|--file) file=(-f "${all[i+1]}") ;;
-            --file=*) file=(-f "${all[i]#--file=}") ;;
+            -f|--file) file+=(-f "${all[i+1]}") ;;
+            --file=*) file+=(-f "${all[i]#--file=}") ;;
+            -C|--directory) file+=(-C "${all[i+1]}") ;;
+            --directory=*) file+=(-C "${all[i]#--directory=}") ;;
         esac
     done
     found=("${(@f)$("${all[1]}" "${file[@]}" candidates "$@" 2>/dev/null)}")
@@ -277,8 +297,8 @@ const NAMES_IN_ZSH: &str = r#"_kiln_candidates() {
 _kiln_targets() { local -a suffix; _kiln_candidates targets "$PREFIX" }
 _kiln_names() { local -a suffix; _kiln_candidates names }
 _kiln_vars() { local -a suffix=(-S ''); _kiln_candidates vars }
-_kiln_runs() { local -a suffix; _kiln_candidates runs }
-_kiln_running() { local -a suffix; _kiln_candidates running }
+_kiln_runs() { local -a suffix; _kiln_candidates runs "$PREFIX" }
+_kiln_running() { local -a suffix; _kiln_candidates running "$PREFIX" }
 _kiln_steps() { local -a suffix; _kiln_candidates steps "${line[1]}" }
 "#;
 
@@ -311,9 +331,13 @@ function __kiln_candidates
     for i in (seq 2 (count $words))
         switch $words[$i]
             case -f --file
-                test $i -lt (count $words); and set file -f $words[(math $i + 1)]
+                test $i -lt (count $words); and set -a file -f $words[(math $i + 1)]
             case '--file=*'
-                set file -f (string replace -- --file= '' $words[$i])
+                set -a file -f (string replace -- --file= '' $words[$i])
+            case -C --directory
+                test $i -lt (count $words); and set -a file -C $words[(math $i + 1)]
+            case '--directory=*'
+                set -a file -C (string replace -- --directory= '' $words[$i])
         end
     end
     $words[1] $file candidates $argv 2>/dev/null
@@ -324,16 +348,16 @@ function __kiln_log
     if set -q rest[1]
         __kiln_candidates steps $rest[1]
     else
-        __kiln_candidates runs
+        __kiln_candidates runs (commandline -ct)
     end
 end
 complete -c kiln -n "__fish_kiln_using_subcommand NONE" -f
 complete -c kiln -n "__fish_kiln_using_subcommand TARGETS; and test (commandline -opc)[-1] != --failed" -f -a "(__kiln_candidates targets (commandline -ct))"
 complete -c kiln -n "__fish_kiln_using_subcommand NAMES" -f -a "(__kiln_candidates names)"
 complete -c kiln -n "__fish_kiln_using_subcommand TARGETS NAMES check" -l var -x -a "(__kiln_candidates vars)"
-complete -c kiln -n "__fish_kiln_using_subcommand run" -l failed -f -a "(__kiln_candidates runs)"
-complete -c kiln -n "__fish_kiln_using_subcommand run; and test (commandline -opc)[-1] = --failed" -f -a "(__kiln_candidates runs)"
-complete -c kiln -n "__fish_kiln_using_subcommand jobs; and __fish_seen_subcommand_from show" -f -a "(__kiln_candidates runs)"
+complete -c kiln -n "__fish_kiln_using_subcommand run" -l failed -f -a "(__kiln_candidates runs (commandline -ct))"
+complete -c kiln -n "__fish_kiln_using_subcommand run; and test (commandline -opc)[-1] = --failed" -f -a "(__kiln_candidates runs (commandline -ct))"
+complete -c kiln -n "__fish_kiln_using_subcommand jobs; and __fish_seen_subcommand_from show" -f -a "(__kiln_candidates runs (commandline -ct))"
 complete -c kiln -n "__fish_kiln_using_subcommand jobs; and __fish_seen_subcommand_from log" -f -a "(__kiln_log)"
-complete -c kiln -n "__fish_kiln_using_subcommand jobs; and __fish_seen_subcommand_from wait abort" -f -a "(__kiln_candidates running)"
+complete -c kiln -n "__fish_kiln_using_subcommand jobs; and __fish_seen_subcommand_from wait abort" -f -a "(__kiln_candidates running (commandline -ct))"
 "#;

@@ -29,6 +29,11 @@ fn is_gone(named: &Path) -> bool {
     named.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
+/// Whether a file that was named is the one that would be taken without a name.
+pub(crate) fn goes_without_saying(named: &Path, surroundings: &Surroundings) -> bool {
+    matches!(find_all(surroundings).as_slice(), [only] if only == named.strip_prefix(".").unwrap_or(named))
+}
+
 /// A file that was named is not there: what is?
 fn not_there(named: &Path, surroundings: &Surroundings) -> Fail {
     let there = names(&find_all(surroundings));
@@ -45,7 +50,12 @@ pub(crate) fn none(surroundings: &Surroundings) -> Fail {
     let here = names(&others(surroundings));
     let help = match all_above(surroundings).as_slice() {
         _ if !here.is_empty() => format!("name one of those that are here with --file: {}", few(&here, 4)),
-        [above] => format!("there is one above: kiln -f {}", above.display()),
+        [above] => {
+            let folder =
+                if above.ends_with("pipeline.toml") { above.parent() } else { above.parent().and_then(Path::parent) };
+            let folder = folder.unwrap_or(Path::new("..")).display();
+            format!("there is one above: kiln -f {}, or kiln -C {folder}", above.display())
+        }
         above @ [_, ..] => format!("name one of those above with --file: {}", few(&names(above), 4)),
         [] => "name the file with --file, or write a first one with `kiln init`".to_owned(),
     };

@@ -52,7 +52,6 @@ const OPTIONS: Words = &[
     (&["--target", "--targets", "--select", "-s", "-t"], "targets stand by themselves: NAME, +NAME, NAME+, tag:TAG"),
     (&["--tag", "--tags"], "write tag:TAG, as in `kiln run tag:daily`"),
     (&["-o", "--out", "--output-file"], "`>` takes what is printed: kiln plan --format svg >plan.svg"),
-    (&["-C", "--directory"], "`-f FOLDER/pipeline.toml` builds in that folder"),
 ];
 
 /// Says what may have been meant, where that is known, instead of the word that is spelled most alike.

@@ -54,6 +54,8 @@ pub(crate) struct Context {
     pub(crate) file: Option<PathBuf>,
     /// All files that were named; only the server takes more than one.
     pub(crate) files: Vec<PathBuf>,
+    /// The folder that was gone to.
+    pub(crate) directory: Option<PathBuf>,
     pub(crate) state: Option<PathBuf>,
     pub(crate) color: Color,
     pub(crate) surroundings: Surroundings,
@@ -116,16 +118,20 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             return if error.use_stderr() { exit::WRONG } else { exit::OK };
         }
     };
+    let Cli { command, everywhere: Everywhere { file, directory, state, color, verbose } } = cli;
+    if let Some(Err(error)) = directory.as_ref().map(std::env::set_current_dir) {
+        let named = directory.as_deref().unwrap_or(Path::new("")).display();
+        return tell(&format!("error: -C {named}: {error}\n"), exit::WRONG);
+    }
     let surroundings = match Surroundings::look() {
         Ok(surroundings) => surroundings,
         Err(error) => return tell(&format!("error: there is no working directory: {error}\n"), exit::SURROUNDINGS),
     };
-    let Cli { command, everywhere: Everywhere { file, state, color, verbose } } = cli;
     diagnostics(verbose, &surroundings);
     if let Err(error) = survive_large_files() {
         tracing::warn!(%error, "a file that becomes too large will end Kiln");
     }
-    let context = Context { file: file.first().cloned(), files: file, state, color, surroundings };
+    let context = Context { file: file.first().cloned(), files: file, directory, state, color, surroundings };
     guarded(|| match dispatch(&context, command) {
         Ok(code) => code,
         Err(fail) => tell(&context.render(&fail), fail.code()),

@@ -55,7 +55,10 @@ fn show_plan(context: &Context, session: &Session, args: &PlanArgs) -> Result<u8
         PlanFormat::Text => {
             let state = state(context, &planned.known);
             let (now, put_back) = (planned.facts.now, put_back.as_slice());
-            let heading = Heading { engine, state: &state, jobs: session.jobs, now, put_back };
+            let failed =
+                planned.known.last_run.as_ref().and_then(|run| session.store.ask(|reader| reader.failed(&run.id)).ok());
+            let failed = &failed.flatten().unwrap_or_default();
+            let heading = Heading { engine, state: &state, jobs: session.jobs, now, put_back, failed };
             print(&text(pipeline, selection, &planned.plan, &estimate, &heading))?;
         }
         PlanFormat::Json => {

@@ -326,7 +326,13 @@ pub(crate) fn command(context: &Context, request: &Request, keep_going: bool) ->
     let mut words = vec!["kiln".to_owned(), "run".to_owned()];
     words.extend(keep_going.then(|| "-k".to_owned()));
     let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
-    if let Some(file) = &context.file {
+    if let Some(directory) = &context.directory {
+        option("-C", directory.display().to_string());
+    }
+    if let Some(jobs) = request.jobs {
+        option("-j", jobs.to_string());
+    }
+    if let Some(file) = context.file.as_ref().filter(|file| !find::goes_without_saying(file, &context.surroundings)) {
         option("-f", file.display().to_string());
     }
     if let Some(state) = &context.state {

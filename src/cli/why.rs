@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use crate::base::digest::Digest;
 use crate::base::id::RecipeId;
 use crate::base::job::JobId;
-use crate::base::text::{apart, clean, did_you_mean, millis, one_line};
+use crate::base::text::{apart, clean, did_you_mean, duration, millis, one_line};
 use crate::cli::args::{Format, WhyArgs};
 use crate::cli::table::table;
 use crate::cli::{Context, find, print};
@@ -262,6 +262,11 @@ fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, n
         Some(last) => {
             let what = if last.adopted { "adopted" } else { "last good build" };
             line(&format!("  {what} {} by {}", style.date(last.built_at, now), last.job.short()));
+            if let (Rebuild::Age(age), Action::Skip) = (&pipeline.recipes[id].rebuild, answer.action)
+                && let Ok(due) = last.built_at.checked_add(*age)
+            {
+                line(&format!("  due {}, when that is older than {}", style.date(due, now), duration(*age)));
+            }
         }
     }
     // Of what was never built all is new, and that is told.
@@ -381,8 +386,9 @@ fn value(text: &str, most: usize) -> String {
 
 fn run_row(run: &StepRun, began: &str, most: usize) -> Vec<String> {
     let reasons = || past::reasons(&run.reasons, run.state, &|_| None, run.began).into_iter().next();
-    let why = run.why.clone().or_else(reasons).unwrap_or_default();
-    let took = run.took_ms.map(millis).unwrap_or_default();
+    // What was adopted was not built: it took no time, and why it would have been is no reason for anything.
+    let why = run.why.clone().or_else(|| reasons().filter(|_| !run.adopted)).unwrap_or_default();
+    let took = run.took_ms.filter(|_| !run.adopted).map(millis).unwrap_or_default();
     let took = match run.whole_ms {
         Some(whole) => format!("{took}, {} with {} attempts", millis(whole), run.attempt),
         None => took,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::base::id::RecipeId;
-use crate::base::text::{count, few, millis};
+use crate::base::text::{count, few, millis, one_line};
 use crate::pipeline::types::Pipeline;
 use crate::plan::estimate::Estimate;
 use crate::plan::put_back::PutBack;
@@ -25,12 +25,16 @@ pub struct Heading<'a> {
     pub now: jiff::Timestamp,
     /// What the next run undoes before anything else.
     pub put_back: &'a [PutBack],
+    /// The steps that failed in the last run, with what happened: no reason to build them, and good to know.
+    pub failed: &'a BTreeMap<String, String>,
 }
 
 /// So many reasons of a step are shown.
 const REASONS: usize = 3;
 /// A name that is not longer than this has its column, however few are as long.
 const NAME: usize = 40;
+/// So many letters are shown of why a step failed last time.
+const FAILED: usize = 60;
 /// So many names stand in a list before it is cut.
 const NAMES: usize = 12;
 
@@ -59,6 +63,9 @@ pub fn text(
             write!(out, "  {:>width$}", expected(step).unwrap_or_default()).expect("a String takes everything");
         }
         write!(out, "  {}", reasons(&step.reasons, heading.now)).expect("a String takes everything");
+        if let Some(why) = heading.failed.get(names(step)) {
+            write!(out, "; failed last time: {}", one_line(why, FAILED)).expect("a String takes everything");
+        }
         out.truncate(out.trim_end_matches(' ').len());
         out.push('\n');
     }

@@ -308,6 +308,9 @@ fn last_words(view: &RunView) -> Option<Line> {
             if whatever_its_state(head) {
                 again += " --failed";
             } else {
+                if head.started.mode == BuildMode::Missing {
+                    again += " --mode missing";
+                }
                 for target in &head.started.targets {
                     let _ = write!(again, " {}", quote(&clean(target)));
                 }

@@ -116,7 +116,7 @@ fn what_went_on_after_failures_does_so_again_unless_it_is_said_otherwise() {
         crate::support::lines(&events).iter().filter(|event| failed(event)).count()
     };
     assert_eq!(failed(&["-k"]), 2);
-    assert!(project.expect(0, &["jobs", "show", "last"]).out.contains("again  kiln run -k worse\n"));
+    assert!(project.expect(0, &["jobs", "show", "last"]).out.contains("again  kiln run -k -j 1 worse\n"));
     assert_eq!(failed(&["--failed"]), 2);
     assert_eq!(failed(&["--failed"]), 2, "and so on");
     assert_eq!(failed(&["--failed", "--max-fail", "1"]), 1);
@@ -240,6 +240,12 @@ fn bash_is_offered_what_may_be_meant() {
         ("why to", "totals topics"),
         ("run -f other.toml to", "totals tonnes"),
         ("run --events to", "totals.awk"),
+        ("run -f ot", "other.toml"),
+        ("run -f to", ""),
+        ("run -f b", "b"),
+        ("-C .. run to", ""),
+        ("-C . run to", "totals topics"),
+        ("jobs show 2", "STAMP"),
         ("-f other.toml run to", "totals tonnes"),
         ("-f = other.toml run to", "totals tonnes"),
         ("run --mode f", "forced"),
@@ -269,7 +275,8 @@ fn bash_is_offered_what_may_be_meant() {
         ("jobs abort build_", ""),
         ("jobs wait l", "last"),
     ] {
-        offered(&project, words, &expect.replace("ID", &id));
+        let stamp = id.trim_start_matches("build_p_");
+        offered(&project, words, &expect.replace("ID", &id).replace("STAMP", stamp));
     }
     assert!(!project.exists("ran"), "what stands in a path was run");
 }

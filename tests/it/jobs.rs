@@ -160,7 +160,10 @@ fn below_a_pipeline_it_is_told_where_it_is() {
         let output = project.command(arguments).current_dir(project.path("sub/below")).output().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?} {text}");
-        assert!(text.contains("there is one above: kiln -f ../../pipeline.toml\n"), "{arguments:?} {text}");
+        assert!(
+            text.contains("there is one above: kiln -f ../../pipeline.toml, or kiln -C ../..\n"),
+            "{arguments:?} {text}"
+        );
     }
     // Of several none is chosen; those that are here are nearer, whatever they are called.
     let said = |project: &Project| {

@@ -75,7 +75,7 @@ fn the_last_attempt_counts() {
 
     FAILED a pipeline.toml:6 exit 75, attempt 2/2, TOOK in all
     log .kiln/logs/JOB/a.2.log
-    again kiln run a
+    again kiln run -j 1 a
     "#);
     assert!(!project.exists("a"));
 }

@@ -259,7 +259,7 @@ fn a_failed_step_is_told_last_with_what_helps() {
     FAILED b pipeline.toml:10 exit 3
       kept b of DAY TIME
       log .kiln/logs/build_p_STAMP/b.1.log
-      again kiln run -f pipeline.toml b
+      again kiln run -j 1 b
     "#);
     let log = said.out.lines().find_map(|line| line.strip_prefix("  log    ")).unwrap();
     assert!(project.read(log).starts_with("line 1\nline 2\n"));
