@@ -141,12 +141,14 @@ fn check_one(
         context.render_out(&Fail::Mistakes(loaded.source.clone(), problems))
     };
     let pipeline = &loaded.pipeline;
+    let tasks = pipeline.recipes.values().filter(|recipe| recipe.task).count();
+    let recipes = count(pipeline.recipes.len() - tasks, "recipe");
+    let made = if tasks == 0 { recipes } else { format!("{recipes}, {}", count(tasks, "task")) };
     let stages = loaded.graph.stage.values().max().copied().unwrap_or(0);
     Ok(format!(
-        "{warnings}{}: ok, {}, {} in {}\n",
+        "{warnings}{}: ok, {}, {made} in {}\n",
         loaded.source.name,
         count(pipeline.nodes.len(), "node"),
-        count(pipeline.recipes.len(), "recipe"),
         count(stages as usize, "stage"),
     ))
 }

@@ -136,7 +136,7 @@ fn check_finds_the_files_by_itself() {
 fn init_writes_a_pipeline_that_runs() {
     let project = Project::empty();
     insta::assert_snapshot!(project.expect(0, &["init"]).out, @r"wrote pipeline.toml; try `kiln plan`, then `kiln run`");
-    insta::assert_snapshot!(project.expect(0, &["check"]).out, @r"pipeline.toml: ok, 2 nodes, 3 recipes in 3 stages");
+    insta::assert_snapshot!(project.expect(0, &["check"]).out, @r"pipeline.toml: ok, 2 nodes, 2 recipes, 1 task in 3 stages");
     project.expect(1, &["plan", "--check"]);
     project.expect(0, &["run"]);
     assert_eq!(project.read("build/greetings.txt"), "Hello, Ada\nHello, Grace\nHello, Edsger\n");
