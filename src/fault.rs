@@ -37,6 +37,8 @@ mod wanted {
         action: String,
         time: u64,
         times: AtomicU64,
+        /// `KILN_FAULT_GATE` is a named pipe by which a test hears that the point is come to, and lets the program go on.
+        gate: Option<String>,
         /// `KILN_FAULT_SEEN` is a file for the names of the points that are come to.
         seen: Option<File>,
     }
@@ -54,6 +56,7 @@ mod wanted {
             action: action.to_owned(),
             time: time.parse().unwrap_or(1),
             times: AtomicU64::new(0),
+            gate: std::env::var("KILN_FAULT_GATE").ok(),
             seen: seen.and_then(|path| File::options().append(true).create(true).open(path).ok()),
         }
     }
@@ -75,6 +78,11 @@ mod wanted {
                 kill_process(getpid(), Signal::STOP)?;
                 Ok(())
             }
+            // What comes next has not begun, whichever thread this is.
+            "wait" => wanted.gate.iter().try_for_each(|gate| {
+                std::fs::write(gate, "here")?;
+                std::fs::read(gate).map(drop)
+            }),
             "panic" => panic!("a test wants a panic at {point}"),
             _ => Err(io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error())),
         }

@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
+#[cfg(feature = "failpoints")]
+use crate::running::{hear, pipe, tell};
 use crate::space::{as_anybody, in_space, is_there};
 use crate::support::{Project, lines};
 
@@ -450,25 +452,27 @@ fn that_somebody_has_changed_what_is_replaced_is_told() {
 #[cfg(feature = "failpoints")]
 #[test]
 fn what_is_written_at_the_last_moment_is_kept() {
-    use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
-
     for dies in [false, true] {
         let project = Project::new(FOLDER);
         project.write("s", "1\n");
         project.expect(0, &["run"]);
         project.write("s", "2\n");
+        pipe(&project, "gate");
         let point = if dies { "publish.exchanged" } else { "publish.exchange" };
         let mut command = project.command(&["run"]);
-        command.env("KILN_FAULT", format!("{point}=stop")).stdout(std::process::Stdio::piped());
-        let child = command.spawn().unwrap();
-        let pid = Pid::from_child(&child);
-        assert!(waitpid(Some(pid), WaitOptions::UNTRACED).unwrap().unwrap().1.stopped());
+        command.env("KILN_FAULT", format!("{point}=wait")).env("KILN_FAULT_GATE", project.path("gate"));
+        let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        assert_eq!(hear(&project, "gate"), "here");
         let kept = kept(&project);
         // Whoever has the folder open writes to it wherever it lies.
         let staged = kept.replace(".kiln/replaced", ".kiln/staging/p") + "/o-1-0/user";
         let lies = if dies { staged } else { "user".to_owned() };
         project.write(&format!("{lies}/mine"), "precious\n");
-        kill_process(pid, if dies { Signal::KILL } else { Signal::CONT }).unwrap();
+        if dies {
+            child.kill().unwrap();
+        } else {
+            tell(&project, "gate");
+        }
         let said = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
         if dies {
             project.expect(0, &["run"]);
