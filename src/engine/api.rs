@@ -56,6 +56,9 @@ pub trait Engine: Send + Sync {
     /// Mistakes and warnings about the file that only this engine can see. Runs nothing.
     fn check(&self) -> Problems;
 
+    /// Takes note of what ends the commands that only look: those that run and those that would be run.
+    fn heed(&self, _stop: watch::Receiver<Stop>) {}
+
     /// Looks at what the wanted steps are made from. With `probes`, commands that only look may be run.
     fn observe(&self, wanted: &DenseMap<RecipeId, bool>, probes: bool) -> Observed;
 

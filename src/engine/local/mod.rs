@@ -32,17 +32,18 @@ pub(crate) use environ::describe;
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use tokio::sync::watch;
 
 use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::JobId;
 use crate::base::mask::Secrets;
 use crate::base::span::{Problem, Problems};
-use crate::engine::api::{Done, Engine, Environment, Evidence, Observed, Opening, Published, Work};
+use crate::engine::api::{Done, Engine, Environment, Evidence, Observed, Opening, Published, Stop, Work};
 use crate::engine::local::digest::Digester;
 use crate::engine::local::guardian::Guardian;
 use crate::engine::local::memory::Kills;
@@ -77,6 +78,8 @@ pub(crate) struct Local {
     kills: Kills,
     places: Places,
     grace: Duration,
+    /// Ends the commands that only look.
+    stop: OnceLock<watch::Receiver<Stop>>,
 }
 
 impl Local {
@@ -125,6 +128,7 @@ impl LocalEngine {
                 kills,
                 places: Places::default(),
                 grace,
+                stop: OnceLock::new(),
             }),
         }
     }
@@ -150,6 +154,11 @@ impl Engine for LocalEngine {
 
     fn check(&self) -> Problems {
         observe::check(&self.local).into_iter().map(Problem::obstacle).collect()
+    }
+
+    fn heed(&self, stop: watch::Receiver<Stop>) {
+        // It is told once, by whoever opened the engine.
+        drop(self.local.stop.set(stop));
     }
 
     fn observe(&self, wanted: &DenseMap<RecipeId, bool>, probes: bool) -> Observed {

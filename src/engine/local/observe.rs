@@ -39,7 +39,7 @@ pub(crate) fn observe(
         facts,
         digests,
         has_bash: OnceCell::new(),
-        probes: probes.then(|| Probes::new(&local.guardian)),
+        probes: probes.then(|| Probes::new(&local.guardian, local.stop.get())),
         looked: DenseMap::filled(pipeline.nodes.len(), false),
         unseen: HashMap::new(),
         secrets: local.secrets(),

@@ -23,6 +23,8 @@ pub(crate) type Printed = Result<String, String>;
 pub(crate) struct Probes<'a> {
     printed: HashMap<(Vec<String>, String, Environment), Printed>,
     guardian: &'a Guardian,
+    /// Ends them, where somebody may want that.
+    stop: Option<&'a watch::Receiver<Stop>>,
     watched: Option<Watched>,
 }
 
@@ -34,8 +36,8 @@ struct Watched {
 
 impl<'a> Probes<'a> {
     /// Probes beside the steps of a run that has this guardian.
-    pub(crate) fn new(guardian: &'a Guardian) -> Self {
-        Self { printed: HashMap::new(), guardian, watched: None }
+    pub(crate) fn new(guardian: &'a Guardian, stop: Option<&'a watch::Receiver<Stop>>) -> Self {
+        Self { printed: HashMap::new(), guardian, stop, watched: None }
     }
 
     /// What `command` prints in `shell`, less white space at both ends.
@@ -53,7 +55,8 @@ impl<'a> Probes<'a> {
             grace: Duration::ZERO,
             asks: true,
         };
-        let printed = self.watched().and_then(|watched| watched.run(&start));
+        let stop = self.stop.cloned();
+        let printed = self.watched().and_then(|watched| watched.run(&start, stop));
         self.printed.entry(question).or_insert(printed).clone()
     }
 
@@ -67,9 +70,9 @@ impl<'a> Probes<'a> {
 }
 
 impl Watched {
-    fn run(&self, start: &Start) -> Printed {
+    fn run(&self, start: &Start, stop: Option<watch::Receiver<Stop>>) -> Printed {
         let Some(runtime) = &self.runtime else { return Err("it is over".to_owned()) };
-        let wait = || runtime.block_on(ask(start, &self.guardian));
+        let wait = || runtime.block_on(ask(start, &self.guardian, stop));
         std::thread::scope(|scope| scope.spawn(wait).join()).unwrap_or_else(|_| Err("this is a bug in Kiln".to_owned()))
     }
 }
@@ -84,12 +87,12 @@ impl Drop for Watched {
     }
 }
 
-async fn ask(start: &Start, guardian: &Guardian) -> Printed {
+async fn ask(start: &Start, guardian: &Guardian, stop: Option<watch::Receiver<Stop>>) -> Printed {
     let (trouble, _) = mpsc::unbounded_channel();
     let log = Log::create(Path::new("/dev/null"), Updates::new(0, None, trouble), SAID, None);
     let mut log = log.map_err(|error| format!("nowhere to print to: {error}"))?;
-    let (_go, stop) = watch::channel(Stop::Go);
-    let ran = child::run(start, guardian, &mut log, stop).await;
+    let (_go, never) = watch::channel(Stop::Go);
+    let ran = child::run(start, guardian, &mut log, stop.unwrap_or(never)).await;
     let said = log.finish().await;
     match ran {
         Ok(Exit { status, answer, .. }) if status.success() => Ok(String::from_utf8_lossy(&answer).trim().to_owned()),
