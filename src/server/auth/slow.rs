@@ -35,21 +35,22 @@ struct Peer {
 
 impl Slow {
     /// Waits as long as a wrong key from this address takes now. Returns whether it may be answered.
-    pub(crate) async fn wrong(&self, peer: IpAddr) -> bool {
-        let Some(until) = self.begin(peer, Instant::now()) else { return false };
+    pub(crate) async fn wrong(&self, address: IpAddr) -> bool {
+        let Some(until) = self.begin(address, Instant::now()) else { return false };
+        let _waits = Waits { slow: self, address };
         tokio::time::sleep_until(until).await;
-        if let Some(peer) = self.lock().get_mut(&peer) {
-            peer.waiting = peer.waiting.saturating_sub(1);
-        }
         true
     }
 
-    fn begin(&self, peer: IpAddr, now: Instant) -> Option<Instant> {
+    fn begin(&self, address: IpAddr, now: Instant) -> Option<Instant> {
         let mut peers = self.lock();
-        if peers.len() >= ADDRESSES {
+        if peers.len() >= ADDRESSES && !peers.contains_key(&address) {
             peers.retain(|_, peer| peer.waiting > 0 || now.duration_since(peer.last) < FORGET);
+            if peers.len() >= ADDRESSES {
+                return None;
+            }
         }
-        let peer = peers.entry(peer).or_insert(Peer { wrong: 0, waiting: 0, last: now });
+        let peer = peers.entry(address).or_insert(Peer { wrong: 0, waiting: 0, last: now });
         if peer.waiting >= AT_ONCE {
             return None;
         }
@@ -57,10 +58,11 @@ impl Slow {
             peer.wrong = 0;
         }
         let wait = FIRST.saturating_mul(1 << peer.wrong.min(16)).min(LONGEST);
-        peer.wrong += 1;
+        // Behind those that wait already: connections side by side are no faster than one. Behind those that have hung up nobody
+        // waits.
+        peer.last = peer.last.clamp(now, now + LONGEST * peer.waiting) + wait;
+        peer.wrong = peer.wrong.saturating_add(1);
         peer.waiting += 1;
-        // Behind those that wait already: connections side by side are no faster than one.
-        peer.last = peer.last.max(now) + wait;
         Some(peer.last)
     }
 
@@ -69,9 +71,47 @@ impl Slow {
     }
 }
 
+/// Someone who waits, until he is answered or hangs up.
+struct Waits<'a> {
+    slow: &'a Slow,
+    address: IpAddr,
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        if let Some(peer) = self.slow.lock().get_mut(&self.address) {
+            peer.waiting = peer.waiting.saturating_sub(1);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_hangs_up_waits_no_more() {
+        let slow = Slow::default();
+        let peer: IpAddr = "127.0.0.1".parse().unwrap();
+        for _ in 0..100 {
+            let hangs_up = tokio::time::timeout(Duration::from_millis(1), slow.wrong(peer));
+            assert!(hangs_up.await.is_err());
+        }
+        let begun = Instant::now();
+        assert!(slow.wrong(peer).await);
+        assert_eq!(begun.elapsed(), LONGEST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_so_many_addresses_are_remembered() {
+        let slow = Slow::default();
+        let address = |n: usize| IpAddr::from(u32::try_from(n).unwrap().to_be_bytes());
+        let now = Instant::now();
+        let begun = (0..ADDRESSES + 100).filter(|n| slow.begin(address(*n), now).is_some()).count();
+        assert_eq!((begun, slow.lock().len()), (ADDRESSES, ADDRESSES));
+        // One that is known is slowed down like ever.
+        assert!(slow.begin(address(0), now).is_some());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn each_wrong_key_takes_longer() {
