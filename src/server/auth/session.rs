@@ -27,8 +27,8 @@ const FILE: &str = "sessions.json";
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     inner: Mutex<Inner>,
-    /// Where they are kept.
-    file: Option<PathBuf>,
+    /// Where they are kept, by one at a time.
+    file: Mutex<Option<PathBuf>>,
     /// The hashes of the keys, by the names of these.
     keys: HashMap<String, String>,
 }
@@ -59,16 +59,18 @@ impl Sessions {
         let open =
             kept.into_iter().filter_map(|kept| Some((kept.cookie, (kept.since, keys.hashed(&kept.key)?.clone()))));
         let inner = Inner { open: open.collect(), link: None };
-        Self { inner: Mutex::new(inner), file: Some(file), keys: keys.hashes().collect() }
+        Self { inner: Mutex::new(inner), file: Mutex::new(Some(file)), keys: keys.hashes().collect() }
     }
 
-    /// Keeps those that are signed in. Where that cannot be, they are known until the server ends.
-    fn keep(&self, inner: &Inner) {
-        let Some(file) = &self.file else { return };
+    /// Keeps those that are signed in. Where that cannot be, they are known until the server ends. Nobody who is asked who
+    /// someone is waits for that.
+    fn keep(&self) {
+        let file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(file) = &*file else { return };
         let kept = |(cookie, (since, who)): (&String, &(jiff::Timestamp, Who))| {
             Some(Kept { cookie: cookie.clone(), key: self.keys.get(&who.key)?.clone(), since: *since })
         };
-        let all: Vec<Kept> = inner.open.iter().filter_map(kept).collect();
+        let all: Vec<Kept> = self.lock().open.iter().filter_map(kept).collect();
         let write = || {
             let (new, text) = (file.with_extension("new"), serde_json::to_vec(&all)?);
             let mut out = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
@@ -94,7 +96,7 @@ impl Sessions {
         inner.link.take_if(|(known, _)| *known == hash).map(|(_, who)| who)
     }
 
-    /// Signs a browser in. Returns what its cookie says.
+    /// Signs a browser in. Returns what its cookie says. May block.
     pub(crate) fn open(&self, who: Who, now: jiff::Timestamp) -> Result<String, Fail> {
         let token = random()?;
         let mut inner = self.lock();
@@ -104,7 +106,8 @@ impl Sessions {
             oldest.and_then(|hash| inner.open.remove(&hash));
         }
         inner.open.insert(hash_text(&token), (now, who));
-        self.keep(&inner);
+        drop(inner);
+        self.keep();
         Ok(token)
     }
 
@@ -115,11 +118,11 @@ impl Sessions {
         (age(*since, now) < LASTS).then(|| who.clone())
     }
 
-    /// Signs a browser out.
+    /// Signs a browser out. May block.
     pub(crate) fn close(&self, token: &str) {
-        let mut inner = self.lock();
-        if inner.open.remove(&hash_text(token)).is_some() {
-            self.keep(&inner);
+        let was_in = self.lock().open.remove(&hash_text(token)).is_some();
+        if was_in {
+            self.keep();
         }
     }
 
