@@ -21,6 +21,20 @@ pub enum Collapse {
     None,
 }
 
+impl Collapse {
+    /// All ways.
+    pub(crate) const ALL: [Self; 3] = [Self::Stage, Self::Tag, Self::None];
+
+    /// The word for it, as the command line has it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Stage => "stage",
+            Self::Tag => "tag",
+            Self::None => "none",
+        }
+    }
+}
+
 /// A picture of more things is collapsed unless it is said how.
 const LIMIT: usize = 150;
 /// The same for its stages: a ribbon is not seen as a whole.

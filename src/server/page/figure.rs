@@ -1,9 +1,8 @@
 //! The pictures in pages: that of a plan, painted by what becomes of each step. Where everything stands is the business of
 //! `draw`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use clap::ValueEnum;
 use maud::{Markup, PreEscaped, html};
 
 use crate::base::id::RecipeId;
@@ -45,7 +44,8 @@ pub(super) struct Figure {
 
 /// How a picture is asked to be collapsed: `by=stage`, `by=tag`, `by=none`.
 pub(super) fn how(query: &Query) -> Option<Collapse> {
-    query.get("by").and_then(|word| Collapse::from_str(word, true).ok())
+    let word = query.get("by")?;
+    Collapse::ALL.into_iter().find(|way| way.word().eq_ignore_ascii_case(word))
 }
 
 /// The picture of a job: the steps that it was asked for, painted as they stand. None where nothing of it is in the file.
@@ -55,9 +55,8 @@ pub(super) fn of_job(loaded: &Loaded, standing: &Standing, how: Option<Collapse>
     if plan.steps.is_empty() {
         return None;
     }
-    let known: HashMap<&str, ()> =
-        plan.steps.iter().map(|step| (loaded.pipeline.recipes[step.id].name.as_str(), ())).collect();
-    let lost = view.steps.iter().filter(|step| !known.contains_key(step.plan.id.as_str())).count();
+    let known: HashSet<&str> = plan.steps.iter().map(|step| loaded.pipeline.recipes[step.id].name.as_str()).collect();
+    let lost = view.steps.iter().filter(|step| !known.contains(step.plan.id.as_str())).count();
     let title = format!("the steps of job {}", standing.row.id);
     let mut picture = picture(&loaded.pipeline, &loaded.graph, Some(&plan), &title);
     let (things, large) = (things(&picture), is_large(&picture));
@@ -225,8 +224,7 @@ pub(super) fn card(
                 @if figure.things > SMALL || figure.large {
                     nav class="ways" aria-label="How the picture is grouped" {
                         @for (way, text) in ways {
-                            @let name = way.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-                            a href=(address(Some(&name))) aria-current=[(way == shown).then_some("true")] { (text) }
+                            a href=(address(Some(way.word()))) aria-current=[(way == shown).then_some("true")] { (text) }
                         }
                     }
                 }
