@@ -2,14 +2,13 @@
 //! wished to end by `kiln jobs abort`.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use rustix::process::Signal;
 
 use crate::server::error::ApiError;
 use crate::server::project::Project;
 use crate::server::route::Call;
-use crate::server::{App, audit, blocking};
+use crate::server::{App, audit};
 use crate::store::asked;
 use crate::store::claim::Claim;
 use crate::store::lock::host;
@@ -18,26 +17,25 @@ use crate::store::wish;
 /// Why a job was ended that somebody asked the server to end: who, the server's record of what was asked says.
 const OVER_HTTP: &str = "asked for over HTTP";
 
-/// Asks the job that the path names to end. Returns what was done, in words.
-pub(crate) async fn abort(call: &Call) -> Result<String, ApiError> {
-    let (project, job) = (Arc::clone(call.project()?), call.name("job")?.to_owned());
-    let row = blocking(move || Ok(project.standing(&job)?.row)).await?;
+/// Asks the job that the path names to end. Returns what was done, in words. May block.
+pub(crate) fn abort(call: &Call) -> Result<String, ApiError> {
+    let project = call.project()?;
+    let row = project.standing(call.name("job")?)?.row;
     if row.state.is_over() {
         return Ok(format!("job {} is {} already", row.id, row.state));
     }
     call.note("abort", &row.id, "");
-    if call.app.jobs.abort(row.id.clone(), OVER_HTTP).await {
+    if call.app.jobs.abort(&row.id, OVER_HTTP) {
         return Ok(format!("job {} is asked to end", row.id));
     }
-    let (project, id) = (Arc::clone(call.project()?), row.id.clone());
-    blocking(move || elsewhere(&project, id.as_str())).await
+    elsewhere(project, row.id.as_str())
 }
 
-/// Ends the jobs that someone wishes to end who may write the state's folder.
-pub(crate) async fn hear(app: &App) {
+/// Ends the jobs that someone wishes to end who may write the state's folder. May block.
+pub(crate) fn hear(app: &App) {
     for archive in &app.archives {
         for job in wish::wishes(&archive.folder) {
-            if wish::forget(&archive.folder, &job) && app.jobs.abort(job.clone(), "with kiln jobs abort").await {
+            if wish::forget(&archive.folder, &job) && app.jobs.abort(&job, "with kiln jobs abort") {
                 let line = audit::Line {
                     at: crate::clock::now().to_string(),
                     key: "kiln jobs abort",

@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
 use crate::base::job::{JobId, JobState};
 use crate::report::job::settled;
 use crate::server::logs::Lines;
+use crate::server::turn::guard;
 use crate::session::fail::Fail;
 use crate::store::last_word::LastWord;
 use crate::store::lock::{Lock, LockError, QUEUE};
@@ -27,7 +28,8 @@ pub(crate) struct Archive {
     /// The folder.
     pub(crate) folder: PathBuf,
     readers: Mutex<Vec<Reader>>,
-    folded: Mutex<HashMap<JobId, Folded>>,
+    /// Runs, each with when it was asked for last: the largest number is the newest.
+    folded: Mutex<HashMap<JobId, (u64, Arc<Mutex<Folded>>)>>,
     more: watch::Sender<u64>,
     /// How jobs ended whose end is not in the store yet.
     lost: Mutex<HashMap<JobId, LastWord>>,
@@ -37,11 +39,10 @@ pub(crate) struct Archive {
     queue: Mutex<Lock>,
 }
 
-#[derive(Clone)]
+#[derive(Default)]
 struct Folded {
     next: u64,
     view: Arc<RunView>,
-    used: u64,
 }
 
 /// A run as it stands.
@@ -170,30 +171,31 @@ impl Archive {
 
     /// What the events of a run tell so far, and the number of the next one. Only those are read that are new.
     pub(crate) fn view(&self, job: &JobId) -> Result<(Arc<RunView>, u64), StoreError> {
-        let known = guard(&self.folded).get(job).cloned();
-        let mut folded = known.unwrap_or(Folded { next: 0, view: Arc::default(), used: 0 });
+        let known = guard(&self.folded).get(job).map(|(_, folded)| Arc::clone(folded)).unwrap_or_default();
+        let mut folded = guard(&known);
         let events = self.ask(Vec::new(), |reader| reader.events(job, folded.next))?;
-        if !events.is_empty() {
+        if let Some(last) = events.last() {
+            folded.next = last.seq + 1;
+            // It is copied only for those who look at it just now.
             let view = Arc::make_mut(&mut folded.view);
             events.iter().for_each(|event| view.apply(event));
-            folded.next = events.last().map_or(folded.next, |event| event.seq + 1);
         }
         let (view, next) = (Arc::clone(&folded.view), folded.next);
+        drop(folded);
         // Whatever is asked for, only what there is gets a place.
-        if folded.next > 0 {
-            self.keep(job, folded);
+        if next > 0 {
+            self.keep(job, known);
         }
         Ok((view, next))
     }
 
-    fn keep(&self, job: &JobId, mut folded: Folded) {
+    fn keep(&self, job: &JobId, folded: Arc<Mutex<Folded>>) {
         let mut all = guard(&self.folded);
-        folded.used = all.values().map(|other| other.used).max().unwrap_or(0) + 1;
-        if all.get(job).is_none_or(|other| other.next <= folded.next) {
-            all.insert(job.clone(), folded);
-        }
+        let newest = all.values().map(|(used, _)| *used).max().unwrap_or(0) + 1;
+        // Of two who began it at once the later one stays.
+        all.insert(job.clone(), (newest, folded));
         if all.len() > FOLDED {
-            let oldest = all.iter().min_by_key(|(_, folded)| folded.used).map(|(job, _)| job.clone());
+            let oldest = all.iter().min_by_key(|(_, (used, _))| *used).map(|(job, _)| job.clone());
             oldest.and_then(|job| all.remove(&job));
         }
     }
@@ -225,6 +227,36 @@ fn queue(folder: &Path) -> Result<Lock, Fail> {
     })
 }
 
-fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use crate::report::api::Journal;
+    use crate::server::jobs::stamped;
+    use crate::store::write::Writer;
+
+    #[test]
+    fn a_run_that_nobody_looks_at_grows_without_being_copied() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::open(dir.path().join("state")).unwrap();
+        let job = JobId::from_text("job");
+        let mut writer = Writer::open(&archive.folder, Box::new(|result| assert!(result.is_ok()))).unwrap();
+        let mut append = |seq| {
+            let event = Event::Noted { step: None, text: format!("event {seq}") };
+            writer.append(vec![stamped(&job, seq, crate::clock::now(), event)].into(), Vec::new());
+            writer.flush().unwrap();
+        };
+        append(0);
+        let view = || archive.view(&job).unwrap();
+        let place = Arc::as_ptr(&view().0);
+        append(1);
+        let (held, next) = view();
+        assert_eq!((Arc::as_ptr(&held), next), (place, 2));
+        // Who looks at it still sees it as it was.
+        append(2);
+        let (now, next) = view();
+        assert!(next == 3 && !Arc::ptr_eq(&now, &held));
+        assert!(archive.view(&JobId::from_text("nothing")).unwrap().1 == 0);
+        assert_eq!(guard(&archive.folded).len(), 1);
+    }
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::base::job::{BuildMode, Schedule};
+use crate::base::job::{BuildMode, JobId, Schedule};
 use crate::event::RunStarted;
 use crate::pipeline::types::Item;
 use crate::server::desk::Touch;
 use crate::server::error::ApiError;
 use crate::server::jobs::Order;
 use crate::server::project::Project;
+use crate::server::route::Call;
 use crate::server::{App, touch};
 use crate::session::load::Loaded;
 use crate::session::start::writes;
@@ -23,14 +24,17 @@ pub(crate) struct Asked {
     pub(crate) engine: Option<String>,
 }
 
+/// Starts a job of the project that the path names, and notes who did. It is kept when its id is known. May block.
+pub(crate) fn start(call: &Call, loaded: Loaded, asked: Asked) -> Result<JobId, ApiError> {
+    let about = format!("{} {}", asked.mode, asked.targets.join(" "));
+    let order = order(&call.app, call.project()?, loaded, asked, call.who()?.initiator())?;
+    let job = call.app.jobs.start(order)?;
+    call.note("start", &job, &about);
+    Ok(job)
+}
+
 /// What is asked for, understood. Sources are there: where nothing else was named, nothing is to be done.
-pub(crate) fn order(
-    app: &App,
-    project: &Arc<Project>,
-    loaded: Loaded,
-    asked: Asked,
-    by: String,
-) -> Result<Order, ApiError> {
+fn order(app: &App, project: &Arc<Project>, loaded: Loaded, asked: Asked, by: String) -> Result<Order, ApiError> {
     let Asked { targets, mode, engine } = asked;
     let built: Vec<String> = targets
         .iter()
@@ -39,12 +43,10 @@ pub(crate) fn order(
         .collect();
     let nothing = built.is_empty() && !targets.is_empty();
     let request = Request { targets: built, mode: Some(mode), engine, ..Request::default() };
-    let number = app.projects.iter().position(|other| Arc::ptr_eq(other, project)).unwrap_or_default();
     if nothing {
         let queued = queued(app, &loaded, &request, "local", by, targets);
         let source = loaded.source;
         return Ok(Order {
-            number,
             project: Arc::clone(project),
             source,
             request: None,
@@ -57,7 +59,7 @@ pub(crate) fn order(
     let (wants, writes) = (touch::wants(&session), writes(&session));
     let queued = queued(app, &session.loaded, &request, session.engine.name(), by, targets);
     let source = session.loaded.source;
-    Ok(Order { number, project: Arc::clone(project), source, request: Some(request), wants, writes, queued })
+    Ok(Order { project: Arc::clone(project), source, request: Some(request), wants, writes, queued })
 }
 
 /// The job as it is kept until it begins.

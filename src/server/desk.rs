@@ -2,6 +2,7 @@
 //! another is building or builds what another still reads. Pure: it knows names, no files, no threads and no time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::base::job::JobId;
@@ -22,6 +23,12 @@ pub(crate) enum Wait {
     Job(JobId, Arc<str>),
     /// Another process has the pipeline: who, and which run that is where it is known.
     Process(String, Option<JobId>),
+    /// Someone has something that it needs, and it is not to be told who.
+    Another,
+    /// It looks at what is to be done.
+    Looking,
+    /// It was asked to end, and does.
+    Ending,
 }
 
 #[derive(Clone, Debug)]
@@ -99,10 +106,19 @@ impl Desk {
         self.entries.retain(|entry| entry.job != *job);
     }
 
-    /// Why a job waits, as far as that is known here; none if it does not.
+    /// Why a job does not run yet, as far as that is known here; none if it does.
     pub(crate) fn waits(&self, job: &JobId) -> Option<Option<Wait>> {
         let i = self.position(job)?;
-        matches!(self.entries[i].stage, Stage::Waiting(_)).then(|| self.why(i))
+        match self.entries[i].stage {
+            Stage::Waiting(_) => Some(self.why(i)),
+            Stage::Planning => Some(Some(Wait::Looking)),
+            Stage::Running(_) => None,
+        }
+    }
+
+    /// The project of a job.
+    pub(crate) fn project(&self, job: &JobId) -> Option<usize> {
+        self.position(job).map(|i| self.entries[i].project)
     }
 
     /// How many jobs wait.
@@ -167,8 +183,21 @@ fn clash(one: &Touch, other: &Touch) -> Option<Arc<str>> {
     needs(one, other).or_else(|| common(&one.makes, &other.reads))
 }
 
+/// Something of `other` that is something of `one`, lies in it, or has it in it: the keys of what has a path are paths.
 fn common(one: &BTreeSet<Arc<str>>, other: &BTreeSet<Arc<str>>) -> Option<Arc<str>> {
-    one.intersection(other).next().cloned()
+    if one.len() <= other.len() {
+        return one.iter().find_map(|key| meets(key, other)).cloned();
+    }
+    other.iter().find(|key| meets(key, one).is_some()).cloned()
+}
+
+fn meets<'a>(key: &str, all: &'a BTreeSet<Arc<str>>) -> Option<&'a Arc<str>> {
+    let mut around = key.match_indices('/').map(|(end, _)| &key[..end]).chain([key]);
+    around.find_map(|path| all.get(path)).or_else(|| {
+        let inside = format!("{key}/");
+        let behind = (Bound::Included(inside.as_str()), Bound::Unbounded);
+        all.range::<str, _>(behind).next().filter(|path| path.starts_with(&inside))
+    })
 }
 
 #[cfg(test)]
@@ -245,6 +274,43 @@ mod tests {
         desk.step_over(&job("reader"), "b");
         assert_eq!(call(&mut desk), ["maker"]);
         assert!(desk.planned(&job("maker"), steps(&[("a", "src", "a")])));
+    }
+
+    #[test]
+    fn what_lies_in_a_folder_is_part_of_it() {
+        for (wants, has) in
+            [("/r/out/a", "/r/out"), ("/r/out", "/r/out/a"), ("/r/out", "/r/out"), ("/r/x/y /r/z", "/r/x")]
+        {
+            let mut desk = Desk::new(9);
+            desk.add(job("maker"), 0, touch("", has));
+            desk.add(job("reader"), 1, touch(wants, "/s/made"));
+            assert_eq!(call(&mut desk), ["maker"]);
+            assert_eq!(why(&desk, "reader"), Some(Wait::Job(job("maker"), has.into())), "{wants}");
+            // Also against many.
+            let mut desk = Desk::new(9);
+            desk.add(job("maker"), 0, touch("", &format!("/a {has} /r/out.txt /z")));
+            desk.add(job("reader"), 1, touch(wants, "/s/made"));
+            assert_eq!(call(&mut desk), ["maker"]);
+            assert_eq!(why(&desk, "reader"), Some(Wait::Job(job("maker"), has.into())), "{wants}");
+        }
+        for (wants, has) in
+            [("/r/out/a", "/r/out/b"), ("/r/out-a", "/r/out"), ("/r/out", "/r/out.b /r/out-"), ("/r", "/rr/a")]
+        {
+            let mut desk = Desk::new(9);
+            desk.add(job("maker"), 0, touch("", has));
+            desk.add(job("reader"), 1, touch(wants, "/s/made"));
+            assert_eq!(call(&mut desk), ["maker", "reader"], "{wants} {has}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_looks_says_so() {
+        let mut desk = Desk::new(9);
+        desk.add(job("a"), 0, touch("", "a"));
+        assert_eq!(call(&mut desk), ["a"]);
+        assert_eq!(why(&desk, "a"), Some(Wait::Looking));
+        assert!(desk.planned(&job("a"), steps(&[("a", "", "a")])));
+        assert_eq!(desk.waits(&job("a")), None);
     }
 
     #[test]

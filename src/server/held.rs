@@ -48,13 +48,13 @@ impl Pipelines {
     }
 
     fn try_take(&mut self, job: &JobId, order: &Order) -> Result<bool, Fail> {
-        let is_there = self.held.contains_key(&order.number);
+        let is_there = self.held.contains_key(&order.project.number);
         if !is_there {
-            let (loaded, folder) = (order.project.loaded(), &order.project.archive.folder);
+            let (loaded, folder) = (order.project.last(), &order.project.archive.folder);
             let locks = Arc::new(lock_of(&loaded.pipeline.name, folder, &loaded.root, &order.writes)?);
-            self.held.insert(order.number, Held { locks, tidy: false, writes: HashMap::new() });
+            self.held.insert(order.project.number, Held { locks, tidy: false, writes: HashMap::new() });
         }
-        let Some(held) = self.held.get_mut(&order.number) else { return Ok(false) };
+        let Some(held) = self.held.get_mut(&order.project.number) else { return Ok(false) };
         if !held.locks.stand() {
             let folder = order.project.archive.folder.display();
             let why = format!("{folder} was removed while a job is at work: that job ends first");

@@ -8,10 +8,11 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc as signals, oneshot};
+use tokio::sync::{Semaphore, mpsc as signals, oneshot, watch};
 
 use crate::base::job::{JobId, JobState};
 use crate::base::span::Source;
+use crate::engine::api::Stop;
 use crate::event::{Counts, DIED, Event, RunEnded, RunStarted, Stamped, VERSION};
 use crate::report::api::Journal;
 use crate::server::archive::Archive;
@@ -39,8 +40,6 @@ const MOST_WAITING: usize = 1_000;
 
 /// Something that was asked for.
 pub(crate) struct Order {
-    /// The number of the project.
-    pub(crate) number: usize,
     pub(crate) project: Arc<Project>,
     /// The file as it was when it was asked for.
     pub(crate) source: Source,
@@ -59,9 +58,9 @@ pub(crate) enum Message {
     /// Someone asks for a job.
     Start(Box<Order>, Answer),
     /// Someone wants a job to end. The answer says whether it was here.
-    Abort(JobId, &'static str, oneshot::Sender<bool>),
-    /// Someone wants to know why a job waits.
-    Why(JobId, Sender<Option<Wait>>),
+    Abort(JobId, &'static str, Sender<bool>),
+    /// Someone wants to know why a job waits, and for which project.
+    Why(JobId, Sender<Option<(Wait, Option<usize>)>>),
     /// What runs that died left in a project is finished.
     Tidied(usize),
     /// A job knows its steps, and asks whether it may run.
@@ -79,17 +78,16 @@ pub(crate) enum Message {
 /// The way to the thread of the jobs.
 pub(crate) struct Jobs {
     to: Sender<Message>,
-    thread: std::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Jobs {
-    /// Starts the thread.
+    /// Starts the thread. It tells when everything has ended.
     pub(crate) fn begin(
         site: Site,
         archives: &[Arc<Archive>],
         max_jobs: usize,
         max_activities: usize,
-    ) -> Result<Self, Fail> {
+    ) -> Result<(Self, oneshot::Receiver<()>), Fail> {
         let (to, messages) = mpsc::channel();
         let mut clerk = Clerk {
             site,
@@ -109,28 +107,34 @@ impl Jobs {
         for archive in archives {
             clerk.finish_the_dead(archive)?;
         }
-        let thread = std::thread::Builder::new().name("kiln-jobs".to_owned());
-        let thread = thread.spawn(move || clerk.work(&messages));
-        let thread = thread.map_err(|error| Fail::because("no jobs can be started", &error))?;
-        Ok(Self { to, thread: std::sync::Mutex::new(Some(thread)) })
+        let (tell, ended) = oneshot::channel();
+        let work = move || {
+            clerk.work(&messages);
+            if tell.send(()).is_err() {
+                tracing::debug!("nobody waits for the end of the jobs");
+            }
+        };
+        let thread = std::thread::Builder::new().name("kiln-jobs".to_owned()).spawn(work);
+        thread.map_err(|error| Fail::because("no jobs can be started", &error))?;
+        Ok((Self { to }, ended))
     }
 
-    /// Starts a job. It is kept when its id is known.
-    pub(crate) async fn start(&self, order: Order) -> Result<JobId, ApiError> {
-        let (tell, told) = oneshot::channel();
+    /// Starts a job. It is kept when its id is known. May block.
+    pub(crate) fn start(&self, order: Order) -> Result<JobId, ApiError> {
+        let (tell, told) = mpsc::channel();
         self.send(Message::Start(Box::new(order), tell));
-        told.await.unwrap_or_else(|_| Err(ended()))
+        told.recv().unwrap_or_else(|_| Err(ended()))
     }
 
-    /// Asks a job to end, and says why. Whether it was one of ours that had not ended.
-    pub(crate) async fn abort(&self, job: JobId, why: &'static str) -> bool {
-        let (tell, told) = oneshot::channel();
-        self.send(Message::Abort(job, why, tell));
-        told.await.unwrap_or(false)
+    /// Asks a job to end, and says why. Whether it was one of ours that had not ended. May block.
+    pub(crate) fn abort(&self, job: &JobId, why: &'static str) -> bool {
+        let (tell, told) = mpsc::channel();
+        self.send(Message::Abort(job.clone(), why, tell));
+        told.recv().unwrap_or(false)
     }
 
-    /// Why a job waits; none if it does not. May block.
-    pub(crate) fn wait(&self, row: &RunRow) -> Option<Wait> {
+    /// Why a job waits, and the number of the project that has the job which it waits for; none if it does not wait. May block.
+    pub(crate) fn wait(&self, row: &RunRow) -> Option<(Wait, Option<usize>)> {
         if row.state != JobState::Queued {
             return None;
         }
@@ -142,14 +146,6 @@ impl Jobs {
     /// Asks everything to end.
     pub(crate) fn end(&self, why: &'static str) {
         self.send(Message::End(why));
-    }
-
-    /// Waits until everything has ended. May block.
-    pub(crate) fn join(&self) {
-        let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the thread of the jobs crashed: this is a bug");
-        }
     }
 
     fn send(&self, message: Message) {
@@ -166,11 +162,13 @@ fn ended() -> ApiError {
 struct AtWork {
     number: usize,
     signals: signals::UnboundedSender<&'static str>,
+    /// Ends the commands that it runs to look.
+    stop: watch::Sender<Stop>,
     thread: JoinHandle<()>,
 }
 
 /// Who waits to hear that a job is kept.
-type Answer = oneshot::Sender<Result<JobId, ApiError>>;
+type Answer = Sender<Result<JobId, ApiError>>;
 
 struct Clerk {
     site: Site,
@@ -274,7 +272,7 @@ impl Clerk {
         };
         match kept {
             Ok(job) => {
-                self.desk.add(job.clone(), order.number, order.wants.clone());
+                self.desk.add(job.clone(), order.project.number, order.wants.clone());
                 self.answers.push((tell, job.clone(), order.project.archive.folder.clone()));
                 self.orders.insert(job, order);
             }
@@ -379,24 +377,28 @@ impl Clerk {
 
     fn begin(&mut self, job: JobId) {
         let Some(order) = self.orders.remove(&job) else { return };
-        let number = order.number;
+        let number = order.project.number;
         let (locks, untidy) = self.pipelines.locks(number).unzip();
         let (signals, received) = signals::unbounded_channel();
+        let (stop, stopped) = watch::channel(Stop::Go);
+        let archive = Arc::clone(&order.project.archive);
         let work = work::Job {
             id: job.clone(),
             order,
             site: self.site.clone(),
             untidy: untidy.unwrap_or(false),
             locks,
+            stop: stopped,
             permits: Arc::clone(&self.permits),
             to: self.to.clone(),
         };
         let thread = std::thread::Builder::new().name(format!("kiln-job-{number}"));
         match thread.spawn(move || work.carry_out(received)) {
-            Ok(thread) => drop(self.at_work.insert(job, AtWork { number, signals, thread })),
+            Ok(thread) => drop(self.at_work.insert(job, AtWork { number, signals, stop, thread })),
             Err(error) => {
-                tracing::error!(%error, %job, "no thread for a job");
+                archive.lose(&job, JobState::Failed, format!("there is no thread for it: {error}"));
                 self.desk.over(&job);
+                self.pipelines.over(&job, number);
             }
         }
     }
@@ -429,12 +431,13 @@ impl Clerk {
         if !harsh && self.asked.contains_key(job) {
             return true;
         }
-        // A job that has just ended hears nothing.
-        let was_here = self.at_work.get(job).is_some_and(|at_work| at_work.signals.send(why).is_ok());
-        if was_here {
-            self.asked.insert(job.clone(), why);
+        let Some(at_work) = self.at_work.get(job) else { return false };
+        if at_work.signals.send(why).is_err() {
+            tracing::debug!(%job, "it has just ended, or is on its way back");
         }
-        was_here
+        at_work.stop.send_replace(Stop::Kill);
+        self.asked.insert(job.clone(), why);
+        true
     }
 
     fn end(&mut self, why: &'static str) {
@@ -445,13 +448,18 @@ impl Clerk {
         }
     }
 
-    fn why(&self, job: &JobId) -> Option<Wait> {
+    fn why(&self, job: &JobId) -> Option<(Wait, Option<usize>)> {
+        if self.asked.contains_key(job) {
+            return Some((Wait::Ending, None));
+        }
         let why = self.desk.waits(job)?;
         let process = || {
             let who = self.pipelines.in_the_way(job)?;
             Some(Wait::Process(who.to_owned(), self.run_in_the_way(job, who)))
         };
-        Some(why.or_else(process).unwrap_or(Wait::Turn))
+        let wait = why.or_else(process).unwrap_or(Wait::Turn);
+        let of = if let Wait::Job(other, _) = &wait { self.desk.project(other) } else { None };
+        Some((wait, of))
     }
 
     /// The run that is in the way of a job, if it is in the history.
@@ -483,3 +491,6 @@ fn aborted(why: &str) -> Event {
 pub(crate) fn stamped(job: &JobId, seq: u64, at: jiff::Timestamp, event: Event) -> Stamped {
     Stamped { version: VERSION, job: job.clone(), seq, at, elapsed_ms: 0, event }
 }
+
+#[cfg(test)]
+mod tests;

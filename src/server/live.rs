@@ -11,11 +11,10 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
 use crate::base::job::JobId;
-use crate::server::App;
 use crate::server::archive::{Archive, Standing};
 use crate::server::error::ApiError;
 use crate::server::reply::{Reply, stream};
-use crate::server::{abort, logs};
+use crate::server::{App, abort, blocking, logs};
 use crate::store::StoreError;
 use crate::store::read::Reader;
 use crate::view::{StepState, StepView};
@@ -218,7 +217,14 @@ fn pieces(follow: Follow) -> impl Stream<Item = io::Result<Bytes>> + Send {
 pub(crate) async fn look(app: Arc<App>) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        abort::hear(&app).await;
+        let hears = Arc::clone(&app);
+        let heard = blocking(move || {
+            abort::hear(&hears);
+            Ok(())
+        });
+        if let Err(error) = heard.await {
+            tracing::error!("what is wished was not heard: {}", error.message());
+        }
         app.archives.iter().filter(|archive| archive.followed()).for_each(|archive| archive.grown());
     }
 }

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use axum::body::Bytes;
 use futures::Stream;
 
 use crate::base::text::count;
 use crate::event::{Event, Stamped};
+use crate::server::turn::guard;
 use crate::view::{RunView, StepView};
 
 /// So much is read at a time.
@@ -216,7 +217,7 @@ impl Lines {
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<PathBuf, Counted>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        guard(&self.0)
     }
 }
 

@@ -27,6 +27,7 @@ mod sign_in;
 mod tests;
 mod timeline;
 mod touch;
+mod turn;
 mod wire;
 mod wording;
 mod work;
@@ -38,15 +39,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::base::job::JobId;
+use crate::engine::api::Stop;
 use crate::exit;
 use crate::server::archive::Archive;
 use crate::server::auth::door::Door;
 use crate::server::auth::keys::Keys;
 use crate::server::auth::session::Sessions;
 use crate::server::auth::slow::Slow;
+use crate::server::auth::{Right, Who};
+use crate::server::desk::Wait;
 use crate::server::error::ApiError;
 use crate::server::jobs::Jobs;
 use crate::server::project::Project;
@@ -54,6 +58,7 @@ use crate::server::route::{Call, Route};
 use crate::session::Site;
 use crate::session::fail::Fail;
 use crate::signal::Signals;
+use crate::store::read::RunRow;
 
 /// The version of DSS whose API this speaks.
 pub(crate) const DSS_VERSION: &str = "14.0.0";
@@ -117,11 +122,30 @@ pub(crate) struct App {
     pub(crate) streams: Arc<Semaphore>,
     /// Pages that look at what is out of date.
     pub(crate) plans: Arc<Semaphore>,
+    /// Ends the commands that are run for those.
+    pub(crate) stop: watch::Sender<Stop>,
     pub(crate) port: u16,
 }
 
+impl App {
+    /// Why a job waits, as far as someone may know that: what goes on in projects that he may not look at is not told. None if
+    /// it does not wait. May block.
+    pub(crate) fn wait(&self, row: &RunRow, who: &Who) -> Option<Wait> {
+        let (wait, of) = self.jobs.wait(row)?;
+        let meant = |project: &Project| match &wait {
+            Wait::Job(..) => of == Some(project.number),
+            Wait::Process(holder, _) => holder.contains(&format!("`{}`", project.last().pipeline.name)),
+            Wait::Turn | Wait::Another | Wait::Looking | Wait::Ending => false,
+        };
+        let hidden = |project: &&Arc<Project>| !who.may(Right::View, &project.last().pipeline.project);
+        let hides = self.projects.iter().filter(hidden).any(|project| meant(project));
+        Some(if hides { Wait::Another } else { wait })
+    }
+}
+
 impl Call {
-    /// Notes in the audit log what someone does.
+    /// Notes in the audit log what someone does. May block: it is done where what it notes is done, so that whoever hangs up
+    /// does not keep one from the other.
     pub(crate) fn note(&self, what: &str, job: &JobId, about: &str) {
         let (Some(who), Some(project)) = (&self.who, &self.project) else { return };
         let line = audit::Line {
@@ -129,7 +153,7 @@ impl Call {
             key: &who.key,
             from: self.peer,
             what,
-            project: &project.key(),
+            project: &project.last().pipeline.project,
             job: job.as_str(),
             about,
         };
@@ -137,7 +161,7 @@ impl Call {
     }
 }
 
-/// Does what may wait for a disk, aside from those who wait for sockets.
+/// Does what may wait for a disk, aside from those who wait for sockets. It is done to its end, whoever waits for that.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
@@ -173,14 +197,14 @@ pub(crate) fn serve(site: Site, options: Options, tell: &Tell) -> Result<u8, Fai
     let keys = keys(&options, &archives, tell)?;
     let served: Vec<String> = projects.iter().map(|project| project.key()).collect();
     keys.doubts(&served).iter().for_each(|doubt| tell(Notice::Warning(doubt)));
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let signals = Signals::catch().map_err(|error| Fail::because("signals cannot be caught", &error))?;
         let listener = TcpListener::bind(options.listen).await;
         let at = |error: io::Error| Fail::because(&format!("--listen {}", options.listen), &error);
         let listener = listener.map_err(at)?;
         let address = listener.local_addr().map_err(at)?;
         let door = Door::new(address, keys.hosts.clone());
-        let jobs = Jobs::begin(site.clone(), &archives, options.max_jobs, options.max_activities)?;
+        let (jobs, ended) = Jobs::begin(site.clone(), &archives, options.max_jobs, options.max_activities)?;
         let sessions = archives.first().map(|archive| Sessions::kept(&archive.folder, &keys)).unwrap_or_default();
         let app = App {
             site,
@@ -193,6 +217,7 @@ pub(crate) fn serve(site: Site, options: Options, tell: &Tell) -> Result<u8, Fai
             door,
             streams: Arc::new(Semaphore::new(STREAMS)),
             plans: Arc::new(Semaphore::new(PLANS)),
+            stop: watch::Sender::new(Stop::Go),
             port: address.port(),
         };
         let app = Arc::new(app);
@@ -200,9 +225,12 @@ pub(crate) fn serve(site: Site, options: Options, tell: &Tell) -> Result<u8, Fai
             let token = app.sessions.link(who.clone())?;
             tell(Notice::Link(format!("http://{address}/sign-in/{token}")));
         }
-        run(app, listener, signals, tell).await;
+        run(app, listener, (signals, ended), tell).await;
         Ok(exit::OK)
-    })
+    });
+    // Whoever is held up by a disk keeps nobody from ending.
+    runtime.shutdown_timeout(LAST_WORDS);
+    served
 }
 
 type Opened = (Vec<Arc<Project>>, Vec<Arc<Archive>>);
@@ -239,7 +267,12 @@ fn keys(options: &Options, archives: &[Arc<Archive>], tell: &Tell) -> Result<Key
     }
 }
 
-async fn run(app: Arc<App>, listener: TcpListener, signals: Signals, tell: &Tell) {
+async fn run(
+    app: Arc<App>,
+    listener: TcpListener,
+    (signals, mut ended): (Signals, oneshot::Receiver<()>),
+    tell: &Tell,
+) {
     let (stop, stopped) = watch::channel(false);
     let mut caught = signals.listen();
     if let Ok(address) = listener.local_addr() {
@@ -250,11 +283,15 @@ async fn run(app: Arc<App>, listener: TcpListener, signals: Signals, tell: &Tell
         let Some(name) = caught.recv().await else { return };
         tell(Notice::Ending(name));
         app.jobs.end(name);
-        let jobs = Arc::clone(&app);
-        let mut ended = tokio::task::spawn_blocking(move || jobs.jobs.join());
+        app.stop.send_replace(Stop::Kill);
         loop {
             tokio::select! {
-                _ = &mut ended => break,
+                ended = &mut ended => {
+                    if ended.is_err() {
+                        tracing::error!("the thread of the jobs crashed: this is a bug");
+                    }
+                    break;
+                }
                 Some(name) = caught.recv() => app.jobs.end(name),
             }
         }

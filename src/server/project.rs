@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use crate::base::file::FileStat;
 use crate::base::id::{NodeId, RecipeId};
@@ -12,11 +13,15 @@ use crate::pipeline::dss_wire::Target;
 use crate::pipeline::types::{Kind, Node, Pipeline};
 use crate::server::archive::{Archive, Standing};
 use crate::server::error::{ApiError, words};
+use crate::server::turn::{Turn, guard};
 use crate::server::{Notice, Tell};
 use crate::session::fail::Fail;
 use crate::session::load::{self, Given, Loaded};
 use crate::session::{Site, state};
 use crate::store::filter::RunFilter;
+
+/// Nobody waits longer for someone who looks at a file.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What each file that is served stands for: no two have a key, or a history, together.
 #[derive(Debug, Default)]
@@ -59,10 +64,13 @@ pub(crate) struct Project {
     file: PathBuf,
     /// The name of the pipeline.
     name: String,
-    number: usize,
+    /// Its number among those that are served.
+    pub(crate) number: usize,
     site: Site,
     taken: Arc<Taken>,
     tell: Tell,
+    /// Whose turn it is to look at the file.
+    turn: Turn,
     now: Mutex<Now>,
     /// Where its runs are kept.
     pub(crate) archive: Arc<Archive>,
@@ -98,7 +106,7 @@ impl Project {
         };
         let name = loaded.pipeline.name.clone();
         let (site, taken, now) = (site.clone(), Arc::clone(taken), Mutex::new(Now { stat, loaded, later: false }));
-        Ok(Self { file: file.to_owned(), name, number, site, taken, tell, now, archive })
+        Ok(Self { file: file.to_owned(), name, number, site, taken, tell, turn: Turn::default(), now, archive })
     }
 
     /// Reads the file. One that would stand for what another one does, or keep its history elsewhere, is not taken.
@@ -124,24 +132,41 @@ impl Project {
         Err(Fail::Usage(format!("{}: {changed}", self.file.display()), Some(help)))
     }
 
-    /// The pipeline as it is in the file. While the file has mistakes, as it last had none.
+    /// The pipeline as it was when the file was looked at last. Does not look at it.
+    pub(crate) fn last(&self) -> Arc<Loaded> {
+        Arc::clone(&self.lock().loaded)
+    }
+
+    /// The pipeline as it is in the file. While the file has mistakes, as it last had none; while somebody is held up who looks
+    /// at it, as it was before. May block.
     pub(crate) fn loaded(&self) -> Arc<Loaded> {
-        let mut now = self.lock();
+        if let Some(_turn) = self.turn.take(PATIENCE) {
+            self.look();
+        }
+        self.last()
+    }
+
+    /// Reads the file if it has changed.
+    fn look(&self) {
         let stat = stat(&self.file);
-        if stat != now.stat || (now.later && !self.goes_on()) {
-            now.stat = stat;
-            match self.read(&now.loaded.pipeline.project) {
-                Ok(loaded) => {
-                    now.later = false;
-                    self.replace(&mut now, loaded);
-                }
-                Err(fail) => {
-                    now.later = self.goes_on();
-                    (self.tell)(Notice::Broken(&fail));
-                }
+        let (known, later) = {
+            let now = self.lock();
+            (now.stat, now.later)
+        };
+        if stat == known && !(later && !self.goes_on()) {
+            return;
+        }
+        let read = self.read(&self.last().pipeline.project);
+        let later = read.is_err() && self.goes_on();
+        let mut now = self.lock();
+        (now.stat, now.later) = (stat, later);
+        match read {
+            Ok(loaded) => self.replace(&mut now, loaded),
+            Err(fail) => {
+                drop(now);
+                (self.tell)(Notice::Broken(&fail));
             }
         }
-        Arc::clone(&now.loaded)
     }
 
     /// The pipeline as it is in the file now, for a job of its own.
@@ -149,9 +174,8 @@ impl Project {
     /// # Errors
     /// The mistakes in the file.
     pub(crate) fn fresh(&self) -> Result<Loaded, ApiError> {
-        let key = self.lock().loaded.pipeline.project.clone();
-        let loaded = self.read(&key).map_err(|fail| ApiError::conflict(words(&fail)))?;
-        if loaded.source.text != self.lock().loaded.source.text {
+        let loaded = self.read(&self.last().pipeline.project).map_err(|fail| ApiError::conflict(words(&fail)))?;
+        if loaded.source.text != self.last().source.text {
             // Also where it was refused before, and nothing about it has changed but what others stand for.
             self.lock().stat = None;
             drop(self.loaded());
@@ -182,8 +206,7 @@ impl Project {
 
     /// The job of that id.
     pub(crate) fn standing(&self, job: &str) -> Result<Standing, ApiError> {
-        let pipeline = self.loaded().pipeline.name.clone();
-        let found = self.archive.run(&pipeline, &JobId::from_text(job))?;
+        let found = self.archive.run(&self.name, &JobId::from_text(job))?;
         found.ok_or_else(|| ApiError::none(format!("job `{job}` does not exist in project {}", self.key())))
     }
 
@@ -202,10 +225,6 @@ impl Project {
     fn lock(&self) -> MutexGuard<'_, Now> {
         guard(&self.now)
     }
-}
-
-fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn identity(file: &Path, loaded: &Loaded, folder: &Path) -> Identity {

@@ -54,8 +54,15 @@ pub(crate) enum Needs {
     Right(Right),
 }
 
-/// Who answers a request.
-pub(crate) type Answer = fn(Call) -> BoxFuture<'static, Reply>;
+/// Who answers a request. One thread waits for all sockets and for the time: what waits for anything else, or takes long, is
+/// done aside of it.
+#[derive(Clone, Copy)]
+pub(crate) enum Answer {
+    /// A function, called aside: it may wait for a disk.
+    Aside(fn(&Call) -> Reply),
+    /// A future of the thread that waits for sockets: what it has for a disk it hands to [`blocking`](crate::server::blocking).
+    Here(fn(Call) -> BoxFuture<'static, Reply>),
+}
 
 impl Route {
     /// A route of the API.

@@ -17,11 +17,12 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use crate::server::auth::session::cookie;
 use crate::server::auth::{Right, Who, shown, shows};
 use crate::server::error::ApiError;
+use crate::server::project::Project;
 use crate::server::query::Query;
 use crate::server::reply::see_other;
-use crate::server::route::{Below, Call, Needs, Route};
+use crate::server::route::{Answer, Below, Call, Needs, Route};
 use crate::server::wire::Talk;
-use crate::server::{App, DSS_VERSION, routes, sorry};
+use crate::server::{App, DSS_VERSION, blocking, routes, sorry};
 
 /// No request has a longer body.
 const LONGEST_BODY: usize = 1 << 20;
@@ -124,10 +125,17 @@ async fn answer(
     if who.is_some() && !shows(&parts.headers) {
         app.door.page(&parts.method, &parts.headers)?;
     }
-    let project = names.iter().find(|(name, _)| name == "project").map(|(_, key)| key.as_str());
-    let project = match (project, &who, route.needs) {
-        (Some(key), Some(who), Needs::Right(right)) => Some(allowed(&app, who, right, key)?),
-        (Some(key), Some(who), Needs::Sight) => Some(allowed(&app, who, Right::View, key)?),
+    let right = match route.needs {
+        Needs::Right(right) => Some(right),
+        Needs::Sight => Some(Right::View),
+        Needs::Nothing | Needs::Key | Needs::Page => None,
+    };
+    let key = names.iter().find(|(name, _)| name == "project").map(|(_, key)| key.clone());
+    let project = match (key, who.clone(), right) {
+        (Some(key), Some(who), Some(right)) => {
+            let app = Arc::clone(&app);
+            Some(blocking(move || allowed(&app, &who, right, &key)).await?)
+        }
         _ => None,
     };
     let query = Query::parse(parts.uri.query().unwrap_or_default());
@@ -143,7 +151,10 @@ async fn answer(
         Bytes::new()
     };
     let call = Call { app, who, peer, project, names, method: parts.method, query, headers: parts.headers, body };
-    (route.answer)(call).await
+    match route.answer {
+        Answer::Aside(answer) => blocking(move || answer(&call)).await,
+        Answer::Here(answer) => answer(call).await,
+    }
 }
 
 /// Who asks. Takes its time where the key is wrong.
@@ -167,13 +178,13 @@ async fn identify(app: &App, headers: &HeaderMap, peer: IpAddr) -> Result<Who, A
 }
 
 /// The project of that key, if one may do this there. Whoever may not look at a project is not told whether there is one.
-fn allowed(app: &App, who: &Who, right: Right, key: &str) -> Result<Arc<crate::server::project::Project>, ApiError> {
+/// May block.
+fn allowed(app: &App, who: &Who, right: Right, key: &str) -> Result<Arc<Project>, ApiError> {
     if !who.may(Right::View, key) && !who.may(Right::View, "*") {
         return Err(ApiError::forbidden(format!("key `{}` may not look at project `{key}`", who.key)));
     }
     // Who may look at all but some hears of those what he would hear if they were not there.
-    let project = app.projects.iter().find(|project| project.key() == key && who.may(Right::View, key));
-    let project = project.ok_or_else(|| {
+    let project = named(app, key).filter(|_| who.may(Right::View, key)).ok_or_else(|| {
         let keys: Vec<_> = app.projects.iter().map(|p| p.key()).filter(|key| who.may(Right::View, key)).collect();
         let near = crate::base::text::did_you_mean(key, keys.iter().map(String::as_str));
         ApiError::none(format!("project `{key}` does not exist{}", near.map(|n| format!("; {n}")).unwrap_or_default()))
@@ -186,6 +197,13 @@ fn allowed(app: &App, who: &Who, right: Right, key: &str) -> Result<Arc<crate::s
         )));
     }
     Ok(Arc::clone(project))
+}
+
+/// The project of that key. The one that had it last is looked at first: a file that takes long, or is not to be read at all,
+/// holds up nobody who asks for another one.
+fn named<'a>(app: &'a App, key: &str) -> Option<&'a Arc<Project>> {
+    let had = app.projects.iter().find(|project| project.last().pipeline.project == key);
+    had.filter(|project| project.key() == key).or_else(|| app.projects.iter().find(|project| project.key() == key))
 }
 
 /// The whole body, if it is not too long and comes in time. Of who is not known less is taken, and not for so long.

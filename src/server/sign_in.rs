@@ -1,5 +1,7 @@
 //! How a browser is signed in and out: by a link that works once, or by a form with a key.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, header};
 use futures::FutureExt;
@@ -9,15 +11,16 @@ use crate::server::auth::session::{cookie, set_cookie};
 use crate::server::error::ApiError;
 use crate::server::query::Query;
 use crate::server::reply::{Reply, see_other};
+use crate::server::route::Answer::{Aside, Here};
 use crate::server::route::{Below, Call, Needs, Route};
 use crate::server::router::wants_page;
-use crate::server::sign_in_again;
+use crate::server::{blocking, sign_in_again};
 
 /// The routes of signing in and out.
 pub(crate) const ROUTES: &[Route] = &[
-    Route::root(Method::GET, "/sign-in/{token}", Needs::Nothing, |call| link(call).boxed()),
-    Route::post(Below::Root, "/sign-in", Needs::Nothing, |call| form(call).boxed()),
-    Route::root(Method::POST, "/sign-out", Needs::Nothing, |call| out(call).boxed()),
+    Route::root(Method::GET, "/sign-in/{token}", Needs::Nothing, Here(|call| link(call).boxed())),
+    Route::post(Below::Root, "/sign-in", Needs::Nothing, Here(|call| form(call).boxed())),
+    Route::root(Method::POST, "/sign-out", Needs::Nothing, Aside(out)),
 ];
 
 async fn link(call: Call) -> Reply {
@@ -26,7 +29,7 @@ async fn link(call: Call) -> Reply {
         return Err(ApiError::method("a link is followed with GET"));
     }
     match call.app.sessions.follow(call.name("token")?) {
-        Some(who) => enter(&call, who, "/"),
+        Some(who) => enter(&call, who, "/").await,
         None => wrong(&call, "/", "this link was used before, or is not known: sign in with the key").await,
     }
 }
@@ -35,7 +38,7 @@ async fn form(call: Call) -> Reply {
     let form = Query::parse(&String::from_utf8_lossy(&call.body));
     let next = within(form.get("next").unwrap_or("/"));
     match form.get("key").and_then(|key| call.app.keys.who(key.trim())) {
-        Some(who) => enter(&call, who.clone(), next),
+        Some(who) => enter(&call, who.clone(), next).await,
         None => wrong(&call, next, "this key is not known: try again").await,
     }
 }
@@ -51,8 +54,9 @@ async fn wrong(call: &Call, next: &str, message: &str) -> Reply {
     if wants_page(&call.headers) { Ok(sign_in_again(next, &error)) } else { Err(error) }
 }
 
-fn enter(call: &Call, who: Who, next: &str) -> Reply {
-    let token = call.app.sessions.open(who, crate::clock::now())?;
+async fn enter(call: &Call, who: Who, next: &str) -> Reply {
+    let app = Arc::clone(&call.app);
+    let token = blocking(move || Ok(app.sessions.open(who, crate::clock::now())?)).await?;
     with_cookie(next, &set_cookie(&token, call.app.port))
 }
 
@@ -62,7 +66,7 @@ fn within(place: &str) -> &str {
     if fine && place.starts_with('/') && !place.starts_with("//") { place } else { "/" }
 }
 
-async fn out(call: Call) -> Reply {
+fn out(call: &Call) -> Reply {
     if let Some(token) = cookie(&call.headers, call.app.port) {
         call.app.sessions.close(&token);
     }

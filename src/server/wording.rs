@@ -14,7 +14,7 @@ pub(crate) fn again(started: &RunStarted) -> String {
     format!("{}{mode}{targets}", started.again)
 }
 
-/// Why a job waits, in words.
+/// Why a job does not run yet, in words.
 pub(crate) fn waits(wait: &Wait, loaded: &Loaded) -> String {
     match wait {
         Wait::Turn => "waits for its turn: as many jobs as may run at once do".to_owned(),
@@ -22,6 +22,9 @@ pub(crate) fn waits(wait: &Wait, loaded: &Loaded) -> String {
             let root = format!("{}/", loaded.root.display());
             format!("waits for {job}, which has `{}`", what.strip_prefix(&root).unwrap_or(what))
         }
+        Wait::Another => "waits for another job".to_owned(),
+        Wait::Looking => "looks at what is to be done".to_owned(),
+        Wait::Ending => "was asked to end, and does".to_owned(),
         Wait::Process(who, Some(job)) => format!("waits for {job}: {who}"),
         Wait::Process(who, None) => format!("waits: {who}"),
     }

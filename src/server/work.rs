@@ -5,9 +5,10 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 
-use tokio::sync::{Semaphore, mpsc as signals};
+use tokio::sync::{Semaphore, mpsc as signals, watch};
 
 use crate::base::job::{JobId, JobState};
+use crate::engine::api::Stop;
 use crate::event::{Counts, Event, RunEnded, RunStarted, Stamped};
 use crate::report::api::{Journal, Reporter};
 use crate::run::setup::Policy;
@@ -32,6 +33,8 @@ pub(crate) struct Job {
     pub(crate) untidy: bool,
     /// The locks of its pipeline, which whatever it starts holds too.
     pub(crate) locks: Option<Arc<Locks>>,
+    /// Ends the commands that it runs to look.
+    pub(crate) stop: watch::Receiver<Stop>,
     /// How many steps may run in all jobs together.
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) to: Sender<Message>,
@@ -43,6 +46,8 @@ enum Came {
     ToAnEnd,
     /// It has to wait again.
     Back,
+    /// It was asked to end before it ran.
+    Asked(&'static str),
     /// It went on to its end, and that is not in the history.
     Lost(String),
 }
@@ -54,21 +59,25 @@ impl Job {
     /// Does it all, and tells when it is over, whatever happens.
     pub(crate) fn carry_out(self, signals: Signals) {
         let archive = Arc::clone(&self.order.project.archive);
-        let mut over = Over { id: self.id.clone(), to: self.to.clone(), archive, back: None };
-        match self.work(signals) {
-            Ok(Came::ToAnEnd) => {}
-            Ok(Came::Back) => over.back = Some(self.order),
-            Ok(Came::Lost(why)) => self.order.project.archive.lose(&self.id, JobState::Failed, why),
-            Err(fail) => {
-                let why = fail.plain();
-                if self.end(JobState::Failed, None, Some(why.clone())).is_err() {
-                    self.order.project.archive.lose(&self.id, JobState::Failed, why);
-                }
+        let lost = Some((JobState::Failed, CRASHED.to_owned()));
+        let mut over = Over { id: self.id.clone(), to: self.to.clone(), archive, lost, back: None };
+        let ended = match self.work(signals) {
+            Ok(Came::ToAnEnd) => None,
+            Ok(Came::Lost(why)) => {
+                over.lost = Some((JobState::Failed, why));
+                return;
             }
-        }
+            Ok(Came::Back) => {
+                over.back = Some(self.order);
+                return;
+            }
+            Ok(Came::Asked(why)) => Some((JobState::Aborted, why.to_owned())),
+            Err(fail) => Some((JobState::Failed, fail.plain())),
+        };
+        over.lost = ended.filter(|(state, why)| self.end(*state, None, Some(why.clone())).is_err());
     }
 
-    fn work(&self, signals: Signals) -> Result<Came, Fail> {
+    fn work(&self, mut signals: Signals) -> Result<Came, Fail> {
         let Some(request) = &self.order.request else {
             let (started, why) = (Some(self.order.queued.clone()), self.absent()?);
             let state = if why.is_some() { JobState::Failed } else { JobState::Done };
@@ -82,9 +91,14 @@ impl Job {
             let archive = &self.order.project.archive;
             undone = finish_the_dead(&session, &mut writer, &|job| archive.last_word(job))?;
             undone.iter().for_each(|undone| tracing::info!("{}", undone.done()));
-            self.tell(Message::Tidied(self.order.number));
+            self.tell(Message::Tidied(self.order.project.number));
         }
-        let mut planned = session.plan(true)?;
+        session.engine.heed(self.stop.clone());
+        let planned = session.plan(true);
+        if let Ok(why) = signals.try_recv() {
+            return Ok(Came::Asked(why));
+        }
+        let mut planned = planned?;
         let left = session.explicit_left(&mut planned);
         planned.plan.take_in(left, &session.loaded.graph);
         let (tell, told) = mpsc::channel();
@@ -162,19 +176,27 @@ impl Job {
     }
 }
 
+/// What is said of a job that panicked.
+const CRASHED: &str = "it crashed: this is a bug";
+
 /// Tells the end of a job when it is dropped.
 struct Over {
     id: JobId,
     to: Sender<Message>,
     archive: Arc<Archive>,
+    /// How it ended, where that is not in the history.
+    lost: Option<(JobState, String)>,
     back: Option<Box<Order>>,
 }
 
 impl Drop for Over {
     fn drop(&mut self) {
-        let message = match self.back.take() {
-            Some(order) => Message::Back(self.id.clone(), order),
-            None => Message::Over(self.id.clone()),
+        let message = match (self.back.take(), self.lost.take()) {
+            (Some(order), _) => Message::Back(self.id.clone(), order),
+            (None, lost) => {
+                lost.into_iter().for_each(|(state, why)| self.archive.lose(&self.id, state, why));
+                Message::Over(self.id.clone())
+            }
         };
         drop(self.to.send(message));
         self.archive.grown();
@@ -195,5 +217,28 @@ impl Reporter for Teller {
         }
         self.archive.grown();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the history comes to be told of a job of which this was left.
+    fn told(lost: Option<(JobState, String)>) -> Option<(JobState, String)> {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Arc::new(Archive::open(dir.path().join("state")).unwrap());
+        let (to, messages) = mpsc::channel();
+        let id = JobId::from_text("job");
+        drop(Over { id: id.clone(), to, archive: Arc::clone(&archive), lost, back: None });
+        assert!(matches!(messages.recv().unwrap(), Message::Over(over) if over == id));
+        archive.last_word(&id).map(|word| (word.state, word.why))
+    }
+
+    #[test]
+    fn a_job_that_nobody_ended_has_ended() {
+        let crashed = (JobState::Failed, CRASHED.to_owned());
+        assert_eq!(told(Some(crashed.clone())), Some(crashed));
+        assert_eq!(told(None), None);
     }
 }

@@ -1,26 +1,22 @@
 //! `/projects/K/datasets/…`: looks at datasets, and clears those that are built.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::base::id::NodeId;
 use crate::base::job::JobId;
 use crate::engine::local::places::inside;
 use crate::pipeline::types::{Kind, Pipeline, Rebuild};
-use crate::server::blocking;
 use crate::server::error::ApiError;
-use crate::server::project::{Names, Project};
+use crate::server::project::Names;
 use crate::server::reply::{Reply, json};
 use crate::server::route::Call;
 use crate::session::fail::Fail;
-use crate::session::load::Loaded;
 use crate::session::start::lock_of;
 
 /// `GET /projects/K/datasets/`
-pub(crate) async fn list(call: Call) -> Reply {
+pub(crate) fn list(call: &Call) -> Reply {
     let loaded = call.project()?.loaded();
     let foreign = call.query.flag("foreign")?.unwrap_or(false);
     let tags: Vec<&str> = call.query.all("tags").flat_map(|tags| tags.split(',')).collect();
@@ -39,9 +35,9 @@ fn named(call: &Call, pipeline: &Pipeline) -> Result<NodeId, ApiError> {
 }
 
 /// `GET /projects/K/datasets/D`
-pub(crate) async fn get(call: Call) -> Reply {
+pub(crate) fn get(call: &Call) -> Reply {
     let loaded = call.project()?.loaded();
-    json(&definition(&loaded.pipeline, named(&call, &loaded.pipeline)?))
+    json(&definition(&loaded.pipeline, named(call, &loaded.pipeline)?))
 }
 
 /// A node as DSS defines a dataset or a managed folder.
@@ -80,9 +76,9 @@ pub(super) fn definition(pipeline: &Pipeline, id: NodeId) -> Value {
 }
 
 /// `GET /projects/K/datasets/D/metadata`
-pub(crate) async fn metadata(call: Call) -> Reply {
+pub(crate) fn metadata(call: &Call) -> Reply {
     let loaded = call.project()?.loaded();
-    let node = &loaded.pipeline.nodes[named(&call, &loaded.pipeline)?];
+    let node = &loaded.pipeline.nodes[named(call, &loaded.pipeline)?];
     json(&json!({
         "label": node.name,
         "description": node.description.as_deref().unwrap_or_default(),
@@ -93,29 +89,25 @@ pub(crate) async fn metadata(call: Call) -> Reply {
 }
 
 /// `GET /projects/K/datasets/D/schema`: what columns there are is not known here.
-pub(crate) async fn schema(call: Call) -> Reply {
+pub(crate) fn schema(call: &Call) -> Reply {
     let loaded = call.project()?.loaded();
-    named(&call, &loaded.pipeline)?;
+    named(call, &loaded.pipeline)?;
     json(&json!({ "columns": [], "userModified": false }))
 }
 
 /// `GET /projects/K/datasets/D/partitions`
-pub(crate) async fn partitions(call: Call) -> Reply {
+pub(crate) fn partitions(call: &Call) -> Reply {
     let loaded = call.project()?.loaded();
-    named(&call, &loaded.pipeline)?;
+    named(call, &loaded.pipeline)?;
     json(&json!(["NP"]))
 }
 
 /// `GET /projects/K/datasets/D/info`
-pub(crate) async fn info(call: Call) -> Reply {
-    let project = Arc::clone(call.project()?);
+pub(crate) fn info(call: &Call) -> Reply {
+    let project = call.project()?;
     let loaded = project.loaded();
-    let id = named(&call, &loaded.pipeline)?;
-    blocking(move || json(&info_of(&project, &loaded, id)?)).await
-}
-
-fn info_of(project: &Project, loaded: &Loaded, id: NodeId) -> Result<Value, ApiError> {
     let pipeline = &loaded.pipeline;
+    let id = named(call, pipeline)?;
     let maker = pipeline.nodes[id].maker;
     let buildable = maker.is_some_and(|maker| pipeline.recipes[maker].run.is_some());
     let read = pipeline.recipes.values().any(|recipe| recipe.inputs.contains(&id));
@@ -139,14 +131,14 @@ fn info_of(project: &Project, loaded: &Loaded, id: NodeId) -> Result<Value, ApiE
             "buildSuccess": last.good,
         });
     }
-    Ok(info)
+    json(&info)
 }
 
 /// `DELETE /projects/K/datasets/D/data`: takes away what a recipe made. A source is not touched.
-pub(crate) async fn clear(call: Call) -> Reply {
-    let project = Arc::clone(call.project()?);
+pub(crate) fn clear(call: &Call) -> Reply {
+    let project = call.project()?;
     let loaded = project.loaded();
-    let id = named(&call, &loaded.pipeline)?;
+    let id = named(call, &loaded.pipeline)?;
     if let Some(partitions) = call.query.get("partitions").filter(|partitions| *partitions != "NP") {
         return Err(ApiError::wrong(format!("partitions={partitions}: this dataset is not partitioned")));
     }
@@ -159,29 +151,22 @@ pub(crate) async fn clear(call: Call) -> Reply {
     let Some(path) = loaded.pipeline.nodes[id].path.clone() else {
         return Err(ApiError::conflict(format!("dataset `{name}` has no path: clear it where it lies")));
     };
-    let about = name.clone();
-    let cleared = blocking(move || {
-        let busy = |fail: Fail| {
-            let running = project.running().map_or(String::new(), |job| format!("; wait for job {job}"));
-            ApiError::conflict(format!("{}{running}", fail.plain()))
-        };
-        let writes = vec![path.clone()];
-        let lock = lock_of(&loaded.pipeline.name, &project.archive.folder, &loaded.root, &writes).map_err(busy)?;
-        lock.serve(writes).map_err(busy)?;
-        let full = loaded.root.join(&path);
-        if !full.parent().is_none_or(|folder| !folder.exists() || inside(&loaded.root, folder).unwrap_or(false)) {
-            let message = format!("dataset `{name}` is not cleared: the folder of {path} leads out of the root");
-            return Err(ApiError::conflict(message));
-        }
-        remove(&full).map_err(|error| ApiError::broken(format!("{name}: {error}")))?;
-        json(&json!({ "msg": format!("dataset {name} is cleared") }))
-    })
-    .await;
-    // One that failed halfway has taken something away.
-    if !cleared.as_ref().is_err_and(|error| error.status == StatusCode::CONFLICT) {
-        call.note("clear", &JobId::from_text(""), &about);
+    let busy = |fail: Fail| {
+        let running = project.running().map_or(String::new(), |job| format!("; wait for job {job}"));
+        ApiError::conflict(format!("{}{running}", fail.plain()))
+    };
+    let writes = vec![path.clone()];
+    let lock = lock_of(&loaded.pipeline.name, &project.archive.folder, &loaded.root, &writes).map_err(busy)?;
+    lock.serve(writes).map_err(busy)?;
+    let full = loaded.root.join(&path);
+    if !full.parent().is_none_or(|folder| !folder.exists() || inside(&loaded.root, folder).unwrap_or(false)) {
+        let message = format!("dataset `{name}` is not cleared: the folder of {path} leads out of the root");
+        return Err(ApiError::conflict(message));
     }
-    cleared
+    // One that fails halfway has taken something away.
+    call.note("clear", &JobId::from_text(""), &name);
+    remove(&full).map_err(|error| ApiError::broken(format!("{name}: {error}")))?;
+    json(&json!({ "msg": format!("dataset {name} is cleared") }))
 }
 
 fn remove(path: &Path) -> std::io::Result<()> {

@@ -1,6 +1,6 @@
 //! `/projects/K/flow/…`: what is made from what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,7 @@ use crate::server::reply::{Reply, json};
 use crate::server::route::Call;
 
 /// `GET /projects/K/flow/graph/`
-pub(crate) async fn graph(call: Call) -> Reply {
+pub(crate) fn graph(call: &Call) -> Reply {
     let loaded = call.project()?.loaded();
     let nodes = nodes(&loaded.pipeline);
     let of = |kind: &str| -> Vec<&String> {
@@ -35,20 +35,17 @@ fn nodes(pipeline: &Pipeline) -> Map<String, Value> {
         let name = pipeline.recipe_name(id);
         for input in &recipe.inputs {
             let readers = read.entry(index(*input)).or_default();
-            if !readers.contains(&name) {
+            // One that reads it twice comes twice in a row.
+            if readers.last() != Some(&name) {
                 readers.push(name.clone());
             }
         }
         for output in &recipe.outputs {
             made.entry(index(*output)).or_default().push(name.clone());
         }
-        let mut inputs: Vec<String> = Vec::new();
-        for input in &recipe.inputs {
-            let key = pipeline.reference(*input);
-            if !inputs.contains(&key) {
-                inputs.push(key);
-            }
-        }
+        let mut seen = HashSet::new();
+        let inputs = recipe.inputs.iter().filter(|input| seen.insert(**input));
+        let inputs: Vec<_> = inputs.map(|node| pipeline.reference(*node)).collect();
         let outputs: Vec<_> = recipe.outputs.iter().map(|node| pipeline.reference(*node)).collect();
         let node = node("RUNNABLE_RECIPE", "shell", &name, &name, &inputs, &outputs);
         nodes.insert(name, node);
@@ -84,20 +81,20 @@ fn default_zone() -> Value {
 }
 
 /// `GET /projects/K/flow/zones`
-pub(crate) async fn zones(_: Call) -> Reply {
+pub(crate) fn zones(_: &Call) -> Reply {
     json(&json!([default_zone()]))
 }
 
 /// `GET /projects/K/flow/zones/Z`
-pub(crate) async fn zone(call: Call) -> Reply {
+pub(crate) fn zone(call: &Call) -> Reply {
     known(call.name("zone")?)?;
     json(&default_zone())
 }
 
 /// `GET /projects/K/flow/zones/Z/graph`: all there is.
-pub(crate) async fn zone_graph(call: Call) -> Reply {
+pub(crate) fn zone_graph(call: &Call) -> Reply {
     known(call.name("zone")?)?;
-    graph(call).await
+    graph(call)
 }
 
 fn known(zone: &str) -> Result<(), ApiError> {

@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use crate::base::id::NodeId;
 use crate::base::text::did_you_mean;
 use crate::pipeline::types::{Kind, Pipeline};
-use crate::server::blocking;
 use crate::server::dss::datasets::definition;
 use crate::server::error::ApiError;
 use crate::server::logs::{self, Piece};
@@ -50,23 +49,23 @@ fn all(pipeline: &Pipeline, kind: Kind) -> Vec<Value> {
 }
 
 /// `GET /projects/K/managedfolders/`
-pub(crate) async fn list(call: Call) -> Reply {
+pub(crate) fn list(call: &Call) -> Reply {
     json(&all(&call.project()?.loaded().pipeline, Kind::Folder))
 }
 
 /// `GET /projects/K/managedfolders/F`
-pub(crate) async fn get(call: Call) -> Reply {
+pub(crate) fn get(call: &Call) -> Reply {
     let loaded = call.project()?.loaded();
     json(&definition(&loaded.pipeline, find(&loaded.pipeline, Kind::Folder, call.name("folder")?)?))
 }
 
 /// `GET /projects/K/savedmodels/`
-pub(crate) async fn models(call: Call) -> Reply {
+pub(crate) fn models(call: &Call) -> Reply {
     json(&all(&call.project()?.loaded().pipeline, Kind::Model))
 }
 
 /// `GET /projects/K/savedmodels/M`
-pub(crate) async fn model(call: Call) -> Reply {
+pub(crate) fn model(call: &Call) -> Reply {
     let loaded = call.project()?.loaded();
     json(&definition(&loaded.pipeline, find(&loaded.pipeline, Kind::Model, call.name("model")?)?))
 }
@@ -79,45 +78,75 @@ fn place(call: &Call, loaded: &Loaded) -> Result<PathBuf, ApiError> {
 }
 
 /// `GET /projects/K/managedfolders/F/contents`
-pub(crate) async fn contents(call: Call) -> Reply {
-    let folder = place(&call, &call.project()?.loaded())?;
-    blocking(move || {
-        let mut items = Vec::new();
-        match walk(&folder, &folder, &mut items) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(ApiError::broken(error.to_string())),
-            _ => {}
-        }
-        items.sort_by(|a, b| a["path"].as_str().cmp(&b["path"].as_str()));
-        json(&json!({ "items": items }))
-    })
-    .await
+pub(crate) fn contents(call: &Call) -> Reply {
+    let folder = place(call, &call.project()?.loaded())?;
+    json(&json!({ "items": Listing::of(&folder, MOST)? }))
 }
 
-/// Lists the files of a folder. Links are not followed.
-fn walk(root: &Path, folder: &Path, items: &mut Vec<Value>) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let (path, metadata) = (entry.path(), entry.metadata()?);
-        if metadata.is_dir() {
-            walk(root, &path, items)?;
-        } else if metadata.is_file() && items.len() < MOST {
-            let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-            let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-            items.push(json!({
-                "path": format!("/{name}"),
-                "size": metadata.len(),
-                "lastModified": u64::try_from(modified.unwrap_or_default().as_millis()).unwrap_or(u64::MAX),
-            }));
-        }
+/// A list of the files of a folder. Links are not followed. What is taken away meanwhile is not there.
+struct Listing<'a> {
+    root: &'a Path,
+    most: usize,
+    items: Vec<Value>,
+}
+
+impl Listing<'_> {
+    /// The files, in order. Nothing where there is no folder; no list at all where it would not be whole.
+    fn of(root: &Path, most: usize) -> Result<Vec<Value>, ApiError> {
+        let mut listing = Listing { root, most, items: Vec::new() };
+        listing.folder(root)?;
+        listing.items.sort_by(|a, b| a["path"].as_str().cmp(&b["path"].as_str()));
+        Ok(listing.items)
     }
-    Ok(())
+
+    fn folder(&mut self, folder: &Path) -> Result<(), ApiError> {
+        let Some(entries) = there(fs::read_dir(folder))? else { return Ok(()) };
+        for entry in entries {
+            self.entry(&entry.map_err(broken)?)?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: &fs::DirEntry) -> Result<(), ApiError> {
+        let Some(metadata) = there(entry.metadata())? else { return Ok(()) };
+        let path = entry.path();
+        if metadata.is_dir() {
+            return self.folder(&path);
+        }
+        if !metadata.is_file() {
+            return Ok(());
+        }
+        if self.items.len() >= self.most {
+            let message = format!("there are more than {} files in this folder: they are not listed", self.most);
+            return Err(ApiError::conflict(message));
+        }
+        let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let name = path.strip_prefix(self.root).unwrap_or(&path).to_string_lossy().into_owned();
+        self.items.push(json!({
+            "path": format!("/{name}"),
+            "size": metadata.len(),
+            "lastModified": u64::try_from(modified.unwrap_or_default().as_millis()).unwrap_or(u64::MAX),
+        }));
+        Ok(())
+    }
+}
+
+/// What was asked of a file system; none where it is not there.
+fn there<T>(asked: io::Result<T>) -> Result<Option<T>, ApiError> {
+    match asked {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        asked => asked.map(Some).map_err(broken),
+    }
+}
+
+fn broken(error: io::Error) -> ApiError {
+    ApiError::broken(error.to_string())
 }
 
 /// `GET /projects/K/managedfolders/F/contents/PATH`
-pub(crate) async fn file(call: Call) -> Reply {
-    let folder = place(&call, &call.project()?.loaded())?;
-    let path = call.name("path")?.to_owned();
-    let (full, length) = blocking(move || inside(&folder, &path)).await?;
+pub(crate) fn file(call: &Call) -> Reply {
+    let folder = place(call, &call.project()?.loaded())?;
+    let (full, length) = inside(&folder, call.name("path")?)?;
     let mut response = reply::stream("application/octet-stream", logs::stream(vec![Piece::File(full)], 0, None));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -139,4 +168,42 @@ fn inside(folder: &Path, path: &str) -> Result<(PathBuf, u64), ApiError> {
         return Err(none());
     }
     Ok((full, metadata.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(items: &[Value]) -> Vec<&str> {
+        items.iter().map(|item| item["path"].as_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_list_is_whole_or_there_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("f");
+        assert!(Listing::of(&root, 2).unwrap().is_empty());
+        fs::create_dir_all(root.join("sub")).unwrap();
+        fs::write(root.join("sub/b"), "b").unwrap();
+        fs::write(root.join("a"), "a").unwrap();
+        assert_eq!(paths(&Listing::of(&root, 2).unwrap()), ["/a", "/sub/b"]);
+        let error = Listing::of(&root, 1).unwrap_err();
+        assert_eq!((error.status.as_u16(), error.message().starts_with("there are more than 1 files")), (409, true));
+    }
+
+    #[test]
+    fn what_goes_while_it_is_listed_takes_nothing_else_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        fs::create_dir(root.join("sub")).unwrap();
+        fs::write(root.join("a"), "a").unwrap();
+        fs::write(root.join("b"), "b").unwrap();
+        let seen: Vec<_> = fs::read_dir(root).unwrap().map(Result::unwrap).collect();
+        fs::remove_file(root.join("a")).unwrap();
+        fs::remove_dir(root.join("sub")).unwrap();
+        let mut listing = Listing { root, most: 9, items: Vec::new() };
+        seen.iter().for_each(|entry| listing.entry(entry).unwrap());
+        assert!(listing.folder(&root.join("sub")).is_ok());
+        assert_eq!(paths(&listing.items), ["/b"]);
+    }
 }

@@ -1,27 +1,22 @@
 //! `/projects/K/jobs/J/…`: watches and aborts a job.
 
-use std::sync::Arc;
-
 use serde_json::json;
 
+use crate::server::abort;
 use crate::server::dss::state;
 use crate::server::reply::{Reply, json};
 use crate::server::route::Call;
-use crate::server::{abort, blocking};
 
 /// `GET /projects/K/jobs/J/`
-pub(crate) async fn status(call: Call) -> Reply {
-    let (app, project, job) = (Arc::clone(&call.app), Arc::clone(call.project()?), call.name("job")?.to_owned());
-    blocking(move || {
-        let standing = project.standing(&job)?;
-        let wait = app.jobs.wait(&standing.row);
-        json(&state::status(&standing, &project, &project.loaded(), wait.as_ref()))
-    })
-    .await
+pub(crate) fn status(call: &Call) -> Reply {
+    let project = call.project()?;
+    let standing = project.standing(call.name("job")?)?;
+    let wait = call.app.wait(&standing.row, call.who()?);
+    json(&state::status(&standing, project, &project.loaded(), wait.as_ref()))
 }
 
 /// `POST /projects/K/jobs/J/abort`
-pub(crate) async fn abort(call: Call) -> Reply {
-    let said = abort::abort(&call).await?;
+pub(crate) fn abort(call: &Call) -> Reply {
+    let said = abort::abort(call)?;
     json(&json!({ "msg": said }))
 }

@@ -9,7 +9,7 @@ use futures::{Stream, StreamExt};
 use serde_json::{Value, json};
 
 use crate::base::job::JobState;
-use crate::server::auth::Right;
+use crate::server::auth::{Right, Who};
 use crate::server::dss::state;
 use crate::server::error::{ApiError, JSON};
 use crate::server::listing::{filter, rows};
@@ -23,44 +23,48 @@ use crate::store::filter::RunFilter;
 const PAGE: u32 = 500;
 
 /// `GET /projects/K/jobs/`
-pub(crate) async fn list(call: Call) -> Reply {
+pub(crate) fn list(call: &Call) -> Reply {
     let project = Arc::clone(call.project()?);
-    let (asked, own) = (call.query.clone(), Arc::clone(&project));
-    let filter = blocking(move || filter(&asked, &own)).await?;
+    let filter = filter(&call.query, &project)?;
     let limit = call.query.number("limit")?.filter(|limit| *limit > 0);
-    let pages = Pages { app: Arc::clone(&call.app), project, filter, left: limit, first: true };
-    Ok(reply::stream(JSON, pages.stream()))
+    let (app, who) = (Arc::clone(&call.app), call.who()?.clone());
+    // What is wrong with the history is told before the answer begins.
+    let first = Pages { app, who, project, filter, left: limit, first: true }.next()?;
+    Ok(reply::stream(JSON, stream(first)))
 }
 
 /// A list of jobs that is read page by page while it is sent.
 struct Pages {
     app: Arc<App>,
+    who: Who,
     project: Arc<Project>,
     filter: RunFilter,
     left: Option<u64>,
     first: bool,
 }
 
-impl Pages {
-    fn stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send {
-        futures::stream::try_unfold(Some(self), |pages| async move {
-            let Some(pages) = pages else { return Ok(None) };
-            tokio::task::spawn_blocking(move || pages.next()).await.map_err(io::Error::other)?.map(Some)
-        })
-        .boxed()
-    }
+/// A page and those behind it.
+fn stream((first, rest): (Bytes, Option<Pages>)) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    let rest = futures::stream::try_unfold(rest, |pages| async move {
+        let Some(pages) = pages else { return Ok(None) };
+        let page = blocking(move || pages.next()).await;
+        page.map(Some).map_err(|error| io::Error::other(error.message().to_owned()))
+    });
+    futures::stream::once(std::future::ready(Ok(first))).chain(rest).boxed()
+}
 
-    fn next(mut self) -> io::Result<(Bytes, Option<Self>)> {
+impl Pages {
+    fn next(mut self) -> Result<(Bytes, Option<Self>), ApiError> {
         let loaded = self.project.loaded();
         let shown = state::Shown::new(&loaded);
         let mut text = if self.first { "[".to_owned() } else { String::new() };
         let want = self.left.map_or(PAGE, |left| u32::try_from(left).unwrap_or(PAGE).min(PAGE));
-        let rows = rows(&self.project, &self.filter, want).map_err(|error| io::Error::other(error.to_string()))?;
+        let rows = rows(&self.project, &self.filter, want)?;
         for row in &rows.shown {
             if !std::mem::take(&mut self.first) {
                 text.push_str(",\n");
             }
-            let mut item = state::item(row, &shown, self.app.jobs.wait(row).as_ref());
+            let mut item = state::item(row, &shown, self.app.wait(row, &self.who).as_ref());
             item["cursor"] = json!(format!("{}_{}", row.place.as_millisecond(), row.id));
             text += &item.to_string();
         }
@@ -75,28 +79,23 @@ impl Pages {
 }
 
 /// `GET /projects/K/jobs/running/`
-pub(crate) async fn running(call: Call) -> Reply {
-    let project = Arc::clone(call.project()?);
-    let app = Arc::clone(&call.app);
-    blocking(move || json(&running_in(&app, &project)?)).await
+pub(crate) fn running(call: &Call) -> Reply {
+    json(&running_in(&call.app, call.who()?, call.project()?)?)
 }
 
 /// `GET /jobs/running/`
-pub(crate) async fn running_everywhere(call: Call) -> Reply {
+pub(crate) fn running_everywhere(call: &Call) -> Reply {
     let all = call.query.flag("allUsers")?.unwrap_or(true);
-    let (app, who) = (Arc::clone(&call.app), call.who()?.clone());
-    blocking(move || {
-        let mut items = Vec::new();
-        for project in app.projects.iter().filter(|project| who.may(Right::View, &project.key())) {
-            items.extend(running_in(&app, project)?);
-        }
-        items.retain(|item| all || item["def"]["initiator"] == json!(who.initiator()));
-        json(&items)
-    })
-    .await
+    let (app, who) = (&call.app, call.who()?);
+    let mut items = Vec::new();
+    for project in app.projects.iter().filter(|project| who.may(Right::View, &project.key())) {
+        items.extend(running_in(app, who, project)?);
+    }
+    items.retain(|item| all || item["def"]["initiator"] == json!(who.initiator()));
+    json(&items)
 }
 
-fn running_in(app: &App, project: &Project) -> Result<Vec<Value>, ApiError> {
+fn running_in(app: &App, who: &Who, project: &Project) -> Result<Vec<Value>, ApiError> {
     let loaded = project.loaded();
     let shown = state::Shown::new(&loaded);
     let mut items = Vec::new();
@@ -104,7 +103,7 @@ fn running_in(app: &App, project: &Project) -> Result<Vec<Value>, ApiError> {
         let pipeline = Some(loaded.pipeline.name.clone());
         let filter = RunFilter { pipeline, state: Some(state), ..RunFilter::default() };
         let rows = rows(project, &filter, u32::MAX)?.shown;
-        items.extend(rows.iter().map(|row| state::item(row, &shown, app.jobs.wait(row).as_ref())));
+        items.extend(rows.iter().map(|row| state::item(row, &shown, app.wait(row, who).as_ref())));
     }
     Ok(items)
 }

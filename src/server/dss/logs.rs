@@ -1,7 +1,5 @@
 //! `/projects/K/jobs/J/log` and `…/events`: what a job printed, and what happens in it.
 
-use std::sync::Arc;
-
 use crate::base::id::RecipeId;
 use crate::pipeline::dss_wire::NO_PARTITION;
 use crate::pipeline::types::Pipeline;
@@ -12,42 +10,33 @@ use crate::server::project::Names;
 use crate::server::reply::{self, Reply};
 use crate::server::route::Call;
 use crate::server::wording::waits;
-use crate::server::{blocking, live, logs};
+use crate::server::{live, logs};
 use crate::view::StepView;
 
 /// `GET /projects/K/jobs/J/log`
-pub(crate) async fn log(call: Call) -> Reply {
-    let (project, job) = (Arc::clone(call.project()?), call.name("job")?.to_owned());
-    let activity = call.query.get("activity").map(str::to_owned);
+pub(crate) fn log(call: &Call) -> Reply {
+    let (project, job) = (call.project()?, call.name("job")?);
     let offset = call.query.number("offset")?;
     let (limit, lag) = (call.query.number("limit")?, call.query.number("lag")?);
     let follow = call.query.flag("follow")?.unwrap_or(false);
     let resumed = call.headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
-    let Some(activity) = activity else {
+    let Some(activity) = call.query.get("activity") else {
         if follow || offset.is_some() {
             return Err(ApiError::wrong("offset and follow are of one activity: name it with activity=…"));
         }
-        let app = Arc::clone(&call.app);
-        let pieces = blocking(move || {
-            let standing = project.standing(&job)?;
-            let events = project.archive.ask(Vec::new(), |reader| reader.events(&standing.row.id, 0))?;
-            let wait = app.jobs.wait(&standing.row).map(|wait| waits(&wait, &project.loaded()));
-            Ok(logs::whole(&project.archive.folder, &events, &wait.unwrap_or_default()))
-        });
-        return Ok(reply::stream("text/plain;charset=utf-8", logs::stream(pieces.await?, 0, None)));
+        let standing = project.standing(job)?;
+        let events = project.archive.ask(Vec::new(), |reader| reader.events(&standing.row.id, 0))?;
+        let wait = call.app.wait(&standing.row, call.who()?).map(|wait| waits(&wait, &project.loaded()));
+        let pieces = logs::whole(&project.archive.folder, &events, &wait.unwrap_or_default());
+        return Ok(reply::stream("text/plain;charset=utf-8", logs::stream(pieces, 0, limit)));
     };
-    let (archive, pipeline) = (Arc::clone(&project.archive), project.loaded().pipeline.name.clone());
-    let (id, step) = blocking(move || {
-        let standing = project.standing(&job)?;
-        let step = step(&standing, &project.loaded().pipeline, &activity)?;
-        Ok((standing.row.id, step))
-    })
-    .await?;
+    let (standing, loaded, archive) = (project.standing(job)?, project.loaded(), &project.archive);
+    let (name, step) = step(&standing, &loaded.pipeline, activity)?;
     if follow {
-        let place = live::Place { step: step.0, from: resumed.or(offset).unwrap_or(0), lag };
-        return live::log(&call.app, &archive, &pipeline, id, place);
+        let place = live::Place { step: name, from: resumed.or(offset).unwrap_or(0), lag };
+        return live::log(&call.app, archive, &loaded.pipeline.name, standing.row.id, place);
     }
-    let pieces = step.1.iter().flat_map(|step| logs::files(&archive.folder, step)).map(logs::Piece::File).collect();
+    let pieces = step.iter().flat_map(|step| logs::files(&archive.folder, step)).map(logs::Piece::File).collect();
     Ok(reply::stream("text/plain;charset=utf-8", logs::stream(pieces, offset.unwrap_or(0), limit)))
 }
 
@@ -70,12 +59,10 @@ fn step(standing: &Standing, pipeline: &Pipeline, activity: &str) -> Result<(Str
 }
 
 /// `GET /projects/K/jobs/J/events`
-pub(crate) async fn events(call: Call) -> Reply {
-    let (project, job) = (Arc::clone(call.project()?), call.name("job")?.to_owned());
-    let pipeline = project.loaded().pipeline.name.clone();
-    let archive = Arc::clone(&project.archive);
-    let id = blocking(move || Ok(project.standing(&job)?.row.id)).await?;
+pub(crate) fn events(call: &Call) -> Reply {
+    let project = call.project()?;
+    let id = project.standing(call.name("job")?)?.row.id;
     let resumed = call.headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
     let from = resumed.map(|last| last.saturating_add(1)).or(call.query.number("from")?).unwrap_or(0);
-    live::events(&call.app, &archive, &pipeline, id, from)
+    live::events(&call.app, &project.archive, &project.last().pipeline.name, id, from)
 }

@@ -17,55 +17,55 @@ use axum::http::Method;
 use futures::FutureExt;
 
 use crate::server::auth::Right::{Abort, Clear, Run, View};
+use crate::server::route::Answer::{self, Aside, Here};
 use crate::server::route::{Below, Needs, Route};
 
-const fn get(path: &'static str, answer: crate::server::route::Answer) -> Route {
+const fn get(path: &'static str, answer: Answer) -> Route {
     Route::api(Method::GET, path, Needs::Right(View), answer)
 }
 
 /// The routes of the API.
 pub(crate) const ROUTES: &[Route] = &[
-    Route::api(Method::GET, "/projects", Needs::Key, |call| projects::list(call).boxed()),
-    get("/projects/{project}", |call| projects::get(call).boxed()),
-    get("/projects/{project}/metadata", |call| projects::metadata(call).boxed()),
-    get("/projects/{project}/variables", |call| projects::variables(call).boxed()),
-    Route::api(Method::PUT, "/projects/{project}/variables", Needs::Right(View), |call| {
-        projects::set_variables(call).boxed()
-    }),
-    get("/projects/{project}/jobs", |call| list::list(call).boxed()),
-    Route::post(Below::Api, "/projects/{project}/jobs", Needs::Right(Run), |call| start::start(call).boxed()),
-    get("/projects/{project}/jobs/running", |call| list::running(call).boxed()),
-    get("/projects/{project}/jobs/{job}", |call| jobs::status(call).boxed()),
-    get("/projects/{project}/jobs/{job}/log", |call| logs::log(call).boxed()),
-    get("/projects/{project}/jobs/{job}/events", |call| logs::events(call).boxed()),
-    Route::api(Method::POST, "/projects/{project}/jobs/{job}/abort", Needs::Right(Abort), |call| {
-        jobs::abort(call).boxed()
-    }),
-    Route::api(Method::GET, "/jobs/running", Needs::Key, |call| list::running_everywhere(call).boxed()),
-    get("/projects/{project}/flow/graph", |call| flow::graph(call).boxed()),
-    get("/projects/{project}/flow/zones", |call| flow::zones(call).boxed()),
-    get("/projects/{project}/flow/zones/{zone}", |call| flow::zone(call).boxed()),
-    get("/projects/{project}/flow/zones/{zone}/graph", |call| flow::zone_graph(call).boxed()),
-    get("/projects/{project}/datasets", |call| datasets::list(call).boxed()),
-    get("/projects/{project}/datasets/{dataset}", |call| datasets::get(call).boxed()),
-    get("/projects/{project}/datasets/{dataset}/info", |call| datasets::info(call).boxed()),
-    get("/projects/{project}/datasets/{dataset}/metadata", |call| datasets::metadata(call).boxed()),
-    get("/projects/{project}/datasets/{dataset}/schema", |call| datasets::schema(call).boxed()),
-    get("/projects/{project}/datasets/{dataset}/partitions", |call| datasets::partitions(call).boxed()),
-    Route::api(Method::DELETE, "/projects/{project}/datasets/{dataset}/data", Needs::Right(Clear), |call| {
-        datasets::clear(call).boxed()
-    }),
-    get("/projects/{project}/managedfolders", |call| folders::list(call).boxed()),
-    get("/projects/{project}/managedfolders/{folder}", |call| folders::get(call).boxed()),
-    get("/projects/{project}/managedfolders/{folder}/contents", |call| folders::contents(call).boxed()),
-    get("/projects/{project}/managedfolders/{folder}/contents/{*path}", |call| folders::file(call).boxed()),
-    get("/projects/{project}/savedmodels", |call| folders::models(call).boxed()),
-    get("/projects/{project}/savedmodels/{model}", |call| folders::model(call).boxed()),
-    get("/projects/{project}/recipes", |call| recipes::list(call).boxed()),
-    get("/projects/{project}/recipes/{recipe}", |call| recipes::get(call).boxed()),
-    get("/projects/{project}/recipes/{recipe}/status", |call| recipes::status(call).boxed()),
-    Route::api(Method::GET, "/auth/info", Needs::Key, |call| misc::auth(call).boxed()),
-    Route::api(Method::GET, "/instance-info", Needs::Key, |call| misc::instance(call).boxed()),
-    Route::api(Method::GET, "/futures", Needs::Key, |call| misc::futures(call).boxed()),
-    Route::root(Method::GET, "/healthz", Needs::Nothing, |call| misc::health(call).boxed()),
+    Route::api(Method::GET, "/projects", Needs::Key, Aside(projects::list)),
+    get("/projects/{project}", Aside(projects::get)),
+    get("/projects/{project}/metadata", Aside(projects::metadata)),
+    get("/projects/{project}/variables", Aside(projects::variables)),
+    Route::api(Method::PUT, "/projects/{project}/variables", Needs::Right(View), Aside(projects::set_variables)),
+    get("/projects/{project}/jobs", Aside(list::list)),
+    Route::post(Below::Api, "/projects/{project}/jobs", Needs::Right(Run), Aside(start::start)),
+    get("/projects/{project}/jobs/running", Aside(list::running)),
+    get("/projects/{project}/jobs/{job}", Aside(jobs::status)),
+    get("/projects/{project}/jobs/{job}/log", Aside(logs::log)),
+    get("/projects/{project}/jobs/{job}/events", Aside(logs::events)),
+    Route::api(Method::POST, "/projects/{project}/jobs/{job}/abort", Needs::Right(Abort), Aside(jobs::abort)),
+    Route::api(Method::GET, "/jobs/running", Needs::Key, Aside(list::running_everywhere)),
+    get("/projects/{project}/flow/graph", Aside(flow::graph)),
+    get("/projects/{project}/flow/zones", Aside(flow::zones)),
+    get("/projects/{project}/flow/zones/{zone}", Aside(flow::zone)),
+    get("/projects/{project}/flow/zones/{zone}/graph", Aside(flow::zone_graph)),
+    get("/projects/{project}/datasets", Aside(datasets::list)),
+    get("/projects/{project}/datasets/{dataset}", Aside(datasets::get)),
+    get("/projects/{project}/datasets/{dataset}/info", Aside(datasets::info)),
+    get("/projects/{project}/datasets/{dataset}/metadata", Aside(datasets::metadata)),
+    get("/projects/{project}/datasets/{dataset}/schema", Aside(datasets::schema)),
+    get("/projects/{project}/datasets/{dataset}/partitions", Aside(datasets::partitions)),
+    Route::api(
+        Method::DELETE,
+        "/projects/{project}/datasets/{dataset}/data",
+        Needs::Right(Clear),
+        Aside(datasets::clear),
+    ),
+    get("/projects/{project}/managedfolders", Aside(folders::list)),
+    get("/projects/{project}/managedfolders/{folder}", Aside(folders::get)),
+    get("/projects/{project}/managedfolders/{folder}/contents", Aside(folders::contents)),
+    get("/projects/{project}/managedfolders/{folder}/contents/{*path}", Aside(folders::file)),
+    get("/projects/{project}/savedmodels", Aside(folders::models)),
+    get("/projects/{project}/savedmodels/{model}", Aside(folders::model)),
+    get("/projects/{project}/recipes", Aside(recipes::list)),
+    get("/projects/{project}/recipes/{recipe}", Aside(recipes::get)),
+    get("/projects/{project}/recipes/{recipe}/status", Aside(recipes::status)),
+    Route::api(Method::GET, "/auth/info", Needs::Key, Aside(misc::auth)),
+    Route::api(Method::GET, "/instance-info", Needs::Key, Aside(misc::instance)),
+    Route::api(Method::GET, "/futures", Needs::Key, Aside(misc::futures)),
+    Route::root(Method::GET, "/healthz", Needs::Nothing, Here(|_| misc::health().boxed())),
 ];

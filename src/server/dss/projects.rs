@@ -6,14 +6,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::server::auth::Right;
-use crate::server::blocking;
 use crate::server::error::ApiError;
 use crate::server::project::Project;
 use crate::server::reply::{Reply, json};
 use crate::server::route::Call;
 
 /// `GET /projects/`: those that the key may look at.
-pub(crate) async fn list(call: Call) -> Reply {
+pub(crate) fn list(call: &Call) -> Reply {
     let who = call.who()?;
     let mine = call.app.projects.iter().filter(|project| who.may(Right::View, &project.key()));
     let all: Vec<Value> = mine.map(|project| summary(project)).collect();
@@ -23,7 +22,7 @@ pub(crate) async fn list(call: Call) -> Reply {
 }
 
 /// `GET /projects/K`
-pub(crate) async fn get(call: Call) -> Reply {
+pub(crate) fn get(call: &Call) -> Reply {
     json(&summary(call.project()?))
 }
 
@@ -45,7 +44,7 @@ fn summary(project: &Project) -> Value {
 }
 
 /// `GET /projects/K/metadata`
-pub(crate) async fn metadata(call: Call) -> Reply {
+pub(crate) fn metadata(call: &Call) -> Reply {
     let loaded = call.project()?.loaded();
     json(&json!({
         "label": loaded.pipeline.name,
@@ -57,13 +56,10 @@ pub(crate) async fn metadata(call: Call) -> Reply {
 }
 
 /// `GET /projects/K/variables`: those of the file, as they are written there.
-pub(crate) async fn variables(call: Call) -> Reply {
+pub(crate) fn variables(call: &Call) -> Reply {
     let loaded = call.project()?.loaded();
-    blocking(move || {
-        let file: Vars = toml::from_str(&loaded.source.text).map_err(|error| ApiError::broken(error.to_string()))?;
-        json(&json!({ "standard": file.vars, "local": {} }))
-    })
-    .await
+    let file: Vars = toml::from_str(&loaded.source.text).map_err(|error| ApiError::broken(error.to_string()))?;
+    json(&json!({ "standard": file.vars, "local": {} }))
 }
 
 /// What of a file a pipeline has as text only.
@@ -74,7 +70,7 @@ struct Vars {
 }
 
 /// `PUT /projects/K/variables`: they stand in the file, and nowhere else.
-pub(crate) async fn set_variables(call: Call) -> Reply {
+pub(crate) fn set_variables(call: &Call) -> Reply {
     let file = call.project()?.loaded().source.name.clone();
     let message = format!(
         "variables cannot be set here, they are those of {file}: change its [vars]; a change counts for the next job"

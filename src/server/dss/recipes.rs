@@ -10,14 +10,14 @@ use crate::server::reply::{Reply, json};
 use crate::server::route::Call;
 
 /// `GET /projects/K/recipes/`
-pub(crate) async fn list(call: Call) -> Reply {
+pub(crate) fn list(call: &Call) -> Reply {
     let loaded = call.project()?.loaded();
     let all: Vec<Value> = loaded.pipeline.recipes.ids().map(|id| recipe(&loaded.pipeline, id)).collect();
     json(&all)
 }
 
 /// `GET /projects/K/recipes/R`
-pub(crate) async fn get(call: Call) -> Reply {
+pub(crate) fn get(call: &Call) -> Reply {
     let loaded = call.project()?.loaded();
     let pipeline = &loaded.pipeline;
     let id = named(pipeline, call.name("recipe")?)?;
@@ -29,7 +29,7 @@ pub(crate) async fn get(call: Call) -> Reply {
 }
 
 /// `GET /projects/K/recipes/R/status`: with what it runs. What is wrong with a file is told when it is read.
-pub(crate) async fn status(call: Call) -> Reply {
+pub(crate) fn status(call: &Call) -> Reply {
     let loaded = call.project()?.loaded();
     let id = named(&loaded.pipeline, call.name("recipe")?)?;
     let runs = loaded.pipeline.recipes[id].run.is_some();

@@ -1,9 +1,7 @@
 //! `POST /projects/K/jobs/`: understands what is asked for, and starts it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use axum::body::Bytes;
 use serde_json::{Map, Value};
 
 use crate::base::id::NodeId;
@@ -12,41 +10,24 @@ use crate::pipeline::types::Pipeline;
 use crate::server::ask::{self, Asked};
 use crate::server::dss::state;
 use crate::server::error::ApiError;
-use crate::server::jobs::Order;
-use crate::server::project::{Names, Project, kind as kind_of};
+use crate::server::project::{Names, kind as kind_of};
 use crate::server::reply::{Reply, json};
 use crate::server::route::Call;
-use crate::server::{App, blocking};
 
 /// `POST /projects/K/jobs/`
-pub(crate) async fn start(call: Call) -> Reply {
-    let project = Arc::clone(call.project()?);
-    let (app, by) = (Arc::clone(&call.app), call.who()?.initiator());
-    let body = call.body.clone();
-    let order = blocking(move || order(&app, &project, &body, by)).await?;
-    let targets = order.queued.targets.clone();
-    let mode = order.queued.mode;
-    let job = call.app.jobs.start(order).await?;
-    call.note("start", &job, &format!("{mode} {}", targets.join(" ")));
-    let project = Arc::clone(call.project()?);
-    blocking(move || {
-        let loaded = project.loaded();
-        let standing = project.archive.run(&loaded.pipeline.name, &job)?;
-        let standing = standing.ok_or_else(|| ApiError::broken("the job was kept, and is not there"))?;
-        json(&state::def(&standing.row, &state::Shown::new(&loaded)))
-    })
-    .await
-}
-
-/// What a request asks for, understood.
-fn order(app: &App, project: &Arc<Project>, body: &Bytes, by: String) -> Result<Order, ApiError> {
-    let asked = understood(body)?;
+pub(crate) fn start(call: &Call) -> Reply {
+    let asked = understood(&call.body)?;
     let kind = asked.kind.as_deref().unwrap_or(build::ONLY);
     let mode = state::mode_of(kind)
         .ok_or_else(|| ApiError::wrong(format!("type `{kind}`: one of {}", build::ALL.join(", "))))?;
+    let project = call.project()?;
     let loaded = project.fresh()?;
     let targets = targets(&loaded.pipeline, &asked)?;
-    ask::order(app, project, loaded, Asked { targets, mode, engine: None }, by)
+    let job = ask::start(call, loaded, Asked { targets, mode, engine: None })?;
+    let loaded = project.loaded();
+    let standing = project.archive.run(&loaded.pipeline.name, &job)?;
+    let standing = standing.ok_or_else(|| ApiError::broken("the job was kept, and is not there"))?;
+    json(&state::def(&standing.row, &state::Shown::new(&loaded)))
 }
 
 /// The body as a request. Answers of DSS are read leniently; here, what does not fit is refused, as its absence would mean

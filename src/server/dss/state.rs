@@ -165,12 +165,19 @@ fn echo(pipeline: &Pipeline, id: NodeId) -> Value {
 
 /// Why a job waits, for programs and for people.
 pub(crate) fn waiting(wait: &Wait, loaded: &Loaded) -> Value {
-    match wait {
-        Wait::Turn => json!({ "reason": "turn", "message": waits(wait, loaded) }),
-        Wait::Job(job, _) => json!({ "reason": "job", "jobId": job, "message": waits(wait, loaded) }),
-        Wait::Process(_, Some(job)) => json!({ "reason": "process", "jobId": job, "message": waits(wait, loaded) }),
-        Wait::Process(_, None) => json!({ "reason": "process", "message": waits(wait, loaded) }),
+    let (reason, job) = match wait {
+        Wait::Turn => ("turn", None),
+        Wait::Job(job, _) => ("job", Some(job)),
+        Wait::Another => ("job", None),
+        Wait::Process(_, job) => ("process", job.as_ref()),
+        Wait::Looking => ("plan", None),
+        Wait::Ending => ("end", None),
+    };
+    let mut waiting = json!({ "reason": reason, "message": waits(wait, loaded) });
+    if let Some(job) = job {
+        waiting["jobId"] = json!(job);
     }
+    waiting
 }
 
 /// When a job started, in milliseconds since 1970; 0 where it did not.

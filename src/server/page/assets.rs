@@ -22,7 +22,7 @@ pub(super) static VERSION: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// `GET /assets/NAME`
-pub(super) async fn asset(call: Call) -> Reply {
+pub(super) fn asset(call: &Call) -> Reply {
     let (kind, text) = match call.name("name")? {
         "page.css" => ("text/css;charset=utf-8", SHEET.as_str()),
         "page.js" => ("text/javascript;charset=utf-8", SCRIPT),

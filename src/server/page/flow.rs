@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use maud::{Markup, html};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit};
 
 use crate::base::id::RecipeId;
 use crate::base::job::BuildMode;
@@ -62,19 +63,19 @@ struct Found {
 
 /// `GET /projects/K/flow`
 pub(super) async fn flow(call: Call) -> Reply {
-    let (app, project, who) = (Arc::clone(&call.app), Arc::clone(call.project()?), call.who()?.clone());
-    let (picked, targets) = (pick(&call.query), targets(&call.query));
     let place = Arc::clone(&call.app.plans).acquire_owned().await;
-    blocking(move || {
-        let (loaded, found) = find(&app, &project, &who, targets, picked.mode);
-        drop(place);
-        let key = project.key();
-        let page = Page { loaded: &loaded, found: &found, picked: &picked, who: &who, key: &key };
-        let crumbs = [(key.as_str(), words::project_page(&key)), ("Flow", words::flow_page(&key))];
-        let title = format!("{key} · flow");
-        Frame { title: &title, who: Some(&who), crumbs: &crumbs, live: None, main: page.main() }.reply()
-    })
-    .await
+    blocking(move || planned(&call, place)).await
+}
+
+fn planned(call: &Call, place: Result<OwnedSemaphorePermit, AcquireError>) -> Reply {
+    let (who, picked) = (call.who()?, pick(&call.query));
+    let (loaded, found) = find(&call.app, call.project()?, who, targets(&call.query), picked.mode);
+    drop(place);
+    let key = &loaded.pipeline.project;
+    let page = Page { loaded: &loaded, found: &found, picked: &picked, who, key };
+    let crumbs = [(key.as_str(), words::project_page(key)), ("Flow", words::flow_page(key))];
+    let title = format!("{key} · flow");
+    Frame { title: &title, who: Some(who), crumbs: &crumbs, live: None, main: page.main() }.reply()
 }
 
 fn pick(query: &Query) -> Picked {
@@ -92,9 +93,10 @@ pub(super) fn targets(form: &Query) -> Vec<String> {
 
 /// Looks and decides. Commands of the file are run for that only for those who may run jobs.
 fn find(app: &App, project: &Project, who: &Who, targets: Vec<String>, mode: BuildMode) -> (Arc<Loaded>, Found) {
-    let plan = || -> Result<Found, ApiError> {
+    let plan = || -> Result<(Arc<Loaded>, Found), ApiError> {
         let request = Request { targets, mode: Some(mode), ..Request::default() };
         let session = Session::of(&app.site, project.fresh()?, &request)?;
+        session.engine.heed(app.stop.subscribe());
         let (planned, lacks) = session.sketch(who.may(Right::Run, &project.key()))?;
         let wrong = session.whole(&lacks).err().map(|fail| ApiError::from(fail).message().to_owned());
         let lacks: HashMap<_, _> =
@@ -103,11 +105,11 @@ fn find(app: &App, project: &Project, who: &Who, targets: Vec<String>, mode: Bui
         let expected =
             (wrong.is_none() && span.unknown == 0 && span.most_ms > 0).then_some((span.least_ms, span.most_ms));
         let put_back = session.to_put_back(&planned.known);
-        Ok(Found { plan: Some(planned.plan), wrong, lacks, expected, put_back })
+        let found = Found { plan: Some(planned.plan), wrong, lacks, expected, put_back };
+        Ok((Arc::new(session.loaded), found))
     };
-    let found = plan().unwrap_or_else(|error| Found { wrong: Some(error.message().to_owned()), ..Found::default() });
-    // Read after the plan: what the file says now is what it was made from.
-    (project.loaded(), found)
+    let none = |error: ApiError| Found { wrong: Some(error.message().to_owned()), ..Found::default() };
+    plan().unwrap_or_else(|error| (project.loaded(), none(error)))
 }
 
 struct Page<'a> {
@@ -139,7 +141,7 @@ impl Page<'_> {
                 }
             }
             form #flow class="flow" method="get" action=(words::flow_page(self.key)) {
-                @if let Some(by) = self.picked.by { input type="hidden" name="by" value=(by_word(by)); }
+                @if let Some(by) = self.picked.by { input type="hidden" name="by" value=(by.word()); }
                 (self.choice())
                 (figure::card(&figure, "Flow", self.picked.by, true, &address))
                 (self.table())
@@ -247,13 +249,5 @@ impl Page<'_> {
                 td class="number" { @if let Some(ms) = step.and_then(|step| step.expected_ms) { (millis(ms)) } @else { "–" } }
             }
         }
-    }
-}
-
-fn by_word(by: Collapse) -> &'static str {
-    match by {
-        Collapse::Stage => "stage",
-        Collapse::Tag => "tag",
-        Collapse::None => "none",
     }
 }

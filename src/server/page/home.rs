@@ -7,6 +7,7 @@ use maud::{Markup, html};
 
 use crate::base::job::{BuildMode, JobState};
 use crate::base::text::millis;
+use crate::server::App;
 use crate::server::auth::{Right, Who};
 use crate::server::error::ApiError;
 use crate::server::listing::{filter, rows};
@@ -16,7 +17,6 @@ use crate::server::project::{Names, Project};
 use crate::server::query::Query;
 use crate::server::reply::Reply;
 use crate::server::route::Call;
-use crate::server::{App, blocking};
 use crate::store::read::RunRow;
 
 /// So many jobs are on a page.
@@ -43,34 +43,30 @@ struct List {
 }
 
 /// `GET /`
-pub(super) async fn home(call: Call) -> Reply {
-    let (app, who, query) = (Arc::clone(&call.app), call.who()?.clone(), call.query);
-    blocking(move || {
-        let projects = visible(&app, &who);
-        let list = list(&app, &projects, &query)?;
-        let live = format!("/live{}", words::query(kept(&query, &["cursor", "newer"])));
-        let main = html! {
-            h1 class="unseen" { "Jobs" }
-            (cards(&projects)?)
-            section class="card" {
-                (form(&projects, &query))
-                @for wrong in &list.wrong { p class="wrong" role="alert" { (wrong) } }
-                (table(&list, &query))
-            }
-        };
-        let title = "Jobs";
-        Frame { title, who: Some(&who), crumbs: &[], live: Some(&live), main }.reply()
-    })
-    .await
+pub(super) fn home(call: &Call) -> Reply {
+    let (app, who, query) = (&call.app, call.who()?, &call.query);
+    let projects = visible(app, who);
+    let list = list(app, who, &projects, query)?;
+    let live = format!("/live{}", words::query(kept(query, &["cursor", "newer"])));
+    let main = html! {
+        h1 class="unseen" { "Jobs" }
+        (cards(&projects)?)
+        section class="card" {
+            (form(&projects, query))
+            @for wrong in &list.wrong { p class="wrong" role="alert" { (wrong) } }
+            (table(&list, query))
+        }
+    };
+    Frame { title: "Jobs", who: Some(who), crumbs: &[], live: Some(&live), main }.reply()
 }
 
 /// `GET /live`: the list anew whenever it is another one.
-pub(super) async fn live(call: Call) -> Reply {
-    let (app, who, query) = (Arc::clone(&call.app), call.who()?.clone(), call.query);
+pub(super) fn live(call: &Call) -> Reply {
+    let (app, who, query) = (Arc::clone(&call.app), call.who()?.clone(), call.query.clone());
     let place = watch::place(&app)?;
     let look = move || {
         let projects = visible(&app, &who);
-        let list = list(&app, &projects, &query).map_err(|error| io::Error::other(error.message().to_owned()))?;
+        let list = list(&app, &who, &projects, &query).map_err(|error| io::Error::other(error.message().to_owned()))?;
         let cards = cards(&projects).map_err(|error| io::Error::other(error.message().to_owned()))?;
         Ok(vec![
             body(&list, is_filtered(&query)).into_string(),
@@ -86,7 +82,7 @@ fn visible(app: &App, who: &Who) -> Vec<Arc<Project>> {
 }
 
 /// The jobs of all projects that are meant, in one order.
-fn list(app: &App, projects: &[Arc<Project>], query: &Query) -> Result<List, ApiError> {
+fn list(app: &App, who: &Who, projects: &[Arc<Project>], query: &Query) -> Result<List, ApiError> {
     let mut all = Vec::new();
     let mut more = false;
     let mut known = query.get("output").is_none();
@@ -108,7 +104,7 @@ fn list(app: &App, projects: &[Arc<Project>], query: &Query) -> Result<List, Api
         let rows = rows(project, &filter, SHOWN + 1)?;
         more |= rows.last.is_some();
         let line = |row: RunRow| {
-            let waits = app.jobs.wait(&row).map(|wait| crate::server::wording::waits(&wait, &project.loaded()));
+            let waits = app.wait(&row, who).map(|wait| crate::server::wording::waits(&wait, &project.loaded()));
             Line { project: key.clone(), row, waits }
         };
         all.extend(rows.shown.into_iter().map(line));
@@ -118,7 +114,7 @@ fn list(app: &App, projects: &[Arc<Project>], query: &Query) -> Result<List, Api
     let ahead = query.get("newer").is_some();
     if ahead && all.len() < SHOWN as usize && wrong.is_empty() {
         // The newest page is a whole one.
-        return list(app, projects, &query.without("newer"));
+        return list(app, who, projects, &query.without("newer"));
     }
     if ahead {
         all.drain(..over);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
 
 use maud::{Markup, html};
 use serde_json::{Value, json};
@@ -13,7 +12,6 @@ use crate::draw::collapse::Collapse;
 use crate::report::job::settled;
 use crate::server::archive::Standing;
 use crate::server::auth::{Right, Who};
-use crate::server::blocking;
 use crate::server::error::ApiError;
 use crate::server::page::ansi::coloured;
 use crate::server::page::figure::{self, Figure};
@@ -77,11 +75,7 @@ impl Sight {
     }
 
     fn by_word(&self) -> Option<&'static str> {
-        self.by.map(|by| match by {
-            Collapse::Stage => "stage",
-            Collapse::Tag => "tag",
-            Collapse::None => "none",
-        })
+        self.by.map(Collapse::word)
     }
 
     fn show_word(&self) -> Option<&'static str> {
@@ -102,27 +96,22 @@ struct Page<'a> {
 }
 
 /// `GET /projects/K/jobs/J`
-pub(super) async fn job(call: Call) -> Reply {
-    let (app, project, name) = (Arc::clone(&call.app), Arc::clone(call.project()?), call.name("job")?.to_owned());
-    let sight = Sight::read(&call)?;
-    let log_only = call.query.get("part") == Some("log");
-    blocking(move || {
-        let (standing, loaded) = (project.standing(&name)?, project.loaded());
-        let view = settled(&standing.view, standing.row.state);
-        let page = Page::new(&project, &loaded, &standing, &view, &sight);
-        if log_only {
-            let log = page.log().map_err(|error| ApiError::broken(error.to_string()))?;
-            return Ok(frame::piece(log));
-        }
-        let wait = Waiting::of(&app, &project, &standing, &sight.who);
-        let live = (!standing.row.state.is_over()).then(|| page.live());
-        let key = project.key();
-        let crumbs = [(key.as_str(), words::project_page(&key)), (standing.row.id.as_str(), page.address.clone())];
-        let main = page.main(wait.as_ref()).map_err(|error| ApiError::broken(error.to_string()))?;
-        let title = format!("{} · {}", words::job_state(standing.row.state).0, words::targets(&standing.row.targets));
-        Frame { title: &title, who: Some(&sight.who), crumbs: &crumbs, live: live.as_deref(), main }.reply()
-    })
-    .await
+pub(super) fn job(call: &Call) -> Reply {
+    let (project, sight) = (call.project()?, Sight::read(call)?);
+    let (standing, loaded) = (project.standing(call.name("job")?)?, project.loaded());
+    let view = settled(&standing.view, standing.row.state);
+    let page = Page::new(project, &loaded, &standing, &view, &sight);
+    if call.query.get("part") == Some("log") {
+        let log = page.log().map_err(|error| ApiError::broken(error.to_string()))?;
+        return Ok(frame::piece(log));
+    }
+    let wait = Waiting::of(&call.app, project, &standing, &sight.who);
+    let live = (!standing.row.state.is_over()).then(|| page.live());
+    let key = project.key();
+    let crumbs = [(key.as_str(), words::project_page(&key)), (standing.row.id.as_str(), page.address.clone())];
+    let main = page.main(wait.as_ref()).map_err(|error| ApiError::broken(error.to_string()))?;
+    let title = format!("{} · {}", words::job_state(standing.row.state).0, words::targets(&standing.row.targets));
+    Frame { title: &title, who: Some(&sight.who), crumbs: &crumbs, live: live.as_deref(), main }.reply()
 }
 
 /// What stands otherwise on the page of a job when these steps have changed. `wait` says why it waits.

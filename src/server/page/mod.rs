@@ -21,38 +21,39 @@ use futures::FutureExt;
 use crate::server::auth::Right::{Abort, Run};
 use crate::server::error::ApiError;
 use crate::server::reply::{Reply, see_other};
-use crate::server::route::{Call, Needs, Route};
+use crate::server::route::Answer::{self, Aside, Here};
+use crate::server::route::{Below, Call, Needs, Route};
 
-const fn see(path: &'static str, answer: crate::server::route::Answer) -> Route {
+const fn see(path: &'static str, answer: Answer) -> Route {
     Route::root(Method::GET, path, Needs::Sight, answer)
 }
 
-const fn act(path: &'static str, right: crate::server::auth::Right, answer: crate::server::route::Answer) -> Route {
-    Route::post(crate::server::route::Below::Root, path, Needs::Right(right), answer)
+const fn act(path: &'static str, right: crate::server::auth::Right, answer: Answer) -> Route {
+    Route::post(Below::Root, path, Needs::Right(right), answer)
 }
 
 /// The routes of the pages.
 pub(crate) const ROUTES: &[Route] = &[
-    Route::root(Method::GET, "/", Needs::Page, |call| home::home(call).boxed()),
-    Route::root(Method::GET, "/live", Needs::Key, |call| home::live(call).boxed()),
-    Route::root(Method::GET, "/sign-in", Needs::Nothing, |call| sign_in(call).boxed()),
-    Route::root(Method::GET, "/assets/{name}", Needs::Nothing, |call| assets::asset(call).boxed()),
-    see("/projects/{project}", |call| list(call).boxed()),
-    see("/projects/{project}/flow", |call| flow::flow(call).boxed()),
-    see("/projects/{project}/jobs/{job}", |call| job::job(call).boxed()),
-    see("/projects/{project}/jobs/{job}/live", |call| watch::job(call).boxed()),
-    act("/projects/{project}/jobs", Run, |call| act::start(call).boxed()),
-    act("/projects/{project}/jobs/{job}/again", Run, |call| act::again(call).boxed()),
-    act("/projects/{project}/jobs/{job}/abort", Abort, |call| act::abort(call).boxed()),
+    Route::root(Method::GET, "/", Needs::Page, Aside(home::home)),
+    Route::root(Method::GET, "/live", Needs::Key, Aside(home::live)),
+    Route::root(Method::GET, "/sign-in", Needs::Nothing, Aside(sign_in)),
+    Route::root(Method::GET, "/assets/{name}", Needs::Nothing, Aside(assets::asset)),
+    see("/projects/{project}", Aside(list)),
+    see("/projects/{project}/flow", Here(|call| flow::flow(call).boxed())),
+    see("/projects/{project}/jobs/{job}", Aside(job::job)),
+    see("/projects/{project}/jobs/{job}/live", Aside(watch::job)),
+    act("/projects/{project}/jobs", Run, Aside(act::start)),
+    act("/projects/{project}/jobs/{job}/again", Run, Aside(act::again)),
+    act("/projects/{project}/jobs/{job}/abort", Abort, Aside(act::abort)),
 ];
 
 /// `GET /projects/K`: the list of its jobs.
-async fn list(call: Call) -> Reply {
+fn list(call: &Call) -> Reply {
     Ok(see_other(&words::project_page(&call.project()?.key())))
 }
 
 /// `GET /sign-in`: asks for a key.
-async fn sign_in(call: Call) -> Reply {
+fn sign_in(call: &Call) -> Reply {
     Ok(frame::sign_in(call.query.get("next").unwrap_or("/"), None))
 }
 

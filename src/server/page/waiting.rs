@@ -22,7 +22,7 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Why a job waits, if it does, as someone may see it.
     pub(super) fn of(app: &App, project: &Project, standing: &Standing, who: &Who) -> Option<Self> {
-        let wait = app.jobs.wait(&standing.row)?;
+        let wait = app.wait(&standing.row, who)?;
         let text = words::plain(&waits(&wait, &project.loaded()));
         let link = match wait {
             Wait::Job(job, _) => {
@@ -30,7 +30,7 @@ impl Waiting {
                 let of = seen.into_iter().find(|project| project.standing(job.as_str()).is_ok());
                 of.map(|project| (job.clone(), words::job_page(&project.key(), job.as_str())))
             }
-            Wait::Turn | Wait::Process(..) => None,
+            Wait::Turn | Wait::Process(..) | Wait::Another | Wait::Looking | Wait::Ending => None,
         };
         Some(Self { text, link })
     }

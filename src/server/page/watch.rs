@@ -22,7 +22,7 @@ use crate::server::page::steps::open_stage;
 use crate::server::page::waiting::Waiting;
 use crate::server::reply::{Reply, stream};
 use crate::server::route::Call;
-use crate::server::{App, blocking, live};
+use crate::server::{App, live};
 use crate::view::{RunView, StepState, StepView};
 
 /// How often the list of jobs is looked at for a page that shows it.
@@ -70,18 +70,12 @@ async fn next(mut watch: Watch) -> io::Result<Option<(Bytes, Watch)>> {
 }
 
 /// `GET /projects/K/jobs/J/live`: what is other on the page of a job.
-pub(super) async fn job(call: Call) -> Reply {
-    let (project, name) = (Arc::clone(call.project()?), call.name("job")?.to_owned());
+pub(super) fn job(call: &Call) -> Reply {
+    let project = Arc::clone(call.project()?);
     let from = call.query.number("from")?.unwrap_or(0);
-    let sight = Sight::read(&call)?;
-    let by = sight.by;
-    let opened = Arc::clone(&project);
-    let (standing, figure) = blocking(move || {
-        let standing = opened.standing(&name)?;
-        let figure = figure::of_job(&opened.loaded(), &standing, by);
-        Ok((standing, figure))
-    })
-    .await?;
+    let sight = Sight::read(call)?;
+    let standing = project.standing(call.name("job")?)?;
+    let figure = figure::of_job(&project.loaded(), &standing, sight.by);
     let (id, pipeline) = (standing.row.id.clone(), standing.row.pipeline);
     let archive = Arc::clone(&project.archive);
     let app = Arc::clone(&call.app);

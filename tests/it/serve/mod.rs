@@ -5,6 +5,7 @@ pub(crate) mod ask;
 mod closed;
 mod dss;
 mod files;
+mod held_up;
 mod hostile;
 mod kept;
 mod life;

@@ -1,6 +1,7 @@
 //! What one process writes no other one writes at the same time, whether a server's jobs or `kiln run`.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::Stdio;
 
 use super::ask::{go, up};
 use super::{Server, orders};
@@ -245,4 +246,71 @@ fn the_end_of_a_log_says_how_long_all_of_it_is() {
     assert_eq!(tail["totalLines"], 1001);
     let lines = tail["lines"].as_array().unwrap();
     assert_eq!((lines.len(), &lines[28], &lines[29]), (30, &"1000".into(), &"end".into()));
+}
+
+/// A file in a folder that another project builds is a part of it.
+#[test]
+fn a_job_waits_for_the_folder_around_what_it_reads() {
+    let project = orders();
+    let text = project.read("pipeline.toml");
+    let own = "mkdir {{ output }}/sub; cp";
+    assert!(text.contains(own));
+    project.write("pipeline.toml", text.replace(own, "mkdir {{ output }}/sub; echo up >held.up; cat held.go; cp"));
+    let other = r#"[pipeline]
+format = 1
+name = "other"
+[dataset.letters]
+path = "build/charts/a.csv"
+[dataset.copy]
+path = "build/copy.csv"
+inputs = ["letters"]
+run = "cp {{ inputs.letters }} {{ output }}"
+"#;
+    project.write("other.toml", other);
+    project.write("keys.toml", keys(&project));
+    let mut server =
+        Server::start(&project, &["-f", "pipeline.toml", "-f", "other.toml", "--api-key-file", "keys.toml"]);
+    server.key = ADMIN.to_owned();
+    let charts = charts(&server);
+    up(&project.path("held.up"));
+    let start = "{\"type\": \"RECURSIVE_BUILD\", \"outputs\": [{\"id\": \"copy\"}]}";
+    let job = server.post("/public/api/projects/OTHER/jobs/", start).json()["id"].as_str().unwrap().to_owned();
+    let path = format!("/public/api/projects/OTHER/jobs/{job}/");
+    let waits = |server: &Server| server.get(&path).json()["waitingFor"].clone();
+    assert_eq!(
+        waits(&server),
+        serde_json::json!({
+            "reason": "job", "jobId": charts, "message": format!("waits for {charts}, which has `build/charts`"),
+        })
+    );
+    // Who may not look at the project of that job is not told about it, wherever it is said.
+    server.key = NARROW.to_owned();
+    assert_eq!(waits(&server), serde_json::json!({ "reason": "job", "message": "waits for another job" }));
+    for path in [&path, &format!("{path}log"), "/public/api/projects/OTHER/jobs/", "/public/api/jobs/running/", "/"] {
+        let said = server.get(path);
+        assert!(said.status == 200 && said.body.contains("waits for another job"), "{path}: {said:?}");
+        assert!(!said.body.contains(&charts) && !said.body.contains("build/charts`"), "{path}: {said:?}");
+    }
+    server.key = ADMIN.to_owned();
+    go(&project.path("held.go"));
+    assert_eq!(server.wait(&charts), "DONE");
+    let events = server.get(&format!("{path}events")).body;
+    assert!(events.contains("event: end\ndata: {\"state\":\"DONE\"}"), "{events}");
+    assert_eq!(project.read("build/copy.csv"), project.read("raw.csv"));
+}
+
+const ADMIN: &str = "the key of the admin for tests";
+const NARROW: &str = "the key of somebody for tests";
+
+/// A key that may do everything, and one that sees one project.
+fn keys(project: &Project) -> String {
+    let hash = |key: &str| {
+        let mut child = project.command(&["serve", "--hash-key"]).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(key.as_bytes()).unwrap();
+        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap().trim().to_owned()
+    };
+    let (admin, narrow) = (hash(ADMIN), hash(NARROW));
+    format!(
+        "[keys.admin]\nhash = \"{admin}\"\nadmin = true\n[keys.ci]\nhash = \"{narrow}\"\nrights = {{ OTHER = [\"view\"] }}\n"
+    )
 }
