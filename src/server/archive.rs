@@ -31,6 +31,8 @@ pub(crate) struct Archive {
     /// Runs, each with when it was asked for last: the largest number is the newest.
     folded: Mutex<HashMap<JobId, (u64, Arc<Mutex<Folded>>)>>,
     more: watch::Sender<u64>,
+    /// How the store stood when it was asked last whether it has changed.
+    seen: Mutex<Option<(Reader, i64)>>,
     /// How jobs ended whose end is not in the store yet.
     lost: Mutex<HashMap<JobId, LastWord>>,
     /// How many lines its logs have.
@@ -66,6 +68,7 @@ impl Archive {
             readers: Mutex::default(),
             folded: Mutex::default(),
             more,
+            seen: Mutex::default(),
             lost: Mutex::default(),
             lines: Lines::default(),
             queue,
@@ -205,6 +208,20 @@ impl Archive {
         self.more.send_modify(|n| *n += 1);
     }
 
+    /// Whether somebody has written to the history since this was asked last.
+    pub(crate) fn has_changed(&self) -> bool {
+        let mut seen = guard(&self.seen);
+        let known = seen.take().filter(|(reader, _)| reader.stands());
+        let (reader, before) = match known {
+            Some((reader, version)) => (Some(reader), Some(version)),
+            None => (Reader::open(&self.folder).ok().flatten(), None),
+        };
+        let now = reader.and_then(|reader| Some((reader.version().ok()?, reader)));
+        let version = now.as_ref().map(|(version, _)| *version);
+        *seen = now.map(|(version, reader)| (reader, version));
+        version.is_none() || version != before
+    }
+
     /// Tells whenever there may be more. The news carry nothing: whoever hears them looks for himself.
     pub(crate) fn follow(&self) -> watch::Receiver<u64> {
         self.more.subscribe()
@@ -247,9 +264,11 @@ mod tests {
             writer.flush().unwrap();
         };
         append(0);
+        assert!(archive.has_changed() && !archive.has_changed());
         let view = || archive.view(&job).unwrap();
         let place = Arc::as_ptr(&view().0);
         append(1);
+        assert!(archive.has_changed() && !archive.has_changed());
         let (held, next) = view();
         assert_eq!((Arc::as_ptr(&held), next), (place, 2));
         // Who looks at it still sees it as it was.

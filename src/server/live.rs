@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
@@ -23,6 +23,8 @@ use crate::view::{StepState, StepView};
 const STILL_THERE: Duration = Duration::from_secs(15);
 /// How often the history and the logs are looked at while someone follows them.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// At each so many of these looks it is seen whether runs have died.
+const DEATHS: u64 = 5;
 /// A page hears news no more often than this: each time it is made and drawn anew in parts.
 const PACE: Duration = Duration::from_millis(250);
 /// The type of a stream.
@@ -30,144 +32,89 @@ pub(crate) const KIND: &str = "text/event-stream;charset=utf-8";
 /// So many events are read at a time.
 const EVENTS: i64 = 256;
 
-/// How often a page is told news: what comes meanwhile is told together.
-struct Pace(Instant);
+/// How often a stream is told news: what comes meanwhile is told together.
+struct Pace {
+    every: Duration,
+    next: Instant,
+}
 
 impl Pace {
-    fn begin() -> Self {
-        Self(Instant::now())
+    fn begin(every: Duration) -> Self {
+        Self { every, next: Instant::now() }
     }
 
     /// Waits until there may be news again.
     async fn rest(&self) {
-        tokio::time::sleep_until(self.0).await;
+        tokio::time::sleep_until(self.next).await;
     }
 
     /// Some were told.
     fn told(&mut self) {
-        self.0 = Instant::now() + PACE;
+        self.next = Instant::now() + self.every;
     }
 }
 
 /// What a stream follows.
-pub(crate) struct Follow {
+struct Follow {
     archive: Arc<Archive>,
     pipeline: String,
     job: JobId,
     news: watch::Receiver<u64>,
-    what: What,
+    look: Look,
+    /// How long it waits for news before it looks without.
+    patience: Duration,
     done: bool,
     pace: Pace,
+    /// Since when nothing was told.
+    silent: Instant,
     _place: OwnedSemaphorePermit,
 }
 
-enum What {
-    /// The events from this number on.
-    Events(u64),
-    /// The log of a step from this byte on. Whoever is further behind than so many bytes skips most of that.
-    Log(String, u64, Option<u64>),
-    /// Something else, made from how the job stands.
-    Other(Look),
-}
-
-/// Makes the next piece of a stream from how the job stands; nothing where there is no news.
-pub(crate) type Look = Box<dyn FnMut(&Standing) -> io::Result<String> + Send>;
+/// Makes the next piece of a stream from how the job stands, empty where there is no news; and whether it is the last one.
+type Look = Box<dyn FnMut(&Archive, &Standing) -> io::Result<(String, bool)> + Send>;
 
 impl Follow {
-    fn new(app: &App, archive: &Arc<Archive>, pipeline: &str, job: JobId, what: What) -> Result<Self, ApiError> {
-        let place = Arc::clone(&app.streams).try_acquire_owned();
-        let place = place.map_err(|_| ApiError::busy("as many streams as may be are open"))?;
-        let (archive, news) = (Arc::clone(archive), archive.follow());
-        Ok(Self {
-            archive,
-            pipeline: pipeline.to_owned(),
-            job,
-            news,
-            what,
-            done: false,
-            pace: Pace::begin(),
-            _place: place,
-        })
-    }
-
     /// The next piece of the stream; none when all has been told.
     async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
-        loop {
-            if self.done {
-                return Ok(None);
-            }
+        while !self.done {
             self.pace.rest().await;
             self.news.mark_unchanged();
             let (text, follow) = tokio::task::spawn_blocking(move || self.look()).await.map_err(io::Error::other)??;
             self = follow;
             if !text.is_empty() {
-                if matches!(self.what, What::Other(_)) {
-                    self.pace.told();
-                }
+                self.pace.told();
+                self.silent = Instant::now();
                 return Ok(Some((text.into(), self)));
             }
             if self.done {
-                return Ok(None);
+                break;
             }
-            if tokio::time::timeout(STILL_THERE, self.news.changed()).await.is_err() {
+            drop(tokio::time::timeout(self.patience, self.news.changed()).await);
+            if self.silent.elapsed() >= STILL_THERE {
+                self.silent = Instant::now();
                 return Ok(Some((Bytes::from_static(b": still there\n\n"), self)));
             }
         }
+        Ok(None)
     }
 
     fn look(mut self) -> io::Result<(String, Self)> {
-        let store = |error: StoreError| io::Error::other(error.to_string());
         // Whether it is over is asked first: what is read afterwards is then all there is.
-        let standing = self.archive.run(&self.pipeline, &self.job).map_err(store)?;
-        let Some(standing) = standing else {
+        let Some(standing) = self.archive.run(&self.pipeline, &self.job).map_err(lost)? else {
             self.done = true;
             return Ok((String::new(), self));
         };
-        let over = standing.row.state.is_over();
-        let mut text = String::new();
-        match &mut self.what {
-            What::Events(next) => {
-                let some = |reader: &Reader| reader.some_events(&self.job, *next, EVENTS);
-                let events = self.archive.ask(Vec::new(), some).map_err(store)?;
-                self.done = over && (events.len() as i64) < EVENTS;
-                for event in &events {
-                    *next = event.seq + 1;
-                    let json = serde_json::to_string(event).map_err(io::Error::other)?;
-                    text += &message(&event.seq.to_string(), "event", &json);
-                }
-            }
-            What::Other(look) => {
-                text += &look(&standing)?;
-                self.done = over;
-            }
-            What::Log(step, offset, lag) => {
-                let view = standing.view.step(step);
-                use StepState::{Built, Current, Failed, Same, Skipped, Stopped};
-                let over_now =
-                    |step: &StepView| matches!(step.state, Built | Same | Current | Failed | Stopped | Skipped);
-                // As long as a job waits, its steps are not known.
-                let ended = view.map_or(standing.row.begun, over_now);
-                let files = view.map(|step| logs::files(&self.archive.folder, step)).unwrap_or_default();
-                if let Some(to) = lag.and_then(|lag| skip(&files, *offset, lag)) {
-                    *offset = to;
-                    text += &message(&to.to_string(), "skip", "{}");
-                }
-                let part = logs::part(&files, *offset)?;
-                let part = part.slice(..whole_characters(&part));
-                if part.is_empty() {
-                    self.done = over || ended;
-                } else {
-                    *offset += part.len() as u64;
-                    let json = serde_json::to_string(&String::from_utf8_lossy(&part)).map_err(io::Error::other)?;
-                    text += &message(&offset.to_string(), "log", &json);
-                }
-            }
-        }
-        if self.done {
+        let (mut text, last) = (self.look)(&self.archive, &standing)?;
+        self.done = last;
+        if last {
             text += &message("", "end", &serde_json::json!({ "state": standing.row.state.word() }).to_string());
         }
         Ok((text, self))
     }
+}
+
+fn lost(error: StoreError) -> io::Error {
+    io::Error::other(error.to_string())
 }
 
 /// A message. `data` has no line end: it is JSON on one line.
@@ -176,16 +123,55 @@ pub(crate) fn message(id: &str, kind: &str, data: &str) -> String {
     format!("{id}event: {kind}\ndata: {data}\n\n")
 }
 
-/// The events of a job from number `from` on.
-pub(crate) fn events(app: &App, archive: &Arc<Archive>, pipeline: &str, job: JobId, from: u64) -> Reply {
-    let follow = Follow::new(app, archive, pipeline, job, What::Events(from))?;
-    Ok(stream(KIND, pieces(follow)))
+/// A job of a pipeline.
+pub(crate) struct Of<'a> {
+    pub(crate) archive: &'a Arc<Archive>,
+    pub(crate) pipeline: &'a str,
+    pub(crate) job: JobId,
 }
 
-/// What `look` makes of a job, until it is over.
-pub(crate) fn other(app: &App, archive: &Arc<Archive>, pipeline: &str, job: JobId, look: Look) -> Reply {
-    let follow = Follow::new(app, archive, pipeline, job, What::Other(look))?;
-    Ok(stream(KIND, pieces(follow)))
+fn follow(app: &App, of: Of<'_>, (patience, pace): (Duration, Duration), look: Look) -> Reply {
+    let place = Arc::clone(&app.streams).try_acquire_owned();
+    let place = place.map_err(|_| ApiError::busy("as many streams as may be are open"))?;
+    let follow = Follow {
+        archive: Arc::clone(of.archive),
+        pipeline: of.pipeline.to_owned(),
+        job: of.job,
+        news: of.archive.follow(),
+        look,
+        patience,
+        done: false,
+        pace: Pace::begin(pace),
+        silent: Instant::now(),
+        _place: place,
+    };
+    Ok(stream(KIND, futures::stream::try_unfold(follow, Follow::next).boxed()))
+}
+
+/// The events of a job from number `next` on.
+pub(crate) fn events(app: &App, of: Of<'_>, mut next: u64) -> Reply {
+    let look = move |archive: &Archive, standing: &Standing| {
+        let some = |reader: &Reader| reader.some_events(&standing.row.id, next, EVENTS);
+        let events = archive.ask(Vec::new(), some).map_err(lost)?;
+        let mut text = String::new();
+        for event in &events {
+            next = event.seq + 1;
+            let json = serde_json::to_string(event).map_err(io::Error::other)?;
+            text += &message(&event.seq.to_string(), "event", &json);
+        }
+        Ok((text, standing.row.state.is_over() && (events.len() as i64) < EVENTS))
+    };
+    follow(app, of, (STILL_THERE, Duration::ZERO), Box::new(look))
+}
+
+/// What `look` makes of a job for a page, until it is over.
+pub(crate) fn page(
+    app: &App,
+    of: Of<'_>,
+    mut look: impl FnMut(&Standing) -> io::Result<String> + Send + 'static,
+) -> Reply {
+    let look = move |_: &Archive, standing: &Standing| Ok((look(standing)?, standing.row.state.is_over()));
+    follow(app, of, (STILL_THERE, PACE), Box::new(look))
 }
 
 /// A place in the log of a step.
@@ -197,10 +183,34 @@ pub(crate) struct Place {
     pub(crate) lag: Option<u64>,
 }
 
-/// The log of a step of a job from a place on.
-pub(crate) fn log(app: &App, archive: &Arc<Archive>, pipeline: &str, job: JobId, place: Place) -> Reply {
-    let follow = Follow::new(app, archive, pipeline, job, What::Log(place.step, place.from, place.lag))?;
-    Ok(stream(KIND, pieces(follow)))
+/// The log of a step of a job from a place on. Nobody tells when it has grown.
+pub(crate) fn log(app: &App, of: Of<'_>, mut place: Place) -> Reply {
+    let look = move |archive: &Archive, standing: &Standing| added(archive, standing, &mut place);
+    follow(app, of, (LOOK_EVERY, Duration::ZERO), Box::new(look))
+}
+
+/// What has been added to a log behind a place, which goes on behind that.
+fn added(archive: &Archive, standing: &Standing, place: &mut Place) -> io::Result<(String, bool)> {
+    use StepState::{Built, Current, Failed, Same, Skipped, Stopped};
+    let view = standing.view.step(&place.step);
+    let over_now = |step: &StepView| matches!(step.state, Built | Same | Current | Failed | Stopped | Skipped);
+    // As long as a job waits, its steps are not known.
+    let ended = view.map_or(standing.row.begun, over_now);
+    let files = view.map(|step| logs::files(&archive.folder, step)).unwrap_or_default();
+    let mut text = String::new();
+    if let Some(to) = place.lag.and_then(|lag| skip(&files, place.from, lag)) {
+        place.from = to;
+        text += &message(&to.to_string(), "skip", "{}");
+    }
+    let part = logs::part(&files, place.from)?;
+    let part = part.slice(..whole_characters(&part));
+    if part.is_empty() {
+        return Ok((text, standing.row.state.is_over() || ended));
+    }
+    place.from += part.len() as u64;
+    let json = serde_json::to_string(&String::from_utf8_lossy(&part)).map_err(io::Error::other)?;
+    text += &message(&place.from.to_string(), "log", &json);
+    Ok((text, false))
 }
 
 /// Where someone goes on who is further behind than `lag` bytes: at half of that.
@@ -209,23 +219,22 @@ fn skip(files: &[std::path::PathBuf], offset: u64, lag: u64) -> Option<u64> {
     (whole.saturating_sub(offset) > lag).then(|| whole - lag / 2)
 }
 
-fn pieces(follow: Follow) -> impl Stream<Item = io::Result<Bytes>> + Send {
-    futures::stream::try_unfold(follow, Follow::next).boxed()
-}
-
 /// Looks after the history for those who follow it, and after what is wished: other processes are seen by looking only.
 pub(crate) async fn look(app: Arc<App>) {
-    loop {
+    for looks in 0_u64.. {
         tokio::time::sleep(LOOK_EVERY).await;
-        let hears = Arc::clone(&app);
-        let heard = blocking(move || {
-            abort::hear(&hears);
+        let app = Arc::clone(&app);
+        let looked = blocking(move || {
+            abort::hear(&app);
+            let followed = app.archives.iter().filter(|archive| archive.followed());
+            // That a process died stands nowhere.
+            let some = followed.filter(|archive| archive.has_changed() || looks.is_multiple_of(DEATHS));
+            some.for_each(|archive| archive.grown());
             Ok(())
         });
-        if let Err(error) = heard.await {
-            tracing::error!("what is wished was not heard: {}", error.message());
+        if let Err(error) = looked.await {
+            tracing::error!("nobody looked after the history: {}", error.message());
         }
-        app.archives.iter().filter(|archive| archive.followed()).for_each(|archive| archive.grown());
     }
 }
 
@@ -251,7 +260,7 @@ mod tests {
             }
         };
         let page = async {
-            let (mut pace, mut told) = (Pace::begin(), Vec::new());
+            let (mut pace, mut told) = (Pace::begin(PACE), Vec::new());
             while told.last() != Some(&20) {
                 pace.rest().await;
                 if heard.has_changed().unwrap() || heard.changed().await.is_ok() {

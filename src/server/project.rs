@@ -13,6 +13,7 @@ use crate::pipeline::dss_wire::Target;
 use crate::pipeline::types::{Kind, Node, Pipeline};
 use crate::server::archive::{Archive, Standing};
 use crate::server::error::{ApiError, words};
+use crate::server::live::Of;
 use crate::server::turn::{Turn, guard};
 use crate::server::{Notice, Tell};
 use crate::session::fail::Fail;
@@ -208,6 +209,11 @@ impl Project {
     pub(crate) fn standing(&self, job: &str) -> Result<Standing, ApiError> {
         let found = self.archive.run(&self.name, &JobId::from_text(job))?;
         found.ok_or_else(|| ApiError::none(format!("job `{job}` does not exist in project {}", self.key())))
+    }
+
+    /// A job of it that is followed.
+    pub(crate) fn of(&self, job: JobId) -> Of<'_> {
+        Of { archive: &self.archive, pipeline: &self.name, job }
     }
 
     /// The file.

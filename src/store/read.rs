@@ -208,6 +208,15 @@ impl Reader {
         self.file.is_some() && self.file == schema::identity(&self.path)
     }
 
+    /// A number that is another one once somebody else has written. To another reader it means nothing.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn version(&self) -> Result<i64, StoreError> {
+        let version = self.connection.query_row("PRAGMA data_version", [], |row| row.get(0));
+        version.map_err(|error| self.sql(&error))
+    }
+
     fn sql(&self, error: &rusqlite::Error) -> StoreError {
         StoreError::sql(&self.path, error)
     }

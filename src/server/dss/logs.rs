@@ -34,7 +34,7 @@ pub(crate) fn log(call: &Call) -> Reply {
     let (name, step) = step(&standing, &loaded.pipeline, activity)?;
     if follow {
         let place = live::Place { step: name, from: resumed.or(offset).unwrap_or(0), lag };
-        return live::log(&call.app, archive, &loaded.pipeline.name, standing.row.id, place);
+        return live::log(&call.app, project.of(standing.row.id), place);
     }
     let pieces = step.iter().flat_map(|step| logs::files(&archive.folder, step)).map(logs::Piece::File).collect();
     Ok(reply::stream("text/plain;charset=utf-8", logs::stream(pieces, offset.unwrap_or(0), limit)))
@@ -64,5 +64,5 @@ pub(crate) fn events(call: &Call) -> Reply {
     let id = project.standing(call.name("job")?)?.row.id;
     let resumed = call.headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
     let from = resumed.map(|last| last.saturating_add(1)).or(call.query.number("from")?).unwrap_or(0);
-    live::events(&call.app, &project.archive, &project.last().pipeline.name, id, from)
+    live::events(&call.app, project.of(id), from)
 }

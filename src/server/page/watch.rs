@@ -76,12 +76,9 @@ pub(super) fn job(call: &Call) -> Reply {
     let sight = Sight::read(call)?;
     let standing = project.standing(call.name("job")?)?;
     let figure = figure::of_job(&project.loaded(), &standing, sight.by);
-    let (id, pipeline) = (standing.row.id.clone(), standing.row.pipeline);
-    let archive = Arc::clone(&project.archive);
-    let app = Arc::clone(&call.app);
-    let mut news = News { app, next: from, figure, sight, stood: None };
-    let look = Box::new(move |standing: &Standing| news.look(&project, standing));
-    live::other(&call.app, &archive, &pipeline, id, look)
+    let mut news = News { app: Arc::clone(&call.app), next: from, figure, sight, stood: None };
+    let followed = Arc::clone(&project);
+    live::page(&call.app, project.of(standing.row.id), move |standing| news.look(&followed, standing))
 }
 
 /// What the page of a job has been told.
