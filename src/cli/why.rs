@@ -22,7 +22,7 @@ use crate::plan::reason::{Action, Reason, ReasonCode, is_digest, sentences};
 use crate::plan::record::LastGood as Recorded;
 use crate::plan::why::{InputNow, PartNow, PartState, Why, why as parts_of};
 use crate::report::past;
-use crate::report::style::UP_TO_DATE;
+use crate::report::style::{Style, UP_TO_DATE};
 use crate::session::adopt::ADOPTED;
 use crate::session::fail::Fail;
 use crate::session::load::{Given, Loaded, load};
@@ -262,11 +262,7 @@ fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, n
         Some(last) => {
             let what = if last.adopted { "adopted" } else { "last good build" };
             line(&format!("  {what} {} by {}", style.date(last.built_at, now), last.job.short()));
-            if let (Rebuild::Age(age), Action::Skip) = (&pipeline.recipes[id].rebuild, answer.action)
-                && let Ok(due) = last.built_at.checked_add(*age)
-            {
-                line(&format!("  due {}, when that is older than {}", style.date(due, now), duration(*age)));
-            }
+            due(pipeline, id, answer, &style, now).iter().for_each(|due| line(due));
         }
     }
     // Of what was never built all is new, and that is told.
@@ -284,6 +280,13 @@ fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, n
         indented(&mut line, answer.runs.iter().map(|run| run_row(run, &style.date(run.began, now), most)));
     }
     out
+}
+
+/// When a step that is up to date is built again for its age alone.
+fn due(pipeline: &Pipeline, id: RecipeId, answer: &Answer, style: &Style, now: jiff::Timestamp) -> Option<String> {
+    let (Rebuild::Age(age), Action::Skip) = (&pipeline.recipes[id].rebuild, answer.action) else { return None };
+    let due = answer.last_good.as_ref()?.built_at.checked_add(*age).ok()?;
+    Some(format!("  due {}, when that is older than {}", style.date(due, now), duration(*age)))
 }
 
 /// Whether what is there counts, whoever made it.

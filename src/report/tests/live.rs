@@ -297,8 +297,8 @@ fn lines_that_stay_fit_the_terminal() {
     02:00:01 retry  a_very_long_name_…that_has_no_end_fr  1s   exit 1, attempt 1/1,
                                                                again in 1s
     02:00:09 FAILED a_very_long_name_…that_has_no_end_fr  7s   the output
-                    build/a/very/long/path/of/a/file.csv is missing, attempt 2/2, 9s
-                    in all
+                    build/a/very/long/path/of/a/file.csv is missing, attempt 2/2,
+                    9s in all
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/a_very_long_name_of_a_d
     ataset_that_has_no_end_fr.2.log
     [1/2] 1 waiting · 1 failed · 0:09
