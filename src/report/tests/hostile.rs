@@ -85,6 +85,8 @@ fn texts_about_jobs_are_harmless() {
         took_ms: 1,
         by: head.started.by,
         targets: head.started.targets,
+        vars: head.started.vars,
+        mode: head.started.mode.to_string(),
         why: Some(EVIL.to_owned()),
         left: 0,
     };
