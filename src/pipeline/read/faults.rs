@@ -276,9 +276,9 @@ impl<'i> Digger<'_, 'i> {
 
     /// How a table is written in whose place stands a text or a list, such as `secrets = ["TOKEN"]`.
     fn as_table(&self, value: &DeValue<'_>) -> Option<String> {
-        let first = match value {
-            DeValue::Array(array) => array.iter().next().and_then(|first| first.get_ref().as_str()),
-            value => value.as_str(),
+        let first = match value.as_array() {
+            Some(list) => list.iter().next().and_then(|first| first.get_ref().as_str()),
+            None => value.as_str(),
         };
         let (name, rest) = first.map_or(("", None), |first| match first.split_once('=') {
             Some((name, value)) => (name, Some(value)),
