@@ -141,10 +141,10 @@ fn empty(folder: OwnedFd, path: &Path) -> io::Result<()> {
 
 fn remove_entry(folder: BorrowedFd<'_>, entry: &DirEntry, path: &Path) -> io::Result<()> {
     let name = entry.file_name();
-    let kind = match entry.file_type() {
-        FileType::Unknown => FileType::from_raw_mode(statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode),
-        kind => kind,
-    };
+    let mut kind = entry.file_type();
+    if kind == FileType::Unknown {
+        kind = FileType::from_raw_mode(statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode);
+    }
     if !kind.is_dir() {
         return Ok(unlinkat(folder, name, AtFlags::empty())?);
     }
