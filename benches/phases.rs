@@ -114,6 +114,7 @@ impl Phases {
             pipeline: Arc::clone(pipeline),
             root: self.root.clone(),
             state,
+            own: Vec::new(),
             environment: BTreeMap::new(),
             digests: Box::new(digests),
             grace: Duration::from_secs(1),

@@ -29,7 +29,7 @@ pub(crate) struct Archive {
     pub(crate) folder: PathBuf,
     readers: Mutex<Vec<Reader>>,
     /// Runs, each with when it was asked for last: the largest number is the newest.
-    folded: Mutex<HashMap<JobId, (u64, Arc<Mutex<Folded>>)>>,
+    folded: Mutex<HashMap<JobId, (u64, Shared)>>,
     more: watch::Sender<u64>,
     /// How the store stood when it was asked last whether it has changed.
     seen: Mutex<Option<(Reader, i64)>>,
@@ -40,6 +40,9 @@ pub(crate) struct Archive {
     /// Says that this server has what waits there.
     queue: Mutex<Lock>,
 }
+
+/// A run that each of its followers folds on.
+type Shared = Arc<Mutex<Folded>>;
 
 #[derive(Default)]
 struct Folded {

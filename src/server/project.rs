@@ -154,7 +154,7 @@ impl Project {
             let now = self.lock();
             (now.stat, now.later)
         };
-        if stat == known && !(later && !self.goes_on()) {
+        if stat == known && (!later || self.goes_on()) {
             return;
         }
         let read = self.read(&self.last().pipeline.project);

@@ -1,7 +1,9 @@
 //! Locks: one that nobody waits for longer than he has patience, and what is locked for a moment only. Does not know what for.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// What only one does at a time.
 #[derive(Debug, Default)]

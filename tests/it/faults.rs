@@ -160,14 +160,14 @@ fn struck(project: &Project, fault: &str, code: i32) -> String {
 fn an_attempt_after_one_that_could_not_be_undone_puts_back_the_last_good_content() {
     let run = "run = 'if [ -e bad ]; then echo half >out; exit 1; fi; echo good >out'";
     let project = Project::new(&format!(
-        "[dataset.out]\npath = \"out\"\nin_place = true\nretry = {{ max = 1, wait = \"1ms\" }}\nfiles = [\"code\"]\n{run}\n"
+        "[dataset.out]\npath = \"out\"\nin_place = true\nretry = {{ max = 1, delay = \"1ms\" }}\nfiles = [\"code\"]\n{run}\n"
     ));
     project.write("code", "1");
     project.expect(0, &["run"]);
     project.write("code", "2");
     project.write("bad", "");
     let said = struck(&project, "put_back.remove=full@1", 1);
-    assert!(said.contains("the next run has to tidy up") && said.contains("2 attempts"), "{said}");
+    assert!(said.contains("the next run has to tidy up") && said.contains("attempt 2/2"), "{said}");
     assert_eq!(project.read("out"), "good\n");
     fs::remove_file(project.path("bad")).unwrap();
     project.expect(0, &["run"]);

@@ -308,7 +308,7 @@ fn a_run_that_goes_on_is_followed() {
 fn of_a_step_that_is_over_nothing_more_is_printed() {
     let project = Project::new(
         "[dataset.a]\npath = \"a\"\nrun = 'echo from a; echo a >{{ output }}'\n\
-         [dataset.b]\npath = \"b\"\ninputs = [\"a\"]\nrun = 'read -r go <gate; echo from b; echo b >{{ output }}'\n",
+         [dataset.b]\npath = \"b\"\ninputs = [\"a\"]\nrun = 'echo from b; read -r go <gate; echo b goes on; echo b >{{ output }}'\n",
     );
     let gate = Gate::new(&project, "gate");
     let mut run = Running::start(&project, &[]);
@@ -316,17 +316,17 @@ fn of_a_step_that_is_over_nothing_more_is_printed() {
     let mut follower = project.start(&["jobs", "log", "last", "--follow"]);
     let mut out = BufReader::new(follower.stdout.take().unwrap());
     let mut text = String::new();
-    while !text.ends_with("from a\n") {
+    while !text.ends_with("from b\n") {
         assert!(out.read_line(&mut text).unwrap() > 0, "{text}");
     }
-    // Its log is not looked at any more, of however many steps there are.
+    // The log of the one before is not looked at any more, of however many steps there are.
     let log = &run.events.iter().find(|event| event["type"] == "step_started").unwrap()["log"];
     let path = project.path(&format!(".kiln/{}", log.as_str().unwrap()));
     std::fs::write(path, "from a\nfrom nobody\n").unwrap();
     gate.open();
     run.end(0);
     out.read_to_string(&mut text).unwrap();
-    assert_eq!(text, "== a ==\nfrom a\n== b ==\nfrom b\n");
+    assert_eq!(text, "== a ==\nfrom a\n== b ==\nfrom b\nb goes on\n");
     assert!(follower.wait().unwrap().success());
 }
 

@@ -260,6 +260,8 @@ fn a_failed_step_is_told_last_with_what_helps() {
       kept b of DAY TIME
       log .kiln/logs/build_p_STAMP/b.1.log
       again kiln run -j 1 b
+
+    again, with what was skipped: kiln run -j 1 --failed
     "#);
     let log = said.out.lines().find_map(|line| line.strip_prefix("  log    ")).unwrap();
     assert!(project.read(log).starts_with("line 1\nline 2\n"));

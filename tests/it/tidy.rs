@@ -42,6 +42,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("report/live.rs", 6),
     ("report/named.rs", 6),
     ("report/names.rs", 6),
+    ("report/outlet.rs", 6),
     ("report/output.rs", 6),
     ("report/outputs.rs", 6),
     ("report/past.rs", 6),

@@ -130,6 +130,8 @@ fn a_job_is_shown_with_each_step() {
       kept   train, test of 22 Nov 02:01
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
       again  kiln run split
+
+    again, with what was skipped: kiln run --failed build_orders_2026-11-23T02-00-00.123
     "#);
     assert_snapshot!(show(&every_ending().view(), JobState::Aborted, &style(false, Some(40)), ".kiln"), @r#"
     job      build_orders_2026-11-23T02-00-00.123

@@ -173,6 +173,8 @@ fn the_end_leaves_only_lines_that_stay() {
       kept   train, test of 22 Nov 02:01
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
       again  kiln run split
+
+    again, with what was skipped: kiln run --failed
     ▮
     "#);
 }

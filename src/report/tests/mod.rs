@@ -1,5 +1,6 @@
 //! Tests of what runs look like, with made-up events.
 
+mod again;
 mod hostile;
 mod jobs;
 mod live;

@@ -47,6 +47,8 @@ fn a_run_reads_as_the_product_page_says() {
       kept   train, test of 22 Nov 02:01
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
       again  kiln run split
+
+    again, with what was skipped: kiln run --failed
     "#);
 }
 
@@ -72,6 +74,8 @@ fn colours_stand_on_words_only() {
     ^[2m  kept   ^[0mtrain, test of 22 Nov 02:01
     ^[2m  log    ^[0m.kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
     ^[2m  again  ^[0mkiln run split
+
+    ^[2magain^[0m, with what was skipped: kiln run --failed
     "#);
 }
 
@@ -113,6 +117,8 @@ fn a_narrow_place_cuts_the_command_and_no_path() {
       kept   train, test of 22 Nov 02:01
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
       again  kiln run split
+
+    again, with what was skipped: kiln run --failed build_orders_2026-11-23T02-00-00.123
     "#);
     assert_snapshot!(summary::text(&morning().view(), &style(false, Some(80)), "/var/kiln/"), @r#"
     2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
@@ -124,6 +130,8 @@ fn a_narrow_place_cuts_the_command_and_no_path() {
       kept   train, test of 22 Nov 02:01
       log    /var/kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
       again  kiln run split
+
+    again, with what was skipped: kiln run --failed build_orders_2026-11-23T02-00-00.123
     "#);
 }
 
@@ -221,39 +229,6 @@ fn attempts_are_counted_and_flaky_steps_named() {
 }
 
 #[test]
-fn more_than_two_failures_have_one_way_to_try_them_again() {
-    let run = |ids: &[&str]| {
-        let mut run = Sample::new(started(ids.iter().map(|id| planned(id, None)).collect(), 0));
-        for id in ids {
-            run.start(0, id, "x");
-            run.end(1_000, id, Outcome::Failed, Some(failure("exit 1", &[], false)));
-        }
-        run.finish(2_000, JobState::Failed, None);
-        run.view()
-    };
-    let style = style(false, None);
-    let three = summary::brief(&run(&["a", "b", "c"]), &style, "");
-    assert!(three.ends_with("\n\nagain, all of it: kiln run --failed\n") && !three.contains("  again"), "{three}");
-    let four = summary::text(&run(&["a", "b", "c", "d"]), &style, "");
-    let last = "\n\n4 failed · 2s\nagain, all of it: kiln run --failed build_orders_2026-11-23T02-00-00.123\n";
-    assert!(four.ends_with(last), "{four}");
-    let two = summary::brief(&run(&["a", "b"]), &style, "");
-    assert!(two.contains("  again  kiln run a\n") && two.ends_with("  again  kiln run b\n"), "{two}");
-}
-
-#[test]
-fn what_was_skipped_for_one_that_failed_can_be_built_with_it() {
-    let mut run = Sample::new(started(vec![planned("a", None), planned("b", None)], 0));
-    run.start(0, "a", "x");
-    run.end(1_000, "a", Outcome::Failed, Some(failure("exit 1", &[], false)));
-    run.skip(1_000, "b", Some("a"));
-    run.finish(2_000, JobState::Failed, None);
-    let brief = summary::brief(&run.view(), &style(false, None), "");
-    let last = "  again  kiln run a\n\nagain, with what was skipped: kiln run --failed\n";
-    assert!(brief.ends_with(last), "{brief}");
-}
-
-#[test]
 fn long_names_and_long_times_keep_the_columns_of_others() {
     let long = "a_name_of_more_than_forty_letters_which_is_rather_many";
     let mut run = Sample::new(started(vec![planned(long, Some(7_500_000)), planned("b", None)], 0));
@@ -300,6 +275,8 @@ fn streamed_lines_are_whole_and_named() {
       kept   train, test of 22 Nov 02:01
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
       again  kiln run split
+
+    again, with what was skipped: kiln run --failed
     "#);
 }
 
@@ -350,6 +327,8 @@ fn grouped_lines_follow_the_end_of_their_step() {
       kept   train, test of 22 Nov 02:01
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
       again  kiln run split
+
+    again, with what was skipped: kiln run --failed
     "#);
 }
 

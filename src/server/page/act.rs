@@ -42,7 +42,7 @@ pub(super) fn again(call: &Call) -> Reply {
     let then = BuildMode::of_word(&standing.row.mode).unwrap_or(BuildMode::Smart);
     let engine = Some(standing.row.engine.clone());
     if !failed_only {
-        return begin(call, Asked { targets: standing.row.targets.clone(), mode: then, engine });
+        return begin(call, Asked { targets: standing.row.targets, mode: then, engine });
     }
     let view = crate::report::job::settled(&standing.view, standing.row.state);
     let (here, _) = undone(&project.loaded().pipeline, &view);
