@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use crate::replaced::kept;
 use crate::support::{Project, Said};
 
 /// A step with four outputs: a file, a folder, one that was taken away since it was built, and one at which somebody puts
@@ -71,7 +70,7 @@ fn what_was_written_in_place_is_put_back_where_one_of_it_cannot_be_kept() {
     assert_eq!(both(), ["mine a\n", "mine b\n"]);
     project.expect(0, &["run"]);
     assert_eq!(both(), ["new\n", "new\n"]);
-    let kept = kept(&project);
+    let kept = crate::replaced::kept(&project);
     assert_eq!(["a", "b"].map(|path| project.read(&format!("{kept}/{path}"))), ["mine a\n", "mine b\n"]);
 }
 
