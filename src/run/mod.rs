@@ -442,8 +442,13 @@ impl Driver<'_> {
         self.tell_left_out(ended);
     }
 
-    /// All that was told is to be written, however long that takes.
+    /// All that was told is to be written, however long that takes. A signal ends the process now: all is done that it could stop.
     fn finish(&mut self) {
+        self.drive.signals.close();
+        if let Ok(signal) = self.drive.signals.try_recv() {
+            self.unshown.push(format!("{signal} came before all was written that is to be shown"));
+            return;
+        }
         keep_sound(&mut self.drive.reporters, &mut self.unshown, |reporter| reporter.finish());
     }
 

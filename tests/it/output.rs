@@ -2,7 +2,9 @@
 
 use std::process::{Command, Stdio};
 
-use crate::processes::fx;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::processes::{fx, until};
 use crate::support::{Project, Said};
 
 /// Kiln in a shell that does something first.
@@ -234,4 +236,18 @@ fn who_does_not_read_holds_up_no_step() {
     assert!(said.status.success() && shown.contains("2 built"), "{}", shown.lines().last().unwrap_or_default());
     assert!(shown.contains(" left out here, the log has all of it") && shown.len() < 3_000_000, "{}", shown.len());
     assert_eq!(project.log("a").len(), 4_000_000);
+}
+
+#[test]
+fn who_does_not_read_keeps_nobody_from_ending_a_run_that_is_over() {
+    let project = Project::new("[task.a]\nrun = 'head -c 4000000 /dev/zero | tr \"\\0\" x'\n");
+    let mut command = project.command(&["run", "--output", "stream", "--events", "events"]);
+    let mut kiln = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    project.wait_for("events");
+    until("the run is over", || project.read("events").contains("\"type\":\"run_ended\""));
+    kill_process(Pid::from_child(&kiln), Signal::TERM).unwrap();
+    // It may come when all is done, or just before.
+    let code = kiln.wait().unwrap().code();
+    assert!([Some(143), Some(3)].contains(&code), "{code:?}");
+    assert!(project.expect(0, &["jobs", "list"]).out.contains("DONE"));
 }
