@@ -113,8 +113,7 @@ impl Local {
         }
         let is_its = |path: &str| {
             let output = staged.iter().find(|output| output.to == path);
-            let digest = output.and_then(|_| self.digester.path(path).ok().flatten());
-            output.is_some_and(|output| digest == Some(output.digest))
+            output.is_some_and(|output| self.digester.is(path, output.digest))
         };
         let put_back = self.keep_lost(job, step).and_then(|kept| {
             let others = self.staging.put_back(job, step, is_its)?;
