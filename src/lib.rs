@@ -1,9 +1,9 @@
 //! Kiln builds data pipelines that are declared in one TOML file.
 
 pub mod base;
+pub mod cause;
 pub mod cli;
 pub mod clock;
-pub mod counts;
 pub mod draw;
 pub mod engine;
 pub mod event;
@@ -11,6 +11,7 @@ pub mod exit;
 pub mod fault;
 mod files;
 pub mod graph;
+pub mod outcome;
 pub mod pipeline;
 pub mod plan;
 pub mod process;

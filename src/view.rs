@@ -8,6 +8,8 @@ use crate::event::{
     StepRetrying,
 };
 
+pub use crate::outcome::{ADOPTED, StepState};
+
 /// A run, folded from its events.
 #[derive(Clone, Debug, Default)]
 pub struct RunView {
@@ -91,172 +93,6 @@ pub struct Earlier {
     pub failure: Failure,
 }
 
-/// Where a step stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum StepState {
-    /// It has not begun.
-    Waiting,
-    /// It runs.
-    Running,
-    /// An attempt failed, and another one will be made.
-    Retrying,
-    /// Its outputs are being put in place.
-    Publishing,
-    /// It was built.
-    Built,
-    /// It was built, and came out as it was.
-    Same,
-    /// It turned out to be up to date.
-    Current,
-    /// It failed.
-    Failed,
-    /// It was stopped.
-    Stopped,
-    /// It was not started because of another, or because the run was stopped.
-    Skipped,
-}
-
-impl StepState {
-    /// Whether something is done for it just now.
-    #[must_use]
-    pub fn is_running(self) -> bool {
-        matches!(self, Self::Running | Self::Publishing)
-    }
-
-    /// Whether nothing more will happen to it.
-    #[must_use]
-    pub fn is_over(self) -> bool {
-        !self.is_running() && !matches!(self, Self::Waiting | Self::Retrying)
-    }
-
-    /// The state that a step is in when it has ended so.
-    #[must_use]
-    pub fn of(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Built => Self::Built,
-            Outcome::Same => Self::Same,
-            Outcome::Adopted => Self::Current,
-            Outcome::Failed => Self::Failed,
-            Outcome::Stopped => Self::Stopped,
-        }
-    }
-
-    /// What becomes of it when the run dies: what ran was stopped, also where its outputs were complete; what was to be tried
-    /// again has failed; what waited was not started.
-    #[must_use]
-    pub fn after_death(self) -> Self {
-        match self {
-            Self::Running | Self::Publishing => Self::Stopped,
-            Self::Retrying => Self::Failed,
-            Self::Waiting => Self::Skipped,
-            Self::Built | Self::Same | Self::Current | Self::Failed | Self::Stopped | Self::Skipped => self,
-        }
-    }
-
-    /// Counts so many steps in it, if nothing more will happen to them.
-    pub fn count(self, steps: u64, counts: &mut Counts) {
-        let number = match self {
-            Self::Built => &mut counts.built,
-            Self::Same => &mut counts.same,
-            Self::Current => &mut counts.current,
-            Self::Failed => &mut counts.failed,
-            Self::Stopped => &mut counts.stopped,
-            Self::Skipped => &mut counts.skipped,
-            Self::Waiting | Self::Running | Self::Retrying | Self::Publishing => return,
-        };
-        *number += steps;
-    }
-
-    /// The word for it, as the store has it.
-    #[must_use]
-    pub fn stored(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Running => "running",
-            Self::Retrying => "retrying",
-            Self::Publishing => "publishing",
-            Self::Built => "built",
-            Self::Same => "same",
-            Self::Current => "current",
-            Self::Failed => "failed",
-            Self::Stopped => "stopped",
-            Self::Skipped => "skipped",
-        }
-    }
-
-    /// The state that the store has this word for; what was adopted has a [word of its own](ADOPTED).
-    #[must_use]
-    pub fn from_stored(word: &str) -> Option<Self> {
-        let all = [
-            Self::Waiting,
-            Self::Running,
-            Self::Retrying,
-            Self::Publishing,
-            Self::Built,
-            Self::Same,
-            Self::Current,
-            Self::Failed,
-            Self::Stopped,
-            Self::Skipped,
-        ];
-        if word == ADOPTED { Some(Self::Current) } else { all.into_iter().find(|state| state.stored() == word) }
-    }
-
-    /// Why a step was not started that needs this one, which ended so.
-    #[must_use]
-    pub fn as_cause(self, step: &str) -> String {
-        match self {
-            Self::Failed => format!("{step} failed"),
-            Self::Skipped => format!("{step} was skipped"),
-            Self::Waiting
-            | Self::Running
-            | Self::Retrying
-            | Self::Publishing
-            | Self::Built
-            | Self::Same
-            | Self::Current
-            | Self::Stopped => format!("{step} was stopped"),
-        }
-    }
-}
-
-/// What the store says of a step that was not built, but counts as built from then on.
-pub const ADOPTED: &str = "adopted";
-
-impl Event {
-    /// The step to which nothing more happens from now on, and how it ended.
-    #[must_use]
-    pub fn over(&self) -> Option<(&str, StepState)> {
-        match self {
-            Self::StepEnded(ended) => Some((&ended.step, StepState::of(ended.outcome))),
-            Self::StepCurrent { step, .. } => Some((step, StepState::Current)),
-            Self::StepSkipped { step, .. } => Some((step, StepState::Skipped)),
-            Self::RunQueued(_)
-            | Self::RunStarted(_)
-            | Self::StepStarted { .. }
-            | Self::StepRetrying(_)
-            | Self::StepSubmitting { .. }
-            | Self::StepAccepted { .. }
-            | Self::Noted { .. }
-            | Self::StepPublishing { .. }
-            | Self::RunStopping { .. }
-            | Self::RunEnded(_) => None,
-        }
-    }
-}
-
-impl Counts {
-    /// Counts what an event tells of a step.
-    pub fn take(&mut self, event: &Event) {
-        if let Event::StepEnded(ended) = event {
-            self.flaky += u64::from(ended.flaky);
-        }
-        if let Some((_, state)) = event.over() {
-            state.count(1, self);
-        }
-    }
-}
-
 impl RunView {
     /// A run that has not told its end itself ended for this reason, after so many milliseconds.
     pub fn end_with(&mut self, why: Option<String>, took_ms: Option<u64>) {
@@ -303,7 +139,7 @@ impl RunView {
     /// Takes one more event in. Events of steps that the run does not know change nothing.
     pub fn apply(&mut self, stamped: &Stamped) {
         self.elapsed_ms = stamped.elapsed_ms;
-        self.counts.take(&stamped.event);
+        stamped.event.count(&mut self.counts);
         match &stamped.event {
             Event::RunQueued(started) => {
                 self.begin(stamped, started);

@@ -202,7 +202,7 @@ impl Run {
     }
 
     pub(super) fn emit(&mut self, event: Event) {
-        self.counts.take(&event);
+        event.count(&mut self.counts);
         self.effects.push(Effect::Emit(Box::new(event)));
     }
 

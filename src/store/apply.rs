@@ -23,7 +23,7 @@ pub(super) struct Tally(BTreeMap<String, Counts>);
 
 impl Tally {
     fn take(&mut self, stamped: &Stamped) {
-        self.0.entry(stamped.job.to_string()).or_default().take(&stamped.event);
+        stamped.event.count(self.0.entry(stamped.job.to_string()).or_default());
     }
 
     /// A run is over: its end says all numbers.
