@@ -13,7 +13,7 @@ use crate::plan::put_back::PutBack;
 use crate::plan::reason::{Action, Reason};
 use crate::plan::record::Record;
 
-pub use crate::cause::{Failure, FailureCode};
+pub use crate::cause::{Cause, Failure, FailureCode};
 pub use crate::outcome::{Counts, Outcome};
 
 /// The version of the form of events. It grows when a reader of the old form would misread the new one.
@@ -38,9 +38,6 @@ pub struct Stamped {
     #[serde(flatten)]
     pub event: Event,
 }
-
-/// Why a run ended whose process died, be it killed or with the machine: nobody could tell.
-pub const DIED: &str = "ended without a last word";
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -117,14 +114,23 @@ pub enum Event {
     },
     /// Nothing more will start.
     RunStopping {
-        /// Why, such as `Ctrl-C` or `split failed`.
+        /// Why, in words, such as `Ctrl-C` or `split failed`.
         cause: String,
+        /// The same as a value. Older versions did not tell it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        because: Option<Cause>,
     },
     /// The run ended.
     RunEnded(RunEnded),
 }
 
 impl Event {
+    /// That nothing more will start.
+    #[must_use]
+    pub fn stopping(because: Cause) -> Self {
+        Self::RunStopping { cause: because.stopping(), because: Some(because) }
+    }
+
     /// The word for what happened: its `type` in JSON.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -405,9 +411,26 @@ impl StepEnded {
 pub struct RunEnded {
     /// How.
     pub state: JobState,
-    /// Why, where it did not end well: `split: exit 3`, `Ctrl-C`.
+    /// Why, in words, where it did not end well: `split: exit 3`, `Ctrl-C`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// The same as a value. Older versions did not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<Cause>,
     /// How many steps of each kind there were.
     pub counts: Counts,
+}
+
+impl RunEnded {
+    /// That it ended so.
+    #[must_use]
+    pub fn new(state: JobState, because: Option<Cause>, counts: Counts) -> Self {
+        Self { state, why: because.as_ref().map(Cause::to_string), because, counts }
+    }
+
+    /// Why, as a value, whichever version told it.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        self.because.clone().or_else(|| self.why.as_deref().map(Cause::of_words))
+    }
 }

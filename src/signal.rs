@@ -9,20 +9,22 @@ use std::sync::{Arc, OnceLock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::cause::{Cause, StopSignal};
 use crate::exit;
 use crate::process::Process;
 
-/// The names under which signals are told, each with the exit code of a run that it stopped.
-const NAMES: [(&str, u8); 3] = [("Ctrl-C", exit::INTERRUPTED), ("SIGTERM", exit::TERMINATED), ("SIGHUP", exit::HANGUP)];
-
-/// The exit code of a run that was stopped by the signal of this name. Who is known by name has sent SIGTERM.
+/// The exit code of a run that was stopped by a signal.
 #[must_use]
-pub fn code_of(name: &str) -> u8 {
-    NAMES.iter().find(|(known, _)| *known == name).map_or(exit::TERMINATED, |(_, code)| *code)
+pub fn code_of(signal: StopSignal) -> u8 {
+    match signal {
+        StopSignal::Interrupt => exit::INTERRUPTED,
+        StopSignal::Terminate => exit::TERMINATED,
+        StopSignal::Hangup => exit::HANGUP,
+    }
 }
 
-/// Says who sent a SIGTERM, where that is known.
-type Sender = Box<dyn Fn() -> Option<&'static str> + Send + Sync>;
+/// Says what is behind a SIGTERM, where that is known.
+type Sender = Box<dyn Fn() -> Option<Cause> + Send + Sync>;
 
 /// A file that becomes larger than a process may write is an error of that file, and does not end Kiln. The signal is
 /// caught, not ignored, so that what is started gets it as ever; what is caught once stays caught.
@@ -41,7 +43,7 @@ const TOLD: u32 = 2;
 /// The signals of the process, caught. Until someone [listens](Signals::listen) they end it at once, as they would anyway;
 /// they are caught all the same, since the first process of a container would not see them otherwise.
 pub struct Signals {
-    signals: Option<mpsc::UnboundedReceiver<&'static str>>,
+    signals: Option<mpsc::UnboundedReceiver<Cause>>,
     wanted: Arc<AtomicBool>,
     /// A signal ends the process.
     ending: Arc<AtomicBool>,
@@ -74,16 +76,16 @@ impl Signals {
         Ok(Self { signals: Some(signals), wanted, ending, sender })
     }
 
-    /// From now on SIGTERM is told by who has sent it, where `sender` knows that.
+    /// From now on what is behind a SIGTERM is told instead, where `sender` knows it.
     #[must_use]
-    pub fn sent_by(self, sender: impl Fn() -> Option<&'static str> + Send + Sync + 'static) -> Self {
+    pub fn sent_by(self, sender: impl Fn() -> Option<Cause> + Send + Sync + 'static) -> Self {
         drop(self.sender.set(Box::new(sender)));
         self
     }
 
-    /// The next signals by their names, two at most.
+    /// The next signals, two at most.
     #[must_use]
-    pub fn listen(mut self) -> mpsc::UnboundedReceiver<&'static str> {
+    pub fn listen(mut self) -> mpsc::UnboundedReceiver<Cause> {
         self.wanted.store(true, Ordering::SeqCst);
         self.signals.take().unwrap_or_else(|| mpsc::unbounded_channel().1)
     }
@@ -117,26 +119,28 @@ impl Os {
 
     async fn pump(
         mut self,
-        to: mpsc::UnboundedSender<&'static str>,
+        to: mpsc::UnboundedSender<Cause>,
         wanted: Arc<AtomicBool>,
         ending: Arc<AtomicBool>,
         sender: Arc<OnceLock<Sender>>,
     ) {
         let mut told = 0;
         loop {
-            let (name, code) = tokio::select! {
-                Some(()) = self.interrupt.recv() => NAMES[0],
-                Some(()) = self.terminate.recv() => NAMES[1],
-                Some(()) = next(self.hangup.as_mut()) => NAMES[2],
+            let signal = tokio::select! {
+                Some(()) = self.interrupt.recv() => StopSignal::Interrupt,
+                Some(()) = self.terminate.recv() => StopSignal::Terminate,
+                Some(()) = next(self.hangup.as_mut()) => StopSignal::Hangup,
                 else => return,
             };
+            let code = code_of(signal);
             if !wanted.load(Ordering::SeqCst) {
                 ending.store(true, Ordering::SeqCst);
                 end_children();
                 end(code);
             }
-            let by = sender.get().filter(|_| code == exit::TERMINATED).and_then(|sender| sender());
-            if told == TOLD || to.send(by.unwrap_or(name)).is_err() {
+            let sender = sender.get().filter(|_| signal == StopSignal::Terminate);
+            let cause = sender.and_then(|sender| sender()).unwrap_or(Cause::Signal { signal });
+            if told == TOLD || to.send(cause).is_err() {
                 end(code);
             }
             told += 1;

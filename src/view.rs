@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use crate::base::job::{JobId, JobState};
 use crate::event::{
-    Counts, DIED, Event, Failure, Outcome, PlannedStep, RemoteJob, Replaced, RunEnded, RunStarted, Stamped, StepEnded,
-    StepRetrying,
+    Cause, Counts, Event, Failure, FailureCode, Outcome, PlannedStep, RemoteJob, Replaced, RunEnded, RunStarted,
+    Stamped, StepEnded, StepRetrying,
 };
 
 pub use crate::outcome::{ADOPTED, StepState};
@@ -24,7 +24,7 @@ pub struct RunView {
     /// How many steps ended in which way so far.
     pub counts: Counts,
     /// Why nothing more starts.
-    pub stopping: Option<String>,
+    pub stopping: Option<Cause>,
     /// How it ended.
     pub end: Option<RunEnded>,
     /// When the last event happened, in milliseconds since the run began.
@@ -42,6 +42,9 @@ pub struct Head {
     /// The first event, less its steps.
     pub started: RunStarted,
 }
+
+/// What is told of a step whose outputs were only to be put in place when its run died.
+const COMPLETE: &str = "its outputs are complete: the next run puts them in place";
 
 /// A step of a run.
 #[derive(Clone, Debug)]
@@ -94,19 +97,40 @@ pub struct Earlier {
 }
 
 impl RunView {
-    /// A run that has not told its end itself ended for this reason, after so many milliseconds.
-    pub fn end_with(&mut self, why: Option<String>, took_ms: Option<u64>) {
-        if let (Some(end), Some(_)) = (&mut self.end, &why) {
-            end.why.clone_from(&why);
-            self.stopping = why;
-        }
-        self.elapsed_ms = self.elapsed_ms.max(took_ms.unwrap_or(0));
+    /// Ends a run that ended so and has not told it, and says what becomes of its steps that have not ended: what ran was stopped,
+    /// and `kept` says what was kept of it.
+    pub fn end_untold(&mut self, state: JobState, because: Cause, kept: impl Fn(&str) -> Option<String>) -> Vec<Event> {
+        let end = |step: &StepView| {
+            let (id, after) = (&step.plan.id, step.state.after_death());
+            if after == StepState::Skipped {
+                return Event::StepSkipped { step: id.clone(), because: None };
+            }
+            let (outcome, took_ms, failure) = if after == StepState::Failed {
+                (Outcome::Failed, step.took_ms, step.failure.clone())
+            } else {
+                let why = if step.state == StepState::Publishing {
+                    COMPLETE.to_owned()
+                } else {
+                    std::iter::once(because.to_string()).chain(kept(id)).collect::<Vec<_>>().join("; ")
+                };
+                let took_ms = self.elapsed_ms.saturating_sub(step.began_ms);
+                (Outcome::Stopped, took_ms, Some(Failure::new(FailureCode::Died, why)))
+            };
+            Event::StepEnded(Box::new(StepEnded { failure, ..StepEnded::new(id, step.attempt, outcome, took_ms) }))
+        };
+        let mut events: Vec<_> = self.steps.iter().filter(|step| !step.state.is_over()).map(end).collect();
+        events.iter().for_each(|event| self.take(event));
+        self.stopping = Some(because.clone());
+        let end = Event::RunEnded(RunEnded::new(state, Some(because), self.counts));
+        self.take(&end);
+        events.push(end);
+        events
     }
 
     /// Whether its process died: then it took at least as long as is known.
     #[must_use]
     pub fn died(&self) -> bool {
-        self.end.as_ref().is_some_and(|end| end.why.as_deref() == Some(DIED))
+        self.end.as_ref().is_some_and(|end| end.cause() == Some(Cause::Died))
     }
 
     /// Folds events.
@@ -139,15 +163,19 @@ impl RunView {
     /// Takes one more event in. Events of steps that the run does not know change nothing.
     pub fn apply(&mut self, stamped: &Stamped) {
         self.elapsed_ms = stamped.elapsed_ms;
-        stamped.event.count(&mut self.counts);
-        match &stamped.event {
-            Event::RunQueued(started) => {
-                self.begin(stamped, started);
-                self.queued = true;
-            }
-            Event::RunStarted(started) => self.begin(stamped, started),
+        if let Event::RunQueued(started) | Event::RunStarted(started) = &stamped.event {
+            self.begin(stamped, started);
+        }
+        self.take(&stamped.event);
+    }
+
+    fn take(&mut self, event: &Event) {
+        event.count(&mut self.counts);
+        match event {
+            Event::RunQueued(_) => self.queued = true,
+            Event::RunStarted(_) => self.queued = false,
             Event::StepStarted { step, attempt, command, log } => {
-                let began_ms = stamped.elapsed_ms;
+                let began_ms = self.elapsed_ms;
                 self.with(step, |view| {
                     view.state = StepState::Running;
                     view.attempt = *attempt;
@@ -157,7 +185,7 @@ impl RunView {
                     view.log.clone_from(log);
                 });
             }
-            Event::StepRetrying(retrying) => self.retrying(stamped.elapsed_ms, retrying),
+            Event::StepRetrying(retrying) => self.retrying(retrying),
             // They tell where a running step is.
             Event::StepSubmitting { .. } | Event::Noted { .. } => {}
             Event::StepAccepted { step, remote } => self.with(step, |view| view.remote = Some(remote.clone())),
@@ -168,7 +196,9 @@ impl RunView {
                 view.state = StepState::Skipped;
                 view.because.clone_from(because);
             }),
-            Event::RunStopping { cause } => self.stopping = Some(cause.clone()),
+            Event::RunStopping { cause, because } => {
+                self.stopping = Some(because.clone().unwrap_or_else(|| Cause::of_words(cause)));
+            }
             Event::RunEnded(end) => self.end = Some(end.clone()),
         }
     }
@@ -179,7 +209,6 @@ impl RunView {
         self.counts = Counts { current: started.up_to_date, ..Counts::default() };
         let started = RunStarted { steps: Vec::new(), ..started.clone() };
         self.asked.get_or_insert(stamped.at);
-        self.queued = false;
         self.head = Some(Head { job: stamped.job.clone(), at: stamped.at, started });
     }
 
@@ -195,7 +224,8 @@ impl RunView {
         });
     }
 
-    fn retrying(&mut self, now_ms: u64, retrying: &StepRetrying) {
+    fn retrying(&mut self, retrying: &StepRetrying) {
+        let now_ms = self.elapsed_ms;
         self.with(&retrying.step, |view| {
             view.state = StepState::Retrying;
             view.took_ms = retrying.took_ms;
@@ -250,5 +280,45 @@ impl StepView {
             replaced: Vec::new(),
             because: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cause::StopSignal;
+
+    /// An event as it stands in a history: what is said of a run, and no more.
+    fn told(event: &str) -> Stamped {
+        let stamp = r#""version":1,"job":"j","seq":1,"at":"2026-11-23T02:00:00Z","elapsed_ms":1"#;
+        serde_json::from_str(&format!("{{{stamp},{event}}}")).unwrap()
+    }
+
+    #[test]
+    fn older_versions_told_why_in_words_only() {
+        let stopping = |cause: &str| {
+            let event = told(&format!(r#""type":"run_stopping","cause":"{cause}""#));
+            RunView::fold([&event]).stopping.unwrap()
+        };
+        assert_eq!(stopping("Ctrl-C"), Cause::Signal { signal: StopSignal::Interrupt });
+        assert_eq!(stopping("a failed"), Cause::Other { words: "a failed".to_owned() });
+        let end = |why: &str| {
+            let counts = serde_json::to_string(&Counts::default()).unwrap();
+            let event = format!(r#""type":"run_ended","state":"ABORTED",{why}"counts":{counts}"#);
+            RunView::fold([&told(&event)])
+        };
+        assert!(end(r#""why":"ended without a last word","#).died());
+        assert!(!end(r#""why":"SIGTERM","#).died() && !end("").died());
+        // Now they stand beside the value.
+        assert!(end(r#""why":"it died","because":{"kind":"died"},"#).died());
+    }
+
+    #[test]
+    fn words_are_made_of_the_value() {
+        let failed = Cause::Failed { step: "split".to_owned(), message: "exit 3".to_owned() };
+        let Event::RunStopping { cause, because } = Event::stopping(failed.clone()) else { unreachable!() };
+        assert_eq!((cause.as_str(), because.as_ref()), ("split failed", Some(&failed)));
+        let end = RunEnded::new(JobState::Failed, because, Counts::default());
+        assert_eq!((end.why.as_deref(), end.cause()), (Some("split: exit 3"), Some(failed)));
     }
 }

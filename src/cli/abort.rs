@@ -9,6 +9,8 @@ use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
 use crate::base::job::{JobId, JobState};
+use crate::base::text::one_line;
+use crate::cause::{Cause, Way};
 use crate::cli::print;
 use crate::exit;
 use crate::process::Process;
@@ -25,6 +27,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// So long processes that were killed may take to vanish.
 const LAST: Duration = Duration::from_secs(5);
+
+/// A longer name of who asks is cut, in characters.
+const WHO: usize = 100;
 
 /// A run that is to end.
 pub(crate) struct Target {
@@ -63,7 +68,8 @@ async fn end(state: &Path, run: &Target, by: &str, grace: Duration) -> Result<St
         }
     }
     let process = process(state, &run.pipeline)?;
-    if let Err(error) = asked::leave(state, &run.pipeline, &process, &format!("by {by} with kiln jobs abort")) {
+    let because = Cause::Asked { by: Some(one_line(by, WHO)), with: Way::JobsAbort };
+    if let Err(error) = asked::leave(state, &run.pipeline, &process, because) {
         tracing::debug!(%error, "the run does not know who ends it");
     }
     let holder = holder(state, &run.pipeline);

@@ -182,11 +182,8 @@ impl History {
                 let mut view = RunView::fold(&events);
                 let so_far = if row.state == JobState::Running { so_far(&row, clock::now()) } else { 0 };
                 view.elapsed_ms = view.elapsed_ms.max(row.took_ms.unwrap_or(so_far));
-                if view.end.is_none() && row.state.is_over() {
-                    view = job::settled(&view, row.state).into_owned();
-                    view.end_with(row.why.clone(), row.took_ms);
-                }
-                print(&job::show(&view, row.state, &context.style(), &state))?;
+                row.end(&mut view);
+                print(&job::show(&view, &context.style(), &state))?;
             }
             Format::Json => {
                 let lines: Result<Vec<_>, _> = events.iter().map(serde_json::to_string).collect();
@@ -320,7 +317,7 @@ fn line(row: &RunRow, now: jiff::Timestamp) -> JobLine {
         targets: row.targets.clone(),
         vars: BTreeMap::new(),
         mode: row.mode.clone(),
-        why: row.why.clone(),
+        why: row.cause(),
         left: 0,
     }
 }

@@ -10,7 +10,7 @@ use crate::cli::args::{FailFast, RunArgs};
 use crate::cli::reports::{Reports, to_stdout};
 use crate::cli::room::way_out;
 use crate::cli::{Context, failed, find, note, print, tell, to_the_end};
-use crate::event::FailureCode;
+use crate::event::{Cause, FailureCode};
 use crate::exit;
 use crate::fault::fault;
 use crate::plan::estimate::{Spans, spans};
@@ -19,7 +19,6 @@ use crate::plan::text::not_for_engine;
 use crate::report::job::left;
 use crate::report::slow;
 use crate::run::Driven;
-use crate::run::cancel::Cause;
 use crate::run::setup::Policy;
 use crate::session::fail::Fail;
 use crate::session::finish::finish_the_dead;
@@ -229,8 +228,7 @@ struct Going<'a> {
 fn drive(context: &Context, args: &RunArgs, going: Going<'_>) -> Result<(Driven, Result<(), StoreError>), Fail> {
     let Going { store, ready, mut writer, committed, reports, signals } = going;
     let (state, pipeline) = (store.state().to_owned(), ready.started().pipeline.clone());
-    // The two signals of a run, and then the process ends.
-    let signals = signals.sent_by(move || asked::word(&state, &pipeline).map(|who| &*who.leak()));
+    let signals = signals.sent_by(move || asked::word(&state, &pipeline));
     let reporters = reports.reporters(context, store.state(), args);
     let reporters = reporters.map_err(|error| Fail::because("the run cannot be shown", &error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -277,7 +275,8 @@ fn finish(driven: Driven, closed: Result<(), StoreError>, state: &Path) -> Resul
 /// What is said of a run that cannot be kept, here and where the next one looks for it.
 fn stopped(view: &RunView, lost: &str, state: &Path) -> Fail {
     if let Some(head) = &view.head {
-        let word = LastWord { state: JobState::Failed, why: lost.to_owned(), at: crate::clock::now() };
+        let because = Cause::Unkept { why: lost.to_owned() };
+        let word = LastWord { state: JobState::Failed, because, at: crate::clock::now() };
         if let Err(error) = last_word::say(state, &head.started.pipeline, &head.job, &word) {
             tracing::debug!(%error, "nor can that be kept");
         }
@@ -295,9 +294,10 @@ fn code(view: &RunView, aborted: Option<Cause>) -> u8 {
         step.failure.as_ref().is_some_and(|failure| failure.code == FailureCode::Crashed)
     };
     match (view.state(), aborted) {
-        (_, Some(Cause::TimeLimit(_))) => exit::TIME_LIMIT,
+        (_, Some(Cause::TimeLimit { .. })) => exit::TIME_LIMIT,
         _ if view.in_state(StepState::Failed).any(crashed) => exit::BUG,
-        (_, Some(Cause::Signal(name))) => code_of(name),
+        (_, Some(Cause::Signal { signal })) => code_of(signal),
+        (_, Some(_)) => exit::TERMINATED, // how `kiln jobs abort` asks, and a server
         (JobState::Done, None) => exit::OK,
         (JobState::Failed, None) if never_asked(view) => exit::SURROUNDINGS,
         (JobState::Failed | JobState::Aborted | JobState::Running | JobState::Queued, None) => exit::FAILED,

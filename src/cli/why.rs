@@ -9,6 +9,7 @@ use crate::base::digest::Digest;
 use crate::base::id::RecipeId;
 use crate::base::job::JobId;
 use crate::base::text::{apart, clean, did_you_mean, duration, millis, one_line};
+use crate::cause::Cause;
 use crate::cli::args::{Format, WhyArgs};
 use crate::cli::table::table;
 use crate::cli::{Context, find, print};
@@ -23,14 +24,13 @@ use crate::plan::record::LastGood as Recorded;
 use crate::plan::why::{InputNow, PartNow, PartState, Why, why as parts_of};
 use crate::report::past;
 use crate::report::style::{Style, UP_TO_DATE};
-use crate::session::adopt::ADOPTED;
 use crate::session::fail::Fail;
 use crate::session::load::{Given, Loaded, load};
 use crate::session::targets::Paths;
 use crate::session::{Request, Session, unread};
 use crate::store::StoreError;
 use crate::store::read::{Reader, StepRun};
-use crate::view::StepState;
+use crate::view::{RunView, StepState};
 
 /// So many runs are told.
 const RUNS: u32 = 5;
@@ -147,7 +147,7 @@ pub(crate) fn why(context: &Context, args: &WhyArgs) -> Result<u8, Fail> {
 fn last_good(session: &Session, last: Option<&Recorded>) -> Result<Option<LastGood>, Fail> {
     let Some(last) = last else { return Ok(None) };
     let run = session.store.ask(|reader| reader.run(&last.job)).map_err(unread)?.flatten();
-    let adopted = run.is_some_and(|run| run.why.as_deref() == Some(ADOPTED));
+    let adopted = run.is_some_and(|run| run.cause() == Some(Cause::Adopted));
     Ok(Some(LastGood { job: last.job.clone(), built_at: last.built_at, adopted, key: last.key }))
 }
 
@@ -198,7 +198,7 @@ fn runs(session: &Session, step: &str) -> Result<Vec<StepRun>, Fail> {
         Some(reader) => {
             let mut runs = reader.step_runs(&session.pipeline().name, step, RUNS).map_err(store)?;
             for run in &mut runs {
-                see_death(&reader, session.store.state(), run).map_err(store)?;
+                see_death(&reader, session.store.state(), step, run).map_err(store)?;
             }
             Ok(runs)
         }
@@ -206,15 +206,18 @@ fn runs(session: &Session, step: &str) -> Result<Vec<StepRun>, Fail> {
 }
 
 /// What became of a step in a run whose process died, although nothing has told the store yet.
-fn see_death(reader: &Reader, state: &Path, run: &mut StepRun) -> Result<(), StoreError> {
+fn see_death(reader: &Reader, state: &Path, step: &str, run: &mut StepRun) -> Result<(), StoreError> {
     let row = if run.state.is_over() { None } else { reader.run(&run.job)? };
     let Some(mut row) = row else { return Ok(()) };
     reader.see_death(&mut row, state)?;
     if !row.state.is_over() {
         return Ok(());
     }
-    run.state = run.state.after_death();
-    run.why = run.why.take().or(row.why);
+    let mut view = RunView::fold(&reader.events(&run.job, 0)?);
+    row.end(&mut view);
+    let Some(step) = view.step(step) else { return Ok(()) };
+    let why = step.failure.as_ref().map(|failure| failure.message.clone());
+    (run.state, run.why) = (step.state, run.why.take().or(why).or(row.why));
     Ok(())
 }
 

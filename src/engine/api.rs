@@ -289,13 +289,15 @@ impl Ended {
 pub struct Attempted {
     /// How it ended.
     pub ended: Ended,
+    /// Where it failed or was stopped, what else is to be said: what was kept of it, and where.
+    pub told: Vec<String>,
     /// Processes that it had left behind, which were ended then; they are named for people.
     pub leaked: Vec<String>,
 }
 
 impl From<Ended> for Attempted {
     fn from(ended: Ended) -> Self {
-        Self { ended, leaked: Vec::new() }
+        Self { ended, told: Vec::new(), leaked: Vec::new() }
     }
 }
 

@@ -272,7 +272,7 @@ impl Reason {
 }
 
 /// The words for what is open because of something above.
-pub const MAY_CHANGE: &str = "may change upstream";
+const MAY_CHANGE: &str = "may change upstream";
 
 /// So many names stand behind one reason before they are cut.
 const NAMES: usize = 4;
@@ -281,16 +281,26 @@ const NAMES: usize = 4;
 /// `may change upstream: a, b, c`.
 #[must_use]
 pub fn sentences(reasons: &[Reason], now: jiff::Timestamp) -> Vec<String> {
-    let group = |reason: &Reason| (reason.code, reason.old.is_none() && reason.new.is_none() && reason.what.is_some());
-    let alike = |a: &Reason, b: &Reason| group(a) == group(b) && group(a).1;
-    reasons.chunk_by(alike).map(|group| together(group, now)).collect()
+    sentences_with(MAY_CHANGE, reasons, now)
 }
 
-fn together(reasons: &[Reason], now: jiff::Timestamp) -> String {
-    let [first, _, ..] = reasons else { return reasons.iter().map(|reason| reason.as_of(now)).collect() };
+/// The same, with the words `upstream` for what may change above.
+#[must_use]
+pub fn sentences_with(upstream: &str, reasons: &[Reason], now: jiff::Timestamp) -> Vec<String> {
+    let group = |reason: &Reason| (reason.code, reason.old.is_none() && reason.new.is_none() && reason.what.is_some());
+    let alike = |a: &Reason, b: &Reason| group(a) == group(b) && group(a).1;
+    reasons.chunk_by(alike).map(|group| together(upstream, group, now)).collect()
+}
+
+fn together(upstream: &str, reasons: &[Reason], now: jiff::Timestamp) -> String {
+    let head = match reasons {
+        [first, ..] if first.code == ReasonCode::MayChange => upstream,
+        [first, _, ..] => first.head(),
+        alone => return alone.iter().map(|reason| reason.as_of(now)).collect(),
+    };
     let shown = if reasons.len() > NAMES + 1 { NAMES } else { reasons.len() };
     let names: Vec<_> = reasons.iter().filter_map(|reason| reason.what.as_deref()).map(clean).collect();
-    format!("{}: {}", first.head(), few(&names, shown))
+    format!("{head}: {}", few(&names, shown))
 }
 
 /// `code changed: recipes/orders.py 9c1e→4f02`

@@ -13,7 +13,7 @@ use super::style::{OutputMode, Style, UP_TO_DATE, step_word};
 use super::{slow, summary};
 use crate::base::job::JobState;
 use crate::base::text::{count, few, millis};
-use crate::event::{Event, Replaced, RunStarted, Stamped, StepEnded, StepRetrying};
+use crate::event::{Cause, Event, Replaced, RunStarted, Stamped, StepEnded, StepRetrying};
 use crate::plan::reason::ReasonCode;
 use crate::view::{RunView, StepState, StepView};
 
@@ -203,7 +203,7 @@ impl Feed {
                 let note = format!("{UP_TO_DATE}{also}");
                 return self.noted(self.head(event, StepState::Current, step, &[&note]), Tint::Calm, &note);
             }
-            Event::RunStopping { cause } => self.stopping(view, cause, event),
+            Event::RunStopping { cause, .. } => self.stopping(view, cause, event),
             Event::RunEnded(_) => {
                 let unstarted = std::mem::take(&mut self.unstarted);
                 return self.skips(view, &unstarted) + &self.all_rest() + &self.summary(view);
@@ -458,10 +458,11 @@ fn is_stopped_too(view: &RunView, because: Option<&str>) -> bool {
 /// Why a step was not started.
 pub(crate) fn skipped_why(view: &RunView, because: Option<&str>) -> String {
     let Some(id) = because else {
-        let Some(cause) = view.stopping.as_deref() else { return "the run was stopped".to_owned() };
-        let failed = cause.strip_suffix(" failed").filter(|step| view.step(step).is_some());
-        return failed
-            .map_or_else(|| cause.to_owned(), |step| format!("not started: the run stopped after {step} failed"));
+        return match &view.stopping {
+            None => "the run was stopped".to_owned(),
+            Some(Cause::Failed { step, .. }) => format!("not started: the run stopped after {step} failed"),
+            Some(cause) => cause.to_string(),
+        };
     };
     view.step(id).map_or(StepState::Stopped, |step| step.state).as_cause(id)
 }

@@ -1,7 +1,5 @@
 //! A job in full: what it is, how each of its steps stands and why. Does not know where jobs are kept.
 
-use std::borrow::Cow;
-
 use super::feed::{replaced, skipped_why};
 use super::jobs::{EVERYTHING, vars};
 use super::line::{Line, Tint, columns, squeeze};
@@ -9,28 +7,23 @@ use super::names::Names;
 use super::past;
 use super::style::{AT_LEAST, Style, UP_TO_DATE, job_tint, step_word};
 use super::summary;
-use crate::base::job::JobState;
 use crate::base::text::{millis, one_line};
-use crate::event::{DIED, Failure, FailureCode, Left, RunEnded};
+use crate::event::Left;
 use crate::plan::put_back::PutBack;
 use crate::plan::text::left as lines_of;
 use crate::view::{RunView, StepState, StepView};
 
 /// How wide the column of step names gets at most.
 const NAMES: usize = 40;
-/// What is told of a step whose outputs were only to be put in place when its run died.
-const COMPLETE: &str = "its outputs are complete: the next run puts them in place";
 /// The least column of step names.
 const STEP: usize = 8;
 /// What is left of a terminal's line for the reasons, where names are long, in columns.
 const WHY: usize = 20;
 
-/// A job in full. `job_state` is the one to show, as a run whose process died cannot tell that itself; `state` is the
-/// state's folder as it is put before the paths of logs.
+/// A job in full. `state` is the state's folder as it is put before the paths of logs.
 #[must_use]
-pub fn show(view: &RunView, job_state: JobState, style: &Style, state: &str) -> String {
-    let view = &*settled(view, job_state);
-    let mut out = head(view, job_state, style);
+pub fn show(view: &RunView, style: &Style, state: &str) -> String {
+    let mut out = head(view, style);
     if !view.steps.is_empty() {
         out.push('\n');
         out += &steps(view, style);
@@ -52,40 +45,16 @@ pub(crate) fn left(left: &[Left]) -> Vec<String> {
     lines_of(left.iter().map(|left| (left.reasons.as_slice(), left.step.as_str())))
 }
 
-/// The run as it stands if it is in a state in which its own events do not show it: its process died.
-pub(crate) fn settled(view: &RunView, job_state: JobState) -> Cow<'_, RunView> {
-    if view.end.is_some() || !job_state.is_over() {
-        return Cow::Borrowed(view);
-    }
-    let mut view = view.clone();
-    for step in &mut view.steps {
-        if step.state == StepState::Publishing {
-            step.failure = Some(Failure::new(FailureCode::Died, COMPLETE));
-        }
-        if step.state.is_running() {
-            step.took_ms = view.elapsed_ms.saturating_sub(step.began_ms);
-        }
-        if !step.state.is_over() {
-            step.state = step.state.after_death();
-            step.state.count(1, &mut view.counts);
-        }
-    }
-    let why = DIED.to_owned();
-    view.stopping.get_or_insert_with(|| why.clone());
-    view.end = Some(RunEnded { state: job_state, why: Some(why), counts: view.counts });
-    Cow::Owned(view)
-}
-
 /// Where the line of variables stands in the head, if there is one: behind that of the targets.
 const VARS: usize = 4;
 
-fn head(view: &RunView, job_state: JobState, style: &Style) -> String {
+fn head(view: &RunView, style: &Style) -> String {
     let Some(head) = &view.head else {
         return String::new();
     };
     let started = &head.started;
     let why = view.end.as_ref().and_then(|end| end.why.as_deref());
-    let status = Line::new().tint(job_tint(job_state), job_state.word());
+    let status = Line::new().tint(job_tint(view.state()), view.state().word());
     let status = match why {
         Some(why) => status.text(&format!(" · {}", squeeze(why))),
         None => status,

@@ -9,7 +9,7 @@ use super::line::{Line, Tint, columns, squeeze};
 use super::style::{AT_LEAST, Style, job_tint};
 use crate::base::job::{BuildMode, JobId, JobState};
 use crate::base::text::{millis, one_line};
-use crate::event::{Counts, DIED};
+use crate::event::{Cause, Counts};
 
 /// How wide the column of targets gets at most.
 const TARGETS: usize = 30;
@@ -49,7 +49,7 @@ pub struct JobLine {
     /// What was built, in a word: `smart`, `forced`.
     pub mode: String,
     /// Why it did not end well.
-    pub why: Option<String>,
+    pub why: Option<Cause>,
     /// How many steps it left out of date.
     pub left: u64,
 }
@@ -71,7 +71,7 @@ impl JobLine {
 
     /// How long it took: at least so long where nobody saw it end.
     fn took(&self) -> String {
-        let died = self.state == JobState::Aborted && self.why.as_deref().is_none_or(|why| why == DIED);
+        let died = self.state == JobState::Aborted && self.why.as_ref().is_none_or(|why| *why == Cause::Died);
         format!("{}{}", if died { AT_LEAST } else { "" }, millis(self.took_ms))
     }
 
@@ -79,10 +79,10 @@ impl JobLine {
         let counts = self.counts;
         let nothing = counts.built + counts.same == 0;
         match (&self.why, self.state) {
-            (Some(why), _) => squeeze(why),
+            (Some(why), _) => squeeze(&why.to_string()),
             (None, JobState::Done) if nothing && self.left > 0 => format!("{} left", self.left),
             (None, JobState::Done) if nothing => "up to date".to_owned(),
-            (None, JobState::Aborted) => DIED.to_owned(),
+            (None, JobState::Aborted) => Cause::Died.to_string(),
             (None, JobState::Done) if counts.flaky > 0 => format!("{} flaky", counts.flaky),
             (None, _) => String::new(),
         }

@@ -14,6 +14,7 @@ use super::screen::{Drawn, Screen};
 use super::style::{OutputMode, Style, step_word};
 use super::waiting::waits;
 use crate::base::text::millis;
+use crate::cause::{Cause, StopSignal};
 use crate::event::Stamped;
 use crate::view::{RunView, StepState, StepView};
 
@@ -213,9 +214,6 @@ impl<W: Out> Reporter for Live<W> {
     }
 }
 
-/// The cause of a run's end that somebody can give once more.
-const CTRL_C: &str = "Ctrl-C";
-
 /// `[2/5] 2 running · 1 saving · 1 failed · 0:42 · ~1m left`; so many steps run or put their outputs in place.
 fn status(view: &RunView, elapsed_ms: u64, busy: usize) -> Line {
     let saving = view.in_state(StepState::Publishing).count();
@@ -239,7 +237,7 @@ fn status(view: &RunView, elapsed_ms: u64, busy: usize) -> Line {
     }
     line = line.text(&stopwatch(elapsed_ms));
     // Steps that were asked to stop will not take their usual time: there is no estimate.
-    if view.stopping.as_deref() == Some(CTRL_C) {
+    if matches!(view.stopping, Some(Cause::Signal { signal: StopSignal::Interrupt })) {
         return line.text(" · Ctrl-C again ends them now");
     }
     match estimate::left(view, elapsed_ms) {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::plan::reason::{MAY_CHANGE, Reason, ReasonCode, sentences};
+use crate::plan::reason::{Reason, ReasonCode, sentences, sentences_with};
 use crate::view::{RunView, StepState};
 
 /// The reasons of a step that stands so. What might have changed above it is told as it came out: `changed` says whether a node
@@ -34,11 +34,7 @@ pub(crate) fn reasons(
     told.retain(|reason| !(ran && some && is_open(reason) && came(reason) == Some(false)));
     let unknown = told.iter().filter(|reason| ran && is_open(reason) && came(reason).is_none()).count();
     let upstream = if unknown > 1 { "changed upstream, at least one" } else { upstream };
-    let past = |sentence: String| match sentence.strip_prefix(MAY_CHANGE) {
-        Some(names) => format!("{upstream}{names}"),
-        None => sentence,
-    };
-    sentences(&told, now).into_iter().map(past).collect()
+    sentences_with(upstream, &told, now)
 }
 
 /// Whether a node became another one in a run, where it is named as the step that makes it.

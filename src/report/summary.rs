@@ -9,7 +9,7 @@ use super::line::{Line, Tint, squeeze};
 use super::style::{AT_LEAST, Style, UP_TO_DATE, step_word};
 use crate::base::job::{BuildMode, JobState};
 use crate::base::text::{clean, few, millis};
-use crate::event::{Counts, DIED, Failure};
+use crate::event::{Cause, Counts, Failure};
 use crate::pipeline::template::quote;
 use crate::plan::reason::ReasonCode;
 use crate::view::{Head, RunView, StepState, StepView};
@@ -299,7 +299,7 @@ fn last_words(view: &RunView) -> Option<Line> {
             Some(Line::new().tint(Tint::Bad, "FAILED").text(" ").text(&why))
         }
         JobState::Aborted => {
-            let why = why.unwrap_or_else(|| DIED.to_owned());
+            let why = why.unwrap_or_else(|| Cause::Died.to_string());
             let line = Line::new().tint(Tint::Warn, "aborted").text(": ").text(&why);
             let Some(head) = &view.head else {
                 return Some(line);

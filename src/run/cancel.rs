@@ -1,35 +1,16 @@
 //! How a run ends: by itself, because someone asks it to, because its time is over, because it cannot be kept any more.
 
 use crate::base::job::JobState;
-use crate::base::text::millis;
 use crate::engine::api::Stop;
-use crate::event::{Event, RunEnded};
+use crate::event::{Cause, Event, RunEnded};
 use crate::run::setup::Effect;
 use crate::run::state::{Run, State};
-
-/// Why a run was ended from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// A signal, by its name.
-    Signal(&'static str),
-    /// Its time limit, in milliseconds.
-    TimeLimit(u64),
-}
-
-impl Cause {
-    fn words(self) -> String {
-        match self {
-            Self::Signal(name) => name.to_owned(),
-            Self::TimeLimit(ms) => format!("time limit of {}", millis(ms)),
-        }
-    }
-}
 
 impl Run {
     /// Why it was ended from outside, if it was.
     #[must_use]
-    pub fn aborted(&self) -> Option<Cause> {
-        self.aborted
+    pub fn aborted(&self) -> Option<&Cause> {
+        self.aborted.as_ref()
     }
 
     /// Why it could not be kept, if so.
@@ -39,14 +20,14 @@ impl Run {
     }
 
     /// Someone asks the run to end: the first time all work is asked to, then it is killed.
-    pub(super) fn signal(&mut self, name: &'static str) {
+    pub(super) fn asked(&mut self, cause: Cause) {
         self.signals += 1;
-        let stop = if self.signals == 1 && !matches!(self.aborted, Some(Cause::TimeLimit(_))) {
+        let stop = if self.signals == 1 && !matches!(self.aborted, Some(Cause::TimeLimit { .. })) {
             Stop::Ask
         } else {
             Stop::Kill
         };
-        self.abort(Cause::Signal(name), stop);
+        self.abort(cause, stop);
     }
 
     /// The time of the run is over.
@@ -54,13 +35,13 @@ impl Run {
         if self.aborted.is_none()
             && let Some(ms) = self.policy.time_limit_ms
         {
-            self.abort(Cause::TimeLimit(ms), Stop::Ask);
+            self.abort(Cause::TimeLimit { ms }, Stop::Ask);
         }
     }
 
     fn abort(&mut self, cause: Cause, stop: Stop) {
         if self.aborted.is_none() {
-            self.emit(Event::RunStopping { cause: cause.words() });
+            self.emit(Event::stopping(cause.clone()));
             self.aborted = Some(cause);
         }
         self.stopping = true;
@@ -74,19 +55,20 @@ impl Run {
             return;
         }
         self.stopping = true;
-        self.emit(Event::RunStopping { cause: why.clone() });
+        self.emit(Event::stopping(Cause::Unkept { why: why.clone() }));
         self.broken = Some(why);
     }
 
     /// A step has failed; that may have been enough.
-    pub(super) fn count_failure(&mut self, name: &str) {
+    pub(super) fn count_failure(&mut self, cause: Cause) {
+        self.failed.push(cause.clone());
         let enough = self.policy.max_fail.is_some_and(|max| self.failed.len() as u64 >= u64::from(max));
         if !enough || self.stopping {
             return;
         }
         self.stopping = true;
         if self.left > 0 {
-            self.emit(Event::RunStopping { cause: format!("{name} failed") });
+            self.emit(Event::stopping(cause));
         }
         if self.policy.kill {
             self.asked = true;
@@ -107,13 +89,13 @@ impl Run {
                 self.skip(i, None);
             }
         }
-        let (state, why) = match (&self.aborted, &self.broken, self.failed.first()) {
-            (Some(cause), ..) => (JobState::Aborted, Some(cause.words())),
-            (None, Some(why), _) => (JobState::Failed, Some(why.clone())),
-            (None, None, Some((_, why))) => (JobState::Failed, Some(why.clone())),
+        let (state, because) = match (&self.aborted, &self.broken, self.failed.first()) {
+            (Some(cause), ..) => (JobState::Aborted, Some(cause.clone())),
+            (None, Some(why), _) => (JobState::Failed, Some(Cause::Unkept { why: why.clone() })),
+            (None, None, Some(cause)) => (JobState::Failed, Some(cause.clone())),
             (None, None, None) => (JobState::Done, None),
         };
-        self.emit(Event::RunEnded(RunEnded { state, why, counts: self.counts }));
+        self.emit(Event::RunEnded(RunEnded::new(state, because, self.counts)));
         self.effects.push(Effect::End);
         self.over = true;
     }

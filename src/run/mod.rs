@@ -29,9 +29,8 @@ use crate::base::text::size;
 use crate::engine::api::{
     Attempt, Attempted, Ended, Engine, Noticed, PRINTED_WAITING, Printed, Published, Stop, Updates, Work,
 };
-use crate::event::{Event, Failure, FailureCode, RunStarted, Staged, Stamped, VERSION};
+use crate::event::{Cause, Event, Failure, FailureCode, RunStarted, Staged, Stamped, VERSION};
 use crate::report::api::{Journal, Reporter};
-use crate::run::cancel::Cause;
 use crate::run::setup::{Effect, Input, Timer};
 use crate::run::state::Run;
 use crate::view::RunView;
@@ -63,7 +62,7 @@ pub struct Drive<'a> {
     /// What shows the run.
     pub reporters: Vec<Box<dyn Reporter>>,
     /// Requests to end.
-    pub signals: mpsc::UnboundedReceiver<&'static str>,
+    pub signals: mpsc::UnboundedReceiver<Cause>,
     /// Whether what may block is done on threads of its own. Not on virtual time, where all has to come in order.
     pub threads: bool,
 }
@@ -127,7 +126,7 @@ pub async fn drive(drive: Drive<'_>) -> Driven {
     driver.finish();
     let run = &driver.drive.run;
     let lost = driver.lost.or_else(|| run.broken().map(str::to_owned));
-    Driven { view: driver.view, lost, unshown: driver.unshown, aborted: run.aborted(), left }
+    Driven { view: driver.view, lost, unshown: driver.unshown, aborted: run.aborted().cloned(), left }
 }
 
 /// What a task of the loop came to.
@@ -198,7 +197,7 @@ impl Driver<'_> {
         let timer = self.timers.peek().map(|Reverse((at, ..))| *at);
         tokio::select! {
             biased;
-            Some(signal) = self.drive.signals.recv() => self.input(Input::Signal(signal)),
+            Some(cause) = self.drive.signals.recv() => self.input(Input::Asked(cause)),
             Some(result) = self.drive.committed.recv() => self.committed(result),
             Some(notice) = self.notices.recv() => self.noticed(notice),
             Some(done) = self.jobs.join_next() => self.task(done),

@@ -3,13 +3,12 @@
 
 use crate::base::job::JobState;
 use crate::engine::api::{Done, Engine};
-use crate::event::{Counts, DIED, Event, Failure, FailureCode, Outcome, RunEnded, Stamped, StepEnded, VERSION};
+use crate::event::{Cause, Event, Outcome, Stamped, StepEnded, VERSION};
 use crate::fault::fault;
 use crate::plan::put_back::PutBack;
 use crate::plan::record::History;
 use crate::report::api::Journal;
 use crate::store::read::Unfinished;
-use crate::view::{StepState, StepView};
 
 /// What came of runs that died.
 #[derive(Debug, Default)]
@@ -33,7 +32,6 @@ pub fn recover(
     let Recovered { mut lost, mut done, mut finished } = Recovered::default();
     for run in dead {
         let mut ending = Ending::of(run, now);
-        let mut view = run.view.clone();
         let mut digests = Vec::new();
         for row in &run.publishing {
             let mut replaced = engine.kept_before(&run.job, &row.staged);
@@ -55,14 +53,9 @@ pub fn recover(
                 }
             };
             let ended = StepEnded::new(&row.step, row.attempt, outcome, row.took_ms);
-            ending.ended(StepEnded { record, failure, replaced, ..ended });
+            ending.push(Event::StepEnded(Box::new(StepEnded { record, failure, replaced, ..ended })));
         }
-        for step in &run.view.steps {
-            let kept = if step.state == StepState::Running { engine.keep_lost(&run.job, &step.plan.id) } else { None };
-            ending.without_outputs(step, kept.as_deref());
-        }
-        ending.events.iter().for_each(|event| view.apply(event));
-        ending.over(view.counts);
+        ending.rest(|step| engine.keep_lost(&run.job, step));
         journal.append(ending.events.into(), digests);
         if let Err(error) = fault("recover.told") {
             tracing::debug!(%error, "only a test can make this fail");
@@ -74,10 +67,8 @@ pub fn recover(
 /// How a run ended of which nothing was being put in place.
 #[must_use]
 pub fn end(run: &Unfinished, now: jiff::Timestamp) -> Vec<Stamped> {
-    let (mut ending, mut view) = (Ending::of(run, now), run.view.clone());
-    run.view.steps.iter().for_each(|step| ending.without_outputs(step, None));
-    ending.events.iter().for_each(|event| view.apply(event));
-    ending.over(view.counts);
+    let mut ending = Ending::of(run, now);
+    ending.rest(|_| None);
     ending.events
 }
 
@@ -93,37 +84,14 @@ impl<'a> Ending<'a> {
         Self { run, now, seq: run.last_seq.map_or(0, |seq| seq + 1), events: Vec::new() }
     }
 
-    fn why(&self) -> &str {
-        self.run.last_word.as_ref().map_or(DIED, |word| &word.why)
-    }
-
-    fn over(&mut self, counts: Counts) {
-        let state = self.run.last_word.as_ref().map_or(JobState::Aborted, |word| word.state);
-        self.push(Event::RunEnded(RunEnded { state, why: Some(self.why().to_owned()), counts }));
-    }
-
-    /// Ends a step that ran, or that would have run, and tells what was kept of it.
-    fn without_outputs(&mut self, step: &StepView, kept: Option<&str>) {
-        // What was complete has ended as that came out.
-        if step.state.is_over() || step.state == StepState::Publishing {
-            return;
-        }
-        let after = step.state.after_death();
-        if after == StepState::Skipped {
-            return self.push(Event::StepSkipped { step: step.plan.id.clone(), because: None });
-        }
-        let (outcome, took_ms, failure) = if after == StepState::Failed {
-            (Outcome::Failed, step.took_ms, step.failure.clone())
-        } else {
-            let took_ms = self.run.elapsed_ms.saturating_sub(step.began_ms);
-            let why = std::iter::once(self.why()).chain(kept).collect::<Vec<_>>().join("; ");
-            (Outcome::Stopped, took_ms, Some(Failure::new(FailureCode::Died, why)))
-        };
-        self.ended(StepEnded { failure, ..StepEnded::new(&step.plan.id, step.attempt, outcome, took_ms) });
-    }
-
-    fn ended(&mut self, ended: StepEnded) {
-        self.push(Event::StepEnded(Box::new(ended)));
+    /// Ends the steps that are not told yet, and the run.
+    fn rest(&mut self, kept: impl Fn(&str) -> Option<String>) {
+        let word = self.run.last_word.as_ref().map(|word| (word.state, word.because.clone()));
+        let (state, because) = word.unwrap_or((JobState::Aborted, Cause::Died));
+        let mut view = self.run.view.clone();
+        self.events.iter().for_each(|event| view.apply(event));
+        view.elapsed_ms = self.run.elapsed_ms;
+        view.end_untold(state, because, kept).into_iter().for_each(|event| self.push(event));
     }
 
     fn push(&mut self, event: Event) {

@@ -3,7 +3,7 @@
 
 use crate::base::digest::FieldHasher;
 use crate::base::text::duration;
-use crate::engine::api::Stop;
+use crate::engine::api::{Ended, Stop};
 use crate::event::{Event, Failure, FailureCode, StepRetrying};
 use crate::pipeline::retry::{LONGEST_WAIT, Retry, RetryOn};
 use crate::run::setup::{Effect, Timer};
@@ -86,14 +86,14 @@ impl Run {
         }
     }
 
-    /// The failure of an attempt that was stopped; none where it was not stopped because of its time limit.
-    pub(super) fn timed_out(&self, i: usize, stopped: &Failure) -> Option<Failure> {
-        let limit = self.pipeline.recipes[self.steps[i].id].how.timeout.filter(|_| self.steps[i].overdue)?;
-        // What became of a job elsewhere is part of it, and what was kept is told behind how the attempt ended.
-        let kept = stopped.message.split_once("; ").map(|(_, kept)| format!("; {kept}"));
-        let what = if self.facts.asks { format!(": {}", stopped.message) } else { kept.unwrap_or_default() };
+    /// How an attempt ended: one that was stopped because of its time limit has failed.
+    pub(super) fn timed_out(&self, i: usize, ended: Ended) -> Ended {
+        let limit = self.pipeline.recipes[self.steps[i].id].how.timeout.filter(|_| self.steps[i].overdue);
+        let (Ended::Stopped(stopped), Some(limit)) = (&ended, limit) else { return ended };
+        // What became of a job elsewhere is part of it.
+        let what = if self.facts.asks { format!(": {}", stopped.message) } else { String::new() };
         let message = format!("timed out after {}{what}", duration(limit));
-        Some(Failure { code: FailureCode::Timeout, message, ..stopped.clone() })
+        Ended::Failed(Failure { code: FailureCode::Timeout, message, ..stopped.clone() })
     }
 
     /// An attempt failed: there is another one, or the step has failed.

@@ -6,7 +6,7 @@ use crate::base::digest::Digest;
 use crate::base::id::{NodeId, RecipeId};
 use crate::base::job::{BuildMode, JobId, Schedule};
 use crate::engine::api::{Attempted, Notice, Stop};
-use crate::event::{Event, Failure, Replaced, Staged};
+use crate::event::{Cause, Event, Failure, Replaced, Staged};
 use crate::pipeline::types::Pipeline;
 use crate::plan::facts::Facts;
 use crate::plan::reason::Action;
@@ -46,8 +46,8 @@ pub enum Input {
         /// What they replaced that is kept; or why they are not.
         result: Result<Vec<Replaced>, Failure>,
     },
-    /// Someone asks the run to end; the name says how, such as `Ctrl-C`.
-    Signal(&'static str),
+    /// Someone asks the run to end.
+    Asked(Cause),
     /// The history or a log cannot be kept; the text says which and why.
     Broken(String),
 }

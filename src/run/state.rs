@@ -8,14 +8,13 @@ use crate::base::digest::Digest;
 use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::job::{BuildMode, JobId};
 use crate::engine::api::{Attempted, Ended, Notice};
-use crate::event::{Counts, Event, Failure, FailureCode, Outcome, Replaced, Staged, StepEnded};
+use crate::event::{Cause, Counts, Event, Failure, FailureCode, Outcome, Replaced, Staged, StepEnded};
 use crate::pipeline::types::Pipeline;
 use crate::plan::decide::{Basis, Input as NodeInput, Verdict};
 use crate::plan::facts::{Content, Facts};
 use crate::plan::key;
 use crate::plan::reason::Action;
 use crate::plan::record::{History, OutputRecord, Record};
-use crate::run::cancel::Cause;
 use crate::run::place::Place;
 use crate::run::publish::Linger;
 use crate::run::schedule::Ready;
@@ -83,7 +82,7 @@ pub struct Run {
     pub(super) aborted: Option<Cause>,
     /// Why the run cannot be kept.
     pub(super) broken: Option<String>,
-    pub(super) failed: Vec<(usize, String)>,
+    pub(super) failed: Vec<Cause>,
     /// Contents of nodes that this run built.
     pub(super) built: HashMap<NodeId, Digest>,
     pub(super) counts: Counts,
@@ -144,7 +143,7 @@ impl Run {
             Input::Noticed { step, notice } => self.noticed(step, notice),
             Input::Flushed(result) => self.flushed(result),
             Input::Published { step, result } => self.published(step, result),
-            Input::Signal(name) => self.signal(name),
+            Input::Asked(cause) => self.asked(cause),
             Input::Broken(why) => self.cannot_be_kept(why),
         }
         self.look_at_arrived();
@@ -277,20 +276,17 @@ impl Run {
         self.settle(i, true);
     }
 
-    fn ended(&mut self, i: usize, Attempted { ended, leaked }: Attempted, took_ms: u64) {
+    fn ended(&mut self, i: usize, Attempted { ended, told, leaked }: Attempted, took_ms: u64) {
         self.running -= 1;
         self.steps[i].took_ms = took_ms;
         self.steps[i].leaked.extend(leaked);
-        match ended {
+        match self.timed_out(i, ended).with_failure(|failure| failure.also(told)) {
             Ended::Failed(failure) => self.attempt_failed(i, failure),
-            Ended::Stopped(failure) => match self.timed_out(i, &failure) {
-                Some(failure) => self.attempt_failed(i, failure),
-                None => {
-                    self.end_step(i, Outcome::Stopped, None, Some(failure.trimmed()));
-                    self.skip_below(i);
-                    self.settle(i, false);
-                }
-            },
+            Ended::Stopped(failure) => {
+                self.end_step(i, Outcome::Stopped, None, Some(failure.trimmed()));
+                self.skip_below(i);
+                self.settle(i, false);
+            }
             Ended::Staged(outputs) => self.complete(i, outputs),
             Ended::Built(also) => self.built_elsewhere(i, also),
             Ended::Current(also_built) => {
@@ -304,12 +300,11 @@ impl Run {
         let mut failure = failure.trimmed();
         // Of outputs that were to be put in place some may be in place.
         failure.kept = self.kept(i).filter(|_| failure.spoiled.is_empty() && failure.code != FailureCode::Publish);
-        let name = self.name(i).to_owned();
-        self.failed.push((i, format!("{name}: {}", failure.message)));
+        let cause = Cause::Failed { step: self.name(i).to_owned(), message: failure.message.clone() };
         self.end_step(i, Outcome::Failed, None, Some(failure));
         self.skip_below(i);
         self.settle(i, false);
-        self.count_failure(&name);
+        self.count_failure(cause);
     }
 
     /// When the outputs of a step were built, where they stand as they were built then.

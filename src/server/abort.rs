@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use rustix::process::Signal;
 
+use crate::cause::{Cause, Way};
 use crate::server::error::ApiError;
 use crate::server::project::Project;
 use crate::server::route::Call;
@@ -15,7 +16,10 @@ use crate::store::lock::host;
 use crate::store::wish;
 
 /// Why a job was ended that somebody asked the server to end: who, the server's record of what was asked says.
-const OVER_HTTP: &str = "asked for over HTTP";
+const OVER_HTTP: Cause = Cause::Asked { by: None, with: Way::Http };
+
+/// Why a job was ended that somebody asked to end who may write the state's folder.
+const WITH_ABORT: Cause = Cause::Asked { by: None, with: Way::JobsAbort };
 
 /// Asks the job that the path names to end. Returns what was done, in words. May block.
 pub(crate) fn abort(call: &Call) -> Result<String, ApiError> {
@@ -35,7 +39,7 @@ pub(crate) fn abort(call: &Call) -> Result<String, ApiError> {
 pub(crate) fn hear(app: &App) {
     for archive in &app.archives {
         for job in wish::wishes(&archive.folder) {
-            if wish::forget(&archive.folder, &job) && app.jobs.abort(&job, "with kiln jobs abort") {
+            if wish::forget(&archive.folder, &job) && app.jobs.abort(&job, WITH_ABORT) {
                 let line = audit::Line {
                     at: crate::clock::now().to_string(),
                     key: "kiln jobs abort",

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 use crate::base::job::{JobId, JobState};
-use crate::report::job::settled;
+use crate::cause::Cause;
 use crate::server::logs::Lines;
 use crate::server::turn::guard;
 use crate::session::fail::Fail;
@@ -127,9 +127,7 @@ impl Archive {
         }
         self.see(std::slice::from_mut(&mut row))?;
         if view.end.is_none() && row.state.is_over() {
-            let mut ended = settled(&view, row.state).into_owned();
-            ended.end_with(row.why.clone(), row.took_ms);
-            view = Arc::new(ended);
+            row.end(Arc::make_mut(&mut view));
         }
         Ok(Some(Standing { row, view, next }))
     }
@@ -153,9 +151,9 @@ impl Archive {
     }
 
     /// A job ended, and that cannot be kept now.
-    pub(crate) fn lose(&self, job: &JobId, state: JobState, why: String) {
-        tracing::error!(%job, why, "the end of a job cannot be kept now");
-        guard(&self.lost).insert(job.clone(), LastWord { state, why, at: crate::clock::now() });
+    pub(crate) fn lose(&self, job: &JobId, state: JobState, because: Cause) {
+        tracing::error!(%job, why = %because, "the end of a job cannot be kept now");
+        guard(&self.lost).insert(job.clone(), LastWord { state, because, at: crate::clock::now() });
         self.grown();
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc as signals, oneshot, watch};
 use crate::base::job::{JobId, JobState};
 use crate::base::span::Source;
 use crate::engine::api::Stop;
-use crate::event::{Counts, DIED, Event, RunEnded, RunStarted, Stamped, VERSION};
+use crate::event::{Cause, Counts, Event, RunEnded, RunStarted, Stamped, VERSION};
 use crate::report::api::Journal;
 use crate::server::archive::Archive;
 use crate::server::desk::{Desk, Touch, Wait};
@@ -58,7 +58,7 @@ pub(crate) enum Message {
     /// Someone asks for a job.
     Start(Box<Order>, Answer),
     /// Someone wants a job to end. The answer says whether it was here.
-    Abort(JobId, &'static str, Sender<bool>),
+    Abort(JobId, Cause, Sender<bool>),
     /// Someone wants to know why a job waits, and for which project.
     Why(JobId, Sender<Option<(Wait, Option<usize>)>>),
     /// What runs that died left in a project is finished.
@@ -72,7 +72,7 @@ pub(crate) enum Message {
     /// A job has ended.
     Over(JobId),
     /// Everything is to end; why.
-    End(&'static str),
+    End(Cause),
 }
 
 /// The way to the thread of the jobs.
@@ -127,7 +127,7 @@ impl Jobs {
     }
 
     /// Asks a job to end, and says why. Whether it was one of ours that had not ended. May block.
-    pub(crate) fn abort(&self, job: &JobId, why: &'static str) -> bool {
+    pub(crate) fn abort(&self, job: &JobId, why: Cause) -> bool {
         let (tell, told) = mpsc::channel();
         self.send(Message::Abort(job.clone(), why, tell));
         told.recv().unwrap_or(false)
@@ -144,7 +144,7 @@ impl Jobs {
     }
 
     /// Asks everything to end.
-    pub(crate) fn end(&self, why: &'static str) {
+    pub(crate) fn end(&self, why: Cause) {
         self.send(Message::End(why));
     }
 
@@ -161,7 +161,7 @@ fn ended() -> ApiError {
 /// A job that is at work.
 struct AtWork {
     number: usize,
-    signals: signals::UnboundedSender<&'static str>,
+    signals: signals::UnboundedSender<Cause>,
     /// Ends the commands that it runs to look.
     stop: watch::Sender<Stop>,
     thread: JoinHandle<()>,
@@ -183,10 +183,10 @@ struct Clerk {
     /// Jobs that are kept as soon as all that was written is on disk.
     answers: Vec<(Answer, JobId, PathBuf)>,
     /// Jobs whose end is kept then.
-    ends: Vec<(JobId, Arc<Archive>, &'static str)>,
+    ends: Vec<(JobId, Arc<Archive>, Cause)>,
     /// Jobs at work that were asked to end, and why: one that has to wait again ends instead.
-    asked: HashMap<JobId, &'static str>,
-    ending: Option<&'static str>,
+    asked: HashMap<JobId, Cause>,
+    ending: Option<Cause>,
     to: Sender<Message>,
 }
 
@@ -227,7 +227,7 @@ impl Clerk {
         match message {
             Message::Start(order, tell) => self.start(order, tell),
             Message::Abort(job, why, tell) => {
-                let was_here = self.abort(&job, why, false);
+                let was_here = self.abort(&job, &why, false);
                 if tell.send(was_here).is_err() {
                     tracing::debug!(%job, "whoever wanted a job to end has gone");
                 }
@@ -246,10 +246,10 @@ impl Clerk {
             }
             Message::Back(job, order) => {
                 self.gone(&job);
-                let asked = self.asked.remove(&job).or(self.ending);
+                let asked = self.asked.remove(&job).or_else(|| self.ending.clone());
                 self.orders.insert(job.clone(), order);
                 if let Some(why) = asked {
-                    self.abort(&job, why, false);
+                    self.abort(&job, &why, false);
                 }
             }
             Message::StepOver(job, step) => self.desk.step_over(&job, &step),
@@ -344,7 +344,7 @@ impl Clerk {
         }
         for (job, archive, why) in std::mem::take(&mut self.ends) {
             if lost.contains_key(&archive.folder) {
-                archive.lose(&job, JobState::Aborted, why.to_owned());
+                archive.lose(&job, JobState::Aborted, why);
             }
         }
         for (tell, job, folder) in std::mem::take(&mut self.answers) {
@@ -396,7 +396,8 @@ impl Clerk {
         match thread.spawn(move || work.carry_out(received)) {
             Ok(thread) => drop(self.at_work.insert(job, AtWork { number, signals, stop, thread })),
             Err(error) => {
-                archive.lose(&job, JobState::Failed, format!("there is no thread for it: {error}"));
+                let words = format!("there is no thread for it: {error}");
+                archive.lose(&job, JobState::Failed, Cause::Other { words });
                 self.desk.over(&job);
                 self.pipelines.over(&job, number);
             }
@@ -415,15 +416,15 @@ impl Clerk {
     }
 
     /// Asks a job to end. One that was asked before is asked again only if it is to be `harsh`.
-    fn abort(&mut self, job: &JobId, why: &'static str, harsh: bool) -> bool {
+    fn abort(&mut self, job: &JobId, why: &Cause, harsh: bool) -> bool {
         if let Some(order) = self.orders.remove(job) {
             self.desk.over(job);
             let archive = &order.project.archive;
             let event = stamped(job, 1, crate::clock::now(), aborted(why));
             if self.append(&archive.folder, vec![event]).is_err() {
-                archive.lose(job, JobState::Aborted, why.to_owned());
+                archive.lose(job, JobState::Aborted, why.clone());
             }
-            self.ends.push((job.clone(), Arc::clone(archive), why));
+            self.ends.push((job.clone(), Arc::clone(archive), why.clone()));
             archive.grown();
             return true;
         }
@@ -432,19 +433,19 @@ impl Clerk {
             return true;
         }
         let Some(at_work) = self.at_work.get(job) else { return false };
-        if at_work.signals.send(why).is_err() {
+        if at_work.signals.send(why.clone()).is_err() {
             tracing::debug!(%job, "it has just ended, or is on its way back");
         }
         at_work.stop.send_replace(Stop::Kill);
-        self.asked.insert(job.clone(), why);
+        self.asked.insert(job.clone(), why.clone());
         true
     }
 
-    fn end(&mut self, why: &'static str) {
-        let again = self.ending.replace(why).is_some();
+    fn end(&mut self, why: Cause) {
+        let again = self.ending.replace(why.clone()).is_some();
         let all: Vec<JobId> = self.desk.jobs().cloned().collect();
         for job in all {
-            self.abort(&job, why, again);
+            self.abort(&job, &why, again);
         }
     }
 
@@ -476,15 +477,15 @@ impl Clerk {
         let store = |error: crate::store::StoreError| Fail::because("the history cannot be read", &error);
         let queued = RunFilter { state: Some(JobState::Queued), ..RunFilter::default() };
         for row in archive.ask(Vec::new(), |reader| reader.runs(&queued)).map_err(store)? {
-            self.append(&archive.folder, vec![stamped(&row.id, 1, crate::clock::now(), aborted(DIED))])?;
+            self.append(&archive.folder, vec![stamped(&row.id, 1, crate::clock::now(), aborted(&Cause::Died))])?;
         }
         let journal = self.journals.get_mut(&archive.folder);
         journal.map_or(Ok(()), Writer::flush).map_err(|error| Fail::because("the history cannot be kept", &error))
     }
 }
 
-fn aborted(why: &str) -> Event {
-    Event::RunEnded(RunEnded { state: JobState::Aborted, why: Some(why.to_owned()), counts: Counts::default() })
+fn aborted(why: &Cause) -> Event {
+    Event::RunEnded(RunEnded::new(JobState::Aborted, Some(why.clone()), Counts::default()))
 }
 
 /// An event of a job that is not driven.

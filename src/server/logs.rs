@@ -99,7 +99,7 @@ fn line(event: &Stamped) -> Option<(&'static str, String)> {
                 None => format!("{step}: skipped, the run stopped"),
             },
         ),
-        Event::RunStopping { cause } => ("[WARN]", format!("nothing more starts: {cause}")),
+        Event::RunStopping { cause, .. } => ("[WARN]", format!("nothing more starts: {cause}")),
         Event::RunEnded(end) => {
             ("[INFO]", format!("{}{}", end.state, end.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default()))
         }

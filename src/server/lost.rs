@@ -23,9 +23,9 @@ pub(crate) fn keep(
     let (Some(row), Some(word)) = (row, archive.last_word(job)) else { return Ok(true) };
     match row.state {
         JobState::Queued => {
-            let LastWord { state, why, at } = word;
-            let ended = RunEnded { state, why: Some(why), counts: Counts::default() };
-            put(vec![stamped(job, 1, at, Event::RunEnded(ended))]).map(|()| true)
+            let LastWord { state, because, at } = word;
+            put(vec![stamped(job, 1, at, Event::RunEnded(RunEnded::new(state, Some(because), Counts::default())))])
+                .map(|()| true)
         }
         JobState::Running => {
             // Whoever has the pipeline may be about to end it.

@@ -42,6 +42,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::base::job::JobId;
+use crate::cause::Cause;
 use crate::engine::api::Stop;
 use crate::exit;
 use crate::server::archive::Archive;
@@ -103,7 +104,7 @@ pub(crate) enum Notice<'a> {
     /// A pipeline file has changed and has mistakes: what it said before counts.
     Broken(&'a Fail),
     /// It ends, and waits for what runs.
-    Ending(&'a str),
+    Ending(&'a Cause),
 }
 
 /// Tells whoever started the server.
@@ -280,9 +281,9 @@ async fn run(
     }
     let serving = http::accept(listener, Arc::clone(&app), stopped);
     let ending = async {
-        let Some(name) = caught.recv().await else { return };
-        tell(Notice::Ending(name));
-        app.jobs.end(name);
+        let Some(cause) = caught.recv().await else { return };
+        tell(Notice::Ending(&cause));
+        app.jobs.end(cause);
         app.stop.send_replace(Stop::Kill);
         loop {
             tokio::select! {
@@ -292,7 +293,7 @@ async fn run(
                     }
                     break;
                 }
-                Some(name) = caught.recv() => app.jobs.end(name),
+                Some(cause) = caught.recv() => app.jobs.end(cause),
             }
         }
         stop.send_replace(true);

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc as signals, watch};
 
 use crate::base::job::{JobId, JobState};
 use crate::engine::api::Stop;
-use crate::event::{Counts, Event, RunEnded, RunStarted, Stamped};
+use crate::event::{Cause, Counts, Event, RunEnded, RunStarted, Stamped};
 use crate::report::api::{Journal, Reporter};
 use crate::run::setup::Policy;
 use crate::server::archive::Archive;
@@ -47,32 +47,32 @@ enum Came {
     /// It has to wait again.
     Back,
     /// It was asked to end before it ran.
-    Asked(&'static str),
+    Asked(Cause),
     /// It went on to its end, and that is not in the history.
     Lost(String),
 }
 
-/// The name of the signals that ask a job to end.
-pub(crate) type Signals = signals::UnboundedReceiver<&'static str>;
+/// What asks a job to end.
+pub(crate) type Signals = signals::UnboundedReceiver<Cause>;
 
 impl Job {
     /// Does it all, and tells when it is over, whatever happens.
     pub(crate) fn carry_out(self, signals: Signals) {
         let archive = Arc::clone(&self.order.project.archive);
-        let lost = Some((JobState::Failed, CRASHED.to_owned()));
+        let lost = Some((JobState::Failed, other(CRASHED)));
         let mut over = Over { id: self.id.clone(), to: self.to.clone(), archive, lost, back: None };
         let ended = match self.work(signals) {
             Ok(Came::ToAnEnd) => None,
             Ok(Came::Lost(why)) => {
-                over.lost = Some((JobState::Failed, why));
+                over.lost = Some((JobState::Failed, Cause::Unkept { why }));
                 return;
             }
             Ok(Came::Back) => {
                 over.back = Some(self.order);
                 return;
             }
-            Ok(Came::Asked(why)) => Some((JobState::Aborted, why.to_owned())),
-            Err(fail) => Some((JobState::Failed, fail.plain())),
+            Ok(Came::Asked(why)) => Some((JobState::Aborted, why)),
+            Err(fail) => Some((JobState::Failed, other(fail.plain()))),
         };
         over.lost = ended.filter(|(state, why)| self.end(*state, None, Some(why.clone())).is_err());
     }
@@ -81,7 +81,7 @@ impl Job {
         let Some(request) = &self.order.request else {
             let (started, why) = (Some(self.order.queued.clone()), self.absent()?);
             let state = if why.is_some() { JobState::Failed } else { JobState::Done };
-            return self.end(state, started, why).map(|()| Came::ToAnEnd);
+            return self.end(state, started, why.map(other)).map(|()| Came::ToAnEnd);
         };
         let session = self.session(request)?;
         self.locks.iter().try_for_each(|locks| locks.lend(&session))?;
@@ -165,15 +165,19 @@ impl Job {
     }
 
     /// Keeps the end of a job that was not driven.
-    fn end(&self, state: JobState, started: Option<RunStarted>, why: Option<String>) -> Result<(), Fail> {
+    fn end(&self, state: JobState, started: Option<RunStarted>, why: Option<Cause>) -> Result<(), Fail> {
         let now = crate::clock::now();
         let begin = started.map(|started| Event::RunStarted(Box::new(started)));
-        let end = Event::RunEnded(RunEnded { state, why, counts: Counts::default() });
+        let end = Event::RunEnded(RunEnded::new(state, why, Counts::default()));
         let events = begin.into_iter().chain([end]).zip(1..).map(|(event, seq)| stamped(&self.id, seq, now, event));
         let (mut writer, _) = open_journal(&self.order.project.archive.folder)?;
         writer.append(events.collect(), Vec::new());
         writer.close().map_err(|error| Fail::because("the history could not be closed", &error))
     }
+}
+
+fn other(words: impl Into<String>) -> Cause {
+    Cause::Other { words: words.into() }
 }
 
 /// What is said of a job that panicked.
@@ -185,7 +189,7 @@ struct Over {
     to: Sender<Message>,
     archive: Arc<Archive>,
     /// How it ended, where that is not in the history.
-    lost: Option<(JobState, String)>,
+    lost: Option<(JobState, Cause)>,
     back: Option<Box<Order>>,
 }
 
@@ -225,19 +229,19 @@ mod tests {
     use super::*;
 
     /// What the history comes to be told of a job of which this was left.
-    fn told(lost: Option<(JobState, String)>) -> Option<(JobState, String)> {
+    fn told(lost: Option<(JobState, Cause)>) -> Option<(JobState, Cause)> {
         let dir = tempfile::tempdir().unwrap();
         let archive = Arc::new(Archive::open(dir.path().join("state")).unwrap());
         let (to, messages) = mpsc::channel();
         let id = JobId::from_text("job");
         drop(Over { id: id.clone(), to, archive: Arc::clone(&archive), lost, back: None });
         assert!(matches!(messages.recv().unwrap(), Message::Over(over) if over == id));
-        archive.last_word(&id).map(|word| (word.state, word.why))
+        archive.last_word(&id).map(|word| (word.state, word.because))
     }
 
     #[test]
     fn a_job_that_nobody_ended_has_ended() {
-        let crashed = (JobState::Failed, CRASHED.to_owned());
+        let crashed = (JobState::Failed, other(CRASHED));
         assert_eq!(told(Some(crashed.clone())), Some(crashed));
         assert_eq!(told(None), None);
     }

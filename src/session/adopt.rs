@@ -7,7 +7,7 @@ use crate::base::id::RecipeId;
 use crate::base::job::{JobId, JobState};
 use crate::base::span::Problem;
 use crate::engine::api::{BLOCKED, Observed};
-use crate::event::{Counts, Event, Outcome, RunEnded, Stamped, StepEnded, VERSION};
+use crate::event::{Cause, Counts, Event, Outcome, RunEnded, Stamped, StepEnded, VERSION};
 use crate::plan::Plan;
 use crate::plan::adopt::{Adoption, Refusal, adopt as decide};
 use crate::plan::decide::Basis;
@@ -15,9 +15,6 @@ use crate::report::api::Journal;
 use crate::session::fail::Fail;
 use crate::session::start::{Origin, Ticket, lock, new_job, open_journal_of, planned_step, started};
 use crate::session::{Planned, Session};
-
-/// Why such a run ended as it did.
-pub(crate) const ADOPTED: &str = "adopted";
 
 /// What can be taken. Reads only.
 pub(crate) fn look(session: &Session) -> Result<Adoption, Fail> {
@@ -114,7 +111,7 @@ pub(crate) fn take(session: &Session, origin: Origin) -> Result<(Option<JobId>, 
     });
     let current = (adoption.taken.len() + adoption.current.len()) as u64;
     let counts = Counts { current, ..Counts::default() };
-    let last = Event::RunEnded(RunEnded { state: JobState::Done, why: Some(ADOPTED.to_owned()), counts });
+    let last = Event::RunEnded(RunEnded::new(JobState::Done, Some(Cause::Adopted), counts));
     let events = std::iter::once(first).chain(ended).chain([last]).zip(0..);
     let stamp = |(event, seq)| Stamped { version: VERSION, job: job.clone(), seq, at, elapsed_ms: 0, event };
     let stamped = events.map(stamp).collect();

@@ -11,7 +11,7 @@ use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::{JobId, JobState};
 use crate::engine::api::{Engine, Opening, Work};
 use crate::engine::local::LocalEngine;
-use crate::event::{Left, PlannedStep, RunStarted};
+use crate::event::{Cause, Left, PlannedStep, RunStarted};
 use crate::pipeline::template::command_line;
 use crate::pipeline::types::Pipeline;
 use crate::plan::Step;
@@ -384,7 +384,7 @@ impl Ready {
         writer: &mut Writer,
         committed: Committed,
         reporters: Vec<Box<dyn Reporter>>,
-        signals: mpsc::UnboundedReceiver<&'static str>,
+        signals: mpsc::UnboundedReceiver<Cause>,
     ) -> Driven {
         let Self { ticket: Ticket { job, began, events }, run, started, engine, works, seen, places } = self;
         let journal = writer;

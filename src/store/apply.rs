@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::base::job::JobState;
 use crate::event::{
-    Counts, DIED, Event, FailureCode, Intent, Outcome, RemoteJob, RunEnded, RunStarted, Stamped, StepEnded,
+    Cause, Counts, Event, FailureCode, Intent, Outcome, RemoteJob, RunEnded, RunStarted, Stamped, StepEnded,
 };
 use crate::store::schema::DERIVED;
 use crate::view::{ADOPTED, StepState};
@@ -140,7 +140,9 @@ fn apply(connection: &Connection, stamped: &Stamped, place: &str, tally: &mut Ta
             let why = because.as_ref().map(|cause| as_cause(connection, job, cause)).transpose()?;
             set_state(connection, job, step, StepState::Skipped, Some(why.as_deref().unwrap_or("the run stopped")))
         }
-        Event::RunStopping { cause } => run(connection, "UPDATE runs SET why = ?2 WHERE job = ?1", params![job, cause]),
+        Event::RunStopping { cause, .. } => {
+            run(connection, "UPDATE runs SET why = ?2 WHERE job = ?1", params![job, cause])
+        }
         Event::RunEnded(end) => {
             forget_run(connection, job, end)?;
             tally.forget(job);
@@ -255,7 +257,7 @@ fn accepted(connection: &Connection, stamped: &Stamped, step: &str, remote: &Rem
 /// A run is over. Of a run that died the jobs stay known, so that the next one goes on with them: those that were running,
 /// and those that had ended well.
 fn forget_run(connection: &Connection, job: &str, end: &RunEnded) -> Result<()> {
-    if end.why.as_deref() == Some(DIED) {
+    if end.cause() == Some(Cause::Died) {
         return Ok(());
     }
     let sql = "DELETE FROM remote WHERE job = ?1 AND step IN

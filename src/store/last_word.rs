@@ -1,5 +1,5 @@
 //! The last word of a run that could not tell the history how it ended, as where the disk was full: it is written over room that
-//! was made before. Does not know why a run ends.
+//! was made before. Does not know when a run says one.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::job::{JobId, JobState};
 use crate::base::text::one_line;
+use crate::cause::Cause;
 
 /// How a run ended that could not tell the store.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +17,7 @@ pub struct LastWord {
     /// Where it stands.
     pub state: JobState,
     /// Why.
-    pub why: String,
+    pub because: Cause,
     /// When it ended.
     pub at: jiff::Timestamp,
 }
@@ -56,7 +57,7 @@ pub fn make_room(state: &Path, pipeline: &str) -> io::Result<()> {
 /// # Errors
 /// Why that cannot be kept either.
 pub fn say(state: &Path, pipeline: &str, job: &JobId, word: &LastWord) -> io::Result<()> {
-    let why = one_line(&word.why, WHY);
+    let why = one_line(&word.because.to_string(), WHY);
     let kept = Kept { job: job.clone(), state: word.state, why, at: word.at };
     let mut text = serde_json::to_vec(&kept).map_err(io::Error::other)?;
     text.resize(text.len().max(ROOM), b' ');
@@ -71,7 +72,7 @@ pub fn say(state: &Path, pipeline: &str, job: &JobId, word: &LastWord) -> io::Re
 pub fn said(state: &Path, pipeline: &str, job: &JobId) -> Option<LastWord> {
     let kept: Kept = serde_json::from_slice(&fs::read(path(state, pipeline)).ok()?).ok()?;
     let Kept { job: of, state, why, at } = kept;
-    (of == *job).then_some(LastWord { state, why, at })
+    (of == *job).then_some(LastWord { state, because: Cause::Unkept { why }, at })
 }
 
 #[cfg(test)]
@@ -82,15 +83,16 @@ mod tests {
     fn the_last_word_of_a_run_is_that_of_no_other() {
         let dir = tempfile::tempdir().unwrap();
         let (one, other) = (JobId::from_text("one"), JobId::from_text("other"));
+        let unkept = |why: &str| Cause::Unkept { why: why.to_owned() };
         let word =
-            |why: &str| LastWord { state: JobState::Failed, why: why.to_owned(), at: jiff::Timestamp::UNIX_EPOCH };
+            |why: &str| LastWord { state: JobState::Failed, because: unkept(why), at: jiff::Timestamp::UNIX_EPOCH };
         fs::create_dir(dir.path().join("locks")).unwrap();
         assert!(say(dir.path(), "p", &one, &word("x")).is_err(), "no room was made");
         make_room(dir.path(), "p").unwrap();
         assert_eq!(said(dir.path(), "p", &one), None);
         say(dir.path(), "p", &one, &word(&"\"\u{1F600}".repeat(4_000))).unwrap();
         assert_eq!(path(dir.path(), "p").metadata().unwrap().len(), ROOM as u64);
-        assert!(said(dir.path(), "p", &one).unwrap().why.ends_with('…'));
+        assert!(said(dir.path(), "p", &one).unwrap().because.to_string().ends_with('…'));
         // What is there already needs no more room, and is written over.
         make_room(dir.path(), "p").unwrap();
         say(dir.path(), "p", &other, &word("the disk is full")).unwrap();

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::base::job::{JobId, JobState};
-use crate::event::{Counts, DIED, Staged, Stamped};
+use crate::event::{Cause, Counts, Staged, Stamped};
 use crate::plan::reason::Reason;
 use crate::plan::record::Record;
 use crate::store::filter::RunFilter;
@@ -86,10 +86,24 @@ pub struct LastAttempt {
 }
 
 impl RunRow {
+    /// Why it ended as it did, or is ending, as a value.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        self.why.as_deref().map(Cause::of_words)
+    }
+
+    /// Lets the view of a run that ended say so, although nothing has told the store yet.
+    pub fn end(&self, view: &mut RunView) {
+        if view.end.is_none() && self.state.is_over() {
+            view.elapsed_ms = view.elapsed_ms.max(self.took_ms.unwrap_or(0));
+            view.end_untold(self.state, self.cause().unwrap_or(Cause::Died), |_| None);
+        }
+    }
+
     /// A run that ended says so, although nothing has told the store yet.
     pub fn end_with(&mut self, word: LastWord) {
         self.took_ms = u64::try_from(word.at.duration_since(self.start).as_millis()).ok();
-        (self.state, self.why, self.end) = (word.state, Some(word.why), Some(word.at));
+        (self.state, self.why, self.end) = (word.state, Some(word.because.to_string()), Some(word.at));
     }
 }
 
@@ -402,7 +416,7 @@ impl Reader {
         let lived = told.max(self.printed_until(&row.id, row.start).unwrap_or(0));
         let lived = jiff::SignedDuration::from_millis(i64::try_from(lived).unwrap_or(0));
         let at = row.start.checked_add(lived).unwrap_or(row.start);
-        let died = LastWord { state: JobState::Aborted, why: DIED.to_owned(), at };
+        let died = LastWord { state: JobState::Aborted, because: Cause::Died, at };
         row.end_with(last_word::said(state, &row.pipeline, &row.id).unwrap_or(died));
         self.count_dead(row)
     }

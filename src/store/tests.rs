@@ -117,8 +117,8 @@ impl Tale {
     }
 
     fn end(self, state: JobState, counts: Counts) -> Self {
-        let why = (state == JobState::Failed).then(|| "b: exit 3".to_owned());
-        self.tell(Event::RunEnded(RunEnded { state, why, counts }))
+        let failed = || Cause::Failed { step: "b".to_owned(), message: "exit 3".to_owned() };
+        self.tell(Event::RunEnded(RunEnded::new(state, (state == JobState::Failed).then(failed), counts)))
     }
 
     /// `a` is built, `b` fails, `c` is skipped.
@@ -259,7 +259,11 @@ fn a_run_is_listed_as_what_it_said_last() {
     assert_eq!([JobState::Failed, JobState::Aborted].map(listed), [None, Some(JobState::Aborted)]);
     fs::create_dir_all(dir.path().join("locks")).unwrap();
     last_word::make_room(dir.path(), "p").unwrap();
-    let word = LastWord { state: JobState::Failed, why: "the disk is full".to_owned(), at: tale.began };
+    let word = LastWord {
+        state: JobState::Failed,
+        because: Cause::Unkept { why: "the disk is full".to_owned() },
+        at: tale.began,
+    };
     last_word::say(dir.path(), "p", &tale.job, &word).unwrap();
     assert_eq!([JobState::Failed, JobState::Aborted].map(listed), [Some(JobState::Failed), None]);
 }

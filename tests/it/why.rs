@@ -222,7 +222,8 @@ fn what_was_complete_when_its_run_died_was_stopped_as_everywhere_else() {
     let killed = project.command(&["run"]).env("KILN_FAULT", "publish.place=kill@1").output().unwrap();
     assert!(!killed.status.success());
     let run = &json(&project, &["a"])["runs"][0];
-    assert_eq!((&run["state"], &run["why"]), (&"stopped".into(), &"ended without a last word".into()));
+    let complete = "its outputs are complete: the next run puts them in place";
+    assert_eq!((&run["state"], &run["why"]), (&"stopped".into(), &complete.into()));
     let jobs = project.expect(0, &["jobs", "list", "--format", "json"]).out;
     let jobs: serde_json::Value = serde_json::from_str(&jobs).unwrap();
     assert_eq!((&jobs[0]["stopped"], &jobs[0]["skipped"]), (&1.into(), &1.into()));

@@ -137,14 +137,14 @@ impl Step {
             Err(failure) => Ran::ended(Ended::Failed(failure)),
         };
         if let Some(outputs) = result.as_ref().ok().and_then(|digests| self.quickly(digests)) {
-            return Attempted { ended: Ended::Staged(outputs), leaked };
+            return Attempted { leaked, ..Ended::Staged(outputs).into() };
         }
         // Digesting may take long, and so may looking at what explains a failure: not on the loop's thread.
         let ended = apart(move || match result {
             Ok(digests) => {
                 let look = |path: &str, links| self.local.digester.look(path, links);
                 match self.outputs(&digests, &look) {
-                    Ok(outputs) => Ended::Staged(outputs),
+                    Ok(outputs) => Ended::Staged(outputs).into(),
                     Err(failure) => {
                         log::leave(&self.local.state.join(&self.attempt.log));
                         self.undone(Ended::Failed(Failure { tail, ..failure }))
@@ -153,12 +153,13 @@ impl Step {
             }
             Err(ended) => self.undone(self.told(ended, tail)),
         });
-        Attempted { ended: ended.await.unwrap_or_else(|crashed| crashed), leaked }
+        Attempted { leaked, ..ended.await.unwrap_or_else(Attempted::from) }
     }
 
     /// An end without outputs, with all that is to be said about it.
-    fn undone(&self, ended: Ended) -> Ended {
-        self.with_spoiled(self.undo(self.without_secrets(ended)))
+    fn undone(&self, ended: Ended) -> Attempted {
+        let undone = self.undo(self.without_secrets(ended));
+        Attempted { ended: self.with_spoiled(undone.ended), ..undone }
     }
 
     /// Runs the command, and asks for the digests of what cannot be seen.
@@ -433,23 +434,21 @@ impl Step {
     }
 
     /// Leaves everything as it was before the attempt, but for what is to be kept of it.
-    fn undo(&self, ended: Ended) -> Ended {
+    fn undo(&self, ended: Ended) -> Attempted {
         let mut told = Vec::new();
         let undone = self.saved().and_then(|saved| {
             told.extend(saved);
             told.extend(self.put_back()?);
             Ok(())
         });
-        let ended = ended
-            .with_failure(|failure| Failure { message: [vec![failure.message], told].concat().join("; "), ..failure });
-        match (undone, ended) {
-            (Ok(()), ended) => ended,
+        let ended = match (undone, ended) {
             (Err(error), Ended::Failed(failure) | Ended::Stopped(failure)) => {
-                let message = format!("{}; and the next run has to tidy up: {error}", failure.message);
-                Ended::Failed(Failure { message, ..failure })
+                told.push(format!("and the next run has to tidy up: {error}"));
+                Ended::Failed(failure)
             }
-            (Err(_), ended @ (Ended::Staged(_) | Ended::Built(_) | Ended::Current(_))) => ended,
-        }
+            (_, ended) => ended,
+        };
+        Attempted { told, ..ended.into() }
     }
 
     /// Puts back what was set aside, says what was kept of others, and forgets what was staged.

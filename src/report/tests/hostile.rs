@@ -3,7 +3,7 @@
 use super::sample::{Sample, Shared, began, failure, planned, started, style};
 use super::terminal::Terminal;
 use crate::base::job::JobState;
-use crate::event::Outcome;
+use crate::event::{Cause, Outcome};
 use crate::report::jobs::{JobLine, list};
 use crate::report::style::OutputMode;
 use crate::report::{Setup, job, reporter};
@@ -74,7 +74,7 @@ fn the_live_view_is_harmless() {
 #[test]
 fn texts_about_jobs_are_harmless() {
     let view = evil().view();
-    check(&job::show(&view, JobState::Aborted, &style(false, None), ".kiln"));
+    check(&job::show(&view, &style(false, None), ".kiln"));
     let head = view.head.unwrap();
     let line = JobLine {
         job: head.job,
@@ -87,7 +87,7 @@ fn texts_about_jobs_are_harmless() {
         targets: head.started.targets,
         vars: head.started.vars,
         mode: head.started.mode.to_string(),
-        why: Some(EVIL.to_owned()),
+        why: Some(Cause::of_words(EVIL)),
         left: 0,
     };
     check(&list(&[line], &style(false, None), began()));

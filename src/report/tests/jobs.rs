@@ -6,9 +6,10 @@ use insta::assert_snapshot;
 
 use super::sample::{Sample, began, every_ending, morning, planned, started, style};
 use crate::base::job::{JobId, JobState};
-use crate::event::{Counts, DIED, Outcome};
+use crate::event::{Cause, Counts, Outcome};
 use crate::report::job::show;
 use crate::report::jobs::{JobLine, list};
+use crate::view::RunView;
 
 fn counts(built: u64, same: u64, failed: u64, skipped: u64) -> Counts {
     Counts { built, same, failed, skipped, ..Counts::default() }
@@ -34,9 +35,9 @@ fn line(stamp: &str, state: JobState, counts: Counts, took_ms: u64) -> JobLine {
 
 fn days() -> Vec<JobLine> {
     let mut failed = line("2026-11-23T02-00-00.123", JobState::Failed, counts(2, 1, 1, 1), 71_200);
-    failed.why = Some("split: exit 3".to_owned());
+    failed.why = Some(Cause::of_words("split: exit 3"));
     let mut aborted = line("2026-11-22T14-10-31.004", JobState::Aborted, counts(1, 0, 0, 4), 9_000);
-    aborted.why = Some("Ctrl-C".to_owned());
+    aborted.why = Some(Cause::of_words("Ctrl-C"));
     aborted.by = "ana".to_owned();
     aborted.targets = vec!["charts".to_owned()];
     let done = line("2026-11-21T02-00-00.120", JobState::Done, Counts::default(), 1_000);
@@ -106,7 +107,7 @@ fn no_jobs_are_only_a_head() {
 
 #[test]
 fn a_job_is_shown_with_each_step() {
-    assert_snapshot!(show(&morning().view(), JobState::Failed, &style(false, Some(80)), ".kiln"), @r#"
+    assert_snapshot!(show(&morning().view(), &style(false, Some(80)), ".kiln"), @r#"
     job      build_orders_2026-11-23T02-00-00.123
     state    FAILED · split: exit 3
     file     pipelines/orders.toml · orders · ORDERS
@@ -133,7 +134,7 @@ fn a_job_is_shown_with_each_step() {
 
     again, with what was skipped: kiln run --failed build_orders_2026-11-23T02-00-00.123
     "#);
-    assert_snapshot!(show(&every_ending().view(), JobState::Aborted, &style(false, Some(40)), ".kiln"), @r#"
+    assert_snapshot!(show(&every_ending().view(), &style(false, Some(40)), ".kiln"), @r#"
     job      build_orders_2026-11-23T02-00-00.123
     state    ABORTED · Ctrl-C
     file     pipelines/orders.toml · orders · ORDERS
@@ -162,11 +163,17 @@ fn a_job_is_shown_with_each_step() {
     "#);
 }
 
+/// A run whose process died.
+fn dead(mut view: RunView) -> RunView {
+    view.end_untold(JobState::Aborted, Cause::Died, |_| None);
+    view
+}
+
 #[test]
 fn a_job_whose_process_died_is_shown_as_it_was_left() {
     let mut run = morning();
     run.events.truncate(8);
-    assert_snapshot!(show(&run.view(), JobState::Aborted, &style(false, None), ".kiln"), @r#"
+    assert_snapshot!(show(&dead(run.view()), &style(false, None), ".kiln"), @r#"
     job      build_orders_2026-11-23T02-00-00.123
     state    ABORTED · ended without a last word
     file     pipelines/orders.toml · orders · ORDERS
@@ -177,7 +184,7 @@ fn a_job_whose_process_died_is_shown_as_it_was_left() {
     STATE   STEP    TOOK  WHY
     built   orders  40s   never built
     same    rates   3s    never built
-    stop    split   ≥0s   never built
+    stop    split   ≥0s   ended without a last word; never built
     skip    charts        ended without a last word; never built
     skip    report        ended without a last word; never built
 
@@ -192,7 +199,7 @@ fn what_was_complete_when_the_process_died_is_told() {
     let mut run = morning();
     run.events.truncate(8);
     run.publish(40_200, "split");
-    let shown = show(&run.view(), JobState::Aborted, &style(false, None), ".kiln");
+    let shown = show(&dead(run.view()), &style(false, None), ".kiln");
     let line = shown.lines().find(|line| line.starts_with("stop ")).unwrap();
     assert_eq!(line, "stop    split   ≥0.1s  its outputs are complete: the next run puts them in place; never built");
 }
@@ -203,7 +210,7 @@ fn any_beginning_of_a_job_can_be_shown() {
         for cut in 0..=run.events.len() {
             let mut part = run.clone();
             part.events.truncate(cut);
-            let text = show(&part.view(), JobState::Running, &style(true, Some(3)), "");
+            let text = show(&part.view(), &style(true, Some(3)), "");
             assert!(!text.is_empty());
         }
     }
@@ -214,7 +221,7 @@ fn any_beginning_of_a_job_can_be_shown() {
 fn what_was_stopped_left_or_not_seen_to_end_is_told_as_such() {
     let mut jobs = days();
     jobs[0].counts.stopped = 2;
-    jobs[1].why = Some(DIED.to_owned());
+    jobs[1].why = Some(Cause::Died);
     jobs[2].left = 3;
     let now = "2026-11-23T02:05:00Z".parse().unwrap();
     assert_snapshot!(list(&jobs, &style(false, None), now), @r#"
@@ -234,7 +241,7 @@ fn a_run_that_was_killed_took_at_least_so_long() {
     run.start(500, "b", "b");
     let mut view = run.view();
     view.elapsed_ms = 2_500;
-    let shown = show(&view, JobState::Aborted, &style(false, None), ".kiln");
+    let shown = show(&dead(view), &style(false, None), ".kiln");
     assert_snapshot!(shown, @r#"
     job      build_orders_2026-11-23T02-00-00.123
     state    ABORTED · ended without a last word
@@ -245,7 +252,7 @@ fn a_run_that_was_killed_took_at_least_so_long() {
 
     STATE   STEP  TOOK  WHY
     built   a     0.5s  never built
-    stop    b     ≥2s   never built
+    stop    b     ≥2s   ended without a last word; never built
 
     1 built · 1 stopped · ≥2.5s
 
@@ -265,7 +272,7 @@ fn long_names_stay_different_and_leave_room_for_the_times() {
     }
     run.finish(200, JobState::Done, None);
     let table = |width| {
-        let text = show(&run.view(), JobState::Done, &style(false, width), ".kiln");
+        let text = show(&run.view(), &style(false, width), ".kiln");
         text.split("\n\n").nth(1).unwrap().to_owned()
     };
     assert_snapshot!(table(Some(80)), @r#"

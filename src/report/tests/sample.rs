@@ -10,7 +10,8 @@ use jiff::tz::TimeZone;
 use crate::base::digest::Digest;
 use crate::base::job::{BuildMode, JobId, JobState, Schedule};
 use crate::event::{
-    Counts, Event, Failure, FailureCode, Outcome, PlannedStep, RunEnded, RunStarted, Stamped, StepEnded, StepRetrying,
+    Cause, Counts, Event, Failure, FailureCode, Outcome, PlannedStep, RunEnded, RunStarted, Stamped, StepEnded,
+    StepRetrying,
 };
 use crate::plan::reason::{Action, Reason, ReasonCode};
 use crate::plan::record::{Parts, Record};
@@ -160,12 +161,12 @@ impl Sample {
     }
 
     pub(super) fn stopping(&mut self, ms: u64, cause: &str) {
-        self.push(ms, Event::RunStopping { cause: cause.to_owned() });
+        self.push(ms, Event::RunStopping { cause: cause.to_owned(), because: None });
     }
 
     pub(super) fn finish(&mut self, ms: u64, state: JobState, why: Option<&str>) {
         let counts: Counts = self.view().counts;
-        self.push(ms, Event::RunEnded(RunEnded { state, why: why.map(str::to_owned), counts }));
+        self.push(ms, Event::RunEnded(RunEnded::new(state, why.map(Cause::of_words), counts)));
     }
 
     pub(super) fn view(&self) -> RunView {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::base::job::{BuildMode, JobState, Schedule};
+use crate::cause::StopSignal;
 use crate::engine::scripted::{Act, Entry, Scripted};
 use crate::event::Outcome;
 use crate::graph::Graph;
@@ -57,7 +58,7 @@ struct Case {
     history: MemoryHistory,
     policy: Policy,
     /// Signals with the millisecond at which they come.
-    signals: Vec<(u64, &'static str)>,
+    signals: Vec<(u64, StopSignal)>,
     broken: Option<u64>,
     /// The millisecond from which on nothing can be kept.
     full: Option<u64>,
@@ -146,7 +147,7 @@ impl Case {
     }
 
     fn signal(mut self, ms: u64) -> Self {
-        self.signals.push((ms, "Ctrl-C"));
+        self.signals.push((ms, StopSignal::Interrupt));
         self
     }
 
@@ -240,11 +241,11 @@ fn run(setup: Setup, up_to_date: u64, shares: bool) -> Run {
 }
 
 /// Sends the signals, each at its time.
-async fn send(signals: Vec<(u64, &'static str)>, to: mpsc::UnboundedSender<&'static str>) {
+async fn send(signals: Vec<(u64, StopSignal)>, to: mpsc::UnboundedSender<Cause>) {
     let begun = Instant::now();
-    for (ms, name) in signals {
+    for (ms, signal) in signals {
         sleep_until(begun + Duration::from_millis(ms)).await;
-        to.send(name).unwrap();
+        to.send(Cause::Signal { signal }).unwrap();
     }
     std::future::pending::<()>().await;
 }
@@ -315,7 +316,7 @@ impl Ran {
                 Event::StepAccepted { step, remote } => format!("accepted {step} {}", remote.id),
                 Event::StepCurrent { step, .. } => format!("current {step}"),
                 Event::StepSkipped { step, because } => format!("skip {step} ({})", because.as_deref().unwrap_or("-")),
-                Event::RunStopping { cause } => format!("stopping: {cause}"),
+                Event::RunStopping { cause, .. } => format!("stopping: {cause}"),
                 Event::RunEnded(end) => format!("end {} {}", end.state, end.why.as_deref().unwrap_or("-")),
             };
             format!("{} {what}", event.elapsed_ms)

@@ -54,8 +54,8 @@ fn struck(blows: &[(u64, Blow)], keep_going: bool) -> Ran {
     }
     for (ms, blow) in blows {
         match blow {
-            Blow::CtrlC => case.signals.push((*ms, "Ctrl-C")),
-            Blow::Term => case.signals.push((*ms, "SIGTERM")),
+            Blow::CtrlC => case.signals.push((*ms, StopSignal::Interrupt)),
+            Blow::Term => case.signals.push((*ms, StopSignal::Terminate)),
             Blow::TimeLimit => case.policy.time_limit_ms = Some(case.policy.time_limit_ms.unwrap_or(*ms).min(*ms)),
             Blow::Store => case.full = Some(case.full.unwrap_or(*ms).min(*ms)),
             Blow::Reporter => case.unseen = Some(ms / 10),
@@ -97,8 +97,8 @@ fn examine(blows: &[(u64, Blow)]) {
         if why.is_some() {
             assert_eq!(end.why.as_deref(), why, "{}", context());
         }
-        let over_time = matches!(ran.driven.aborted, Some(Cause::TimeLimit(_)));
-        assert_eq!(over_time, end.why.is_some_and(|why| why.starts_with("time limit")), "{}", context());
+        let over_time = |cause: &Option<Cause>| matches!(cause, Some(Cause::TimeLimit { .. }));
+        assert_eq!(over_time(&ran.driven.aborted), over_time(&end.because), "{}", context());
         let logs = ran.driven.lost.is_some();
         assert_eq!(logs, ran.trace().contains("no space left"), "{}", context());
     }

@@ -87,7 +87,7 @@ impl Made {
         case.policy.kill = self.kill;
         case.policy.time_limit_ms = self.time_limit_ms;
         case.policy.seed = self.seed;
-        case.signals = self.signals.iter().map(|ms| (*ms, "Ctrl-C")).collect();
+        case.signals = self.signals.iter().map(|ms| (*ms, StopSignal::Interrupt)).collect();
         case.full = self.full;
         case
     }

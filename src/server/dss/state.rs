@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 
 use crate::base::id::{NodeId, RecipeId};
 use crate::base::job::{BuildMode, JobState};
+use crate::event::{Cause, RunEnded};
 use crate::pipeline::dss_wire::{NO_PARTITION, build};
 use crate::pipeline::types::{Item, Pipeline};
-use crate::report::job::settled;
 use crate::select::{Want, select};
 use crate::server::archive::Standing;
 use crate::server::desk::Wait;
@@ -192,8 +192,6 @@ fn end(row: &RunRow) -> i64 {
 /// `GET /projects/K/jobs/J/`
 pub(crate) fn status(standing: &Standing, project: &Project, loaded: &Loaded, wait: Option<&Wait>) -> Value {
     let Standing { row, view, .. } = standing;
-    let view = settled(view, row.state);
-    let view = view.as_ref();
     let pipeline = &loaded.pipeline;
     let def = def(row, &Shown::new(loaded));
     let shown: Vec<&StepView> = view.steps.iter().filter(|step| step.state != StepState::Current).collect();
@@ -223,7 +221,7 @@ pub(crate) fn status(standing: &Standing, project: &Project, loaded: &Loaded, wa
             "activities": times,
         },
     });
-    if let Some(error) = error(row, &shown) {
+    if let Some(error) = error(row, view, &shown) {
         status["error"] = error.clone();
         status["baseStatus"]["firstFailure"] = error.clone();
         status["firstFailure"] = error;
@@ -348,13 +346,16 @@ fn failure(step: &StepView) -> Option<Value> {
 }
 
 /// Why a job failed: its first step that failed, or what stands in the list.
-fn error(row: &RunRow, steps: &[&StepView]) -> Option<Value> {
+fn error(row: &RunRow, view: &RunView, steps: &[&StepView]) -> Option<Value> {
     if row.state != JobState::Failed {
         return None;
     }
     let why = row.why.as_deref().unwrap_or("it is not known why");
-    let named = steps.iter().find(|step| why.starts_with(&format!("{}: ", step.plan.id)));
-    let first = named.into_iter().chain(steps).find_map(|step| failure(step));
+    let named = match view.end.as_ref().and_then(RunEnded::cause) {
+        Some(Cause::Failed { step, .. }) => view.step(&step),
+        _ => None,
+    };
+    let first = named.into_iter().chain(steps.iter().copied()).find_map(failure);
     Some(first.unwrap_or_else(
         || json!({ "errorType": "kiln.failed", "message": why, "detailedMessage": why, "stackTrace": [] }),
     ))

@@ -25,12 +25,12 @@ fn clerk() -> Clerk {
 #[test]
 fn a_job_on_its_way_back_is_asked_to_end_too() {
     let (mut clerk, job) = (clerk(), JobId::from_text("job"));
-    assert!(!clerk.abort(&job, "aborted", false));
+    assert!(!clerk.abort(&job, &Cause::Died, false));
     // It takes no signals any more, and has not told yet that it has to wait again.
     let (signals, _) = signals::unbounded_channel();
     let (stop, stopped) = watch::channel(Stop::Go);
     let thread = std::thread::spawn(|| {});
     clerk.at_work.insert(job.clone(), AtWork { number: 0, signals, stop, thread });
-    assert!(clerk.abort(&job, "aborted", false));
-    assert_eq!((clerk.asked.get(&job), *stopped.borrow()), (Some(&"aborted"), Stop::Kill));
+    assert!(clerk.abort(&job, &Cause::Died, false));
+    assert_eq!((clerk.asked.get(&job), *stopped.borrow()), (Some(&Cause::Died), Stop::Kill));
 }

@@ -44,8 +44,7 @@ pub(super) fn again(call: &Call) -> Reply {
     if !failed_only {
         return begin(call, Asked { targets: standing.row.targets, mode: then, engine });
     }
-    let view = crate::report::job::settled(&standing.view, standing.row.state);
-    let (here, _) = undone(&project.loaded().pipeline, &view);
+    let (here, _) = undone(&project.loaded().pipeline, &standing.view);
     if here.is_empty() {
         return Err(ApiError::conflict(format!("job {name} left nothing undone that the file still has")));
     }

@@ -13,7 +13,6 @@ use crate::draw::svg::inline;
 use crate::engine::local;
 use crate::plan::reason::{Action, Fate, Reason};
 use crate::plan::{Plan, Step};
-use crate::report::job::settled;
 use crate::select::{Want, select};
 use crate::server::archive::Standing;
 use crate::server::page::words;
@@ -50,8 +49,8 @@ pub(super) fn how(query: &Query) -> Option<Collapse> {
 
 /// The picture of a job: the steps that it was asked for, painted as they stand. None where nothing of it is in the file.
 pub(super) fn of_job(loaded: &Loaded, standing: &Standing, how: Option<Collapse>) -> Option<Figure> {
-    let view = settled(&standing.view, standing.row.state);
-    let plan = plan(loaded, standing, &view);
+    let view = &standing.view;
+    let plan = plan(loaded, standing, view);
     if plan.steps.is_empty() {
         return None;
     }
@@ -64,7 +63,7 @@ pub(super) fn of_job(loaded: &Loaded, standing: &Standing, how: Option<Collapse>
     picture = collapse(picture, how);
     let begun = standing.row.begun;
     for item in &mut picture.items {
-        paint(item, &view, begun);
+        paint(item, view, begun);
     }
     Some(figure(&picture, things, large, lost))
 }

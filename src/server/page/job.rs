@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use crate::base::job::JobState;
 use crate::base::text::{count, millis};
 use crate::draw::collapse::Collapse;
-use crate::report::job::settled;
 use crate::server::archive::Standing;
 use crate::server::auth::{Right, Who};
 use crate::server::error::ApiError;
@@ -99,8 +98,7 @@ struct Page<'a> {
 pub(super) fn job(call: &Call) -> Reply {
     let (project, sight) = (call.project()?, Sight::read(call)?);
     let (standing, loaded) = (project.standing(call.name("job")?)?, project.loaded());
-    let view = settled(&standing.view, standing.row.state);
-    let page = Page::new(project, &loaded, &standing, &view, &sight);
+    let page = Page::new(project, &loaded, &standing, &sight);
     if call.query.get("part") == Some("log") {
         let log = page.log().map_err(|error| ApiError::broken(error.to_string()))?;
         return Ok(frame::piece(log));
@@ -123,11 +121,10 @@ pub(super) fn fragments(
     steps: &BTreeSet<&str>,
 ) -> Value {
     let loaded = project.loaded();
-    let view = settled(&standing.view, standing.row.state);
-    let page = Page::new(project, &loaded, standing, &view, sight);
+    let page = Page::new(project, &loaded, standing, sight);
     let address = |step: &str| page.step_address(step);
     let rows = page.rows(&address);
-    let changed: Vec<&StepView> = steps.iter().filter_map(|step| view.step(step)).collect();
+    let changed: Vec<&StepView> = steps.iter().filter_map(|step| standing.view.step(step)).collect();
     let mut swap = vec![page.summary(wait).into_string(), page.failures().into_string(), rows.axis().into_string()];
     swap.extend(changed.iter().map(|step| rows.row(step).into_string()));
     let names = changed.iter().map(|step| step.plan.id.as_str());
@@ -139,20 +136,14 @@ pub(super) fn fragments(
         (false, 0..=3) => said.join(", "),
         (false, n) => format!("{n} steps have changed"),
     };
-    let paint = figure.map(|figure| figure.repaint(&view, names)).unwrap_or_default();
+    let paint = figure.map(|figure| figure.repaint(&standing.view, names)).unwrap_or_default();
     let log = page.chosen().map(|step| step.plan.id.as_str());
     json!({ "swap": swap, "paint": paint, "said": said, "log": log })
 }
 
 impl<'a> Page<'a> {
-    fn new(
-        project: &'a Project,
-        loaded: &'a Loaded,
-        standing: &'a Standing,
-        view: &'a RunView,
-        sight: &'a Sight,
-    ) -> Self {
-        let row = &standing.row;
+    fn new(project: &'a Project, loaded: &'a Loaded, standing: &'a Standing, sight: &'a Sight) -> Self {
+        let (row, view) = (&standing.row, &standing.view);
         let since = crate::clock::now().as_millisecond() - row.start.as_millisecond();
         let now_ms = match row.state {
             JobState::Queued => 0,

@@ -75,7 +75,7 @@ impl Store {
             })));
         }
         if !goes_on {
-            events.push(Event::RunEnded(RunEnded { state: JobState::Done, why: None, counts: Counts::default() }));
+            events.push(Event::RunEnded(RunEnded::new(JobState::Done, None, Counts::default())));
         }
         self.append(&job, days, events);
         let logs = self.dir.path().join("logs").join(job.as_str());
@@ -140,7 +140,7 @@ fn a_run_stays_that_may_have_a_job_elsewhere() {
     let elders = vec!["old".to_owned()];
     let intent = Intent { request: "r".to_owned(), known: vec!["k".to_owned()], elders, listed: 7 };
     let submitting = Event::StepSubmitting { step: "a".to_owned(), intent: intent.clone() };
-    let end = RunEnded { state: JobState::Failed, why: None, counts: Counts::default() };
+    let end = RunEnded::new(JobState::Failed, None, Counts::default());
     store.append(&job, 90, vec![Event::RunStarted(Box::new(started("p"))), submitting, Event::RunEnded(end)]);
     let newest = store.run("p", 60, None, false);
     let swept = gc(store.dir.path(), store.dir.path(), keep(0, 0, 0), now(), false).unwrap();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kiln::base::file::FileDigest;
 use kiln::base::job::{BuildMode, JobId, Schedule};
+use kiln::cause::{Cause, StopSignal};
 use kiln::engine::api::{Engine, Work};
 use kiln::engine::scripted::{Act, Scripted};
 use kiln::event::{PlannedStep, RunStarted, Stamped};
@@ -262,7 +263,7 @@ async fn scripted(steps: &[Step], ready: Ready) -> Ran {
     let stopping = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
         if does(Does::Hang) {
-            signal.send("Ctrl-C").unwrap();
+            signal.send(Cause::Signal { signal: StopSignal::Interrupt }).unwrap();
         }
         if !does(Does::Cut) {
             std::future::pending::<()>().await;
