@@ -75,7 +75,7 @@ impl Staging {
         if old.symlink_metadata().is_err() {
             return Ok(None);
         }
-        let found = digester.lying(old, &output.from).ok().flatten();
+        let found = digester.lying(old, &output.from);
         let is_known = found.is_some() && [Some(output.digest), output.stood].contains(&found);
         (!is_known).then(|| keep(&self.root, job, old, &output.to)).transpose()
     }
@@ -111,7 +111,7 @@ impl Staging {
                 placed.puts.push(Put::Swapped { new: new.clone(), to: staged.to.clone(), aside });
                 fault("publish.exchanged")?;
                 // What somebody has written there since it was looked at is theirs.
-                if digester.lying(&new, &staged.to).ok().flatten() != now {
+                if digester.lying(&new, &staged.to) != now {
                     let kept = keep(&self.root, job, &new, &staged.to)?;
                     placed.puts.pop();
                     placed.puts.extend([Put::Kept { from: to, kept }, Put::New { new, to: staged.to.clone() }]);
