@@ -17,7 +17,6 @@ use crate::server::reply::{Reply, stream};
 use crate::server::{App, abort, blocking, logs};
 use crate::store::StoreError;
 use crate::store::read::Reader;
-use crate::view::{StepState, StepView};
 
 /// How long a stream is silent before it says that it is still there.
 const STILL_THERE: Duration = Duration::from_secs(15);
@@ -174,8 +173,8 @@ pub(crate) fn page(
     follow(app, of, (STILL_THERE, PACE), Box::new(look))
 }
 
-/// A place in the log of a step.
-pub(crate) struct Place {
+/// The rest of the log of a step.
+pub(crate) struct Tail {
     pub(crate) step: String,
     /// The byte that comes next.
     pub(crate) from: u64,
@@ -183,33 +182,31 @@ pub(crate) struct Place {
     pub(crate) lag: Option<u64>,
 }
 
-/// The log of a step of a job from a place on. Nobody tells when it has grown.
-pub(crate) fn log(app: &App, of: Of<'_>, mut place: Place) -> Reply {
-    let look = move |archive: &Archive, standing: &Standing| added(archive, standing, &mut place);
+/// The log of a step of a job from there on. Nobody tells when it has grown.
+pub(crate) fn log(app: &App, of: Of<'_>, mut tail: Tail) -> Reply {
+    let look = move |archive: &Archive, standing: &Standing| added(archive, standing, &mut tail);
     follow(app, of, (LOOK_EVERY, Duration::ZERO), Box::new(look))
 }
 
-/// What has been added to a log behind a place, which goes on behind that.
-fn added(archive: &Archive, standing: &Standing, place: &mut Place) -> io::Result<(String, bool)> {
-    use StepState::{Built, Current, Failed, Same, Skipped, Stopped};
-    let view = standing.view.step(&place.step);
-    let over_now = |step: &StepView| matches!(step.state, Built | Same | Current | Failed | Stopped | Skipped);
+/// What has been added to a log; what comes next begins behind that.
+fn added(archive: &Archive, standing: &Standing, tail: &mut Tail) -> io::Result<(String, bool)> {
+    let view = standing.view.step(&tail.step);
     // As long as a job waits, its steps are not known.
-    let ended = view.map_or(standing.row.begun, over_now);
+    let ended = view.map_or(standing.row.begun, |step| step.state.is_over());
     let files = view.map(|step| logs::files(&archive.folder, step)).unwrap_or_default();
     let mut text = String::new();
-    if let Some(to) = place.lag.and_then(|lag| skip(&files, place.from, lag)) {
-        place.from = to;
+    if let Some(to) = tail.lag.and_then(|lag| skip(&files, tail.from, lag)) {
+        tail.from = to;
         text += &message(&to.to_string(), "skip", "{}");
     }
-    let part = logs::part(&files, place.from)?;
+    let part = logs::part(&files, tail.from)?;
     let part = part.slice(..whole_characters(&part));
     if part.is_empty() {
         return Ok((text, standing.row.state.is_over() || ended));
     }
-    place.from += part.len() as u64;
+    tail.from += part.len() as u64;
     let json = serde_json::to_string(&String::from_utf8_lossy(&part)).map_err(io::Error::other)?;
-    text += &message(&place.from.to_string(), "log", &json);
+    text += &message(&tail.from.to_string(), "log", &json);
     Ok((text, false))
 }
 
