@@ -24,8 +24,10 @@ mod put;
 mod secrets;
 mod staging;
 mod twins;
+mod undo;
 mod ways;
 mod work;
+mod written;
 
 pub(crate) use environ::describe;
 

@@ -427,10 +427,8 @@ impl Step {
     /// Keeps what may be all that is left of something, and says so.
     fn saved(&self) -> io::Result<Option<String>> {
         let inputs = self.attempt.inputs.iter().map(|(node, digest)| (*node, Some(*digest)));
-        let (lost, recipe) = (self.local.lost(inputs), self.recipe());
-        let outputs: Vec<_> = recipe.outputs.iter().map(|node| self.local.pipeline.nodes[*node].path.clone()).collect();
-        let written = self.local.staging.written(&self.attempt.job, &recipe.name, &outputs)?;
-        self.local.keep_written(&self.attempt.job, lost, &written)
+        let written = self.local.written(&self.attempt.job, self.recipe())?;
+        self.local.keep_written(&self.attempt.job, self.local.lost(inputs), &written)
     }
 
     /// Leaves everything as it was before the attempt, but for what is to be kept of it.
