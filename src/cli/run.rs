@@ -228,7 +228,7 @@ struct Going<'a> {
 fn drive(context: &Context, args: &RunArgs, going: Going<'_>) -> Result<(Driven, Result<(), StoreError>), Fail> {
     let Going { store, ready, mut writer, committed, reports, signals } = going;
     let (state, pipeline) = (store.state().to_owned(), ready.started().pipeline.clone());
-    let signals = signals.sent_by(move || asked::word(&state, &pipeline));
+    let signals = signals.sent_by(move || asked::take(&state, &pipeline));
     let reporters = reports.reporters(context, store.state(), args);
     let reporters = reporters.map_err(|error| Fail::because("the run cannot be shown", &error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

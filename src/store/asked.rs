@@ -30,10 +30,16 @@ pub fn leave(state: &Path, pipeline: &str, to: &Process, cause: Cause) -> io::Re
     fs::write(path(state, pipeline), serde_json::to_vec(&word).map_err(io::Error::other)?)
 }
 
-/// The word that was left for this process, if there is one.
+/// Takes the word that was left for this process, if there is one. The caller holds the lock of the pipeline: one that is for another
+/// process is of no use any more.
 #[must_use]
-pub fn word(state: &Path, pipeline: &str) -> Option<Cause> {
-    let word: Word = serde_json::from_slice(&fs::read(path(state, pipeline)).ok()?).ok()?;
+pub fn take(state: &Path, pipeline: &str) -> Option<Cause> {
+    let path = path(state, pipeline);
+    let word = fs::read(&path).ok()?;
+    if let Err(error) = fs::remove_file(&path) {
+        tracing::debug!(%error, "the word of who ends the run stays");
+    }
+    let word: Word = serde_json::from_slice(&word).ok()?;
     (word.to == Process::this()).then_some(word.cause)
 }
 
@@ -46,13 +52,13 @@ mod tests {
     fn a_word_is_for_one_process() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("locks")).unwrap();
-        assert_eq!(word(dir.path(), "p"), None);
+        assert_eq!(take(dir.path(), "p"), None);
         let by_ana = Cause::Asked { by: Some("ana".to_owned()), with: Way::JobsAbort };
         leave(dir.path(), "p", &Process::this(), by_ana.clone()).unwrap();
-        assert_eq!(word(dir.path(), "p"), Some(by_ana.clone()));
-        assert_eq!(word(dir.path(), "q"), None);
+        assert_eq!(take(dir.path(), "p"), Some(by_ana.clone()));
+        assert_eq!(take(dir.path(), "p"), None, "it was taken");
         let earlier = Process { began: Some(0), ..Process::this() };
         leave(dir.path(), "p", &earlier, by_ana).unwrap();
-        assert_eq!(word(dir.path(), "p"), None);
+        assert_eq!(take(dir.path(), "p"), None);
     }
 }

@@ -98,6 +98,7 @@ fn a_run_is_aborted_from_elsewhere() {
     assert!(said.out.ends_with(": ended\n"), "{}", said.out);
     // It returns when nothing is left of the run: the next one begins at once.
     run.end(143);
+    assert!(!project.path(".kiln/locks/p.asked").exists(), "who asked is known, and nothing is left of it");
     let stopping = "stopping: by tester with kiln jobs abort";
     assert_eq!(run.story(), ["started a", stopping, "stopped a", "skipped b (a)", "ended ABORTED"]);
     let list = project.expect(0, &["jobs", "list"]).out;
@@ -113,7 +114,10 @@ fn a_run_is_aborted_from_elsewhere() {
 fn a_signal_of_somebody_else_is_told_as_such() {
     let (project, mut run) = waiting();
     // What was left for an earlier run says nothing of this one.
-    project.write(".kiln/locks/p.asked", r#"{"to":{"pid":1,"began":1,"boot":null},"who":"by ana"}"#);
+    project.write(
+        ".kiln/locks/p.asked",
+        r#"{"to":{"pid":1,"began":1,"boot":null},"cause":{"kind":"asked","by":"ana","with":"jobs_abort"}}"#,
+    );
     run.signal(rustix::process::Signal::TERM);
     run.end(143);
     assert!(run.story().contains(&"stopping: SIGTERM".to_owned()), "{:?}", run.story());
