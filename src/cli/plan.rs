@@ -11,7 +11,7 @@ use crate::exit;
 use crate::plan::estimate::estimate;
 use crate::plan::json::PlanJson;
 use crate::plan::reason::Action;
-use crate::plan::text::{Heading, text};
+use crate::report::plan::{Heading, text};
 use crate::session::fail::Fail;
 use crate::session::{Known, Planned, Session};
 

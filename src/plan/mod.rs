@@ -9,7 +9,6 @@ pub mod key;
 pub mod put_back;
 pub mod reason;
 pub mod record;
-pub mod text;
 pub mod why;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};

@@ -5,12 +5,12 @@ use super::jobs::{EVERYTHING, vars};
 use super::line::{Line, Tint, columns, squeeze};
 use super::names::Names;
 use super::past;
+use super::plan::left as lines_of;
 use super::style::{AT_LEAST, Style, UP_TO_DATE, job_tint, step_word};
 use super::summary;
 use crate::base::text::{millis, one_line};
 use crate::event::Left;
 use crate::plan::put_back::PutBack;
-use crate::plan::text::left as lines_of;
 use crate::view::{RunView, StepState, StepView};
 
 /// How wide the column of step names gets at most.

@@ -13,6 +13,7 @@ pub mod outlet;
 pub mod output;
 pub mod outputs;
 pub mod plain;
+pub mod plan;
 pub mod slow;
 pub mod style;
 pub mod summary;

@@ -1,8 +1,8 @@
-//! The plan for people.
+//! The plan for people. Does not know who shows it.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
+use super::line::{Line, Tint, columns};
 use crate::base::id::RecipeId;
 use crate::base::text::{count, few, millis, one_line};
 use crate::pipeline::types::Pipeline;
@@ -29,6 +29,8 @@ pub struct Heading<'a> {
     pub failed: &'a BTreeMap<String, String>,
 }
 
+/// Where the names of steps stand: behind the longest word for what is done.
+const NAMED: usize = 9;
 /// So many reasons of a step are shown.
 const REASONS: usize = 3;
 /// A name that is not longer than this has its column, however few are as long.
@@ -50,7 +52,7 @@ pub fn text(
     let mut out = head(pipeline, selection, plan, heading);
     heading.put_back.iter().for_each(|put_back| line(&mut out, &put_back.to_string()));
     let names = |step: &Step| pipeline.recipes[step.id].name.as_str();
-    let name_width = name_width(plan.active().map(|step| names(step).chars().count()));
+    let name_width = name_width(plan.active().map(|step| columns(names(step))));
     let time_width = plan.active().filter_map(expected).map(|text| text.len()).max();
     let mut stage = 0;
     for step in plan.active() {
@@ -58,16 +60,16 @@ pub fn text(
             stage = step.stage;
             line(&mut out, &format!("stage {stage}"));
         }
-        write!(out, "  {:<5}  {:<name_width$}", step.action.word(), names(step)).expect("a String takes everything");
+        let mut row = Line::new().text("  ").text(step.action.word()).at(NAMED, Tint::Plain, names(step));
+        let mut behind = NAMED + name_width + 2;
         if let Some(width) = time_width {
-            write!(out, "  {:>width$}", expected(step).unwrap_or_default()).expect("a String takes everything");
+            row = row.at(behind, Tint::Plain, &format!("{:>width$}", expected(step).unwrap_or_default()));
+            behind += width + 2;
         }
-        write!(out, "  {}", reasons(&step.reasons, heading.now)).expect("a String takes everything");
-        if let Some(why) = heading.failed.get(names(step)) {
-            write!(out, "; failed last time: {}", one_line(why, FAILED)).expect("a String takes everything");
-        }
-        out.truncate(out.trim_end_matches(' ').len());
-        out.push('\n');
+        let failed =
+            heading.failed.get(names(step)).map(|why| format!("; failed last time: {}", one_line(why, FAILED)));
+        row = row.at(behind, Tint::Plain, &(reasons(&step.reasons, heading.now) + &failed.unwrap_or_default()));
+        line(&mut out, &row.render(false, None));
     }
     let left_out = plan.left().map(|step| (step.reasons.as_slice(), names(step)));
     left(left_out).iter().for_each(|left| line(&mut out, left));

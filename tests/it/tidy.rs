@@ -48,6 +48,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("report/outputs.rs", 6),
     ("report/past.rs", 6),
     ("report/plain.rs", 6),
+    ("report/plan.rs", 6),
     ("report/screen.rs", 6),
     ("report/slow.rs", 6),
     ("report/style.rs", 6),
