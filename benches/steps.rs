@@ -128,7 +128,7 @@ fn run(pipeline: &Arc<Pipeline>) {
         let (_signal, signals) = mpsc::unbounded_channel();
         let mut journal = Nowhere { told, batches: 0 };
         let driven = drive(Drive {
-            places: None,
+            slots: None,
             run: Run::new(setup, 0),
             job,
             began: jiff::Timestamp::UNIX_EPOCH,

@@ -1,12 +1,12 @@
 //! The loop of a run: it waits for what happens, asks [`state::Run`] what to do, and carries that out. It decides nothing.
 
 pub mod cancel;
-mod place;
 mod publish;
 pub mod recover;
 mod retry;
 mod schedule;
 pub mod setup;
+mod slot;
 pub mod state;
 
 use std::cmp::Reverse;
@@ -49,8 +49,8 @@ pub struct Drive<'a> {
     pub started: RunStarted,
     /// What carries steps out.
     pub engine: Arc<dyn Engine>,
-    /// The places that it shares with other runs, if it does.
-    pub places: Option<Arc<Semaphore>>,
+    /// The slots that it shares with other runs, if it does.
+    pub slots: Option<Arc<Semaphore>>,
     /// The work of each step of the run.
     pub works: Vec<Arc<dyn Work>>,
     /// Digests of files that were read when the run was planned.
@@ -109,8 +109,8 @@ pub async fn drive(drive: Drive<'_>) -> Driven {
         notices_to,
         notices,
         background,
-        asked_place: None,
-        place: None,
+        asked_slot: None,
+        slot: None,
         pending: VecDeque::new(),
         view: RunView::default(),
         over: false,
@@ -169,10 +169,10 @@ struct Driver<'a> {
     notices: mpsc::UnboundedReceiver<Noticed>,
     /// What the engine does all the time.
     background: Option<BoxFuture<'static, ()>>,
-    /// The place that is waited for.
-    asked_place: Option<BoxFuture<'static, Option<OwnedSemaphorePermit>>>,
-    /// The place of the step that starts next.
-    place: Option<OwnedSemaphorePermit>,
+    /// The slot that is waited for.
+    asked_slot: Option<BoxFuture<'static, Option<OwnedSemaphorePermit>>>,
+    /// The slot of the step that starts next.
+    slot: Option<OwnedSemaphorePermit>,
     pending: VecDeque<Batch>,
     view: RunView,
     over: bool,
@@ -202,9 +202,9 @@ impl Driver<'_> {
             Some(notice) = self.notices.recv() => self.noticed(notice),
             Some(done) = self.jobs.join_next() => self.task(done),
             () = in_background(&mut self.background) => self.background = None,
-            place = in_background(&mut self.asked_place) => {
-                (self.asked_place, self.place) = (None, place);
-                self.input(Input::Place);
+            slot = in_background(&mut self.asked_slot) => {
+                (self.asked_slot, self.slot) = (None, slot);
+                self.input(Input::Slot);
             }
             Some(why) = self.trouble.recv() => self.input(Input::Broken(why)),
             () = sleep_until(timer.unwrap_or(self.begun)), if timer.is_some() => {
@@ -243,11 +243,11 @@ impl Driver<'_> {
             match effect {
                 Effect::Emit(event) => events.push(self.stamp(*event)),
                 Effect::Start { step, attempt, inputs } => self.start(step, attempt, inputs),
-                Effect::AskPlace => {
-                    let places = self.drive.places.clone();
-                    self.asked_place = places.map(|places| places.acquire_owned().map(Result::ok).boxed());
+                Effect::AskSlot => {
+                    let slots = self.drive.slots.clone();
+                    self.asked_slot = slots.map(|slots| slots.acquire_owned().map(Result::ok).boxed());
                 }
-                Effect::LeavePlace => self.place = None,
+                Effect::LeaveSlot => self.slot = None,
                 Effect::Wake(timer, ms) => self.wake(timer, ms),
                 Effect::Flush(staged) => self.flush(staged),
                 Effect::Publish(step, staged) => {
@@ -304,9 +304,9 @@ impl Driver<'_> {
         let (to, stop) = watch::channel(self.asked);
         self.stops.insert(step, to);
         let began = Instant::now();
-        let place = self.place.take();
+        let slot = self.slot.take();
         self.jobs.spawn(async move {
-            let _place = place;
+            let _slot = slot;
             let run = AssertUnwindSafe(async { work.run(attempt, updates, stop).await });
             let attempted = run.catch_unwind().await;
             let attempted = attempted.unwrap_or_else(|panic| Ended::Failed(crashed(panic.as_ref())).into());

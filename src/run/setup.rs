@@ -28,8 +28,8 @@ pub enum Input {
     },
     /// The time that was asked for with [`Effect::Wake`] is over.
     Woken(Timer),
-    /// The place that was asked for with [`Effect::AskPlace`] is there.
-    Place,
+    /// The slot that was asked for with [`Effect::AskSlot`] is there.
+    Slot,
     /// An engine tells about a job for a step.
     Noticed {
         /// The step.
@@ -79,10 +79,10 @@ pub enum Effect {
         /// What its key says about its inputs.
         inputs: Vec<(NodeId, Digest)>,
     },
-    /// Get a place for the step that starts next, where runs share them, and send [`Input::Place`].
-    AskPlace,
-    /// That place is not needed any more.
-    LeavePlace,
+    /// Get a slot for the step that starts next, where runs share them, and send [`Input::Slot`].
+    AskSlot,
+    /// That slot is not needed any more.
+    LeaveSlot,
     /// Send [`Input::Woken`] after so many milliseconds.
     Wake(Timer, u64),
     /// Make the staged outputs of these steps durable.

@@ -15,10 +15,10 @@ use crate::plan::facts::{Content, Facts};
 use crate::plan::key;
 use crate::plan::reason::Action;
 use crate::plan::record::{History, OutputRecord, Record};
-use crate::run::place::Place;
 use crate::run::publish::Linger;
 use crate::run::schedule::Ready;
 use crate::run::setup::{Effect, Input, Policy, Setup, SetupStep, Timer};
+use crate::run::slot::Slot;
 
 /// Where a step stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub struct Run {
     /// Steps whose inputs have arrived and that are not looked at yet.
     pub(super) arrived: VecDeque<usize>,
     pub(super) running: usize,
-    pub(super) place: Place,
+    pub(super) slot: Slot,
     pub(super) staged: Vec<usize>,
     pub(super) flushing: Vec<usize>,
     pub(super) publishing: usize,
@@ -111,7 +111,7 @@ impl Run {
             ready,
             arrived: VecDeque::new(),
             running: 0,
-            place: Place::Unneeded,
+            slot: Slot::Unneeded,
             staged: Vec::new(),
             flushing: Vec::new(),
             publishing: 0,
@@ -139,7 +139,7 @@ impl Run {
             Input::Begin => self.begin(),
             Input::Ended { step, attempted, took_ms } => self.ended(step, attempted, took_ms),
             Input::Woken(timer) => self.woken(timer),
-            Input::Place => self.place = Place::Had,
+            Input::Slot => self.slot = Slot::Had,
             Input::Noticed { step, notice } => self.noticed(step, notice),
             Input::Flushed(result) => self.flushed(result),
             Input::Published { step, result } => self.published(step, result),
@@ -148,7 +148,7 @@ impl Run {
         }
         self.look_at_arrived();
         self.start();
-        self.leave_place();
+        self.leave_slot();
         self.flush();
         self.finish();
         std::mem::take(&mut self.effects)
@@ -233,7 +233,7 @@ impl Run {
     }
 
     fn start(&mut self) {
-        while !self.stopping && self.running < self.policy.jobs && self.has_place() {
+        while !self.stopping && self.running < self.policy.jobs && self.has_slot() {
             let Some(i) = self.ready.pop() else { break };
             let id = self.steps[i].id;
             let known = |node| self.input(node).digest();
@@ -249,7 +249,7 @@ impl Run {
             step.failure = None;
             let (attempt, command) = (step.attempt, step.command.clone());
             self.running += 1;
-            self.take_place();
+            self.take_slot();
             // What runs nothing prints nothing.
             let log = if command.is_empty() { String::new() } else { self.log(i, attempt) };
             self.emit(Event::StepStarted { step: self.name(i).to_owned(), attempt, command, log });

@@ -38,7 +38,7 @@ const CONNECTIONS: usize = 512;
 /// Accepts connections until `stop` says so; then lets those end that are open.
 pub(crate) async fn accept(listener: TcpListener, app: Arc<App>, mut stop: watch::Receiver<bool>) {
     let router = router(&app);
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     let mut open = Open::default();
     while !*stop.borrow() {
@@ -57,18 +57,18 @@ pub(crate) async fn accept(listener: TcpListener, app: Arc<App>, mut stop: watch
                 continue;
             }
         };
-        if places.available_permits() == 0 {
+        if slots.available_permits() == 0 {
             open.make_room();
         }
-        let place = tokio::select! {
-            place = Arc::clone(&places).acquire_owned() => place,
+        let slot = tokio::select! {
+            slot = Arc::clone(&slots).acquire_owned() => slot,
             _ = async { drop(stop.changed().await) } => continue,
         };
         let said = Arc::new(Talk::default());
         let talk = talk(stream, peer, Arc::clone(&app), router.clone(), (stop.clone(), Arc::clone(&said)));
         let task = connections.spawn(async move {
             talk.await;
-            drop(place);
+            drop(slot);
         });
         open.add(said, task);
     }
@@ -88,7 +88,7 @@ impl Open {
         }
     }
 
-    /// Ends the oldest one of which the request, or the rest of it, has not come: whoever holds places and says nothing keeps
+    /// Ends the oldest one of which the request, or the rest of it, has not come: whoever holds slots and says nothing keeps
     /// nobody away. Those who have shown a key go last.
     fn make_room(&mut self) {
         let owes = |talk: &Talk| !talk.is_understood() || talk.is_incomplete();

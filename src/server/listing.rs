@@ -30,22 +30,22 @@ pub(crate) fn filter(query: &Query, project: &Project) -> Result<RunFilter, ApiE
         since: query.time("since")?,
         by: query.get("initiator").map(str::to_owned),
         until: query.time("until")?,
-        behind: place(query, "cursor")?,
-        ahead: place(query, "newer")?,
+        behind: rank(query, "cursor")?,
+        ahead: rank(query, "newer")?,
         about: about.transpose()?,
         ..RunFilter::default()
     })
 }
 
-/// The place of a job in the list, as the list itself tells it.
-fn place(query: &Query, name: &str) -> Result<Option<(jiff::Timestamp, JobId)>, ApiError> {
+/// The rank of a job in the list, as the list itself tells it.
+fn rank(query: &Query, name: &str) -> Result<Option<(jiff::Timestamp, JobId)>, ApiError> {
     let Some(cursor) = query.get(name) else { return Ok(None) };
     let parts = cursor.split_once(' ').or_else(|| cursor.split_once('_'));
     let read = parts.and_then(|(time, job)| Some((time.parse::<i64>().ok()?, job)));
-    let place =
+    let rank =
         read.and_then(|(time, job)| Some((jiff::Timestamp::from_millisecond(time).ok()?, JobId::from_text(job))));
     let wrong = || ApiError::wrong(format!("{name}: give the `cursor` of a job of the list"));
-    place.map(Some).ok_or_else(wrong)
+    rank.map(Some).ok_or_else(wrong)
 }
 
 /// What jobs have to be about to be about an output: the step that makes it, and the targets that stand for it.
@@ -96,7 +96,7 @@ pub(crate) fn rows(project: &Project, filter: &RunFilter, want: u32) -> Result<R
         asked.put_in_order(&mut shown);
     }
     let more = shown.len() as u64 == u64::from(want);
-    let last = shown.last().map(|row| (row.place, row.id.clone())).filter(|_| more);
+    let last = shown.last().map(|row| (row.rank, row.id.clone())).filter(|_| more);
     Ok(Rows { shown, last })
 }
 

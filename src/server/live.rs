@@ -66,7 +66,7 @@ struct Follow {
     pace: Pace,
     /// Since when nothing was told.
     silent: Instant,
-    _place: OwnedSemaphorePermit,
+    _slot: OwnedSemaphorePermit,
 }
 
 /// Makes the next piece of a stream from how the job stands, empty where there is no news; and whether it is the last one.
@@ -130,8 +130,8 @@ pub(crate) struct Of<'a> {
 }
 
 fn follow(app: &App, of: Of<'_>, (patience, pace): (Duration, Duration), look: Look) -> Reply {
-    let place = Arc::clone(&app.streams).try_acquire_owned();
-    let place = place.map_err(|_| ApiError::busy("as many streams as may be are open"))?;
+    let slot = Arc::clone(&app.streams).try_acquire_owned();
+    let slot = slot.map_err(|_| ApiError::busy("as many streams as may be are open"))?;
     let follow = Follow {
         archive: Arc::clone(of.archive),
         pipeline: of.pipeline.to_owned(),
@@ -142,7 +142,7 @@ fn follow(app: &App, of: Of<'_>, (patience, pace): (Duration, Duration), look: L
         done: false,
         pace: Pace::begin(pace),
         silent: Instant::now(),
-        _place: place,
+        _slot: slot,
     };
     Ok(stream(KIND, futures::stream::try_unfold(follow, Follow::next).boxed()))
 }

@@ -313,7 +313,7 @@ pub(crate) struct Ready {
     engine: Arc<dyn Engine>,
     works: Vec<Arc<dyn Work>>,
     seen: Vec<FileDigest>,
-    places: Option<Arc<Semaphore>>,
+    slots: Option<Arc<Semaphore>>,
 }
 
 impl Ready {
@@ -333,7 +333,7 @@ impl Ready {
         let job = ticket.job.clone();
         let setup = Setup { job, pipeline, facts, history: known.history, mode, policy, steps };
         let run = Run::new(setup, up_to_date);
-        Ok(Self { ticket, run, started, engine: Arc::clone(&session.engine), works, seen, places: None })
+        Ok(Self { ticket, run, started, engine: Arc::clone(&session.engine), works, seen, slots: None })
     }
 
     /// A run in which nothing is done, for there is nothing to do.
@@ -359,7 +359,7 @@ impl Ready {
         let (facts, history) = (Facts::unseen(ticket.began, 0, 0), Box::new(MemoryHistory::default()));
         let setup = Setup { job, pipeline, facts, history, mode, policy, steps: Vec::new() };
         let run = Run::new(setup, started.up_to_date);
-        Self { ticket, run, started, engine: Arc::new(engine), works: Vec::new(), seen: Vec::new(), places: None }
+        Self { ticket, run, started, engine: Arc::new(engine), works: Vec::new(), seen: Vec::new(), slots: None }
     }
 
     /// After this was undone of a run that was killed.
@@ -374,8 +374,8 @@ impl Ready {
     }
 
     /// With its steps in places that it shares with other runs.
-    pub(crate) fn sharing(self, places: Arc<Semaphore>) -> Self {
-        Self { run: self.run.sharing_places(), places: Some(places), ..self }
+    pub(crate) fn sharing(self, slots: Arc<Semaphore>) -> Self {
+        Self { run: self.run.sharing_slots(), slots: Some(slots), ..self }
     }
 
     /// Carries the run out, to its end.
@@ -386,7 +386,7 @@ impl Ready {
         reporters: Vec<Box<dyn Reporter>>,
         signals: mpsc::UnboundedReceiver<Cause>,
     ) -> Driven {
-        let Self { ticket: Ticket { job, began, events }, run, started, engine, works, seen, places } = self;
+        let Self { ticket: Ticket { job, began, events }, run, started, engine, works, seen, slots } = self;
         let journal = writer;
         drive(Drive {
             run,
@@ -395,7 +395,7 @@ impl Ready {
             events,
             started,
             engine,
-            places,
+            slots,
             works,
             seen,
             journal,

@@ -47,27 +47,27 @@ impl Tally {
 
 /// Keeps an event, and what follows from it but for the numbers in `tally`.
 pub(super) fn keep(connection: &Connection, stamped: &Stamped, tally: &mut Tally) -> Result<()> {
-    let place = place(connection, stamped)?;
+    let rank = rank(connection, stamped)?;
     connection
         .prepare_cached("INSERT INTO events (job, seq, at, elapsed_ms, type, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
         .execute(params![
             stamped.job.as_str(),
             integer(stamped.seq),
-            place,
+            rank,
             integer(stamped.elapsed_ms),
             stamped.event.kind(),
             json(stamped)?
         ])?;
-    apply(connection, stamped, &place, tally)
+    apply(connection, stamped, &rank, tally)
 }
 
-/// The last place that was given. Older versions kept the order in `runs` only.
+/// The last rank that was given. Older versions kept the order in `runs` only.
 pub(super) const NEWEST: &str = "SELECT max((SELECT coalesce(max(asked), '') FROM runs),
     (SELECT coalesce(max(at), '') FROM events WHERE type IN ('run_queued', 'run_started')))";
 
 /// When an event happened. Beginnings of runs stand in the order in which they are kept: where the clock was ahead for an
 /// earlier one, that of a new one is a moment later. The event itself says what its own clock said.
-fn place(connection: &Connection, stamped: &Stamped) -> Result<String> {
+fn rank(connection: &Connection, stamped: &Stamped) -> Result<String> {
     let at = time(stamped.at);
     if !matches!(stamped.event, Event::RunQueued(_) | Event::RunStarted(_)) {
         return Ok(at);
@@ -89,10 +89,10 @@ pub(super) fn remake(connection: &Connection) -> Result<()> {
     let mut statement = connection.prepare(order)?;
     let (mut rows, mut tally) = (statement.query([])?, Tally::default());
     while let Some(row) = rows.next()? {
-        let (body, place): (String, String) = (row.get(0)?, row.get(1)?);
+        let (body, rank): (String, String) = (row.get(0)?, row.get(1)?);
         let event = serde_json::from_str(&body)
             .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into()))?;
-        apply(connection, &event, &place, &mut tally)?;
+        apply(connection, &event, &rank, &mut tally)?;
     }
     tally.tell(connection)
 }
@@ -107,12 +107,12 @@ fn json(value: &impl Serialize) -> Result<String> {
 
 /// What happens with every step is put in as one row of values: of rows that come from a question, or replace others, SQLite
 /// copies each page first that it changes.
-fn apply(connection: &Connection, stamped: &Stamped, place: &str, tally: &mut Tally) -> Result<()> {
+fn apply(connection: &Connection, stamped: &Stamped, rank: &str, tally: &mut Tally) -> Result<()> {
     let job = stamped.job.as_str();
     tally.take(stamped);
     match &stamped.event {
-        Event::RunQueued(started) => run_begun(connection, (stamped, place), started, JobState::Queued),
-        Event::RunStarted(started) => run_begun(connection, (stamped, place), started, JobState::Running),
+        Event::RunQueued(started) => run_begun(connection, (stamped, rank), started, JobState::Queued),
+        Event::RunStarted(started) => run_begun(connection, (stamped, rank), started, JobState::Running),
         Event::StepStarted { step, attempt, log, .. } => {
             let sql = "UPDATE steps SET state = ?3, attempt = ?4, began_ms = ?5, log = ?6 WHERE job = ?1 AND step = ?2";
             let running = StepState::Running.stored();
@@ -171,7 +171,7 @@ fn as_cause(connection: &Connection, job: &str, step: &str) -> Result<String> {
 /// A run that waited for its turn has its row already.
 fn run_begun(
     connection: &Connection,
-    (stamped, place): (&Stamped, &str),
+    (stamped, rank): (&Stamped, &str),
     started: &RunStarted,
     state: JobState,
 ) -> Result<()> {
@@ -197,7 +197,7 @@ fn run_begun(
             started.pid,
             started.host,
             state.word(),
-            place
+            rank
         ],
     )?;
     let sql = "INSERT INTO steps (job, step, stage, action, state) VALUES (?1, ?2, ?3, ?4, ?5)";

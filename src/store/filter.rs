@@ -23,7 +23,7 @@ pub struct RunFilter {
     pub pipeline: Option<String>,
     /// Only those about this.
     pub about: Option<About>,
-    /// Only those that come behind this one, given by its place and its id.
+    /// Only those that come behind this one, given by its rank and its id.
     pub behind: Option<(jiff::Timestamp, JobId)>,
     /// Only those that come before this one, and of these the last ones.
     pub ahead: Option<(jiff::Timestamp, JobId)>,
@@ -71,8 +71,8 @@ impl RunFilter {
         if let Some(until) = self.until {
             add("asked < ?", time(until));
         }
-        for (place, than) in [(&self.behind, "<"), (&self.ahead, ">")] {
-            if let Some((asked, job)) = place {
+        for (rank, than) in [(&self.behind, "<"), (&self.ahead, ">")] {
+            if let Some((asked, job)) = rank {
                 conditions.push(format!("(asked, job) {than} (?, ?)"));
                 values.extend([time(*asked), job.to_string()].map(Value::Text));
             }
@@ -94,9 +94,9 @@ impl RunFilter {
 }
 
 impl RunFilter {
-    /// The newest first, and no more than are asked for: of those before a place, the ones that are next to it.
+    /// The newest first, and no more than are asked for: of those before a rank, the ones that are next to it.
     pub fn put_in_order(&self, rows: &mut Vec<RunRow>) {
-        rows.sort_by(|a, b| (b.place, &b.id).cmp(&(a.place, &a.id)));
+        rows.sort_by(|a, b| (b.rank, &b.id).cmp(&(a.rank, &a.id)));
         let most = self.limit.unwrap_or(u32::MAX) as usize;
         if self.ahead.is_some() {
             rows.drain(..rows.len().saturating_sub(most));

@@ -35,9 +35,9 @@ pub struct RunRow {
     pub state: JobState,
     /// When it was asked for.
     pub asked: jiff::Timestamp,
-    /// Its place among all runs, in the order in which they were kept: mostly when it was asked for.
+    /// Its rank among all runs, in the order in which they were kept: mostly when it was asked for.
     #[serde(skip)]
-    pub place: jiff::Timestamp,
+    pub rank: jiff::Timestamp,
     /// When it began; as long as it has not, when it was asked for.
     pub start: jiff::Timestamp,
     /// Whether it has begun.

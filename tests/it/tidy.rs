@@ -190,7 +190,7 @@ fn the_pure_core_is_neither_async_nor_does_it_look_around() {
         let pure = floor(&file) <= 4
             || [
                 "run/cancel.rs",
-                "run/place.rs",
+                "run/slot.rs",
                 "run/publish.rs",
                 "run/retry.rs",
                 "run/schedule.rs",

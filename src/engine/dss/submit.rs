@@ -129,7 +129,7 @@ impl Course {
             let status = async {
                 if over {
                     // As everywhere else, what has ended is asked for at once.
-                    let _place = self.dss.ends.acquire().await.ok()?;
+                    let _slot = self.dss.ends.acquire().await.ok()?;
                     let calls = self.calls.patient(Duration::ZERO);
                     return Some(calls.status(self.spec.project(), job).await.map(Arc::new));
                 }

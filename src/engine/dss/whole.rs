@@ -53,8 +53,8 @@ pub(super) struct Whole {
     pub(super) progress: watch::Sender<Progress>,
     /// How urgently it shall end.
     stop: watch::Sender<Stop>,
-    /// Places for the jobs of steps that it left undone.
-    pub(super) places: Semaphore,
+    /// Slots for the jobs of steps that it left undone.
+    pub(super) slots: Semaphore,
     /// Steps that were taken for up to date while it went on.
     pub(super) early: Mutex<Vec<Spec>>,
     /// Whether a step has told what else was built.
@@ -62,14 +62,14 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    pub(super) fn new(places: u32) -> Self {
+    pub(super) fn new(slots: u32) -> Self {
         Self {
             steps: Mutex::default(),
             shape: OnceLock::new(),
             begun: AtomicBool::new(false),
             progress: watch::Sender::new(Progress::default()),
             stop: watch::Sender::new(Stop::Go),
-            places: Semaphore::new(places as usize),
+            slots: Semaphore::new(slots as usize),
             early: Mutex::default(),
             also_told: AtomicBool::new(false),
         }

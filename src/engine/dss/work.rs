@@ -68,8 +68,8 @@ impl Work for DssWork {
             if let Some(ended) = part.run(&mut course).await {
                 return course.dressed(ended, &part).await;
             }
-            match course.place(&part.whole).await {
-                Ok(_place) => course.run().await,
+            match course.slot(&part.whole).await {
+                Ok(_slot) => course.run().await,
                 Err(ended) => ended,
             }
         }
@@ -241,11 +241,11 @@ impl Course {
         self.dss.follow_live(self.spec.project(), job, live)
     }
 
-    /// A place for a job of a step that the job of all left undone.
-    async fn place<'a>(&mut self, whole: &'a Whole) -> Go<SemaphorePermit<'a>> {
+    /// A slot for a job of a step that the job of all left undone.
+    async fn slot<'a>(&mut self, whole: &'a Whole) -> Go<SemaphorePermit<'a>> {
         let mut stop = self.stop.clone();
         tokio::select! {
-            place = whole.places.acquire() => place.map_err(|_| stopped(NOT_STARTED)),
+            slot = whole.slots.acquire() => slot.map_err(|_| stopped(NOT_STARTED)),
             () = reached(&mut stop, Stop::Ask) => Err(stopped(NOT_STARTED)),
         }
     }

@@ -112,7 +112,7 @@ impl Step {
     }
 
     async fn run(self, updates: Updates, stop: watch::Receiver<Stop>) -> Attempted {
-        let Some(_place) = self.local.guardian.place(stop.clone()).await else { return stopped().into() };
+        let Some(_slot) = self.local.guardian.slot(stop.clone()).await else { return stopped().into() };
         self.local.kills.watch();
         // What is set aside is on disk before anything starts: not on the loop's thread.
         let is_long = self.recipe().how.in_place;

@@ -87,8 +87,8 @@ fn ends(pipeline: Pipeline, schedule: Schedule, fails: Option<usize>) -> (usize,
                 }
                 Effect::Wake(..)
                 | Effect::Flush(_)
-                | Effect::AskPlace
-                | Effect::LeavePlace
+                | Effect::AskSlot
+                | Effect::LeaveSlot
                 | Effect::Publish(..)
                 | Effect::StopStep(..)
                 | Effect::Stop(_)

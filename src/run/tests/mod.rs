@@ -2,9 +2,9 @@
 
 mod large;
 mod pairs;
-mod places;
 mod properties;
 mod retries;
+mod slots;
 mod sound;
 mod traces;
 
@@ -64,8 +64,8 @@ struct Case {
     full: Option<u64>,
     /// The event that cannot be shown.
     unseen: Option<u64>,
-    /// The places that it shares with others.
-    places: Option<Arc<Semaphore>>,
+    /// The slots that it shares with others.
+    slots: Option<Arc<Semaphore>>,
 }
 
 struct Ran {
@@ -126,7 +126,7 @@ fn case(steps: &[&str], jobs: usize, schedule: Schedule) -> Case {
         broken: None,
         full: None,
         unseen: None,
-        places: None,
+        slots: None,
     }
 }
 
@@ -205,8 +205,8 @@ impl Case {
         let blind = self.unseen.map(|seq| Box::new(Blind(seq)) as Box<dyn Reporter>);
         let (signal, signals) = mpsc::unbounded_channel();
         let drive = drive(Drive {
-            run: run(setup, started.up_to_date, self.places.is_some()),
-            places: self.places,
+            run: run(setup, started.up_to_date, self.slots.is_some()),
+            slots: self.slots,
             job,
             events: 0,
             began: jiff::Timestamp::UNIX_EPOCH,
@@ -237,7 +237,7 @@ fn setup(step: &crate::plan::Step, remaining_ms: u64) -> SetupStep {
 
 fn run(setup: Setup, up_to_date: u64, shares: bool) -> Run {
     let run = Run::new(setup, up_to_date);
-    if shares { run.sharing_places() } else { run }
+    if shares { run.sharing_slots() } else { run }
 }
 
 /// Sends the signals, each at its time.

@@ -65,7 +65,7 @@ impl Pages {
                 text.push_str(",\n");
             }
             let mut item = state::item(row, &shown, self.app.wait(row, &self.who).as_ref());
-            item["cursor"] = json!(format!("{}_{}", row.place.as_millisecond(), row.id));
+            item["cursor"] = json!(format!("{}_{}", row.rank.as_millisecond(), row.id));
             text += &item.to_string();
         }
         self.left = self.left.map(|left| left.saturating_sub(rows.shown.len() as u64));

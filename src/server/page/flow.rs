@@ -63,14 +63,14 @@ struct Found {
 
 /// `GET /projects/K/flow`
 pub(super) async fn flow(call: Call) -> Reply {
-    let place = Arc::clone(&call.app.plans).acquire_owned().await;
-    blocking(move || planned(&call, place)).await
+    let slot = Arc::clone(&call.app.plans).acquire_owned().await;
+    blocking(move || planned(&call, slot)).await
 }
 
-fn planned(call: &Call, place: Result<OwnedSemaphorePermit, AcquireError>) -> Reply {
+fn planned(call: &Call, slot: Result<OwnedSemaphorePermit, AcquireError>) -> Reply {
     let (who, picked) = (call.who()?, pick(&call.query));
     let (loaded, found) = find(&call.app, call.project()?, who, targets(&call.query), picked.mode);
-    drop(place);
+    drop(slot);
     let key = &loaded.pipeline.project;
     let page = Page { loaded: &loaded, found: &found, picked: &picked, who, key };
     let crumbs = [(key.as_str(), words::project_page(key)), ("Flow", words::flow_page(key))];

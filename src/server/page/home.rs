@@ -63,7 +63,7 @@ pub(super) fn home(call: &Call) -> Reply {
 /// `GET /live`: the list anew whenever it is another one.
 pub(super) fn live(call: &Call) -> Reply {
     let (app, who, query) = (Arc::clone(&call.app), call.who()?.clone(), call.query.clone());
-    let place = watch::place(&app)?;
+    let slot = watch::slot(&app)?;
     let look = move || {
         let projects = visible(&app, &who);
         let list = list(&app, &who, &projects, &query).map_err(|error| io::Error::other(error.message().to_owned()))?;
@@ -74,7 +74,7 @@ pub(super) fn live(call: &Call) -> Reply {
             cards.into_string(),
         ])
     };
-    Ok(watch::list(place, Box::new(look)))
+    Ok(watch::list(slot, Box::new(look)))
 }
 
 fn visible(app: &App, who: &Who) -> Vec<Arc<Project>> {
@@ -109,7 +109,7 @@ fn list(app: &App, who: &Who, projects: &[Arc<Project>], query: &Query) -> Resul
         };
         all.extend(rows.shown.into_iter().map(line));
     }
-    all.sort_by(|a, b| (b.row.place, &b.row.id).cmp(&(a.row.place, &a.row.id)));
+    all.sort_by(|a, b| (b.row.rank, &b.row.id).cmp(&(a.row.rank, &a.row.id)));
     let over = all.len().saturating_sub(SHOWN as usize);
     let ahead = query.get("newer").is_some();
     if ahead && all.len() < SHOWN as usize && wrong.is_empty() {
@@ -120,9 +120,9 @@ fn list(app: &App, who: &Who, projects: &[Arc<Project>], query: &Query) -> Resul
         all.drain(..over);
     }
     all.truncate(SHOWN as usize);
-    let place = |line: &Line| format!("{}_{}", line.row.place.as_millisecond(), line.row.id);
-    let older = all.last().filter(|_| ahead || more || over > 0).map(place);
-    let newer = all.first().filter(|_| query.get("cursor").is_some() || (ahead && over > 0)).map(place);
+    let rank = |line: &Line| format!("{}_{}", line.row.rank.as_millisecond(), line.row.id);
+    let older = all.last().filter(|_| ahead || more || over > 0).map(rank);
+    let newer = all.first().filter(|_| query.get("cursor").is_some() || (ahead && over > 0)).map(rank);
     if !known {
         wrong.extend(query.get("output").map(|output| format!("there is no output `{output}`")));
     }

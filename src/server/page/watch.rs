@@ -32,10 +32,10 @@ const STILL_THERE: u32 = 15;
 /// So many events are told at a time.
 const EVENTS: i64 = 2_000;
 
-/// A place among the streams that may be open.
-pub(super) fn place(app: &App) -> Result<OwnedSemaphorePermit, ApiError> {
-    let place = Arc::clone(&app.streams).try_acquire_owned();
-    place.map_err(|_| ApiError::busy("as many streams as may be are open"))
+/// A slot among the streams that may be open.
+pub(super) fn slot(app: &App) -> Result<OwnedSemaphorePermit, ApiError> {
+    let slot = Arc::clone(&app.streams).try_acquire_owned();
+    slot.map_err(|_| ApiError::busy("as many streams as may be are open"))
 }
 
 /// Makes the pieces of a page anew.
@@ -44,12 +44,12 @@ pub(super) type Look = Box<dyn FnMut() -> io::Result<Vec<String>> + Send>;
 struct Watch {
     look: Look,
     last: Option<blake3::Hash>,
-    _place: OwnedSemaphorePermit,
+    _slot: OwnedSemaphorePermit,
 }
 
 /// A stream with the pieces of a page whenever they are others.
-pub(super) fn list(place: OwnedSemaphorePermit, look: Look) -> Response {
-    let watch = Watch { look, last: None, _place: place };
+pub(super) fn list(slot: OwnedSemaphorePermit, look: Look) -> Response {
+    let watch = Watch { look, last: None, _slot: slot };
     stream(live::KIND, futures::stream::try_unfold(watch, next).boxed())
 }
 

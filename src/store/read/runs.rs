@@ -142,18 +142,18 @@ pub(super) fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
     let state: String = row.get(2)?;
     let states = [JobState::Queued, JobState::Running, JobState::Done, JobState::Failed];
     let end: Option<String> = row.get(5)?;
-    let place: jiff::Timestamp = text(row, 3)?;
+    let rank: jiff::Timestamp = text(row, 3)?;
     let start = match row.get::<_, Option<String>>(4)? {
         Some(_) => text(row, 4)?,
-        None => place,
+        None => rank,
     };
     Ok(RunRow {
         id: JobId::from_text(&row.get::<_, String>(0)?),
         pipeline: row.get(1)?,
         state: states.into_iter().find(|known| known.word() == state).unwrap_or(JobState::Aborted),
-        // What began before its place is there because a clock was ahead.
-        asked: place.min(start),
-        place,
+        // What began before its rank is there because a clock was ahead.
+        asked: rank.min(start),
+        rank,
         start,
         begun: row.get::<_, Option<String>>(4)?.is_some(),
         end: end.and_then(|end| end.parse().ok()),

@@ -244,7 +244,7 @@ async fn scripted(steps: &[Step], ready: Ready) -> Ran {
     let heard = Arc::default();
     let (signal, signals) = mpsc::unbounded_channel();
     let driving = drive(Drive {
-        places: None,
+        slots: None,
         run,
         job,
         events: 0,

@@ -148,15 +148,15 @@ impl Run<'_> {
         let works: Vec<_> = steps.iter().map(|i| (*i, engine.prepare(ids[*i]).ok().unwrap())).collect();
         let (notices_to, mut notices) = mpsc::unbounded_channel::<Noticed>();
         let (stop_to, stop) = watch::channel(Stop::Go);
-        let places = Semaphore::new(engine.max_parallel().unwrap() as usize);
+        let slots = Semaphore::new(engine.max_parallel().unwrap() as usize);
         let mut all: FuturesUnordered<_> = works
             .into_iter()
             .map(|(i, work)| {
                 let (trouble, _) = mpsc::unbounded_channel();
                 let updates = Updates::new(i, None, trouble).with_notices(notices_to.clone());
-                let (stop, places, job) = (stop.clone(), &places, &job);
+                let (stop, slots, job) = (stop.clone(), &slots, &job);
                 async move {
-                    let _place = places.acquire().await.unwrap();
+                    let _slot = slots.acquire().await.unwrap();
                     (format!("s{i}"), step(&*work, i, job, &updates, &stop).await)
                 }
             })

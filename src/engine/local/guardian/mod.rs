@@ -54,7 +54,7 @@ struct Files {
     /// The number as Kiln found it: steps get this.
     found: u64,
     /// So many steps can be open at once.
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
 }
 
 /// So many files Kiln needs for itself, and so many for a step.
@@ -91,8 +91,8 @@ pub(crate) struct Way {
 impl Guardian {
     /// Another guardian, with the same limits.
     pub(crate) fn beside(&self) -> Self {
-        let Files { found, places } = self.files();
-        let files = OnceLock::from(Files { found: *found, places: Arc::clone(places) });
+        let Files { found, slots } = self.files();
+        let files = OnceLock::from(Files { found: *found, slots: Arc::clone(slots) });
         Self { files, looks: true, ..Self::default() }
     }
 
@@ -112,11 +112,11 @@ impl Guardian {
     }
 
     /// Waits until there are files for one more step. It has them until it lets go of this; none where it is to end before.
-    pub(crate) async fn place(&self, mut stop: watch::Receiver<Stop>) -> Option<OwnedSemaphorePermit> {
+    pub(crate) async fn slot(&self, mut stop: watch::Receiver<Stop>) -> Option<OwnedSemaphorePermit> {
         tokio::select! {
             biased;
             // It is never closed.
-            place = Arc::clone(&self.files().places).acquire_owned() => place.ok(),
+            slot = Arc::clone(&self.files().slots).acquire_owned() => slot.ok(),
             Ok(_) = stop.wait_for(|stop| *stop > Stop::Go) => None,
         }
     }
@@ -277,9 +277,9 @@ fn raise_limit() -> Files {
     // A limit that stays as it was is not worth a word: what needs files waits for them.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: found.maximum, maximum: found.maximum });
     let now = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let places = usize::try_from(now.saturating_sub(OWN_FILES) / STEP_FILES).unwrap_or(usize::MAX);
-    let places = Arc::new(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS)));
-    Files { found: found.current.unwrap_or(u64::MAX), places }
+    let slots = usize::try_from(now.saturating_sub(OWN_FILES) / STEP_FILES).unwrap_or(usize::MAX);
+    let slots = Arc::new(Semaphore::new(slots.clamp(1, Semaphore::MAX_PERMITS)));
+    Files { found: found.current.unwrap_or(u64::MAX), slots }
 }
 
 /// What a guardian is about to start has its environment for a moment, but not a session of its own.
@@ -358,17 +358,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_to_end_waits_for_no_place() {
-        let files = OnceLock::from(Files { found: 1, places: Arc::new(Semaphore::new(1)) });
+    fn who_is_to_end_waits_for_no_slot() {
+        let files = OnceLock::from(Files { found: 1, slots: Arc::new(Semaphore::new(1)) });
         let guardian = Guardian { files, ..Guardian::default() };
         let (to, stop) = watch::channel(Stop::Go);
-        let first = guardian.place(stop.clone()).now_or_never().flatten();
+        let first = guardian.slot(stop.clone()).now_or_never().flatten();
         assert!(first.is_some());
-        let mut second = std::pin::pin!(guardian.place(stop.clone()));
+        let mut second = std::pin::pin!(guardian.slot(stop.clone()));
         assert!(second.as_mut().now_or_never().is_none(), "it waits");
         to.send(Stop::Ask).unwrap();
-        assert!(second.now_or_never().is_some_and(|place| place.is_none()), "it waits no longer");
+        assert!(second.now_or_never().is_some_and(|slot| slot.is_none()), "it waits no longer");
         drop(first);
-        assert!(guardian.place(stop).now_or_never().flatten().is_some(), "what need not wait is told elsewhere");
+        assert!(guardian.slot(stop).now_or_never().flatten().is_some(), "what need not wait is told elsewhere");
     }
 }

@@ -1,10 +1,10 @@
-//! Runs that share places: what waits for one has not begun, and no run keeps one that it does not need.
+//! Runs that share slots: what waits for one has not begun, and no run keeps one that it does not need.
 
 use super::*;
 
-fn shared(steps: &[&str], places: &Arc<Semaphore>) -> Case {
+fn shared(steps: &[&str], slots: &Arc<Semaphore>) -> Case {
     let mut case = case(steps, 2, Schedule::Stages);
-    case.places = Some(Arc::clone(places));
+    case.slots = Some(Arc::clone(slots));
     case
 }
 
@@ -14,10 +14,10 @@ fn on_virtual_time<T>(all: impl Future<Output = T>) -> T {
 }
 
 #[test]
-fn what_waits_for_a_place_has_not_begun() {
-    let places = Arc::new(Semaphore::new(1));
-    let other = Arc::clone(&places).try_acquire_owned().unwrap();
-    let case = shared(&["a", "b"], &places).act("a", Act::Build(5, "a"));
+fn what_waits_for_a_slot_has_not_begun() {
+    let slots = Arc::new(Semaphore::new(1));
+    let other = Arc::clone(&slots).try_acquire_owned().unwrap();
+    let case = shared(&["a", "b"], &slots).act("a", Act::Build(5, "a"));
     let ran = on_virtual_time(async {
         let release = async {
             tokio::time::sleep(Duration::from_millis(30)).await;
@@ -35,14 +35,14 @@ fn what_waits_for_a_place_has_not_begun() {
     36 built b
     36 end DONE -
     ");
-    assert_eq!(places.available_permits(), 1);
+    assert_eq!(slots.available_permits(), 1);
 }
 
 #[test]
-fn who_is_asked_to_end_waits_for_no_place() {
-    let places = Arc::new(Semaphore::new(1));
-    let _other = Arc::clone(&places).try_acquire_owned().unwrap();
-    let ran = shared(&["a", "b < a"], &places).signal(20).run();
+fn who_is_asked_to_end_waits_for_no_slot() {
+    let slots = Arc::new(Semaphore::new(1));
+    let _other = Arc::clone(&slots).try_acquire_owned().unwrap();
+    let ran = shared(&["a", "b < a"], &slots).signal(20).run();
     insta::assert_snapshot!(ran.trace(), @"
     0 begin 2
     20 stopping: Ctrl-C
@@ -53,19 +53,19 @@ fn who_is_asked_to_end_waits_for_no_place() {
 }
 
 #[test]
-fn a_place_that_came_too_late_is_given_back() {
-    let places = Arc::new(Semaphore::new(2));
-    // `a` fails while `c` waits for the place that `b` has.
-    let ran = shared(&["a", "b", "c"], &places).act("a", Act::Fail(5)).act("b", Act::Build(20, "b")).run();
+fn a_slot_that_came_too_late_is_given_back() {
+    let slots = Arc::new(Semaphore::new(2));
+    // `a` fails while `c` waits for the slot that `b` has.
+    let ran = shared(&["a", "b", "c"], &slots).act("a", Act::Fail(5)).act("b", Act::Build(20, "b")).run();
     assert!(ran.trace().contains("skip c"), "{}", ran.trace());
-    assert_eq!(places.available_permits(), 2);
+    assert_eq!(slots.available_permits(), 2);
 }
 
 #[test]
-fn an_attempt_that_is_made_again_waits_for_a_place_again() {
-    let places = Arc::new(Semaphore::new(1));
+fn an_attempt_that_is_made_again_waits_for_a_slot_again() {
+    let slots = Arc::new(Semaphore::new(1));
     let steps = ["a | retry = { max = 1, delay = \"10ms\", jitter = 0.0 }", "b"];
-    let ran = shared(&steps, &places)
+    let ran = shared(&steps, &slots)
         .act("a", Act::Each(vec![Act::Fail(5), Act::Build(5, "a")]))
         .act("b", Act::Build(50, "b"))
         .run();
@@ -77,13 +77,13 @@ fn an_attempt_that_is_made_again_waits_for_a_place_again() {
 
 #[test]
 fn runs_take_turns() {
-    let places = Arc::new(Semaphore::new(1));
-    let run = || shared(&["a", "b", "c"], &places);
+    let slots = Arc::new(Semaphore::new(1));
+    let run = || shared(&["a", "b", "c"], &slots);
     let (one, other) = on_virtual_time(async { tokio::join!(run().drive(), run().drive()) });
     let starts = |ran: &Ran| -> Vec<u64> {
         let started = ran.events.iter().filter(|event| matches!(event.event, Event::StepStarted { .. }));
         started.map(|event| event.elapsed_ms).collect()
     };
-    // Each step takes a millisecond. One had asked for its second place before the other one came.
+    // Each step takes a millisecond. One had asked for its second slot before the other one came.
     assert_eq!((starts(&one), starts(&other)), (vec![0, 1, 3], vec![2, 4, 5]));
 }
