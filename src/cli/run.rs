@@ -269,7 +269,7 @@ fn finish(driven: Driven, closed: Result<(), StoreError>, state: &Path) -> Resul
         tracing::warn!("{process} had left its step, and was ended with the run");
     }
     closed.map_err(|error| Fail::because("the history could not be closed", &error))?;
-    Ok(code(&driven.view, driven.aborted))
+    Ok(code(&driven.view))
 }
 
 /// What is said of a run that cannot be kept, here and where the next one looks for it.
@@ -289,18 +289,18 @@ fn stopped(view: &RunView, lost: &str, state: &Path) -> Fail {
 }
 
 /// The exit code of a run.
-fn code(view: &RunView, aborted: Option<Cause>) -> u8 {
+fn code(view: &RunView) -> u8 {
     let crashed = |step: &crate::view::StepView| {
         step.failure.as_ref().is_some_and(|failure| failure.code == FailureCode::Crashed)
     };
-    match (view.state(), aborted) {
-        (_, Some(Cause::TimeLimit { .. })) => exit::TIME_LIMIT,
+    match (view.state(), view.end.as_ref().and_then(|end| end.because.as_ref())) {
+        (JobState::Aborted, Some(Cause::TimeLimit { .. })) => exit::TIME_LIMIT,
         _ if view.in_state(StepState::Failed).any(crashed) => exit::BUG,
-        (_, Some(Cause::Signal { signal })) => code_of(signal),
-        (_, Some(_)) => exit::TERMINATED, // how `kiln jobs abort` asks, and a server
-        (JobState::Done, None) => exit::OK,
-        (JobState::Failed, None) if never_asked(view) => exit::SURROUNDINGS,
-        (JobState::Failed | JobState::Aborted | JobState::Running | JobState::Queued, None) => exit::FAILED,
+        (JobState::Aborted, Some(Cause::Signal { signal })) => code_of(*signal),
+        (JobState::Aborted, _) => exit::TERMINATED, // that is how others ask
+        (JobState::Done, _) => exit::OK,
+        (JobState::Failed, _) if never_asked(view) => exit::SURROUNDINGS,
+        (JobState::Failed | JobState::Running | JobState::Queued, _) => exit::FAILED,
     }
 }
 

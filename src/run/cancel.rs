@@ -7,12 +7,6 @@ use crate::run::setup::Effect;
 use crate::run::state::{Run, State};
 
 impl Run {
-    /// Why it was ended from outside, if it was.
-    #[must_use]
-    pub fn aborted(&self) -> Option<&Cause> {
-        self.aborted.as_ref()
-    }
-
     /// Why it could not be kept, if so.
     #[must_use]
     pub fn broken(&self) -> Option<&str> {

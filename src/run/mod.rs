@@ -76,8 +76,6 @@ pub struct Driven {
     pub lost: Option<String>,
     /// What could not be shown or reported, and why.
     pub unshown: Vec<String>,
-    /// Why it was ended from outside, if it was.
-    pub aborted: Option<Cause>,
     /// What was left of it at its end and was ended then, for people.
     pub left: Vec<String>,
 }
@@ -126,7 +124,7 @@ pub async fn drive(drive: Drive<'_>) -> Driven {
     driver.finish();
     let run = &driver.drive.run;
     let lost = driver.lost.or_else(|| run.broken().map(str::to_owned));
-    Driven { view: driver.view, lost, unshown: driver.unshown, aborted: run.aborted().cloned(), left }
+    Driven { view: driver.view, lost, unshown: driver.unshown, left }
 }
 
 /// What a task of the loop came to.

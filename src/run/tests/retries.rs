@@ -130,7 +130,7 @@ fn the_time_of_the_run_is_limited() {
     57 failed b
     57 end ABORTED time limit of 50ms
     ");
-    assert_eq!(ran.driven.aborted, Some(Cause::TimeLimit { ms: 50 }));
+    assert_eq!(ran.driven.view.end.unwrap().because, Some(Cause::TimeLimit { ms: 50 }));
 }
 
 #[test]
