@@ -19,7 +19,7 @@ pub(crate) enum PathError {
     Long,
     /// It holds a NUL or a line break.
     Control,
-    /// It lies in `.kiln/`, where the state is kept.
+    /// It lies in a `.kiln/`, that of the root or of one below it.
     State,
     /// It is a `.git`, or lies in one.
     Git,
@@ -30,6 +30,9 @@ pub(crate) enum PathError {
     /// It lies in the pipeline file, as if that were a folder.
     InFile,
 }
+
+/// What Kiln keeps its own in, wherever a root is, also one below another: nothing in it is read or built by a pipeline.
+pub(crate) const OWN: &str = ".kiln";
 
 /// So many bytes the name of a file may have.
 const LONGEST: usize = 255;
@@ -57,9 +60,10 @@ impl PathError {
         match self {
             Self::Control => "a path is one line of letters that can be seen: rename what lies there",
             Self::Long => "no file system has such a name: give it a shorter one",
-            Self::Absolute | Self::Leaves | Self::Empty | Self::Root | Self::State => {
+            Self::Absolute | Self::Leaves | Self::Empty | Self::Root => {
                 "paths are relative to the root and stay inside it"
             }
+            Self::State => "what is in there is for Kiln alone: name a path beside it",
             Self::Git | Self::File | Self::AroundFile | Self::InFile => {
                 "what is built replaces what is at its path: give it one of its own"
             }
@@ -76,7 +80,7 @@ pub(crate) fn normal(path: &str) -> Result<String, PathError> {
         return Err(PathError::Absolute);
     }
     // Mostly there is nothing to be made normal.
-    if path.split('/').all(|part| !matches!(part, "" | "." | ".." | ".kiln")) {
+    if path.split('/').all(|part| !matches!(part, "" | "." | ".." | OWN)) {
         return Ok(path.to_owned());
     }
     let mut parts: Vec<&str> = Vec::new();
@@ -89,7 +93,7 @@ pub(crate) fn normal(path: &str) -> Result<String, PathError> {
             part => parts.push(part),
         }
     }
-    if parts.first() == Some(&".kiln") {
+    if parts.contains(&OWN) {
         return Err(PathError::State);
     }
     Ok(parts.join("/"))
@@ -223,6 +227,9 @@ pub(crate) fn taken(path: &str, own: &[String]) -> Option<PathError> {
     if path.split('/').any(|name| name == ".git") {
         return Some(PathError::Git);
     }
+    if path.split('/').any(|name| name == OWN) {
+        return Some(PathError::State);
+    }
     own.iter().find_map(|own| match (lies_in(path, own), lies_in(own, path)) {
         (true, true) => Some(PathError::File),
         (true, false) => Some(PathError::InFile),
@@ -244,6 +251,8 @@ mod tests {
         assert_eq!(inside(""), Err(PathError::Empty));
         assert_eq!(inside("a\nb"), Err(PathError::Control));
         assert_eq!(inside("x/../.kiln/kiln.db"), Err(PathError::State));
+        assert_eq!(inside("x/.kiln/kiln.db"), Err(PathError::State));
+        assert_eq!(inside("x/.kiln-not").as_deref(), Ok("x/.kiln-not"));
     }
 
     #[test]

@@ -91,6 +91,67 @@ fn it_is_no_output_of_another_pipeline() {
     assert_eq!(project.read("o/m"), "ha\n");
 }
 
+/// A pipeline with its root in a folder of this one, killed as those above.
+fn killed_below(built: bool) -> Project {
+    let project = killed("m", built);
+    let all: Vec<_> = fs::read_dir(project.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    fs::create_dir(project.path("sub")).unwrap();
+    all.iter().for_each(|name| fs::rename(project.path("").join(name), project.path("sub").join(name)).unwrap());
+    project
+}
+
+#[test]
+fn a_pipeline_above_its_root_does_not_read_it_either() {
+    let project = killed_below(true);
+    fs::create_dir(project.path("d")).unwrap();
+    symlink("../sub/o/m", project.path("d/link")).unwrap();
+    for path in ["sub/o/m", "sub/o", "sub"] {
+        other(&project, &format!("[folder.x]\npath = \"{path}\"\n{READS}"));
+        is_refused(&project, &[]);
+    }
+    other(&project, "[dataset.z]\npath = \"z\"\nrun = \"echo >{{ output }}\"\nfiles = [\"sub/o/*\"]\n");
+    is_refused(&project, &[]);
+    other(&project, "[dataset.y]\npath = \"sub/o/m\"\nrun = \"echo y >{{ output }}\"\n");
+    let said = project.expect(2, &["run", "-f", "other.toml"]).err;
+    assert!(
+        said.contains("a run of pipeline `p` was writing sub/o/m in place") && said.contains(" sub/.kiln/"),
+        "{said}"
+    );
+    project.expect(0, &["-C", "sub", "run", "m"]);
+    other(&project, &format!("[dataset.x]\npath = \"sub/o/m\"\n{READS}"));
+    project.expect(0, &["run", "-f", "other.toml"]);
+    assert_eq!(project.read("z"), "2");
+}
+
+#[test]
+fn what_a_pipeline_below_keeps_is_for_nobody_else() {
+    let project = killed_below(true);
+    let out = "run = \"echo y >{{ output }}\"\n";
+    for text in [format!("[dataset.y]\npath = \"sub/.kiln/y\"\n{out}"), "[folder.x]\npath = \"sub/.kiln\"\n".to_owned()]
+    {
+        other(&project, &text);
+        for command in [&["check", "other.toml"][..], &["plan", "-f", "other.toml"], &["run", "-f", "other.toml"]] {
+            let said = project.expect(2, command);
+            let said = said.out + &said.err;
+            assert!(said.contains("lies in `.kiln/`, where Kiln keeps its state"), "{said}");
+            assert!(said.contains("help: what is in there is for Kiln alone: name a path beside it"), "{said}");
+        }
+    }
+    symlink("sub/.kiln", project.path("link")).unwrap();
+    other(&project, &format!("[dataset.y]\npath = \"link/y\"\n{out}"));
+    for command in ["plan", "run"] {
+        let said = project.expect(2, &[command, "-f", "other.toml"]).err;
+        assert!(said.contains("a link leads to sub/.kiln/y"), "{said}");
+    }
+    assert!(!project.exists("sub/.kiln/y"));
+    // What a run there changes in it changes nothing here.
+    project.expect(0, &["-C", "sub", "run", "m"]);
+    other(&project, &format!("[folder.x]\npath = \"sub\"\n{READS}"));
+    project.expect(0, &["run", "-f", "other.toml"]);
+    project.expect(0, &["-C", "sub", "run", "--mode", "forced", "m"]);
+    assert!(project.expect(0, &["plan", "--check", "-f", "other.toml"]).out.contains("up to date"));
+}
+
 #[test]
 fn it_is_not_adopted_where_it_was_moved_or_renamed_to() {
     let moves: [fn(&Project); 3] = [

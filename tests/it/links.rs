@@ -165,11 +165,13 @@ fn what_must_not_be_replaced_is_not_replaced_behind_a_link_either() {
     project.write("sub/b", "");
     symlink(".", project.path("l")).unwrap();
     symlink("../.git", project.path("sub/g")).unwrap();
+    fs::create_dir(project.path(".kiln")).unwrap();
+    symlink("../.kiln", project.path("sub/k")).unwrap();
     let text = project.read("pipeline.toml");
     for (path, why) in [
         ("l/pipeline.toml", "a link leads to pipeline.toml: `pipeline.toml` is the pipeline file itself"),
         ("l/sub/g/hooks", "a link leads to .git/hooks: `.git/hooks` lies in `.git`, where git keeps the history"),
-        ("l/.kiln/x", "it lies in .kiln, where Kiln keeps its state"),
+        ("sub/k/x", "it lies in .kiln, where Kiln keeps its state"),
     ] {
         let said = misled(&project, path);
         assert!(said.contains(why), "{path}: {said}");

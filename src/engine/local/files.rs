@@ -7,10 +7,10 @@ use std::path::Path;
 
 use globset::GlobMatcher;
 
-use crate::pipeline::paths::{self, is_glob};
+use crate::pipeline::paths::{self, OWN, is_glob};
 
 /// Folders that no glob looks into.
-const HIDDEN: [&str; 3] = [".git", ".kiln", "__pycache__"];
+const HIDDEN: [&str; 3] = [".git", OWN, "__pycache__"];
 
 /// The paths that `pattern` names, in order. A path without a glob's letters names itself, whether it is there or not.
 /// What recipes make (`built`) is left out of globs: it is no code.

@@ -1,7 +1,7 @@
 //! The digest of a folder: of what lies in it, and of what links in it lead to where that counts. Knows no nodes.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -10,78 +10,84 @@ use std::path::{Path, PathBuf};
 
 use crate::base::digest::{Digest, FieldHasher, of_reader};
 use crate::engine::local::digest::{Digester, LinkMode};
+use crate::pipeline::paths::OWN;
 
 impl Digester {
-    /// Paths in order, contents, executable bits, links; empty folders count.
+    /// Paths in order, contents, executable bits, links; empty folders count. What a pipeline with its root in it keeps there does
+    /// not.
     pub(super) fn folder(&self, full: &Path, path: &str, metadata: &Metadata, links: LinkMode) -> io::Result<Digest> {
         let mut hasher = FieldHasher::default();
         let mut walked = (links == LinkMode::Followed).then(|| Walked::from([place(metadata)]));
-        self.add_folder(full, path, b"", &mut walked, &mut hasher)?;
+        // Folders may lie deeper in one another than a stack is.
+        let mut open = vec![Open::new(full.to_owned(), path.to_owned(), Vec::new(), &mut hasher)?];
+        while let Some(folder) = open.last_mut() {
+            let inner = match folder.entries.next() {
+                Some(entry) => self.entry(folder, &entry, &mut walked, &mut hasher)?,
+                None => {
+                    open.pop();
+                    continue;
+                }
+            };
+            open.extend(inner);
+        }
         Ok(hasher.finish())
     }
 
-    fn add_folder(
+    /// Adds an entry of a folder; gives what is in it where it is one itself.
+    fn entry(
         &self,
-        folder: &Path,
-        path: &str,
-        name: &[u8],
+        of: &Open,
+        entry: &OsStr,
         walked: &mut Option<Walked>,
         hasher: &mut FieldHasher,
-    ) -> io::Result<()> {
-        hasher.field(b"folder").field(name);
-        let mut entries: Vec<(OsString, PathBuf)> = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            entries.push((entry.file_name(), entry.path()));
-        }
-        entries.sort();
-        for (entry, full) in entries {
-            let metadata = fs::symlink_metadata(&full)?;
-            let inner: Vec<u8> = [name, b"/", entry.as_bytes()].concat();
-            let text = entry.to_str().map(|entry| format!("{path}/{entry}"));
-            if metadata.is_symlink() {
-                let target = fs::read_link(&full)?;
-                if path.starts_with(".kiln/") && target.starts_with(self.root.join(".kiln/staging")) {
-                    let name = entry.display();
-                    let why = format!("the link `{name}` in it leads to where it is staged: make it a relative one");
-                    return Err(io::Error::other(why));
-                }
-                hasher.field(b"link").field(&inner).field(target.as_os_str().as_bytes());
-                self.add_behind(&full, text, &inner, walked, hasher)?;
-            } else if metadata.is_dir() {
-                let text = text.ok_or_else(|| not_text(&full))?;
-                walked.iter_mut().for_each(|walked| _ = walked.insert(place(&metadata)));
-                self.add_folder(&full, &text, &inner, walked, hasher)?;
-            } else if metadata.is_file() {
-                let kind: &[u8] = if metadata.mode() & 0o111 == 0 { b"file" } else { b"program" };
-                let digest = self.content(&full, text, &metadata)?;
-                hasher.field(kind).field(&inner).field(digest.to_string().as_bytes());
-            } else {
-                return Err(io::Error::other(format!("{} is neither a file nor a folder", full.display())));
+    ) -> io::Result<Option<Open>> {
+        let full = of.full.join(entry);
+        let metadata = fs::symlink_metadata(&full)?;
+        let name: Vec<u8> = [&of.name, &b"/"[..], entry.as_bytes()].concat();
+        let text = entry.to_str().map(|entry| format!("{}/{entry}", of.path));
+        if metadata.is_symlink() {
+            let target = fs::read_link(&full)?;
+            if of.path.starts_with(".kiln/") && target.starts_with(self.root.join(".kiln/staging")) {
+                let name = entry.display();
+                let why = format!("the link `{name}` in it leads to where it is staged: make it a relative one");
+                return Err(io::Error::other(why));
             }
+            hasher.field(b"link").field(&name).field(target.as_os_str().as_bytes());
+            return self.behind(full, text, name, walked, hasher);
         }
-        Ok(())
+        if metadata.is_dir() {
+            let text = text.ok_or_else(|| not_text(&full))?;
+            walked.iter_mut().for_each(|walked| _ = walked.insert(place(&metadata)));
+            return Open::new(full, text, name, hasher).map(Some);
+        }
+        if !metadata.is_file() {
+            return Err(io::Error::other(format!("{} is neither a file nor a folder", full.display())));
+        }
+        let kind: &[u8] = if metadata.mode() & 0o111 == 0 { b"file" } else { b"program" };
+        let digest = self.content(&full, text, &metadata)?;
+        hasher.field(kind).field(&name).field(digest.to_string().as_bytes());
+        Ok(None)
     }
 
     /// Adds what a link leads to, where that counts. Folders may lead to one another in circles: each is walked through once.
-    fn add_behind(
+    fn behind(
         &self,
-        full: &Path,
+        full: PathBuf,
         text: Option<String>,
-        name: &[u8],
+        name: Vec<u8>,
         walked: &mut Option<Walked>,
         hasher: &mut FieldHasher,
-    ) -> io::Result<()> {
-        let Some(all) = walked else { return Ok(()) };
+    ) -> io::Result<Option<Open>> {
+        let Some(all) = walked else { return Ok(None) };
         // It may lead nowhere, or in a circle.
-        let Ok(metadata) = full.metadata() else { return Ok(()) };
+        let Ok(metadata) = full.metadata() else { return Ok(None) };
         if metadata.is_file() {
-            hasher.field(b"to").field(self.content(full, text, &metadata)?.to_string().as_bytes());
+            hasher.field(b"to").field(self.content(&full, text, &metadata)?.to_string().as_bytes());
         } else if metadata.is_dir() && all.insert(place(&metadata)) {
-            let text = text.ok_or_else(|| not_text(full))?;
-            self.add_folder(full, &text, name, walked, hasher)?;
+            let text = text.ok_or_else(|| not_text(&full))?;
+            return Open::new(full, text, name, hasher).map(Some);
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The digest of a file. One whose name is no text is not remembered.
@@ -90,6 +96,27 @@ impl Digester {
             Some(text) => self.file(full, &text, metadata),
             None => Ok(of_reader(File::open(full)?)?),
         }
+    }
+}
+
+/// A folder whose entries are added one by one.
+struct Open {
+    full: PathBuf,
+    /// As it is known.
+    path: String,
+    /// Below the folder that the digest is of.
+    name: Vec<u8>,
+    entries: std::vec::IntoIter<OsString>,
+}
+
+impl Open {
+    fn new(full: PathBuf, path: String, name: Vec<u8>, hasher: &mut FieldHasher) -> io::Result<Self> {
+        hasher.field(b"folder").field(&name);
+        let entries = fs::read_dir(&full)?.map(|entry| Ok(entry?.file_name()));
+        let mut entries = entries.collect::<io::Result<Vec<_>>>()?;
+        entries.retain(|entry| entry != OWN);
+        entries.sort();
+        Ok(Self { full, path, name, entries: entries.into_iter() })
     }
 }
 
@@ -137,6 +164,23 @@ mod tests {
         std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
         fs::set_permissions(at("a/empty/f"), permissions).unwrap();
         look(&mut seen);
+    }
+
+    #[test]
+    fn what_other_pipelines_keep_in_it_does_not_count_and_depth_does_not_matter() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        let digester = Digester::new(dir.path(), Box::new(Memory::default()));
+        let deep = format!("a{}", "/d".repeat(1900));
+        fs::create_dir_all(at(&deep)).unwrap();
+        let before = digester.path("a").unwrap();
+        for folder in ["a", "a/d/d", &deep] {
+            fs::create_dir_all(at(folder).join(".kiln/staging")).unwrap();
+            fs::write(at(folder).join(".kiln/staging/half"), "ha").unwrap();
+        }
+        assert_eq!(digester.path("a").unwrap(), before);
+        fs::write(at(&deep).join(".kiln-not"), "x").unwrap();
+        assert_ne!(digester.path("a").unwrap(), before);
     }
 
     #[test]

@@ -1,15 +1,16 @@
-//! What runs of other pipelines write in place, or wrote when they were killed: nothing of it is read, and nothing put over it,
-//! whatever way leads there. Knows paths; changes nothing.
+//! What runs of other pipelines write in place, or wrote when they were killed, also of those that have their root at or above what
+//! this one reads and builds: nothing of it is read, and nothing put over it, whatever way leads there. Knows paths; changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::base::span::{Problem, Problems, Span};
 use crate::engine::local::aside::OfOther;
 use crate::engine::local::files;
-use crate::engine::local::staging::Staging;
-use crate::pipeline::paths::{names, touch};
+use crate::engine::local::staging::{STAGING, Staging};
+use crate::pipeline::outline::Owner;
+use crate::pipeline::paths::{ancestors, folder_of, names, touch};
 use crate::pipeline::types::{Pipeline, Recipe};
 
 /// The half-written outputs of others.
@@ -21,26 +22,37 @@ struct Half {
     path: String,
     /// The same with all links above it followed; none where no folder is there.
     real: Option<PathBuf>,
+    /// Whether that pipeline has its root below this one.
+    below: bool,
     of: OfOther,
 }
 
 impl Halves {
     /// Mostly there are none, and then nothing is looked at.
-    pub(super) fn look(root: &Path, staging: &Staging) -> Self {
+    pub(super) fn look(root: &Path, staging: &Staging, pipeline: &Pipeline) -> Self {
+        let half = |path: String, of, below| Half { real: place(root, &path), path, of, below };
         // What cannot be read is no obstacle: its own pipeline's next run tells of it.
-        let all: BTreeMap<String, OfOther> = staging.aside_of_others().unwrap_or_default();
-        let half = |(path, of): (String, OfOther)| Half { real: place(root, &path), path, of };
-        Self(all.into_iter().map(half).collect())
+        let here = staging.aside_of_others().unwrap_or_default().into_iter();
+        let mut all: Vec<_> = here.map(|(path, of)| half(path, of, false)).collect();
+        for below in roots_below(root, pipeline) {
+            let staging = Staging::new(&root.join(below), "");
+            let theirs = staging.aside_of_others().unwrap_or_default().into_iter();
+            all.extend(theirs.map(|(path, of)| {
+                let kept = of.kept.map(|kept| format!("{below}/{kept}"));
+                half(format!("{below}/{path}"), OfOther { kept, ..of }, true)
+            }));
+        }
+        Self(all)
     }
 
     /// Why nothing may be put at a path, and a way out.
     pub(super) fn obstacle(&self, root: &Path, path: &str) -> Option<(String, String)> {
-        let Half { path: half, of, .. } = self.0.iter().find(|half| half.is_put_at(root, path))?;
+        let Half { path: half, of, below, .. } = self.0.iter().find(|half| half.is_put_at(root, path))?;
         let last_good = match &of.kept {
             Some(kept) => format!("its last good content is in {kept}"),
             None => "there was none before".to_owned(),
         };
-        Some(if half == path {
+        Some(if half == path && !below {
             let help = "give the pipeline that name again and run it once";
             (format!("a run under another name was writing it in place; {last_good}"), help.to_owned())
         } else {
@@ -97,6 +109,20 @@ impl Half {
         };
         Problem::new("half-written-source", format!("{what} is half-written")).at(span, why).help(help)
     }
+}
+
+/// The folders at or above what a pipeline reads, and above what it builds, in which another one stages.
+fn roots_below<'a>(root: &Path, pipeline: &'a Pipeline) -> Vec<&'a str> {
+    let (mut seen, mut found) = (HashSet::new(), Vec::new());
+    for (owner, path) in pipeline.paths().iter() {
+        let path = std::str::from_utf8(path).unwrap_or_default();
+        let is_built = matches!(owner, Owner::Node(id) if pipeline.outline().maker(id).is_some());
+        let path = if is_built { folder_of(path) } else { path };
+        // What is above a folder that was looked at was looked at.
+        let new = ancestors(path).take_while(|folder| !folder.is_empty() && seen.insert(*folder));
+        found.extend(new.filter(|folder| root.join(folder).join(STAGING).is_dir()));
+    }
+    found
 }
 
 /// Where a path is with all links above it followed. What is there itself may be a link.

@@ -50,7 +50,7 @@ impl Places {
     pub(crate) fn look<'a>(&'a self, local: &'a Local) -> Look<'a> {
         let Local { root, pipeline, staging, .. } = local;
         let ways = self.ways.get_or_init(|| Ways::look(local));
-        let halves = self.halves.get_or_init(|| Halves::look(root, staging));
+        let halves = self.halves.get_or_init(|| Halves::look(root, staging, pipeline));
         let own = self.own.get_or_init(|| staging.to_stand().unwrap_or_default());
         // Nothing is half done where this could panic.
         let folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::base::id::NodeId;
 use crate::base::text::did_you_mean;
+use crate::pipeline::paths::OWN;
 use crate::pipeline::types::{Kind, Pipeline};
 use crate::server::dss::datasets::definition;
 use crate::server::error::ApiError;
@@ -83,18 +84,23 @@ pub(crate) fn contents(call: &Call) -> Reply {
     json(&json!({ "items": Listing::of(&folder, MOST)? }))
 }
 
-/// A list of the files of a folder. Links are not followed. What is taken away meanwhile is not there.
+/// A list of the files of a folder, less what pipelines keep for themselves. Links are not followed. What is taken away meanwhile is
+/// not there.
 struct Listing<'a> {
     root: &'a Path,
     most: usize,
+    /// Folders that were found, and not looked into yet.
+    open: Vec<PathBuf>,
     items: Vec<Value>,
 }
 
 impl Listing<'_> {
     /// The files, in order. Nothing where there is no folder; no list at all where it would not be whole.
     fn of(root: &Path, most: usize) -> Result<Vec<Value>, ApiError> {
-        let mut listing = Listing { root, most, items: Vec::new() };
-        listing.folder(root)?;
+        let mut listing = Listing { root, most, open: vec![root.to_owned()], items: Vec::new() };
+        while let Some(folder) = listing.open.pop() {
+            listing.folder(&folder)?;
+        }
         listing.items.sort_by(|a, b| a["path"].as_str().cmp(&b["path"].as_str()));
         Ok(listing.items)
     }
@@ -110,10 +116,11 @@ impl Listing<'_> {
     fn entry(&mut self, entry: &fs::DirEntry) -> Result<(), ApiError> {
         let Some(metadata) = there(entry.metadata())? else { return Ok(()) };
         let path = entry.path();
-        if metadata.is_dir() {
-            return self.folder(&path);
+        if entry.file_name() == OWN || !(metadata.is_dir() || metadata.is_file()) {
+            return Ok(());
         }
-        if !metadata.is_file() {
+        if metadata.is_dir() {
+            self.open.push(path);
             return Ok(());
         }
         if self.items.len() >= self.most {
@@ -164,7 +171,8 @@ fn inside(folder: &Path, path: &str) -> Result<(PathBuf, u64), ApiError> {
     let folder = folder.canonicalize().map_err(|_| none())?;
     let full = folder.join(relative).canonicalize().map_err(|_| none())?;
     let metadata = full.metadata().map_err(|_| none())?;
-    if !full.starts_with(&folder) || !metadata.is_file() {
+    let Ok(below) = full.strip_prefix(&folder) else { return Err(none()) };
+    if below.iter().any(|name| name == OWN) || !metadata.is_file() {
         return Err(none());
     }
     Ok((full, metadata.len()))
@@ -186,7 +194,11 @@ mod tests {
         fs::create_dir_all(root.join("sub")).unwrap();
         fs::write(root.join("sub/b"), "b").unwrap();
         fs::write(root.join("a"), "a").unwrap();
+        fs::create_dir(root.join("sub/.kiln")).unwrap();
+        fs::write(root.join("sub/.kiln/api-key"), "c").unwrap();
         assert_eq!(paths(&Listing::of(&root, 2).unwrap()), ["/a", "/sub/b"]);
+        assert_eq!(inside(&root, "/sub/b").unwrap().1, 1);
+        assert!(inside(&root, "/sub/.kiln/api-key").is_err());
         let error = Listing::of(&root, 1).unwrap_err();
         assert_eq!((error.status.as_u16(), error.message().starts_with("there are more than 1 files")), (409, true));
     }
@@ -201,7 +213,7 @@ mod tests {
         let seen: Vec<_> = fs::read_dir(root).unwrap().map(Result::unwrap).collect();
         fs::remove_file(root.join("a")).unwrap();
         fs::remove_dir(root.join("sub")).unwrap();
-        let mut listing = Listing { root, most: 9, items: Vec::new() };
+        let mut listing = Listing { root, most: 9, open: Vec::new(), items: Vec::new() };
         seen.iter().for_each(|entry| listing.entry(entry).unwrap());
         assert!(listing.folder(&root.join("sub")).is_ok());
         assert_eq!(paths(&listing.items), ["/b"]);
