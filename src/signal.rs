@@ -26,6 +26,9 @@ pub fn code_of(signal: StopSignal) -> u8 {
 /// Says what is behind a SIGTERM, where that is known.
 type Sender = Box<dyn Fn() -> Option<Cause> + Send + Sync>;
 
+/// What is still to be done before this signal ends the process.
+type Last = Box<dyn Fn(StopSignal) + Send + Sync>;
+
 /// A file that becomes larger than a process may write is an error of that file, and does not end Kiln. The signal is
 /// caught, not ignored, so that what is started gets it as ever; what is caught once stays caught.
 ///
@@ -44,15 +47,23 @@ const TOLD: u32 = 2;
 /// they are caught all the same, since the first process of a container would not see them otherwise.
 pub struct Signals {
     signals: Option<mpsc::UnboundedReceiver<Cause>>,
-    wanted: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+}
+
+/// What the thread that catches signals has to know.
+#[derive(Default)]
+struct Shared {
+    /// Someone listens.
+    wanted: AtomicBool,
     /// A signal ends the process.
-    ending: Arc<AtomicBool>,
-    sender: Arc<OnceLock<Sender>>,
+    ending: AtomicBool,
+    sender: OnceLock<Sender>,
+    last: OnceLock<Last>,
 }
 
 impl fmt::Debug for Signals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signals").field("wanted", &self.wanted).finish_non_exhaustive()
+        f.debug_struct("Signals").field("wanted", &self.shared.wanted).finish_non_exhaustive()
     }
 }
 
@@ -68,25 +79,28 @@ impl Signals {
             Os::catch()?
         };
         let (to, signals) = mpsc::unbounded_channel();
-        let wanted = Arc::new(AtomicBool::new(false));
-        let ending = Arc::new(AtomicBool::new(false));
-        let sender = Arc::new(OnceLock::new());
-        let pump = os.pump(to, Arc::clone(&wanted), Arc::clone(&ending), Arc::clone(&sender));
+        let shared = Arc::new(Shared::default());
+        let pump = os.pump(to, Arc::clone(&shared));
         std::thread::Builder::new().name("kiln-signals".to_owned()).spawn(move || runtime.block_on(pump))?;
-        Ok(Self { signals: Some(signals), wanted, ending, sender })
+        Ok(Self { signals: Some(signals), shared })
+    }
+
+    /// Does this before a signal that nobody listens for yet ends the process.
+    pub fn before_end(&self, last: impl Fn(StopSignal) + Send + Sync + 'static) {
+        drop(self.shared.last.set(Box::new(last)));
     }
 
     /// From now on what is behind a SIGTERM is told instead, where `sender` knows it.
     #[must_use]
     pub fn sent_by(self, sender: impl Fn() -> Option<Cause> + Send + Sync + 'static) -> Self {
-        drop(self.sender.set(Box::new(sender)));
+        drop(self.shared.sender.set(Box::new(sender)));
         self
     }
 
     /// The next signals, two at most.
     #[must_use]
     pub fn listen(mut self) -> mpsc::UnboundedReceiver<Cause> {
-        self.wanted.store(true, Ordering::SeqCst);
+        self.shared.wanted.store(true, Ordering::SeqCst);
         self.signals.take().unwrap_or_else(|| mpsc::unbounded_channel().1)
     }
 }
@@ -94,7 +108,7 @@ impl Signals {
 /// What goes wrong because a signal ends the process is not told.
 impl Drop for Signals {
     fn drop(&mut self) {
-        while self.ending.load(Ordering::SeqCst) {
+        while self.shared.ending.load(Ordering::SeqCst) {
             std::thread::park();
         }
     }
@@ -117,13 +131,7 @@ impl Os {
         })
     }
 
-    async fn pump(
-        mut self,
-        to: mpsc::UnboundedSender<Cause>,
-        wanted: Arc<AtomicBool>,
-        ending: Arc<AtomicBool>,
-        sender: Arc<OnceLock<Sender>>,
-    ) {
+    async fn pump(mut self, to: mpsc::UnboundedSender<Cause>, shared: Arc<Shared>) {
         let mut told = 0;
         loop {
             let signal = tokio::select! {
@@ -133,12 +141,13 @@ impl Os {
                 else => return,
             };
             let code = code_of(signal);
-            if !wanted.load(Ordering::SeqCst) {
-                ending.store(true, Ordering::SeqCst);
+            if !shared.wanted.load(Ordering::SeqCst) {
+                shared.ending.store(true, Ordering::SeqCst);
                 end_children();
+                shared.last.get().into_iter().for_each(|last| last(signal));
                 end(code);
             }
-            let sender = sender.get().filter(|_| signal == StopSignal::Terminate);
+            let sender = shared.sender.get().filter(|_| signal == StopSignal::Terminate);
             let cause = sender.and_then(|sender| sender()).unwrap_or(Cause::Signal { signal });
             if told == TOLD || to.send(cause).is_err() {
                 end(code);

@@ -363,8 +363,8 @@ pub struct RunArgs {
     /// Write each event as a line of JSON to FILE; `-` is standard output
     #[arg(long, value_name = "FILE|-")]
     pub events: Option<PathBuf>,
-    /// Write how each step ended to FILE, as a report of tests in JUnit's XML
-    #[arg(long, value_name = "FILE")]
+    /// Write how each step ended to FILE, as a report of tests in JUnit's XML; `-` is standard output
+    #[arg(long, value_name = "FILE|-")]
     pub junit: Option<PathBuf>,
     /// What is shown of the output of steps
     #[arg(long, value_enum, default_value_t = OutputMode::Failed)]

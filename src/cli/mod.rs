@@ -20,6 +20,7 @@ mod list;
 mod manual;
 mod plan;
 mod remote;
+mod report_files;
 mod reports;
 mod room;
 mod run;
@@ -42,6 +43,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::cli::args::{Cli, Color, Command, Everywhere};
+use crate::cli::report_files::{ReportFiles, said};
 use crate::cli::surroundings::Surroundings;
 use crate::exit;
 use crate::report::style::Style;
@@ -109,13 +111,14 @@ impl Context {
 /// Runs a command line. Returns the exit code.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let cli = match Cli::read(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::read(arguments.clone()) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no mistakes. A closed pipe cannot be told of anything.
             let error = hint::hint(error);
             drop(error.print());
-            return if error.use_stderr() { exit::WRONG } else { exit::OK };
+            return if error.use_stderr() { unread(&arguments, &error.to_string()) } else { exit::OK };
         }
     };
     let Cli { command, everywhere: Everywhere { file, directory, state, color, verbose } } = cli;
@@ -136,6 +139,22 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(code) => code,
         Err(fail) => tell(&context.render(&fail), fail.code()),
     })
+}
+
+/// Says in the reports that were asked for, as far as can be seen, that the command line was not understood.
+fn unread(arguments: &[OsString], error: &str) -> u8 {
+    let error = error.split("\n\nUsage:").next().unwrap_or_default().split("\n\nFor more").next().unwrap_or_default();
+    let fail = Fail::Usage(error.trim_start_matches("error: ").trim_end().to_owned(), None);
+    let folder = said(arguments, "-C").or_else(|| said(arguments, "--directory"));
+    if folder.is_none_or(|folder| std::env::set_current_dir(folder).is_ok())
+        && let Ok(surroundings) = Surroundings::look()
+    {
+        let files = ReportFiles::of_words(arguments);
+        // What may be no report is barred by that.
+        drop(files.check());
+        files.none(&surroundings, &fail);
+    }
+    fail.code()
 }
 
 /// A panic is a bug of ours and has an exit code of its own. What it says was printed already.

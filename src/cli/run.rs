@@ -2,15 +2,17 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::base::file::FileDigest;
 use crate::base::job::{JobState, Schedule};
 use crate::base::text::few;
 use crate::cli::args::{FailFast, RunArgs};
-use crate::cli::reports::{Reports, to_stdout};
+use crate::cli::report_files::ReportFiles;
+use crate::cli::reports::Reports;
 use crate::cli::room::way_out;
 use crate::cli::{Context, failed, find, note, print, tell, to_the_end};
-use crate::event::{Cause, FailureCode};
+use crate::cause::{Cause, FailureCode, StopSignal};
 use crate::exit;
 use crate::fault::fault;
 use crate::plan::estimate::{Spans, spans};
@@ -41,17 +43,32 @@ use crate::store::write::Writer;
 use crate::view::{RunView, StepState, StepView};
 
 pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
-    Reports::check(args)?;
-    let signals = Signals::catch().map_err(|error| Fail::because("signals cannot be caught", &error))?;
-    let none = |fail: &Fail| Reports::none(context, args, fail);
+    let files = Arc::new(ReportFiles::of(args));
+    let none = |fail: &Fail| files.none(&context.surroundings, fail);
+    files.check().inspect_err(none)?;
+    let signals =
+        Signals::catch().map_err(|error| Fail::because("signals cannot be caught", &error)).inspect_err(none)?;
+    signals.before_end(stopped_before(context, &files));
     let question = question(context, args).inspect_err(none)?;
     let kept = question.clone().and_then(Question::recall);
+    let kept = kept.filter(|kept| !kept.knows(&files.below(kept.root())));
     let since = match kept.and_then(|kept| kept.hold(&context.site())) {
-        Some(Held::Nothing(held)) => return nothing_to_do(context, args, signals, *held),
+        Some(Held::Nothing(held)) => return nothing_to_do(context, args, (&files, signals), *held),
         Some(Held::Since(since)) => Some(*since),
         None => None,
     };
-    let begin = |since| Begun::begin(context, args, question.as_ref(), since).inspect_err(none);
+    look_and_run(context, args, (&files, signals), (question, since))
+}
+
+/// A run of which it is not known that there is nothing to do.
+fn look_and_run(
+    context: &Context,
+    args: &RunArgs,
+    (files, signals): (&ReportFiles, Signals),
+    (question, since): (Option<Question>, Option<Since>),
+) -> Result<u8, Fail> {
+    let none = |fail: &Fail| files.none(&context.surroundings, fail);
+    let begin = |since| Begun::begin(context, args, files, question.as_ref(), since).inspect_err(none);
     let begun = begin(since)?;
     let begun = if begun.is_stale() {
         let undone = begun.let_go();
@@ -59,11 +76,11 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     } else {
         begun
     };
-    let Begun { session, args, early, mut reports, locks: _locks, writer, committed, undone, asked } = begun;
+    let Begun { session, args, early, reports, locks: _locks, writer, committed, undone, asked } = begun;
     let args = &args;
     let mut session = to_the_end(session);
     let plan = session.plan_to_run(true, args.keep_going);
-    let (mut planned, hindered) = plan.inspect_err(|fail| reports.refused(context, fail))?;
+    let (mut planned, hindered) = plan.inspect_err(none)?;
     planned.seen.extend(early);
     let by_name = session.explicit_left(&mut planned);
     let finding = asked.and_then(|asked| asked.finding(&context.site(), &session, &planned));
@@ -72,9 +89,9 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     }
     session.unmatched(&planned).iter().for_each(|empty| note(empty));
     planned.plan.take_in(by_name, &session.loaded.graph);
-    let ticket = new_job(&session)?;
+    let ticket = new_job(&session).inspect_err(none)?;
     let policy = policy(args, session.schedule, session.jobs);
-    let ready = Ready::make(&session, (planned, hindered), ticket, policy, origin(context, args))?;
+    let ready = Ready::make(&session, (planned, hindered), ticket, policy, origin(context, args)).inspect_err(none)?;
     left(&ready.started().left).iter().for_each(|left| note(left));
     not_for_engine(session.pipeline(), &session.selection).iter().for_each(|others| note(others));
     let finding = finding.map(|finding| (finding, ready.started().clone()));
@@ -82,14 +99,14 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     // Whatever is wrong with the history is told by who opens it anew.
     let due = session.store.ask(|history| is_due(history, crate::clock::now())).ok().flatten().unwrap_or(true);
     let (driven, closed) =
-        drive(context, args, Going { store: &session.store, ready, writer, committed, reports, signals })?;
+        drive(context, args, Going { store: &session.store, ready, writer, committed, files, reports, signals })?;
     let slow = slow::text(&driven.view, || spans_of(&session, &driven.view), &context.style());
     if due && driven.lost.is_none() {
         keep_house(session.store.state(), &session.loaded.root, crate::clock::now());
     }
     let shown = driven.unshown.is_empty();
     let code = told(driven, closed, session.store.state())?;
-    if to_stdout(args) {
+    if files.to_stdout() {
         tell(&slow, exit::OK);
     } else if shown {
         print(&slow)?;
@@ -102,6 +119,12 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
         keep_image(context, args, &session);
     }
     Ok(code)
+}
+
+/// Says in the reports that a signal came before the run could begin.
+fn stopped_before(context: &Context, files: &Arc<ReportFiles>) -> impl Fn(StopSignal) + Send + Sync + use<> {
+    let (surroundings, files) = (context.surroundings.clone(), Arc::clone(files));
+    move |signal| files.none(&surroundings, &Fail::Surroundings(format!("stopped by {signal} before the run could begin")))
 }
 
 /// After a small part of the pipeline was looked at, and built: looks at it once more, and remembers that there is nothing to
@@ -142,10 +165,12 @@ impl Begun {
     fn begin(
         context: &Context,
         args: &RunArgs,
+        files: &ReportFiles,
         question: Option<&Question>,
         since: Option<Since>,
     ) -> Result<Self, Fail> {
         let (session, args) = failed::session(context, args)?;
+        files.apart(&session.loaded.root, session.pipeline().outputs())?;
         let session = match since {
             Some(since) => session.since(since),
             None => session,
@@ -154,7 +179,7 @@ impl Begun {
         fault("run.lock").map_err(|error| Fail::because("the lock cannot be had", &error))?;
         let waiting = |why: &str| drop(writeln!(io::stderr(), "waiting: {why}"));
         let locks = lock(&session, args.wait, waiting)?;
-        let reports = Reports::open(&args)?;
+        let reports = Reports::open(files)?;
         let (mut writer, committed) = open_journal_of(&session)?;
         let undone = finish_the_dead(&session, &mut writer, &|_| None)?;
         undone.iter().for_each(|undone| note(&undone.done()));
@@ -195,10 +220,10 @@ fn question(context: &Context, args: &RunArgs) -> Result<Option<Question>, Fail>
 fn nothing_to_do(
     context: &Context,
     args: &RunArgs,
-    signals: Signals,
+    (files, signals): (&ReportFiles, Signals),
     (kept, _locks, history): (Kept, Locks, Reader),
 ) -> Result<u8, Fail> {
-    let reports = Reports::open(args)?;
+    let reports = Reports::open(files)?;
     let started = kept.started_by(origin(context, args));
     let ticket =
         new_job_in(&history, &started.pipeline).map_err(|error| Fail::because("the history cannot be read", &error))?;
@@ -207,8 +232,11 @@ fn nothing_to_do(
     let (writer, committed) = go_on(history)?;
     let policy = policy(args, started.schedule, started.max_parallel);
     let ready = Ready::idle(&context.site(), kept.state(), ticket, started, policy);
-    let (driven, closed) =
-        drive(context, args, Going { store: &Shared::new(kept.state()), ready, writer, committed, reports, signals })?;
+    let (driven, closed) = drive(
+        context,
+        args,
+        Going { store: &Shared::new(kept.state()), ready, writer, committed, files, reports, signals },
+    )?;
     if due {
         keep_house(kept.state(), kept.root(), crate::clock::now());
     }
@@ -221,15 +249,16 @@ struct Going<'a> {
     ready: Ready,
     writer: Writer,
     committed: Committed,
+    files: &'a ReportFiles,
     reports: Reports,
     signals: Signals,
 }
 
 fn drive(context: &Context, args: &RunArgs, going: Going<'_>) -> Result<(Driven, Result<(), StoreError>), Fail> {
-    let Going { store, ready, mut writer, committed, reports, signals } = going;
+    let Going { store, ready, mut writer, committed, files, reports, signals } = going;
     let (state, pipeline) = (store.state().to_owned(), ready.started().pipeline.clone());
     let signals = signals.sent_by(move || asked::take(&state, &pipeline));
-    let reporters = reports.reporters(context, store.state(), args);
+    let reporters = reports.reporters(context, store.state(), args, files.to_stdout());
     let reporters = reporters.map_err(|error| Fail::because("the run cannot be shown", &error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Fail::because("no run can be driven", &error))?;

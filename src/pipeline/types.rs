@@ -12,7 +12,7 @@ use crate::base::id::{NodeId, RecipeId};
 use crate::base::job::{BuildMode, Schedule};
 use crate::base::span::Span;
 use crate::pipeline::image;
-use crate::pipeline::outline::{Outline, Paths};
+use crate::pipeline::outline::{Outline, Owner, Paths};
 use crate::pipeline::raw::{EnvValue, SecretValue};
 use crate::pipeline::raw_engine::RawEngine;
 use crate::pipeline::retry::Retry;
@@ -269,6 +269,13 @@ impl Pipeline {
     /// All of its paths. Nodes and recipes that are added later are not in it.
     pub fn paths(&self) -> &Paths {
         self.paths.get_or_init(|| Paths::of(self.nodes.iter(), self.recipes.iter()))
+    }
+
+    /// The paths at which something is built.
+    pub fn outputs(&self) -> impl Iterator<Item = &str> {
+        let built = |owner| matches!(owner, Owner::Node(id) if self.outline().maker(id).is_some());
+        let built = self.paths().iter().filter(move |(owner, _)| built(*owner));
+        built.filter_map(|(_, path)| std::str::from_utf8(path).ok())
     }
 
     /// The names of a recipe's outputs.

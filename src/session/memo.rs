@@ -3,7 +3,8 @@
 //! [part](crate::session::part) of the pipeline that has to do with them is looked at. What is remembered is a guess until it is
 //! [checked](Kept::hold) under the pipeline's lock; whenever anything is in doubt, it is as if nothing were remembered.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::CStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
@@ -141,6 +142,12 @@ impl Kept {
     /// The root, from which the paths of files count.
     pub(crate) fn root(&self) -> &Path {
         &self.question.root
+    }
+
+    /// Whether one of these files is one of those that it rests on.
+    pub(crate) fn knows(&self, paths: &BTreeSet<String>) -> bool {
+        let is = |path: &CStr| path.to_str().is_ok_and(|path| paths.contains(path));
+        !paths.is_empty() && self.memo.files().is_none_or(|files| files.iter().any(|(path, _)| is(path)))
     }
 
     /// What a run begins with that finds nothing to do.

@@ -1,5 +1,9 @@
 //! What build servers are told: a report of tests for all that read JUnit's XML, annotations and the page of a job for GitHub.
 
+use std::io::{BufRead, BufReader};
+
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::running::{hear, pipe, tell};
 use crate::support::{Project, lines};
 
@@ -91,10 +95,146 @@ fn a_report_replaces_nothing_but_reports() {
         assert!(said.err.contains(&format!("--junit {file}: the file is there and holds no report")), "{}", said.err);
     }
     project.expect(2, &["run", "--junit", "no/such/folder/kiln.xml"]);
-    project.expect(2, &["run", "--junit", "-"]);
-    project.expect(2, &["run", "--junit", "kiln.xml", "--events", "kiln.xml"]);
+    for same in ["kiln.xml", "./kiln.xml", "-"] {
+        let other = if same == "-" { "/dev/stdout" } else { "kiln.xml" };
+        let said = project.expect(2, &["run", "--junit", other, "--events", same]);
+        assert!(said.err.contains(&format!("--events and --junit: both are {other}")), "{}", said.err);
+    }
+    assert!(project.read("kiln.xml").contains("both are kiln.xml"));
     std::fs::remove_file(project.path("kiln.xml")).unwrap();
     assert_eq!(project.tree(), before, "nothing was begun");
+}
+
+#[test]
+fn a_report_lies_beside_what_is_built() {
+    let empty = "[dataset.e]\npath = \"e\"\nrun = '>{{ output }}'\n";
+    let folder = "[folder.f]\npath = \"out/f\"\nrun = 'echo a >{{ output }}/a'\n";
+    for text in [empty.to_owned(), format!("{folder}{empty}")] {
+        let project = Project::new(&text);
+        project.write("out/own", "");
+        std::os::unix::fs::symlink("out", project.path("link")).unwrap();
+        let refused = |file: &str, of: &str| {
+            let before = project.tree();
+            let said = project.expect(2, &["run", "--junit", file]).err;
+            let why = format!("{file}: {of} is built, and replaced as a whole");
+            assert!(said.contains(&format!("error: --junit {why}\n  help: name a file beside")), "{said}");
+            assert_eq!(project.tree(), before);
+            project.expect(2, &["run", "--events", file, "--junit", "kiln.xml"]);
+            assert!(project.read("kiln.xml").contains(&format!("--events {why}")));
+            std::fs::remove_file(project.path("kiln.xml")).unwrap();
+            assert_eq!(project.tree(), before);
+        };
+        let has_folder = text.contains("folder");
+        if has_folder {
+            ["out", "out/f", "out/f/r.xml"].iter().for_each(|file| refused(file, "out/f"));
+        }
+        // Never built, built, and remembered.
+        for _ in 0..3 {
+            refused("e", "e");
+            project.expect(0, &["run", "--junit", "kiln.xml"]);
+            std::fs::remove_file(project.path("kiln.xml")).unwrap();
+            if has_folder {
+                ["out/f/r.xml", "link/f/r.xml"].iter().for_each(|file| refused(file, "out/f"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_report_goes_to_standard_output_by_any_name() {
+    let project = Project::new(MIXED);
+    project.write("ok", "");
+    for name in ["-", "/dev/stdout", "/dev/fd/1"] {
+        let said = project.expect(0, &["run", "--mode", "forced", "--junit", name]);
+        assert!(said.out.starts_with("<?xml ") && said.out.ends_with("</testsuites>\n"), "{}", said.out);
+        assert!(said.err.contains("3 of 3 steps"), "{}", said.err);
+        let said = project.expect(0, &["run", "--mode", "forced", "--events", name, "--junit", "kiln.xml"]);
+        assert_eq!(lines(&said.out).last().unwrap()["type"], "run_ended");
+        assert!(said.err.contains("3 of 3 steps"), "{}", said.err);
+    }
+    let said = project.expect(2, &["run", "nonsense", "--junit", "-"]);
+    assert!(said.out.contains("errors=\"1\"") && said.err.contains("nonsense"), "{}", said.out);
+    // What is in the file already stays, and nothing is mixed.
+    let redirected = |args: &str| {
+        let kiln = crate::support::program();
+        let script = format!("echo log >o; \"$0\" run {args} >>o 2>e");
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &script]).arg(kiln).current_dir(project.path(""));
+        shell.status().unwrap().code().unwrap()
+    };
+    assert_eq!(redirected("--junit /dev/stdout"), 0);
+    assert!(project.read("o").starts_with("log\n<?xml ") && project.read("o").ends_with("</testsuites>\n"));
+    for file in ["o", "e", "/dev/stderr"] {
+        assert_eq!(redirected(&format!("--events {file}")), 2);
+        assert_eq!(project.read("o"), "log\n");
+        assert!(
+            project.read("e").contains(&format!("--events {file}: what Kiln prints goes there too")),
+            "{}",
+            project.read("e")
+        );
+    }
+}
+
+#[test]
+fn a_command_line_that_is_wrong_leaves_no_earlier_report() {
+    let project = Project::new(MIXED);
+    project.write("ok", "");
+    std::fs::create_dir(project.path("below")).unwrap();
+    project.expect(0, &["run", "--junit", "kiln.xml", "--events", "events.jsonl"]);
+    let (good, events) = (project.read("kiln.xml"), project.read("events.jsonl"));
+    for (args, why) in [
+        (&["run", "-j", "0", "--junit", "kiln.xml", "--events", "events.jsonl"][..], "invalid value"),
+        (&["run", "--junit=kiln.xml", "--events=events.jsonl", "--nonsense"], "unexpected argument"),
+        (
+            &["-C", "below", "run", "-k", "--max-fail", "2", "--junit", "../kiln.xml", "--events", "../events.jsonl"],
+            "cannot be used",
+        ),
+        (&["-Cbelow", "run", "--events", "../events.jsonl", "--junit", "../kiln.xml", "--mode", "x"], "invalid value"),
+    ] {
+        project.write("kiln.xml", &good);
+        project.write("events.jsonl", &events);
+        project.expect(2, args);
+        let report = project.read("kiln.xml");
+        assert!(report.contains("errors=\"1\"") && report.contains(why), "{args:?}: {report}");
+        assert_eq!(project.read("events.jsonl"), "", "{args:?}");
+    }
+    // What is no report is left alone, and so is all where nothing was to be run.
+    project.write("kiln.xml", &good);
+    for args in [
+        &["run", "--events", "pipeline.toml", "--junit", "kiln.xml"][..],
+        &["run", "-j", "0", "--events", "pipeline.toml"],
+    ] {
+        let before = project.read("pipeline.toml");
+        project.expect(2, args);
+        assert_eq!(project.read("pipeline.toml"), before);
+    }
+    assert!(project.read("kiln.xml").contains("the file is there and holds no events"));
+    project.write("kiln.xml", &good);
+    project.expect(2, &["run", "-n", "-j", "0", "--junit", "kiln.xml"]);
+    project.expect(0, &["run", "--help", "--junit", "kiln.xml"]);
+    assert_eq!(project.read("kiln.xml"), good);
+}
+
+#[test]
+fn a_signal_before_the_run_begins_leaves_no_earlier_report() {
+    let project = job("[dataset.a]\npath = \"a\"\nrun = 'echo up >up; read -r go <go; echo a >{{ output }}'\n");
+    pipe(&project, "up");
+    pipe(&project, "go");
+    project.write("page.md", "");
+    project.write("kiln.xml", "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"kiln\"/>\n");
+    let mut first = project.start(&["run"]);
+    hear(&project, "up");
+    let mut second = project.start(&["run", "--wait", "--junit", "kiln.xml"]);
+    let mut line = String::new();
+    BufReader::new(second.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("waiting: "), "{line}");
+    kill_process(Pid::from_child(&second), Signal::TERM).unwrap();
+    assert_eq!(second.wait().unwrap().code(), Some(143));
+    let why = "stopped by SIGTERM before the run could begin";
+    assert!(project.read("kiln.xml").contains(why), "{}", project.read("kiln.xml"));
+    assert!(project.read("page.md").contains(why), "{}", project.read("page.md"));
+    tell(&project, "go");
+    assert!(first.wait().unwrap().success());
 }
 
 /// A job of GitHub's in a folder of the repository.
