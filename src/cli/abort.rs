@@ -17,7 +17,7 @@ use crate::process::Process;
 use crate::session::fail::Fail;
 use crate::store::asked;
 use crate::store::claim::Claim;
-use crate::store::lock::{QUEUE, holder, host, is_held};
+use crate::store::lock::{QUEUE, held_by, holder, host, is_gone, is_held};
 use crate::store::read::Reader;
 use crate::store::wish::{forget, wish};
 
@@ -75,9 +75,12 @@ async fn end(state: &Path, run: &Target, by: &str, grace: Duration) -> Result<St
     let holder = holder(state, &run.pipeline);
     let mut left = Left { state, pipeline: &run.pipeline, holder, process: process.clone(), known: BTreeSet::new() };
     for patience in [grace + PATIENCE, LAST] {
-        left.look();
-        if let Err(error) = process.signal(Signal::TERM) {
-            return Err(format!("process {} cannot be signalled: {error}", process.describe()));
+        // What is stopped sees that it is to end, or its guardian that Kiln is gone, when it goes on.
+        let on = left.look_closely().into_iter().map(|process| (process, Signal::CONT));
+        for (process, signal) in std::iter::once((process.clone(), Signal::TERM)).chain(on) {
+            if let Err(error) = process.signal(signal) {
+                return Err(format!("process {} cannot be signalled: {error}", process.describe()));
+            }
         }
         if left.wait(patience).await {
             return Ok("ended".to_owned());
@@ -117,12 +120,12 @@ async fn served(state: &Path, run: &Target, grace: Duration) -> Result<String, S
     Err(format!("the `kiln serve` that has it, {server}, has asked it to end, and it goes on"))
 }
 
-/// The process that a run goes on in, if it is one that can be asked to end.
+/// The process that a run goes on in, or died in while its guardian lives on, if it is one that can be asked to end.
 fn process(state: &Path, pipeline: &str) -> Result<Process, String> {
     let holder = holder(state, pipeline).unwrap_or_default();
     match Claim::of(state, pipeline) {
         Some(claim) if claim.host != host() => Err(format!("it goes on on another machine, {}: {holder}", claim.host)),
-        Some(claim) if claim.process.lives() && !claim.serves => Ok(claim.process),
+        Some(claim) if !claim.serves && (claim.process.lives() || is_gone(&holder)) => Ok(claim.process),
         _ => Err(format!("it is no `kiln run` of this machine ({holder}): end it there")),
     }
 }
@@ -140,8 +143,19 @@ struct Left<'a> {
 
 impl Left<'_> {
     fn look(&mut self) {
-        let descendants = self.process.descendants();
-        self.known.extend(descendants);
+        if self.process.lives() {
+            self.known.extend(self.process.descendants());
+        }
+    }
+
+    /// The same, and gives those that hold the lock for this run: Kiln, as long as it lives, and its guardian.
+    fn look_closely(&mut self) -> Vec<Process> {
+        self.look();
+        let mut all = held_by(self.state, self.pipeline);
+        all.retain(|_| self.holds());
+        self.known.extend(all.iter().flat_map(Process::descendants));
+        self.known.extend(all.iter().cloned());
+        all
     }
 
     fn alive(&self) -> Vec<Process> {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use crate::process::Process;
+use crate::process::{Process, all};
 
 /// The lock of one pipeline. Dropping it frees it.
 #[derive(Debug)]
@@ -124,7 +124,7 @@ pub fn host() -> String {
 }
 
 /// Whether a holder was a process of this machine that is not there any more.
-fn is_gone(holder: &str) -> bool {
+pub(crate) fn is_gone(holder: &str) -> bool {
     let here = format!(" on {}, ", host());
     let pid = holder.strip_prefix("process ").and_then(|rest| rest.split_once(here.as_str()));
     let pid = pid.and_then(|(pid, _)| pid.parse().ok());
@@ -157,6 +157,22 @@ fn told(mut file: &File) -> io::Result<String> {
 pub fn is_held(state: &Path, pipeline: &str) -> bool {
     let file = File::options().read(true).open(path(state, pipeline));
     file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+/// The processes that hold the lock of a pipeline, as far as the system tells: a run, its guardian, and nobody who only waits.
+#[must_use]
+pub(crate) fn held_by(state: &Path, pipeline: &str) -> Vec<Process> {
+    let Ok(lock) = std::fs::metadata(path(state, pipeline)) else { return Vec::new() };
+    let is_lock = |file: std::fs::Metadata| (file.dev(), file.ino()) == (lock.dev(), lock.ino());
+    let holds = |pid: i32| {
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        // The system tells of a lock only where it is held by that very handle.
+        let told =
+            |fd: &Path| std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", fd.display())).unwrap_or_default();
+        open.filter(|fd| std::fs::metadata(fd.path()).is_ok_and(is_lock))
+            .any(|fd| told(Path::new(&fd.file_name())).lines().any(|line| line.starts_with("lock:")))
+    };
+    all().iter().map(|look| Process::at(look.pid)).filter(|process| holds(process.pid)).collect()
 }
 
 #[cfg(test)]

@@ -2,6 +2,9 @@
 
 use std::io::{BufRead, BufReader};
 
+use rustix::process::{Signal, kill_process};
+
+use crate::processes::{guardian, signal};
 use crate::running::{Running, hear, pipe, tell};
 use crate::support::Project;
 
@@ -191,6 +194,29 @@ fn a_stranger_that_has_the_number_of_a_run_is_left_alone() {
     assert!(stranger.wait().unwrap().success());
     tell(&project, "gate");
     run.end(0);
+}
+
+#[test]
+fn what_is_stopped_is_ended_too() {
+    // Kiln itself, and its guardian where that is all that is left.
+    for dead in [false, true] {
+        let project = Project::new(WAITS);
+        pipe(&project, "up");
+        pipe(&project, "gate");
+        let mut run = project.start(&["run"]);
+        hear(&project, "up");
+        kill_process(guardian(&run), Signal::STOP).unwrap();
+        signal(&run, if dead { Signal::KILL } else { Signal::STOP });
+        if dead {
+            run.wait().unwrap();
+        }
+        let said = project.expect(0, &["jobs", "abort", "last"]).out;
+        assert!(said.ends_with(": ended\n"), "{said}");
+        assert_eq!(run.wait().unwrap().code(), (!dead).then_some(143));
+        assert!(project.expect(0, &["jobs", "list"]).out.contains(" ABORTED "));
+        project.write("pipeline.toml", project.read("pipeline.toml").replace("echo up >up; read -r go <gate; ", ""));
+        project.expect(0, &["run"]);
+    }
 }
 
 #[test]
