@@ -208,6 +208,12 @@ pub fn clean(text: &str) -> String {
     out
 }
 
+/// The text with its lines as they are, and each of them harmless as a [clean] one.
+#[must_use]
+pub fn clean_lines(text: &str) -> String {
+    text.split('\n').map(clean).collect::<Vec<_>>().join("\n")
+}
+
 /// Whether a character without a width changes where or in which direction others are shown.
 #[must_use]
 pub fn steers(c: char) -> bool {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::span::{Problem, Problems};
-use crate::base::text::count;
+use crate::base::text::{clean, count};
 use crate::cli::dss::Server;
 use crate::cli::{Context, find, note, print};
 use crate::engine::dss::compare::compare;
@@ -147,7 +147,7 @@ fn check_one(
     let stages = loaded.graph.stage.values().max().copied().unwrap_or(0);
     Ok(format!(
         "{warnings}{}: ok, {}, {made} in {}\n",
-        loaded.source.name,
+        clean(&loaded.source.name),
         count(pipeline.nodes.len(), "node"),
         count(stages as usize, "stage"),
     ))

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use crate::base::span::{Located, Problem, Source};
-use crate::base::text::count;
+use crate::base::text::{clean, clean_lines, count};
 use crate::pipeline::raw_engine::without_secrets;
 use crate::session::fail::Fail;
 
@@ -16,9 +16,9 @@ impl Fail {
             Self::Mistakes(source, problems) => mistakes(source, problems, color, width),
             Self::Usage(message, help) => {
                 let help = help.as_ref().map(|help| format!("\n  help: {help}")).unwrap_or_default();
-                format!("error: {message}{help}\n")
+                clean_lines(&format!("error: {message}{help}\n"))
             }
-            Self::Nothing(message) | Self::Surroundings(message) => format!("error: {message}\n"),
+            Self::Nothing(message) | Self::Surroundings(message) => clean_lines(&format!("error: {message}\n")),
         }
     }
 }
@@ -43,7 +43,7 @@ fn printable(source: &Source) -> Source {
 fn mistakes(source: &Source, problems: &[Problem], color: bool, width: usize) -> String {
     let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false);
-    let source = &Source::new(source.name.as_str(), without_secrets(&source.text));
+    let source = &Source::new(clean(&source.name), without_secrets(&source.text));
     let mut text = String::new();
     let source = &printable(source);
     for (i, problem) in problems.iter().take(SHOWN).enumerate() {

@@ -42,6 +42,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::base::text::clean_lines;
 use crate::cli::args::{Cli, Color, Command, Everywhere};
 use crate::cli::report_files::{ReportFiles, said};
 use crate::cli::surroundings::Surroundings;
@@ -124,7 +125,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let Cli { command, everywhere: Everywhere { file, directory, state, color, verbose } } = cli;
     if let Some(Err(error)) = directory.as_ref().map(std::env::set_current_dir) {
         let named = directory.as_deref().unwrap_or(Path::new("")).display();
-        return tell(&format!("error: -C {named}: {error}\n"), exit::WRONG);
+        return tell(&clean_lines(&format!("error: -C {named}: {error}\n")), exit::WRONG);
     }
     let surroundings = match Surroundings::look() {
         Ok(surroundings) => surroundings,
@@ -220,7 +221,7 @@ pub(crate) fn print(text: &str) -> Result<(), Fail> {
 
 /// Tells something by the way that is worth knowing. A closed pipe cannot be told of anything.
 pub(crate) fn note(text: &str) {
-    drop(writeln!(io::stderr(), "note: {text}"));
+    drop(writeln!(io::stderr(), "note: {}", clean_lines(text)));
 }
 
 /// What is told where standard output cannot be written.

@@ -204,3 +204,29 @@ fn a_reader_that_goes_away_stops_no_run() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(project.exists("b"));
 }
+
+#[test]
+fn no_name_steers_a_terminal() {
+    let project = Project::new("[dataset.a]\npath = \"a\"\nrun = 'echo a >{{ output }}'\n");
+    let name = "x\u{1b}[31m\u{9b}y\nz";
+    project.write(name, "");
+    project.write("good\u{1b}[1m\n.toml", project.read("pipeline.toml"));
+    for arguments in [
+        &["-C", name, "plan"][..],
+        &["run", "-f", name],
+        &["check", name],
+        &["check", "good\u{1b}[1m\n.toml"],
+        &["run", "--junit", &format!("{name}/x")],
+        &["run", "--state", name],
+        &["run", name],
+        &["run", "--engine", name],
+        &["why", name],
+        &["jobs", "log", name],
+        &["run", "--var", &format!("{name}=1")],
+    ] {
+        let said = project.kiln(arguments);
+        let said = said.out + &said.err;
+        assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{arguments:?} {said:?}");
+        assert!(said.contains(r"\u{1b}"), "{arguments:?} {said:?}");
+    }
+}
