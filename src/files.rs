@@ -1,12 +1,12 @@
 //! Moves and removes files and folders, also such as their owner has made read-only. Knows nothing of what they are for.
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags, RenameFlags, openat, renameat_with, statat, unlinkat,
@@ -124,36 +124,54 @@ fn remove_folder(path: &Path) -> io::Result<()> {
 
 /// Removes all that is in a folder. Whatever is done to that meanwhile, nothing is removed that lies elsewhere.
 fn empty(folder: OwnedFd, path: &Path) -> io::Result<()> {
-    let mut entries = Dir::new(folder)?;
-    while let Some(entry) = entries.read() {
-        let (entry, folder) = (entry?, entries.fd()?);
-        let name = entry.file_name();
-        if matches!(name.to_bytes(), b"." | b"..") {
-            continue;
+    let mut path = path.to_owned();
+    // Each folder that is open, with its name in the one before.
+    let mut open = vec![(Dir::new(folder)?, CString::default())];
+    while let Some((entries, _)) = open.last_mut() {
+        if let Some(entry) = entries.read() {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            path.push(OsStr::from_bytes(name.to_bytes()));
+            match remove_entry(entries.fd()?, &entry, &path) {
+                Ok(Some(below)) => {
+                    open.push((Dir::new(below)?, name.to_owned()));
+                    continue;
+                }
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                Ok(None) | Err(_) => {}
+            }
+        } else {
+            let emptied = open.pop();
+            if let Some(((_, name), (above, _))) = emptied.zip(open.last()) {
+                match unlinkat(above.fd()?, name, AtFlags::REMOVEDIR) {
+                    Err(error) if error != Errno::NOENT => return Err(error.into()),
+                    Ok(()) | Err(_) => {}
+                }
+            }
         }
-        match remove_entry(folder, &entry, &path.join(OsStr::from_bytes(name.to_bytes()))) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
+        path.pop();
     }
     Ok(())
 }
 
-fn remove_entry(folder: BorrowedFd<'_>, entry: &DirEntry, path: &Path) -> io::Result<()> {
+/// Removes an entry of a folder, or opens it where it is a folder itself.
+fn remove_entry(folder: BorrowedFd<'_>, entry: &DirEntry, path: &Path) -> io::Result<Option<OwnedFd>> {
     let name = entry.file_name();
     let mut kind = entry.file_type();
     if kind == FileType::Unknown {
         kind = FileType::from_raw_mode(statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode);
     }
     if !kind.is_dir() {
-        return Ok(unlinkat(folder, name, AtFlags::empty())?);
+        unlinkat(folder, name, AtFlags::empty())?;
+        return Ok(None);
     }
-    let below = match below(folder, name) {
-        Err(Errno::XDEV) => return Err(is_mounted(path)),
-        below => below?,
-    };
-    empty(below, path)?;
-    Ok(unlinkat(folder, name, AtFlags::REMOVEDIR)?)
+    match below(folder, name) {
+        Err(Errno::XDEV) => Err(is_mounted(path)),
+        below => Ok(Some(below?)),
+    }
 }
 
 /// Opens a folder that lies in another one, and nothing that is mounted there. Older systems do not tell that.
@@ -178,14 +196,33 @@ pub(crate) fn is_empty_folder(path: &Path) -> bool {
 }
 
 fn make_writable(folder: &Path) -> io::Result<()> {
-    fs::set_permissions(folder, PermissionsExt::from_mode(0o700))?;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() && !standing(&entry.path())?.is_mounted {
-            make_writable(&entry.path())?;
+    let mut open = vec![folder.to_owned()];
+    while let Some(folder) = open.pop() {
+        fs::set_permissions(&folder, PermissionsExt::from_mode(0o700))?;
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() && !standing(&entry.path())?.is_mounted {
+                open.push(entry.path());
+            }
         }
     }
     Ok(())
+}
+
+/// A file, or a folder with all that is in it, each folder before what is in it. No link is followed. Folders may lie deeper in one
+/// another than a stack is.
+pub(crate) fn tree(path: &Path) -> impl Iterator<Item = io::Result<(PathBuf, fs::Metadata)>> {
+    let mut open = vec![Ok(path.to_owned())];
+    std::iter::from_fn(move || {
+        let path = open.pop()?;
+        Some(path.and_then(|path: PathBuf| {
+            let metadata = path.symlink_metadata()?;
+            if metadata.is_dir() {
+                open.extend(fs::read_dir(&path)?.map(|entry| Ok(entry?.path())));
+            }
+            Ok((path, metadata))
+        }))
+    })
 }
 
 #[cfg(test)]

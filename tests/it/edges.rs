@@ -370,3 +370,23 @@ fn what_is_missing_to_one_step_keeps_no_other_from_being_adopted() {
     }
     project.expect(4, &["adopt", "tool"]);
 }
+
+#[test]
+fn folders_may_lie_deeper_than_a_stack_is() {
+    let deep = "mkdir -p {{ output }}; cd {{ output }}; mkdir -p $(printf 'd/%.0s' $(seq 1800)); echo {{ vars.x }} >x";
+    let built = ["f", "i", "bad"].map(|name| {
+        let more = if name == "i" { "in_place = true\n" } else { "" };
+        let end = if name == "bad" { "; exit 1" } else { "" };
+        format!("[folder.{name}]\npath = \"{name}\"\n{more}run = \"{deep}{end}\"\n")
+    });
+    let reads = "[folder.s]\npath = \"s\"\n[dataset.a]\npath = \"a\"\ninputs = [\"s\"]\nfiles = [\"s/**/*.py\"]\n\
+                 run = 'echo a >{{ output }}'\n";
+    let project = Project::new(&format!("[vars]\nx = 1\n{}{reads}", built.concat()));
+    project.write(&format!("s/{}code.py", "d/".repeat(1800)), "");
+    for x in ["1", "2"] {
+        let said = project.expect(1, &["run", "-k", "--var", &format!("x={x}")]);
+        assert!(said.out.contains("FAILED bad") && said.out.contains("1 failed"), "{}", said.out);
+        assert_eq!((project.read("f/x"), project.read("i/x")), (format!("{x}\n"), format!("{x}\n")));
+    }
+    assert!(!project.exists("bad"));
+}

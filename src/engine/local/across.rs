@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use crate::files::tree;
 use crate::stat::mount_of;
 
 /// Whether a rename from below `own`, which is there, to `path` would cross mounts.
@@ -29,19 +30,24 @@ pub(crate) fn beside(path: &Path, end: &str) -> PathBuf {
 
 /// Copies a file or a folder with all that is in it. There must be nothing at `to`.
 pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let metadata = from.symlink_metadata()?;
-    if metadata.is_symlink() {
-        return symlink(fs::read_link(from)?, to);
+    let mut folders = Vec::new();
+    for entry in tree(from) {
+        let (path, metadata) = entry?;
+        let to = match path.strip_prefix(from) {
+            Ok(below) if !below.as_os_str().is_empty() => to.join(below),
+            Ok(_) | Err(_) => to.to_owned(),
+        };
+        if metadata.is_symlink() {
+            symlink(fs::read_link(path)?, to)?;
+        } else if metadata.is_dir() {
+            fs::create_dir(&to)?;
+            folders.push((to, metadata.permissions()));
+        } else {
+            fs::copy(path, to)?;
+        }
     }
-    if !metadata.is_dir() {
-        return fs::copy(from, to).map(drop);
-    }
-    fs::create_dir(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        copy(&entry.path(), &to.join(entry.file_name()))?;
-    }
-    fs::set_permissions(to, metadata.permissions())
+    // Nothing is put into a folder any more that may not be written to then.
+    folders.into_iter().rev().try_for_each(|(folder, permissions)| fs::set_permissions(folder, permissions))
 }
 
 /// A root in which a link leads to another file system.

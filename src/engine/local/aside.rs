@@ -21,7 +21,7 @@ use crate::engine::local::put::Put;
 use crate::engine::local::staging::{STAGING, Staging};
 use crate::event::Staged;
 use crate::fault::fault;
-use crate::files::{is_empty_folder, remove, rename};
+use crate::files::{is_empty_folder, remove, rename, tree};
 use crate::plan::put_back::PutBack;
 
 /// An output that was set aside for a recipe that writes in place.
@@ -465,15 +465,10 @@ fn ended(run: &Path) -> Option<Time> {
 
 /// Whether anything at or below a path was changed then or later.
 fn changed_since(path: &Path, time: Time) -> io::Result<bool> {
-    let metadata = path.symlink_metadata()?;
-    if (metadata.ctime(), metadata.ctime_nsec()) >= time {
-        return Ok(true);
-    }
-    if metadata.is_dir() {
-        for entry in fs::read_dir(path)? {
-            if changed_since(&entry?.path(), time)? {
-                return Ok(true);
-            }
+    for entry in tree(path) {
+        let (_, metadata) = entry?;
+        if (metadata.ctime(), metadata.ctime_nsec()) >= time {
+            return Ok(true);
         }
     }
     Ok(false)

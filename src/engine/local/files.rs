@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use globset::GlobMatcher;
 
@@ -21,17 +21,21 @@ pub(crate) fn resolve(root: &Path, pattern: &str, built: &BTreeSet<&str>) -> io:
     let glob = paths::glob(pattern).map_err(io::Error::other)?;
     let literal: Vec<_> = pattern.split('/').take_while(|part| !is_glob(part)).collect();
     let mut found = Vec::new();
-    walk(root, Path::new(&literal.join("/")), &glob, built, &mut found)?;
+    let mut open = vec![PathBuf::from(literal.join("/"))];
+    while let Some(folder) = open.pop() {
+        look(root, &folder, &glob, built, (&mut found, &mut open))?;
+    }
     found.sort();
     Ok(found)
 }
 
-fn walk(
+/// Adds the files of a folder that are named, and the folders that are to be looked into.
+fn look(
     root: &Path,
     folder: &Path,
     glob: &GlobMatcher,
     built: &BTreeSet<&str>,
-    found: &mut Vec<String>,
+    (found, open): (&mut Vec<String>, &mut Vec<PathBuf>),
 ) -> io::Result<()> {
     let entries = match fs::read_dir(root.join(folder)) {
         Ok(entries) => entries,
@@ -47,7 +51,7 @@ fn walk(
         }
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            walk(root, &path, glob, built, found)?;
+            open.push(path);
         } else if glob.is_match(&path) && root.join(&path).is_file() {
             // Keys are made of text. That it would change unseen is worse than that it has to be renamed.
             let text = path.into_os_string().into_string();

@@ -1,6 +1,6 @@
 //! Makes what is staged durable before it is put in place. Works on paths; knows no recipes.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use crate::engine::local::across::elsewhere;
 use crate::engine::local::staging::Staging;
 use crate::event::Staged;
 use crate::fault::fault;
+use crate::files::tree;
 
 /// So many outputs are flushed one by one; more of them with the whole file system.
 const FLUSH_ONE_BY_ONE: usize = 4;
@@ -39,31 +40,32 @@ impl Staging {
 
 /// Makes a file or a folder durable with all that is in it.
 pub(super) fn flush(path: &Path) -> io::Result<()> {
-    let mut all = Vec::new();
-    if !to_flush(path, &mut all)? {
-        return Ok(syncfs(File::open(path)?)?);
+    match to_flush(path)? {
+        Some(all) => all.iter().try_for_each(|path| File::open(path)?.sync_all()),
+        None => Ok(syncfs(File::open(path)?)?),
     }
-    all.iter().try_for_each(|path| File::open(path)?.sync_all())
 }
 
-/// Lists what is to be flushed one by one, each folder after what is in it. Says whether that is all: of many files it is not.
-fn to_flush(path: &Path, all: &mut Vec<PathBuf>) -> io::Result<bool> {
-    let metadata = path.symlink_metadata()?;
-    if metadata.is_dir() {
-        for entry in fs::read_dir(path)? {
-            if !to_flush(&entry?.path(), all)? {
-                return Ok(false);
-            }
+/// What is to be flushed one by one, each folder after what is in it; none of many files.
+fn to_flush(path: &Path) -> io::Result<Option<Vec<PathBuf>>> {
+    let mut all = Vec::new();
+    for entry in tree(path) {
+        let (path, metadata) = entry?;
+        if metadata.is_dir() || metadata.is_file() {
+            all.push(path);
+        }
+        if all.len() > FEW {
+            return Ok(None);
         }
     }
-    if metadata.is_dir() || metadata.is_file() {
-        all.push(path.to_owned());
-    }
-    Ok(all.len() <= FEW)
+    all.reverse();
+    Ok(Some(all))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::base::digest::Digest;
     use crate::engine::local::across::two_file_systems;
@@ -98,11 +100,9 @@ mod tests {
         fs::create_dir_all(at("d/in")).unwrap();
         fs::write(at("d/in/f"), "x").unwrap();
         std::os::unix::fs::symlink("nowhere", at("d/link")).unwrap();
-        let mut all = Vec::new();
-        assert!(to_flush(&at("d"), &mut all).unwrap());
-        assert_eq!(all, ["d/in/f", "d/in", "d"].map(at));
+        assert_eq!(to_flush(&at("d")).unwrap(), Some(["d/in/f", "d/in", "d"].map(at).to_vec()));
         (0..FEW).for_each(|n| fs::write(at(&format!("d/in/{n}")), "x").unwrap());
-        assert!(!to_flush(&at("d"), &mut Vec::new()).unwrap());
+        assert_eq!(to_flush(&at("d")).unwrap(), None);
         flush(&at("d")).unwrap();
     }
 }

@@ -12,7 +12,7 @@ use crate::base::job::JobId;
 use crate::engine::local::aside::{asides, name_of};
 use crate::engine::local::leftovers::folders;
 use crate::engine::local::staging::{Staging, swapped};
-use crate::files::is_empty_folder;
+use crate::files::{is_empty_folder, tree};
 
 /// What lies where a step writes that did not get done.
 pub(super) struct Written {
@@ -95,16 +95,10 @@ impl Staging {
 
 /// Whether anything at or below a path was made before a time. A file that has another name too is not lost without this one.
 fn holds_older(path: &Path, time: SystemTime) -> io::Result<bool> {
-    let metadata = path.symlink_metadata()?;
-    let is_older = metadata.created().is_ok_and(|made| made < time);
-    if !metadata.is_dir() {
-        return Ok(is_older && metadata.nlink() == 1);
-    }
-    if is_older {
-        return Ok(true);
-    }
-    for entry in fs::read_dir(path)? {
-        if holds_older(&entry?.path(), time)? {
+    for entry in tree(path) {
+        let (_, metadata) = entry?;
+        let is_older = metadata.created().is_ok_and(|made| made < time);
+        if is_older && (metadata.is_dir() || metadata.nlink() == 1) {
             return Ok(true);
         }
     }
