@@ -23,7 +23,8 @@ impl Fail {
     }
 }
 
-/// So many problems are shown; more would hide the first ones.
+/// So many problems are shown with the text around them, and so many in all; more would hide the first ones.
+const DRAWN: usize = 20;
 const SHOWN: usize = 100;
 
 /// The text with `?` for control characters, which a terminal may obey. Places stay what they are.
@@ -39,6 +40,14 @@ fn printable(source: &Source) -> Source {
     Source::new(&source.name, text)
 }
 
+/// A problem without the text around it.
+fn in_line(source: &Source, problem: &Problem) -> String {
+    match problem.labels.first() {
+        Some(label) => format!("{}:{}: {}", source.name, source.line(label.span.start), problem.message),
+        None => format!("{}: {}", source.name, problem.message),
+    }
+}
+
 /// Problems with their places in the text, and how many there are.
 fn mistakes(source: &Source, problems: &[Problem], color: bool, width: usize) -> String {
     let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
@@ -46,15 +55,21 @@ fn mistakes(source: &Source, problems: &[Problem], color: bool, width: usize) ->
     let source = &Source::new(clean(&source.name), without_secrets(&source.text));
     let mut text = String::new();
     let source = &printable(source);
-    for (i, problem) in problems.iter().take(SHOWN).enumerate() {
+    for (i, problem) in problems.iter().take(DRAWN).enumerate() {
         if i > 0 {
             text.push('\n');
         }
         let located = Located::new(problem, source);
         if handler.render_report(&mut text, &located).is_err() {
             // A place that cannot be drawn must not hide what is wrong.
-            writeln!(text, "{}: {}", source.name, problem.message).expect("a String takes everything");
+            writeln!(text, "{}", in_line(source, problem)).expect("a String takes everything");
         }
+    }
+    if problems.len() > DRAWN {
+        text.push('\n');
+    }
+    for problem in problems.iter().take(SHOWN).skip(DRAWN) {
+        writeln!(text, "{}", in_line(source, problem)).expect("a String takes everything");
     }
     if problems.len() > SHOWN {
         writeln!(text, "… and {} more", problems.len() - SHOWN).expect("a String takes everything");
