@@ -29,6 +29,8 @@ pub(crate) struct Wire {
 const FDS: usize = 8;
 /// The length of a frame stands before it, in so many bytes.
 const HEAD: usize = 4;
+/// Nearly all messages fit into so many bytes.
+const ROOM: usize = 4 << 10;
 
 impl Wire {
     /// Two ends: one to talk on, one to hand over.
@@ -119,9 +121,12 @@ fn watched(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
 }
 
 fn frame<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
-    let body = serde_json::to_vec(message)?;
-    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
-    Ok([&length.to_le_bytes(), body.as_slice()].concat())
+    let mut frame = Vec::with_capacity(ROOM);
+    frame.extend_from_slice(&[0; HEAD]);
+    serde_json::to_writer(&mut frame, message)?;
+    let length = u32::try_from(frame.len() - HEAD).map_err(io::Error::other)?;
+    frame[..HEAD].copy_from_slice(&length.to_le_bytes());
+    Ok(frame)
 }
 
 fn send_some(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
