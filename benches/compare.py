@@ -201,14 +201,21 @@ def machine():
     return f"{platform.system()} {platform.release()}, {os.cpu_count()} x {model}, load {os.getloadavg()[0]:.1f}"
 
 
+def rounds(text):
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
 def options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kiln", default="target/release/kiln", help="the program [default: target/release/kiln]")
     parser.add_argument("--shapes", default="layered", help="of " + ", ".join(graphs.SHAPES) + " [default: layered]")
     parser.add_argument("--sizes", default="1000,10000", help="numbers of nodes [default: 1000,10000; 100000 takes long]")
     parser.add_argument("--tools", default="", help="of kiln, ninja, samu, n2, make [default: all that are there]")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of what is quick [default: 7]")
-    parser.add_argument("--cold", type=int, default=3, help="rounds from scratch [default: 3]")
+    parser.add_argument("--rounds", type=rounds, default=7, help="rounds of what is quick [default: 7]")
+    parser.add_argument("--cold", type=rounds, default=3, help="rounds from scratch [default: 3]")
     parser.add_argument("--jobs", type=int, default=2, help="how many steps at once [default: 2]")
     parser.add_argument("--schedule", default="eager", help="Kiln's schedule [default: eager, as that of all others]")
     parser.add_argument("--folder", default=None, help="where to work [default: the system's temporary folder]")
