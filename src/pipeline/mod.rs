@@ -15,6 +15,6 @@ pub mod read;
 pub mod refs;
 pub mod retry;
 pub mod rows;
-mod shell;
+pub(crate) mod shell;
 pub mod template;
 pub mod types;

@@ -11,6 +11,10 @@ pub(crate) enum PathError {
     Absolute,
     /// It goes above the root.
     Leaves,
+    /// It is the address of something elsewhere.
+    Address,
+    /// It begins with the `~` that a shell fills in.
+    Home,
     /// It is empty.
     Empty,
     /// It is the root itself.
@@ -42,6 +46,8 @@ impl PathError {
         match self {
             Self::Absolute => format!("`{path}` is absolute"),
             Self::Leaves => format!("`{path}` leaves the root"),
+            Self::Address => format!("`{path}` is an address, and no path below the root"),
+            Self::Home => format!("`{path}` would be a folder of the name `~`"),
             Self::Empty => "the path is empty".to_owned(),
             Self::Root => format!("`{path}` is the root itself"),
             Self::Long => format!("a name in the path is longer than {LONGEST} bytes"),
@@ -60,7 +66,10 @@ impl PathError {
         match self {
             Self::Control => "a path is one line of letters that can be seen: rename what lies there",
             Self::Long => "no file system has such a name: give it a shorter one",
-            Self::Absolute | Self::Leaves | Self::Empty | Self::Root => {
+            Self::Address => {
+                "what lies elsewhere has no `path`: give it a `digest`, a command that prints what stands for its content"
+            }
+            Self::Absolute | Self::Leaves | Self::Home | Self::Empty | Self::Root => {
                 "paths are relative to the root and stay inside it"
             }
             Self::State => "what is in there is for Kiln alone: name a path beside it",
@@ -110,6 +119,12 @@ pub(crate) fn inside(path: &str) -> Result<String, PathError> {
 
 /// As [`inside`], for one file or folder: a glob may be longer.
 pub(crate) fn one_inside(path: &str) -> Result<String, PathError> {
+    if path.contains("://") {
+        return Err(PathError::Address);
+    }
+    if path == "~" || path.starts_with("~/") {
+        return Err(PathError::Home);
+    }
     let path = inside(path)?;
     if path.len() > LONGEST && path.split('/').any(|name| name.len() > LONGEST) {
         Err(PathError::Long)

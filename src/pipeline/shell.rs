@@ -5,6 +5,16 @@ use std::collections::VecDeque;
 
 use crate::pipeline::template::{Place, Quotes};
 
+/// Programs that run a text only behind `-c`.
+const SHELLS: [&str; 6] = ["sh", "bash", "dash", "ash", "ksh", "zsh"];
+
+/// Whether these are the words of a shell that takes what follows for the name of a file.
+pub(crate) fn lacks_command(words: &[&str]) -> bool {
+    let [program, options @ ..] = words else { return false };
+    let takes = |option: &&str| option.starts_with('-') && !option.starts_with("--") && option.contains('c');
+    SHELLS.contains(&program.rsplit('/').next().unwrap_or(program)) && !options.iter().any(takes)
+}
+
 /// What a place lies in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Level {

@@ -307,3 +307,37 @@ fn a_name_that_no_file_can_have() {
     assert_eq!(long.len(), 256);
     assert_eq!(messages(&told_of(&text)), ["a name in the path is longer than 255 bytes"]);
 }
+
+#[test]
+fn what_a_command_names_and_nothing_declares_is_warned_of() {
+    let project = Project::new(
+        "[dataset.a]\npath = \"build/a.csv\"\nrun = \"echo 1 >{{ output }}\"\n\
+        [folder.f]\npath = \"build/f\"\nrun = \"true\"\n\
+        [dataset.b]\npath = \"build/b.csv\"\nfiles = [\"lib\"]\n\
+        run = \"sh ./scripts/b.sh lib/x.sh none.csv <build/a.csv build/f/part.csv >{{ output }}\"\n\
+        [task.c]\nrebuild = \"always\"\nworkdir = \"scripts\"\nrun = [\"sh\", \"b.sh\", \"../build/a.csv\"]\n\
+        [task.d]\ninputs = [\"a\"]\nfiles = [\"scripts/*.sh\"]\nrun = \"sh scripts/b.sh build/a.csv # lib/x.sh\"\n",
+    );
+    project.write("scripts/b.sh", "");
+    project.write("lib/x.sh", "");
+    let said = project.expect(0, &["check"]).out;
+    let warnings: Vec<_> = said.lines().filter_map(|line| line.trim().strip_prefix("⚠ ")).collect();
+    let wanted = [
+        "`b` uses the paths of `a`, `f`, which are not in its `inputs`",
+        "`b` uses scripts/b.sh, which is not in its `files`",
+        "`c` uses the path of `a`, which is not in its `inputs`",
+    ];
+    assert_eq!(warnings, wanted, "{said}");
+    assert!(said.contains("files = [\"lib\", \"scripts/b.sh\"]"), "{said}");
+}
+
+#[test]
+fn paths_that_only_others_could_follow() {
+    let said = |path: &str| told_of(&format!("[dataset.a]\npath = \"{path}\"\nrun = \"x\"\n"));
+    let address = said("s3://bucket/x");
+    assert_eq!(messages(&address), ["`s3://bucket/x` is an address, and no path below the root"]);
+    assert!(address.contains("give it a `digest`"), "{address}");
+    assert_eq!(messages(&said("~/x")), ["`~/x` would be a folder of the name `~`"]);
+    let project = Project::new("[dataset.a]\npath = \"a/~/x\"\nrun = \"echo x >{{ output }}\"\n");
+    project.expect(0, &["check"]);
+}

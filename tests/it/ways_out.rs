@@ -22,6 +22,13 @@ fn a_shell_with_its_options_in_one_word() {
         let told = told_of(&format!("{recipe}shell = {shell}\n"));
         assert_eq!(help(&told), words, "{told}");
     }
+    let told = told_of(&format!("{recipe}shell = \"bash\"\n"));
+    assert_eq!(help(&told), r#"write it as a list, a word each: ["bash", "-c"]"#, "{told}");
+    for (shell, words) in
+        [(r#"["/bin/sh", "-eu"]"#, r#"say: ["/bin/sh", "-eu", "-c"]"#), (r#"["zsh"]"#, r#"say: ["zsh", "-c"]"#)]
+    {
+        assert_eq!(help(&told_of(&format!("{recipe}shell = {shell}\n"))), words);
+    }
     let told = told_of(
         r#"[dataset.a]
 path = "a"

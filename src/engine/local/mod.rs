@@ -24,6 +24,7 @@ mod put;
 mod secrets;
 mod staging;
 mod twins;
+mod undeclared;
 mod undo;
 mod ways;
 mod work;

@@ -18,6 +18,7 @@ use crate::engine::local::environ;
 use crate::engine::local::evidence::has_shell;
 use crate::engine::local::files;
 use crate::engine::local::probe::Probes;
+use crate::engine::local::undeclared::Undeclared;
 use crate::engine::local::{places, secrets, twins};
 use crate::pipeline::braces;
 use crate::pipeline::paths::put_there;
@@ -313,6 +314,7 @@ pub(crate) fn check(local: &Local) -> Problems {
     problems.extend(twins::check(&local.pipeline));
     problems.extend(local.places.look(local).misled());
     let variables = secrets::variables(&local.pipeline);
+    let undeclared = Undeclared::new(&local.pipeline, &local.root);
     let mut workdirs = HashSet::from([""]);
     for recipe in local.pipeline.recipes.values() {
         problems.extend(braces::check(&local.pipeline, recipe));
@@ -322,6 +324,7 @@ pub(crate) fn check(local: &Local) -> Problems {
         if workdirs.insert(&recipe.how.workdir) {
             problems.extend(no_workdir(local, recipe));
         }
+        let mut files = Vec::new();
         for (pattern, span) in &recipe.files {
             let found = match files::resolve(&local.root, pattern, &built) {
                 Ok(found) => found,
@@ -334,7 +337,9 @@ pub(crate) fn check(local: &Local) -> Problems {
                 let problem = Problem::new("missing-file", format!("`{pattern}` of `files` is not there")).warn();
                 problems.push(problem.at(span, "nothing found").help("paths are relative to the root"));
             }
+            files.extend(found);
         }
+        problems.extend(undeclared.check(&local.pipeline, recipe, &files));
     }
     problems
 }

@@ -11,6 +11,7 @@ use crate::base::text::{one_line, parse_duration, parse_size};
 use crate::pipeline::check::Checker;
 use crate::pipeline::paths;
 use crate::pipeline::raw::{EnvValue, RawMake, SecretValue, Table};
+use crate::pipeline::shell;
 use crate::pipeline::types::{DEFAULT_SHELL, How, Tool};
 
 impl Checker<'_> {
@@ -80,7 +81,19 @@ impl Checker<'_> {
         }
         let words: Vec<&str> = shell.get_ref().iter().map(String::as_str).collect();
         self.one_program(&words, &shell.span(), "");
+        self.takes_scripts(&words, &shell.span());
         shell.into_inner().into()
+    }
+
+    /// That a shell would take the script for the name of a file.
+    fn takes_scripts(&mut self, words: &[&str], span: &Span) {
+        if shell::lacks_command(words) {
+            let with: Vec<_> = words.iter().chain(&["-c"]).map(|word| toml::Value::from(*word).to_string()).collect();
+            let message = format!("`{}` takes a script for the name of a file, but behind `-c`", words[0]);
+            self.problem(
+                Problem::new("bad-value", message).at(span, "here").help(format!("say: [{}]", with.join(", "))),
+            );
+        }
     }
 
     /// That a program and its options stand in one word.

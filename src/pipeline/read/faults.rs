@@ -8,6 +8,7 @@ use toml::de::{DeArray, DeTable, DeValue, Error};
 
 use crate::base::span::{Problem, Problems, Span};
 use crate::base::text::{did_you_mean, is_name};
+use crate::pipeline::shell::lacks_command;
 
 /// Keys whose texts hold a number with a unit, and the unit to suggest.
 const UNITS: [(&[&str], &str); 2] =
@@ -254,7 +255,11 @@ impl<'i> Digger<'_, 'i> {
             }
             DeValue::String(_) | DeValue::Array(_) if expected == "a table" => self.as_table(value.get_ref()),
             DeValue::String(text) if expected == "a list" && self.key() == Some("shell") => {
-                let words: Vec<_> = text.split_whitespace().map(|word| toml::Value::from(word).to_string()).collect();
+                let mut words: Vec<_> = text.split_whitespace().collect();
+                if lacks_command(&words) {
+                    words.push("-c");
+                }
+                let words: Vec<_> = words.into_iter().map(|word| toml::Value::from(word).to_string()).collect();
                 Some(format!("write it as a list, a word each: [{}]", words.join(", ")))
             }
             DeValue::String(_) if expected == "a list" => Some(format!("write it as a list: [{written}]")),
