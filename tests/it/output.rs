@@ -205,6 +205,24 @@ fn a_step_that_cannot_start_says_why() {
 }
 
 #[test]
+fn the_exit_codes_by_which_a_shell_tells_what_happened_are_put_into_words() {
+    const BASH: &str = r#"["bash", "-euo", "pipefail", "-c"]"#;
+    for (run, why) in [
+        ("sh -c 'kill -9 $$'; true", "exit 137: a program in it was killed by SIGKILL, possibly out of memory"),
+        ("sh -c 'kill $$'; true", "exit 143: a program in it was killed by SIGTERM"),
+        ("yes | head -1", "exit 141: a program in it was killed by SIGPIPE, for what it wrote to had ended first"),
+        ("./plain; true", "exit 126: a program in it may not be executed (chmod +x), or is none"),
+        ("exit 160", "exit 160"),
+    ] {
+        let project = Project::new(&format!("[task.t]\nshell = {BASH}\nrun = {run:?}\n"));
+        project.write("plain", "");
+        let said = project.expect(1, &["run"]).out;
+        let told = said.lines().find(|line| line.starts_with("FAILED t")).unwrap_or_default();
+        assert!(told.ends_with(why), "{run}: {said}");
+    }
+}
+
+#[test]
 fn the_log_of_a_step_that_failed_is_there_although_nothing_was_printed() {
     let made_a_link = "run = 'ln -s . {{ output }}'";
     for run in [

@@ -439,6 +439,11 @@ pub(crate) fn words(status: ExitStatus) -> String {
     }
 }
 
+/// The signal that ended a program, as shells tell it by their own exit code.
+pub(crate) fn told_by_shell(code: i32) -> Option<&'static str> {
+    Some(signal_name(code - 128)).filter(|name| !name.is_empty())
+}
+
 fn signal_name(signal: i32) -> &'static str {
     match signal {
         1 => "SIGHUP",

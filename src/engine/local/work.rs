@@ -21,9 +21,11 @@ use crate::engine::local::{Local, environ, program, secrets};
 use crate::event::{Failure, FailureCode, Staged};
 use crate::pipeline::types::{Kind, LOG_LIMIT, Recipe};
 
-/// Exit codes that have more to them: a shell did not find a command; SIGKILL ended it.
+/// Exit codes that have more to them: a shell cannot execute a program, or does not find it; SIGKILL or SIGPIPE ended it.
+const NOT_EXECUTABLE: i32 = 126;
 const NOT_FOUND: i32 = 127;
 const KILLED: i32 = 128 + 9;
+const NOT_READ: i32 = 128 + 13;
 
 /// So many files are a few.
 const FEW: usize = 16;
@@ -200,14 +202,27 @@ impl Step {
                     let unknown = program::unknown_to_shell(&tail, &path).map(|unknown| format!(": {unknown}"));
                     failure.message += &unknown.unwrap_or_default();
                 }
-                (FailureCode::Signal, Some(KILLED)) => {
-                    let sure = self.local.kills.happened();
-                    failure.message += if sure { ": out of memory" } else { ", possibly out of memory" };
+                (FailureCode::Signal, Some(KILLED)) => failure.message += self.out_of_memory(),
+                (FailureCode::Exit, Some(NOT_EXECUTABLE)) => {
+                    failure.message += ": a program in it may not be executed (chmod +x), or is none";
+                }
+                (FailureCode::Exit, Some(code)) if let Some(signal) = child::told_by_shell(code) => {
+                    failure.message += &format!(": a program in it was killed by {signal}");
+                    failure.message += match code {
+                        KILLED => self.out_of_memory(),
+                        NOT_READ => ", for what it wrote to had ended first",
+                        _ => "",
+                    };
                 }
                 _ => {}
             }
             Failure { tail, ..failure }
         })
+    }
+
+    /// Why something was killed, as far as that is known.
+    fn out_of_memory(&self) -> &'static str {
+        if self.local.kills.happened() { ": out of memory" } else { ", possibly out of memory" }
     }
 
     /// What a shell said that has to do with what a recipe is given: a variable that it has not, a folder that is there already.
