@@ -108,7 +108,8 @@ pub(super) fn line(points: &[Point], down: bool) -> String {
         }
         .expect("a String takes everything");
         let end = pair.last().copied().unwrap_or(pair[0]);
-        if end != pair[0] {
+        // A piece without a length as it is written would turn the arrowhead.
+        if at(end) != at(pair[0]) {
             write!(d, "L{}", at(end)).expect("a String takes everything");
         }
         last = Some(end);

@@ -5,9 +5,15 @@ use crate::draw::bundle::bundle;
 use crate::draw::collapse::collapse;
 use crate::draw::layout::{Rect, layout};
 use crate::draw::picture::{Edge, Item, Part, Picture, Shape};
-use crate::draw::shapes::inset;
+use crate::draw::shapes::{inset, line};
 use crate::draw::size::{NOTE, width};
 use crate::draw::svg;
+
+#[test]
+fn no_line_ends_with_a_piece_that_has_no_length() {
+    assert_eq!(line(&[(0.0, 0.0), (0.0, 4.0), (8.0, 12.0), (8.0, 12.04)], true), "M0 0L0 4C0 8 8 8 8 12");
+    assert_eq!(line(&[(0.0, 0.0), (4.0, 0.0), (12.0, 8.0), (12.4, 8.0)], false), "M0 0L4 0C8 0 8 8 12 8L12.4 8");
+}
 
 #[test]
 fn of_many_outputs_those_that_are_read_have_arrows() {
