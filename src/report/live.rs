@@ -216,13 +216,15 @@ impl<W: Out> Reporter for Live<W> {
 
 /// `[2/5] 2 running · 1 saving · 1 failed · 0:42 · ~1m left`; so many steps run or put their outputs in place.
 fn status(view: &RunView, elapsed_ms: u64, busy: usize) -> Line {
-    let saving = view.in_state(StepState::Publishing).count();
+    // Nothing tells that a command has ended before its outputs are put in place. More than may run at once do not run.
+    let most = view.head.as_ref().map_or(busy, |head| head.started.max_parallel as usize);
+    let running = (busy - view.in_state(StepState::Publishing).count()).min(most);
     let waiting = view.in_state(StepState::Waiting).count();
     let again = view.in_state(StepState::Retrying).count();
     let all = view.steps.len();
     let parts = [
-        (busy - saving, "running", Tint::Plain),
-        (saving, "saving", Tint::Plain),
+        (running, "running", Tint::Plain),
+        (busy - running, "saving", Tint::Plain),
         (again, "to be retried", Tint::Warn),
         (waiting, "waiting", Tint::Plain),
         (view.in_state(StepState::Failed).count(), "failed", Tint::Bad),

@@ -487,4 +487,10 @@ fn what_puts_outputs_in_place_is_not_running_and_a_second_ctrl_c_is_told_of() {
     show.events(&run, 0..run.events.len());
     let status = "[1/40] 18 running · 1 saving · 20 waiting · stopping · 0:55 · Ctrl-C again ends them now\n";
     assert!(show.text().contains(status), "{}", show.text());
+    // A command that has ended waits until the outputs of others can be flushed with its own.
+    for i in 21..=40 {
+        run.start(55_001, &format!("step_{i}"), "x");
+    }
+    show.events(&run, run.events.len() - 20..run.events.len());
+    assert!(show.text().contains("[1/40] 20 running · 19 saving · "), "{}", show.text());
 }
