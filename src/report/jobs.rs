@@ -89,24 +89,33 @@ impl JobLine {
     }
 }
 
-/// The table of `jobs`, a line each, cut where there is a width. Their pipelines are shown where there are several, and how many steps were
-/// stopped where some were.
+/// The table of `jobs`, a line each, cut where there is a width. What says nothing about any of them takes no room.
 #[must_use]
 pub fn list(jobs: &[JobLine], style: &Style, now: Timestamp) -> String {
     let ids = short_ids(jobs);
     let mut rows = vec![Row::head()];
     rows.extend(jobs.iter().zip(ids).map(|(job, id)| Row::new(job, id, style, now)));
-    let mut hide = |column: usize| rows.iter_mut().for_each(|row| drop(row.cells.remove(column)));
-    if jobs.windows(2).all(|two| two[0].pipeline == two[1].pipeline) {
-        hide(PIPELINE);
-    }
     let mut numbers = NUMBERS;
-    if jobs.iter().all(|job| job.counts.stopped == 0) {
-        hide(STOP);
-        numbers.end -= 1;
+    // From the last one on, so that those before it stay where they are.
+    for column in (NUMBERS.start..=TARGETS_AT).rev() {
+        if tells_nothing(&rows[1..], column) {
+            rows.iter_mut().for_each(|row| drop(row.cells.remove(column)));
+            numbers.end -= usize::from(NUMBERS.contains(&column));
+        }
     }
     let widths = Row::widths(&rows);
     rows.iter().map(|row| style.cut(&row.line(&widths, &numbers))).collect()
+}
+
+/// Whether a column has the same for all, and that is nothing, or what goes without saying.
+fn tells_nothing(rows: &[Row], column: usize) -> bool {
+    let mut cells = rows.iter().map(|row| row.cells[column].as_str());
+    match column {
+        SAME..=SKIP => cells.all(|cell| cell == "0"),
+        BY | PIPELINE => rows.windows(2).all(|two| two[0].cells[column] == two[1].cells[column]),
+        TARGETS_AT => cells.all(|cell| cell == EVERYTHING),
+        _ => false,
+    }
 }
 
 /// The cells of a line, and the colour of the state.
@@ -115,12 +124,14 @@ struct Row {
     cells: Vec<String>,
 }
 
-/// The column of steps that were stopped.
-const STOP: usize = 5;
-/// The column of pipelines.
-const PIPELINE: usize = 10;
 /// The columns that hold numbers, which stand on the right.
 const NUMBERS: Range<usize> = 2..7;
+/// The columns that may tell nothing.
+const SAME: usize = 3;
+const SKIP: usize = 6;
+const BY: usize = 9;
+const PIPELINE: usize = 10;
+const TARGETS_AT: usize = 11;
 
 impl Row {
     fn head() -> Self {

@@ -101,7 +101,7 @@ fn wide_cells_keep_the_columns() {
 #[test]
 fn no_jobs_are_only_a_head() {
     assert_snapshot!(list(&[], &style(false, None), began()), @r#"
-    JOB  STATE    BUILT SAME FAIL SKIP  START  TOOK  BY  TARGETS  WHY
+    JOB  STATE    BUILT  START  TOOK  WHY
     "#);
 }
 
