@@ -20,6 +20,8 @@ const COMMANDS: Words = &[
         &["clean", "prune", "purge"],
         "`kiln gc` takes old runs out of the history; outputs are files: remove them as such",
     ),
+    (&["test"], "a check is a task: `kiln run NAME`"),
+    (&["version"], "`kiln --version`"),
     (&["help"], "`kiln --help`, `kiln run --help`, or `kiln man run`"),
     (&["force", "rebuild"], "`kiln run --mode forced` builds anyway"),
     (&["retry", "resume"], "`kiln run --failed` builds what the last run did not get done"),
@@ -51,6 +53,14 @@ const OPTIONS: Words = &[
     (&["--only"], "`--mode only` builds nothing but the targets"),
     (&["--target", "--targets", "--select", "-s", "-t"], "targets stand by themselves: NAME, +NAME, NAME+, tag:TAG"),
     (&["--tag", "--tags"], "write tag:TAG, as in `kiln run tag:daily`"),
+    (&["--cores", "--threads", "--parallel", "--workers"], "`-j N` runs so many steps at once"),
+    (&["--retries", "--restart-times"], "how often a step is tried stands in the file: retry = { max = 3 }"),
+    (&["--full-refresh", "--no-cache", "--rerun"], "`--mode forced` builds whatever the state"),
+    (
+        &["--exclude", "--models", "-m", "--until"],
+        "targets stand by themselves: NAME, +NAME, NAME+, tag:TAG; nothing else is built",
+    ),
+    (&["--profile"], "`--engine NAME` says what carries the steps out"),
     (&["-o", "--out", "--output-file"], "`>` takes what is printed: kiln plan --format svg >plan.svg"),
 ];
 

@@ -32,6 +32,15 @@ fn keys_that_are_said_otherwise() {
     assert!(help("cache = true").starts_with("what is up to date is not built again anyway"));
     assert!(help("outputs = [\"b\"]").starts_with("what makes several outputs is a [recipe.NAME]"));
     assert_eq!(help("foo = 1"), "no key is like it: `kiln schema pipeline` has the 24 that may stand here");
+    assert_eq!(help("retry = { max = 1, wait = \"5s\" }"), "here it is `delay`");
+    let told = told_of("[recipe.r]\npath = \"a\"\nrun = \"x\"\n");
+    assert_eq!(helps(&told)[0], "here it is `outputs`", "{told}");
+    for (section, way) in
+        [("source", "a source is a [dataset.NAME]"), ("test", "a check is a [task.NAME]"), ("rule", "a step stands")]
+    {
+        let told = told_of(&format!("[{section}.a]\nrun = \"x\"\n"));
+        assert!(helps(&told)[0].starts_with(way), "{told}");
+    }
     let told = told_of("[settings]\nfoo = 1\n");
     assert_eq!(helps(&told)[0], "known are: engine, max_parallel, schedule, mode", "a short list is one: {told}");
 }
@@ -51,6 +60,7 @@ fn tables_that_are_written_as_lists() {
     assert_eq!(help("retry = \"3\""), "leave the quotes out: 3");
     assert_eq!(help("secrets = [\"TOKEN\"]"), "write it as a table: { TOKEN = { env = \"TOKEN\" } }");
     assert_eq!(help("tools = [\"awk\"]"), "write it as a table: { awk = \"awk --version\" }");
+    assert_eq!(help("tools = [\"awk -W version\"]"), "write it as a table: { awk = \"awk -W version\" }");
     assert_eq!(help("env = [\"A=1\"]"), "write it as a table: { A = \"1\" }");
     assert_eq!(help("env = []"), "write it as a table: { NAME = \"value\" }");
     assert_eq!(help("secrets = { TOKEN = \"abc\" }"), "a secret is named, never written: TOKEN = { env = \"TOKEN\" }");

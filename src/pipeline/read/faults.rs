@@ -15,13 +15,15 @@ const UNITS: [(&[&str], &str); 2] =
     [(&["timeout", "grace", "rebuild", "delay", "submit_grace", "request_timeout"], "s"), (&["log_limit"], "MiB")];
 
 /// What other tools call a key, and what it is here: the first that is known where it stands.
-const ELSEWHERE: [(&[&str], &[&str]); 7] = [
+const ELSEWHERE: [(&[&str], &[&str]); 9] = [
     (&["depends", "depends_on", "dependencies", "deps", "needs", "requires", "input", "from"], &["inputs"]),
     (&["cmd", "command", "commands", "script", "exec", "recipe"], &["run"]),
     (&["outs", "out", "output", "outputs", "targets", "produces", "file"], &["outputs", "path"]),
     (&["cwd", "dir", "directory", "working_dir", "wdir"], &["workdir"]),
     (&["environment", "envs"], &["env"]),
-    (&["retries", "attempts"], &["retry"]),
+    (&["retries", "attempts", "tries"], &["retry", "max"]),
+    (&["wait", "backoff", "interval"], &["delay"]),
+    (&["path"], &["outputs"]),
     (&["desc", "doc", "comment"], &["description"]),
 ];
 
@@ -285,14 +287,14 @@ impl<'i> Digger<'_, 'i> {
             Some(list) => list.iter().next().and_then(|first| first.get_ref().as_str()),
             None => value.as_str(),
         };
-        let (name, rest) = first.map_or(("", None), |first| match first.split_once('=') {
+        let (name, rest) = first.map_or(("", None), |first| match first.split_once(['=', ' ']) {
             Some((name, value)) => (name, Some(value)),
             None => (first, None),
         });
         let name = if is_name(name) { name } else { "NAME" };
         let value = match self.key()? {
             "secrets" => format!("{{ env = \"{name}\" }}"),
-            "tools" => format!("\"{name} --version\""),
+            "tools" => toml::Value::from(format!("{name} {}", rest.unwrap_or("--version"))).to_string(),
             "env" => toml::Value::from(rest.unwrap_or("value")).to_string(),
             _ => return None,
         };

@@ -98,6 +98,22 @@ struct Reader<'t> {
     problems: Problems,
 }
 
+/// What other tools call a section, and how it is written here.
+const ELSEWHERE: [(&[&str], &str); 4] = [
+    (&["source", "sources", "input", "inputs", "data"], "a source is a [dataset.NAME] or [folder.NAME] without `run`"),
+    (&["test", "tests", "check", "checks"], "a check is a [task.NAME] that fails where something is wrong"),
+    (
+        &["step", "steps", "stage", "stages", "rule", "rules", "job", "jobs"],
+        "a step stands with what it makes: [dataset.NAME], [folder.NAME] or [model.NAME]; one that makes several is a \
+         [recipe.NAME], one that makes nothing a [task.NAME]",
+    ),
+    (&["params", "parameters", "variables"], "variables stand in [vars]"),
+];
+
+fn elsewhere(name: &str) -> Option<String> {
+    ELSEWHERE.iter().find(|(others, _)| others.contains(&name)).map(|(_, here)| (*here).to_owned())
+}
+
 impl Reader<'_> {
     fn file(&mut self, mut document: DeTable<'_>) -> RawFile {
         self.unknown_sections(&mut document);
@@ -128,8 +144,9 @@ impl Reader<'_> {
         for (key, _) in document.iter() {
             let name: &str = key.get_ref();
             if !SECTIONS.contains(&name) {
-                let help =
-                    did_you_mean(name, SECTIONS).unwrap_or_else(|| format!("known are: {}", SECTIONS.join(", ")));
+                let help = did_you_mean(name, SECTIONS)
+                    .or_else(|| elsewhere(name))
+                    .unwrap_or_else(|| format!("known are: {}", SECTIONS.join(", ")));
                 let problem = Problem::new("unknown-section", format!("unknown section `{name}`"));
                 self.problems.push(problem.at(&key.span(), "unknown").help(help));
             }
