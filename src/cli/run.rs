@@ -7,12 +7,12 @@ use std::sync::Arc;
 use crate::base::file::FileDigest;
 use crate::base::job::{JobState, Schedule};
 use crate::base::text::few;
+use crate::cause::{Cause, FailureCode, StopSignal};
 use crate::cli::args::{FailFast, RunArgs};
 use crate::cli::report_files::ReportFiles;
 use crate::cli::reports::Reports;
 use crate::cli::room::way_out;
 use crate::cli::{Context, failed, find, note, print, tell, to_the_end};
-use crate::cause::{Cause, FailureCode, StopSignal};
 use crate::exit;
 use crate::fault::fault;
 use crate::plan::estimate::{Spans, spans};
@@ -124,7 +124,9 @@ fn look_and_run(
 /// Says in the reports that a signal came before the run could begin.
 fn stopped_before(context: &Context, files: &Arc<ReportFiles>) -> impl Fn(StopSignal) + Send + Sync + use<> {
     let (surroundings, files) = (context.surroundings.clone(), Arc::clone(files));
-    move |signal| files.none(&surroundings, &Fail::Surroundings(format!("stopped by {signal} before the run could begin")))
+    move |signal| {
+        files.none(&surroundings, &Fail::Surroundings(format!("stopped by {signal} before the run could begin")))
+    }
 }
 
 /// After a small part of the pipeline was looked at, and built: looks at it once more, and remembers that there is nothing to
