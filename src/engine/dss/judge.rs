@@ -4,8 +4,9 @@ use crate::base::text::one_line;
 use crate::engine::api::Ended;
 use crate::engine::dss::fault::is_busy;
 use crate::engine::dss::spec::Spec;
+use crate::engine::dss::told::{Names, Told, begun};
 use crate::event::{Failure, FailureCode};
-use crate::pipeline::dss_wire::{Activity, Item, JobStatus, Target, Trouble};
+use crate::pipeline::dss_wire::{Activity, JobStatus, Trouble};
 
 /// How much of a message is shown.
 const MESSAGE: usize = 300;
@@ -24,41 +25,37 @@ pub(super) enum Verdict {
 }
 
 /// Judges a job that is over. `strict` says that it had to build what it was asked for, whatever its state.
-pub(super) fn judge(status: &JobStatus, spec: &Spec, job: &str, strict: bool) -> Verdict {
-    match status.state() {
-        "DONE" => Verdict::Ended(done(status, spec, spec, job, strict)),
+pub(super) fn judge(told: &Told, spec: &Spec, job: &str, strict: bool) -> Verdict {
+    match told.status.state() {
+        "DONE" => Verdict::Ended(done(told, spec, job, strict, || also(&told.status, &Names::of(spec)))),
         "ABORTED" => Verdict::Aborted,
-        _ => failed_of(status, job, |_| true),
+        _ => failed_of(&told.status, job, told.failed()),
     }
 }
 
-/// What a job that is DONE means for what `spec` says, as part of a job that was asked for `all`.
-pub(super) fn done(status: &JobStatus, spec: &Spec, all: &Spec, job: &str, strict: bool) -> Ended {
-    let (mut ours, mut mute) = (false, false);
-    for activity in begun(status) {
-        mute |= activity.targets.is_empty() || activity.targets.iter().any(|item| item.id.is_none());
-        ours |= activity.targets.iter().any(|item| spec.targets.iter().any(|target| is(item, target)));
-    }
-    let also = also(status, all);
+/// What a job that is DONE means for what `spec` says, which may be a part of what it was asked for; `also` says what else it
+/// built.
+pub(super) fn done(told: &Told, spec: &Spec, job: &str, strict: bool, also: impl FnOnce() -> Vec<String>) -> Ended {
+    let status = &told.status;
+    let ours = told.of(spec).iter().any(|(_, activity)| begun(activity));
     let counted = status.global.as_ref().and_then(|global| global.total);
     // Nothing was run where DSS says so; where it says nothing, the job is believed.
     let missing = status.base.as_ref().is_none_or(|base| base.activities.is_none());
     let untold = status.activities().next().is_none() && counted.map_or(missing, |counted| counted > 0);
-    if ours || mute || untold {
-        return Ended::Built(also);
+    if ours || told.mute || untold {
+        return Ended::Built(also());
     }
     if strict {
         let message = format!("DSS had nothing to run for {}: has it a recipe there? (job {job})", spec.names());
         return Ended::Failed(Failure::new(FailureCode::Remote, message));
     }
-    Ended::Current(also)
+    Ended::Current(also())
 }
 
 /// What was built besides what was asked for.
-pub(super) fn also(status: &JobStatus, all: &Spec) -> Vec<String> {
-    let asked =
-        |activity: &Activity| activity.targets.iter().any(|item| all.targets.iter().any(|target| is(item, target)));
-    let others = begun(status).filter(|activity| !asked(activity));
+pub(super) fn also(status: &JobStatus, all: &Names) -> Vec<String> {
+    let activities = status.activities().map(|(_, activity)| activity);
+    let others = activities.filter(|activity| begun(activity) && !all.has(activity));
     let mut also: Vec<String> =
         others.flat_map(|activity| activity.targets.iter().filter_map(|item| item.id.clone())).collect();
     also.sort();
@@ -66,28 +63,17 @@ pub(super) fn also(status: &JobStatus, all: &Spec) -> Vec<String> {
     also
 }
 
-fn begun(status: &JobStatus) -> impl Iterator<Item = &Activity> {
-    status
-        .activities()
-        .map(|(_, activity)| activity)
-        .filter(|activity| activity.state.as_deref() != Some("NOT_STARTED"))
-}
-
 /// Whether any activity has come to a good end.
 pub(super) fn some_done(status: &JobStatus) -> bool {
     status.activities().any(|(_, activity)| activity.state.as_deref() == Some("DONE"))
 }
 
-/// Whether an item of an activity is a target: by its bare id, or with the project before it.
-pub(super) fn is(item: &Item, target: &Target) -> bool {
-    let Some(id) = &item.id else { return false };
-    *id == target.id || id.strip_prefix(&target.project).and_then(|rest| rest.strip_prefix('.')) == Some(&target.id)
-}
-
-/// Why a job failed: what the first of its activities says that failed and counts.
-pub(super) fn failed_of(status: &JobStatus, job: &str, counts: impl Fn(&Activity) -> bool) -> Verdict {
-    let broken =
-        status.activities().filter(|(_, activity)| activity.state.as_deref() == Some("FAILED") && counts(activity));
+/// Why a job failed: what the first of its activities says that failed, of those that count.
+pub(super) fn failed_of<'a>(
+    status: &JobStatus,
+    job: &str,
+    broken: impl Iterator<Item = (&'a String, &'a Activity)>,
+) -> Verdict {
     let broken: Vec<(&String, &Activity)> = broken.collect();
     let word = |activity: &Activity| activity.failure.as_ref().and_then(Trouble::text).map(str::to_owned);
     let first = broken.iter().find_map(|(id, activity)| Some((id.as_str(), word(activity)?)));
@@ -116,7 +102,11 @@ pub(super) fn tail(log: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::dss_wire::build;
+    use crate::pipeline::dss_wire::{Target, build};
+
+    fn told(text: &str) -> Told {
+        Told::new(serde_json::from_str(text).unwrap())
+    }
 
     fn verdict(text: &str, strict: bool) -> Verdict {
         let target = Target {
@@ -126,7 +116,7 @@ mod tests {
             partition: "NP".to_owned(),
         };
         let spec = Spec { kind: build::SMART.to_owned(), targets: vec![target] };
-        judge(&serde_json::from_str(text).unwrap(), &spec, "j", strict)
+        judge(&told(text), &spec, "j", strict)
     }
 
     fn message(verdict: Verdict) -> String {
@@ -180,10 +170,8 @@ mod tests {
             "job j failed, and DSS does not say why"
         );
         let mute = r#"{"baseStatus":{"state":"DONE","activities":{"py_a_NP":{"state":"FAILED"}}}}"#;
-        let Verdict::Ended(Ended::Failed(failure)) = failed_of(&serde_json::from_str(mute).unwrap(), "j", |_| true)
-        else {
-            panic!()
-        };
+        let mute = told(mute);
+        let Verdict::Ended(Ended::Failed(failure)) = failed_of(&mute.status, "j", mute.failed()) else { panic!() };
         assert_eq!(failure.message, "activity py_a_NP of job j failed, and DSS does not say why");
         let text = r#"{"baseStatus":{"state":"FAILED"},"error":{"message":"Dataset P.a is already being built"}}"#;
         assert_eq!(verdict(text, false), Verdict::Busy("Dataset P.a is already being built".to_owned()));

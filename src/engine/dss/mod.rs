@@ -25,6 +25,7 @@ mod source;
 mod spec;
 mod submit;
 mod tls;
+mod told;
 mod twice;
 mod watched;
 mod who;
@@ -284,7 +285,8 @@ impl Dss {
     fn part(&self, whole: &Arc<Whole>, id: RecipeId) -> Part {
         let shape = whole.shape(self);
         let strict = self.mode == BuildMode::Forced;
-        Part { all: Arc::clone(&shape.all), last: shape.last.contains(&id), strict, whole: Arc::clone(whole) }
+        let (all, names) = (Arc::clone(&shape.all), Arc::clone(&shape.names));
+        Part { all, names, last: shape.last.contains(&id), strict, whole: Arc::clone(whole) }
     }
 
     /// Tells people when the server does not answer, and when it does again.

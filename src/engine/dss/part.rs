@@ -7,18 +7,20 @@ use tokio::sync::watch;
 
 use crate::base::text::one_line;
 use crate::engine::api::{Ended, Notice, Stop};
-use crate::engine::dss::judge::{self, is};
+use crate::engine::dss::judge;
 use crate::engine::dss::spec::Spec;
+use crate::engine::dss::told::{Names, Told, is_failed};
 use crate::engine::dss::whole::{Progress, Whole};
 use crate::engine::dss::work::{Course, failed};
 use crate::event::{Failure, FailureCode, RemoteJob};
-use crate::pipeline::dss_wire::{Activity, JobStatus};
 
 /// A step of the one job.
 pub(super) struct Part {
     pub(super) whole: Arc<Whole>,
     /// What the whole job was asked for.
     pub(super) all: Arc<Spec>,
+    /// The same, as activities name it.
+    pub(super) names: Arc<Names>,
     /// Whether it comes last: its end is the end of the job.
     pub(super) last: bool,
     /// Whether what was asked for has to be built, whatever its state.
@@ -56,7 +58,7 @@ impl Part {
                 }
             }
             if let Some(status) = &now.status {
-                self.tell(course, status, &mut told);
+                tell(course, status, &mut told);
             }
             match self.verdict(&now, &course.spec) {
                 Verdict::Wait => {}
@@ -75,28 +77,17 @@ impl Part {
         }
     }
 
-    /// Says what is new of the step's activities.
-    fn tell(&self, course: &Course, status: &JobStatus, told: &mut BTreeMap<String, String>) {
-        for (id, activity) in ours(status, &course.spec) {
-            let state = activity.state.as_deref().unwrap_or_default();
-            let message = activity.message.as_deref().unwrap_or_default();
-            let line = one_line(format!("activity {id} is {state} {message}").trim(), 200);
-            if told.get(id) != Some(&line) {
-                course.say(&line);
-                told.insert(id.clone(), line);
-            }
-        }
-    }
-
     fn verdict(&self, now: &Progress, spec: &Spec) -> Verdict {
-        let nothing = JobStatus::default();
         let job = now.job.as_ref().map(|job| job.id.as_str()).unwrap_or_default();
-        let status = now.status.as_deref().unwrap_or(&nothing);
+        let nothing = Told::default();
+        let told = now.status.as_deref().unwrap_or(&nothing);
+        let ours = told.of(spec);
         let states: Vec<&str> =
-            ours(status, spec).map(|(_, activity)| activity.state.as_deref().unwrap_or_default()).collect();
+            ours.iter().map(|(_, activity)| activity.state.as_deref().unwrap_or_default()).collect();
         let over = now.over.as_ref();
         if states.contains(&"FAILED") {
-            return match judge::failed_of(status, job, |activity| targets(activity, spec)) {
+            let broken = ours.into_iter().filter(|(_, activity)| is_failed(activity));
+            return match judge::failed_of(&told.status, job, broken) {
                 judge::Verdict::Ended(ended) => Verdict::Over(ended),
                 // Another job was building it.
                 judge::Verdict::Busy(_) | judge::Verdict::Aborted if over.is_some() => Verdict::Own,
@@ -106,49 +97,49 @@ impl Part {
         let done = !states.is_empty() && states.iter().all(|state| *state == "DONE");
         match over {
             None if done && !self.last => Verdict::Over(Ended::Built(Vec::new())),
-            None if self.is_current(status, &states) => {
+            // DSS finds out first what is to be run, and then runs it: what it does not name then is left alone.
+            None if !self.last && !self.strict && states.is_empty() && told.complete => {
                 self.whole.early.lock().unwrap_or_else(PoisonError::into_inner).push(spec.clone());
                 Verdict::Over(Ended::Current(Vec::new()))
             }
             None => Verdict::Wait,
-            Some(ended) => self.at_the_end(ended, status, spec, job, done),
+            Some(ended) => self.at_the_end(ended, told, spec, job, done),
         }
     }
 
     /// The job is over, and no activity of the step has failed.
-    fn at_the_end(&self, ended: &Ended, status: &JobStatus, spec: &Spec, job: &str, done: bool) -> Verdict {
-        if let Some(wrong) = self.wrong(status) {
+    fn at_the_end(&self, ended: &Ended, told: &Told, spec: &Spec, job: &str, done: bool) -> Verdict {
+        let status = &told.status;
+        if let Some(wrong) = self.wrong(told) {
             let message =
                 format!("DSS ran {wrong} after all, which was taken for up to date, and it failed (job {job})");
             return Verdict::Over(failed(FailureCode::Remote, message));
         }
         if status.state() == "DONE" {
-            return Verdict::Over(self.with_also(judge::done(status, spec, &self.all, job, self.strict)));
+            return Verdict::Over(judge::done(told, spec, job, self.strict, || self.also(told)));
         }
         if done {
-            return Verdict::Over(self.with_also(Ended::Built(judge::also(status, &self.all))));
+            return Verdict::Over(Ended::Built(self.also(told)));
         }
         match ended {
             Ended::Failed(_) | Ended::Stopped(_) => Verdict::Over(ended.clone()),
             Ended::Built(_) | Ended::Current(_) | Ended::Staged(_) if status.state() == "ABORTED" => {
                 Verdict::Over(failed(FailureCode::Lost, format!("job {job} was aborted on DSS, not by Kiln")))
             }
-            Ended::Built(_) | Ended::Current(_) | Ended::Staged(_) => self.undone(status, job),
+            Ended::Built(_) | Ended::Current(_) | Ended::Staged(_) => self.undone(told, job),
         }
     }
 
     /// The job failed and did not come to the step: because of another step, or because of what no step is.
-    fn undone(&self, status: &JobStatus, job: &str) -> Verdict {
-        let broken = |activity: &Activity| activity.state.as_deref() == Some("FAILED");
-        let all: Vec<_> = status.activities().filter(|(_, activity)| broken(activity)).collect();
-        let elsewhere = all.is_empty() || all.iter().any(|(_, activity)| !targets(activity, &self.all));
-        if !elsewhere {
+    fn undone(&self, told: &Told, job: &str) -> Verdict {
+        let elsewhere = || told.failed().filter(|(_, activity)| !self.names.has(activity));
+        if told.failed().next().is_some() && elsewhere().next().is_none() {
             return Verdict::Own;
         }
         // One that does not tell what it builds may be that of any step.
-        let untold = all.iter().find(|(_, activity)| activity.targets.iter().all(|item| item.id.is_none()));
-        match judge::failed_of(status, job, |activity| !targets(activity, &self.all)) {
-            judge::Verdict::Ended(Ended::Failed(failure)) if untold.is_some() => {
+        let untold = told.failed().any(|(_, activity)| activity.targets.iter().all(|item| item.id.is_none()));
+        match judge::failed_of(&told.status, job, elsewhere()) {
+            judge::Verdict::Ended(Ended::Failed(failure)) if untold => {
                 let message =
                     format!("{}; DSS does not say which step's it is, so this one may be built", failure.message);
                 Verdict::Over(Ended::Failed(Failure { message, ..failure }))
@@ -158,33 +149,28 @@ impl Part {
         }
     }
 
-    /// Whether a job that goes on leaves the step alone: DSS finds out first what is to be run, and then runs it.
-    fn is_current(&self, status: &JobStatus, states: &[&str]) -> bool {
-        let all: Vec<_> = status.activities().map(|(_, activity)| activity).collect();
-        let begun = all.iter().any(|activity| matches!(activity.state.as_deref(), Some("RUNNING" | "DONE")));
-        let whole = status.global.as_ref().and_then(|global| global.total) == i64::try_from(all.len()).ok();
-        let sound = all.iter().all(|activity| {
-            let named = !activity.targets.is_empty() && activity.targets.iter().all(|item| item.id.is_some());
-            named && !matches!(activity.state.as_deref(), Some("FAILED" | "ABORTED"))
-        });
-        !self.last && !self.strict && states.is_empty() && begun && whole && sound
-    }
-
     /// What was taken for up to date while the job went on, and failed behind that.
-    fn wrong(&self, status: &JobStatus) -> Option<String> {
+    fn wrong(&self, told: &Told) -> Option<String> {
+        told.failed().next()?;
         let early = self.whole.early.lock().unwrap_or_else(PoisonError::into_inner);
-        let fails = |spec: &Spec| ours(status, spec).any(|(_, activity)| activity.state.as_deref() == Some("FAILED"));
-        early.iter().find(|spec| fails(spec)).map(Spec::names)
+        early.iter().find(|spec| broken(told, spec).is_some()).map(Spec::names)
     }
 
-    /// What else was built is told with one step.
-    fn with_also(&self, ended: Ended) -> Ended {
-        match ended {
-            Ended::Built(also) if also.is_empty() || !self.whole.tells_also() => Ended::Built(Vec::new()),
-            Ended::Current(also) if also.is_empty() || !self.whole.tells_also() => Ended::Current(Vec::new()),
-            ended @ (Ended::Built(_) | Ended::Current(_) | Ended::Staged(_) | Ended::Failed(_) | Ended::Stopped(_)) => {
-                ended
-            }
+    /// What else was built: it is told with one step.
+    fn also(&self, told: &Told) -> Vec<String> {
+        if self.whole.tells_also() { judge::also(&told.status, &self.names) } else { Vec::new() }
+    }
+}
+
+/// Says what is new of the step's activities.
+fn tell(course: &Course, now: &Told, told: &mut BTreeMap<String, String>) {
+    for (id, activity) in now.of(&course.spec) {
+        let state = activity.state.as_deref().unwrap_or_default();
+        let message = activity.message.as_deref().unwrap_or_default();
+        let line = one_line(format!("activity {id} is {state} {message}").trim(), 200);
+        if told.get(id) != Some(&line) {
+            course.say(&line);
+            told.insert(id.clone(), line);
         }
     }
 }
@@ -196,17 +182,7 @@ async fn more(stop: &mut watch::Receiver<Stop>) {
     }
 }
 
-fn targets(activity: &Activity, spec: &Spec) -> bool {
-    activity.targets.iter().any(|item| spec.targets.iter().any(|target| is(item, target)))
-}
-
-/// The activities that build what is asked for, with their ids.
-fn ours<'a>(status: &'a JobStatus, spec: &'a Spec) -> impl Iterator<Item = (&'a String, &'a Activity)> {
-    status.activities().filter(|(_, activity)| targets(activity, spec))
-}
-
 /// The activity of the step that failed.
-pub(super) fn broken<'a>(status: &'a JobStatus, spec: &'a Spec) -> Option<&'a str> {
-    let mut ours = ours(status, spec);
-    ours.find(|(_, activity)| activity.state.as_deref() == Some("FAILED")).map(|(id, _)| id.as_str())
+pub(super) fn broken<'a>(told: &'a Told, spec: &Spec) -> Option<&'a str> {
+    told.of(spec).into_iter().find(|(_, activity)| is_failed(activity)).map(|(id, _)| id.as_str())
 }

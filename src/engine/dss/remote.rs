@@ -19,6 +19,7 @@ use crate::engine::dss::find::{Found, Search};
 use crate::engine::dss::judge::{self, Verdict};
 use crate::engine::dss::settings::Auth;
 use crate::engine::dss::spec::Spec;
+use crate::engine::dss::told::is_failed;
 use crate::engine::dss::{Dss, DssEngine};
 use crate::event::{Failure, FailureCode};
 use crate::pipeline::dss_wire::{FlowGraph, JobItem, JobStatus, Target, Thing};
@@ -202,7 +203,8 @@ impl Remote {
 
     /// Why a job failed, with the end of its log and its page.
     pub async fn why(&self, project: &str, job: &str, status: &JobStatus) -> Failure {
-        let mut failure = match judge::failed_of(status, job, |_| true) {
+        let broken = status.activities().filter(|(_, activity)| is_failed(activity));
+        let mut failure = match judge::failed_of(status, job, broken) {
             Verdict::Ended(Ended::Failed(failure)) => failure,
             Verdict::Busy(why) => Failure::new(FailureCode::Remote, format!("job {job} failed: {why}")),
             Verdict::Ended(_) | Verdict::Aborted => Failure::new(FailureCode::Remote, format!("job {job} failed")),

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::engine::dss::asks::{Followed, Key};
 use crate::engine::dss::calls::Backoff;
 use crate::engine::dss::fault::Fault;
+use crate::engine::dss::told::Told;
 use crate::engine::dss::whole::Progress;
 use crate::pipeline::dss_wire::{BaseStatus, JobItem, JobStatus, is_over};
 
@@ -202,7 +203,7 @@ impl Watched {
             self.speaks();
         }
         if let Some(live) = &self.live {
-            let status = Arc::new(*status);
+            let status = Arc::new(Told::new(*status));
             live.send_modify(|progress| progress.status = Some(status));
         }
         None

@@ -17,9 +17,10 @@ use crate::engine::dss::Dss;
 use crate::engine::dss::asks::Ask;
 use crate::engine::dss::calls::Calls;
 use crate::engine::dss::spec::Spec;
+use crate::engine::dss::told::{Names, Told};
 use crate::engine::dss::work::{Course, Job};
 use crate::graph::Graph;
-use crate::pipeline::dss_wire::{JobStatus, is_over};
+use crate::pipeline::dss_wire::is_over;
 
 /// How often a job is looked at that the end of the run has to wait for.
 const LOOK: Duration = Duration::from_millis(500);
@@ -30,7 +31,7 @@ pub(super) struct Progress {
     /// The job, once there is one.
     pub(super) job: Option<Job>,
     /// What DSS last said of it.
-    pub(super) status: Option<Arc<JobStatus>>,
+    pub(super) status: Option<Arc<Told>>,
     /// That nothing more comes; and what that means for a step that the status does not settle.
     pub(super) over: Option<Ended>,
 }
@@ -39,6 +40,8 @@ pub(super) struct Progress {
 pub(super) struct Shape {
     /// What is asked for.
     pub(super) all: Arc<Spec>,
+    /// The same, as activities name it.
+    pub(super) names: Arc<Names>,
     /// The steps that come last. Their end is the end of the job: it never outlives the run.
     pub(super) last: BTreeSet<RecipeId>,
 }
@@ -94,7 +97,12 @@ impl Whole {
             let stages = Graph::build(&dss.pipeline).map(|graph| graph.stage);
             let stage = |id: &RecipeId| stages.as_ref().map_or(0, |stages| stages[*id]);
             let highest = steps.iter().map(stage).max();
-            Shape { all: Arc::new(all), last: steps.iter().filter(|id| Some(stage(id)) == highest).copied().collect() }
+            let names = Arc::new(Names::of(&all));
+            Shape {
+                all: Arc::new(all),
+                names,
+                last: steps.iter().filter(|id| Some(stage(id)) == highest).copied().collect(),
+            }
         })
     }
 

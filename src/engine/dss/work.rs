@@ -24,6 +24,7 @@ use crate::engine::dss::fault::{Fault, Kind, Made, is_busy};
 use crate::engine::dss::judge::{self, Verdict};
 use crate::engine::dss::part::{self, Part};
 use crate::engine::dss::spec::Spec;
+use crate::engine::dss::told::Told;
 use crate::engine::dss::whole::{Progress, Whole};
 use crate::event::{Failure, FailureCode, Intent, RemoteJob};
 use crate::pipeline::dss_wire::{JobStatus, StartJob, is_over};
@@ -317,7 +318,7 @@ impl Course {
         };
         match followed {
             Followed::Over(status) | Followed::Listed(status, _) if status.state() == "ABORTED" => {
-                self.settled(&status);
+                self.settled(&Arc::new(Told::new(*status)));
                 self.say(&format!("job {} is aborted", job.id));
                 Err(stopped(format!("job {} was aborted", job.id)))
             }
@@ -355,11 +356,13 @@ impl Course {
             }
         };
         self.say(&format!("job {id} is {}", status.state()));
-        self.settled(&status);
+        let told = Arc::new(Told::new(*status));
+        let status = &told.status;
+        self.settled(&told);
         let strict = matches!(self.dss.mode, BuildMode::Only | BuildMode::Forced);
-        match judge::judge(&status, &self.spec, id, strict) {
+        match judge::judge(&told, &self.spec, id, strict) {
             // What was built is built: the steps that were not come to a job of their own.
-            Verdict::Busy(_) if self.whole.is_some() && judge::some_done(&status) => {
+            Verdict::Busy(_) if self.whole.is_some() && judge::some_done(status) => {
                 Ok(End::Over(Ended::Current(Vec::new())))
             }
             Verdict::Busy(why) => Ok(End::Again(why)),
@@ -371,7 +374,7 @@ impl Course {
             }
             // Each step has its own view of it.
             Verdict::Ended(_) if self.whole.is_some() => Ok(End::Over(Ended::Current(Vec::new()))),
-            Verdict::Ended(ended) => Ok(End::Over(self.page(self.with_tail(ended, &status, id).await, id))),
+            Verdict::Ended(ended) => Ok(End::Over(self.page(self.with_tail(ended, status, id).await, id))),
         }
     }
 
@@ -384,9 +387,9 @@ impl Course {
     }
 
     /// The last word of DSS on the job, for the steps that wait for it.
-    fn settled(&self, status: &JobStatus) {
+    fn settled(&self, told: &Arc<Told>) {
         if let Some(whole) = &self.whole {
-            let status = Some(Arc::new(status.clone()));
+            let status = Some(Arc::clone(told));
             whole.progress.send_modify(|progress| progress.status = status);
         }
     }
@@ -394,13 +397,13 @@ impl Course {
     /// How a step ended that was part of a job, with the end of its log and its page.
     async fn dressed(&self, mut ended: Ended, part: &Part) -> Ended {
         let Progress { job, status, .. } = part.whole.progress.borrow().clone();
-        let (Some(job), Some(status)) = (job, status) else { return ended };
+        let (Some(job), Some(told)) = (job, status) else { return ended };
         let project = part.all.project();
-        if let (Ended::Failed(failure), Some(activity)) = (&mut ended, part::broken(&status, &self.spec)) {
+        if let (Ended::Failed(failure), Some(activity)) = (&mut ended, part::broken(&told, &self.spec)) {
             let log = self.calls.patient(Duration::from_secs(5)).log(project, &job.id, Some(activity)).await;
             failure.tail = log.map_or_else(|_| std::mem::take(&mut failure.tail), |log| judge::tail(&log));
         }
-        let ended = self.with_tail(ended, &status, &job.id).await;
+        let ended = self.with_tail(ended, &told.status, &job.id).await;
         page_of(ended, self.dss.page(project, &job.id))
     }
 

@@ -2,6 +2,7 @@
 //! Each step has one job, and all come to a good end.
 
 mod lost;
+mod many;
 mod server;
 mod told;
 

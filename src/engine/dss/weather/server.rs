@@ -338,7 +338,8 @@ impl State {
         if self.jobs.iter().any(|job| job.key == key && !job.over_at(at) && job.by == by) {
             self.doubled = Some(key.clone());
         }
-        let id = format!("Build_{}_NP_2026-11-24T02-00-00.{:03}", key.replace('+', "_"), self.jobs.len());
+        let name: String = key.replace('+', "_").chars().take(80).collect();
+        let id = format!("Build_{name}_NP_2026-11-24T02-00-00.{:03}", self.jobs.len());
         let (length, late) = (self.weather.length, self.weather.late);
         let (ends, shown) = (at + self.random.ms(length), at + self.random.ms(late));
         let (kind, outputs) = (value["type"].as_str().unwrap().to_owned(), value["outputs"].clone());
