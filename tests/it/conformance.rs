@@ -157,6 +157,19 @@ fn what_fails_is_tried_again_as_often_as_it_may_be() {
 }
 
 #[test]
+fn where_a_log_cannot_be_kept_nothing_more_starts() {
+    for stand in stands() {
+        let ran = stand.run(&[step("a", Does::NoLog), step("b", Does::Build)], 1, &["--keep-going"]);
+        let name = stand.name();
+        assert_eq!(ran.code, 3, "{name}: {ran:?}");
+        assert_eq!((told(&ran, "step_skipped"), starts(&ran).get("b")), (vec!["b".to_owned()], None), "{name}");
+        let end = of(&ran, "run_ended")[0];
+        assert_eq!(end["state"], "FAILED", "{name}");
+        assert!(end["why"].as_str().unwrap().contains("/a.1.log: "), "{name}: {end}");
+    }
+}
+
+#[test]
 fn what_a_step_says_is_handed_on() {
     for stand in stands() {
         let ran = stand.run(&[step("a", Does::Build)], 1, &["--output", "stream"]);

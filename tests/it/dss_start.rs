@@ -1,9 +1,10 @@
 //! What commands about the jobs of a DSS server say where something is not as it should be: a start without an answer, a status
 //! that cannot be read, words that mean nothing.
 
-use crate::dss::{ONE, is_list, is_status, project};
+use crate::dss::{ONE, is_list, is_status, project, wait};
 use crate::dss_jobs::busy;
-use crate::dss_server::{Asked, Fault, Server};
+use crate::dss_server::{Asked, End, Fault, Server};
+use crate::support::lines;
 
 #[test]
 fn a_start_without_an_answer_is_looked_for_and_never_repeated() {
@@ -156,4 +157,22 @@ fn words_that_mean_nothing_are_told_with_a_way_out() {
     let said = project.expect(3, &["jobs", "running", "--engine", "prod", "--everywhere"]);
     let expected = "this server has no list of the jobs of all projects (DSS 15.2 has); name one with --project";
     assert!(said.err.contains(expected), "{said:?}");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_any_more_stops_the_run_and_its_job_is_followed_to_its_end() {
+    let server = Server::start();
+    server.end("a", End::Never);
+    let project = project(&server, "", "[dataset.a]\ninputs = []\n[dataset.b]\ninputs = []\n");
+    let child = project.start(&["run", "--engine", "prod", "-j1", "-k", "--events", "events"]);
+    server.wait(|state| !state.jobs.is_empty());
+    std::fs::rename(project.path(".kiln/logs"), project.path("gone")).unwrap();
+    project.write(".kiln/logs", "");
+    server.with(|state| state.jobs[0].state = "DONE".to_owned());
+    let said = wait(child);
+    assert_eq!(said.code, 3, "{said:?}");
+    assert!(said.err.contains("/a.1.log: Not a directory"), "{said:?}");
+    let ended = lines(&project.read("events")).into_iter().find(|event| event["type"] == "step_ended").unwrap();
+    assert_eq!((ended["step"].as_str(), ended["outcome"].as_str()), (Some("a"), Some("built")), "{ended}");
+    assert_eq!(server.count(Asked::is_start), 1);
 }

@@ -65,6 +65,9 @@ impl Work for DssWork {
             whole: None,
         };
         async move {
+            if !course.can_be_kept() {
+                return stopped(NOT_STARTED);
+            }
             let Some(part) = part else { return course.run().await };
             if let Some(ended) = part.run(&mut course).await {
                 return course.dressed(ended, &part).await;
@@ -175,17 +178,22 @@ impl Course {
         }
     }
 
-    /// A line in the step's log.
+    /// Makes the folder of the log, so that it is known before a job is asked for whether there can be one.
+    fn can_be_kept(&self) -> bool {
+        self.kept(self.log.parent().map_or(Ok(()), std::fs::create_dir_all))
+    }
+
+    /// A line in the step's log. No file is kept open: of one job for all, thousands of steps go on at once.
     pub(super) fn say(&self, line: &str) {
         let line = format!("{line}\n");
         self.updates.output(line.as_bytes());
-        let file = self.log.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| {
-            let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
-            file.write_all(line.as_bytes())
-        });
-        if let Err(error) = file {
-            tracing::warn!(%error, log = %self.log.display(), "the log cannot be written");
-        }
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&self.log);
+        self.kept(file.and_then(|mut file| file.write_all(line.as_bytes())));
+    }
+
+    /// Whether the log could be kept. If not the attempt goes on all the same; the run is told.
+    fn kept(&self, log: std::io::Result<()>) -> bool {
+        log.map_err(|error| self.updates.trouble(format!("{}: {error}", self.log.display()))).is_ok()
     }
 
     /// Says something that people should know while it goes on.
@@ -230,7 +238,7 @@ impl Course {
             return;
         }
         let remote = RemoteJob { id: job.id.clone(), page: Some(page), joined: job.joined };
-        // If nothing can be kept any more, the run asks all work to stop, and the job is aborted.
+        // Where nothing can be kept any more nothing else starts; this job is followed to its end all the same.
         if self.updates.notice(Notice::Accepted(remote)).await.is_err() {
             tracing::debug!(job = job.id, "the history is kept no longer");
         }
@@ -414,8 +422,8 @@ impl Course {
             let log = self.calls.patient(Duration::from_secs(5)).log(self.spec.project(), job, None).await;
             failure.tail = log.map(|log| judge::tail(&log)).unwrap_or_default();
         }
-        failure.tail.iter().for_each(|line| self.say(line));
-        self.say(&failure.message);
+        let tail = failure.tail.iter().chain([&failure.message]);
+        self.say(&tail.map(String::as_str).collect::<Vec<_>>().join("\n"));
         Ended::Failed(failure)
     }
 

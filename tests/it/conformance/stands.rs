@@ -30,6 +30,8 @@ pub(super) enum Does {
     Hang,
     /// Goes on until Kiln is killed, which it is then; it ends well afterwards.
     Cut,
+    /// Its log cannot be kept.
+    NoLog,
 }
 
 /// What became of a run.
@@ -69,6 +71,13 @@ pub(super) fn pipeline(steps: &[Step], keys: impl Fn(&Step) -> String) -> String
     text
 }
 
+/// Has a file stand where the folder of logs belongs, where the log of a step cannot be kept.
+fn spoil_logs(project: &Project, steps: &[Step]) {
+    if steps.iter().any(|step| step.does == Does::NoLog) {
+        project.write(".kiln/logs", "");
+    }
+}
+
 /// Runs the program; once `up` comes back it is stopped, where a step hangs.
 fn program(project: &Project, steps: &[Step], arguments: &[&str], up: impl FnOnce()) -> (Said, Vec<Value>) {
     let child = project.start(&[&["run", "--events", "events"], arguments].concat());
@@ -98,7 +107,7 @@ pub(super) struct Here;
 impl Here {
     fn project(steps: &[Step]) -> Project {
         let body = |step: &Step| match step.does {
-            Does::Build => "touch {{ output }}",
+            Does::Build | Does::NoLog => "touch {{ output }}",
             Does::Fail => "exit 1",
             Does::FailOnce => "[ -e ../failed ] || { touch ../failed; exit 1; }; touch {{ output }}",
             Does::NotBegin => "",
@@ -158,6 +167,7 @@ impl Stand for Here {
 
     fn run(&self, steps: &[Step], jobs: usize, options: &[&str]) -> Ran {
         let project = Self::project(steps);
+        spoil_logs(&project, steps);
         let jobs = jobs.to_string();
         let (said, events) = program(&project, steps, &[&["-j", &jobs], options].concat(), || Self::up(&project));
         Self::ran(&project, said, events)
@@ -186,7 +196,7 @@ impl Dss {
         let server = Server::start();
         for step in steps {
             match step.does {
-                Does::Build => {}
+                Does::Build | Does::NoLog => {}
                 Does::Fail => server.end(step.name, End::Failed("it broke")),
                 Does::FailOnce => server.end(step.name, End::Flaky(1)),
                 Does::NotBegin => {
@@ -219,6 +229,7 @@ impl Stand for Dss {
     fn run(&self, steps: &[Step], jobs: usize, options: &[&str]) -> Ran {
         let server = Self::server(steps);
         let project = project(&server, "", &pipeline(steps, |_| String::new()));
+        spoil_logs(&project, steps);
         let jobs = jobs.to_string();
         let up = || server.wait(|state| !state.jobs.is_empty());
         let (said, events) = program(&project, steps, &[&["--engine", "prod", "-j", &jobs], options].concat(), up);
