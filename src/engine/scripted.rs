@@ -60,6 +60,7 @@ pub struct Scripted {
     acts: HashMap<String, Act>,
     contents: HashMap<String, Content>,
     published: Mutex<Vec<String>>,
+    ends_in: Duration,
     began: Instant,
     log: Arc<Mutex<Vec<Entry>>>,
 }
@@ -82,7 +83,15 @@ impl Scripted {
     #[must_use]
     pub fn new(pipeline: Arc<Pipeline>, acts: HashMap<String, Act>) -> Self {
         let began = Instant::now();
-        Self { pipeline, acts, contents: HashMap::new(), published: Mutex::default(), began, log: Arc::default() }
+        let (contents, published, ends_in, log) = (HashMap::new(), Mutex::default(), Duration::ZERO, Arc::default());
+        Self { pipeline, acts, contents, published, ends_in, began, log }
+    }
+
+    /// Says how long it takes to end what is left of a run.
+    #[must_use]
+    pub fn ending_in(mut self, ends_in: Duration) -> Self {
+        self.ends_in = ends_in;
+        self
     }
 
     /// Says what is there of a node.
@@ -149,6 +158,17 @@ impl Engine for Scripted {
 
     fn tidy(&self, _done: &Done) -> std::io::Result<Vec<PutBack>> {
         Ok(Vec::new())
+    }
+
+    fn end(&self) -> BoxFuture<'static, Vec<String>> {
+        let ends_in = self.ends_in;
+        async move {
+            if !ends_in.is_zero() {
+                sleep(ends_in).await;
+            }
+            Vec::new()
+        }
+        .boxed()
     }
 }
 

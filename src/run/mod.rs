@@ -260,7 +260,8 @@ impl Driver<'_> {
                     self.asked = self.asked.max(stop);
                     self.stops.values().for_each(|to| tell(to, stop));
                 }
-                Effect::End => self.over = true,
+                // Whoever waits for a slot may have it: what ends with the run may take its time.
+                Effect::End => (self.over, self.asked_slot, self.slot) = (true, None, None),
             }
         }
         if !events.is_empty() {

@@ -66,6 +66,8 @@ struct Case {
     unseen: Option<u64>,
     /// The slots that it shares with others.
     slots: Option<Arc<Semaphore>>,
+    /// How many milliseconds the engine takes to end what is left.
+    ends_in: u64,
 }
 
 struct Ran {
@@ -127,6 +129,7 @@ fn case(steps: &[&str], jobs: usize, schedule: Schedule) -> Case {
         full: None,
         unseen: None,
         slots: None,
+        ends_in: 0,
     }
 }
 
@@ -174,6 +177,7 @@ impl Case {
         let graph = Graph::build(&self.pipeline).unwrap();
         let selection = select(&self.pipeline, &graph, &[], BuildMode::Smart, &|_| true).unwrap();
         let mut engine = Scripted::new(Arc::clone(&self.pipeline), self.acts);
+        engine = engine.ending_in(Duration::from_millis(self.ends_in));
         for (last, _) in self.history.steps.values() {
             for output in &last.outputs {
                 engine = engine.with(&output.node, crate::plan::facts::Content::Is(output.digest));

@@ -53,6 +53,23 @@ fn who_is_asked_to_end_waits_for_no_slot() {
 }
 
 #[test]
+fn a_run_that_is_over_keeps_no_slot_from_others_while_it_ends() {
+    let slots = Arc::new(Semaphore::new(1));
+    let other = Arc::clone(&slots).try_acquire_owned().unwrap();
+    let mut case = shared(&["a"], &slots).signal(20);
+    case.ends_in = 1_000;
+    let free = on_virtual_time(async {
+        let release = async {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            drop(other);
+            slots.available_permits()
+        };
+        tokio::join!(case.drive(), release).1
+    });
+    assert_eq!(free, 1, "it was handed to a run that is over");
+}
+
+#[test]
 fn a_slot_that_came_too_late_is_given_back() {
     let slots = Arc::new(Semaphore::new(2));
     // `a` fails while `c` waits for the slot that `b` has.
