@@ -55,8 +55,7 @@ impl Run {
 
     /// A step has failed; that may have been enough.
     pub(super) fn count_failure(&mut self, cause: Cause) {
-        self.failed.push(cause.clone());
-        let enough = self.policy.max_fail.is_some_and(|max| self.failed.len() as u64 >= u64::from(max));
+        let enough = self.policy.max_fail.is_some_and(|max| self.failed >= u64::from(max));
         if !enough || self.stopping {
             return;
         }
@@ -83,7 +82,7 @@ impl Run {
                 self.skip(i, None);
             }
         }
-        let (state, because) = match (&self.aborted, &self.broken, self.failed.first()) {
+        let (state, because) = match (&self.aborted, &self.broken, &self.first_failure) {
             (Some(cause), ..) => (JobState::Aborted, Some(cause.clone())),
             (None, Some(why), _) => (JobState::Failed, Some(Cause::Unkept { why: why.clone() })),
             (None, None, Some(cause)) => (JobState::Failed, Some(cause.clone())),

@@ -81,11 +81,13 @@ impl Run {
                 continue;
             }
             let step = &mut self.steps[i];
-            step.state = State::Publishing;
-            let (took_ms, staged) = (step.took_ms, step.staged.clone());
             let Some(record) = step.record.clone() else {
+                let message = "this is a bug in Kiln: nothing says what it is made from";
+                self.fail(i, Failure::new(FailureCode::Crashed, message));
                 continue;
             };
+            step.state = State::Publishing;
+            let (took_ms, staged) = (step.took_ms, step.staged.clone());
             self.publishing += 1;
             self.emit(Event::StepPublishing { step: self.name(i).to_owned(), took_ms, record, staged: staged.clone() });
             self.effects.push(Effect::Publish(i, staged));

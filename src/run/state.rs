@@ -82,7 +82,9 @@ pub struct Run {
     pub(super) aborted: Option<Cause>,
     /// Why the run cannot be kept.
     pub(super) broken: Option<String>,
-    pub(super) failed: Vec<Cause>,
+    /// How many steps have failed, and how the first of them did.
+    pub(super) failed: u64,
+    pub(super) first_failure: Option<Cause>,
     /// Contents of nodes that this run built.
     pub(super) built: HashMap<NodeId, Digest>,
     pub(super) counts: Counts,
@@ -122,7 +124,8 @@ impl Run {
             signals: 0,
             aborted: None,
             broken: None,
-            failed: Vec::new(),
+            failed: 0,
+            first_failure: None,
             built: HashMap::new(),
             counts: Counts { current: up_to_date, ..Counts::default() },
             over: false,
@@ -301,6 +304,8 @@ impl Run {
         // Of outputs that were to be put in place some may be in place.
         failure.kept = self.kept(i).filter(|_| failure.spoiled.is_empty() && failure.code != FailureCode::Publish);
         let cause = Cause::Failed { step: self.name(i).to_owned(), message: failure.message.clone() };
+        self.failed += 1;
+        self.first_failure.get_or_insert_with(|| cause.clone());
         self.end_step(i, Outcome::Failed, None, Some(failure));
         self.skip_below(i);
         self.settle(i, false);
