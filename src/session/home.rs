@@ -41,13 +41,17 @@ pub(crate) fn shared(state: &Path, loaded: &Loaded) -> Option<String> {
     ))
 }
 
+/// Whether it is noted that the history is that of this file.
+pub(crate) fn is_settled(state: &Path, pipeline: &str, file: &Path) -> bool {
+    let text = file.canonicalize().ok().and_then(|place| text(state, &place));
+    text.is_some() && fs::read_to_string(note(state, pipeline)).ok() == text
+}
+
 /// Notes that the history is that of this file. The caller holds the pipeline's lock.
 pub(crate) fn settle(state: &Path, loaded: &Loaded) {
+    let Some(place) = place(loaded).filter(|place| !is_settled(state, &loaded.pipeline.name, place)) else { return };
     let note = note(state, &loaded.pipeline.name);
-    let Some(text) = place(loaded).and_then(|place| text(state, &place)) else { return };
-    if fs::read_to_string(&note).is_ok_and(|then| then == text) {
-        return;
-    }
+    let Some(text) = text(state, &place) else { return };
     if let Err(error) = fs::write(&note, text) {
         tracing::debug!(%error, "should another pipeline of this name come, nobody will know");
     }

@@ -16,6 +16,7 @@ use crate::engine::api::Evidence;
 use crate::engine::local::evidence::{changed, has_shell, state_of};
 use crate::event::RunStarted;
 use crate::session::cache::{Kind, program};
+use crate::session::home::is_settled;
 use crate::session::load::{plain_root, text};
 use crate::session::memo_format::{self as format, Files, Head, Memo, Variable};
 use crate::session::part::{Ground, Part, Since};
@@ -113,12 +114,13 @@ impl Kept {
     /// have changed since, as long as nothing else has. Where others build in the same state the lock is not taken: what
     /// they may not write meanwhile is not known here.
     pub(crate) fn hold(self, site: &Site) -> Option<Held> {
-        let Question { state, root, .. } = &self.question;
+        let Question { file, state, root, .. } = &self.question;
         let head = &self.memo.head;
         let pipeline = &head.started.pipeline;
         let locks = lock_of(pipeline, state, root, &[]).ok()?;
         let reader = Reader::open_to_go_on(state).ok()??;
         let holds = is_alone(state, pipeline)
+            && is_settled(state, pipeline, file)
             && reader.mark(pipeline).ok()?.as_ref() == Some(&head.mark)
             && is_clear(&root.join(".kiln/staging").join(pipeline))
             && head.variables.iter().all(|then| variable(site, &then.name) == *then)
@@ -175,8 +177,8 @@ impl Asked {
     /// not.
     pub(crate) fn finding(self, site: &Site, session: &Session, planned: &Planned) -> Option<Finding> {
         let Self { question, mark } = self;
-        // What is out of date is told each time.
-        let told = planned.plan.left().next().is_some();
+        // What is out of date, or cannot be built here, is told each time.
+        let told = planned.plan.left().next().is_some() || !session.selection.not_for_engine.is_empty();
         if told || planned.plan.active().next().is_some() || session.loaded.root != question.root {
             return None;
         }

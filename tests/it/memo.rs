@@ -104,6 +104,37 @@ fn plain(out: &str) -> Vec<Value> {
     events
 }
 
+/// What was told to people, without what `-v` says besides.
+fn notes(err: &str) -> Vec<&str> {
+    err.lines().filter(|line| line.starts_with("note: ") || line.starts_with("warning: ")).collect()
+}
+
+#[test]
+fn what_a_run_notes_is_noted_each_time() {
+    let bench = Bench::of(&format!("{PIPELINE}[model.m]\ninputs = [\"two\"]\n"));
+    for _ in 0..6 {
+        assert_eq!(notes(&bench.run(&[]).err), ["note: not for this engine: m"]);
+    }
+}
+
+#[test]
+fn that_another_file_has_the_same_history_is_noted_each_time() {
+    let bench = Bench::new();
+    let project = &bench.0;
+    let twin = "pipelines/twin.toml";
+    project.write(twin, project.read("pipeline.toml"));
+    settle(&project.path(twin));
+    bench.remembered();
+    for _ in 0..5 {
+        for (file, other) in [(twin, "pipeline.toml"), ("pipeline.toml", twin)] {
+            let said = bench.run(&["-f", file]).err;
+            let other = project.path(other).canonicalize().unwrap();
+            let expected = format!("is also that of the pipeline `p` in {}:", other.display());
+            assert!(matches!(notes(&said)[..], [note] if note.contains(&expected)), "{file}: {said}");
+        }
+    }
+}
+
 #[test]
 fn a_run_that_knew_is_like_one_that_looked() {
     let bench = Bench::new();
@@ -112,6 +143,7 @@ fn a_run_that_knew_is_like_one_that_looked() {
     let looked = looking.env("KILN_NO_MEMO", "1").output().unwrap();
     let knew = bench.run(&[]);
     assert!(Bench::knew(&knew), "{}", knew.err);
+    assert_eq!(notes(&knew.err), notes(&String::from_utf8(looked.stderr).unwrap()));
     let looked = String::from_utf8(looked.stdout).unwrap();
     assert_eq!(plain(&knew.out), plain(&looked));
     assert_eq!(plain(&knew.out).len(), 2, "{}", knew.out);
