@@ -26,7 +26,8 @@ pub(crate) fn check(
     vars: &[(String, String)],
     engine: Option<&str>,
 ) -> Result<u8, Fail> {
-    let files = if files.is_empty() { default(context)? } else { files };
+    let named = [context.files.clone(), files].concat();
+    let files = if named.is_empty() { default(context)? } else { named };
     let mut code = exit::OK;
     let given = Given { vars, ..Given::default() };
     // A file that is not there is told as where it is named with `--file`.
@@ -71,10 +72,7 @@ fn twice(loaded: &[Result<Loaded, Fail>]) -> BTreeMap<usize, Problems> {
 
 fn default(context: &Context) -> Result<Vec<PathBuf>, Fail> {
     let all = find::find_all(&context.surroundings);
-    if context.file.is_some() || all.is_empty() {
-        return find::find(context.file.as_deref(), &context.surroundings).map(|file| vec![file]);
-    }
-    Ok(all)
+    if all.is_empty() { find::find(None, &context.surroundings).map(|file| vec![file]) } else { Ok(all) }
 }
 
 /// What the file says and the server knows otherwise.

@@ -165,7 +165,7 @@ fn guarded(command: impl FnOnce() -> u8) -> u8 {
 }
 
 fn dispatch(context: &Context, command: Command) -> Result<u8, Fail> {
-    if context.files.len() > 1 && !matches!(command, Command::Serve(_)) {
+    if context.files.len() > 1 && !matches!(command, Command::Serve(_) | Command::Check { .. }) {
         let help = "`kiln serve` and `kiln check` take several".to_owned();
         return Err(Fail::Usage("--file: this command works on one file".to_owned(), Some(help)));
     }

@@ -28,6 +28,13 @@ fn check_takes_several_files_and_goes_on_after_a_wrong_one() {
         ),
     );
     let said = project.expect(2, &["check", "a.toml", "b.toml", "pipelines/c.toml", "none.toml"]);
+    // However they are named.
+    for arguments in [
+        &["check", "-f", "a.toml", "-f", "b.toml", "-f", "pipelines/c.toml", "-f", "none.toml"][..],
+        &["check", "-f", "a.toml", "b.toml", "pipelines/c.toml", "none.toml"],
+    ] {
+        assert_eq!(project.expect(2, arguments).out, said.out);
+    }
     assert_eq!(said.err, "");
     insta::assert_snapshot!(said.out, @r#"
         same-path
