@@ -108,6 +108,7 @@ fn state(context: &Context, known: &Known) -> String {
     match &known.last_run {
         None => "never run".to_owned(),
         Some(run) if run.state == JobState::Running => format!("a run goes on since {}", date(run.start)),
+        Some(run) if run.state == JobState::Queued => format!("a job waits for its turn since {}", date(run.start)),
         Some(run) => {
             let ill = [JobState::Failed, JobState::Aborted].contains(&run.state);
             let why = run.why.as_ref().filter(|_| ill).map(|why| format!(", {}", one_line(why, WHY)));

@@ -87,6 +87,8 @@ fn term_ends_what_runs_and_what_waits() {
     up(&project.path("gated.up"));
     let waits = server.build("gated");
     assert_eq!(server.state(&waits), "NOT_STARTED");
+    let plan = project.expect(0, &["plan", "gated"]).out;
+    assert!(plan.starts_with("orders · local · smart · a job waits for its turn since "), "{plan}");
     server.signal("TERM");
     let (code, said) = server.ended();
     assert_eq!(code, 0, "{said}");
