@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::stream::{FuturesOrdered, StreamExt};
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
@@ -41,17 +43,22 @@ pub(crate) struct Target {
     pub(crate) state: JobState,
 }
 
-/// Ends runs for the user `by`. The exit code says whether all of them are gone.
+/// Ends runs for the user `by`: all are asked before any is waited for. The exit code says whether all of them are gone.
 pub(crate) fn abort(state: &Path, runs: &[Target], by: &str, grace: Duration) -> Result<u8, Fail> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Fail::because("nothing can be waited for", &error))?;
     let mut wrong = Vec::new();
-    for run in runs {
-        match runtime.block_on(end(state, run, by, grace)) {
-            Ok(text) => print(&format!("{}: {text}\n", run.name))?,
-            Err(text) => wrong.push(format!("{}: {text}", run.name)),
+    runtime.block_on(async {
+        let mut ends: FuturesOrdered<_> =
+            runs.iter().map(|run| end(state, run, by, grace).map(move |end| (run, end))).collect();
+        while let Some((run, end)) = ends.next().await {
+            match end {
+                Ok(text) => print(&format!("{}: {text}\n", run.name))?,
+                Err(text) => wrong.push(format!("{}: {text}", run.name)),
+            }
         }
-    }
+        Ok(())
+    })?;
     if wrong.is_empty() { Ok(exit::OK) } else { Err(Fail::Surroundings(wrong.join("\nerror: "))) }
 }
 

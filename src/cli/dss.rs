@@ -100,7 +100,7 @@ impl Server {
 
     /// The job that an id means: `last`, a whole id, or a part that only one has.
     pub(crate) fn find(&self, text: &str) -> Result<String, Fail> {
-        if text.is_empty() {
+        if text.trim_start_matches('…').is_empty() {
             let help = format!("name one of `kiln jobs list --engine {}`, or `last`", self.name());
             return Err(Fail::Usage("an empty id names no job".to_owned(), Some(help)));
         }

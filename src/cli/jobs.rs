@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use crate::base::job::JobState;
 use crate::base::text::parse_time;
-use crate::cli::abort::{Target, abort};
 use crate::cli::args::{Format, Jobs};
 use crate::cli::tame::Tame;
 use crate::cli::{Context, find, jobs_wait, note, print, unprinted};
@@ -22,7 +21,6 @@ use crate::session::fail::Fail;
 use crate::session::load;
 use crate::session::state;
 use crate::store::StoreError;
-use crate::store::claim::Claim;
 use crate::store::filter::RunFilter;
 use crate::store::read::{Reader, RunRow};
 use crate::view::{RunView, StepState};
@@ -47,20 +45,12 @@ pub(crate) fn jobs(context: &Context, jobs: Jobs) -> Result<u8, Fail> {
             history.log(&id, step.as_deref(), tail, follow, tame)
         }
         Jobs::Wait { ids, timeout } => jobs_wait::wait(&history, &ids, timeout.as_deref()),
-        Jobs::Abort { ids, .. } if ids.is_empty() => history.abort(context, None),
-        Jobs::Abort { ids, .. } => {
-            let codes: Result<Vec<u8>, Fail> = ids.iter().map(|id| history.abort(context, Some(id))).collect();
-            Ok(codes?.into_iter().max().unwrap_or(exit::OK))
-        }
+        Jobs::Abort { ids, .. } => history.abort(context, &ids),
         Jobs::Start(_) => {
             let help = "`kiln run` builds here; --engine NAME starts a job on a server".to_owned();
             Err(Fail::Usage("jobs start: on which engine?".to_owned(), Some(help)))
         }
     }
-}
-
-fn target(row: RunRow) -> Target {
-    Target { name: row.id.to_string(), pipeline: row.pipeline, state: row.state }
 }
 
 /// A point in time as people write it: a day, or a day and a time, in the local zone unless it says otherwise.
@@ -98,6 +88,11 @@ impl History {
     pub(crate) fn at(state: PathBuf) -> Result<Self, Fail> {
         let reader = Reader::open(&state).map_err(store)?;
         Ok(Self { state, pipeline: None, reader })
+    }
+
+    /// The state's folder.
+    pub(super) fn state(&self) -> &Path {
+        &self.state
     }
 
     /// What the events of a run tell. `last` is the last one of this pipeline that had something to do.
@@ -150,7 +145,13 @@ impl History {
         reader.runs_now(filter, &self.state).map_err(store)
     }
 
+    /// The run that an id means.
     pub(super) fn find(&self, id: &str) -> Result<(&Reader, RunRow), Fail> {
+        // Where there is one run only, all parts of ids are its own.
+        if id.trim_start_matches('…').is_empty() {
+            let help = "name one of `kiln jobs list`, or `last`".to_owned();
+            return Err(Fail::Usage("an empty id names no run".to_owned(), Some(help)));
+        }
         let none = || match (id, &self.pipeline) {
             ("last", None) => Fail::Usage("there is no run yet".to_owned(), None),
             ("last", Some(pipeline)) => Fail::Usage(format!("`{pipeline}` has no run yet"), None),
@@ -192,38 +193,6 @@ impl History {
             }
         }
         Ok(exit::OK)
-    }
-
-    /// Ends one run, or all that go on.
-    fn abort(&self, context: &Context, id: Option<&str>) -> Result<u8, Fail> {
-        let runs = match id {
-            // What was asked for last may wait or be over: what goes on is meant.
-            Some("last") => match self.going_on()?.into_iter().next() {
-                Some(run) => vec![run],
-                None => vec![target(self.find("last")?.1)],
-            },
-            Some(id) => vec![target(self.find(id)?.1)],
-            None => self.going_on()?,
-        };
-        if runs.is_empty() {
-            print("no run goes on\n")?;
-        }
-        abort(&self.state, &runs, &context.surroundings.user(), context.site().grace)
-    }
-
-    /// The runs that go on, also those that are not in the history yet.
-    fn going_on(&self) -> Result<Vec<Target>, Fail> {
-        let filter = RunFilter { state: Some(JobState::Running), ..RunFilter::default() };
-        let mut runs: Vec<_> = self.rows(&filter)?.into_iter().map(target).collect();
-        let claims = Claim::all(&self.state).map_err(|error| Fail::because("what goes on", &error))?;
-        for (pipeline, _) in claims.into_iter().filter(|(_, claim)| !claim.serves) {
-            let counts = self.pipeline.as_ref().is_none_or(|name| *name == pipeline);
-            if counts && runs.iter().all(|run| run.pipeline != pipeline) {
-                let name = format!("a run of {pipeline} that had not begun");
-                runs.push(Target { name, pipeline, state: JobState::Running });
-            }
-        }
-        Ok(runs)
     }
 
     fn log(

@@ -15,6 +15,7 @@ mod hint;
 mod import;
 mod init;
 mod jobs;
+mod jobs_abort;
 mod jobs_wait;
 mod list;
 mod manual;

@@ -114,6 +114,47 @@ fn a_run_is_aborted_from_elsewhere() {
 }
 
 #[test]
+fn nothing_is_ended_where_an_id_means_nothing() {
+    let (project, mut run) = waiting();
+    let said = project.expect(2, &["jobs", "abort", "typo", "last", "tpyo"]).err;
+    assert!(said.starts_with("error: there is no run `typo`\nerror: there is no run `tpyo`\n"), "{said}");
+    tell(&project, "gate");
+    run.end(0);
+    assert_eq!(run.story(), ["started a", "built a", "started b", "built b", "ended DONE"]);
+    // What is meant twice is told once.
+    let job = run.events[0]["job"].as_str().unwrap();
+    let said = project.expect(0, &["jobs", "abort", job, "last"]).out;
+    assert_eq!(said, format!("{job}: it has ended already: DONE\n"));
+}
+
+#[test]
+fn all_that_are_to_end_are_asked_before_any_is_waited_for() {
+    let text = |name: &str, other: &str| {
+        let asked = format!("echo x >to_{other} & read -r x <to_{name}; echo {name} >>both; exit 1");
+        let head = format!("[pipeline]\nformat = 1\nname = \"{name}\"\n[defaults]\nshell = [\"sh\", \"-euc\"]\n");
+        let run = format!("run = '''trap \"{asked}\" TERM; cat never & echo up >up_{name}; wait'''\n");
+        format!("{head}[task.{name}]\n{run}")
+    };
+    let project = Project::empty();
+    for name in ["to_p", "to_q", "up_p", "up_q", "never"] {
+        pipe(&project, name);
+    }
+    let runs = [("p", "q"), ("q", "p")].map(|(name, other)| {
+        let file = format!("{name}.toml");
+        project.write(&file, text(name, other));
+        let run = Running::start(&project, &["-f", &file]);
+        hear(&project, &format!("up_{name}"));
+        run
+    });
+    let said = project.expect(0, &["jobs", "abort", "--all"]).out;
+    assert_eq!(said.matches(": ended\n").count(), 2, "{said}");
+    runs.into_iter().for_each(|mut run| drop(run.end(143)));
+    let mut both: Vec<_> = project.read("both").lines().map(str::to_owned).collect();
+    both.sort();
+    assert_eq!(both, ["p", "q"]);
+}
+
+#[test]
 fn a_signal_of_somebody_else_is_told_as_such() {
     let (project, mut run) = waiting();
     // What was left for an earlier run says nothing of this one.

@@ -142,6 +142,7 @@ fn words_that_mean_nothing_are_told_with_a_way_out() {
             "write the name of a node of the file",
         ),
         (&["log", "last", "a"], "a job on DSS has no step `a`", "name an activity: --activity NAME"),
+        (&["show", "…"], "an empty id names no job", "name one of `kiln jobs list --engine prod`, or `last`"),
         (&["show", ""], "an empty id names no job", "name one of `kiln jobs list --engine prod`, or `last`"),
         (&["wait", "last", "--timeout", "soon"], "--timeout soon: ", "write 90s, 30m or 2h"),
         (&["abort", "last", "--state", "RUNNING"], "--state chooses among --all", "leave it out, or write --all"),

@@ -271,6 +271,24 @@ fn only_the_end_of_logs_is_printed() {
 }
 
 #[test]
+fn an_empty_id_names_no_run() {
+    let project = Project::new("[dataset.a]\npath = \"a\"\nrun = 'echo a >{{ output }}'\n");
+    project.expect(0, &["run"]);
+    for arguments in [
+        &["jobs", "show", ""][..],
+        &["jobs", "show", "…"],
+        &["jobs", "log", ""],
+        &["jobs", "wait", "last", ""],
+        &["jobs", "abort", ""],
+        &["jobs", "abort", "…"],
+        &["run", "--failed="],
+    ] {
+        let said = project.expect(2, arguments);
+        assert!(said.err.contains("error: an empty id names no run\n"), "{arguments:?}: {}", said.err);
+    }
+}
+
+#[test]
 fn a_run_that_goes_on_is_followed() {
     let project = Project::new(
         "[dataset.a]\npath = \"a\"\nrun = 'echo one; echo up >up; read -r go <gate; echo two; echo a >{{ output }}'\n",
