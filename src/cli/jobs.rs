@@ -215,6 +215,8 @@ impl History {
             shown: HashMap::new(),
             done: HashSet::new(),
             last: None,
+            printed: false,
+            unread: false,
             first: true,
             tame,
         };
@@ -227,7 +229,7 @@ impl History {
         if follow {
             follower.follow()?;
         }
-        if follower.last.is_none() {
+        if !follower.printed {
             note(&match step {
                 Some(step) => format!("`{step}` has printed nothing"),
                 None => "no step has printed anything".to_owned(),
@@ -307,6 +309,9 @@ struct Follower<'a> {
     done: HashSet<String>,
     /// The log that was printed last.
     last: Option<String>,
+    /// Whether any step has printed anything, and whether nobody reads any more what is shown of it.
+    printed: bool,
+    unread: bool,
     /// Whether it prints what was there when it began.
     first: bool,
     /// For a terminal: leaves out what would steer it.
@@ -404,6 +409,7 @@ impl Follower<'_> {
             }
             Some(_) | None => 0,
         };
+        self.printed |= begin > 0;
         let shown = self.shown.entry(log.clone()).or_insert(begin);
         file.seek(SeekFrom::Start(*shown)).map_err(cannot)?;
         let mut buffer = vec![0; 64 << 10];
@@ -414,6 +420,7 @@ impl Follower<'_> {
                 return Ok(());
             }
             *shown += n as u64;
+            self.printed = true;
             let heading = if self.last.as_ref() == Some(&log) { "" } else { heading };
             self.last = Some(log.clone());
             let text = self.tame.as_mut().map(|tame| tame.tame(&buffer[..n]));
@@ -423,7 +430,10 @@ impl Follower<'_> {
             match written {
                 Ok(()) => {}
                 // Whoever reads has seen enough.
-                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                    self.unread = true;
+                    return Ok(());
+                }
                 Err(error) => return Err(unprinted(&error)),
             }
         }
@@ -451,6 +461,6 @@ impl Follower<'_> {
             use StepState::{Publishing, Retrying, Running, Waiting};
             !matches!(step.state, Waiting | Running | Retrying | Publishing)
         });
-        self.view.end.is_some() || ended
+        self.view.end.is_some() || ended || self.unread
     }
 }

@@ -263,7 +263,8 @@ fn only_the_end_of_logs_is_printed() {
         (&["--activity", "b", "--tail", "1"], "6"),
         (&["a", "--tail", "0"], ""),
     ] {
-        assert_eq!(project.expect(0, &[&["jobs", "log", "last"], arguments].concat()).out, expected, "{arguments:?}");
+        let said = project.expect(0, &[&["jobs", "log", "last"], arguments].concat());
+        assert_eq!((said.out.as_str(), said.err.as_str()), (expected, ""), "{arguments:?}");
     }
     project.expect(2, &["jobs", "log", "last", "a", "--activity", "b"]);
     let said = project.expect(2, &["jobs", "wait", "last", "--timeout", "3000000000000000h"]);
@@ -286,6 +287,29 @@ fn an_empty_id_names_no_run() {
         let said = project.expect(2, arguments);
         assert!(said.err.contains("error: an empty id names no run\n"), "{arguments:?}: {}", said.err);
     }
+}
+
+#[test]
+fn nothing_is_followed_for_a_reader_that_has_gone() {
+    let waits = "echo one; echo up >up; read -r go <gate; echo two; read -r go <gate; echo a >{{ output }}";
+    let project = Project::new(&format!("[dataset.a]\npath = \"a\"\nrun = '{waits}'\n"));
+    pipe(&project, "up");
+    let gate = Gate::new(&project, "gate");
+    let mut run = Running::start(&project, &[]);
+    hear(&project, "up");
+    run.until("step_started", Some("a"));
+    let mut follower = project.start(&["jobs", "log", "last", "--follow"]);
+    let mut out = BufReader::new(follower.stdout.take().unwrap());
+    let mut text = String::new();
+    while !text.ends_with("one\n") {
+        assert!(out.read_line(&mut text).unwrap() > 0, "{text}");
+    }
+    drop(out);
+    gate.open();
+    // The run goes on meanwhile.
+    assert!(follower.wait().unwrap().success());
+    gate.open();
+    run.end(0);
 }
 
 #[test]
