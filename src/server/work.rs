@@ -123,6 +123,9 @@ impl Job {
         let runtime = runtime.map_err(|error| Fail::because("no run can be driven", &error))?;
         let driven = runtime.block_on(ready.drive(&mut writer, committed, vec![self.reporter()], signals));
         let closed = writer.close();
+        for process in &driven.left {
+            tracing::warn!("{process} had left its step, and was ended with job {}", self.id);
+        }
         if let Some(lost) = driven.lost.or_else(|| closed.err().map(|error| error.to_string())) {
             return Ok(Came::Lost(format!("the history cannot be kept: {lost}")));
         }

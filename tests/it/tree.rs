@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 use rustix::process::{Signal, kill_process};
 
 use crate::processes::{Mark, fx, guardian, signal, until};
-use crate::support::{Project, lines};
+use crate::serve::Server;
+use crate::support::{HEAD, Project, lines};
 
 /// A step that is up, with processes that hide in four ways; none of them ends by itself or when it is asked to.
 fn hiding(project: &Project, mark: &Mark) -> String {
@@ -155,6 +156,23 @@ fn a_process_that_nothing_ties_to_its_step_ends_with_the_run_and_is_told() {
     let said = project.expect(0, &["run"]);
     mark.none();
     assert!(said.err.contains("had left its step, and was ended with the run"), "{}", said.err);
+}
+
+#[test]
+fn a_server_tells_that_of_its_jobs() {
+    let mark = Mark::new();
+    let project = Project::empty();
+    let words = ["ghost", mark.word(), "up=ghost", "forever", "then", "wait=ghost", "write={{ output }}:x"];
+    let head = HEAD.replace("name = \"p\"", "name = \"orders\"");
+    project.write("pipeline.toml", format!("{head}[dataset.a]\npath = \"a\"\n{}", project.fx(&words)));
+    let server = Server::start(&project, &[]);
+    let job = server.build("a");
+    assert_eq!(server.wait(&job), "DONE");
+    server.signal("TERM");
+    let (code, said) = server.ended();
+    mark.none();
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains(&format!("had left its step, and was ended with job {job}\n")), "{said}");
 }
 
 #[test]
