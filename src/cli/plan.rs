@@ -28,6 +28,12 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<u8, Fail> {
 
 fn show(context: &Context, session: &Session, args: &PlanArgs) -> Result<u8, Fail> {
     let shown = show_plan(context, session, args);
+    if let Err(Fail::Mistakes(_, problems)) = &shown
+        && !args.keep_going
+        && problems.iter().all(|problem| problem.obstacle || problem.warning)
+    {
+        note("with -k the plan is shown all the same, with what can only fail");
+    }
     // A run that is refused has done it all the same.
     if let Err(Fail::Mistakes(..)) = &shown
         && let Ok((known, _)) = session.look(false)
