@@ -9,7 +9,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit};
 
 use crate::base::id::RecipeId;
 use crate::base::job::BuildMode;
-use crate::base::text::{count, millis};
+use crate::base::text::{count, few, millis};
 use crate::draw::collapse::Collapse;
 use crate::plan::estimate::estimate;
 use crate::plan::put_back::PutBack;
@@ -38,6 +38,8 @@ const MODES: [(BuildMode, &str); 4] = [
 
 /// A table of more steps than this is folded: so many rows stand first, the rest is shown when one asks for it.
 const FOLDED: usize = 50;
+/// So many ticked steps are named.
+const FEW: usize = 5;
 
 /// What is picked.
 struct Picked {
@@ -170,7 +172,10 @@ impl Page<'_> {
                         }
                     }
                 }
-                p #targets-help class="quiet" { "Or tick steps below. Without a target, everything is built." }
+                p #targets-help class="quiet" {
+                    span #unticked hidden[!self.picked.ticked.is_empty()] { "Or tick steps below. Without a target, everything is built." }
+                    span #ticked { @if !self.picked.ticked.is_empty() { "Ticked: " (few(&self.picked.ticked, FEW)) "." } }
+                }
             }
         }
     }

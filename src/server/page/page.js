@@ -461,10 +461,17 @@ const point = (event) => {
     box.dispatchEvent(new Event("change", { bubbles: true }));
   } else by("open-" + name)?.click();
 };
+const FEW = 5;
 const pick = () => {
+  const ticked = [];
   for (const box of document.querySelectorAll(".plan input[type=checkbox]")) {
     by("step-" + box.value)?.classList.toggle("chosen", box.checked);
+    if (box.checked) ticked.push(box.value);
   }
+  if (!by("ticked")) return;
+  const more = ticked.length > FEW ? " and " + (ticked.length - FEW) + " more" : "";
+  by("unticked").hidden = ticked.length > 0;
+  by("ticked").textContent = ticked.length ? "Ticked: " + ticked.slice(0, FEW).join(", ") + more + "." : "";
 };
 const find = (box) => {
   box.hidden = false;

@@ -43,11 +43,17 @@ fn what_was_typed_and_what_was_ticked_stays_where_it_is() {
     sign_in(&browser, &server, "/projects/ORDERS/flow");
     browser.write("#targets", "report +bad");
     browser.click("#row-publish input");
+    // What will be started is seen beside the button that starts it.
+    assert_eq!(browser.shown("#targets-help"), "Ticked: publish.");
+    browser.click("#row-bad input");
+    assert_eq!(browser.shown("#targets-help"), "Ticked: bad, publish.");
+    browser.click("#row-bad input");
     browser.click("#see");
     browser.until("location.search.includes('target=report')");
     assert_eq!(browser.text("document.querySelector('#targets').value"), "report +bad");
     let ticked = "[...document.querySelectorAll('.plan input:checked')].map((box) => box.value)";
     assert_eq!(browser.text(ticked), "publish");
+    assert_eq!(browser.shown("#targets-help"), "Ticked: publish.");
     browser.click("#start");
     browser.until("document.querySelector('#summary')");
     assert_eq!(browser.shown("#summary h1"), "report +bad publish");
