@@ -369,7 +369,7 @@ impl<'a> Page<'a> {
                             }
                         }
                         @if let Some(failure) = failure.filter(|failure| !failure.tail.is_empty()) {
-                            pre { (coloured(&failure.tail.join("\n"))) }
+                            pre { span { (coloured(&failure.tail.join("\n"))) } }
                         }
                     }
                 }

@@ -76,6 +76,20 @@ fn a_failure_and_its_log_say_the_same() {
 }
 
 #[test]
+fn of_a_long_output_of_what_failed_the_end_is_seen() {
+    let project = with("\n[dataset.loud]\npath = \"build/loud\"\nrun = 'seq 100; exit 3'\n");
+    let server = Server::start(&project, &[]);
+    let job = server.build("loud");
+    assert_eq!(server.wait(&job), "FAILED");
+    let browser = Browser::start();
+    sign_in(&browser, &server, &format!("/projects/ORDERS/jobs/{job}"));
+    let ends = "(() => { const box = document.querySelector('#failures pre'); const all = document.createRange(); all.selectNodeContents(box); \
+         const [inner, outer] = [all, box].map((it) => it.getBoundingClientRect()); \
+         return inner.top < outer.top && inner.bottom <= outer.bottom; })()";
+    assert_eq!(browser.text(ends), "true");
+}
+
+#[test]
 fn filters_that_cannot_be_read_say_so_together() {
     let project = orders();
     let server = Server::start(&project, &[]);
