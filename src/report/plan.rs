@@ -101,7 +101,7 @@ fn head(pipeline: &Pipeline, selection: &Selection, plan: &Plan, heading: &Headi
     let steps = count(plan.steps.len(), "step");
     let not_built = match plan.steps.iter().filter(|step| step.cannot_be_built()).count() {
         0 => String::new(),
-        n => format!(", {n} of which cannot be built"),
+        n => format!(" · {n} cannot be built"),
     };
     format!(
         "{} · {} · {} · {} · {steps}: {}{not_built}\n",

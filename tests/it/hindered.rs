@@ -84,7 +84,7 @@ fn with_it_plans_say_what_can_only_fail() {
         }
         let below = plan.out.lines().find(|line| line.starts_with("  build  below ")).unwrap_or_default();
         assert!(below.contains("  skipped, for this can only fail: secret; "), "{below}");
-        assert!(plan.out.contains("8 steps: 8 build, 6 of which cannot be built\n"), "{}", plan.out);
+        assert!(plan.out.contains("8 steps: 8 build · 6 cannot be built\n"), "{}", plan.out);
         assert!(!plan.err.contains("WARN"), "{}", plan.err);
     }
     let json: Value = serde_json::from_str(&project.expect(0, &["plan", "-k", "--format", "json"]).out).unwrap();
@@ -186,7 +186,7 @@ fn below_an_output_that_a_file_is_in_the_way_of_steps_are_skipped() {
         assert_eq!(line.split("; ").next(), Some(format!("  build  {step}  {why}").as_str()), "{plan}");
         assert_eq!(line.matches("cannot be put").count(), why.matches("cannot be put").count(), "{plan}");
     }
-    assert!(plan.contains("4 steps: 4 build, 4 of which cannot be built\n"), "{plan}");
+    assert!(plan.contains("4 steps: 4 build · 4 cannot be built\n"), "{plan}");
     let run = project.expect(1, &["run", "-k"]).out;
     assert!(run.contains("1 failed · 3 skipped"), "{run}");
     let said = project.expect(2, &["run"]).err;
