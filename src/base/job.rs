@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,44 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct JobId(String);
 
+/// Who makes ids of runs of a pipeline: at any time there is at most one of each. What one has made the other cannot see before it
+/// is in the history, so each has milliseconds of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maker {
+    /// Who holds the lock of the pipeline, for a run that begins now: the even ones.
+    Run,
+    /// Who holds the lock of the queue, for a run that waits for its turn: the odd ones.
+    Queue,
+}
+
 impl JobId {
+    /// The id of a run of the pipeline `name` that is asked for at that time.
+    #[must_use]
+    pub fn at(name: &str, at: Timestamp, maker: Maker) -> Self {
+        let own = i64::from(maker == Maker::Queue);
+        let at = at + SignedDuration::from_millis(i64::from(at.as_millisecond() & 1 != own));
+        Self::new(name, &at.strftime("%Y-%m-%dT%H-%M-%S.%3f").to_string())
+    }
+
+    /// The first such id from that time on that is not taken.
+    ///
+    /// # Errors
+    /// Why it cannot be told whether one is.
+    pub fn free<E>(
+        name: &str,
+        mut at: Timestamp,
+        maker: Maker,
+        is_taken: impl Fn(&Self) -> Result<bool, E>,
+    ) -> Result<Self, E> {
+        loop {
+            let job = Self::at(name, at, maker);
+            if !is_taken(&job)? {
+                return Ok(job);
+            }
+            at += SignedDuration::from_millis(1);
+        }
+    }
+
     /// The id of a run of the pipeline `name` that begins at `stamp` (`2026-11-23T12-00-00.123`).
     #[must_use]
     pub fn new(name: &str, stamp: &str) -> Self {
@@ -142,6 +180,8 @@ impl JobState {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -149,5 +189,17 @@ mod tests {
         let id = JobId::new("orders", "2026-11-23T12-00-00.123");
         assert_eq!(id.as_str(), "build_orders_2026-11-23T12-00-00.123");
         assert_eq!(id.short(), "…23T12-00-00.123");
+    }
+
+    #[test]
+    fn who_makes_ids_at_one_time_makes_different_ones() {
+        let time = |ms| Timestamp::from_millisecond(ms).unwrap();
+        let (run, queue) = (JobId::at("p", time(1_000), Maker::Run), JobId::at("p", time(1_000), Maker::Queue));
+        assert_eq!(run.as_str(), "build_p_1970-01-01T00-00-01.000");
+        assert_eq!(queue.as_str(), "build_p_1970-01-01T00-00-01.001");
+        let all = |maker| (-4..4).map(|ms| JobId::at("p", time(ms), maker)).collect::<BTreeSet<_>>();
+        assert!(all(Maker::Run).is_disjoint(&all(Maker::Queue)));
+        let next = JobId::free("p", time(1_000), Maker::Run, |job| Ok::<_, ()>(*job == run));
+        assert_eq!(next.unwrap().as_str(), "build_p_1970-01-01T00-00-01.002");
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc as signals, oneshot, watch};
 
-use crate::base::job::{JobId, JobState};
+use crate::base::job::{JobId, JobState, Maker};
 use crate::base::span::Source;
 use crate::engine::api::Stop;
 use crate::event::{Cause, Counts, Event, RunEnded, RunStarted, Stamped, VERSION};
@@ -23,7 +23,6 @@ use crate::server::lost::keep;
 use crate::server::project::Project;
 use crate::server::work;
 use crate::session::fail::Fail;
-use crate::session::start::job_at;
 use crate::session::{Request, Site};
 use crate::store::filter::RunFilter;
 use crate::store::read::RunRow;
@@ -285,17 +284,12 @@ impl Clerk {
         let archive = &order.project.archive;
         archive.renew()?;
         let now = crate::clock::now();
-        let store = |error: crate::store::StoreError| Fail::because("the history cannot be read", &error);
-        let mut stamp = now;
-        let job = loop {
-            let job = job_at(&order.queued.pipeline, stamp);
-            let taken = self.orders.contains_key(&job)
-                || archive.ask(false, |reader| reader.job_exists(&job)).map_err(store)?;
-            if !taken {
-                break job;
-            }
-            stamp += jiff::SignedDuration::from_millis(1);
+        let is_taken = |job: &JobId| match self.orders.contains_key(job) {
+            true => Ok(true),
+            false => archive.ask(false, |reader| reader.job_exists(job)),
         };
+        let job = JobId::free(&order.queued.pipeline, now, Maker::Queue, is_taken)
+            .map_err(|error| Fail::because("the history cannot be read", &error))?;
         let event = Event::RunQueued(Box::new(order.queued.clone()));
         self.append(&archive.folder, vec![stamped(&job, 0, now, event)])?;
         Ok(job)

@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::base::file::{FileDigest, Memory};
 use crate::base::id::{DenseMap, RecipeId};
-use crate::base::job::{JobId, JobState};
+use crate::base::job::{JobId, JobState, Maker};
 use crate::engine::api::{Engine, Opening, Work};
 use crate::engine::local::LocalEngine;
 use crate::event::{Cause, Left, PlannedStep, RunStarted};
@@ -241,35 +241,26 @@ fn journal(open: impl FnOnce(Told) -> Result<Writer, StoreError>) -> Result<(Wri
     Ok((writer, committed))
 }
 
-/// A new id. Runs of one millisecond get ids of the next ones.
+/// A new id for a run of a pipeline whose lock is held.
 pub(crate) fn new_job(session: &Session) -> Result<Ticket, Fail> {
     let pipeline = &session.pipeline().name;
     match session.store.ask(|reader| new_job_in(reader, pipeline)).map_err(unread)? {
         Some(ticket) => Ok(ticket),
-        None => Ok(Ticket::at(pipeline, crate::clock::now(), crate::clock::now())),
+        None => {
+            let began = crate::clock::now();
+            Ok(Ticket { job: JobId::at(pipeline, began, Maker::Run), began, events: 0 })
+        }
     }
 }
 
-/// A new id in a history that is open.
+/// A new id for a run of a pipeline whose lock is held, in a history that is open.
 ///
 /// # Errors
 /// Why the history cannot be read.
 pub(crate) fn new_job_in(reader: &Reader, pipeline: &str) -> Result<Ticket, StoreError> {
     let began = crate::clock::now();
-    let mut stamp = began;
-    loop {
-        let ticket = Ticket::at(pipeline, stamp, began);
-        if !reader.job_exists(&ticket.job)? {
-            return Ok(ticket);
-        }
-        stamp += jiff::SignedDuration::from_millis(1);
-    }
-}
-
-/// The id of a run that was asked for at that time.
-pub(crate) fn job_at(pipeline: &str, at: jiff::Timestamp) -> JobId {
-    let at = at.to_zoned_datetime(jiff::tz::TimeZone::UTC).strftime("%Y-%m-%dT%H-%M-%S.%3f");
-    JobId::new(pipeline, &at.to_string())
+    let job = JobId::free(pipeline, began, Maker::Run, |job| reader.job_exists(job))?;
+    Ok(Ticket { job, began, events: 0 })
 }
 
 /// Where the chance in a run's waits comes from: two runs that fail together are not to come back together.
@@ -297,12 +288,6 @@ pub(crate) struct Ticket {
     pub(crate) began: jiff::Timestamp,
     /// How many events it has already.
     pub(crate) events: u64,
-}
-
-impl Ticket {
-    fn at(pipeline: &str, stamp: jiff::Timestamp, began: jiff::Timestamp) -> Self {
-        Self { job: job_at(pipeline, stamp), began, events: 0 }
-    }
 }
 
 /// A run that only has to be driven.
