@@ -1,6 +1,6 @@
 //! The digest of a folder: of what lies in it, and of what links in it lead to where that counts. Knows no nodes.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -17,7 +17,7 @@ impl Digester {
     /// not.
     pub(super) fn folder(&self, full: &Path, path: &str, metadata: &Metadata, links: LinkMode) -> io::Result<Digest> {
         let mut hasher = FieldHasher::default();
-        let mut walked = (links == LinkMode::Followed).then(|| Walked::from([place(metadata)]));
+        let mut walked = (links == LinkMode::Followed).then(|| Walked::from([(place(metadata), Vec::new())]));
         // Folders may lie deeper in one another than a stack is.
         let mut open = vec![Open::new(full.to_owned(), path.to_owned(), Vec::new(), &mut hasher)?];
         while let Some(folder) = open.last_mut() {
@@ -57,15 +57,14 @@ impl Digester {
         }
         if metadata.is_dir() {
             let text = text.ok_or_else(|| not_text(&full))?;
-            walked.iter_mut().for_each(|walked| _ = walked.insert(place(&metadata)));
+            walked.iter_mut().for_each(|walked| drop(walked.insert(place(&metadata), name.clone())));
             return Open::new(full, text, name, hasher).map(Some);
         }
         if !metadata.is_file() {
             return Err(io::Error::other(format!("{} is neither a file nor a folder", full.display())));
         }
-        let kind: &[u8] = if metadata.mode() & 0o111 == 0 { b"file" } else { b"program" };
         let digest = self.content(&full, text, &metadata)?;
-        hasher.field(kind).field(&name).field(digest.to_string().as_bytes());
+        hasher.field(kind(&metadata)).field(&name).field(digest.to_string().as_bytes());
         Ok(None)
     }
 
@@ -78,12 +77,20 @@ impl Digester {
         walked: &mut Option<Walked>,
         hasher: &mut FieldHasher,
     ) -> io::Result<Option<Open>> {
-        let Some(all) = walked else { return Ok(None) };
-        // It may lead nowhere, or in a circle.
-        let Ok(metadata) = full.metadata() else { return Ok(None) };
+        let Some(walked) = walked else { return Ok(None) };
+        let Ok(metadata) = full.metadata() else {
+            hasher.field(b"nowhere"); // or in a circle
+            return Ok(None);
+        };
         if metadata.is_file() {
-            hasher.field(b"to").field(self.content(&full, text, &metadata)?.to_string().as_bytes());
-        } else if metadata.is_dir() && all.insert(place(&metadata)) {
+            let digest = self.content(&full, text, &metadata)?;
+            hasher.field(b"to").field(kind(&metadata)).field(digest.to_string().as_bytes());
+        } else if !metadata.is_dir() {
+            hasher.field(b"other");
+        } else if let Some(before) = walked.get(&place(&metadata)) {
+            hasher.field(b"again").field(before);
+        } else {
+            walked.insert(place(&metadata), name.clone());
             let text = text.ok_or_else(|| not_text(&full))?;
             return Open::new(full, text, name, hasher).map(Some);
         }
@@ -120,8 +127,13 @@ impl Open {
     }
 }
 
-/// The folders that were walked through, by device and number.
-type Walked = HashSet<(u64, u64)>;
+/// The folders that were walked through, by device and number, with the names below the first one by which they were.
+type Walked = HashMap<(u64, u64), Vec<u8>>;
+
+/// A file that anybody may execute is another one than the same that nobody may.
+fn kind(metadata: &Metadata) -> &'static [u8] {
+    if metadata.mode() & 0o111 == 0 { b"file" } else { b"program" }
+}
 
 fn place(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
@@ -212,5 +224,32 @@ mod tests {
             assert_ne!(now, followed, "{path}");
             followed = now;
         }
+    }
+
+    #[test]
+    fn where_a_link_leads_counts_also_to_what_was_walked_through_and_to_nothing() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        for folder in ["a/2025", "a/2026", "code"] {
+            fs::create_dir_all(at(folder)).unwrap();
+        }
+        fs::write(at("code/x"), "1").unwrap();
+        symlink("../now", at("a/now")).unwrap();
+        let mut seen = Vec::new();
+        let mut look = |what: &str| {
+            let digest = Digester::new(dir.path(), Box::new(Memory::default())).look("a", LinkMode::Followed).unwrap();
+            assert!(!seen.contains(&digest), "{what}");
+            seen.push(digest);
+        };
+        look("nothing");
+        for to in ["a", "a/2025", "a/2026", "code", "code/x"] {
+            symlink(to, at("now")).unwrap();
+            look(to);
+            fs::remove_file(at("now")).unwrap();
+        }
+        symlink("code/x", at("now")).unwrap();
+        fs::set_permissions(at("code/x"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        look("a program");
     }
 }
