@@ -300,6 +300,18 @@ fn a_file_of_a_step_in_its_own_output_is_no_input() {
 }
 
 #[test]
+fn a_folder_of_files_with_an_output_in_it_is_refused() {
+    let made = "[dataset.g]\npath = \"lib/in/g\"\nrun = \"true\"\n[dataset.h]\npath = \"lib-not/h\"\nrun = \"true\"\n";
+    let said = told_of(&format!("{made}[task.t]\nfiles = [\"lib\"]\nrun = \"true\"\n"));
+    assert_eq!(messages(&said), ["`lib` of `files` holds what is made by a recipe"]);
+    assert!(said.contains("name `lib/**`, and make `g` an input of `t`"), "{said}");
+    let said = told_of("[dataset.g]\npath = \"lib/g\"\nfiles = [\"lib\"]\nrun = \"true\"\n");
+    assert_eq!(messages(&said), ["`lib` of `files` holds what is made by `g` itself"]);
+    let globs = format!("{made}[task.t]\nfiles = [\"lib/**\", \"lib-n\"]\ninputs = [\"g\"]\nrun = \"true\"\n");
+    Project::new(&globs).expect(0, &["check"]);
+}
+
+#[test]
 fn a_name_that_no_file_can_have() {
     let long = "é".repeat(128);
     let text =

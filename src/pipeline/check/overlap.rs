@@ -1,9 +1,12 @@
 //! Paths that get into one another's way. Does not look at the disk.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
 use crate::base::id::{NodeId, RecipeId};
 use crate::base::span::Problem;
 use crate::pipeline::check::{Checker, Nodes};
-use crate::pipeline::paths::{ancestors, collisions, taken};
+use crate::pipeline::paths::{ancestors, collisions, is_glob, lies_in, taken};
 
 impl Checker<'_> {
     /// What is built lies apart from all else: no two outputs at one path, none inside another, none around a source.
@@ -31,34 +34,55 @@ impl Checker<'_> {
         self.problems.extend(taken);
     }
 
-    /// A file of `files` that a recipe makes would be read before it is made.
+    /// A file of `files` that a recipe makes, or a folder in which one is made, would be read before it is made.
     fn files_in_outputs(&mut self) {
         if self.pipeline.recipes.values().all(|recipe| recipe.files.is_empty()) {
             return;
         }
         let nodes = self.pipeline.nodes.values();
-        let built: std::collections::HashMap<&str, (&str, RecipeId)> =
+        let built: BTreeMap<&str, (&str, RecipeId)> =
             nodes.filter_map(|node| Some((node.path.as_deref()?, (node.name.as_str(), node.maker?)))).collect();
         let mut problems = Vec::new();
         for (id, recipe) in self.pipeline.recipes.iter() {
             for (file, span) in &recipe.files {
-                let Some((node, maker)) = ancestors(file).find_map(|path| built.get(path)) else {
+                let around = || ancestors(file).find_map(|path| built.get(path)).map(|made| (false, made));
+                let Some((inside, (node, maker))) =
+                    around().or_else(|| first_in(&built, file).map(|made| (true, made)))
+                else {
                     continue;
                 };
                 let own = *maker == id;
                 let by = if own { format!("`{}` itself", recipe.name) } else { "a recipe".to_owned() };
-                let message = format!("`{file}` of `files` is made by {by}");
-                let problem = Problem::new("file-is-output", message).at(span, format!("it belongs to `{node}`"));
-                problems.push(problem.help(match own {
-                    true => {
+                let (message, label) = match inside {
+                    false => (format!("`{file}` of `files` is made by {by}"), format!("it belongs to `{node}`")),
+                    true => (format!("`{file}` of `files` holds what is made by {by}"), format!("`{node}` lies in it")),
+                };
+                let globs = format!("globs leave out what recipes make: name `{file}/**`");
+                let help = match (own, inside) {
+                    (true, false) => {
                         format!("`files` are what it is made from: name others, or give `{node}` a path beside them")
                     }
-                    false => format!("make `{node}` an input of `{}`", recipe.name),
-                }));
+                    (true, true) => format!("{globs}, or give `{node}` a path outside"),
+                    (false, false) => format!("make `{node}` an input of `{}`", recipe.name),
+                    (false, true) => {
+                        format!("{globs}, and make `{node}` an input of `{}` if it reads that", recipe.name)
+                    }
+                };
+                problems.push(Problem::new("file-is-output", message).at(span, label).help(help));
             }
         }
         self.problems.extend(problems);
     }
+}
+
+/// The first of these paths that lies in a folder; none where it is a glob, for it leaves them out.
+fn first_in<'a, T>(built: &'a BTreeMap<&str, T>, folder: &str) -> Option<&'a T> {
+    if is_glob(folder) {
+        return None;
+    }
+    let first = format!("{folder}/");
+    let mut inside = built.range::<str, _>((Bound::Included(first.as_str()), Bound::Unbounded));
+    inside.next().filter(|(path, _)| lies_in(path, folder)).map(|(_, made)| made)
 }
 
 fn overlap(nodes: &Nodes, outer: NodeId, inner: NodeId) -> Problem {
