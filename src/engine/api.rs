@@ -97,7 +97,7 @@ pub trait Engine: Send + Sync {
     /// Why the outputs are not in place.
     fn publish(&self, job: &JobId, step: &str, staged: &[Staged]) -> Result<Published, Failure>;
 
-    /// What is still to be done where a run died that was about to put these outputs in place; the last record has what was
+    /// What is still to be done where a run died that was about to put these outputs of a step in place; the last record has what was
     /// built there before. Leaves those that are still to be put there, and marks what stands there to be kept if it is
     /// neither that nor the new content. Changes nothing.
     ///
@@ -106,6 +106,7 @@ pub trait Engine: Send + Sync {
     fn halfway(
         &self,
         _job: &JobId,
+        _step: &str,
         _staged: &mut Vec<Staged>,
         _last: &[OutputRecord],
     ) -> Result<Vec<PutBack>, Failure> {

@@ -37,7 +37,7 @@ pub fn recover(
             let mut replaced = engine.kept_before(&run.job, &row.staged);
             let mut staged = row.staged.clone();
             let last = history.last(&row.step).map(|last| last.outputs.as_slice()).unwrap_or_default();
-            let ahead = engine.halfway(&run.job, &mut staged, last);
+            let ahead = engine.halfway(&run.job, &row.step, &mut staged, last);
             let published = ahead.and_then(|ahead| Ok((ahead, engine.publish(&run.job, &row.step, &staged)?)));
             let (outcome, record, failure) = match published {
                 Ok((ahead, published)) => {

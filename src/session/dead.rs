@@ -39,7 +39,7 @@ pub(super) fn ahead(dead: &mut [Unfinished], before: &dyn History, engine: &dyn 
     for run in dead {
         run.publishing.retain_mut(|row| {
             let last = before.last(&row.step).map(|last| last.outputs.as_slice()).unwrap_or_default();
-            let found = engine.halfway(&run.job, &mut row.staged, last);
+            let found = engine.halfway(&run.job, &row.step, &mut row.staged, last);
             found.map(|found| ahead.extend(found)).is_ok()
         });
     }

@@ -47,6 +47,7 @@ mod hints;
 mod jobs;
 mod kills;
 mod kinds;
+mod late;
 mod left;
 mod links;
 mod listing;

@@ -52,7 +52,7 @@ use crate::engine::local::guardian::Guardian;
 use crate::engine::local::memory::Kills;
 use crate::engine::local::places::Places;
 use crate::engine::local::secrets::Masking;
-use crate::engine::local::staging::Staging;
+use crate::engine::local::staging::{Staging, not_in_place};
 use crate::event::{Failure, Replaced, Staged};
 use crate::pipeline::types::{Kind, Pipeline};
 use crate::plan::facts::Facts;
@@ -133,6 +133,24 @@ impl LocalEngine {
                 grace,
                 stop: OnceLock::new(),
             }),
+        }
+    }
+
+    /// Refuses outputs that a run which died was about to put in place where the file does not say any more that this step makes
+    /// them: what belongs there now may be somebody's. What is in place already stays.
+    fn still_made(&self, step: &str, staged: &[Staged]) -> Result<(), Failure> {
+        let Local { pipeline, digester, .. } = self.local.as_ref();
+        let recipe = pipeline.recipe(step).map(|id| &pipeline.recipes[id]).filter(|recipe| recipe.name == step);
+        let is_made = |path: &str| {
+            let mut outputs = recipe.iter().flat_map(|recipe| &recipe.outputs);
+            outputs.any(|node| pipeline.nodes[*node].path.as_deref() == Some(path))
+        };
+        let moves = |output: &Staged| output.from != output.to && !digester.is(&output.to, output.digest);
+        match staged.iter().find(|output| !is_made(&output.to) && moves(output)) {
+            Some(output) => {
+                Err(not_in_place(output, &format!("the file does not say any more that `{step}` makes it")))
+            }
+            None => Ok(()),
         }
     }
 
@@ -223,7 +241,14 @@ impl Engine for LocalEngine {
         published.map_err(|failure| self.local.unpublish(job, step, staged, failure))
     }
 
-    fn halfway(&self, job: &JobId, staged: &mut Vec<Staged>, last: &[OutputRecord]) -> Result<Vec<PutBack>, Failure> {
+    fn halfway(
+        &self,
+        job: &JobId,
+        step: &str,
+        staged: &mut Vec<Staged>,
+        last: &[OutputRecord],
+    ) -> Result<Vec<PutBack>, Failure> {
+        self.still_made(step, staged)?;
         let ahead = self.local.staging.halfway(job, staged, last, &self.local.digester);
         ahead.map(|ahead| self.named(ahead))
     }

@@ -190,7 +190,7 @@ impl Staging {
     }
 }
 
-fn not_in_place(output: &Staged, why: &str) -> Failure {
+pub(super) fn not_in_place(output: &Staged, why: &str) -> Failure {
     Failure::new(FailureCode::Publish, format!("{} could not be put in place: {why}", output.to))
 }
 
