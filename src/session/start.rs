@@ -11,6 +11,7 @@ use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::{JobId, JobState, Maker};
 use crate::engine::api::{Engine, Opening, Work};
 use crate::engine::local::LocalEngine;
+use crate::engine::local::ways::real_paths;
 use crate::event::{Cause, Left, PlannedStep, RunStarted};
 use crate::pipeline::template::command_line;
 use crate::pipeline::types::Pipeline;
@@ -167,12 +168,13 @@ fn locks(name: &str, state: &Path, root: &Path) -> Result<Locks, Busy> {
     Ok(Locks { name, state, root: Some((own, lock)) })
 }
 
-/// What a request may write, relative to the root.
+/// What a request may write, relative to the root, whatever links lead there: so it is claimed.
 pub(crate) fn writes(session: &Session) -> Vec<String> {
     let wanted = session.wanted();
     let wanted = wanted.iter().filter(|(_, wanted)| **wanted);
     let outputs = wanted.flat_map(|(id, _)| &session.pipeline().recipes[id].outputs);
-    outputs.filter_map(|node| session.pipeline().nodes[*node].path.clone()).collect()
+    let paths = outputs.filter_map(|node| session.pipeline().nodes[*node].path.clone()).collect();
+    real_paths(&session.loaded.root, paths)
 }
 
 fn seize(session: &Session) -> Result<Locks, Busy> {

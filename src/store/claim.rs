@@ -19,7 +19,7 @@ pub struct Claim {
     pub process: Process,
     /// The machine of that process.
     pub host: String,
-    /// What it writes, relative to the root.
+    /// What it writes, relative to the root, with the links above it followed.
     pub paths: Vec<String>,
     /// Whether the process is a server, that must not end with a run.
     #[serde(default)]

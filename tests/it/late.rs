@@ -27,3 +27,29 @@ fn what_the_file_does_not_say_any_more_is_not_put_in_place() {
         assert!(!project.exists(".kiln/replaced") || now == other || now.contains("path = \"o\""), "{said}");
     }
 }
+
+/// Two pipelines that write one file in place, one of them by way of a link, do not do so at once.
+#[test]
+fn what_is_written_by_way_of_a_link_is_claimed_where_it_lies() {
+    let project = Project::empty();
+    let text = |name: &str, folder: &str| {
+        format!(
+            "[pipeline]\nformat = 1\nname = \"{name}\"\n[defaults]\nshell = [\"sh\", \"-euc\"]\n[dataset.x]\npath = \"{folder}/x\"\n\
+             in_place = true\nrun = 'if [ -e gate ]; then echo up >up; cat gate; fi; echo {name} >{{{{ output }}}}'\n"
+        )
+    };
+    project.write("p.toml", text("p", "real"));
+    project.write("q.toml", text("q", "link"));
+    project.write("real/y", "");
+    std::os::unix::fs::symlink("real", project.path("link")).unwrap();
+    for pipe in ["up", "gate"] {
+        crate::running::pipe(&project, pipe);
+    }
+    let mut first = project.start(&["run", "-f", "p.toml"]);
+    assert_eq!(crate::running::hear(&project, "up"), "up\n");
+    let said = project.expect(3, &["run", "-f", "q.toml"]).err;
+    assert!(said.contains("a run of `p` writes real/x too"), "{said}");
+    crate::running::tell(&project, "gate");
+    assert!(first.wait().unwrap().success());
+    assert_eq!(project.read("real/x"), "p\n");
+}

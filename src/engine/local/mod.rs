@@ -26,7 +26,7 @@ mod staging;
 mod twins;
 mod undeclared;
 mod undo;
-mod ways;
+pub(crate) mod ways;
 mod work;
 mod written;
 

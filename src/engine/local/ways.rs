@@ -43,13 +43,25 @@ impl Way {
     }
 }
 
+/// These paths, relative to the root, with the links above them followed, as far as they stay in the root.
+pub(crate) fn real_paths(root: &Path, paths: Vec<String>) -> Vec<String> {
+    let mut ways = Ways::none(root);
+    std::iter::once("").chain(paths.iter().map(|path| folder_of(path))).for_each(|folder| ways.add(folder));
+    let real = |path: String| ways.real(&path).map_or_else(|| path.clone(), Cow::into_owned);
+    paths.into_iter().map(real).collect()
+}
+
 impl Ways {
+    /// No folder was looked at.
+    fn none(root: &Path) -> Self {
+        let real_root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+        Self { root: real_root, top: Top::open(root), folders: HashMap::new(), wrong: BTreeMap::new() }
+    }
+
     /// Looks at the folders of all sources and outputs.
     pub(super) fn look(local: &Local) -> Self {
         let Local { root, state, pipeline, own, .. } = local;
-        let real_root = root.canonicalize().unwrap_or_else(|_| root.clone());
-        let top = Top::open(root);
-        let mut ways = Self { root: real_root, top, folders: HashMap::new(), wrong: BTreeMap::new() };
+        let mut ways = Self::none(root);
         std::iter::once("").chain(paths(pipeline).map(|(path, _)| folder_of(path))).for_each(|folder| ways.add(folder));
         let states = [root.join(".kiln"), state.clone()].map(|state| ways.below(&state));
         let states: Vec<String> = states.into_iter().flatten().filter(|state| !state.is_empty()).collect();
