@@ -19,6 +19,8 @@ use crate::store::read::shared::Shared;
 
 /// What is said of a path that two files make.
 const SAME_PATH: &str = "each would replace what the other built: give one of them another path";
+/// What is said of a path inside one that another file makes.
+const NESTED: &str = "a folder is replaced as a whole, with what the other built in it: give one of them another path";
 
 pub(crate) fn check(
     context: &Context,
@@ -47,7 +49,8 @@ pub(crate) fn check(
     Ok(code)
 }
 
-/// The paths that several files make, told in each of them, by the place of the file.
+/// The paths that several files make, or of which one makes what lies in one of another, told in each of them, by the place of the
+/// file.
 fn twice(loaded: &[Result<Loaded, Fail>]) -> BTreeMap<usize, Problems> {
     let mut made: BTreeMap<PathBuf, Vec<(usize, &Node)>> = BTreeMap::new();
     for (i, loaded) in loaded.iter().enumerate().filter_map(|(i, loaded)| Some((i, loaded.as_ref().ok()?))) {
@@ -59,12 +62,26 @@ fn twice(loaded: &[Result<Loaded, Fail>]) -> BTreeMap<usize, Problems> {
     }
     let name = |i: usize| loaded[i].as_ref().map(|loaded| loaded.source.name.as_str()).unwrap_or_default();
     let mut problems: BTreeMap<usize, Problems> = BTreeMap::new();
-    for nodes in made.values() {
+    let mut warn = |i: usize, node: &Node, code, message, help: &str| {
+        let problem = Problem::new(code, message).at(&node.path_span, "this path");
+        problems.entry(i).or_default().push(problem.help(help).warn());
+    };
+    for (path, nodes) in &made {
         for (i, node) in nodes {
-            let Some((other, twin)) = nodes.iter().find(|(other, _)| name(*other) != name(*i)) else { continue };
-            let message = format!("`{}` and `{}` of {} have one path", node.name, twin.name, name(*other));
-            let problem = Problem::new("same-path", message).at(&node.path_span, "this path");
-            problems.entry(*i).or_default().push(problem.help(SAME_PATH).warn());
+            let of_other = |(other, _): &&(usize, &Node)| name(*other) != name(*i);
+            if let Some((other, twin)) = nodes.iter().find(of_other) {
+                let message = format!("`{}` and `{}` of {} have one path", node.name, twin.name, name(*other));
+                warn(*i, node, "same-path", message, SAME_PATH);
+            }
+            let around = path.ancestors().skip(1).filter_map(|above| made.get(above)).flatten();
+            for (other, outer) in around.filter(of_other) {
+                let (inner, outer_file, inner_file) = (&node.name, name(*other), name(*i));
+                let outer_name = &outer.name;
+                let message = format!("the path of `{inner}` lies inside that of `{outer_name}` of {outer_file}");
+                warn(*i, node, "nested-path", message, NESTED);
+                let message = format!("the path of `{inner}` of {inner_file} lies inside that of `{outer_name}`");
+                warn(*other, outer, "nested-path", message, NESTED);
+            }
         }
     }
     problems

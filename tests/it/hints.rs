@@ -86,6 +86,17 @@ fn a_path_that_two_files_make() {
         "{told}"
     );
     assert!(!project.expect(0, &["check", "pipelines/a.toml"]).out.contains("warning"));
+    // A folder that one replaces, with what the other has built in it.
+    project.write("pipelines/b.toml", text("b", "y").replace("build/x", "build/x/in/y"));
+    let told = project.expect(0, &["check"]).out;
+    for said in [
+        "the path of `y` of pipelines/b.toml lies inside that of `x`",
+        "the path of `y` lies inside that of `x` of pipelines/a.toml",
+        "a.toml: 1 warning",
+        "b.toml: 1 warning",
+    ] {
+        assert!(told.contains(said), "{said}: {told}");
+    }
     // What one file makes and the other reads is no mistake.
     project.write("pipelines/b.toml", text("b", "y").replace("run = ", "description = "));
     assert!(!project.expect(0, &["check"]).out.contains("one path"));
