@@ -88,8 +88,9 @@ impl Basis<'_> {
     }
 
     /// Asks about outputs of a step whether what lies at their paths was *not* put there by Kiln. It is Kiln's if the step's own
-    /// record names this path, or any step's record has this very content there. The exception: what differs from the step's own
-    /// record, and that is of another kind, a file where the file tells of a folder now or the other way round, is not.
+    /// record names this path, or any step's record has this very content there. The exceptions: what differs from the step's own
+    /// record, and that is of another kind, a file where the file tells of a folder now or the other way round, or holds what
+    /// another pipeline has built, is not.
     pub fn foreign(&self, id: RecipeId) -> impl Fn(NodeId) -> bool {
         let step = &self.pipeline.recipes[id].name;
         let built = self.history.last(step).map(LastGood::by_node).unwrap_or_default();
@@ -101,7 +102,8 @@ impl Basis<'_> {
                 return self.made_as(output).is_none();
             };
             let differs = matches!(self.facts.nodes[output], Content::Is(now) if now != built.digest);
-            differs && was_of_another_kind(node, parts.get_or_init(|| self.history.parts(step)))
+            let holds_others = || node.path.as_deref().is_some_and(|path| self.history.others_in(path));
+            differs && (was_of_another_kind(node, parts.get_or_init(|| self.history.parts(step))) || holds_others())
         }
     }
 

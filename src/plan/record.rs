@@ -71,6 +71,10 @@ pub trait History {
     fn parts(&self, step: &str) -> Parts;
     /// The step that has built this content at a path, whether the file still has it or not.
     fn maker(&self, path: &str, digest: Digest) -> Option<String>;
+    /// Whether another pipeline has built something in a folder.
+    fn others_in(&self, _folder: &str) -> bool {
+        false
+    }
 }
 
 /// A history in memory.

@@ -31,6 +31,10 @@ impl History for Settled {
         let mut makers = self.steps.iter().filter(|(_, (last, _))| made(last));
         makers.next().map(|(step, _)| step.clone()).or_else(|| self.before.maker(path, digest))
     }
+
+    fn others_in(&self, folder: &str) -> bool {
+        self.before.others_in(folder)
+    }
 }
 
 /// What of that is not in place yet. Forgets what cannot be put there any more: the next run builds it again.

@@ -53,3 +53,30 @@ fn what_is_written_by_way_of_a_link_is_claimed_where_it_lies() {
     assert!(first.wait().unwrap().success());
     assert_eq!(project.read("real/x"), "p\n");
 }
+
+/// What another pipeline has built in a folder that is replaced is kept with it.
+#[test]
+fn a_folder_with_what_another_pipeline_has_built_in_it_is_kept() {
+    let project = Project::empty();
+    let head =
+        |name: &str| format!("[pipeline]\nformat = 1\nname = \"{name}\"\n[defaults]\nshell = [\"sh\", \"-euc\"]\n");
+    let outer =
+        "[dataset.s]\npath = \"s\"\n[folder.d]\npath = \"o/d\"\ninputs = [\"s\"]\nrun = 'cp s {{ output }}/p'\n";
+    let inner = "[dataset.x]\npath = \"o/d/x\"\nrun = 'echo precious >{{ output }}'\n";
+    project.write("p.toml", head("p") + outer);
+    project.write("q.toml", head("q") + inner);
+    project.write("s", "1\n");
+    project.expect(0, &["run", "-f", "p.toml"]);
+    project.write("o/d/y", "changed by somebody: that is replaced");
+    project.write("s", "2\n");
+    let said = project.expect(0, &["run", "-f", "p.toml"]).out;
+    assert!(!said.contains("kept") && !project.exists(".kiln/replaced"), "{said}");
+    project.expect(0, &["run", "-f", "q.toml"]);
+    project.write("s", "3\n");
+    let plan = project.expect(0, &["plan", "-f", "p.toml"]).out;
+    assert!(plan.contains("replaces what is there"), "{plan}");
+    let said = project.expect(0, &["run", "-f", "p.toml"]).out;
+    let at = said.split("kept what was at o/d in ").nth(1).expect(&said).lines().next().unwrap();
+    assert_eq!(project.read(&format!("{}/x", at.trim())), "precious\n", "{said}");
+    assert_eq!((project.read("o/d/p").as_str(), project.exists("o/d/x")), ("3\n", false));
+}

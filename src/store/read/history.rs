@@ -75,6 +75,15 @@ impl History for StoredHistory {
         made.iter().find(|(made, _)| *made == digest).map(|(_, step)| step.clone())
     }
 
+    fn others_in(&self, folder: &str) -> bool {
+        let sql = "SELECT 1 FROM keys, json_each(keys.outputs) AS output WHERE pipeline != ?1
+                   AND substr(output.value ->> 'path', 1, length(?2)) = ?2 LIMIT 1";
+        let inside = format!("{folder}/");
+        let found = self.reader.ask(|reader| reader.rows(sql, params![self.pipeline, inside], |_| Ok(())));
+        // What cannot be told counts as if it were so: it is kept then.
+        found.map_or(true, |found| found.is_some_and(|rows| !rows.is_empty()))
+    }
+
     fn parts(&self, step: &str) -> Parts {
         let sql = "SELECT parts FROM keys WHERE pipeline = ?1 AND step = ?2";
         match self.reader.ask(|reader| reader.rows(sql, params![self.pipeline, step], |row| json(row, 0))) {
