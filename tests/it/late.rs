@@ -1,7 +1,41 @@
 //! What changes late: while Kiln looks at it, or between a run that was killed and the next one. And what such a run leaves beside
 //! outputs on another file system.
 
+#[cfg(feature = "failpoints")]
+use std::fs;
+
+#[cfg(feature = "failpoints")]
+use crate::replaced::kept;
+#[cfg(feature = "failpoints")]
+use crate::running::{hear, pipe, tell};
 use crate::support::Project;
+
+/// A file that has to be read anew when it is replaced: what somebody puts there meanwhile is theirs.
+#[cfg(feature = "failpoints")]
+#[test]
+fn what_is_put_at_the_only_file_while_it_is_read_is_kept() {
+    let project = Project::new(
+        "[dataset.s]\npath = \"s\"\n[dataset.o]\npath = \"o\"\ninputs = [\"s\"]\n\
+         run = 'head -c 100000 /dev/zero | cat - s >{{ output }}; [ ! -e o ] || touch o'\n",
+    );
+    project.write("s", "1\n");
+    project.expect(0, &["run"]);
+    project.write("s", "2\n");
+    pipe(&project, "gate");
+    let mut command = project.command(&["run"]);
+    command.env("KILN_FAULT", "publish.exchange=wait").env("KILN_FAULT_GATE", project.path("gate"));
+    let child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    assert_eq!(hear(&project, "gate"), "here");
+    project.write("mine", "precious\n");
+    fs::rename(project.path("mine"), project.path("o")).unwrap();
+    tell(&project, "gate");
+    let said = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let kept = format!("{}/o", kept(&project));
+    assert!(said.contains(&format!("kept what was at o in {kept}")), "{said}");
+    assert_eq!(project.read(&kept), "precious\n");
+    assert!(project.read("o").ends_with("2\n"));
+    project.expect(0, &["plan", "--check"]);
+}
 
 /// What was about to be put in place is not put over what the file calls a source by now, nor where it says nothing.
 #[cfg(feature = "failpoints")]

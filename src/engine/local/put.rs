@@ -83,7 +83,8 @@ impl Staging {
     }
 
     /// Puts an output where something may stand, which is kept if it is to be and is not the same. Says whether the output was
-    /// moved. Over what stood at the last one nothing has to be put back: nothing is done after that which could fail.
+    /// moved. Over what stood at the last one nothing has to be put back, for nothing is done after that which could fail: a file
+    /// that need not be read for this is just replaced.
     fn replace(
         &self,
         job: &JobId,
@@ -96,8 +97,10 @@ impl Staging {
         let (from, to) = (self.root.join(&staged.from), self.root.join(&staged.to));
         let copied = placed.copies.of(&to);
         let (aside, new) = (swapped(if copied.is_some() { &to } else { &from }), copied.unwrap_or(from));
-        // A file that is in the state in which it was seen is not read for this.
-        let now = digester.now(&staged.to);
+        // A file that is in the state in which it was seen is not read for this. What has to be read may be another one by then.
+        let quickly = digester.quickly(&staged.to);
+        let looked_long = quickly.is_none();
+        let now = quickly.map_or_else(|| digester.now(&staged.to), |now| now.ok().flatten());
         let is_same = now == Some(staged.digest);
         match to.symlink_metadata() {
             Ok(standing) if is_foreign(staged, now, standing.is_dir() == is_folder) => {
@@ -107,7 +110,7 @@ impl Staging {
             }
             // It came out the same; or after a crash it is there already, and what stood there lies where it was staged.
             Ok(_) if is_same && (is_folder || !digester.is(&staged.from, staged.digest)) => return Ok(false),
-            Ok(_) if !is_same && (is_folder || !is_last) => {
+            Ok(_) if looked_long || !is_same && !is_last => {
                 fault("publish.exchange")?;
                 exchange(&new, &to, &aside)?;
                 placed.puts.push(Put::Swapped { new: new.clone(), to: staged.to.clone(), aside });
