@@ -8,6 +8,7 @@ use std::fs;
 use crate::replaced::kept;
 #[cfg(feature = "failpoints")]
 use crate::running::{hear, pipe, tell};
+use crate::space::{in_space, is_there};
 use crate::support::Project;
 
 /// A file that has to be read anew when it is replaced: what somebody puts there meanwhile is theirs.
@@ -60,6 +61,54 @@ fn what_the_file_does_not_say_any_more_is_not_put_in_place() {
         assert_eq!(project.read("o"), "mine\n");
         assert!(!project.exists(".kiln/replaced") || now == other || now.contains("path = \"o\""), "{said}");
     }
+}
+
+/// A project, the script that builds it on a file system of its own, and what lies beside the output after a death.
+#[cfg(feature = "failpoints")]
+fn far(more: &str) -> Project {
+    Project::new(&format!(
+        "[dataset.s]\npath = \"s\"\n[folder.d]\npath = \"far/d\"\ninputs = [\"s\"]\n{more}run = 'cp s {{{{ output }}}}'\n"
+    ))
+}
+
+/// Also where the step has nothing to do by then, and where what is left could not be removed at first.
+#[cfg(feature = "failpoints")]
+#[test]
+fn what_is_left_beside_an_output_is_removed_by_the_next_run() {
+    if !is_there() {
+        return;
+    }
+    for more in ["", "in_place = true\n"] {
+        for how in ["kill", "full"] {
+            let project = far(more);
+            let script = format!(
+                "mkdir far; mount -t tmpfs none far; echo 1 >s; \"$KILN\" run 2>&1; echo 2 >s\n\
+                 KILN_FAULT=beside.remove={how} \"$KILN\" run 2>&1; echo \"left $(ls -A far | tr '\\n' ' ')\"\n\
+                 \"$KILN\" run 2>&1; echo \"then $(ls -A far | tr '\\n' ' ')$(cat far/d/s)\"; ls -A .kiln/staging/p\n\
+                 \"$KILN\" plan --check >/dev/null && echo done"
+            );
+            let said = in_space(&project, &["--mount"], &script).out;
+            let left = if more.is_empty() { ".d.kiln-new d" } else { ".d.kiln-kept d" };
+            assert!(said.contains(&format!("left {left} \n")), "{more}{how}: {said}");
+            assert!(said.contains("\nthen d 2\n") && said.ends_with("done\n"), "{more}{how}: {said}");
+            assert!(!project.exists(".kiln/staging/p"), "{more}{how}: {said}");
+        }
+    }
+}
+
+/// A part of a copy is of no use where the file does not say any more that anything is built there.
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_copy_that_nobody_needs_any_more_is_removed() {
+    if !is_there() {
+        return;
+    }
+    let project = far("");
+    project.write("other.toml", "[pipeline]\nformat = 1\nname = \"p\"\n[task.t]\nrun = 'true'\n");
+    let script = "mkdir far; mount -t tmpfs none far; echo 1 >s; KILN_FAULT=publish.place=kill \"$KILN\" run 2>&1\n\
+                  echo \"left $(ls -A far)\"; \"$KILN\" run -f other.toml 2>&1; echo \"then $(ls -A far)\"";
+    let said = in_space(&project, &["--mount"], script).out;
+    assert!(said.contains("left .d.kiln-new\n") && said.ends_with("then \n"), "{said}");
 }
 
 /// Two pipelines that write one file in place, one of them by way of a link, do not do so at once.

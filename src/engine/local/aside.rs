@@ -344,7 +344,8 @@ impl Staging {
                 fs::write(&new, serde_json::to_vec(asides)?)?;
                 fs::rename(new, list)?;
             }
-            if !unreached.keys().any(|step| step.starts_with(&run)) {
+            let stays = self.remove_all_beside(&run)?;
+            if !stays && !unreached.keys().any(|step| step.starts_with(&run)) {
                 self.discard(&run)?;
                 continue;
             }
@@ -395,14 +396,15 @@ impl Staging {
         remove(&self.root.join(self.step(job, step)))
     }
 
-    /// Forgets what a step has set aside, wherever that is.
-    pub(super) fn forget_aside(&self, step: &Path, asides: Vec<Aside>) -> io::Result<()> {
-        remove(&step.join(ASIDE))?;
-        // From here on nothing is undone: what is left of it does no harm.
-        for kept in asides.into_iter().filter_map(|aside| aside.kept) {
-            if let Err(error) = remove(&self.root.join(&kept)) {
-                tracing::warn!("{kept}, which is out of date now, could not be removed: {error}");
-            }
+    /// Forgets what a step has set aside, wherever that is: from then on nothing is undone. Removes what lies beside its place.
+    pub(super) fn forget_aside(&self, job: &JobId, step: &str, asides: Vec<Aside>) -> io::Result<()> {
+        let own = format!("{}/", self.folder);
+        let kept = asides.into_iter().filter_map(|aside| aside.kept);
+        let beside: Vec<_> = kept.filter(|kept| !kept.starts_with(&own)).collect();
+        self.note_beside(job, step, &beside)?;
+        remove(&self.root.join(self.step(job, step)).join(ASIDE))?;
+        if !beside.is_empty() {
+            self.remove_beside(job, step);
         }
         Ok(())
     }

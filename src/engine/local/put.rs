@@ -157,8 +157,15 @@ impl Staging {
     }
 
     /// Copies an output beside its place, durably, where that is on another file system. A crash leaves a part of it there until
-    /// it is put in place again, or its step begins.
-    fn bring_near(&self, job: &JobId, output: &Staged, placed: &mut Placed, digester: &Digester) -> io::Result<()> {
+    /// the next run.
+    fn bring_near(
+        &self,
+        job: &JobId,
+        step: &str,
+        output: &Staged,
+        placed: &mut Placed,
+        digester: &Digester,
+    ) -> io::Result<()> {
         let (from, to) = (self.root.join(&output.from), self.root.join(&output.to));
         let is_far = match elsewhere(&from, &to) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => false, // it was moved already
@@ -178,6 +185,7 @@ impl Staging {
         }
         remove(&new)?;
         placed.copies.0.push(new.clone());
+        self.note_beside(job, step, &placed.copies.below(&self.root))?;
         copy(&from, &new)?;
         flush(&new)
     }
@@ -208,10 +216,16 @@ impl Staging {
         let mut placed = Placed::default();
         if let Err((what, error)) = self.put_all(job, step, staged, digester, &mut placed) {
             let message = format!("{what} could not be put in place: {error}{}", placed.undo(&self.root, job));
+            // What is left of it may be all that there is.
+            if let Err(error) = self.forget_beside(job, step) {
+                tracing::warn!(%error, step, "what is noted of copies cannot be removed");
+            }
             return Err(Failure::new(FailureCode::Publish, message));
         }
-        let Placed { puts, found, copies } = placed;
-        drop(copies);
+        let Placed { puts, found, mut copies } = placed;
+        if !std::mem::take(&mut copies.0).is_empty() {
+            self.remove_beside(job, step);
+        }
         let replaced = found.into_iter().chain(puts.into_iter().filter_map(Put::replaced)).collect();
         let (in_place, apart): (Vec<_>, Vec<_>) = staged.iter().partition(|output| output.from == output.to);
         let left = fault("publish.remove").and_then(|()| self.leave(apart.iter().map(|output| output.from.as_str())));
@@ -238,7 +252,7 @@ impl Staging {
         // A disk that is full of the copies, too.
         for output in staged {
             let near = self.keep_left(job, output, placed, digester);
-            let near = near.and_then(|()| self.bring_near(job, output, placed, digester));
+            let near = near.and_then(|()| self.bring_near(job, step, output, placed, digester));
             near.map_err(|error| (output.to.as_str(), error))?;
         }
         for (i, output) in staged.iter().enumerate() {
@@ -256,7 +270,7 @@ impl Staging {
                 placed.puts.extend(kept.map_err(|error| (output.to.as_str(), error))?);
             }
             // From here on the new outputs are the good ones, whatever happens to what was set aside.
-            self.forget_aside(&folder, asides).map_err(|error| (step, error))?;
+            self.forget_aside(job, step, asides).map_err(|error| (step, error))?;
         }
         Ok(())
     }
@@ -341,6 +355,12 @@ fn is_foreign(staged: &Staged, now: Option<Digest>, same_kind: bool) -> bool {
 struct Copies(Vec<PathBuf>);
 
 impl Copies {
+    /// Their paths, relative to the root.
+    fn below(&self, root: &Path) -> Vec<String> {
+        let below = self.0.iter().filter_map(|copy| copy.strip_prefix(root).ok());
+        below.map(|copy| copy.to_string_lossy().into_owned()).collect()
+    }
+
     /// The copy that is to be put at a path, if one is.
     fn of(&self, to: &Path) -> Option<PathBuf> {
         let copy = beside(to, NEW);
@@ -352,7 +372,10 @@ impl Drop for Copies {
     fn drop(&mut self) {
         for copy in &self.0 {
             if let Err(error) = remove(copy) {
-                tracing::warn!(%error, "what is left of a copy could not be removed; the next run will");
+                tracing::warn!(
+                    "{}: what is left of a copy cannot be removed ({error}): remove it yourself",
+                    copy.display()
+                );
             }
         }
     }
@@ -386,12 +409,12 @@ mod tests {
         fs::write(at(".kiln/from/file"), "x").unwrap();
         let _socket = UnixListener::bind(at(".kiln/from/socket")).unwrap(); // cannot be opened, by nobody
         let mut placed = Placed::default();
-        staging.bring_near(&job(), &staged(".kiln/from", "to"), &mut placed, &digester).unwrap_err();
+        staging.bring_near(&job(), "s", &staged(".kiln/from", "to"), &mut placed, &digester).unwrap_err();
         drop(placed);
         assert!(!at(".to.kiln-new").exists());
         fs::write(at(".to.kiln-new"), "what an earlier one left").unwrap();
         let mut placed = Placed::default();
-        staging.bring_near(&job(), &staged(".kiln/from/file", "to"), &mut placed, &digester).unwrap();
+        staging.bring_near(&job(), "s", &staged(".kiln/from/file", "to"), &mut placed, &digester).unwrap();
         assert_eq!(fs::read_to_string(at(".to.kiln-new")).unwrap(), "x");
         drop(placed);
         assert!(!at(".to.kiln-new").exists(), "it was not put in place");
@@ -414,7 +437,7 @@ mod tests {
             assert_eq!(at(".to.kiln-old").exists(), stands, "it may be the only copy");
         }
         let mut placed = Placed::default();
-        staging.bring_near(&job(), &staged(".kiln/from", "to"), &mut placed, &digester).unwrap();
+        staging.bring_near(&job(), "s", &staged(".kiln/from", "to"), &mut placed, &digester).unwrap();
         assert_eq!(placed.found, [Replaced { path: "to".to_owned(), kept: ".to.kiln-replaced-build_p_1".to_owned() }]);
         assert_eq!(fs::read_to_string(at(".to.kiln-replaced-build_p_1/file")).unwrap(), "old");
     }
