@@ -236,3 +236,31 @@ fn an_output_neither_holds_the_state_nor_lies_in_it() {
     project.expect(0, &["run"]);
     assert!(project.expect(0, &["run"]).out.contains("1 up to date"));
 }
+
+/// What lies there is made by no edge: nobody knows that it comes first, and a step would read what it makes itself.
+#[test]
+fn a_link_in_what_is_read_that_leads_to_what_is_built_is_refused() {
+    let made = "[dataset.g]\npath = \"out/g\"\nrun = 'echo 1 >{{ output }}'\n";
+    for (read, what) in [("inputs = [\"data\"]", "`data`"), ("files = [\"data\"]", "`data` of `files`")] {
+        for to in ["../out/g", "../out", ".."] {
+            let step = format!("[dataset.a]\npath = \"build/a\"\n{read}\nrun = 'echo >{{{{ output }}}}'\n");
+            let project = Project::new(&format!("[folder.data]\npath = \"data\"\n{made}{step}"));
+            project.write("data/x", "");
+            symlink(to, project.path("data/link")).unwrap();
+            for there in [false, true] {
+                if there {
+                    project.expect(0, &["run", "g"]);
+                }
+                let first = if to == ".." { "build/a" } else { "out/g" };
+                for command in ["check", "plan", "run"] {
+                    let said = project.expect(2, &[command]);
+                    let why =
+                        format!("{what} cannot be read: the link `link` in it leads to where Kiln builds {first}");
+                    let text = format!("{}{}", said.out, said.err).split_whitespace().collect::<Vec<_>>().join(" ");
+                    assert!(text.replace(" │ ", " ").contains(&why), "{command}: {said:?}");
+                }
+            }
+            assert!(!project.exists("build/a"));
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Digests of files and folders on this machine, with a memory of what was read, so that an unchanged file is not read
 //! again. Knows no nodes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use crate::base::digest::{Digest, of_reader};
 use crate::base::file::{FileDigest, FileStat, Memory, Remembered, Seen};
 use crate::clock;
+use crate::engine::local::behind::Built;
 use crate::pipeline::paths::lies_in;
 use crate::stat::stat_of;
 
@@ -21,6 +22,7 @@ pub(crate) struct Digester {
     fresh: Mutex<Fresh>,
     /// Whether a step has begun.
     begun: AtomicBool,
+    pub(super) built: Built,
 }
 
 /// What was read before, by other runs. Of a few files it is asked for by name; of more, all is fetched at once.
@@ -91,7 +93,13 @@ const FOR_A_THREAD: usize = 512;
 impl Digester {
     pub(crate) fn new(root: &Path, known: Box<dyn Remembered>) -> Self {
         let known = Known { kept: known, all: OnceLock::new(), asked: Mutex::default() };
-        Self { root: root.to_owned(), known, fresh: Mutex::default(), begun: AtomicBool::new(false) }
+        let built = Built::new(root, BTreeSet::new);
+        Self { root: root.to_owned(), known, fresh: Mutex::default(), begun: AtomicBool::new(false), built }
+    }
+
+    /// The same, with what is built here: no link that is followed may lead there.
+    pub(super) fn beside(self, built: impl FnOnce() -> BTreeSet<String> + Send + 'static) -> Self {
+        Self { built: Built::new(&self.root, built), ..self }
     }
 
     /// A step begins: the time for [`Digester::written_since`].

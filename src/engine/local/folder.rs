@@ -78,6 +78,7 @@ impl Digester {
         hasher: &mut FieldHasher,
     ) -> io::Result<Option<Open>> {
         let Some(walked) = walked else { return Ok(None) };
+        self.built.refuse(&full)?;
         let Ok(metadata) = full.metadata() else {
             hasher.field(b"nowhere"); // or in a circle
             return Ok(None);

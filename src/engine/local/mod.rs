@@ -2,6 +2,7 @@
 
 mod across;
 mod aside;
+mod behind;
 mod child;
 mod digest;
 mod environ;
@@ -114,7 +115,8 @@ impl LocalEngine {
     #[must_use]
     pub fn new(opening: Opening) -> Self {
         let Opening { pipeline, root, state, own, environment, digests, grace, .. } = opening;
-        let digester = Digester::new(&root, digests);
+        let made = Arc::clone(&pipeline);
+        let digester = Digester::new(&root, digests).beside(move || ways::built(&made));
         let staging = Staging::new(&root, &pipeline.name);
         let (guardian, masking, kills) = (Guardian::default(), Masking::default(), Kills::default());
         Self {

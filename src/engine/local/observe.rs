@@ -19,7 +19,7 @@ use crate::engine::local::evidence::has_shell;
 use crate::engine::local::files;
 use crate::engine::local::probe::Probes;
 use crate::engine::local::undeclared::Undeclared;
-use crate::engine::local::{places, secrets, twins};
+use crate::engine::local::{behind, places, secrets, twins};
 use crate::pipeline::braces;
 use crate::pipeline::paths::put_there;
 use crate::pipeline::types::{Command, Node, Recipe};
@@ -313,6 +313,7 @@ pub(crate) fn check(local: &Local) -> Problems {
     }
     problems.extend(twins::check(&local.pipeline));
     problems.extend(local.places.look(local).misled());
+    problems.extend(behind::check(local));
     let variables = secrets::variables(&local.pipeline);
     let undeclared = Undeclared::new(&local.pipeline, &local.root);
     let mut workdirs = HashSet::from([""]);

@@ -2,7 +2,7 @@
 //! Looks at each folder once; changes nothing.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::base::id::NodeId;
@@ -148,6 +148,12 @@ fn paths(pipeline: &Pipeline) -> impl Iterator<Item = (&str, NodeId)> {
         Owner::Node(id) => Some((std::str::from_utf8(path).ok()?, id)),
         Owner::Recipe(_) => None,
     })
+}
+
+/// The paths of what recipes make.
+pub(super) fn built(pipeline: &Pipeline) -> BTreeSet<String> {
+    let built = paths(pipeline).filter(|(_, id)| pipeline.outline().maker(*id).is_some());
+    built.map(|(path, _)| path.to_owned()).collect()
 }
 
 fn on_state(path: &str, state: &str) -> Why {
