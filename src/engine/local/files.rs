@@ -13,52 +13,95 @@ use crate::pipeline::paths::{self, OWN, is_glob};
 const HIDDEN: [&str; 3] = [".git", OWN, "__pycache__"];
 
 /// The paths that `pattern` names, in order. A path without a glob's letters names itself, whether it is there or not.
-/// What recipes make (`built`) is left out of globs: it is no code.
+/// What recipes make (`built`) is left out of globs: it is no code. Links to folders are not followed.
 pub(crate) fn resolve(root: &Path, pattern: &str, built: &BTreeSet<&str>) -> io::Result<Vec<String>> {
     if !is_glob(pattern) {
         return Ok(vec![pattern.to_owned()]);
     }
-    let glob = paths::glob(pattern).map_err(io::Error::other)?;
-    let literal: Vec<_> = pattern.split('/').take_while(|part| !is_glob(part)).collect();
-    let mut found = Vec::new();
-    let mut open = vec![PathBuf::from(literal.join("/"))];
-    while let Some(folder) = open.pop() {
-        look(root, &folder, &glob, built, (&mut found, &mut open))?;
-    }
-    found.sort();
-    Ok(found)
+    let mut walk = Walk::new(root, pattern, built)?;
+    walk.go(first(pattern))?;
+    walk.found.sort();
+    Ok(walk.found)
 }
 
-/// Adds the files of a folder that are named, and the folders that are to be looked into.
-fn look(
-    root: &Path,
-    folder: &Path,
-    glob: &GlobMatcher,
-    built: &BTreeSet<&str>,
-    (found, open): (&mut Vec<String>, &mut Vec<PathBuf>),
-) -> io::Result<()> {
-    let entries = match fs::read_dir(root.join(folder)) {
-        Ok(entries) => entries,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name();
-        let path = folder.join(&name);
-        if path.to_str().is_some_and(|path| built.contains(path)) || HIDDEN.iter().any(|hidden| name == *hidden) {
-            continue;
-        }
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            open.push(path);
-        } else if glob.is_match(&path) && root.join(&path).is_file() {
-            // Keys are made of text. That it would change unseen is worse than that it has to be renamed.
-            let text = path.into_os_string().into_string();
-            found.push(text.map_err(|path| io::Error::other(format!("the name {path:?} is not UTF-8")))?);
-        }
+/// The links to folders in which there is what a glob would name, did it follow them, in order.
+pub(crate) fn passed_over(root: &Path, pattern: &str, built: &BTreeSet<&str>) -> io::Result<Vec<String>> {
+    if !is_glob(pattern) {
+        return Ok(Vec::new());
     }
-    Ok(())
+    let mut walk = Walk::new(root, pattern, built)?;
+    walk.go(first(pattern))?;
+    let mut links = Vec::new();
+    for link in walk.passed.into_iter().filter(|link| root.join(link).is_dir()) {
+        let mut behind = Walk::new(root, pattern, built)?;
+        behind.go(link.clone())?;
+        links.extend((!behind.found.is_empty()).then(|| link.to_string_lossy().into_owned()));
+    }
+    links.sort();
+    Ok(links)
+}
+
+/// The folder that a glob looks into first.
+fn first(pattern: &str) -> PathBuf {
+    let literal: Vec<_> = pattern.split('/').take_while(|part| !is_glob(part)).collect();
+    PathBuf::from(literal.join("/"))
+}
+
+/// A look for what a glob names.
+struct Walk<'a> {
+    root: &'a Path,
+    glob: GlobMatcher,
+    built: &'a BTreeSet<&'a str>,
+    found: Vec<String>,
+    /// Links that it does not name.
+    passed: Vec<PathBuf>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(root: &'a Path, pattern: &str, built: &'a BTreeSet<&'a str>) -> io::Result<Self> {
+        let glob = paths::glob(pattern).map_err(io::Error::other)?;
+        Ok(Self { root, glob, built, found: Vec::new(), passed: Vec::new() })
+    }
+
+    fn go(&mut self, folder: PathBuf) -> io::Result<()> {
+        let mut open = vec![folder];
+        while let Some(folder) = open.pop() {
+            self.look(&folder, &mut open)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the files of a folder that are named, and the folders that are to be looked into.
+    fn look(&mut self, folder: &Path, open: &mut Vec<PathBuf>) -> io::Result<()> {
+        let entries = match fs::read_dir(self.root.join(folder)) {
+            Ok(entries) => entries,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name();
+            let path = folder.join(&name);
+            if path.to_str().is_some_and(|path| self.built.contains(path))
+                || HIDDEN.iter().any(|hidden| name == *hidden)
+            {
+                continue;
+            }
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                open.push(path);
+            } else if self.glob.is_match(&path) && self.root.join(&path).is_file() {
+                // Keys are made of text. That it would change unseen is worse than that it has to be renamed.
+                let text = path.into_os_string().into_string();
+                self.found.push(text.map_err(|path| io::Error::other(format!("the name {path:?} is not UTF-8")))?);
+            } else if kind.is_symlink() {
+                self.passed.push(path);
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -84,6 +127,20 @@ mod tests {
         assert_eq!(find("a/{,b/}{x,y}{,z}.py"), ["a/b/y.py", "a/x.py"]);
         assert_eq!(find("none/*.py"), [] as [&str; 0]);
         assert_eq!(find("plain.py"), ["plain.py"]);
+    }
+
+    #[test]
+    fn a_link_to_a_folder_is_passed_over_where_there_is_something_behind_it() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in ["a/x.py", "far/in/y.py"] {
+            fs::create_dir_all(dir.path().join(path).parent().unwrap()).unwrap();
+            fs::write(dir.path().join(path), "").unwrap();
+        }
+        std::os::unix::fs::symlink("../far", dir.path().join("a/link")).unwrap();
+        let passed = |pattern| passed_over(dir.path(), pattern, &BTreeSet::new()).unwrap();
+        assert_eq!(resolve(dir.path(), "a/**/*.py", &BTreeSet::new()).unwrap(), ["a/x.py"]);
+        assert_eq!(passed("a/**/*.py"), ["a/link"]);
+        assert!(["a/*.py", "a/**/*.txt", "a/link/**/*.py", "a"].into_iter().all(|pattern| passed(pattern).is_empty()));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::engine::local::probe::Probes;
 use crate::engine::local::undeclared::Undeclared;
 use crate::engine::local::{behind, places, secrets, twins};
 use crate::pipeline::braces;
-use crate::pipeline::paths::put_there;
+use crate::pipeline::paths::{put_there, touch};
 use crate::pipeline::types::{Command, Node, Recipe};
 use crate::plan::facts::{Content, Facts, OwnFacts};
 
@@ -334,6 +334,15 @@ pub(crate) fn check(local: &Local) -> Problems {
                     continue;
                 }
             };
+            let links = files::passed_over(&local.root, pattern, &built).unwrap_or_default();
+            let is_named = |link: &String| recipe.files.iter().any(|(file, _)| touch(link, file));
+            if let Some(link) = links.into_iter().find(|link| !is_named(link)) {
+                let message = format!("`{pattern}` of `files` does not follow the link {link}");
+                let problem =
+                    Problem::new("link-passed-over", message).at(span, "what lies behind it does not count").warn();
+                problems
+                    .push(problem.help(format!("globs follow no links to folders: name `{link}` too, if it is read")));
+            }
             if !found.iter().any(|path| local.root.join(path).exists()) {
                 let problem = Problem::new("missing-file", format!("`{pattern}` of `files` is not there")).warn();
                 problems.push(problem.at(span, "nothing found").help("paths are relative to the root"));
