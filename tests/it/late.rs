@@ -8,6 +8,7 @@ use std::fs;
 use crate::replaced::kept;
 #[cfg(feature = "failpoints")]
 use crate::running::{hear, pipe, tell};
+#[cfg(feature = "failpoints")]
 use crate::space::{in_space, is_there};
 use crate::support::Project;
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::support::Project;
+use crate::support::{ALL_THE_SAME, Project};
 
 const STEP: &str = "[dataset.a]\npath = \"build/a\"\nrun = 'echo new >\"$KILN_OUTPUT\"'\n";
 
@@ -53,8 +53,9 @@ fn a_link_in_the_place_of_an_output_is_not_replaced() {
     symlink("../data", project.path("build/a")).unwrap();
     let said = refused(&project);
     assert!(said.contains("── build/a is a symbolic link, which would be replaced\n"));
-    assert_eq!(project.expect(2, &["plan"]).err, said, "a plan says what a run would");
-    assert_eq!(project.expect(2, &["run", "--dry-run"]).err, said);
+    for dry in [&["plan"][..], &["run", "--dry-run"]] {
+        assert_eq!(project.expect(2, dry).err, format!("{ALL_THE_SAME}{said}"), "a plan says what a run would");
+    }
     let adopted = project.expect(4, &["adopt"]).out;
     assert!(adopted.contains("  left  a  build/a is a symbolic link, which would be replaced\n"), "{adopted}");
     assert_eq!(project.read("data"), "old");
@@ -153,7 +154,7 @@ fn a_link_that_a_step_makes_leads_no_step_after_it_out_of_the_root() {
 fn misled(project: &Project, path: &str) -> String {
     project.pipeline(&format!("[folder.a]\npath = \"{path}\"\nrun = 'true'\n"));
     let said = refused(project);
-    assert_eq!(project.expect(2, &["plan"]).err, said);
+    assert_eq!(project.expect(2, &["plan"]).err, format!("{ALL_THE_SAME}{said}"));
     assert_eq!(project.expect(2, &["check"]).out, said);
     said
 }

@@ -2,7 +2,7 @@
 //! refused leaves nothing behind.
 
 use crate::mistakes::{messages, refused};
-use crate::support::Project;
+use crate::support::{ALL_THE_SAME, Project};
 
 const TEXT: &str = "[dataset.s]\npath = \"s.csv\"\n[dataset.a]\npath = \"a\"\ninputs = [\"s\"]\nrun = \"cat {{ inputs.s }} >{{ output }}\"\n";
 
@@ -30,7 +30,7 @@ fn a_missing_source() {
           help: put the file there, or say what makes it with `run`
         pipeline.toml: 1 obstacle
         "#);
-    assert_eq!(project.expect(2, &["plan"]).err, project.expect(2, &["run"]).err);
+    assert_eq!(project.expect(2, &["plan"]).err, format!("{ALL_THE_SAME}{}", project.expect(2, &["run"]).err));
     // What does not need it is built all the same.
     project.expect(0, &["run", "b"]);
     project.expect(2, &["run"]);
