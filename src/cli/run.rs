@@ -125,7 +125,7 @@ fn look_and_run(
 fn stopped_before(context: &Context, files: &Arc<ReportFiles>) -> impl Fn(StopSignal) + Send + Sync + use<> {
     let (surroundings, files) = (context.surroundings.clone(), Arc::clone(files));
     move |signal| {
-        files.none(&surroundings, &Fail::Surroundings(format!("stopped by {signal} before the run could begin")))
+        files.none(&surroundings, &Fail::Surroundings(format!("stopped by {signal} before the run could begin")));
     }
 }
 

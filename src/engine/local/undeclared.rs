@@ -88,7 +88,7 @@ fn paths(recipe: &Recipe) -> BTreeSet<String> {
     let shell = matches!(command, Command::Shell(_));
     let words = command.templates().iter().flat_map(|template| words(template, shell));
     let like_one = words.filter(|word| word.contains(['/', '.']) && !word.contains(OPEN) && !word.starts_with('/'));
-    let from_root = like_one.map(|word| normal(&format!("{}/{word}", recipe.how.workdir).trim_start_matches('/')));
+    let from_root = like_one.map(|word| normal(format!("{}/{word}", recipe.how.workdir).trim_start_matches('/')));
     from_root.filter_map(|path| path.ok().filter(|path| !path.is_empty())).collect()
 }
 

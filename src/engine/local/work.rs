@@ -210,12 +210,12 @@ impl Step {
                     failure.message += ": a program in it may not be executed (chmod +x), or is none";
                 }
                 (FailureCode::Exit, Some(code)) if let Some(signal) = child::told_by_shell(code) => {
-                    failure.message += &format!(": a program in it was killed by {signal}");
-                    failure.message += match code {
+                    let why = match code {
                         KILLED => self.out_of_memory(),
                         NOT_READ => ", for what it wrote to had ended first",
                         _ => "",
                     };
+                    failure.message = format!("{}: a program in it was killed by {signal}{why}", failure.message);
                 }
                 _ => {}
             }
