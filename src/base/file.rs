@@ -76,25 +76,13 @@ fn step(time: i64) -> i64 {
 }
 
 impl FileStat {
-    /// Whether a file in this state is another one than one in the state `before`, or was written since: not whether it was only
-    /// renamed, linked, or given to somebody.
-    #[must_use]
-    pub fn was_written_since(&self, before: &Self) -> bool {
-        (self.size, self.mtime_ns, self.inode) != (before.size, before.mtime_ns, before.inode)
-    }
-
-    /// Whether it may have got into this state after that time: nobody can give a file another `ctime`.
-    #[must_use]
-    pub fn may_be_since(&self, time: i64) -> bool {
-        self.ctime_ns >= time.saturating_sub(step(self.ctime_ns))
-    }
-
     /// When Kiln itself moved a file that it had digested in the state `before`: the time from which on its state proves
     /// what it is. It was written well before it was moved, so whoever writes to it later gives it another time.
     #[must_use]
     pub fn settled_by_move(&self, before: &Self) -> Option<i64> {
+        let kept = (self.size, self.mtime_ns, self.inode) == (before.size, before.mtime_ns, before.inode);
         let well_before = self.mtime_ns < self.ctime_ns.saturating_sub(step(self.mtime_ns).max(step(self.ctime_ns)));
-        (!self.was_written_since(before) && well_before).then(|| self.ctime_ns.saturating_add(3 * SECOND_NS))
+        (kept && well_before).then(|| self.ctime_ns.saturating_add(3 * SECOND_NS))
     }
 }
 
@@ -122,17 +110,6 @@ mod tests {
         let whole = FileStat { mtime_ns: 5 * SECOND_NS, ..stat };
         let seen = Seen { stat: whole, ..seen(6 * SECOND_NS) };
         assert!(!seen.holds_for(&whole), "a file system with whole seconds has longer steps");
-    }
-
-    #[test]
-    fn who_writes_to_a_file_leaves_a_trace() {
-        let before = FileStat { size: 1, mtime_ns: 5 * SECOND_NS + 7, ctime_ns: 5 * SECOND_NS + 7, inode: 3 };
-        let renamed = FileStat { ctime_ns: 9 * SECOND_NS + 1, ..before };
-        assert!(!renamed.was_written_since(&before));
-        assert!(FileStat { inode: 4, ..renamed }.was_written_since(&before));
-        assert!(FileStat { mtime_ns: 9 * SECOND_NS + 1, ..renamed }.was_written_since(&before));
-        assert!(renamed.may_be_since(9 * SECOND_NS) && renamed.may_be_since(9 * SECOND_NS + STEP_NS));
-        assert!(!renamed.may_be_since(10 * SECOND_NS));
     }
 
     #[test]

@@ -125,55 +125,6 @@ fn what_can_not_be_read_is_told() {
 }
 
 #[test]
-fn what_is_another_while_a_step_reads_it_and_is_put_back_fails_the_step() {
-    let step = |what: &str, read: &str| {
-        format!(
-            "[dataset.a]\npath = \"a\"\n{what}\nrun = 'if [ -e now ]; then rm now; cp {read} was; echo other >{read}; cat {read} >{{{{ output }}}}; cp was {read}; else cat {read} >{{{{ output }}}}; fi'\n"
-        )
-    };
-    for (what, read, said) in [
-        ("inputs = [\"src\"]", "src", "input `src` (src)"),
-        ("files = [\"code\"]", "code", "code code"),
-        ("files = [\"lib\"]", "lib/x", "code lib: lib/x"),
-        ("inputs = [\"in\"]", "in/x", "input `in` (in): in/x"),
-    ] {
-        let project = project(&format!("[folder.in]\npath = \"in\"\n{}", step(what, read)));
-        for path in ["src", "code", "lib/x", "in/x"] {
-            project.write(path, "good");
-        }
-        project.write("now", "");
-        let way_out =
-            if what.starts_with("files") { "; if the step itself writes it, `files` must not name it" } else { "" };
-        let how = "was written while the step ran, and is as it was again: nobody knows what the step read";
-        let why = format!("{said} {how}{way_out}");
-        assert_eq!(failures(&project), [("a".to_owned(), why)]);
-        assert!(!project.exists("a"));
-        assert_eq!(run(&project, &[]), ["a"], "{what}");
-        assert_eq!(project.read("a"), "good");
-        assert_eq!(run(&project, &[]), NONE);
-    }
-}
-
-#[test]
-fn what_kiln_puts_in_place_and_what_is_written_before_a_step_begins_is_no_doubt() {
-    let step = |name: &str, more: &str| {
-        format!("[dataset.{name}]\npath = \"{name}\"\n{more}run = 'cat src >{{{{ output }}}}'\n")
-    };
-    let text = format!(
-        "{}{}[dataset.n]\npath = \"n\"\ninputs = [\"a\", \"b\"]\nrun = 'cat a b >{{{{ output }}}}'\n",
-        step("a", "inputs = [\"src\"]\nin_place = true\n"),
-        step("b", "inputs = [\"src\"]\n"),
-    );
-    let project = project(&text);
-    for content in ["1", "2", "3"] {
-        project.write("src", content);
-        assert_eq!(run(&project, &[]), ["a", "b", "n"]);
-        // What stands there was built again, with the same content.
-        assert_eq!(run(&project, &["--mode", "forced"]), ["a", "b", "n"]);
-    }
-}
-
-#[test]
 fn what_changes_while_it_is_read_fails_its_step() {
     let changes =
         "[dataset.a]\npath = \"a\"\ninputs = [\"src\"]\nrun = 'cp {{ inputs.src }} {{ output }}; echo 2 >src'\n";

@@ -5,14 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::base::digest::{Digest, of_reader};
 use crate::base::file::{FileDigest, FileStat, Memory, Remembered, Seen};
 use crate::clock;
 use crate::engine::local::behind::Built;
-use crate::pipeline::paths::lies_in;
 use crate::stat::stat_of;
 
 /// Digests what lies under one root. Shared by the jobs of a run: its memory is only ever added to.
@@ -20,8 +18,6 @@ pub(crate) struct Digester {
     pub(super) root: PathBuf,
     known: Known,
     fresh: Mutex<Fresh>,
-    /// Whether a step has begun.
-    begun: AtomicBool,
     pub(super) built: Built,
 }
 
@@ -69,8 +65,6 @@ struct Fresh {
     known: BTreeMap<String, Seen>,
     /// Entries that are not in the store yet. What is staged does not belong there.
     untold: Vec<FileDigest>,
-    /// Files that somebody has written since they were looked at before, in order, with the states in which they were found.
-    written: BTreeMap<String, FileStat>,
 }
 
 /// What of the links in a folder counts.
@@ -94,32 +88,12 @@ impl Digester {
     pub(crate) fn new(root: &Path, known: Box<dyn Remembered>) -> Self {
         let known = Known { kept: known, all: OnceLock::new(), asked: Mutex::default() };
         let built = Built::new(root, BTreeSet::new);
-        Self { root: root.to_owned(), known, fresh: Mutex::default(), begun: AtomicBool::new(false), built }
+        Self { root: root.to_owned(), known, fresh: Mutex::default(), built }
     }
 
     /// The same, with what is built here: no link that is followed may lead there.
     pub(super) fn beside(self, built: impl FnOnce() -> BTreeSet<String> + Send + 'static) -> Self {
         Self { built: Built::new(&self.root, built), ..self }
-    }
-
-    /// A step begins: the time for [`Digester::written_since`].
-    pub(crate) fn begin(&self) -> i64 {
-        self.begun.store(true, Ordering::Relaxed);
-        clock::now_ns()
-    }
-
-    /// A file at or below a path that was written since that time, by anybody but Kiln, as far as those can tell who have looked at
-    /// it: whatever it holds now, it may have held something else for a while.
-    pub(crate) fn written_since(&self, path: &str, began: i64) -> Option<String> {
-        let fresh = self.lock();
-        let mut below = fresh.written.range(path.to_owned()..format!("{path}0"));
-        let is_it = |file: &str, stat: &FileStat| lies_in(file, path) && stat.may_be_since(began);
-        below.find(|(file, stat)| is_it(file, stat)).map(|(file, _)| file.clone())
-    }
-
-    /// What lies at a path is what a step was to write there.
-    pub(crate) fn is_made(&self, path: &str) {
-        self.lock().is_made(path);
     }
 
     /// The digest of what a step made at `path`, relative to the root; none if nothing is there. A link at `path` itself is
@@ -222,7 +196,6 @@ impl Digester {
     pub(crate) fn moved(&self, from: &str, to: &str, digest: Digest) {
         let Ok(metadata) = fs::metadata(self.root.join(to)) else { return };
         let mut fresh = self.lock();
-        fresh.is_made(to);
         if metadata.is_file() {
             let stat = stat_of(&metadata);
             let settled = fresh.known.remove(from).and_then(|seen| stat.settled_by_move(&seen.stat));
@@ -257,13 +230,7 @@ impl Digester {
         }
         let seen_ns = clock::now_ns();
         let digest = of_reader(File::open(full)?)?;
-        // Before the first step, what others have seen is of an earlier run.
-        let known = self.begun.load(Ordering::Relaxed).then(|| self.known.get(path)).flatten();
-        let mut fresh = self.lock();
-        if fresh.known.get(path).or(known.as_ref()).is_some_and(|before| stat.was_written_since(&before.stat)) {
-            fresh.written.insert(path.to_owned(), stat);
-        }
-        fresh.add(path, Seen { stat, digest, seen_ns });
+        self.lock().add(path, Seen { stat, digest, seen_ns });
         Ok(digest)
     }
 }
@@ -273,12 +240,6 @@ impl Fresh {
         self.known.insert(path.to_owned(), seen);
         if !path.starts_with(STAGED) {
             self.untold.push(FileDigest { path: path.to_owned(), seen });
-        }
-    }
-
-    fn is_made(&mut self, path: &str) {
-        if !self.written.is_empty() {
-            self.written.retain(|file, _| !lies_in(file, path));
         }
     }
 

@@ -36,9 +36,7 @@ impl Staging {
             Some(_) | None => Err(io::Error::other(not)),
         };
         if staged.from == staged.to {
-            is_there(IS_OTHER)?;
-            digester.is_made(&staged.to);
-            return Ok(());
+            return is_there(IS_OTHER);
         }
         // Mostly nothing stands there, and one call does it all. It fails too where the way leads to another file system.
         if renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE).is_ok() {

@@ -62,8 +62,7 @@ impl Work for LocalWork {
     }
 
     fn run(&self, attempt: Attempt, updates: Updates, stop: watch::Receiver<Stop>) -> BoxFuture<'static, Attempted> {
-        let began = self.local.digester.begin();
-        let step = Step { local: Arc::clone(&self.local), id: self.id, attempt, began };
+        let step = Step { local: Arc::clone(&self.local), id: self.id, attempt };
         async move { step.run(updates, stop).await }.boxed()
     }
 }
@@ -107,8 +106,6 @@ struct Step {
     local: Arc<Local>,
     id: RecipeId,
     attempt: Attempt,
-    /// When it began, in nanoseconds since 1970.
-    began: i64,
 }
 
 impl Step {
@@ -401,32 +398,25 @@ impl Step {
 
     /// What the step read is what its key says.
     fn inputs_unchanged(&self, look: Look<'_>) -> Result<(), Failure> {
-        let changed = |what| Failure::new(FailureCode::InputChanged, what);
+        let is = |path: &str, links, digest| look(path, links).ok().flatten() == Some(digest);
+        let changed =
+            |message| Failure::new(FailureCode::InputChanged, format!("{message} changed while the run went on"));
         for (id, digest) in &self.attempt.inputs {
             let node = &self.local.pipeline.nodes[*id];
             if let Some(path) = &node.path
-                && let Some(how) = self.changed(path, look(path, links_of(node)), *digest)
+                && !is(path, links_of(node), *digest)
             {
-                return Err(changed(format!("input `{}` ({path}){how}", node.name)));
+                return Err(changed(format!("input `{}` ({path})", node.name)));
             }
         }
-        for (path, digest) in &self.attempt.files {
-            if let Some(how) = self.changed(path, look(path, LinkMode::Followed), *digest) {
-                let way_out = "if the step itself writes it, `files` must not name it";
-                return Err(changed(format!("code {path}{how}; {way_out}")));
+        match self.attempt.files.iter().find(|(path, digest)| !is(path, LinkMode::Followed, *digest)) {
+            Some((path, _)) => {
+                let mut failure = changed(format!("code {path}"));
+                failure.message += "; if the step itself writes it, `files` must not name it";
+                Err(failure)
             }
+            None => Ok(()),
         }
-        Ok(())
-    }
-
-    /// How what the step reads has changed since it began, if it has.
-    fn changed(&self, path: &str, now: io::Result<Option<Digest>>, before: Digest) -> Option<String> {
-        if now.ok().flatten() != Some(before) {
-            return Some(" changed while the run went on".to_owned());
-        }
-        let file = self.local.digester.written_since(path, self.began)?;
-        let which = if file == path { String::new() } else { format!(": {file}") };
-        Some(format!("{which} was written while the step ran, and is as it was again: nobody knows what the step read"))
     }
 
     /// What Kiln says about a failure may quote what a command said.
