@@ -270,8 +270,8 @@ fn a_link_in_what_is_read_that_leads_to_what_is_built_is_refused() {
 fn a_glob_that_does_not_follow_a_link_is_told() {
     let project = Project::new("[task.a]\nfiles = [\"code/**/*.sh\"]\nrun = \"true\"\n");
     project.write("code/main.sh", "");
-    project.write("shared/l.sh", "");
-    symlink("../shared", project.path("code/lib")).unwrap();
+    project.write("common/l.sh", "");
+    symlink("../common", project.path("code/lib")).unwrap();
     let said = project.expect(0, &["check"]).out;
     assert!(said.contains("`code/**/*.sh` of `files` does not follow the link code/lib"), "{said}");
     project.pipeline("[task.a]\nfiles = [\"code/**/*.sh\", \"code/lib\"]\nrun = \"true\"\n");
