@@ -1,12 +1,12 @@
 //! Paths that stand in a command although nothing says that it reads them: a change there is not seen, and what makes them may
 //! run after it. Looks at names only; what a program opens by itself it does not know.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use crate::base::span::Problem;
 use crate::base::text::few;
-use crate::pipeline::paths::normal;
+use crate::pipeline::paths::{ancestors, normal};
 use crate::pipeline::shell::ShellReader;
 use crate::pipeline::template::{Piece, Place, Template};
 use crate::pipeline::types::{Command, Node, Pipeline, Rebuild, Recipe};
@@ -34,11 +34,13 @@ impl<'a> Undeclared<'a> {
     /// Warnings about a recipe whose `files` are these.
     pub(crate) fn check(&self, pipeline: &Pipeline, recipe: &Recipe, files: &[String]) -> Vec<Problem> {
         let own = recipe.inputs.iter().chain(&recipe.outputs).filter_map(|id| pipeline.nodes[*id].path.as_deref());
-        let declared: Vec<&str> = own.chain(files.iter().map(String::as_str)).collect();
-        let is_declared = |path: &Path| declared.iter().any(|declared| path.starts_with(declared));
+        let declared: HashSet<&str> = own.chain(files.iter().map(String::as_str)).collect();
+        let is_declared = |path: &str| ancestors(path).any(|path| declared.contains(path));
         let (mut inputs, mut others) = (BTreeSet::new(), BTreeSet::new());
-        for path in paths(recipe).into_iter().filter(|path| !is_declared(Path::new(path))) {
-            match self.node(&path) {
+        for path in paths(recipe).into_iter().filter(|path| !is_declared(path)) {
+            // The node that lies there, or around it.
+            let node = ancestors(&path).find_map(|path| self.nodes.get(path));
+            match node {
                 Some(node) => drop(inputs.insert(node.name.as_str())),
                 None if self.root.join(&path).is_file() => drop(others.insert(path)),
                 None => {}
@@ -50,12 +52,6 @@ impl<'a> Undeclared<'a> {
         }
         let problems = [undeclared_inputs(recipe, &inputs), undeclared_files(recipe, &others)];
         problems.into_iter().flatten().map(|problem| problem.at(&recipe.run_span, "here").warn()).collect()
-    }
-
-    /// The node that lies at a path, or around it.
-    fn node(&self, path: &str) -> Option<&Node> {
-        let around = Path::new(path).ancestors().filter_map(Path::to_str);
-        around.filter_map(|path| self.nodes.get(path)).next().copied()
     }
 }
 
