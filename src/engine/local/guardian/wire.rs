@@ -29,8 +29,8 @@ pub(crate) struct Wire {
 const FDS: usize = 8;
 /// The length of a frame stands before it, in so many bytes.
 const HEAD: usize = 4;
-/// Nearly all messages fit into so many bytes.
-const ROOM: usize = 4 << 10;
+/// Short messages, which most are, fit into so many bytes.
+const ROOM: usize = 128;
 
 impl Wire {
     /// Two ends: one to talk on, one to hand over.
