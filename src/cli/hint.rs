@@ -48,14 +48,16 @@ const WATCH: &str = "`kiln jobs log last --follow` prints what steps print until
 
 /// The same for options.
 const OPTIONS: Words = &[
-    (&["--forced", "--force", "--always-make", "-B", "-F", "--forceall"], "`--mode forced` builds whatever the state"),
+    (
+        &["--forced", "--force", "--always-make", "-B", "-F", "--forceall", "--full-refresh", "--no-cache", "--rerun"],
+        "`--mode forced` builds whatever the state",
+    ),
     (&["--failed"], "`kiln run -n --failed` says what that would build"),
     (&["--only"], "`--mode only` builds nothing but the targets"),
     (&["--target", "--targets", "--select", "-s", "-t"], "targets stand by themselves: NAME, +NAME, NAME+, tag:TAG"),
     (&["--tag", "--tags"], "write tag:TAG, as in `kiln run tag:daily`"),
     (&["--cores", "--threads", "--parallel", "--workers"], "`-j N` runs so many steps at once"),
     (&["--retries", "--restart-times"], "how often a step is tried stands in the file: retry = { max = 3 }"),
-    (&["--full-refresh", "--no-cache", "--rerun"], "`--mode forced` builds whatever the state"),
     (
         &["--exclude", "--models", "-m", "--until"],
         "targets stand by themselves: NAME, +NAME, NAME+, tag:TAG; nothing else is built",
