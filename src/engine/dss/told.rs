@@ -34,7 +34,7 @@ impl Told {
             all += 1;
             at_work |= matches!(state, Some("RUNNING" | "DONE"));
             sound &= named && !matches!(state, Some("FAILED" | "ABORTED"));
-            if state == Some("FAILED") {
+            if is_failed(activity) {
                 told.failed.push(id.clone());
             }
         }
