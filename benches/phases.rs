@@ -18,7 +18,7 @@ use kiln::pipeline::types::Pipeline;
 use kiln::pipeline::{check, read};
 use kiln::plan::Plan;
 use kiln::plan::decide::Basis;
-use kiln::select::{Want, select};
+use kiln::select::{Choice, Want, select};
 use kiln::store::read::Reader;
 
 fn main() {
@@ -72,7 +72,9 @@ impl Phases {
                 )
             });
         }
-        let selection = select(&pipeline, &graph, &[], BuildMode::Smart, &|_| true).expect("all can be selected");
+        let selection =
+            select(&pipeline, &graph, Choice { targets: &[], exclude: &[], mode: BuildMode::Smart }, &|_| true)
+                .expect("all can be selected");
         let wants: DenseMap<RecipeId, bool> = selection.want.values().map(|want| *want != Want::No).collect();
         if wanted("observe") {
             let mut engines: Vec<_> = (0..rounds).map(|_| self.engine(&pipeline)).collect();

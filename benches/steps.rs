@@ -168,6 +168,7 @@ fn started(pipeline: &Pipeline, steps: &[SetupStep]) -> RunStarted {
         mode: BuildMode::Smart,
         schedule: Schedule::Eager,
         targets: Vec::new(),
+        exclude: Vec::new(),
         max_parallel: 64,
         by: "bench".to_owned(),
         pid: 1,

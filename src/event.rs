@@ -199,6 +199,9 @@ pub struct RunStarted {
     pub schedule: Schedule,
     /// The targets as they were given; none for all.
     pub targets: Vec<String>,
+    /// What was left out of them, as it was given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
     /// How many steps run at once.
     pub max_parallel: u32,
     /// Who started it.

@@ -1,4 +1,5 @@
-//! Which steps are wanted: targets such as `orders`, `+orders`, `orders+`, `tag:daily`. Does not know what is out of date.
+//! Which steps are wanted: targets such as `orders`, `+orders`, `orders+`, `tag:daily`, `stg_*`, and what is left out of them.
+//! Does not know what is out of date.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -7,13 +8,27 @@ use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::job::BuildMode;
 use crate::base::text::{did_you_mean, nearest};
 use crate::graph::Graph;
+use crate::pipeline::paths::{glob, is_glob};
 use crate::pipeline::types::{Item, Pipeline};
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice<'a> {
+    /// The targets; none for all.
+    pub targets: &'a [String],
+    /// What is left out of that, in the same words. What reads it takes it as it is.
+    pub exclude: &'a [String],
+    /// What is built.
+    pub mode: BuildMode,
+}
 
 /// The steps that a request asks for.
 #[derive(Clone, Debug)]
 pub struct Selection {
     /// The targets as they were given.
     pub targets: Vec<String>,
+    /// What was left out of them, as it was given.
+    pub exclude: Vec<String>,
     /// What is built.
     pub mode: BuildMode,
     /// What that was asked for with, where it was not by its own name.
@@ -22,8 +37,10 @@ pub struct Selection {
     pub want: DenseMap<RecipeId, Want>,
     /// Steps that the engine cannot build, where all were asked for.
     pub not_for_engine: Vec<RecipeId>,
-    /// Steps that would be wanted too, were they not built only when they are named.
-    pub by_name: Vec<RecipeId>,
+    /// Steps that would be wanted too, were they not left out, or built only when they are named.
+    pub passed: Vec<RecipeId>,
+    /// Whether each step is left out.
+    pub excluded: DenseMap<RecipeId, bool>,
 }
 
 /// How a step is wanted.
@@ -60,18 +77,18 @@ pub enum SelectError {
 pub fn select(
     pipeline: &Pipeline,
     graph: &Graph,
-    targets: &[String],
-    mode: BuildMode,
+    choice: Choice<'_>,
     can_build: &dyn Fn(RecipeId) -> bool,
 ) -> Result<Selection, SelectError> {
+    let Choice { targets, exclude, mode } = choice;
     let buildable = buildable(graph, can_build);
-    let steps = pipeline.recipes.len();
-    let (want, passed) = (DenseMap::filled(steps, Want::No), DenseMap::filled(steps, false));
-    let mut selector = Selector { pipeline, graph, buildable: &buildable, want, passed, readers: OnceCell::new() };
-    let mut not_for_engine = Vec::new();
-    if targets.is_empty() {
-        not_for_engine = selector.all();
+    let mut selector = Selector::new(pipeline, graph, &buildable);
+    for text in exclude {
+        if !selector.exclude(text)? {
+            return Err(SelectError::Nothing(no_match(pipeline, text)));
+        }
     }
+    let not_for_engine = if targets.is_empty() { selector.all() } else { Vec::new() };
     for target in targets {
         // One that was mistyped is told, whatever others there are.
         if !selector.target(target)? {
@@ -79,13 +96,15 @@ pub fn select(
         }
     }
     if !selector.want.values().any(|want| *want == Want::Target) {
-        return Err(SelectError::Nothing(nothing(&not_for_engine).to_owned()));
+        return Err(SelectError::Nothing(nothing(&not_for_engine, choice).to_owned()));
     }
     if mode != BuildMode::Only {
         selector.close_upwards();
     }
-    let by_name = selector.by_name(targets.is_empty(), mode);
-    Ok(Selection { targets: targets.to_vec(), mode, asked: None, want: selector.want, not_for_engine, by_name })
+    let passed = selector.passed(targets.is_empty(), mode);
+    let Selector { want, excluded, .. } = selector;
+    let (targets, exclude) = (targets.to_vec(), exclude.to_vec());
+    Ok(Selection { targets, exclude, mode, asked: None, want, not_for_engine, passed, excluded })
 }
 
 fn no_match(pipeline: &Pipeline, target: &str) -> String {
@@ -94,13 +113,23 @@ fn no_match(pipeline: &Pipeline, target: &str) -> String {
     format!("no step matches {target}{hint}")
 }
 
-/// Why nothing was selected where all was asked for.
-fn nothing(not_for_engine: &[RecipeId]) -> &'static str {
-    if not_for_engine.is_empty() {
+/// Why nothing was selected.
+fn nothing(not_for_engine: &[RecipeId], choice: Choice<'_>) -> &'static str {
+    if !choice.exclude.is_empty() {
+        "--exclude leaves nothing over"
+    } else if !choice.targets.is_empty() {
+        "what is like these targets is `rebuild = \"explicit\"`, built only by its own name"
+    } else if not_for_engine.is_empty() {
         "the pipeline has no recipe that is not `rebuild = \"explicit\"`"
     } else {
         "the engine can build none of the recipes: they have no `run`"
     }
+}
+
+fn is_source(spec: &Spec<'_>, does: &str) -> SelectError {
+    let Spec { text, name, .. } = spec;
+    let message = format!("target `{text}`: nothing makes `{name}`, it is a source");
+    SelectError::Target { message, help: format!("`{name}+` {does} all that is made from it") }
 }
 
 /// The tag of the file that is most like one that it has not, if one is near.
@@ -124,31 +153,95 @@ struct Selector<'a> {
     graph: &'a Graph,
     buildable: &'a DenseMap<RecipeId, bool>,
     want: DenseMap<RecipeId, Want>,
-    /// What a target would take in too, were it not built only when it is named.
+    /// What is left out.
+    excluded: DenseMap<RecipeId, bool>,
+    /// What a target would take in too, were it not left out, or built only when it is named.
     passed: DenseMap<RecipeId, bool>,
     /// Which steps read each node, once that was asked.
     readers: OnceCell<HashMap<NodeId, Vec<RecipeId>>>,
 }
 
-impl Selector<'_> {
+/// A target in its parts: `+name+`.
+struct Spec<'t> {
+    /// All of it.
+    text: &'t str,
+    /// With all above.
+    up: bool,
+    name: &'t str,
+    /// With all below.
+    down: bool,
+}
+
+impl<'t> Spec<'t> {
+    fn of(text: &'t str) -> Self {
+        let (up, rest) = text.strip_prefix('+').map_or((false, text), |rest| (true, rest));
+        let (down, name) = rest.strip_suffix('+').map_or((false, rest), |name| (true, name));
+        Self { text, up, name, down }
+    }
+
+    /// Whether it stands for all that is like it, be that nothing.
+    fn is_open(&self) -> bool {
+        self.name.starts_with("tag:") || is_glob(self.name)
+    }
+}
+
+impl<'a> Selector<'a> {
+    fn new(pipeline: &'a Pipeline, graph: &'a Graph, buildable: &'a DenseMap<RecipeId, bool>) -> Self {
+        let no = || DenseMap::filled(pipeline.recipes.len(), false);
+        let want = DenseMap::filled(pipeline.recipes.len(), Want::No);
+        Self { pipeline, graph, buildable, want, excluded: no(), passed: no(), readers: OnceCell::new() }
+    }
+
+    /// Whether a step is wanted only where it is named, or not at all.
+    fn is_passed(&self, id: RecipeId) -> bool {
+        self.excluded[id] || self.pipeline.outline().is_explicit(id)
+    }
+
+    /// Leaves out what a text stands for; says whether that is anything.
+    fn exclude(&mut self, text: &str) -> Result<bool, SelectError> {
+        let spec = Spec::of(text);
+        let (named, readers) = self.named(&spec)?;
+        if named.is_empty() && !spec.down && !spec.is_open() {
+            return Err(is_source(&spec, "leaves out"));
+        }
+        let found = !named.is_empty() || spec.down && !readers.is_empty();
+        let mut leave = |mut queue: Vec<RecipeId>, next: fn(&Graph, RecipeId) -> &[RecipeId], on: bool| {
+            let mut seen = DenseMap::filled(self.want.len(), false);
+            while let Some(id) = queue.pop() {
+                if !std::mem::replace(&mut seen[id], true) {
+                    self.excluded[id] = true;
+                    queue.extend(on.then(|| next(self.graph, id)).into_iter().flatten());
+                }
+            }
+        };
+        leave(named.clone(), |graph, id| &graph.needs[id], spec.up);
+        if spec.down {
+            leave([named, readers].concat(), |graph, id| &graph.feeds[id], true);
+        }
+        Ok(found)
+    }
+
     /// Wants all that can be built unasked, and gives what cannot be built.
     fn all(&mut self) -> Vec<RecipeId> {
         let mut not_for_engine = Vec::new();
         for id in &self.graph.order {
+            if self.excluded[*id] {
+                continue;
+            }
             if !self.buildable[*id] {
                 not_for_engine.push(*id);
-            } else if !self.pipeline.outline().is_explicit(*id) {
+            } else if !self.is_passed(*id) {
                 self.want[*id] = Want::Target;
             }
         }
         not_for_engine
     }
 
-    /// What is left out only because nobody has named it, where it counts whether it is up to date: of all steps, or of those
-    /// that wanted ones read or that a target would take in.
-    fn by_name(&self, all: bool, mode: BuildMode) -> Vec<RecipeId> {
+    /// What is left out, be it only because nobody has named it, where it counts whether it is up to date: of all steps, or of
+    /// those that wanted ones read or that a target would take in.
+    fn passed(&self, all: bool, mode: BuildMode) -> Vec<RecipeId> {
         let looked = matches!(mode, BuildMode::Smart | BuildMode::Forced);
-        let left = |id: &RecipeId| self.want[*id] == Want::No && self.pipeline.outline().is_explicit(*id);
+        let left = |id: &RecipeId| self.want[*id] == Want::No && self.is_passed(*id);
         let read = |id: &RecipeId| self.graph.feeds[*id].iter().any(|reader| self.want[*reader] != Want::No);
         let order = self.graph.order.iter().copied().filter(|_| looked);
         order.filter(|id| left(id) && self.buildable[*id] && (all || self.passed[*id] || read(id))).collect()
@@ -156,23 +249,25 @@ impl Selector<'_> {
 
     /// Wants what a target stands for; says whether that is anything.
     fn target(&mut self, text: &str) -> Result<bool, SelectError> {
-        let (up, rest) = text.strip_prefix('+').map_or((false, text), |rest| (true, rest));
-        let (down, name) = rest.strip_suffix('+').map_or((false, rest), |name| (true, name));
-        let (named, readers) = self.named(name, text)?;
-        if named.is_empty() && !down && !name.starts_with("tag:") {
-            let message = format!("target `{text}`: nothing makes `{name}`, it is a source");
-            let help = format!("`{name}+` builds all that is made from it");
-            return Err(SelectError::Target { message, help });
+        let spec = Spec::of(text);
+        let (named, readers) = self.named(&spec)?;
+        if named.is_empty() && !spec.down && !spec.is_open() {
+            return Err(is_source(&spec, "builds"));
         }
         for id in &named {
-            self.can(*id, text)?;
-            self.want[*id] = Want::Target;
+            // What a pattern happens to match has not been named.
+            if self.excluded[*id] || is_glob(spec.name) {
+                self.take(*id);
+            } else {
+                self.can(*id, text)?;
+                self.want[*id] = Want::Target;
+            }
         }
         let mut found = !named.is_empty();
-        if up {
+        if spec.up {
             self.walk(named.clone(), false, |graph, id| &graph.needs[id]);
         }
-        if down {
+        if spec.down {
             for id in &readers {
                 found |= self.take(*id);
             }
@@ -182,27 +277,55 @@ impl Selector<'_> {
         Ok(found)
     }
 
-    /// The steps that a name stands for, and for a source the steps that read it.
-    fn named(&self, name: &str, text: &str) -> Result<(Vec<RecipeId>, Vec<RecipeId>), SelectError> {
-        if let Some(tag) = name.strip_prefix("tag:") {
+    /// The steps that a name stands for, and for sources the steps that read them.
+    fn named(&self, spec: &Spec<'_>) -> Result<(Vec<RecipeId>, Vec<RecipeId>), SelectError> {
+        if let Some(tag) = spec.name.strip_prefix("tag:") {
             return Ok((self.tagged(tag), Vec::new()));
         }
-        match self.pipeline.names.get(name) {
-            Some(Item::Recipe(id)) => Ok((vec![*id], Vec::new())),
-            Some(Item::Node(node)) => match self.pipeline.nodes[*node].maker {
-                Some(id) => Ok((vec![id], Vec::new())),
-                None => Ok((Vec::new(), self.readers(*node).to_vec())),
-            },
+        if is_glob(spec.name) {
+            return self.like(spec);
+        }
+        match self.pipeline.names.get(spec.name) {
+            Some(item) => Ok(self.stands_for(*item)),
             None => {
-                let help = did_you_mean(name, self.pipeline.names.keys().map(String::as_str));
+                let help = did_you_mean(spec.name, self.pipeline.names.keys().map(String::as_str));
                 let help = match help {
                     Some(help) => help,
-                    None if name.trim().is_empty() => "targets are NAME, +NAME, NAME+ and tag:TAG".to_owned(),
+                    None if spec.name.trim().is_empty() => "targets are NAME, +NAME, NAME+ and tag:TAG".to_owned(),
                     None => "`kiln list` shows what there is".to_owned(),
                 };
-                Err(SelectError::Target { message: format!("unknown target `{text}`"), help })
+                Err(SelectError::Target { message: format!("unknown target `{}`", spec.text), help })
             }
         }
+    }
+
+    /// What makes a node or is a recipe; for a source the steps that read it.
+    fn stands_for(&self, item: Item) -> (Vec<RecipeId>, Vec<RecipeId>) {
+        match item {
+            Item::Recipe(id) => (vec![id], Vec::new()),
+            Item::Node(node) => match self.pipeline.nodes[node].maker {
+                Some(id) => (vec![id], Vec::new()),
+                None => (Vec::new(), self.readers(node).to_vec()),
+            },
+        }
+    }
+
+    /// What the names stand for that are like a pattern, as far as the engine can build it.
+    fn like(&self, spec: &Spec<'_>) -> Result<(Vec<RecipeId>, Vec<RecipeId>), SelectError> {
+        let pattern = glob(spec.name).map_err(|error| SelectError::Target {
+            message: format!("target `{}` is no pattern: {}", spec.text, error.kind()),
+            help: "`*` stands for any letters, `?` for one, `[a-c]` for one of these, `{a,b}` for either".to_owned(),
+        })?;
+        let mut found = (DenseMap::filled(self.want.len(), false), DenseMap::filled(self.want.len(), false));
+        for (_, item) in self.pipeline.names.iter().filter(|(name, _)| pattern.is_match(name)) {
+            let (named, readers) = self.stands_for(*item);
+            named.into_iter().for_each(|id| found.0[id] = true);
+            readers.into_iter().for_each(|id| found.1[id] = true);
+        }
+        let order = |of: &DenseMap<RecipeId, bool>| {
+            self.graph.order.iter().copied().filter(|id| of[*id] && self.buildable[*id]).collect()
+        };
+        Ok((order(&found.0), order(&found.1)))
     }
 
     /// The steps that read a node.
@@ -240,19 +363,19 @@ impl Selector<'_> {
         Err(SelectError::Target { message, help: "choose another engine, or say what it runs".to_owned() })
     }
 
-    /// Wants a step that was reached from a target, unless it is built only when named.
+    /// Wants a step that was reached from a target, unless it is left out, or built only when named.
     fn take(&mut self, id: RecipeId) -> bool {
-        let explicit = self.pipeline.outline().is_explicit(id);
-        let wanted = self.buildable[id] && !explicit;
+        let passed = self.is_passed(id);
+        let wanted = self.buildable[id] && !passed;
         if wanted {
             self.want[id] = Want::Target;
         }
-        self.passed[id] |= explicit;
+        self.passed[id] |= passed;
         wanted
     }
 
-    /// Takes all that `next` leads to from these; says whether there is any. What is built only when named stays out, and all
-    /// behind it too, unless the way goes `through`.
+    /// Takes all that `next` leads to from these; says whether there is any. What is left out, or built only when named, stays
+    /// out, and all behind it too, unless the way goes `through`.
     fn walk(&mut self, from: Vec<RecipeId>, through: bool, next: impl Fn(&Graph, RecipeId) -> &[RecipeId]) -> bool {
         let mut seen = DenseMap::filled(self.want.len(), false);
         let (mut queue, mut found) = (from, false);
@@ -271,14 +394,14 @@ impl Selector<'_> {
         found
     }
 
-    /// Wants what the targets are made from. What is built only when named stays out, with all above it.
+    /// Wants what the targets are made from. What is left out, or built only when named, stays out, with all above it.
     fn close_upwards(&mut self) {
         for id in self.graph.order.iter().rev() {
             if self.want[*id] == Want::No {
                 continue;
             }
             for need in &self.graph.needs[*id] {
-                if self.want[*need] == Want::No && !self.pipeline.outline().is_explicit(*need) {
+                if self.want[*need] == Want::No && !self.is_passed(*need) {
                     self.want[*need] = Want::Upstream;
                 }
             }

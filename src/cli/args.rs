@@ -2,6 +2,7 @@
 
 mod jobs;
 mod values;
+mod wanted;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -13,7 +14,8 @@ use clap_complete::Shell;
 
 pub use self::jobs::{Import, Jobs, JobsArgs, StartArgs};
 use self::values::{address, assignment, from_one, time_limit};
-use crate::base::job::{BuildMode, Schedule};
+pub use self::wanted::{Instead, Wanted};
+use crate::base::job::BuildMode;
 use crate::base::text::parse_size;
 use crate::draw::collapse::Collapse;
 use crate::report::style::OutputMode;
@@ -105,7 +107,7 @@ pub enum Color {
 pub enum Command {
     /// Build what is out of date, stage by stage, and wait for it
     #[command(
-        after_help = "Examples:\n  kiln run                     all that is out of date\n  kiln run orders              `orders` and what it is made from\n  kiln run orders+             `orders` and all that is made from it\n  kiln run tag:daily -j 8 -k   all nodes with a tag, 8 at once, going on after failures\n  kiln run --mode forced       everything, whatever its state\n  kiln run --failed            what the last run did not get done\n  kiln run -n                  only say what would be built (the same as `kiln plan`)"
+        after_help = "Examples:\n  kiln run                     all that is out of date\n  kiln run orders              `orders` and what it is made from\n  kiln run orders+             `orders` and all that is made from it\n  kiln run tag:daily -j 8 -k   all nodes with a tag, 8 at once, going on after failures\n  kiln run --exclude report+   all but `report` and what is made from it\n  kiln run --mode forced       everything, whatever its state\n  kiln run --failed            what the last run did not get done\n  kiln run -n                  only say what would be built (the same as `kiln plan`)"
     )]
     Run(RunArgs),
     /// Show what would be built, in which order and why; changes nothing
@@ -264,69 +266,6 @@ pub enum SchemaOf {
     Events,
 }
 
-/// What takes the place of what the file says; the same for all commands that plan.
-#[derive(Clone, Debug, Args)]
-pub struct Instead {
-    /// The engine [default: that of the file, else local]
-    #[arg(long, value_name = "NAME")]
-    pub engine: Option<String>,
-    /// Replace a variable of the file; it is told and kept, so it is no place for a secret
-    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
-    pub var: Vec<(String, String)>,
-    /// Replace the project key of the file
-    #[arg(long, value_name = "KEY")]
-    pub project: Option<String>,
-}
-
-impl Instead {
-    /// A request for everything.
-    pub(crate) fn request(&self) -> Request {
-        Request {
-            engine: self.engine.clone(),
-            vars: self.var.clone(),
-            project: self.project.clone(),
-            ..Request::default()
-        }
-    }
-}
-
-/// What is wanted; the same for `run` and `plan`.
-#[derive(Clone, Debug, Args)]
-pub struct Wanted {
-    /// What to build: NAME or the path of a node, +NAME (with all above it), NAME+ (with all below it), tag:TAG [default: all]
-    #[arg(value_name = "TARGET", value_hint = ValueHint::Other)]
-    pub targets: Vec<String>,
-    /// What is built [default: that of the file, else smart]
-    #[arg(long, value_enum)]
-    pub mode: Option<BuildMode>,
-    /// What takes the place of what the file says.
-    #[command(flatten)]
-    pub instead: Instead,
-    /// Build these partitions, as the engine reads them (DSS: 2026-11-01/2026-11-30|FR)
-    #[arg(long, value_name = "SPEC")]
-    pub partition: Option<String>,
-    /// How many steps run at once [default: that of the file, else the number of cores]
-    #[arg(short, long, value_name = "N", value_parser = from_one)]
-    pub jobs: Option<u32>,
-    /// When a step may start [default: that of the file, else stages]
-    #[arg(long, value_enum)]
-    pub schedule: Option<Schedule>,
-}
-
-impl Wanted {
-    /// What is asked for.
-    pub(crate) fn request(&self) -> Request {
-        Request {
-            targets: self.targets.clone(),
-            mode: self.mode,
-            partition: self.partition.clone(),
-            jobs: self.jobs,
-            schedule: self.schedule,
-            ..self.instead.request()
-        }
-    }
-}
-
 /// `kiln run`
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
@@ -453,7 +392,7 @@ pub struct WhyArgs {
 /// `kiln adopt`
 #[derive(Debug, Args)]
 pub struct AdoptArgs {
-    /// What to take: NAME or the path of a node, +NAME (with all above it), NAME+ (with all below it), tag:TAG [default: all never built]
+    /// What to take: NAME or the path of a node, +NAME (with all above it), NAME+ (with all below it), tag:TAG, a pattern such as 'stg_*' [default: all never built]
     #[arg(value_name = "TARGET", value_hint = ValueHint::Other)]
     pub targets: Vec<String>,
     /// What takes the place of what the file says.

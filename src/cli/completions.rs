@@ -202,6 +202,7 @@ _kiln_names() {
     if [[ -n ${option} ]]; then
         case "${command} ${option}" in
             *" --failed") what=(_kiln_candidates runs "${cur}") ;;
+            *" --exclude") what=(_kiln_candidates targets "${cur}") ;;
             *" --var") what=(_kiln_candidates vars); compopt -o nospace 2>/dev/null ;;
         esac
         [[ -z ${what[*]} ]] && case "${command} ${option}" in
@@ -249,11 +250,12 @@ complete -F _kiln_names -o bashdefault -o default kiln
 "#;
 
 /// How lines of zsh's script begin that are about something that has names, and what offers them.
-const IN_ZSH: [(&str, &str); 9] = [
+const IN_ZSH: [(&str, &str); 10] = [
     ("'*-f+[", "_files -g \"*.toml\""),
     ("'*--file=[", "_files -g \"*.toml\""),
     ("'*::targets -- ", "_kiln_targets"),
     ("':name -- ", "_kiln_names"),
+    ("'*--exclude=", "_kiln_targets"),
     ("'*--var=", "_kiln_vars"),
     ("'()--failed=", "_kiln_runs"),
     ("':id -- ", "_kiln_runs"),
@@ -355,6 +357,7 @@ complete -c kiln -n "__fish_kiln_using_subcommand NONE" -f
 complete -c kiln -n "__fish_kiln_using_subcommand TARGETS; and test (commandline -opc)[-1] != --failed" -f -a "(__kiln_candidates targets (commandline -ct))"
 complete -c kiln -n "__fish_kiln_using_subcommand NAMES" -f -a "(__kiln_candidates names)"
 complete -c kiln -n "__fish_kiln_using_subcommand TARGETS NAMES check" -l var -x -a "(__kiln_candidates vars)"
+complete -c kiln -n "__fish_kiln_using_subcommand run plan" -l exclude -x -a "(__kiln_candidates targets (commandline -ct))"
 complete -c kiln -n "__fish_kiln_using_subcommand run" -l failed -f -a "(__kiln_candidates runs (commandline -ct))"
 complete -c kiln -n "__fish_kiln_using_subcommand run; and test (commandline -opc)[-1] = --failed" -f -a "(__kiln_candidates runs (commandline -ct))"
 complete -c kiln -n "__fish_kiln_using_subcommand jobs; and __fish_seen_subcommand_from show" -f -a "(__kiln_candidates runs (commandline -ct))"

@@ -54,14 +54,15 @@ const OPTIONS: Words = &[
     ),
     (&["--failed"], "`kiln run -n --failed` says what that would build"),
     (&["--only"], "`--mode only` builds nothing but the targets"),
-    (&["--target", "--targets", "--select", "-s", "-t"], "targets stand by themselves: NAME, +NAME, NAME+, tag:TAG"),
+    (
+        &["--target", "--targets", "--select", "-s", "-t"],
+        "targets stand by themselves: NAME, +NAME, NAME+, tag:TAG, 'stg_*'",
+    ),
+    (&["--skip", "--without", "--ignore", "--not"], "`--exclude TARGET` leaves out what a target stands for"),
     (&["--tag", "--tags"], "write tag:TAG, as in `kiln run tag:daily`"),
     (&["--cores", "--threads", "--parallel", "--workers"], "`-j N` runs so many steps at once"),
     (&["--retries", "--restart-times"], "how often a step is tried stands in the file: retry = { max = 3 }"),
-    (
-        &["--exclude", "--models", "-m", "--until"],
-        "targets stand by themselves: NAME, +NAME, NAME+, tag:TAG; nothing else is built",
-    ),
+    (&["--models", "-m", "--until"], "targets stand by themselves: NAME, +NAME, NAME+, tag:TAG; nothing else is built"),
     (&["--profile"], "`--engine NAME` says what carries the steps out"),
     (&["-o", "--out", "--output-file"], "`>` takes what is printed: kiln plan --format svg >plan.svg"),
 ];

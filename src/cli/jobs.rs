@@ -130,8 +130,9 @@ impl History {
             }
             _ => 0,
         };
-        let vars = self.reader.as_ref().map(|reader| reader.vars(&row.id)).transpose().map_err(store)?;
-        Ok(JobLine { left, vars: vars.unwrap_or_default(), ..line(row, now) })
+        let given = self.reader.as_ref().map(|reader| reader.given(&row.id)).transpose().map_err(store)?;
+        let (vars, exclude) = given.unwrap_or_default();
+        Ok(JobLine { left, vars, exclude, ..line(row, now) })
     }
 
     /// The runs of a list.
@@ -286,6 +287,7 @@ fn line(row: &RunRow, now: jiff::Timestamp) -> JobLine {
         took_ms: row.took_ms.unwrap_or_else(|| if row.state == JobState::Running { so_far(row, now) } else { 0 }),
         by: row.by.clone(),
         targets: row.targets.clone(),
+        exclude: Vec::new(),
         vars: BTreeMap::new(),
         mode: row.mode.clone(),
         why: row.cause(),

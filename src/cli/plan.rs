@@ -45,7 +45,7 @@ fn show(context: &Context, session: &Session, args: &PlanArgs) -> Result<u8, Fai
 
 fn show_plan(context: &Context, session: &Session, args: &PlanArgs) -> Result<u8, Fail> {
     let mut planned = to_the_end(session.plan_to_run(!args.no_probes, args.keep_going)?.0);
-    let left = session.explicit_left(&mut planned);
+    let left = session.passed_over(&mut planned);
     planned.plan.take_in(left, &session.loaded.graph);
     for problem in session.obstacles(&planned.plan, args.keep_going)? {
         tracing::warn!("{}", problem.message);

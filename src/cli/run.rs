@@ -82,13 +82,13 @@ fn look_and_run(
     let plan = session.plan_to_run(true, args.keep_going);
     let (mut planned, hindered) = plan.inspect_err(none)?;
     planned.seen.extend(early);
-    let by_name = session.explicit_left(&mut planned);
+    let passed = session.passed_over(&mut planned);
     let finding = asked.and_then(|asked| asked.finding(&context.site(), &session, &planned));
     if finding.is_none() && question.is_some() {
         session.narrow(&context.site(), &planned);
     }
     session.unmatched(&planned).iter().for_each(|empty| note(empty));
-    planned.plan.take_in(by_name, &session.loaded.graph);
+    planned.plan.take_in(passed, &session.loaded.graph);
     let ticket = new_job(&session).inspect_err(none)?;
     let policy = policy(args, session.schedule, session.jobs);
     let ready = Ready::make(&session, (planned, hindered), ticket, policy, origin(context, args)).inspect_err(none)?;
@@ -374,6 +374,9 @@ pub(crate) fn command(context: &Context, request: &Request, keep_going: bool) ->
         if let Some(value) = value {
             option(name, value.clone());
         }
+    }
+    for left_out in &request.exclude {
+        option("--exclude", left_out.clone());
     }
     for (name, value) in &request.vars {
         option("--var", format!("{name}={value}"));

@@ -30,6 +30,9 @@ pub struct PlanJson {
     pub mode: BuildMode,
     /// The targets as they were given; none for all.
     pub targets: Vec<String>,
+    /// What was left out of them, as it was given. Absent where nothing was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
     /// The wanted steps in run order, those that are up to date included.
     pub steps: Vec<StepJson>,
     /// The longest way through the steps that are or may be built.
@@ -89,6 +92,7 @@ impl PlanJson {
             engine: engine.to_owned(),
             mode: selection.mode,
             targets: selection.targets.clone(),
+            exclude: selection.exclude.clone(),
             steps: steps.collect(),
             longest_path: estimate.longest.iter().map(|id| name(*id)).collect(),
             expected_ms: (estimate.unknown == 0).then_some((estimate.least_ms, estimate.most_ms)),

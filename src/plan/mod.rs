@@ -248,9 +248,14 @@ pub(crate) fn to_name(pipeline: &Pipeline, nodes: &[NodeId], is_there: &dyn Fn(N
     named
 }
 
-/// A step that is built only when it is named and is out of date, or may go out of date by what is [pending](Plan::pending) in
+/// A step that is not built since it was left out or not named, `why`, and is out of date, or may go out of date by what is [pending](Plan::pending) in
 /// a plan or would have to be built first; none where it is neither.
-pub(crate) fn left_out(basis: &Basis<'_>, graph: &Graph, pending: &BTreeSet<NodeId>, id: RecipeId) -> Option<Step> {
+pub(crate) fn left_out(
+    basis: &Basis<'_>,
+    graph: &Graph,
+    pending: &BTreeSet<NodeId>,
+    (id, why): (RecipeId, ReasonCode),
+) -> Option<Step> {
     let built_before = |node| match basis.seen(node) {
         _ if pending.contains(&node) => Input::Pending,
         Input::Missing if basis.pipeline.nodes[node].maker.is_some() => Input::Pending,
@@ -264,7 +269,7 @@ pub(crate) fn left_out(basis: &Basis<'_>, graph: &Graph, pending: &BTreeSet<Node
     if reasons.is_empty() {
         return None;
     }
-    reasons.insert(0, Reason::new(ReasonCode::RebuildExplicit));
+    reasons.insert(0, Reason::new(why));
     Some(Step { id, stage: graph.stage[id], action: Action::Skip, reasons, expected_ms: None })
 }
 

@@ -155,6 +155,8 @@ pub enum ReasonCode {
     OutputThere,
     /// It is out of date and not built: `rebuild = "explicit"`, and it is not named. What is out of date follows.
     RebuildExplicit,
+    /// It is out of date and not built: it was left out. What is out of date follows.
+    Excluded,
     /// It needs what is not there and something else makes, and cannot be built.
     InputMissing,
     /// Something else keeps it from being built: a source, a secret, a tool, a file of code that is not there.
@@ -236,6 +238,7 @@ impl Reason {
             ReasonCode::RebuildNever => "`rebuild = \"never\"`: what is there counts",
             ReasonCode::OutputThere => "--mode missing: its output is there",
             ReasonCode::RebuildExplicit => "`rebuild = \"explicit\"`: built only when it is named",
+            ReasonCode::Excluded => "--exclude",
             ReasonCode::InputMissing => "can only fail, what it needs is missing",
             ReasonCode::CannotBegin => "can only fail",
             ReasonCode::AboveFails => "skipped, for this can only fail",

@@ -1,7 +1,7 @@
 //! A job in full: what it is, how each of its steps stands and why. Does not know where jobs are kept.
 
 use super::feed::{replaced, skipped_why};
-use super::jobs::{EVERYTHING, vars};
+use super::jobs::{EVERYTHING, excluded, vars};
 use super::line::{Line, Tint, columns, squeeze};
 use super::names::Names;
 use super::past;
@@ -68,7 +68,7 @@ fn head(view: &RunView, style: &Style) -> String {
         ("job", Line::new().tint(Tint::Strong, head.job.as_str())),
         ("state", status),
         ("file", text(format!("{} · {} · {}", started.file, started.pipeline, started.project))),
-        ("targets", text(targets)),
+        ("targets", text(targets + &excluded(&started.exclude))),
         (
             "run",
             text(format!("{} · {} · {} · -j{}", started.engine, started.mode, started.schedule, started.max_parallel)),

@@ -25,6 +25,11 @@ pub(crate) fn vars(vars: &BTreeMap<String, String>) -> Option<String> {
     Some(said.collect::<Vec<_>>().join(" ")).filter(|said| !said.is_empty())
 }
 
+/// What was left out of the targets of a run, as options, each with a space before it.
+pub(crate) fn excluded(exclude: &[String]) -> String {
+    exclude.iter().map(|left_out| format!(" --exclude {left_out}")).collect()
+}
+
 /// A job as a line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobLine {
@@ -44,6 +49,8 @@ pub struct JobLine {
     pub by: String,
     /// The targets as they were given; none for all.
     pub targets: Vec<String>,
+    /// What was left out of them, as it was given.
+    pub exclude: Vec<String>,
     /// The variables that it was given.
     pub vars: BTreeMap<String, String>,
     /// What was built, in a word: `smart`, `forced`.
@@ -60,8 +67,8 @@ impl JobLine {
         let mut asked =
             if self.targets.is_empty() { EVERYTHING.to_owned() } else { one_line(&self.targets.join(" "), TARGETS) };
         let vars: String = self.vars.iter().map(|(name, value)| format!(" --var {name}={value}")).collect();
-        if !vars.is_empty() {
-            asked = format!("{asked} {}", one_line(&vars, TARGETS));
+        for besides in [excluded(&self.exclude), vars].iter().filter(|besides| !besides.is_empty()) {
+            asked = format!("{asked} {}", one_line(besides, TARGETS));
         }
         if self.mode != BuildMode::Smart.to_string() {
             asked = format!("{asked} --mode {}", self.mode);

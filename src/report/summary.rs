@@ -271,7 +271,9 @@ fn facts(view: &RunView, step: &StepView, style: &Style, state: &str, together: 
         let missing = step.plan.reasons.iter().filter(|reason| reason.code == ReasonCode::InputMissing);
         let targets = missing.filter_map(|reason| reason.what.as_deref()).chain([step.plan.id.as_str()]);
         let targets: Vec<_> = targets.map(|target| quote(&clean(target))).collect();
-        if !together || targets.len() > 1 {
+        // What it lacks may be what was left out: its message tells how to build that.
+        let left_out = targets.len() > 1 && !head.started.exclude.is_empty();
+        if !left_out && (!together || targets.len() > 1) {
             facts.push(("again", format!("{}{mode} {}", head.started.again, targets.join(" "))));
         }
     }

@@ -46,16 +46,21 @@ fn chosen(targets: &[&str], mode: BuildMode) -> Result<Vec<String>, SelectError>
     Ok(chosen_of(DIAMOND, targets, mode)?.0)
 }
 
-/// The steps that are wanted, and those that are left since nobody has named them.
+/// The steps that are wanted, and those that are left since nobody has named them, or since they are left out, as what stands
+/// behind a `!` is.
 fn chosen_of(text: &str, targets: &[&str], mode: BuildMode) -> Result<(Vec<String>, Vec<String>), SelectError> {
     let (pipeline, graph) = pipeline(text);
     let graph = graph.unwrap();
     let targets: Vec<_> = targets.iter().map(|t| (*t).to_owned()).collect();
     let can = |id| pipeline.recipes[id].run.is_some();
-    let selection = select(&pipeline, &graph, &targets, mode, &can)?;
+    let (targets, exclude): (Vec<_>, Vec<_>) =
+        targets.into_iter().partition(|target: &String| !target.starts_with('!'));
+    let exclude: Vec<_> = exclude.iter().map(|text| text[1..].to_owned()).collect();
+    let choice = Choice { targets: &targets, exclude: &exclude, mode };
+    let selection = select(&pipeline, &graph, choice, &can)?;
     let wanted = graph.order.iter().filter(|id| selection.want[**id] != Want::No);
     let name = |id: &RecipeId| pipeline.recipes[*id].name.clone();
-    Ok((wanted.map(name).collect(), selection.by_name.iter().map(name).collect()))
+    Ok((wanted.map(name).collect(), selection.passed.iter().map(name).collect()))
 }
 
 #[test]
@@ -70,6 +75,20 @@ fn selectors_choose() {
         (&["tag:daily"], BuildMode::Only, vec!["a"]),
         (&["tag:daily+"], BuildMode::Only, vec!["a", "b", "d"]),
         (&["d"], BuildMode::Smart, vec!["a", "b", "d"]),
+        (&["[ab]"], BuildMode::Only, vec!["a", "b"]),
+        (&["{b,z}"], BuildMode::Smart, vec!["a", "z", "b"]),
+        (&["s*+"], BuildMode::Only, vec!["a", "b", "d"]),
+        (&["*"], BuildMode::Smart, vec!["a", "z", "b", "d"]),
+        (&["!b"], BuildMode::Smart, vec!["a", "z", "d"]),
+        (&["!b+"], BuildMode::Smart, vec!["a", "z"]),
+        (&["!+b"], BuildMode::Smart, vec!["z", "d"]),
+        (&["!src+"], BuildMode::Smart, vec!["z"]),
+        (&["!tag:daily", "!z"], BuildMode::Smart, vec!["b", "d"]),
+        (&["d", "!b"], BuildMode::Smart, vec!["d"]),
+        (&["d", "!b"], BuildMode::Forced, vec!["d"]),
+        (&["+d", "!d"], BuildMode::Only, vec!["a", "b"]),
+        (&["a+", "!b"], BuildMode::Only, vec!["a", "d"]),
+        (&["?", "!a"], BuildMode::Only, vec!["z", "b", "d"]),
     ] {
         assert_eq!(chosen(targets, mode).unwrap(), want, "{targets:?} {mode}");
     }
@@ -182,4 +201,40 @@ fn a_cycle_names_each_edge_in_order() {
     let labels: Vec<_> =
         problems[0].labels.iter().map(|label| (label.text.as_str(), &text[label.span.clone()])).collect();
     assert_eq!(labels, [("`d` needs `b`", "\"b\""), ("`z` needs `d`", "\"d\""), ("`b` needs `z`", "\"z\"")]);
+}
+
+#[test]
+fn what_is_left_out_is_told_where_it_counts() {
+    let left = |targets: &[&str], mode| chosen_of(DIAMOND, targets, mode).unwrap().1;
+    assert_eq!(left(&["!b"], BuildMode::Smart), ["b", "c"], "`c` is built only when it is named");
+    assert_eq!(left(&["d", "!b", "!z"], BuildMode::Smart), ["b", "c"], "nobody asked for `z`");
+    assert_eq!(left(&["a", "!b"], BuildMode::Smart), Vec::<String>::new());
+    assert_eq!(
+        left(&["d", "!b"], BuildMode::Only),
+        Vec::<String>::new(),
+        "its targets are built, whatever their state"
+    );
+}
+
+#[test]
+fn what_cannot_be_left_out_is_told() {
+    let error = |targets: &[&str]| chosen(targets, BuildMode::Smart).unwrap_err();
+    let told = |error: SelectError| match error {
+        SelectError::Target { message, help } => format!("{message}; {help}"),
+        nothing @ SelectError::Nothing(_) => nothing.to_string(),
+    };
+    assert_eq!(
+        told(error(&["!src"])),
+        "target `src`: nothing makes `src`, it is a source; `src+` leaves out all that is made from it"
+    );
+    assert_eq!(told(error(&["!bb"])), "unknown target `bb`; did you mean `b`?");
+    assert_eq!(told(error(&["!tag:x"])), "nothing was selected: no step matches tag:x");
+    assert_eq!(told(error(&["!x*"])), "nothing was selected: no step matches x*");
+    assert_eq!(told(error(&["d", "!d"])), "nothing was selected: --exclude leaves nothing over");
+    assert_eq!(
+        told(error(&["[c]"])),
+        "nothing was selected: what is like these targets is `rebuild = \"explicit\"`, built only by its own name"
+    );
+    let SelectError::Target { message, .. } = error(&["[c"]) else { panic!("it is no pattern") };
+    assert!(message.starts_with("target `[c` is no pattern: "), "{message}");
 }

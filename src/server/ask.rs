@@ -74,6 +74,7 @@ fn queued(app: &App, loaded: &Loaded, request: &Request, engine: &str, by: Strin
         mode: request.mode.unwrap_or(BuildMode::Smart),
         schedule: settings.schedule.unwrap_or(Schedule::Stages),
         targets,
+        exclude: request.exclude.clone(),
         max_parallel: settings.max_parallel.unwrap_or(app.site.cores),
         by,
         pid: std::process::id(),

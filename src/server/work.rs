@@ -99,7 +99,7 @@ impl Job {
             return Ok(Came::Asked(why));
         }
         let mut planned = planned?;
-        let left = session.explicit_left(&mut planned);
+        let left = session.passed_over(&mut planned);
         planned.plan.take_in(left, &session.loaded.graph);
         let (tell, told) = mpsc::channel();
         self.tell(Message::Planned(self.id.clone(), steps(&session, &planned), tell));

@@ -166,6 +166,7 @@ mod tests {
             mode: BuildMode::Smart,
             schedule: Schedule::Eager,
             targets: vec!["a".to_owned()],
+            exclude: Vec::new(),
             max_parallel: 2,
             by: "someone".to_owned(),
             pid: 7,

@@ -13,6 +13,7 @@ pub(crate) mod load;
 pub(crate) mod memo;
 mod memo_format;
 pub(crate) mod part;
+mod passed;
 pub(crate) mod start;
 pub(crate) mod targets;
 
@@ -33,8 +34,8 @@ use crate::plan::decide::Basis;
 use crate::plan::facts::Facts;
 use crate::plan::put_back::PutBack;
 use crate::plan::record::{History, MemoryHistory};
-use crate::plan::{Plan, Step, left_out, missing};
-use crate::select::{SelectError, Selection, Want, select};
+use crate::plan::{Plan, missing};
+use crate::select::{Choice, SelectError, Selection, Want, select};
 use crate::session::fail::Fail;
 use crate::session::lacking::{Hindered, note_unseen};
 use crate::session::load::{Given, Loaded, own_paths};
@@ -66,6 +67,8 @@ pub(crate) struct Site {
 pub(crate) struct Request {
     /// The targets as they were given; none for all.
     pub(crate) targets: Vec<String>,
+    /// What is left out of them, as it was given.
+    pub(crate) exclude: Vec<String>,
     /// What is built, where it is not what the file says.
     pub(crate) mode: Option<BuildMode>,
     /// The engine, where it is not that of the file.
@@ -178,8 +181,10 @@ impl Session {
         let jobs = request.jobs.or(said).unwrap_or(site.cores);
         let can_build = |id: RecipeId| engine.can_build(id);
         let paths = Paths::new(&loaded, &site.folder);
-        let targets: Vec<_> = request.targets.iter().map(|target| paths.name(target)).collect();
-        let selection = select(&loaded.pipeline, &loaded.graph, &targets, mode, &can_build);
+        let names = |given: &[String]| given.iter().map(|target| paths.name(target)).collect::<Vec<_>>();
+        let (targets, exclude) = (names(&request.targets), names(&request.exclude));
+        let choice = Choice { targets: &targets, exclude: &exclude, mode };
+        let selection = select(&loaded.pipeline, &loaded.graph, choice, &can_build);
         let selection = selection.map_err(|error| match error {
             SelectError::Target { message, help } => Fail::Usage(message, Some(help)),
             SelectError::Nothing(_) => Fail::Nothing(error.to_string()),
@@ -246,26 +251,6 @@ impl Session {
         self.mistakes(found)
     }
 
-    /// The steps that are built only when they are named, were not, and are out of date. Runs nothing; what is in the way of
-    /// looking is in nobody's way who does not build them.
-    pub(crate) fn explicit_left(&self, planned: &mut Planned) -> Vec<Step> {
-        let ids = &self.selection.by_name;
-        if ids.is_empty() || planned.facts.asks {
-            return Vec::new();
-        }
-        let mut looked = DenseMap::filled(self.pipeline().recipes.len(), false);
-        ids.iter().for_each(|id| looked[*id] = true);
-        let Observed { facts, seen, wrong } = self.engine.observe(&looked, false);
-        if !wrong.is_empty() {
-            return Vec::new();
-        }
-        planned.seen.extend(seen);
-        let history = planned.known.history.as_ref();
-        let basis = Basis { pipeline: self.pipeline(), facts: &facts, history, mode: BuildMode::Smart };
-        let pending = planned.plan.pending(self.pipeline());
-        ids.iter().filter_map(|id| left_out(&basis, &self.loaded.graph, &pending, *id)).collect()
-    }
-
     /// Refuses a plan in which steps lack these inputs.
     pub(crate) fn whole(&self, lacks: &Lacks) -> Result<(), Fail> {
         let missing = || self.mistakes(missing(self.pipeline(), &lacks.inputs, &lacks.named));
@@ -290,6 +275,7 @@ impl Session {
         let history = known.history.as_ref();
         let basis = Basis { pipeline: self.pipeline(), facts: &facts, history, mode: self.selection.mode };
         let (plan, lacks) = Plan::make(&basis, &self.loaded.graph, &self.selection, &known.durations);
+        self.can_leave_out(&plan, &facts)?;
         let (lacks, more) = self.lacks(lacks, history);
         seen.extend(more);
         tracing::debug!(read = seen.len(), remembered = known.durations.len(), counts = ?plan.counts(), "it is decided");

@@ -459,6 +459,7 @@ pub(crate) fn started(session: &Session, planned: &Planned, origin: Origin, step
         mode: session.selection.mode,
         schedule: session.schedule,
         targets: session.selection.targets.clone(),
+        exclude: session.selection.exclude.clone(),
         max_parallel: session.jobs,
         by: origin.by,
         pid: std::process::id(),

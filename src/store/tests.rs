@@ -51,6 +51,7 @@ impl Tale {
             mode: BuildMode::Smart,
             schedule: Schedule::Stages,
             targets: vec!["+a".to_owned()],
+            exclude: Vec::new(),
             max_parallel: 2,
             by: "ana".to_owned(),
             pid: 7,

@@ -125,6 +125,21 @@ fn modes_are_types() {
     }
 }
 
+#[test]
+fn what_dss_would_build_all_the_same_cannot_be_left_out() {
+    for mode in ["smart", "missing", "forced"] {
+        let server = Server::start();
+        let said = run(&project(&server, "", STEPS), 2, &["--exclude", "a", "--mode", mode]).err;
+        assert!(said.contains("`a` cannot be left out: `b` is made from it"), "{said}");
+        assert_eq!(server.count(|_| true), 0);
+    }
+    for (mode, left_out, built) in [("smart", "charts", &["a", "b", "c"][..]), ("only", "a", &["b", "c", "O2ue6CX3"])] {
+        let server = Server::start();
+        run(&project(&server, "", STEPS), 0, &["--exclude", left_out, "--mode", mode]);
+        one_job_each(&server, built);
+    }
+}
+
 /// Every way in which the answer to the one POST can be lost, with whether the run comes to a good end.
 fn lost() -> Vec<(&'static str, Fault, bool)> {
     let page = "<html><title>Bad gateway</title></html>".to_owned();

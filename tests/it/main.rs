@@ -36,6 +36,7 @@ mod dss_ways;
 mod dss_whole;
 mod edges;
 mod environment;
+mod exclude;
 mod failed;
 #[cfg(feature = "failpoints")]
 mod faults;

@@ -85,6 +85,7 @@ fn texts_about_jobs_are_harmless() {
         took_ms: 1,
         by: head.started.by,
         targets: head.started.targets,
+        exclude: Vec::new(),
         vars: head.started.vars,
         mode: head.started.mode.to_string(),
         why: Some(Cause::of_words(EVIL)),

@@ -26,6 +26,7 @@ fn line(stamp: &str, state: JobState, counts: Counts, took_ms: u64) -> JobLine {
         took_ms,
         by: "ci".to_owned(),
         targets: Vec::new(),
+        exclude: Vec::new(),
         vars: BTreeMap::new(),
         mode: "smart".to_owned(),
         why: None,

@@ -58,6 +58,7 @@ pub(super) fn started(steps: Vec<PlannedStep>, up_to_date: u64) -> RunStarted {
         mode: BuildMode::Smart,
         schedule: Schedule::Stages,
         targets: Vec::new(),
+        exclude: Vec::new(),
         max_parallel: 4,
         by: "ci".to_owned(),
         pid: 4711,

@@ -25,7 +25,7 @@ use crate::plan::decide::Basis;
 use crate::plan::estimate::remaining;
 use crate::plan::record::MemoryHistory;
 use crate::run::setup::{Policy, Setup, SetupStep};
-use crate::select::{Want, select};
+use crate::select::{Choice, Want, select};
 
 /// A journal that keeps everything at once.
 struct Memory {
@@ -175,7 +175,9 @@ impl Case {
 
     async fn drive(self) -> Ran {
         let graph = Graph::build(&self.pipeline).unwrap();
-        let selection = select(&self.pipeline, &graph, &[], BuildMode::Smart, &|_| true).unwrap();
+        let selection =
+            select(&self.pipeline, &graph, Choice { targets: &[], exclude: &[], mode: BuildMode::Smart }, &|_| true)
+                .unwrap();
         let mut engine = Scripted::new(Arc::clone(&self.pipeline), self.acts);
         engine = engine.ending_in(Duration::from_millis(self.ends_in));
         for (last, _) in self.history.steps.values() {
@@ -285,6 +287,7 @@ fn started(pipeline: &Pipeline, plan: &Plan, policy: &Policy) -> RunStarted {
         mode: BuildMode::Smart,
         schedule: policy.schedule,
         targets: Vec::new(),
+        exclude: Vec::new(),
         max_parallel: u32::try_from(policy.jobs).unwrap(),
         by: "test".to_owned(),
         pid: 1,

@@ -10,7 +10,7 @@ use crate::base::job::{BuildMode, JobState};
 use crate::event::{Cause, RunEnded};
 use crate::pipeline::dss_wire::{NO_PARTITION, build};
 use crate::pipeline::types::{Item, Pipeline};
-use crate::select::{Want, select};
+use crate::select::{Choice, Want, select};
 use crate::server::archive::Standing;
 use crate::server::desk::Wait;
 use crate::server::logs;
@@ -127,7 +127,8 @@ fn outputs(row: &RunRow, shown: &Shown<'_>) -> Vec<Value> {
 /// What a target such as `+orders` or `tag:daily` stands for now; nothing where the file does not have it any more.
 fn selected(loaded: &Loaded, target: &String) -> Vec<Value> {
     let (pipeline, targets) = (&loaded.pipeline, std::slice::from_ref(target));
-    let found = select(pipeline, &loaded.graph, targets, BuildMode::Only, &|_| true);
+    let choice = Choice { targets, exclude: &[], mode: BuildMode::Only };
+    let found = select(pipeline, &loaded.graph, choice, &|_| true);
     let recipes = found.iter().flat_map(|selection| selection.want.iter());
     recipes.filter(|(_, want)| **want == Want::Target).flat_map(|(id, _)| made(pipeline, id)).collect()
 }

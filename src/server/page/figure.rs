@@ -13,7 +13,7 @@ use crate::draw::svg::inline;
 use crate::engine::local;
 use crate::plan::reason::{Action, Fate, Reason};
 use crate::plan::{Plan, Step};
-use crate::select::{Want, select};
+use crate::select::{Choice, Want, select};
 use crate::server::archive::Standing;
 use crate::server::page::words;
 use crate::server::query::Query;
@@ -129,7 +129,9 @@ fn plan(loaded: &Loaded, standing: &Standing, view: &RunView) -> Plan {
     let here = standing.row.engine == local::NAME;
     let can_build = |id: RecipeId| !here || pipeline.recipes[id].run.is_some();
     // Where the file has changed since, the targets may be gone: then only what the job had is shown.
-    let wanted = select(pipeline, graph, &standing.row.targets, mode, &can_build).ok();
+    let exclude = view.head.as_ref().map_or(&[][..], |head| &head.started.exclude);
+    let choice = Choice { targets: &standing.row.targets, exclude, mode };
+    let wanted = select(pipeline, graph, choice, &can_build).ok();
     let left = view.head.iter().flat_map(|head| &head.started.left);
     let left: HashMap<&str, &Vec<Reason>> = left.map(|left| (left.step.as_str(), &left.reasons)).collect();
     let left = |id: RecipeId| left.get(pipeline.recipes[id].name.as_str()).copied();

@@ -34,6 +34,7 @@ fn started(pipeline: &str) -> RunStarted {
         mode: BuildMode::Smart,
         schedule: Schedule::Stages,
         targets: Vec::new(),
+        exclude: Vec::new(),
         max_parallel: 1,
         by: "me".to_owned(),
         pid: 1,

@@ -115,17 +115,23 @@ impl Reader {
         if row.is_some() { Ok(row) } else { self.last_run(pipeline) }
     }
 
-    /// The variables that a run was given. They stand before its steps, of which there may be very many.
+    /// The variables that a run was given, and what was left out of its targets. They stand before its steps, of which there may
+    /// be very many.
     ///
     /// # Errors
     /// Why the store cannot be read.
-    pub fn vars(&self, job: &JobId) -> Result<BTreeMap<String, String>, StoreError> {
-        let given = r#"instr(substr(body, 1, instr(body, '"steps":[')), '"vars":{') > 0"#;
+    pub fn given(&self, job: &JobId) -> Result<(BTreeMap<String, String>, Vec<String>), StoreError> {
+        let of = |field: &str, none: &str| {
+            let is_given = format!(r#"instr(substr(body, 1, instr(body, '"steps":[')), '"{field}":') > 0"#);
+            format!("iif({is_given}, json_extract(body, '$.{field}'), '{none}')")
+        };
         let sql = format!(
-            "SELECT iif({given}, json_extract(body, '$.vars'), '{{}}') FROM events
-             WHERE job = ?1 AND type = 'run_started' ORDER BY seq LIMIT 1"
+            "SELECT {}, {} FROM events WHERE job = ?1 AND type = 'run_started' ORDER BY seq LIMIT 1",
+            of("vars", "{}"),
+            of("exclude", "[]")
         );
-        Ok(self.rows(&sql, [job.as_str()], |row| json(row, 0))?.pop().unwrap_or_default())
+        let row = |row: &rusqlite::Row<'_>| Ok((json(row, 0)?, json(row, 1)?));
+        Ok(self.rows(&sql, [job.as_str()], row)?.pop().unwrap_or_default())
     }
 
     /// Whether there is a run of this id.

@@ -21,7 +21,7 @@ use kiln::report::api::{Journal, Reporter};
 use kiln::run::setup::{Policy, Setup, SetupStep};
 use kiln::run::state::Run;
 use kiln::run::{Drive, drive};
-use kiln::select::{Want, select};
+use kiln::select::{Choice, Want, select};
 use kiln::view::RunView;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -130,6 +130,7 @@ fn started(pipeline: &Pipeline, active: &[kiln::plan::Step]) -> RunStarted {
         mode: BuildMode::Smart,
         schedule: Schedule::Stages,
         targets: Vec::new(),
+        exclude: Vec::new(),
         max_parallel: 1,
         by: String::new(),
         pid: 1,
@@ -204,7 +205,7 @@ fn ready(steps: &[Step], acts: HashMap<String, Act>, jobs: usize, keep_going: bo
     let engine = Arc::new(engine);
     let graph = Graph::build(&pipeline).unwrap();
     let mode = BuildMode::Smart;
-    let selection = select(&pipeline, &graph, &[], mode, &|_| true).unwrap();
+    let selection = select(&pipeline, &graph, Choice { targets: &[], exclude: &[], mode }, &|_| true).unwrap();
     let wanted = selection.want.values().map(|want| *want != Want::No).collect();
     let facts = engine.observe(&wanted, true).facts;
     let basis = Basis { pipeline: &pipeline, facts: &facts, history: &history, mode };
