@@ -144,7 +144,7 @@ pub struct RawDefaults {
     #[serde(default)]
     #[schemars(with = "Option<String>", regex(pattern = REBUILD))]
     pub rebuild: Option<Spanned<String>>,
-    /// How long an attempt may take, such as `30m`. Default: no limit.
+    /// How long an attempt may take, such as `30m`, and each command of `digest` and `tools`. Default: no limit.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub timeout: Option<Spanned<String>>,
@@ -312,7 +312,8 @@ raw_recipe! {
         /// The DSS project that it belongs to. Default: the pipeline's.
         #[serde(default)]
         pub project: Option<String>,
-        /// A command whose output stands for the content, for a node without a path.
+        /// A command whose output stands for the content, for a node without a path. It may take as long as an attempt; where it
+        /// fails, a source is no source, and what was built is built again.
         #[serde(default)]
         #[schemars(with = "Option<String>")]
         pub digest: Option<Spanned<String>>,

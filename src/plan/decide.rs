@@ -225,12 +225,19 @@ impl Basis<'_> {
         let outputs = &self.pipeline.recipes[id].outputs;
         let absent = outputs.iter().find(|node| self.seen(**node) == Input::Missing);
         match absent {
-            Some(node) if last.is_some() => {
-                Some(Reason::new(ReasonCode::OutputMissing).what(&self.pipeline.nodes[*node].name))
-            }
+            Some(node) if last.is_some() => Some(self.absent(*node)),
             Some(_) => Some(Reason::new(ReasonCode::NeverBuilt)),
             None if outputs.is_empty() && last.is_none() => Some(Reason::new(ReasonCode::NeverBuilt)),
             None => None,
+        }
+    }
+
+    /// That an output which was built is not there, as far as one can tell.
+    fn absent(&self, node: NodeId) -> Reason {
+        let name = &self.pipeline.nodes[node].name;
+        match self.facts.unasked.get(&node) {
+            Some(why) => Reason::new(ReasonCode::DigestFailed).what(format!("{name}: {why}")),
+            None => Reason::new(ReasonCode::OutputMissing).what(name),
         }
     }
 
@@ -315,7 +322,7 @@ impl Basis<'_> {
             let name = &self.pipeline.nodes[*node].name;
             let recorded = built.get(name.as_str());
             match (self.facts.nodes[*node], recorded) {
-                (Content::Missing, _) => reasons.push(Reason::new(ReasonCode::OutputMissing).what(name)),
+                (Content::Missing, _) => reasons.push(self.absent(*node)),
                 (Content::Is(now), Some(then))
                     if now != then.digest && then.path == self.pipeline.nodes[*node].path =>
                 {

@@ -17,6 +17,8 @@ pub struct Facts {
     pub settled: DenseMap<RecipeId, bool>,
     /// What is needed to look at a step and is not there, for people: of such a step nothing else is to be trusted.
     pub unseen: HashMap<RecipeId, Vec<String>>,
+    /// Why outputs could not be asked for that count as missing: they may be there all the same.
+    pub unasked: HashMap<NodeId, String>,
     /// The content of each node.
     pub nodes: DenseMap<NodeId, Content>,
     /// What each recipe is made from besides its inputs.
@@ -79,6 +81,7 @@ impl Facts {
             asks: false,
             settled: DenseMap::filled(recipes, false),
             unseen: HashMap::new(),
+            unasked: HashMap::new(),
             nodes: DenseMap::filled(nodes, Content::Missing),
             recipes: AllOwn { some: DenseMap::filled(recipes, None) },
         }

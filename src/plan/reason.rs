@@ -131,6 +131,8 @@ pub enum ReasonCode {
     SettingChanged,
     /// An output is not there.
     OutputMissing,
+    /// The `digest` command of an output that was built has failed: it is not there, or cannot be asked for.
+    DigestFailed,
     /// An output is not what was built.
     OutputChanged,
     /// The outputs are others, or have other paths.
@@ -226,6 +228,7 @@ impl Reason {
             ReasonCode::CommandChanged => "command changed",
             ReasonCode::SettingChanged => "setting changed",
             ReasonCode::OutputMissing => "output missing",
+            ReasonCode::DigestFailed => "output missing, or its `digest` is wrong",
             ReasonCode::OutputChanged => "output changed",
             ReasonCode::OutputMoved => "output moved",
             ReasonCode::OutputForeign => "replaces what is there",

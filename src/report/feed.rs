@@ -119,7 +119,7 @@ impl Feed {
     }
 
     /// A name as it is shown: in full where lines have no limit, and where all that stands behind it has room too.
-    fn name(&self, step: &str, behind: &[&str]) -> String {
+    pub(super) fn name(&self, step: &str, behind: &[&str]) -> String {
         let behind = behind.iter().filter(|text| !text.is_empty()).map(|text| 2 + columns(text)).sum::<usize>();
         match self.style.width {
             Some(width) if NAME + columns(step) + behind > usize::from(width) => {
@@ -332,7 +332,7 @@ impl Feed {
         slow + &summary::brief(view, &self.style, &self.state)
     }
 
-    fn clock(&self, at: Timestamp) -> Line {
+    pub(super) fn clock(&self, at: Timestamp) -> Line {
         Line::new().tint(Tint::Dim, &self.style.clock(at))
     }
 
@@ -343,7 +343,7 @@ impl Feed {
     }
 
     /// The line with a note behind the times, in as many lines as that takes on a terminal.
-    fn noted(&self, line: Line, tint: Tint, note: &str) -> String {
+    pub(super) fn noted(&self, line: Line, tint: Tint, note: &str) -> String {
         let column = self.after_took().max(line.width() + 2);
         let is_long = |width: &usize| !note.is_empty() && column.saturating_add(columns(note)) > *width;
         let Some(width) = self.style.width.map(usize::from).filter(is_long) else {

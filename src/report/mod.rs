@@ -15,6 +15,7 @@ pub mod outputs;
 pub mod plain;
 pub mod plan;
 pub mod slow;
+mod still;
 pub mod style;
 pub mod summary;
 

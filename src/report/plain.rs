@@ -5,28 +5,36 @@ use std::io;
 use super::api::Reporter;
 use super::feed::Feed;
 use super::outlet::Out;
+use super::still::Quiet;
 use super::style::{OutputMode, Style};
 use crate::event::Stamped;
 use crate::view::RunView;
 
-/// One line for each event, and a summary at the end.
+/// One line for each event, what still runs where there was none for long, and a summary at the end.
 #[derive(Debug)]
 pub struct Plain<W> {
     out: W,
     feed: Feed,
+    quiet: Quiet,
 }
 
+/// How often it is looked whether a run has been quiet for long, in milliseconds.
+const LOOK: u64 = 5_000;
 /// So many bytes may wait to be read before what steps print is left out.
 pub(super) const BEHIND: usize = 1 << 20;
 
 impl<W: Out> Plain<W> {
     /// Writes to `out`. `state` is the state's folder as it is put before the paths of logs.
     pub fn new(out: W, style: Style, output: OutputMode, state: impl Into<String>) -> Self {
-        Self { out, feed: Feed::new(style, output, state.into()) }
+        Self { out, feed: Feed::new(style, output, state.into()), quiet: Quiet::new() }
     }
 
     fn write(&mut self, text: &str) -> io::Result<()> {
-        if text.is_empty() { Ok(()) } else { self.out.write_all(text.as_bytes()) }
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.quiet.ends();
+        self.out.write_all(text.as_bytes())
     }
 }
 
@@ -46,6 +54,14 @@ impl<W: Out> Reporter for Plain<W> {
         self.write(&text)
     }
 
+    fn tick(&mut self, view: &RunView, elapsed_ms: u64) -> io::Result<()> {
+        if !self.quiet.is_over(elapsed_ms) || view.end.is_some() {
+            return Ok(());
+        }
+        let text = self.feed.still(view, elapsed_ms);
+        self.out.write_all(text.as_bytes())
+    }
+
     fn finish(&mut self) -> io::Result<()> {
         self.out.flush()
     }
@@ -56,5 +72,9 @@ impl<W: Out> Reporter for Plain<W> {
 
     fn wants_output(&self) -> bool {
         self.feed.wants_output()
+    }
+
+    fn tick_ms(&self) -> u64 {
+        LOOK
     }
 }

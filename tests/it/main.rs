@@ -66,6 +66,7 @@ mod output;
 mod page;
 mod pid1;
 mod pipelines;
+mod probes;
 mod processes;
 mod quotes;
 mod reading;

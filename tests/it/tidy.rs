@@ -51,6 +51,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("report/plan.rs", 6),
     ("report/screen.rs", 6),
     ("report/slow.rs", 6),
+    ("report/still.rs", 6),
     ("report/style.rs", 6),
     ("report/summary.rs", 6),
     ("report/tests/", 6),

@@ -40,7 +40,7 @@ pub(crate) fn observe(
         facts,
         digests,
         has_bash: OnceCell::new(),
-        probes: probes.then(|| Probes::new(&local.guardian, local.stop.get())),
+        probes: probes.then(|| Probes::new(local)),
         looked: DenseMap::filled(pipeline.nodes.len(), false),
         unseen: HashMap::new(),
         secrets: local.secrets(),
@@ -203,7 +203,7 @@ impl<'a> Observer<'a> {
         for (name, tool) in &recipe.how.tools {
             let printed = match &mut self.probes {
                 None => None,
-                Some(probes) => match probes.ask(&self.local.root, &recipe.how.shell, &tool.command, env) {
+                Some(probes) => match probes.ask(recipe, &format!("tool `{name}`"), &tool.command, env) {
                     Ok(printed) => Some(printed),
                     Err(error) => {
                         let problem =
@@ -286,10 +286,15 @@ impl<'a> Observer<'a> {
                 return Content::NotProbed;
             }
         };
-        match probes.ask(&self.local.root, &asker.how.shell, command, &env) {
+        let about = format!("`digest` of `{}`", node.name);
+        match probes.ask(asker, &about, command, &env) {
             Ok(printed) => Content::Is(Digest::of(printed.as_bytes())),
             // What a recipe makes may not be there yet.
-            Err(_) if node.maker.is_some() => Content::Missing,
+            Err(error) if node.maker.is_some() => {
+                let error = self.secrets.as_ref().map_or_else(|| error.clone(), |secrets| secrets.mask(&error));
+                self.facts.unasked.insert(id, error);
+                Content::Missing
+            }
             Err(error) => {
                 let problem = Problem::new("digest-failed", format!("`digest` of `{}` failed: {error}", node.name));
                 self.problems.push(

@@ -3,15 +3,21 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 
+use crate::base::text::{duration, parse_duration};
 use crate::engine::api::{Environment, Stop, Updates};
+use crate::engine::local::Local;
 use crate::engine::local::child::{self, Exit, NotRun, Start};
 use crate::engine::local::guardian::Guardian;
 use crate::engine::local::log::Log;
+use crate::pipeline::types::Recipe;
 
 /// So much of what a probe says besides its answer is kept.
 const SAID: u64 = 1 << 20;
@@ -21,12 +27,25 @@ pub(crate) type Printed = Result<String, String>;
 
 /// Runs probes and remembers what they printed.
 pub(crate) struct Probes<'a> {
-    printed: HashMap<(Vec<String>, String, Environment), Printed>,
-    guardian: &'a Guardian,
-    /// Ends them, where somebody may want that.
-    stop: Option<&'a watch::Receiver<Stop>>,
+    printed: HashMap<(Arc<[String]>, String, Environment), Printed>,
+    local: &'a Local,
     watched: Option<Watched>,
 }
+
+/// How long a probe may take, and how it is told that it takes longer.
+struct Patience<'p> {
+    /// What is asked.
+    about: &'p str,
+    /// The recipe whose limit it is.
+    whose: &'p str,
+    /// After so much time it is told that there is no answer yet; after twice the time again.
+    slow: Duration,
+    /// After so much time it is ended.
+    most: Option<Duration>,
+}
+
+/// Most probes answer at once.
+const SLOW: Duration = Duration::from_secs(10);
 
 /// A guardian for as long as there is something to ask, in a runtime of its own: nobody is to wait in another one.
 struct Watched {
@@ -35,14 +54,15 @@ struct Watched {
 }
 
 impl<'a> Probes<'a> {
-    /// Probes beside the steps of a run that has this guardian.
-    pub(crate) fn new(guardian: &'a Guardian, stop: Option<&'a watch::Receiver<Stop>>) -> Self {
-        Self { printed: HashMap::new(), guardian, stop, watched: None }
+    /// Probes beside the steps of a run.
+    pub(crate) fn new(local: &'a Local) -> Self {
+        Self { printed: HashMap::new(), local, watched: None }
     }
 
-    /// What `command` prints in `shell`, less white space at both ends.
-    pub(crate) fn ask(&mut self, root: &Path, shell: &[String], command: &str, env: &Environment) -> Printed {
-        let question = (shell.to_vec(), command.to_owned(), env.clone());
+    /// What `command` prints as `recipe` runs it, less white space at both ends. It may take as long as an attempt at that.
+    pub(crate) fn ask(&mut self, recipe: &Recipe, about: &str, command: &str, env: &Environment) -> Printed {
+        let shell = &recipe.how.shell;
+        let question = (shell.clone(), command.to_owned(), env.clone());
         if let Some(printed) = self.printed.get(&question) {
             return printed.clone();
         }
@@ -51,28 +71,32 @@ impl<'a> Probes<'a> {
             on_stop: None,
             env: env.clone(),
             marks: Vec::new(),
-            workdir: root.to_owned(),
+            workdir: self.local.root.clone(),
             grace: Duration::ZERO,
             asks: true,
         };
-        let stop = self.stop.cloned();
-        let printed = self.watched().and_then(|watched| watched.run(&start, stop));
+        // Tests have no time to wait; what is shipped does not know of it.
+        let hurry = self.local.environment.get("KILN_TEST_SLOW").filter(|_| cfg!(debug_assertions));
+        let slow = hurry.and_then(|text| parse_duration(text.to_str()?).ok()).unwrap_or(SLOW);
+        let patience = Patience { about, whose: &recipe.name, slow, most: recipe.how.timeout };
+        let stop = self.local.stop.get().cloned();
+        let printed = self.watched().and_then(|watched| watched.run(&start, stop, patience));
         self.printed.entry(question).or_insert(printed).clone()
     }
 
     fn watched(&mut self) -> Result<&Watched, String> {
         if self.watched.is_none() {
             let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-            self.watched = Some(Watched { runtime: Some(runtime), guardian: self.guardian.beside() });
+            self.watched = Some(Watched { runtime: Some(runtime), guardian: self.local.guardian.beside() });
         }
         self.watched.as_ref().ok_or_else(String::new)
     }
 }
 
 impl Watched {
-    fn run(&self, start: &Start, stop: Option<watch::Receiver<Stop>>) -> Printed {
+    fn run(&self, start: &Start, stop: Option<watch::Receiver<Stop>>, patience: Patience<'_>) -> Printed {
         let Some(runtime) = &self.runtime else { return Err("it is over".to_owned()) };
-        let wait = || runtime.block_on(ask(start, &self.guardian, stop));
+        let wait = || runtime.block_on(ask(start, &self.guardian, stop, patience));
         std::thread::scope(|scope| scope.spawn(wait).join()).unwrap_or_else(|_| Err("this is a bug in Kiln".to_owned()))
     }
 }
@@ -87,13 +111,39 @@ impl Drop for Watched {
     }
 }
 
-async fn ask(start: &Start, guardian: &Guardian, stop: Option<watch::Receiver<Stop>>) -> Printed {
+async fn ask(
+    start: &Start,
+    guardian: &Guardian,
+    stop: Option<watch::Receiver<Stop>>,
+    Patience { about, whose, slow, most }: Patience<'_>,
+) -> Printed {
     let (trouble, _) = mpsc::unbounded_channel();
     let log = Log::create(Path::new("/dev/null"), Updates::new(0, None, trouble), SAID, None);
     let mut log = log.map_err(|error| format!("nowhere to print to: {error}"))?;
-    let (_go, never) = watch::channel(Stop::Go);
-    let ran = child::run(start, guardian, &mut log, stop.unwrap_or(never)).await;
+    let (end, ends) = watch::channel(Stop::Go);
+    let (began, mut told, mut over) = (Instant::now(), slow, None);
+    let ran = {
+        let mut ran = pin!(child::run(start, guardian, &mut log, ends));
+        let mut stopped = pin!(stopped(stop));
+        loop {
+            tokio::select! {
+                ran = &mut ran => break ran,
+                () = &mut stopped, if *end.borrow() == Stop::Go => end.send_modify(|stop| *stop = Stop::Kill),
+                () = sleep_until(began + told) => {
+                    tracing::warn!("{about} has not answered for {}", duration(told));
+                    told *= 2;
+                }
+                most = time_is_over(began, most), if over.is_none() => {
+                    over = Some(most);
+                    end.send_modify(|stop| *stop = Stop::Kill);
+                }
+            }
+        }
+    };
     let said = log.finish().await;
+    if let Some(most) = over {
+        return Err(format!("timed out after {}, the `timeout` of `{whose}`", duration(most)));
+    }
     match ran {
         Ok(Exit { status, answer, .. }) if status.success() => Ok(String::from_utf8_lossy(&answer).trim().to_owned()),
         Ok(Exit { status, .. }) => match said.iter().rfind(|line| !line.trim().is_empty()) {
@@ -102,5 +152,26 @@ async fn ask(start: &Start, guardian: &Guardian, stop: Option<watch::Receiver<St
         },
         Err(NotRun::Start(why)) => Err(why),
         Err(NotRun::Stopped | NotRun::Lost) => Err("it was ended".to_owned()),
+    }
+}
+
+/// Waits until it is to end; for ever where nobody wants that.
+async fn stopped(stop: Option<watch::Receiver<Stop>>) {
+    if let Some(mut stop) = stop
+        && stop.wait_for(|stop| *stop > Stop::Go).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
+/// Waits until so much time has gone by, and gives how much; for ever where there is no limit.
+async fn time_is_over(began: Instant, most: Option<Duration>) -> Duration {
+    match most {
+        Some(most) => {
+            sleep_until(began + most).await;
+            most
+        }
+        None => std::future::pending().await,
     }
 }

@@ -1,0 +1,47 @@
+//! Commands that only look: what is told where they fail, take long, or never answer.
+
+use crate::support::Project;
+
+const TABLE: &str = r#"
+[dataset.table]
+run = "touch table"
+digest = "cat table"
+[dataset.copy]
+path = "copy"
+inputs = ["table"]
+run = "touch {{ output }}"
+"#;
+
+#[test]
+fn an_output_that_cannot_be_asked_for_is_told_with_what_is_wrong() {
+    let project = Project::new(TABLE);
+    project.expect(0, &["run"]);
+    std::fs::remove_file(project.path("table")).unwrap();
+    let reason = "output missing, or its `digest` is wrong: table: exit 1: cat: table: No such file or directory";
+    for arguments in [&["plan"][..], &["plan", "--mode", "missing"], &["why", "table"]] {
+        let said = project.expect(0, arguments).out;
+        assert!(said.contains(reason), "{arguments:?}: {said}");
+    }
+    project.expect(0, &["run"]);
+    assert!(project.expect(0, &["plan"]).out.contains("2 up to date"));
+}
+
+#[test]
+fn one_that_never_answers_is_ended_after_the_time_of_an_attempt() {
+    let mut project = Project::new("");
+    project.variable("KILN_TEST_SLOW", "50ms");
+    let source = "[dataset.s]\ndigest = \"exec sleep 1000\"\n[dataset.a]\npath = \"a\"\ninputs = [\"s\"]\nrun = \"touch {{ output }}\"\n";
+    project.pipeline(&format!("timeout = \"300ms\"\n{source}"));
+    for command in ["plan", "run", "why"] {
+        let said = project.expect(2, &[&[command][..], if command == "why" { &["a"] } else { &[] }].concat()).err;
+        assert!(said.contains("`digest` of `s` failed: timed out after 0.3s, the `timeout` of `a`"), "{said}");
+        assert!(said.contains("`digest` of `s` has not answered for 50ms\n"), "{said}");
+        assert!(said.contains("`digest` of `s` has not answered for 0.1s\n"), "{said}");
+    }
+    project.pipeline(
+        "[dataset.a]\npath = \"a\"\nrun = \"touch {{ output }}\"\ntimeout = \"100ms\"\ntools = { sloth = \"exec sleep 1000\" }\n",
+    );
+    let said = project.expect(2, &["plan"]).err;
+    assert!(said.contains("tool `sloth` of `a` failed: timed out after 0.1s, the `timeout` of `a`"), "{said}");
+    assert!(said.contains("tool `sloth` has not answered for 50ms\n"), "{said}");
+}
