@@ -107,7 +107,7 @@ pub enum Color {
 pub enum Command {
     /// Build what is out of date, stage by stage, and wait for it
     #[command(
-        after_help = "Examples:\n  kiln run                     all that is out of date\n  kiln run orders              `orders` and what it is made from\n  kiln run orders+             `orders` and all that is made from it\n  kiln run tag:daily -j 8 -k   all nodes with a tag, 8 at once, going on after failures\n  kiln run --exclude report+   all but `report` and what is made from it\n  kiln run --mode forced       everything, whatever its state\n  kiln run --failed            what the last run did not get done\n  kiln run -n                  only say what would be built (the same as `kiln plan`)"
+        after_help = "Examples:\n  kiln run                     all that is out of date\n  kiln run orders              `orders` and what it is made from\n  kiln run orders+             `orders` and all that is made from it\n  kiln run tag:daily -j 8 -k   all nodes with a tag, 8 at once, going on after failures\n  kiln run --exclude report+   all but `report` and what is made from it\n  kiln run --mode only orders+  `orders` and all that is made from it, whatever their state\n  kiln run --mode forced       everything, whatever its state\n  kiln run --failed            what the last run did not get done\n  kiln run -n                  only say what would be built (the same as `kiln plan`)"
     )]
     Run(RunArgs),
     /// Show what would be built, in which order and why; changes nothing
