@@ -1,7 +1,7 @@
 //! Which reports of a run were asked for, and whether they may be written where they were asked for; and what they say where no run
 //! could begin, so that none of an earlier one passes for that of this one. Does not know how a run is told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _, Write};
@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::args::RunArgs;
 use crate::cli::surroundings::Surroundings;
-use crate::pipeline::paths::touch;
+use crate::pipeline::outline::Owner;
+use crate::pipeline::paths::{lies_in, names, touch};
+use crate::pipeline::types::Pipeline;
 use crate::report::{github, jsonl, junit};
 use crate::session::fail::Fail;
 
@@ -88,20 +90,10 @@ impl ReportFiles {
         each.into_iter().collect()
     }
 
-    /// Refuses those that lie in what is built or around it: they would be replaced with it, or be taken for it.
-    pub(crate) fn apart<'a>(&self, root: &Path, outputs: impl Iterator<Item = &'a str>) -> Result<(), Fail> {
-        let below: Vec<_> = self.all().map(|file| (file, file.below(root))).collect();
-        if below.iter().all(|(_, below)| below.is_empty()) {
-            return Ok(());
-        }
-        for output in outputs {
-            if let Some((file, _)) = below.iter().find(|(_, below)| below.iter().any(|path| touch(path, output))) {
-                let message = format!("{}: {output} is built, and replaced as a whole", file.name());
-                let help = "name a file beside what the pipeline builds".to_owned();
-                return file.barring(Err(Fail::Usage(message, Some(help))));
-            }
-        }
-        Ok(())
+    /// Refuses those that lie in what is built or around it: they would be replaced with it, or be taken for it. And those that are
+    /// read: each run would find that changed.
+    pub(crate) fn apart(&self, root: &Path, pipeline: &Pipeline) -> Result<(), Fail> {
+        self.all().try_for_each(|file| file.barring(file.apart(root, pipeline)))
     }
 
     /// Where they lie in a root.
@@ -181,6 +173,40 @@ impl ReportFile {
         if self.is_stdout() { BTreeSet::new() } else { places.filter_map(inside).collect() }
     }
 
+    fn apart(&self, root: &Path, pipeline: &Pipeline) -> Result<(), Fail> {
+        if self.is_stdout() {
+            return Ok(());
+        }
+        let below = self.below(root);
+        let is_any = |is: &dyn Fn(&str) -> bool| below.iter().any(|below| is(below));
+        let refused = |why: String, beside| {
+            let help = format!("name a file beside what the pipeline {beside}");
+            Err(Fail::Usage(format!("{}: {why}", self.name()), Some(help)))
+        };
+        if let Some(output) = pipeline.outputs().find(|output| is_any(&|path| touch(path, output))) {
+            return refused(format!("{output} is built, and replaced as a whole"), "builds");
+        }
+        let around = self.around();
+        let is_around = |path: &str| root.join(path).metadata().is_ok_and(|folder| around.contains(&id(&folder)));
+        let is_read = |path: &str| is_any(&|below| names(path, below) || lies_in(below, path)) || is_around(path);
+        for (owner, path) in pipeline.paths().iter() {
+            let path = std::str::from_utf8(path).unwrap_or_default();
+            let what = match owner {
+                Owner::Node(id) if pipeline.outline().maker(id).is_some() => continue,
+                _ if !is_read(path) => continue,
+                Owner::Node(id) => format!("{path} is read as source `{}`", pipeline.nodes[id].name),
+                Owner::Recipe(id) => format!("`{}` reads {path} by its `files`", pipeline.recipes[id].name),
+            };
+            return refused(format!("{what}, and would find it changed by each run"), "reads");
+        }
+        Ok(())
+    }
+
+    /// The file and all folders around it, with links followed.
+    fn around(&self) -> HashSet<(u64, u64)> {
+        self.place().ancestors().filter_map(|path| Some(id(&path.metadata().ok()?))).collect()
+    }
+
     /// The file with nothing in it, where it may be written to.
     fn emptied(&self) -> Option<File> {
         let left = self.barred.load(Ordering::SeqCst) || self.is_stdout();
@@ -222,11 +248,16 @@ pub(super) fn of_github(surroundings: &Surroundings, variable: &str) -> Option<F
     file.inspect_err(|error| tracing::debug!(%error, "the file of {variable} cannot be written")).ok()
 }
 
+/// What the system tells it by.
+fn id(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
 /// Whether standard output or standard error goes to a file.
 fn is_shown_in(file: &Metadata) -> bool {
     let goes = |fd: io::Result<std::os::fd::OwnedFd>| {
         let shown = fd.and_then(|fd| File::from(fd).metadata());
-        shown.is_ok_and(|shown| (shown.dev(), shown.ino()) == (file.dev(), file.ino()))
+        shown.is_ok_and(|shown| id(&shown) == id(file))
     };
     goes(io::stdout().as_fd().try_clone_to_owned()) || goes(io::stderr().as_fd().try_clone_to_owned())
 }

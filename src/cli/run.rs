@@ -172,7 +172,7 @@ impl Begun {
         since: Option<Since>,
     ) -> Result<Self, Fail> {
         let (session, args) = failed::session(context, args)?;
-        files.apart(&session.loaded.root, session.pipeline().outputs())?;
+        files.apart(&session.loaded.root, session.pipeline())?;
         let session = match since {
             Some(since) => session.since(since),
             None => session,

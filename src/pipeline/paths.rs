@@ -140,8 +140,7 @@ pub(crate) fn is_glob(pattern: &str) -> bool {
 
 /// What is said to a glob where one file or folder is meant.
 pub(crate) fn no_glob(path: &str) -> Option<String> {
-    let literal: Vec<_> = path.split('/').take_while(|part| !is_glob(part)).collect();
-    let folder = match literal.join("/") {
+    let folder = match first_of(path) {
         folder if folder.is_empty() => "one that holds them".to_owned(),
         folder => format!("path = \"{folder}\""),
     };
@@ -158,9 +157,22 @@ pub(crate) fn glob(pattern: &str) -> Result<GlobMatcher, globset::Error> {
     Ok(GlobBuilder::new(pattern).literal_separator(true).empty_alternates(true).build()?.compile_matcher())
 }
 
+/// Folders that no glob looks into, unless it begins in one.
+pub(crate) const HIDDEN: [&str; 3] = [".git", OWN, "__pycache__"];
+
+/// The folder that a glob looks into first.
+pub(crate) fn first_of(glob: &str) -> String {
+    let literal: Vec<_> = glob.split('/').take_while(|part| !is_glob(part)).collect();
+    literal.join("/")
+}
+
 /// Whether a pattern of `files` names a path, whether anything is there or not.
 pub(crate) fn names(pattern: &str, path: &str) -> bool {
-    if is_glob(pattern) { glob(pattern).is_ok_and(|glob| glob.is_match(path)) } else { pattern == path }
+    if !is_glob(pattern) {
+        return pattern == path;
+    }
+    let inside = path.strip_prefix(&first_of(pattern)).unwrap_or(path);
+    !inside.split('/').any(|name| HIDDEN.contains(&name)) && glob(pattern).is_ok_and(|glob| glob.is_match(path))
 }
 
 /// Whether a path is another one, or lies below it.
@@ -268,6 +280,19 @@ mod tests {
         assert_eq!(inside("x/../.kiln/kiln.db"), Err(PathError::State));
         assert_eq!(inside("x/.kiln/kiln.db"), Err(PathError::State));
         assert_eq!(inside("x/.kiln-not").as_deref(), Ok("x/.kiln-not"));
+    }
+
+    #[test]
+    fn a_glob_names_nothing_in_a_folder_that_it_does_not_look_into() {
+        for (pattern, path, want) in [
+            ("**/*", "a/b", true),
+            ("**/*", "a/.kiln/b", false),
+            ("a/**", "a/__pycache__/b.pyc", false),
+            (".git/hooks/*", ".git/hooks/a", true),
+            (".git/hooks", ".git/hooks", true),
+        ] {
+            assert_eq!(names(pattern, path), want, "{pattern} {path}");
+        }
     }
 
     #[test]

@@ -106,6 +106,47 @@ fn a_report_replaces_nothing_but_reports() {
 }
 
 #[test]
+fn a_report_is_nothing_that_is_read() {
+    let text = "[folder.s]\npath = \"data\"\n[folder.l]\npath = \"l\"\n[dataset.e]\npath = \"e.jsonl\"\n\
+                [dataset.a]\npath = \"a\"\ninputs = [\"s\"]\nfiles = [\"code\", \"lib/**/*.x\", \"**/*.y\"]\n\
+                run = 'ls data >{{ output }}'\n[task.t]\ninputs = [\"l\", \"e\"]\nrun = \"true\"\n";
+    let project = Project::new(text);
+    for path in ["data/in/x", "code/x", "lib/in/x", "far/x", "logs/x", "e.jsonl"] {
+        project.write(path, "");
+    }
+    std::os::unix::fs::symlink("far", project.path("l")).unwrap();
+    let (source, files) = ("is read as source `", "`a` reads ");
+    for _ in 0..2 {
+        let before = project.tree();
+        for (file, why) in [
+            ("data/e", format!("data {source}s`")),
+            ("data/in/e", format!("data {source}s`")),
+            ("far/e", format!("l {source}l`")),
+            ("l/e", format!("l {source}l`")),
+            ("e.jsonl", format!("e.jsonl {source}e`")),
+            ("code/e", format!("{files}code by its `files`")),
+            ("lib/in/e.x", format!("{files}lib/**/*.x by its `files`")),
+            ("logs/e.y", format!("{files}**/*.y by its `files`")),
+        ] {
+            for option in ["--events", "--junit"] {
+                let said = project.expect(2, &["run", option, file]).err;
+                let why = format!("error: {option} {file}: {why}, and would find it changed by each run\n");
+                assert!(said.contains(&format!("{why}  help: name a file beside what the pipeline reads")), "{said}");
+            }
+        }
+        assert_eq!(project.tree(), before);
+        // Nothing of these is read.
+        for file in ["lib/in/e", "logs/e", ".kiln/e.y"] {
+            project.expect(0, &["run", "--events", file]);
+            let again = project.expect(0, &["run", "--events", file]).out;
+            assert!(again.contains("2 up to date"), "{file}: {again}");
+            std::fs::remove_file(project.path(file)).unwrap();
+        }
+        std::fs::remove_file(project.path("a")).ok();
+    }
+}
+
+#[test]
 fn a_report_lies_beside_what_is_built() {
     let empty = "[dataset.e]\npath = \"e\"\nrun = '>{{ output }}'\n";
     let folder = "[folder.f]\npath = \"out/f\"\nrun = 'echo a >{{ output }}/a'\n";

@@ -7,10 +7,7 @@ use std::path::{Path, PathBuf};
 
 use globset::GlobMatcher;
 
-use crate::pipeline::paths::{self, OWN, is_glob};
-
-/// Folders that no glob looks into.
-const HIDDEN: [&str; 3] = [".git", OWN, "__pycache__"];
+use crate::pipeline::paths::{self, HIDDEN, first_of, is_glob};
 
 /// The paths that `pattern` names, in order. A path without a glob's letters names itself, whether it is there or not.
 /// What recipes make (`built`) is left out of globs: it is no code. Links to folders are not followed.
@@ -19,7 +16,7 @@ pub(crate) fn resolve(root: &Path, pattern: &str, built: &BTreeSet<&str>) -> io:
         return Ok(vec![pattern.to_owned()]);
     }
     let mut walk = Walk::new(root, pattern, built)?;
-    walk.go(first(pattern))?;
+    walk.go(PathBuf::from(first_of(pattern)))?;
     walk.found.sort();
     Ok(walk.found)
 }
@@ -30,7 +27,7 @@ pub(crate) fn passed_over(root: &Path, pattern: &str, built: &BTreeSet<&str>) ->
         return Ok(Vec::new());
     }
     let mut walk = Walk::new(root, pattern, built)?;
-    walk.go(first(pattern))?;
+    walk.go(PathBuf::from(first_of(pattern)))?;
     let mut links = Vec::new();
     for link in walk.passed.into_iter().filter(|link| root.join(link).is_dir()) {
         let mut behind = Walk::new(root, pattern, built)?;
@@ -39,12 +36,6 @@ pub(crate) fn passed_over(root: &Path, pattern: &str, built: &BTreeSet<&str>) ->
     }
     links.sort();
     Ok(links)
-}
-
-/// The folder that a glob looks into first.
-fn first(pattern: &str) -> PathBuf {
-    let literal: Vec<_> = pattern.split('/').take_while(|part| !is_glob(part)).collect();
-    PathBuf::from(literal.join("/"))
 }
 
 /// A look for what a glob names.
