@@ -129,8 +129,16 @@ impl ShellReader {
 
     /// Reads on.
     pub(crate) fn read(&mut self, text: &str) {
+        self.read_begin(text, text.len());
+    }
+
+    /// Reads on, so many bytes of a text: what they mean may depend on what follows.
+    pub(crate) fn read_begin(&mut self, text: &str, length: usize) {
         let mut rest = text;
-        while let Some(c) = rest.chars().next() {
+        let left = |rest: &str| length.saturating_sub(text.len() - rest.len());
+        while left(rest) > 0
+            && let Some(c) = rest.chars().next()
+        {
             if self.skip > 0 {
                 self.skip -= 1;
             } else if self.in_document {
@@ -140,7 +148,7 @@ impl ShellReader {
             }
             self.previous = c;
             rest = &rest[c.len_utf8()..];
-            rest = &rest[self.hurry(rest)..];
+            rest = &rest[self.hurry(&rest[..left(rest)])..];
         }
     }
 

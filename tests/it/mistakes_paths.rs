@@ -353,3 +353,21 @@ fn paths_that_only_others_could_follow() {
     let project = Project::new("[dataset.a]\npath = \"a/~/x\"\nrun = \"echo x >{{ output }}\"\n");
     project.expect(0, &["check"]);
 }
+
+#[test]
+fn what_a_command_only_says_or_removes_is_not_warned_of() {
+    let project = Project::new(
+        "[dataset.a]\npath = \"build/a.csv\"\nrun = \"echo 1 >{{ output }}\"\n\
+        [task.b]\nrun = '''\necho \"see README.md, or $(cat docs/c.md)\"\nrm -f build/a.csv\n\
+        cat <<EOF\nin README.md and build/a.csv\nEOF\nprintf '%s\\n' README.md <docs/d.md\n'''\n\
+        [task.c]\nrun = '''\nsh <<EOF\ncat docs/c.md\nEOF\n'''\n",
+    );
+    ["README.md", "docs/c.md", "docs/d.md"].iter().for_each(|path| project.write(path, ""));
+    let said = project.expect(0, &["check"]).out;
+    let warnings: Vec<_> = said.lines().filter_map(|line| line.trim().strip_prefix("⚠ ")).collect();
+    let wanted = [
+        "`b` uses docs/c.md, docs/d.md, which are not in its `files`",
+        "`c` uses docs/c.md, which is not in its `files`",
+    ];
+    assert_eq!(warnings, wanted, "{said}");
+}

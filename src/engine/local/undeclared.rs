@@ -2,13 +2,13 @@
 //! run after it. Looks at names only; what a program opens by itself it does not know.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::base::span::Problem;
 use crate::base::text::few;
 use crate::pipeline::paths::{ancestors, normal};
 use crate::pipeline::shell::ShellReader;
-use crate::pipeline::template::{Piece, Place, Template};
+use crate::pipeline::template::{Piece, Place, Quotes, Template};
 use crate::pipeline::types::{Command, Node, Pipeline, Rebuild, Recipe};
 
 /// What ends a word that may be a path.
@@ -22,13 +22,21 @@ const FEW: usize = 5;
 /// Looks for such paths.
 pub(crate) struct Undeclared<'a> {
     root: &'a Path,
+    real_root: PathBuf,
     nodes: HashMap<&'a str, &'a Node>,
 }
 
 impl<'a> Undeclared<'a> {
     pub(crate) fn new(pipeline: &'a Pipeline, root: &'a Path) -> Self {
         let nodes = pipeline.nodes.values().filter_map(|node| Some((node.path.as_deref()?, node)));
-        Self { root, nodes: nodes.collect() }
+        let real_root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+        Self { root, real_root, nodes: nodes.collect() }
+    }
+
+    /// A path that is there with all links followed, where that is in the root: it may be declared as that.
+    fn real(&self, path: &str) -> Option<String> {
+        let real = self.root.join(path).canonicalize().ok()?;
+        real.strip_prefix(&self.real_root).ok()?.to_str().map(str::to_owned)
     }
 
     /// Warnings about a recipe whose `files` are these.
@@ -37,9 +45,14 @@ impl<'a> Undeclared<'a> {
         let declared: HashSet<&str> = own.chain(files.iter().map(String::as_str)).collect();
         let is_declared = |path: &str| ancestors(path).any(|path| declared.contains(path));
         let (mut inputs, mut others) = (BTreeSet::new(), BTreeSet::new());
-        for path in paths(recipe).into_iter().filter(|path| !is_declared(path)) {
+        let undeclared = paths(recipe).into_iter().filter(|path| !is_declared(path));
+        for path in undeclared {
+            let real = self.real(&path);
+            if real.as_deref().is_some_and(is_declared) {
+                continue;
+            }
             // The node that lies there, or around it.
-            let node = ancestors(&path).find_map(|path| self.nodes.get(path));
+            let node = ancestors(real.as_deref().unwrap_or(&path)).find_map(|path| self.nodes.get(path));
             match node {
                 Some(node) => drop(inputs.insert(node.name.as_str())),
                 None if self.root.join(&path).is_file() => drop(others.insert(path)),
@@ -88,12 +101,13 @@ fn paths(recipe: &Recipe) -> BTreeSet<String> {
     from_root.filter_map(|path| path.ok().filter(|path| !path.is_empty())).collect()
 }
 
-/// The words of a template outside of comments that are whole as they stand.
+/// The words of a template that are whole as they stand, but for those that nothing is read by.
 fn words(template: &Template, shell: bool) -> Vec<&str> {
-    let (mut reader, mut found) = (ShellReader::default(), Vec::new());
+    let (mut reader, mut commands, mut found) = (ShellReader::default(), Commands::default(), Vec::new());
     let last = template.pieces.len().saturating_sub(1);
     for (i, piece) in template.pieces.iter().enumerate() {
         let Piece::Text(slice) = piece else {
+            commands.is_said("", reader.place());
             reader.read("x");
             continue;
         };
@@ -103,15 +117,97 @@ fn words(template: &Template, shell: bool) -> Vec<&str> {
             let bare = word.trim_end_matches(ENDS);
             // What a value stands beside is no path by itself.
             let whole = (i == 0 || at > 0) && (i == last || at + bare.len() < text.len());
-            let comment = shell && reader.place() == Place::Comment;
-            if whole && !comment && !bare.is_empty() {
+            let is_said = !bare.is_empty() && commands.is_said(bare, reader.place()) && shell;
+            if whole && !is_said && !bare.is_empty() {
                 found.push(bare);
             }
-            reader.read(word);
+            reader.read_begin(&text[at..], bare.len());
+            let before = reader.place();
+            reader.read_begin(&text[at + bare.len()..], word.len() - bare.len());
+            commands.end(&word[bare.len()..], before, reader.place());
             at += word.len();
         }
     }
     found
+}
+
+/// Programs that read nothing of what their words name.
+const SAY: [&str; 3] = ["echo", "printf", "rm"];
+/// Programs to which a here-document is a text. To others it may be a program that reads.
+const HAND_ON: [&str; 2] = ["cat", "tee"];
+/// Words before which no program stands, and after which one does.
+const BEFORE: [&str; 10] = ["do", "then", "else", "elif", "if", "while", "until", "!", "{", "time"];
+
+/// Follows whose words the words of a shell text are.
+#[derive(Default)]
+struct Commands<'a> {
+    now: Simple<'a>,
+    /// Those in which it stands: `echo "$(cat a.csv)"`.
+    outer: Vec<Simple<'a>>,
+    /// Whether the here-document that is being read is no more than a text.
+    text: bool,
+}
+
+/// A command as far as it was read.
+#[derive(Default)]
+struct Simple<'a> {
+    program: Option<&'a str>,
+    /// The word that was read last seems to be it.
+    is_new: bool,
+    /// The next word is the value of a variable.
+    assigns: bool,
+    /// The next word is where it reads from or writes to.
+    redirected: bool,
+}
+
+impl<'a> Commands<'a> {
+    /// Whether nothing is read by a word that stands at such a place.
+    fn is_said(&mut self, word: &'a str, place: Place) -> bool {
+        if is_document(place) {
+            return self.text;
+        }
+        let redirected = std::mem::take(&mut self.now.redirected);
+        match self.now.program {
+            _ if place == Place::Comment => true,
+            _ if redirected || self.now.assigns => false,
+            Some(program) => SAY.contains(&program),
+            None if BEFORE.contains(&word) => false,
+            None => {
+                (self.now.program, self.now.is_new) = (Some(if place == Place::Bare { word } else { "" }), true);
+                false
+            }
+        }
+    }
+
+    /// What stands behind a word, and the places where that begins and ends.
+    fn end(&mut self, end: &str, before: Place, after: Place) {
+        let bare = before == Place::Bare;
+        let is_new = std::mem::take(&mut self.now.is_new);
+        match end {
+            "\n" if is_document(before) && after != Place::Bare => {}
+            "\n" if bare || is_document(before) || before == Place::Comment => {
+                self.text = self.now.program.is_some_and(|program| HAND_ON.contains(&program));
+                self.now = Simple::default();
+            }
+            "`" if before == after => {}
+            "`" if after == Place::Quoted(Quotes::Other) => self.outer.push(std::mem::take(&mut self.now)),
+            "`" => self.now = self.outer.pop().unwrap_or_default(),
+            _ if !bare => {}
+            "(" => self.outer.push(std::mem::take(&mut self.now)),
+            ")" => self.now = self.outer.pop().unwrap_or_default(),
+            ";" | "|" => self.now = Simple::default(),
+            "&" if !self.now.redirected => self.now = Simple::default(),
+            "<" | ">" => self.now.redirected = true,
+            "=" if is_new => (self.now.program, self.now.assigns) = (None, true),
+            " " | "\t" => self.now.assigns = false,
+            _ => {}
+        }
+    }
+}
+
+/// Whether a place lies in a here-document, and outside of what a shell puts in there.
+fn is_document(place: Place) -> bool {
+    matches!(place, Place::Quoted(Quotes::Document | Quotes::Verbatim))
 }
 
 #[cfg(test)]
@@ -128,6 +224,20 @@ mod tests {
             ("run --config=conf/a.yml,conf/b.yml", &["run", "--config", "conf/a.yml", "conf/b.yml"]),
             ("# see docs/a.md\nsh b.sh", &["sh", "b.sh"]),
             ("{{ vars.x }}.sh", &[]),
+            ("echo see a.md >b.md <c.md; cat d.md", &["echo", "b.md", "c.md", "cat", "d.md"]),
+            (
+                "if ! x a.md; then printf '%s (b.md)' \"c.md $(cat d.md) e.md\" 2>&1 f.md; fi g.md",
+                &["if", "!", "x", "a.md", "then", "printf", "cat", "d.md", "1", "fi", "g.md"],
+            ),
+            ("rm -f a.md && rm b.md || sh c.sh\nX=d.md rm e.md", &["rm", "rm", "sh", "c.sh", "X", "d.md", "rm"]),
+            ("echo `cat a.md` b.md", &["echo", "cat", "a.md"]),
+            (
+                "cat <<EOF >a.md\nb.md $(sh c.sh)\n(d.md) \\`\nEOF\nsh e.sh",
+                &["cat", "EOF", "a.md", "sh", "c.sh", "sh", "e.sh"],
+            ),
+            ("cat <<'E' | sh\nsh a.sh\nE\nsh b.sh", &["cat", "E", "sh", "sh", "a.sh", "E", "sh", "b.sh"]),
+            ("python3 - <<E\nopen('a.csv')\nE", &["python3", "-", "E", "open", "a.csv", "E"]),
+            ("{{ inputs.x }} rm a.md; echo {{ inputs.x }} b.md", &["rm", "a.md", "echo"]),
             ("a/{{ vars.x }}", &[]),
         ] {
             let (template, errors) = parse(text);
