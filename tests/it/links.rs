@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
-use crate::support::{ALL_THE_SAME, Project};
+use crate::support::{ALL_THE_SAME, Project, Said};
 
 const STEP: &str = "[dataset.a]\npath = \"build/a\"\nrun = 'echo new >\"$KILN_OUTPUT\"'\n";
 
@@ -255,10 +256,12 @@ fn a_link_in_what_is_read_that_leads_to_what_is_built_is_refused() {
                 let first = if to == ".." { "build/a" } else { "out/g" };
                 for command in ["check", "plan", "run"] {
                     let said = project.expect(2, &[command]);
-                    let why =
-                        format!("{what} cannot be read: the link `link` in it leads to where Kiln builds {first}");
-                    let text = format!("{}{}", said.out, said.err).split_whitespace().collect::<Vec<_>>().join(" ");
-                    assert!(text.replace(" │ ", " ").contains(&why), "{command}: {said:?}");
+                    let leads = match to {
+                        "../out/g" => "out/g, which Kiln builds".to_owned(),
+                        _ => format!("{}, where Kiln builds {first}", if to == ".." { "the root" } else { "out" }),
+                    };
+                    let why = format!("{what} cannot be read: the link data/link leads to {leads}");
+                    assert!(on_one_line(&said).contains(&why), "{command}: {said:?}");
                 }
             }
             assert!(!project.exists("build/a"));
@@ -276,4 +279,153 @@ fn a_glob_that_does_not_follow_a_link_is_told() {
     assert!(said.contains("`code/**/*.sh` of `files` does not follow the link code/lib"), "{said}");
     project.pipeline("[task.a]\nfiles = [\"code/**/*.sh\", \"code/lib\"]\nrun = \"true\"\n");
     assert!(!project.expect(0, &["check"]).out.contains("does not follow"), "it is named");
+}
+
+/// All that was said, on one line.
+fn on_one_line(said: &Said) -> String {
+    let text = format!("{}{}", said.out, said.err).replace(" │ ", " ").replace(" ╰─▶ ", " ");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// However the way leads there: a step would be built from what lies there by chance, and again by the next run.
+#[test]
+fn a_link_that_leads_to_what_is_built_is_refused_wherever_it_stands() {
+    let made = "[dataset.g]\npath = \"out/g\"\nrun = 'echo 1 >{{ output }}'\n";
+    let source =
+        |path: &str| (format!("[dataset.s]\npath = \"{path}\"\n"), "inputs = [\"s\"]".to_owned(), "`s`".to_owned());
+    let files = |path: &str| (String::new(), format!("files = [\"{path}\"]"), format!("`{path}` of `files`"));
+    for (read, link, why, help) in [
+        (source("data"), ("out/g", "data"), "data leads to out/g, which", "add \"g\" to `inputs`, and leave out `s`"),
+        (source("l/g"), ("out", "l"), "l leads to out, where", "add \"g\" to `inputs`, and leave out `s`"),
+        (source("data"), ("far", "data"), "data/x leads to out/g, which", "files = [\"data/**\"] in the place of `s`"),
+        (files("data"), ("out/g", "data"), "data leads to out/g, which", "and leave it out of `files`"),
+        (files("l/g"), ("out", "l"), "l leads to out, where", "and leave it out of `files`"),
+        (
+            files("data/*"),
+            ("../out/g", "data/x"),
+            "data/x leads to out/g, which",
+            "add \"g\" to `inputs`, and the glob leaves the link out",
+        ),
+        (
+            files("l/*"),
+            ("out", "l"),
+            "l leads to out, where",
+            "add \"g\" to `inputs`, and the glob leaves the link out",
+        ),
+    ] {
+        let (node, reads, what) = read;
+        let project =
+            Project::new(&format!("{node}{made}[dataset.a]\npath = \"a\"\n{reads}\nrun = 'echo >{{{{ output }}}}'\n"));
+        let (to, at) = link;
+        project.write("far/y", "");
+        symlink("../out/g", project.path("far/x")).unwrap();
+        fs::create_dir_all(project.path(at).parent().unwrap()).unwrap();
+        symlink(to, project.path(at)).unwrap();
+        let why = format!("{what} cannot be read: the link {why} Kiln builds");
+        // Of what is not there yet a glob names nothing.
+        let commands = if reads.contains('*') { &[][..] } else { &["check", "plan", "run"][..] };
+        for there in [commands, &["check", "plan", "run", "run -k"]] {
+            for command in there {
+                if project.exists("out/g") || !reads.contains('*') {
+                    let code = if *command == "run -k" { 1 } else { 2 };
+                    let said = on_one_line(&project.expect(code, &command.split(' ').collect::<Vec<_>>()));
+                    assert!(said.contains(&why), "{command}: {why}: {said}");
+                    assert!(code == 1 || said.contains(help), "{command}: {help}: {said}");
+                }
+            }
+            project.expect(0, &["run", "g"]);
+        }
+        assert!(!project.exists("a"), "{why}");
+        // What is built is read by its name, whatever links are there.
+        let globs = if reads.contains('*') { reads.as_str() } else { "files = [\"far/**\"]" };
+        for printed in ["1", "2"] {
+            project.pipeline(&format!(
+                "{}[dataset.a]\npath = \"a\"\ninputs = [\"g\"]\n{globs}\nrun = 'cp out/g {{{{ output }}}}'\n",
+                made.replace('1', printed)
+            ));
+            project.expect(0, &["check"]);
+            project.expect(0, &["run"]);
+            assert_eq!(project.read("a").trim(), printed);
+            assert!(project.expect(0, &["run"]).out.contains("2 up to date"));
+        }
+    }
+}
+
+#[test]
+fn a_link_to_what_a_step_makes_itself_is_no_code_of_it() {
+    let made = |files: &str| {
+        format!("[dataset.g]\npath = \"out/g\"\nfiles = [\"{files}\"]\nrun = 'cat code/x >{{{{ output }}}}'\n")
+    };
+    let project = Project::new(&made("code"));
+    project.write("code/x", "1");
+    symlink("../out/g", project.path("code/last")).unwrap();
+    let said = on_one_line(&project.expect(2, &["run"]));
+    assert!(said.contains("help: have files = [\"code/**\"]: globs"), "{said}");
+    project.pipeline(&made("code/**"));
+    for text in ["1", "2"] {
+        project.write("code/x", text);
+        project.expect(0, &["check"]);
+        project.expect(0, &["run"]);
+        assert_eq!(project.read("code/last"), text);
+        assert!(project.expect(0, &["run"]).out.contains("1 up to date"));
+    }
+}
+
+/// As the workspaces of npm have it: the way out that is told is one.
+#[test]
+fn of_a_folder_with_a_link_to_what_is_built_the_rest_can_be_read() {
+    let made = "[folder.lib]\npath = \"packages/x/dist\"\nfiles = [\"packages/x/src/**\"]\n\
+                run = 'cat packages/x/src/* >{{ output }}/i.js'\n";
+    let app = |reads: &str| {
+        format!(
+            "[dataset.app]\npath = \"build/app\"\n{reads}\nrun = 'cat app/main.js app/node_modules/x/dist/i.js app/node_modules/x/own.js >{{{{ output }}}}'\n"
+        )
+    };
+    let project = Project::new(&format!("{made}{}", app("files = [\"app\"]")));
+    for path in ["app/main.js", "packages/x/src/i.js", "packages/x/own.js"] {
+        project.write(path, format!("{path} 1\n"));
+    }
+    fs::create_dir_all(project.path("app/node_modules")).unwrap();
+    symlink("../../packages/x", project.path("app/node_modules/x")).unwrap();
+    let said = on_one_line(&project.expect(2, &["run"]));
+    let way_out =
+        "add \"lib\" to `inputs`, and have files = [\"app/**\", \"packages/x/**\"]: globs follow no link to a folder";
+    assert!(said.contains(way_out), "{said}");
+    let (_, files) = way_out.split_once("and have ").unwrap();
+    let (files, _) = files.split_once(": ").unwrap();
+    // The half of it is warned of, with the other half.
+    project.pipeline(&format!("{made}{}", app("inputs = [\"lib\"]\nfiles = [\"app/**\"]")));
+    let said = on_one_line(&project.expect(0, &["check"]));
+    assert!(said.contains("name \"packages/x/**\" too, if more is read there than what is built"), "{said}");
+    project.pipeline(&format!("{made}{}", app(&format!("inputs = [\"lib\"]\n{files}"))));
+    assert!(!project.expect(0, &["check"]).out.contains('⚠'));
+    project.expect(0, &["run"]);
+    assert!(project.expect(0, &["run"]).out.contains("2 up to date"));
+    for path in ["app/main.js", "packages/x/src/i.js", "packages/x/own.js"] {
+        project.write(path, format!("{path} 2\n"));
+        project.expect(0, &["run"]);
+        assert!(project.read("build/app").contains(&format!("{path} 2\n")), "{path}");
+        assert!(project.expect(0, &["run"]).out.contains("2 up to date"));
+    }
+}
+
+#[test]
+fn what_cannot_be_read_behind_a_link_is_told_with_both_paths() {
+    let step = |read: &str| format!("[task.a]\n{read}\nrun = \"true\"\n");
+    for (read, path, at) in [
+        ("inputs = [\"s\"]", "data", "data/in/link"),
+        ("inputs = [\"s\"]", "data/in/link", "data/in/link"),
+        ("files = [\"data\"]", "x", "data/in/link"),
+        ("files = [\"data/**\"]", "x", "data/in/link"),
+    ] {
+        let project = Project::new(&format!("[dataset.s]\npath = \"{path}\"\n{}", step(read)));
+        project.write("data/in/x", "");
+        project.write("x", "");
+        // It is there, and to read it is an error whoever does.
+        let target = Path::new("/proc/self/mem");
+        symlink(target, project.path(at)).unwrap();
+        let said = on_one_line(&project.expect(2, &["run"]));
+        assert!(said.contains(&format!("cannot be read: {at} (with links followed /proc/")), "{said}");
+        assert!(said.contains("/mem): Input/"), "{said}");
+    }
 }

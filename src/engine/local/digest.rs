@@ -1,7 +1,7 @@
 //! Digests of files and folders on this machine, with a memory of what was read, so that an unchanged file is not read
 //! again. Knows no nodes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use crate::base::digest::{Digest, of_reader};
 use crate::base::file::{FileDigest, FileStat, Memory, Remembered, Seen};
 use crate::clock;
-use crate::engine::local::behind::Built;
+use crate::engine::local::behind::{Built, Made};
 use crate::stat::stat_of;
 
 /// Digests what lies under one root. Shared by the jobs of a run: its memory is only ever added to.
@@ -87,13 +87,13 @@ const FOR_A_THREAD: usize = 512;
 impl Digester {
     pub(crate) fn new(root: &Path, known: Box<dyn Remembered>) -> Self {
         let known = Known { kept: known, all: OnceLock::new(), asked: Mutex::default() };
-        let built = Built::new(root, BTreeSet::new);
+        let built = Built::new(root, BTreeMap::new);
         Self { root: root.to_owned(), known, fresh: Mutex::default(), built }
     }
 
     /// The same, with what is built here: no link that is followed may lead there.
-    pub(super) fn beside(self, built: impl FnOnce() -> BTreeSet<String> + Send + 'static) -> Self {
-        Self { built: Built::new(&self.root, built), ..self }
+    pub(super) fn beside(self, made: impl FnOnce() -> BTreeMap<String, Made> + Send + 'static) -> Self {
+        Self { built: Built::new(&self.root, made), ..self }
     }
 
     /// The digest of what a step made at `path`, relative to the root; none if nothing is there. A link at `path` itself is
@@ -102,9 +102,13 @@ impl Digester {
         self.look(path, LinkMode::Said)
     }
 
-    /// The digest of what lies at `path`.
+    /// The digest of what lies at `path`. Where links are followed, that is not what is built.
     pub(crate) fn look(&self, path: &str, links: LinkMode) -> io::Result<Option<Digest>> {
-        self.at(&self.root.join(path), path, links)
+        if links == LinkMode::Followed {
+            self.built.refuse_path(path)?;
+        }
+        let full = self.root.join(path);
+        self.at(&full, path, links).map_err(|error| self.built.named(&full, error))
     }
 
     /// As [`Digester::now`] for what was moved from `path` to `full` and is known by its old path: unless somebody has changed

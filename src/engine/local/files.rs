@@ -21,8 +21,13 @@ pub(crate) fn resolve(root: &Path, pattern: &str, built: &BTreeSet<&str>) -> io:
     Ok(walk.found)
 }
 
-/// The links to folders in which there is what a glob would name, did it follow them, in order.
-pub(crate) fn passed_over(root: &Path, pattern: &str, built: &BTreeSet<&str>) -> io::Result<Vec<String>> {
+/// The links to folders in which there is what a glob would name, did it follow them, in order: but for what counts by another name.
+pub(crate) fn passed_over(
+    root: &Path,
+    pattern: &str,
+    built: &BTreeSet<&str>,
+    counts: &dyn Fn(&str) -> bool,
+) -> io::Result<Vec<String>> {
     if !is_glob(pattern) {
         return Ok(Vec::new());
     }
@@ -32,7 +37,8 @@ pub(crate) fn passed_over(root: &Path, pattern: &str, built: &BTreeSet<&str>) ->
     for link in walk.passed.into_iter().filter(|link| root.join(link).is_dir()) {
         let mut behind = Walk::new(root, pattern, built)?;
         behind.go(link.clone())?;
-        links.extend((!behind.found.is_empty()).then(|| link.to_string_lossy().into_owned()));
+        let all = behind.found.iter().all(|path| counts(path));
+        links.extend((!all).then(|| link.to_string_lossy().into_owned()));
     }
     links.sort();
     Ok(links)
@@ -69,7 +75,7 @@ impl<'a> Walk<'a> {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Ok(());
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", folder.display()))),
         };
         for entry in entries {
             let entry = entry?;
@@ -123,15 +129,20 @@ mod tests {
     #[test]
     fn a_link_to_a_folder_is_passed_over_where_there_is_something_behind_it() {
         let dir = tempfile::tempdir().unwrap();
-        for path in ["a/x.py", "far/in/y.py"] {
+        for path in ["a/x.py", "far/in/y.py", "far/in/z.py"] {
             fs::create_dir_all(dir.path().join(path).parent().unwrap()).unwrap();
             fs::write(dir.path().join(path), "").unwrap();
         }
         std::os::unix::fs::symlink("../far", dir.path().join("a/link")).unwrap();
-        let passed = |pattern| passed_over(dir.path(), pattern, &BTreeSet::new()).unwrap();
+        let passed =
+            |pattern| passed_over(dir.path(), pattern, &BTreeSet::new(), &|path| path == "a/link/in/z.py").unwrap();
         assert_eq!(resolve(dir.path(), "a/**/*.py", &BTreeSet::new()).unwrap(), ["a/x.py"]);
         assert_eq!(passed("a/**/*.py"), ["a/link"]);
-        assert!(["a/*.py", "a/**/*.txt", "a/link/**/*.py", "a"].into_iter().all(|pattern| passed(pattern).is_empty()));
+        assert!(
+            ["a/*.py", "a/**/*.txt", "a/**/z.py", "a/link/**/*.py", "a"]
+                .into_iter()
+                .all(|pattern| passed(pattern).is_empty())
+        );
     }
 
     #[test]

@@ -22,7 +22,10 @@ impl Digester {
         let mut open = vec![Open::new(full.to_owned(), path.to_owned(), Vec::new(), &mut hasher)?];
         while let Some(folder) = open.last_mut() {
             let inner = match folder.entries.next() {
-                Some(entry) => self.entry(folder, &entry, &mut walked, &mut hasher)?,
+                Some(entry) => {
+                    let inner = self.entry(folder, &entry, &mut walked, &mut hasher);
+                    inner.map_err(|error| self.built.named(&folder.full.join(&entry), error))?
+                }
                 None => {
                     open.pop();
                     continue;

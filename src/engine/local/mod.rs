@@ -115,8 +115,8 @@ impl LocalEngine {
     #[must_use]
     pub fn new(opening: Opening) -> Self {
         let Opening { pipeline, root, state, own, environment, digests, grace, .. } = opening;
-        let made = Arc::clone(&pipeline);
-        let digester = Digester::new(&root, digests).beside(move || ways::built(&made));
+        let (at, made) = (root.clone(), Arc::clone(&pipeline));
+        let digester = Digester::new(&root, digests).beside(move || ways::built(&at, &made));
         let staging = Staging::new(&root, &pipeline.name);
         let (guardian, masking, kills) = (Guardian::default(), Masking::default(), Kills::default());
         Self {

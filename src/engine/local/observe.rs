@@ -13,15 +13,16 @@ use crate::base::span::{Problem, Problems};
 use crate::clock;
 use crate::engine::api::Environment;
 use crate::engine::local::Local;
+use crate::engine::local::behind::{self, Read};
 use crate::engine::local::digest::LinkMode;
 use crate::engine::local::environ;
 use crate::engine::local::evidence::has_shell;
 use crate::engine::local::files;
 use crate::engine::local::probe::Probes;
 use crate::engine::local::undeclared::Undeclared;
-use crate::engine::local::{behind, places, secrets, twins};
+use crate::engine::local::{places, secrets, twins};
 use crate::pipeline::braces;
-use crate::pipeline::paths::{put_there, touch};
+use crate::pipeline::paths::{is_glob, put_there};
 use crate::pipeline::types::{Command, Node, Recipe};
 use crate::plan::facts::{Content, Facts, OwnFacts};
 
@@ -79,7 +80,7 @@ fn digests(local: &Local, wanted: &DenseMap<RecipeId, bool>) -> DenseMap<NodeId,
     };
     let (ids, paths): (Vec<_>, Vec<_>) = asked.filter_map(|(id, _)| path(id)).unzip();
     for (id, looked) in ids.into_iter().zip(local.digester.paths(&paths)) {
-        digests[id] = Some(looked.map_err(|error| error.to_string()));
+        digests[id] = Some(looked.map_err(|error| unread(local, &pipeline.nodes[id], &error)));
     }
     digests
 }
@@ -89,8 +90,13 @@ pub(super) fn links_of(node: &Node) -> LinkMode {
     if node.maker.is_some() { LinkMode::Said } else { LinkMode::Followed }
 }
 
-/// What lies at a path, or why that cannot be told.
-type Looked = Result<Option<Digest>, String>;
+/// What lies at a path, or that this cannot be told.
+type Looked = Result<Option<Digest>, Box<Problem>>;
+
+/// That what lies at the path of a node cannot be told.
+fn unread(local: &Local, node: &Node, error: &std::io::Error) -> Box<Problem> {
+    Box::new(behind::unreadable(&local.pipeline, Read::Node(node), error).at(&node.path_span, "this path"))
+}
 
 struct Observer<'a> {
     local: &'a Local,
@@ -176,11 +182,14 @@ impl<'a> Observer<'a> {
         for (pattern, span) in &recipe.files {
             let paths = files::resolve(&self.local.root, pattern, &self.built);
             let digests = paths.and_then(|paths| {
-                let digest = |path: String| Ok((path.clone(), self.local.digester.look(&path, LinkMode::Followed)?));
-                paths.into_iter().map(digest).collect::<std::io::Result<Vec<_>>>()
+                let digest = |path: String| match self.local.digester.look(&path, LinkMode::Followed) {
+                    Err(error) if is_glob(pattern) && behind::is_left_out(recipe, &error) => None,
+                    looked => Some(looked.map(|digest| (path, digest))),
+                };
+                paths.into_iter().filter_map(digest).collect::<std::io::Result<Vec<_>>>()
             });
             let problem = match digests {
-                Err(error) => unreadable(pattern, &error),
+                Err(error) => behind::unreadable(&self.local.pipeline, Read::Files(recipe, pattern), &error),
                 Ok(digests) => {
                     let missing = digests.iter().any(|(_, digest)| digest.is_none());
                     found.extend(digests.into_iter().filter_map(|(path, digest)| Some((path, digest?))));
@@ -255,7 +264,7 @@ impl<'a> Observer<'a> {
         let looked = match self.aside.get(path) {
             None => self.digests[id].take().unwrap_or(Ok(None)),
             Some(None) => Ok(None),
-            Some(Some(kept)) => self.local.digester.path(kept).map_err(|error| error.to_string()),
+            Some(Some(kept)) => self.local.digester.path(kept).map_err(|error| unread(self.local, node, &error)),
         };
         let problem = match looked {
             Ok(Some(digest)) => return Content::Is(digest),
@@ -265,9 +274,7 @@ impl<'a> Observer<'a> {
                 Some(above) if self.aside.get(above) == Some(&None) => return Content::Missing,
                 Some(above) => places::file_above(node, above),
             },
-            Err(error) => Problem::new("unreadable", format!("`{}` cannot be read: {error}", node.name))
-                .at(&node.path_span, "this path")
-                .help("Kiln digests contents: it has to read them"),
+            Err(problem) => *problem,
         };
         self.problems.push(problem);
         Content::NotProbed
@@ -330,38 +337,37 @@ pub(crate) fn check(local: &Local) -> Problems {
         if workdirs.insert(&recipe.how.workdir) {
             problems.extend(no_workdir(local, recipe));
         }
-        let mut files = Vec::new();
-        for (pattern, span) in &recipe.files {
-            let found = match files::resolve(&local.root, pattern, &built) {
-                Ok(found) => found,
-                Err(error) => {
-                    problems.push(unreadable(pattern, &error).for_step(span, &recipe.name).warn());
-                    continue;
-                }
-            };
-            let links = files::passed_over(&local.root, pattern, &built).unwrap_or_default();
-            let is_named = |link: &String| recipe.files.iter().any(|(file, _)| touch(link, file));
-            if let Some(link) = links.into_iter().find(|link| !is_named(link)) {
-                let message = format!("`{pattern}` of `files` does not follow the link {link}");
-                let problem =
-                    Problem::new("link-passed-over", message).at(span, "what lies behind it does not count").warn();
-                problems
-                    .push(problem.help(format!("globs follow no links to folders: name `{link}` too, if it is read")));
-            }
-            if !found.iter().any(|path| local.root.join(path).exists()) {
-                let problem = Problem::new("missing-file", format!("`{pattern}` of `files` is not there")).warn();
-                problems.push(problem.at(span, "nothing found").help("paths are relative to the root"));
-            }
-            files.extend(found);
-        }
+        let files = named(local, recipe, &built, &mut problems);
+        problems.extend(behind::passed_over(local, recipe, &built, &files));
         problems.extend(undeclared.check(&local.pipeline, recipe, &files));
     }
     problems
 }
 
-fn unreadable(pattern: &str, error: &std::io::Error) -> Problem {
-    Problem::new("unreadable", format!("`{pattern}` of `files` cannot be read: {error}"))
-        .help("Kiln digests all of it: make it readable, give it another name, or name less in `files`")
+/// What the `files` of a recipe name, with what is wrong with them.
+fn named(local: &Local, recipe: &Recipe, built: &BTreeSet<&str>, problems: &mut Problems) -> Vec<String> {
+    let mut files = Vec::new();
+    for (pattern, span) in &recipe.files {
+        let unreadable = |error| behind::unreadable(&local.pipeline, Read::Files(recipe, pattern), &error);
+        let found = match files::resolve(&local.root, pattern, built) {
+            Ok(found) => found,
+            Err(error) => {
+                problems.push(unreadable(error).for_step(span, &recipe.name).warn());
+                continue;
+            }
+        };
+        // Of what is named as it stands that was looked at.
+        let by_glob = found.iter().filter(|path| *path != pattern);
+        let mut misled = by_glob.filter_map(|path| local.digester.built.refuse_path(path).err());
+        let misled = misled.find(|error| !behind::is_left_out(recipe, error));
+        problems.extend(misled.map(|error| unreadable(error).at(span, "this glob")));
+        if !found.iter().any(|path| local.root.join(path).exists()) {
+            let problem = Problem::new("missing-file", format!("`{pattern}` of `files` is not there")).warn();
+            problems.push(problem.at(span, "nothing found").help("paths are relative to the root"));
+        }
+        files.extend(found);
+    }
+    files
 }
 
 fn source(local: &Local, node: &Node) -> Option<Problem> {

@@ -2,11 +2,12 @@
 //! Looks at each folder once; changes nothing.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::base::id::NodeId;
 use crate::engine::local::Local;
+use crate::engine::local::behind::Made;
 use crate::engine::local::places::{Links, Top};
 use crate::pipeline::outline::Owner;
 use crate::pipeline::paths::{ancestors, collisions, folder_of, lies_in, taken, touch};
@@ -150,10 +151,12 @@ fn paths(pipeline: &Pipeline) -> impl Iterator<Item = (&str, NodeId)> {
     })
 }
 
-/// The paths of what recipes make.
-pub(super) fn built(pipeline: &Pipeline) -> BTreeSet<String> {
+/// What recipes make, by where it lies with all links above it followed.
+pub(super) fn built(root: &Path, pipeline: &Pipeline) -> BTreeMap<String, Made> {
     let built = paths(pipeline).filter(|(_, id)| pipeline.outline().maker(*id).is_some());
-    built.map(|(path, _)| path.to_owned()).collect()
+    let made: Vec<_> = built.map(|(path, node)| Made { path: path.to_owned(), node }).collect();
+    let reals = real_paths(root, made.iter().map(|made| made.path.clone()).collect());
+    reals.into_iter().zip(made).collect()
 }
 
 fn on_state(path: &str, state: &str) -> Why {
