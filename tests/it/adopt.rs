@@ -179,3 +179,20 @@ fn a_file_is_no_managed_folder() {
         assert!(said.contains("  left  w  b/w is a file, a folder is needed\n"), "{said}");
     }
 }
+
+/// What it is made from has another name now, and its recipe is given that.
+#[test]
+fn what_has_another_name_is_taken_with_what_reads_it() {
+    let text = |name: &str| {
+        format!(
+            "[dataset.{name}]\npath = \"a\"\nrun = 'echo 1 >{{{{ output }}}}'\n[dataset.b]\npath = \"b\"\ninputs = [\"{name}\"]\n\
+            run = 'cp {{{{ inputs.{name} }}}} {{{{ output }}}}'\n"
+        )
+    };
+    let project = Project::new(&text("old"));
+    project.expect(0, &["run"]);
+    project.pipeline(&text("new"));
+    assert!(project.expect(0, &["plan"]).out.contains("2 steps: 2 build\n"));
+    assert!(project.expect(0, &["adopt", "new", "b"]).out.contains("took 2 steps"));
+    assert!(project.expect(0, &["plan"]).out.contains("2 steps: 2 up to date"));
+}
