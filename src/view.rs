@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use crate::base::job::{JobId, JobState};
 use crate::event::{
-    Cause, Counts, Event, Failure, FailureCode, Outcome, PlannedStep, RemoteJob, Replaced, RunEnded, RunStarted,
-    Stamped, StepEnded, StepRetrying,
+    Cause, Counts, Event, Failure, FailureCode, Outcome, PlannedStep, Replaced, RunEnded, RunStarted, Stamped,
+    StepEnded, StepRetrying,
 };
 
 pub use crate::outcome::{ADOPTED, StepState};
@@ -63,8 +63,6 @@ pub struct StepView {
     pub command: String,
     /// The file that its output goes to, relative to the state's folder.
     pub log: String,
-    /// The job that it is elsewhere.
-    pub remote: Option<RemoteJob>,
     /// Whether its outputs were taken as built, and so are up to date.
     pub adopted: bool,
     /// Why it failed, or why its last attempt did.
@@ -187,8 +185,7 @@ impl RunView {
             }
             Event::StepRetrying(retrying) => self.retrying(retrying),
             // They tell where a running step is.
-            Event::StepSubmitting { .. } | Event::Noted { .. } => {}
-            Event::StepAccepted { step, remote } => self.with(step, |view| view.remote = Some(remote.clone())),
+            Event::StepSubmitting { .. } | Event::StepAccepted { .. } | Event::Noted { .. } => {}
             Event::StepPublishing { step, .. } => self.with(step, |view| view.state = StepState::Publishing),
             Event::StepEnded(ended) => self.ended(ended),
             Event::StepCurrent { step, .. } => self.with(step, |view| view.state = StepState::Current),
@@ -271,7 +268,6 @@ impl StepView {
             took_ms: 0,
             command: String::new(),
             log: String::new(),
-            remote: None,
             adopted: false,
             failure: None,
             earlier: Vec::new(),
