@@ -112,7 +112,6 @@ impl Phases {
             partition: None,
             abort_joined: false,
             resubmit: false,
-            vars: false,
             pipeline: Arc::clone(pipeline),
             root: self.root.clone(),
             state,

@@ -62,7 +62,6 @@ impl Server {
             partition: None,
             abort_joined: false,
             resubmit: false,
-            vars: false,
             pipeline: Arc::new(pipeline),
             root: site.folder.clone(),
             state: site.folder.join(".kiln"),

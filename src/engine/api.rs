@@ -184,8 +184,6 @@ pub struct Opening {
     pub abort_joined: bool,
     /// Whether a job is asked for again of which it is not known whether a run before had started it.
     pub resubmit: bool,
-    /// Whether the request replaces variables of the file.
-    pub vars: bool,
     /// The pipeline.
     pub pipeline: Arc<Pipeline>,
     /// The root, absolute.

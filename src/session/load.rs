@@ -9,7 +9,6 @@ use crate::base::digest::Digest;
 use crate::base::file::{FileStat, Seen};
 use crate::base::span::{Problem, Source};
 use crate::clock;
-use crate::engine::dss;
 use crate::engine::local::evidence::state_of;
 use crate::graph::Graph;
 use crate::pipeline::raw_engine::RawEngine;
@@ -93,7 +92,10 @@ fn useless_vars(pipeline: &Pipeline, given: &Given<'_>) -> Option<Problem> {
     let said = pipeline.settings.engine.as_ref().map(|(name, _)| name.as_str());
     let name = given.engine.or(said).filter(|_| !given.vars.is_empty())?;
     match pipeline.engines.get(name)? {
-        (RawEngine::Dss(_), _) => Some(dss::useless_vars(name)),
+        (RawEngine::Dss(_), _) => {
+            let problem = Problem::new("useless-var", format!("--var has no effect on the engine `{name}`"));
+            Some(problem.help("leave --var out: variables of DSS are set in its project"))
+        }
     }
 }
 

@@ -451,7 +451,6 @@ pub(crate) fn opening(site: &Site, loaded: &Loaded, store: &Arc<Shared>, request
         partition: request.partition.clone(),
         abort_joined: request.abort_joined,
         resubmit: request.resubmit,
-        vars: !request.vars.is_empty(),
         pipeline: Arc::clone(&loaded.pipeline),
         root: loaded.root.clone(),
         state: store.state().to_owned(),

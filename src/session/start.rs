@@ -333,7 +333,6 @@ impl Ready {
             partition: None,
             abort_joined: false,
             resubmit: false,
-            vars: false,
             pipeline: Arc::clone(&pipeline),
             root: state.to_owned(),
             state: state.to_owned(),

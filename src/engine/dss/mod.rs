@@ -118,26 +118,16 @@ pub(crate) struct Dss {
     defs: Mutex<BTreeMap<String, JobDef>>,
 }
 
-/// That `--var` means nothing to an engine of this kind.
-#[must_use]
-pub fn useless_vars(name: &str) -> Problem {
-    let problem = Problem::new("useless-var", format!("--var has no effect on the engine `{name}`"));
-    problem.help("leave --var out: variables of DSS are set in its project")
-}
-
 impl DssEngine {
     /// The engine for one pipeline. Connects to nothing yet.
     ///
     /// # Errors
-    /// Every mistake in the engine's table, and what was asked for that has no meaning there.
+    /// Every mistake in the engine's table.
     pub fn open(opening: Opening) -> Result<Self, Problems> {
         let Some((RawEngine::Dss(raw), _)) = opening.pipeline.engines.get(&opening.name) else {
             return Err(vec![Problem::new("unknown-engine", format!("there is no [engine.{}]", opening.name))]);
         };
         let settings = settings(raw, &opening)?;
-        if opening.vars {
-            return Err(vec![useless_vars(&opening.name)]);
-        }
         let (asks, asked) = mpsc::unbounded_channel();
         // DSS promises no order between outputs that are built without what is above them.
         let whole = settings.jobs == Jobs::Run && opening.mode != BuildMode::Only;

@@ -61,7 +61,6 @@ impl Case {
             partition: None,
             abort_joined: false,
             resubmit: false,
-            vars: false,
             pipeline: self.pipeline(),
             root: "/r".into(),
             state: state.to_owned(),
