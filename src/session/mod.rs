@@ -421,7 +421,7 @@ pub(crate) fn open_engine(
     let asked = request.engine.as_deref();
     let said = loaded.pipeline.settings.engine.as_ref();
     let name = asked.or(said.map(|(name, _)| name.as_str())).unwrap_or(crate::engine::local::NAME);
-    let Some(kind) = engine(name, &loaded.pipeline) else {
+    let Some(open) = engine(name, &loaded.pipeline) else {
         let message = format!("unknown engine `{name}`");
         let declared = loaded.pipeline.engines.keys().map(String::as_str);
         let known = std::iter::once(crate::engine::local::NAME).chain(declared);
@@ -437,7 +437,7 @@ pub(crate) fn open_engine(
             _ => Fail::Usage(message, Some(help)),
         });
     };
-    let opened = (kind.open)(opening(site, loaded, store, request, name));
+    let opened = open(opening(site, loaded, store, request, name));
     opened.map_err(|problems| Fail::Mistakes(loaded.source.clone(), problems))
 }
 

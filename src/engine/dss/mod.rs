@@ -67,9 +67,6 @@ use crate::pipeline::types::{Kind, Pipeline, Rebuild};
 use crate::plan::facts::Facts;
 use crate::plan::put_back::PutBack;
 
-/// The name of the kind.
-pub const NAME: &str = "dss";
-
 /// How often it is looked whether the server is silent.
 const LISTEN: Duration = Duration::from_secs(1);
 
