@@ -15,6 +15,7 @@ pub mod outcome;
 pub mod pipeline;
 pub mod plan;
 pub mod process;
+mod program;
 pub mod report;
 pub mod run;
 pub mod select;

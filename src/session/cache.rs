@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::digest::{Digest, HEX};
 use crate::base::file::FileStat;
-use crate::engine::local::evidence::state_of;
+use crate::stat::state_of;
 
 /// The folder, below that of the state.
 const FOLDER: &str = "cache";

@@ -9,12 +9,12 @@ use crate::base::digest::Digest;
 use crate::base::file::{FileStat, Seen};
 use crate::base::span::{Problem, Source};
 use crate::clock;
-use crate::engine::local::evidence::state_of;
 use crate::graph::Graph;
 use crate::pipeline::raw_engine::RawEngine;
 use crate::pipeline::types::Pipeline;
 use crate::pipeline::{check, follows, read};
 use crate::session::fail::Fail;
+use crate::stat::state_of;
 
 /// What a file is read with.
 #[derive(Clone, Debug, Default)]

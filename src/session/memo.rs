@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use crate::base::digest::Digest;
 use crate::base::file::{FileStat, Seen};
 use crate::engine::api::Evidence;
-use crate::engine::local::evidence::{changed, has_shell, state_of};
 use crate::event::RunStarted;
+use crate::program::has_shell;
 use crate::session::cache::{Kind, program};
 use crate::session::home::is_settled;
 use crate::session::load::{plain_root, text};
@@ -22,6 +22,7 @@ use crate::session::memo_format::{self as format, Files, Head, Memo, Variable};
 use crate::session::part::{Ground, Part, Since};
 use crate::session::start::{Locks, Origin, is_alone, lock_of};
 use crate::session::{Planned, Request, Session, Site, state};
+use crate::stat::{changed, state_of};
 use crate::store::lock::host;
 use crate::store::read::Reader;
 
@@ -124,7 +125,7 @@ impl Kept {
             && reader.mark(pipeline).ok()?.as_ref() == Some(&head.mark)
             && is_clear(&root.join(".kiln/staging").join(pipeline))
             && head.variables.iter().all(|then| variable(site, &then.name) == *then)
-            && (!head.shell || has_shell(&site.environment, root));
+            && (!head.shell || has_shell(site.environment.get("PATH"), root));
         let files = self.memo.files()?;
         let changed = if holds { changed(root, &files, site.cores)? } else { return None };
         let holds = changed.is_empty() && head.closely.is_empty();

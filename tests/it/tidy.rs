@@ -22,6 +22,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("fault.rs", 5),
     ("files.rs", 5),
     ("process.rs", 5),
+    ("program.rs", 5),
     ("signal.rs", 5),
     ("stat.rs", 5),
     ("engine/api.rs", 5),

@@ -17,7 +17,7 @@ use crate::engine::api::{Environment, Stop};
 use crate::engine::local::guardian::orders::{Command, Order, Report, Value};
 use crate::engine::local::guardian::{Guardian, Way};
 use crate::engine::local::log::{Log, Taken};
-use crate::engine::local::program;
+use crate::program;
 
 /// What is started.
 pub(crate) struct Start {

@@ -20,7 +20,6 @@ mod memory;
 mod observe;
 pub(crate) mod places;
 mod probe;
-mod program;
 mod put;
 mod secrets;
 mod staging;

@@ -16,7 +16,6 @@ use crate::engine::local::Local;
 use crate::engine::local::behind::{self, Read};
 use crate::engine::local::digest::LinkMode;
 use crate::engine::local::environ;
-use crate::engine::local::evidence::has_shell;
 use crate::engine::local::files;
 use crate::engine::local::probe::Probes;
 use crate::engine::local::undeclared::Undeclared;
@@ -25,6 +24,7 @@ use crate::pipeline::braces;
 use crate::pipeline::paths::{is_glob, put_there};
 use crate::pipeline::types::{Command, Node, Recipe};
 use crate::plan::facts::{Content, Facts, OwnFacts};
+use crate::program::has_shell;
 
 /// Looks at all that the wanted steps are made from. Tells what is needed for that and is not there, each with a step.
 pub(crate) fn observe(
@@ -414,7 +414,7 @@ fn no_bash(local: &Local, recipe: &Recipe, has_bash: &OnceCell<bool>) -> Option<
     if !recipe.how.default_shell || !shell {
         return None;
     }
-    if *has_bash.get_or_init(|| has_shell(&local.environment, &local.root)) {
+    if *has_bash.get_or_init(|| has_shell(local.environment.get("PATH"), &local.root)) {
         return None;
     }
     let problem = Problem::new("no-bash", "bash is not installed, and there is no `shell =`");

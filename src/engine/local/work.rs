@@ -17,9 +17,10 @@ use crate::engine::local::child::{self, Exit, NotRun, Start};
 use crate::engine::local::digest::LinkMode;
 use crate::engine::local::log::{self, Log};
 use crate::engine::local::observe::links_of;
-use crate::engine::local::{Local, environ, program, secrets};
+use crate::engine::local::{Local, environ, secrets};
 use crate::event::{Failure, FailureCode, Staged};
 use crate::pipeline::types::{Kind, LOG_LIMIT, Recipe};
+use crate::program;
 
 /// Exit codes that have more to them: a shell cannot execute a program, or does not find it; SIGKILL or SIGPIPE ended it.
 const NOT_EXECUTABLE: i32 = 126;

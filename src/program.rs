@@ -37,6 +37,11 @@ pub(crate) fn locate(name: &str, path: Option<&OsString>, workdir: &Path) -> Res
     }
 }
 
+/// Whether the default shell is there, for a pipeline with this root.
+pub(crate) fn has_shell(path: Option<&OsString>, root: &Path) -> bool {
+    locate("bash", path, root).is_ok()
+}
+
 fn named(name: &str, file: &Path) -> Result<PathBuf, String> {
     match file.metadata() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(format!("command not found: {name}")),
