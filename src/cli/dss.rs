@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, OptionFuture};
 
 use crate::base::job::BuildMode;
 use crate::base::span::Source;
@@ -91,7 +91,7 @@ impl Server {
         let result = self.runtime.block_on(async {
             tokio::select! {
                 result = asking => result,
-                () = in_background(&mut background) => Err(RemoteError::ended()),
+                Some(()) = OptionFuture::from(background.as_mut()) => Err(RemoteError::ended()),
             }
         });
         result.map_err(|error| Fail::Surroundings(error.to_string()))
@@ -130,12 +130,5 @@ impl Server {
 
     pub(crate) fn name(&self) -> &str {
         self.engine.name()
-    }
-}
-
-async fn in_background(background: &mut Option<BoxFuture<'static, ()>>) {
-    match background {
-        Some(background) => background.await,
-        None => std::future::pending().await,
     }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, OptionFuture};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -199,8 +199,8 @@ impl Driver<'_> {
             Some(result) = self.drive.committed.recv() => self.committed(result),
             Some(notice) = self.notices.recv() => self.noticed(notice),
             Some(done) = self.jobs.join_next() => self.task(done),
-            () = in_background(&mut self.background) => self.background = None,
-            slot = in_background(&mut self.asked_slot) => {
+            Some(()) = OptionFuture::from(self.background.as_mut()) => self.background = None,
+            Some(slot) = OptionFuture::from(self.asked_slot.as_mut()) => {
                 (self.asked_slot, self.slot) = (None, slot);
                 self.input(Input::Slot);
             }
@@ -476,14 +476,6 @@ fn keep_sound(
         }
         false
     });
-}
-
-/// Goes on with something that is waited for, where there is something.
-async fn in_background<T>(background: &mut Option<BoxFuture<'static, T>>) -> T {
-    match background {
-        Some(background) => background.await,
-        None => std::future::pending().await,
-    }
 }
 
 fn crashed(panic: &(dyn std::any::Any + Send)) -> Failure {
