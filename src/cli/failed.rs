@@ -4,8 +4,7 @@ use crate::base::job::{BuildMode, JobState};
 use crate::base::text::count;
 use crate::cli::args::RunArgs;
 use crate::cli::jobs::History;
-use crate::cli::{Context, find, tell};
-use crate::exit;
+use crate::cli::{Context, find, note};
 use crate::pipeline::template::command_line;
 use crate::pipeline::types::Pipeline;
 use crate::session::again::undone;
@@ -26,9 +25,7 @@ pub(crate) fn session(context: &Context, args: &RunArgs) -> Result<(Session, Run
     let Some(id) = &args.failed else {
         return Ok((Session::open(&site, &path, &request)?, args.clone()));
     };
-    let read = |vars: &[(String, String)]| {
-        load(&path, &Given { vars, project: request.project.as_deref(), engine: request.engine.as_deref() })
-    };
+    let read = |vars: &[(String, String)]| load(&path, &Given { vars, ..request.given() });
     let mut loaded = read(&request.vars)?;
     let history = History::at(state(&site, &loaded.root))?;
     let view = history.view(id, &loaded.pipeline.name).map_err(|fail| match fail {
@@ -103,8 +100,4 @@ fn warn_of_variables(head: &Head, request: &Request) {
     if head.started.vars != request.vars.iter().cloned().collect() {
         note(&format!("the variables are others than those of that run, which was `{}`", head.started.again));
     }
-}
-
-fn note(text: &str) {
-    tell(&format!("note: {text}\n"), exit::OK);
 }

@@ -25,7 +25,8 @@ use crate::plan::why::{InputNow, PartNow, PartState, Why, why as parts_of};
 use crate::report::past;
 use crate::report::style::{Style, UP_TO_DATE};
 use crate::session::fail::Fail;
-use crate::session::load::{Given, Loaded, load};
+use crate::session::image::load;
+use crate::session::load::Loaded;
 use crate::session::targets::Paths;
 use crate::session::{Request, Session, unread};
 use crate::store::StoreError;
@@ -87,15 +88,16 @@ struct LastGood {
 
 pub(crate) fn why(context: &Context, args: &WhyArgs) -> Result<u8, Fail> {
     let path = find::find(context.file.as_deref(), &context.surroundings)?;
-    let (engine, project) = (args.instead.engine.as_deref(), args.instead.project.as_deref());
-    let loaded = load(&path, &Given { vars: &args.instead.var, project, engine })?;
+    let site = context.site();
+    let mut request = Request { mode: args.mode, ..args.instead.request() };
+    let loaded = load(&site, &path, &request.given())?;
     let name = Paths::new(&loaded, &context.surroundings.folder).name(&args.name);
     let Some(id) = step_of(&loaded, &name)? else {
         return source(&loaded, &name, args.format);
     };
     let recipe = loaded.pipeline.recipes[id].name.clone();
-    let request = Request { targets: vec![recipe.clone()], mode: args.mode, ..args.instead.request() };
-    let session = Session::of(&context.site(), loaded, &request)?;
+    request.targets = vec![recipe.clone()];
+    let session = Session::of(&site, loaded, &request)?;
     let planned = session.plan(!args.no_probes)?;
     let pipeline = session.pipeline();
     let (facts, history) = (&planned.facts, planned.known.history.as_ref());
@@ -192,17 +194,12 @@ fn source(loaded: &Loaded, name: &str, format: Format) -> Result<u8, Fail> {
 }
 
 fn runs(session: &Session, step: &str) -> Result<Vec<StepRun>, Fail> {
-    let store = |error: StoreError| Fail::because("the history cannot be read", &error);
-    match Reader::open(session.store.state()).map_err(store)? {
-        None => Ok(Vec::new()),
-        Some(reader) => {
-            let mut runs = reader.step_runs(&session.pipeline().name, step, RUNS).map_err(store)?;
-            for run in &mut runs {
-                see_death(&reader, session.store.state(), step, run).map_err(store)?;
-            }
-            Ok(runs)
-        }
-    }
+    let runs = session.store.ask(|reader| {
+        let mut runs = reader.step_runs(&session.pipeline().name, step, RUNS)?;
+        runs.iter_mut().try_for_each(|run| see_death(reader, session.store.state(), step, run))?;
+        Ok(runs)
+    });
+    Ok(runs.map_err(unread)?.unwrap_or_default())
 }
 
 /// What became of a step in a run whose process died, although nothing has told the store yet.

@@ -136,9 +136,7 @@ impl Job {
     /// The request, understood anew: what was read when it was asked for may have changed while it waited.
     fn session(&self, request: &Request) -> Result<Session, Fail> {
         let file = self.order.project.file();
-        let given =
-            Given { vars: &request.vars, project: request.project.as_deref(), engine: request.engine.as_deref() };
-        let loaded = load::of(file, self.order.source.clone(), &given)?;
+        let loaded = load::of(file, self.order.source.clone(), &request.given())?;
         Session::of(&self.site, loaded, request)
     }
 

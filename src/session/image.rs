@@ -20,7 +20,7 @@ const IMAGES: Kind = Kind { ending: ".pipeline", kept: 4 };
 const SHORT: usize = 32 << 10;
 
 /// Reads and checks a file, or takes its image.
-pub(super) fn load(site: &Site, path: &Path, given: &Given<'_>) -> Result<Loaded, Fail> {
+pub(crate) fn load(site: &Site, path: &Path, given: &Given<'_>) -> Result<Loaded, Fail> {
     let (source, seen) = text(path)?;
     match recall(site, path, &source, seen.digest, given) {
         Some((pipeline, graph)) => {

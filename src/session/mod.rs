@@ -7,7 +7,7 @@ mod dead;
 pub(crate) mod fail;
 pub(crate) mod finish;
 pub(crate) mod home;
-mod image;
+pub(crate) mod image;
 pub(crate) mod lacking;
 pub(crate) mod load;
 pub(crate) mod memo;
@@ -89,6 +89,13 @@ pub(crate) struct Request {
     pub(crate) schedule: Option<Schedule>,
 }
 
+impl Request {
+    /// What its file is read with.
+    pub(crate) fn given(&self) -> Given<'_> {
+        Given { vars: &self.vars, project: self.project.as_deref(), engine: self.engine.as_deref() }
+    }
+}
+
 /// A request, understood.
 pub(crate) struct Session {
     pub(crate) loaded: Loaded,
@@ -135,9 +142,7 @@ pub(crate) struct Planned {
 impl Session {
     /// Understands a request about a file.
     pub(crate) fn open(site: &Site, file: &Path, request: &Request) -> Result<Self, Fail> {
-        let given =
-            Given { vars: &request.vars, project: request.project.as_deref(), engine: request.engine.as_deref() };
-        Self::of(site, image::load(site, file, &given)?, request)
+        Self::of(site, image::load(site, file, &request.given())?, request)
     }
 
     /// With only that looked at which changes since there was nothing to do have to do with.
@@ -164,9 +169,7 @@ impl Session {
 
     /// Keeps what saves the next request for this file the reading of it.
     pub(crate) fn keep_image(&self, site: &Site, file: &Path, request: &Request) {
-        let given =
-            Given { vars: &request.vars, project: request.project.as_deref(), engine: request.engine.as_deref() };
-        image::keep(site, file, &self.loaded, &given);
+        image::keep(site, file, &self.loaded, &request.given());
     }
 
     /// Understands a request about a file that was read.
