@@ -86,6 +86,6 @@ const RUNS: u32 = 20;
 fn steps(context: &Context, run: &str) -> Result<Vec<String>, Fail> {
     let history = History::open(context)?;
     let (reader, row) = history.find(run)?;
-    let events = reader.events(&row.id, 0).map_err(crate::cli::jobs::store)?;
+    let events = reader.events(&row.id, 0).map_err(crate::session::unread)?;
     Ok(RunView::fold(&events).steps.into_iter().map(|step| step.plan.id).collect())
 }

@@ -18,9 +18,7 @@ use crate::exit;
 use crate::report::job;
 use crate::report::jobs::{JobLine, list};
 use crate::session::fail::Fail;
-use crate::session::load;
-use crate::session::state;
-use crate::store::StoreError;
+use crate::session::{load, state, unread};
 use crate::store::filter::RunFilter;
 use crate::store::read::{Reader, RunRow};
 use crate::view::{RunView, StepState};
@@ -29,8 +27,8 @@ pub(crate) fn jobs(context: &Context, jobs: Jobs) -> Result<u8, Fail> {
     let history = History::open(context)?;
     match jobs {
         Jobs::List { state, since, until, initiator, limit, format, output: _, state_dir: _ } => {
-            let since = since.map(|text| time("--since", &text)).transpose()?;
-            let until = until.map(|text| time("--until", &text)).transpose()?;
+            let since = since.map(|text| time(context, "--since", &text)).transpose()?;
+            let until = until.map(|text| time(context, "--until", &text)).transpose()?;
             let filter = RunFilter { state, since, until, limit: Some(limit), ..RunFilter::default() };
             history.list(context, &RunFilter { by_some: initiator, ..filter }, format)
         }
@@ -44,7 +42,7 @@ pub(crate) fn jobs(context: &Context, jobs: Jobs) -> Result<u8, Fail> {
             let (id, step) = history.asked_for(&id, step.or(activity).as_deref())?;
             history.log(&id, step.as_deref(), tail, follow, tame)
         }
-        Jobs::Wait { ids, timeout } => jobs_wait::wait(&history, &ids, timeout.as_deref()),
+        Jobs::Wait { ids, timeout } => jobs_wait::wait(&history, &ids, timeout),
         Jobs::Abort { ids, .. } => history.abort(context, &ids),
         Jobs::Start(_) => {
             let help = "`kiln run` builds here; --engine NAME starts a job on a server".to_owned();
@@ -54,8 +52,8 @@ pub(crate) fn jobs(context: &Context, jobs: Jobs) -> Result<u8, Fail> {
 }
 
 /// A point in time as people write it: a day, or a day and a time, in the local zone unless it says otherwise.
-pub(crate) fn time(option: &str, text: &str) -> Result<jiff::Timestamp, Fail> {
-    parse_time(text, &jiff::tz::TimeZone::system()).ok_or_else(|| {
+pub(crate) fn time(context: &Context, option: &str, text: &str) -> Result<jiff::Timestamp, Fail> {
+    parse_time(text, &context.surroundings.zone()).ok_or_else(|| {
         let help = "write 2026-11-01, 2026-11-01T02:00 or 2026-11-01T02:00:00Z".to_owned();
         Fail::Usage(format!("{option} {text}: this is no point in time"), Some(help))
     })
@@ -67,10 +65,6 @@ pub(crate) struct History {
     /// The only pipeline whose runs count, where one was named.
     pub(super) pipeline: Option<String>,
     pub(super) reader: Option<Reader>,
-}
-
-pub(super) fn store(error: StoreError) -> Fail {
-    Fail::because("the history cannot be read", &error)
 }
 
 impl History {
@@ -86,7 +80,7 @@ impl History {
     }
 
     pub(crate) fn at(state: PathBuf) -> Result<Self, Fail> {
-        let reader = Reader::open(&state).map_err(store)?;
+        let reader = Reader::open(&state).map_err(unread)?;
         Ok(Self { state, pipeline: None, reader })
     }
 
@@ -99,10 +93,10 @@ impl History {
     pub(crate) fn view(&self, id: &str, pipeline: &str) -> Result<RunView, Fail> {
         let (reader, mut row) = self.find(id)?;
         if id == "last" {
-            let last = reader.last_busy_run(pipeline).map_err(store)?;
+            let last = reader.last_busy_run(pipeline).map_err(unread)?;
             row = last.ok_or_else(|| Fail::Usage(format!("`{pipeline}` has no run yet"), None))?;
         }
-        Ok(RunView::fold(&reader.events(&row.id, 0).map_err(store)?))
+        Ok(RunView::fold(&reader.events(&row.id, 0).map_err(unread)?))
     }
 
     fn list(&self, context: &Context, filter: &RunFilter, format: Format) -> Result<u8, Fail> {
@@ -126,11 +120,11 @@ impl History {
         // Only the word for a run that built nothing depends on it.
         let left = match &self.reader {
             Some(reader) if row.state == JobState::Done && row.built + row.same == 0 => {
-                reader.left(&row.id).map_err(store)?
+                reader.left(&row.id).map_err(unread)?
             }
             _ => 0,
         };
-        let given = self.reader.as_ref().map(|reader| reader.given(&row.id)).transpose().map_err(store)?;
+        let given = self.reader.as_ref().map(|reader| reader.given(&row.id)).transpose().map_err(unread)?;
         let (vars, exclude) = given.unwrap_or_default();
         Ok(JobLine { left, vars, exclude, ..line(row, now) })
     }
@@ -143,7 +137,7 @@ impl History {
     /// The runs of any pipeline, the newest first.
     pub(crate) fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, Fail> {
         let Some(reader) = &self.reader else { return Ok(Vec::new()) };
-        reader.runs_now(filter, &self.state).map_err(store)
+        reader.runs_now(filter, &self.state).map_err(unread)
     }
 
     /// The run that an id means.
@@ -160,8 +154,8 @@ impl History {
         };
         let reader = self.reader.as_ref().ok_or_else(none)?;
         let mut rows = match &self.pipeline {
-            Some(pipeline) if id == "last" => reader.last_run(pipeline).map_err(store)?.into_iter().collect(),
-            _ => reader.find_run(id).map_err(store)?,
+            Some(pipeline) if id == "last" => reader.last_run(pipeline).map_err(unread)?.into_iter().collect(),
+            _ => reader.find_run(id).map_err(unread)?,
         };
         // An id in full needs nothing else to be clear.
         rows.retain(|row| row.id.as_str() == id || self.pipeline.as_ref().is_none_or(|name| row.pipeline == *name));
@@ -171,13 +165,13 @@ impl History {
             return Err(Fail::Usage(format!("`{id}` is part of the ids of {} runs", rows.len()), Some(help)));
         }
         let mut row = rows.pop().ok_or_else(none)?;
-        reader.see_death(&mut row, &self.state).map_err(store)?;
+        reader.see_death(&mut row, &self.state).map_err(unread)?;
         Ok((reader, row))
     }
 
     fn show(&self, context: &Context, id: &str, format: Format) -> Result<u8, Fail> {
         let (reader, row) = self.find(id)?;
-        let events = reader.events(&row.id, 0).map_err(store)?;
+        let events = reader.events(&row.id, 0).map_err(unread)?;
         match format {
             Format::Text => {
                 let state = context.shown(&self.state);
@@ -349,7 +343,7 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 impl Follower<'_> {
     fn read(&mut self) -> Result<(), Fail> {
-        let events: Vec<Stamped> = self.reader.events(&self.row.id, self.next).map_err(store)?;
+        let events: Vec<Stamped> = self.reader.events(&self.row.id, self.next).map_err(unread)?;
         for event in &events {
             self.next = event.seq + 1;
             self.view.apply(event);
@@ -459,10 +453,6 @@ impl Follower<'_> {
 
     fn over(&self) -> bool {
         let step = self.step.and_then(|step| self.view.step(step));
-        let ended = step.is_some_and(|step| {
-            use StepState::{Publishing, Retrying, Running, Waiting};
-            !matches!(step.state, Waiting | Running | Retrying | Publishing)
-        });
-        self.view.end.is_some() || ended || self.unread
+        self.view.end.is_some() || step.is_some_and(|step| step.state.is_over()) || self.unread
     }
 }

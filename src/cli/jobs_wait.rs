@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::base::job::JobState;
-use crate::base::text::parse_duration;
 use crate::cli::jobs::{History, LOOK_EVERY};
 use crate::cli::print;
 use crate::exit;
@@ -13,13 +12,9 @@ use crate::session::fail::Fail;
 use crate::store::read::RunRow;
 
 /// Waits until runs have ended, and says how each did.
-pub(super) fn wait(history: &History, ids: &[String], timeout: Option<&str>) -> Result<u8, Fail> {
-    let timeout = timeout.map(|text| {
-        let wrong = |error| Fail::Usage(format!("--timeout {text}: {error}"), Some("write 90s, 30m or 2h".to_owned()));
-        parse_duration(text).map_err(wrong)
-    });
+pub(super) fn wait(history: &History, ids: &[String], timeout: Option<Duration>) -> Result<u8, Fail> {
     let rows: Vec<RunRow> = ids.iter().map(|id| history.find(id).map(|(_, row)| row)).collect::<Result<_, _>>()?;
-    let states = ends(history, &rows, timeout.transpose()?)?;
+    let states = ends(history, &rows, timeout)?;
     Ok(if states.iter().all(|state| *state == JobState::Done) { exit::OK } else { exit::FAILED })
 }
 

@@ -27,11 +27,10 @@ use crate::session::finish::finish_the_dead;
 use crate::session::home;
 use crate::session::memo::{Asked, Held, Kept, Question};
 use crate::session::part::{Part, Since};
-use crate::session::remembers;
 use crate::session::start::{
     Committed, Locks, Origin, Ready, go_on, lock, new_job, new_job_in, open_journal_of, seed, started,
 };
-use crate::session::{Request, Session};
+use crate::session::{Request, Session, remembers, unread};
 use crate::signal::{Signals, code_of};
 use crate::store::StoreError;
 use crate::store::asked;
@@ -227,8 +226,7 @@ fn nothing_to_do(
 ) -> Result<u8, Fail> {
     let reports = Reports::open(files)?;
     let started = kept.started_by(origin(context, args));
-    let ticket =
-        new_job_in(&history, &started.pipeline).map_err(|error| Fail::because("the history cannot be read", &error))?;
+    let ticket = new_job_in(&history, &started.pipeline).map_err(unread)?;
     // Whatever is wrong with the history is told by who opens it anew.
     let due = is_due(&history, crate::clock::now()).unwrap_or(true);
     let (writer, committed) = go_on(history)?;

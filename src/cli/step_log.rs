@@ -1,8 +1,9 @@
 //! Which run has a log of a step: the last one that ran it. Does not know how logs are printed.
 
 use crate::base::job::JobId;
-use crate::cli::jobs::{History, store};
+use crate::cli::jobs::History;
 use crate::session::fail::Fail;
+use crate::session::unread;
 
 impl History {
     /// What `kiln jobs log` is asked for: a run and a step of it. A lone name that no run has may be that of a step: its last run.
@@ -21,6 +22,6 @@ impl History {
     /// The last run that ran a step.
     pub(super) fn ran(&self, step: &str) -> Result<Option<JobId>, Fail> {
         let Some(reader) = &self.reader else { return Ok(None) };
-        reader.ran(step, self.pipeline.as_deref()).map_err(store)
+        reader.ran(step, self.pipeline.as_deref()).map_err(unread)
     }
 }

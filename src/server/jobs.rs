@@ -23,7 +23,7 @@ use crate::server::lost::keep;
 use crate::server::project::Project;
 use crate::server::work;
 use crate::session::fail::Fail;
-use crate::session::{Request, Site};
+use crate::session::{Request, Site, unread};
 use crate::store::filter::RunFilter;
 use crate::store::read::RunRow;
 use crate::store::write::Writer;
@@ -288,8 +288,7 @@ impl Clerk {
             true => Ok(true),
             false => archive.ask(false, |reader| reader.job_exists(job)),
         };
-        let job = JobId::free(&order.queued.pipeline, now, Maker::Queue, is_taken)
-            .map_err(|error| Fail::because("the history cannot be read", &error))?;
+        let job = JobId::free(&order.queued.pipeline, now, Maker::Queue, is_taken).map_err(unread)?;
         let event = Event::RunQueued(Box::new(order.queued.clone()));
         self.append(&archive.folder, vec![stamped(&job, 0, now, event)])?;
         Ok(job)
@@ -468,9 +467,8 @@ impl Clerk {
 
     /// Tells the history that jobs ended which waited when a server died.
     fn finish_the_dead(&mut self, archive: &Archive) -> Result<(), Fail> {
-        let store = |error: crate::store::StoreError| Fail::because("the history cannot be read", &error);
         let queued = RunFilter { state: Some(JobState::Queued), ..RunFilter::default() };
-        for row in archive.ask(Vec::new(), |reader| reader.runs(&queued)).map_err(store)? {
+        for row in archive.ask(Vec::new(), |reader| reader.runs(&queued)).map_err(unread)? {
             self.append(&archive.folder, vec![stamped(&row.id, 1, crate::clock::now(), aborted(&Cause::Died))])?;
         }
         let journal = self.journals.get_mut(&archive.folder);

@@ -6,6 +6,7 @@ use crate::run::recover::end;
 use crate::server::archive::Archive;
 use crate::server::jobs::stamped;
 use crate::session::fail::Fail;
+use crate::session::unread;
 use crate::store::StoreError;
 use crate::store::last_word::LastWord;
 use crate::store::lock::{Lock, here};
@@ -18,7 +19,6 @@ pub(crate) fn keep(
     job: &JobId,
     put: impl FnOnce(Vec<Stamped>) -> Result<(), Fail>,
 ) -> Result<bool, Fail> {
-    let unread = |error: StoreError| Fail::because("the history cannot be read", &error);
     let row = archive.ask(None, |reader| reader.run(job)).map_err(unread)?;
     let (Some(row), Some(word)) = (row, archive.last_word(job)) else { return Ok(true) };
     match row.state {

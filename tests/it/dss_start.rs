@@ -144,7 +144,7 @@ fn words_that_mean_nothing_are_told_with_a_way_out() {
         (&["log", "last", "a"], "a job on DSS has no step `a`", "name an activity: --activity NAME"),
         (&["show", "…"], "an empty id names no job", "name one of `kiln jobs list --engine prod`, or `last`"),
         (&["show", ""], "an empty id names no job", "name one of `kiln jobs list --engine prod`, or `last`"),
-        (&["wait", "last", "--timeout", "soon"], "--timeout soon: ", "write 90s, 30m or 2h"),
+        (&["wait", "last", "--timeout", "soon"], "'soon' for '--timeout <TIME>'", "write 30s, 30m or 1h 30m"),
         (&["abort", "last", "--state", "RUNNING"], "--state chooses among --all", "leave it out, or write --all"),
     ] {
         let all: Vec<&str> =

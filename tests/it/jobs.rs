@@ -268,7 +268,7 @@ fn only_the_end_of_logs_is_printed() {
     }
     project.expect(2, &["jobs", "log", "last", "a", "--activity", "b"]);
     let said = project.expect(2, &["jobs", "wait", "last", "--timeout", "3000000000000000h"]);
-    assert!(said.err.contains("--timeout 3000000000000000h: it is too long"), "{}", said.err);
+    assert!(said.err.contains("'3000000000000000h' for '--timeout <TIME>': it is too long"), "{}", said.err);
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! What can be said to `kiln jobs` and `kiln import`. What it means is in the files of the commands.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::base::job::JobState;
 use crate::cli::args::Format;
-use crate::cli::args::values::from_one;
+use crate::cli::args::values::{from_one, time};
 use crate::pipeline::dss_wire::build;
 use clap::{Args, Subcommand};
 
@@ -126,8 +127,8 @@ pub enum Jobs {
         #[arg(required = true)]
         ids: Vec<String>,
         /// At most so long: 90s, 30m, 2h
-        #[arg(long, value_name = "TIME")]
-        timeout: Option<String>,
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        timeout: Option<Duration>,
     },
     /// With --engine: start a job; prints its id
     Start(StartArgs),

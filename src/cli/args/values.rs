@@ -16,11 +16,14 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     address.map_err(|_| "write an address and a port, as 127.0.0.1:11200, [::1]:11200 or localhost:11200".to_owned())
 }
 
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|error| format!("{error}; write 30s, 30m or 1h 30m"))
+}
+
 pub(super) fn time_limit(text: &str) -> Result<Duration, String> {
-    match parse_duration(text) {
-        Ok(time) if time.is_zero() => Err("nothing is that fast".to_owned()),
-        Ok(time) => Ok(time),
-        Err(error) => Err(format!("{error}; write 30s, 30m or 1h 30m")),
+    match time(text)? {
+        Duration::ZERO => Err("nothing is that fast".to_owned()),
+        time => Ok(time),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::base::text::{count, parse_duration};
+use crate::base::text::count;
 use crate::cli::args::{Format, StartArgs};
 use crate::cli::dss::Server;
 use crate::cli::remote::table;
@@ -19,12 +19,7 @@ use crate::session::fail::Fail;
 /// How long `abort` waits for jobs to end.
 const ENDING: Duration = Duration::from_secs(30);
 
-pub(super) fn wait(server: &Server, ids: &[String], timeout: Option<&str>) -> Result<u8, Fail> {
-    let timeout = timeout.map(|text| {
-        let wrong = |error| Fail::Usage(format!("--timeout {text}: {error}"), Some("write 90s, 30m or 2h".to_owned()));
-        parse_duration(text).map_err(wrong)
-    });
-    let timeout = timeout.transpose()?;
+pub(super) fn wait(server: &Server, ids: &[String], timeout: Option<Duration>) -> Result<u8, Fail> {
     let began = Instant::now();
     let ids = found(server, ids)?;
     let timeout = timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));

@@ -19,8 +19,8 @@ pub(crate) fn jobs(context: &Context, engine: &str, args: JobsArgs) -> Result<u8
     match args.command {
         Jobs::List { state, since, until, output, initiator, limit, format, state_dir: _ } => {
             let milliseconds = |time: jiff::Timestamp| time.as_millisecond();
-            let since = since.map(|text| time("--since", &text)).transpose()?.map(milliseconds);
-            let until = until.map(|text| time("--until", &text)).transpose()?.map(milliseconds);
+            let since = since.map(|text| time(context, "--since", &text)).transpose()?.map(milliseconds);
+            let until = until.map(|text| time(context, "--until", &text)).transpose()?.map(milliseconds);
             if since.zip(until).is_some_and(|(since, until)| since >= until) {
                 let message = "--since is not before --until: nothing can be between them".to_owned();
                 return Err(Fail::Usage(message, Some("exchange the two".to_owned())));
@@ -59,7 +59,7 @@ pub(crate) fn jobs(context: &Context, engine: &str, args: JobsArgs) -> Result<u8
             format!("a job on DSS has no step `{step}`"),
             Some("name an activity: --activity NAME".to_owned()),
         )),
-        Jobs::Wait { ids, timeout } => act::wait(&server, &ids, timeout.as_deref()),
+        Jobs::Wait { ids, timeout } => act::wait(&server, &ids, timeout),
         Jobs::Start(start) => act::start(&server, start),
         Jobs::Abort { ids, all, state, dry_run, state_dir: _ } => {
             act::abort(context, &server, &ids, all, state.as_deref(), dry_run)
