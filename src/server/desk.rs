@@ -6,6 +6,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::base::job::JobId;
+use crate::server::held::Away;
 
 /// What steps make and read, by keys that are the same for all jobs of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,8 +22,8 @@ pub(crate) enum Wait {
     Turn,
     /// Another job has something that it needs: which, and what.
     Job(JobId, Arc<str>),
-    /// Another process has the pipeline: who, and which run that is where it is known.
-    Process(String, Option<JobId>),
+    /// Another process has the pipeline: what is known of it, and which run that is where it is known.
+    Process(Away, Option<JobId>),
     /// Someone has something that it needs, and it is not to be told who.
     Another,
     /// It looks at what is to be done.

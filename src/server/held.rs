@@ -7,14 +7,32 @@ use std::sync::Arc;
 use crate::base::job::JobId;
 use crate::server::jobs::Order;
 use crate::session::fail::Fail;
-use crate::session::start::{Locks, lock_of};
+use crate::session::start::{Busy, Locks, lock_of};
 
 /// The pipelines that the server has, by the numbers of their projects.
 #[derive(Default)]
 pub(crate) struct Pipelines {
     held: HashMap<usize, Held>,
-    /// Jobs that cannot have theirs, and who is in the way.
-    away: HashMap<JobId, String>,
+    /// Jobs that cannot have theirs, and what is in the way.
+    away: HashMap<JobId, Away>,
+}
+
+/// What is in the way of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Away {
+    /// The pipeline of which a run goes on, where it is that.
+    pub(crate) pipeline: Option<String>,
+    /// It, for people.
+    pub(crate) why: String,
+}
+
+impl From<Busy> for Away {
+    fn from(busy: Busy) -> Self {
+        match busy {
+            Busy::Held { pipeline, why, .. } => Self { pipeline: Some(pipeline), why },
+            Busy::Fail(fail) => Self { pipeline: None, why: fail.plain() },
+        }
+    }
 }
 
 struct Held {
@@ -27,7 +45,7 @@ struct Held {
 
 impl Held {
     /// Claims what the jobs at work may write, and this besides.
-    fn claim(&self, more: &[String]) -> Result<(), Fail> {
+    fn claim(&self, more: &[String]) -> Result<(), Busy> {
         let mut all: Vec<_> = self.writes.values().flatten().chain(more).cloned().collect();
         all.sort_unstable();
         all.dedup();
@@ -40,14 +58,14 @@ impl Pipelines {
     pub(crate) fn take(&mut self, job: &JobId, order: &Order) -> bool {
         match self.try_take(job, order) {
             Ok(tidy) => tidy,
-            Err(fail) => {
-                self.away.insert(job.clone(), fail.plain());
+            Err(busy) => {
+                self.away.insert(job.clone(), busy.into());
                 false
             }
         }
     }
 
-    fn try_take(&mut self, job: &JobId, order: &Order) -> Result<bool, Fail> {
+    fn try_take(&mut self, job: &JobId, order: &Order) -> Result<bool, Busy> {
         let is_there = self.held.contains_key(&order.project.number);
         if !is_there {
             let (loaded, folder) = (order.project.last(), &order.project.archive.folder);
@@ -58,7 +76,7 @@ impl Pipelines {
         if !held.locks.stand() {
             let folder = order.project.archive.folder.display();
             let why = format!("{folder} was removed while a job is at work: that job ends first");
-            return Err(Fail::Surroundings(why));
+            return Err(Busy::Fail(Fail::Surroundings(why)));
         }
         // The first job tidies up; until then the others wait.
         if is_there && !held.tidy {
@@ -85,9 +103,10 @@ impl Pipelines {
     pub(crate) fn over(&mut self, job: &JobId, number: usize) {
         if let Some(held) = self.held.get_mut(&number)
             && held.writes.remove(job).is_some()
-            && let Err(fail) = held.claim(&[])
+            && let Err(busy) = held.claim(&[])
         {
-            tracing::warn!(%job, "what it wrote stays claimed while its pipeline is at work: {}", fail.plain());
+            let why = Away::from(busy).why;
+            tracing::warn!(%job, "what it wrote stays claimed while its pipeline is at work: {why}");
         }
     }
 
@@ -106,8 +125,8 @@ impl Pipelines {
         !self.away.is_empty()
     }
 
-    /// Who is in the way of a job.
-    pub(crate) fn in_the_way(&self, job: &JobId) -> Option<&str> {
-        self.away.get(job).map(String::as_str)
+    /// What is in the way of a job.
+    pub(crate) fn in_the_way(&self, job: &JobId) -> Option<&Away> {
+        self.away.get(job)
     }
 }

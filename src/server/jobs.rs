@@ -448,8 +448,9 @@ impl Clerk {
         }
         let why = self.desk.waits(job)?;
         let process = || {
-            let who = self.pipelines.in_the_way(job)?;
-            Some(Wait::Process(who.to_owned(), self.run_in_the_way(job, who)))
+            let away = self.pipelines.in_the_way(job)?;
+            let run = away.pipeline.as_ref().and_then(|pipeline| self.run_in_the_way(job, pipeline));
+            Some(Wait::Process(away.clone(), run))
         };
         let wait = why.or_else(process).unwrap_or(Wait::Turn);
         let of = if let Wait::Job(other, _) = &wait { self.desk.project(other) } else { None };
@@ -457,12 +458,12 @@ impl Clerk {
     }
 
     /// The run that is in the way of a job, if it is in the history.
-    fn run_in_the_way(&self, job: &JobId, who: &str) -> Option<JobId> {
+    fn run_in_the_way(&self, job: &JobId, pipeline: &str) -> Option<JobId> {
         let archive = &self.orders.get(job)?.project.archive;
         let running = RunFilter { state: Some(JobState::Running), ..RunFilter::default() };
         let rows = archive.ask(Vec::new(), |reader| reader.runs_now(&running, &archive.folder)).ok()?;
         let mut others = rows.into_iter().filter(|row| !self.at_work.contains_key(&row.id));
-        others.find(|row| who.contains(&format!("`{}`", row.pipeline))).map(|row| row.id)
+        others.find(|row| row.pipeline == pipeline).map(|row| row.id)
     }
 
     /// Tells the history that jobs ended which waited when a server died.

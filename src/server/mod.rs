@@ -135,7 +135,7 @@ impl App {
         let (wait, of) = self.jobs.wait(row)?;
         let meant = |project: &Project| match &wait {
             Wait::Job(..) => of == Some(project.number),
-            Wait::Process(holder, _) => holder.contains(&format!("`{}`", project.last().pipeline.name)),
+            Wait::Process(away, _) => away.pipeline.as_ref() == Some(&project.last().pipeline.name),
             Wait::Turn | Wait::Another | Wait::Looking | Wait::Ending => false,
         };
         let hidden = |project: &&Arc<Project>| !who.may(Right::View, &project.last().pipeline.project);

@@ -25,7 +25,7 @@ pub(crate) fn waits(wait: &Wait, loaded: &Loaded) -> String {
         Wait::Another => "waits for another job".to_owned(),
         Wait::Looking => "looks at what is to be done".to_owned(),
         Wait::Ending => "was asked to end, and does".to_owned(),
-        Wait::Process(who, Some(job)) => format!("waits for {job}: {who}"),
-        Wait::Process(who, None) => format!("waits: {who}"),
+        Wait::Process(away, Some(job)) => format!("waits for {job}: {}", away.why),
+        Wait::Process(away, None) => format!("waits: {}", away.why),
     }
 }

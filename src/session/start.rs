@@ -63,8 +63,8 @@ impl Locks {
     }
 
     /// Claims what the jobs of a server write. What was claimed before holds on if this cannot be had.
-    pub(crate) fn serve(&self, paths: Vec<String>) -> Result<(), Fail> {
-        self.claim(&Claim { serves: true, ..claim_of(paths) }, Claim::renew).map_err(Busy::fail)
+    pub(crate) fn serve(&self, paths: Vec<String>) -> Result<(), Busy> {
+        self.claim(&Claim { serves: true, ..claim_of(paths) }, Claim::renew)
     }
 
     /// Claims paths where all can see it who might write there, and says in the state which process this is.
@@ -84,16 +84,20 @@ impl Locks {
 type Make = fn(&Claim, &Path, &str) -> Result<(), ClaimError>;
 
 /// Why a run cannot begin now.
-enum Busy {
-    /// Someone holds the lock of this pipeline in this folder; the text says why that is in the way.
-    Held(PathBuf, String, String),
+pub(crate) enum Busy {
+    /// Someone holds the lock of this pipeline in the folder of this state; `why` says what is in the way with that.
+    Held {
+        state: PathBuf,
+        pipeline: String,
+        why: String,
+    },
     Fail(Fail),
 }
 
 impl Busy {
-    fn fail(self) -> Fail {
+    pub(crate) fn fail(self) -> Fail {
         match self {
-            Self::Held(_, _, why) => Fail::Surroundings(why),
+            Self::Held { why, .. } => Fail::Surroundings(why),
             Self::Fail(fail) => fail,
         }
     }
@@ -110,11 +114,11 @@ pub(crate) fn lock(session: &Session, wait: bool, mut tell: impl FnMut(&str)) ->
                 return Ok(locks);
             }
             Err(Busy::Fail(fail)) => return Err(fail),
-            Err(Busy::Held(state, pipeline, why)) if !wait => {
+            Err(Busy::Held { state, pipeline, why }) if !wait => {
                 let end = ending(session, &state, &pipeline).map(|end| format!(", `{end}` ends it"));
                 return Err(Fail::Surroundings(format!("{why}; --wait waits for it{}", end.unwrap_or_default())));
             }
-            Err(Busy::Held(state, pipeline, why)) => (state, pipeline, why),
+            Err(Busy::Held { state, pipeline, why }) => (state, pipeline, why),
         };
         if told.as_ref() != Some(&why) {
             tell(&why);
@@ -150,11 +154,11 @@ fn ending(session: &Session, state: &Path, pipeline: &str) -> Option<String> {
 }
 
 /// Takes the locks of the pipeline of that name, if these paths could be claimed then. Claims nothing.
-pub(crate) fn lock_of(name: &str, state: &Path, root: &Path, paths: &[String]) -> Result<Locks, Fail> {
+pub(crate) fn lock_of(name: &str, state: &Path, root: &Path, paths: &[String]) -> Result<Locks, Busy> {
     let own = root.join(".kiln");
     let claims = if is_same(&own, state) { state } else { &own };
-    Claim::free(claims, name, paths).map_err(|error| taken(claims, error).fail())?;
-    locks(name, state, root).map_err(Busy::fail)
+    Claim::free(claims, name, paths).map_err(|error| taken(claims, error))?;
+    locks(name, state, root)
 }
 
 fn locks(name: &str, state: &Path, root: &Path) -> Result<Locks, Busy> {
@@ -193,7 +197,8 @@ fn take(state: &Path, name: &str) -> Result<Lock, Busy> {
     let holder = here(&crate::clock::now().strftime("%F %T UTC").to_string());
     Lock::take(state, name, &holder).map_err(|error| match error {
         LockError::Held(holder) => {
-            Busy::Held(state.to_owned(), name.to_owned(), format!("a run of `{name}` goes on: {holder}"))
+            let why = format!("a run of `{name}` goes on: {holder}");
+            Busy::Held { state: state.to_owned(), pipeline: name.to_owned(), why }
         }
         LockError::Io(error) => {
             Busy::Fail(Fail::because(&format!("no state can be kept in {}", state.display()), &error))
@@ -211,7 +216,7 @@ fn taken(state: &Path, error: ClaimError) -> Busy {
         ClaimError::Taken { pipeline, path } => {
             let holder = holder(state, &pipeline).unwrap_or_default();
             let why = format!("a run of `{pipeline}` writes {path} too: {holder}");
-            Busy::Held(state.to_owned(), pipeline, why)
+            Busy::Held { state: state.to_owned(), pipeline, why }
         }
         ClaimError::Io(path, error) => Busy::Fail(Fail::because(&path.display().to_string(), &error)),
     }

@@ -12,8 +12,7 @@ use crate::server::error::ApiError;
 use crate::server::project::Names;
 use crate::server::reply::{Reply, json};
 use crate::server::route::Call;
-use crate::session::fail::Fail;
-use crate::session::start::lock_of;
+use crate::session::start::{Busy, lock_of};
 
 /// `GET /projects/K/datasets/`
 pub(crate) fn list(call: &Call) -> Reply {
@@ -151,9 +150,9 @@ pub(crate) fn clear(call: &Call) -> Reply {
     let Some(path) = loaded.pipeline.nodes[id].path.clone() else {
         return Err(ApiError::conflict(format!("dataset `{name}` has no path: clear it where it lies")));
     };
-    let busy = |fail: Fail| {
+    let busy = |busy: Busy| {
         let running = project.running().map_or(String::new(), |job| format!("; wait for job {job}"));
-        ApiError::conflict(format!("{}{running}", fail.plain()))
+        ApiError::conflict(format!("{}{running}", busy.fail().plain()))
     };
     let writes = vec![path.clone()];
     let lock = lock_of(&loaded.pipeline.name, &project.archive.folder, &loaded.root, &writes).map_err(busy)?;
