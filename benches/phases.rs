@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use kiln::base::id::{DenseMap, RecipeId};
 use kiln::base::job::BuildMode;
-use kiln::engine::api::{Engine, Opening};
+use kiln::engine::api::{Engine, Opening, Terms};
 use kiln::engine::local::LocalEngine;
 use kiln::graph::Graph;
 use kiln::pipeline::types::Pipeline;
@@ -107,11 +107,7 @@ impl Phases {
         let digests = reader.map(|reader| reader.digests().expect("they can be read")).unwrap_or_default();
         LocalEngine::new(Opening {
             name: "local".to_owned(),
-            mode: BuildMode::Smart,
-            project: None,
-            partition: None,
-            abort_joined: false,
-            resubmit: false,
+            terms: Terms::default(),
             pipeline: Arc::clone(pipeline),
             root: self.root.clone(),
             state,

@@ -135,8 +135,10 @@ words! {
     }
 
     /// What a run builds; the same words for every engine.
+    #[derive(Default)]
     BuildMode {
         /// What is out of date on the way to the targets.
+        #[default]
         Smart = "smart",
         /// The targets, whatever their state, and nothing else.
         Only = "only",

@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use futures::future::{BoxFuture, OptionFuture};
 
-use crate::base::job::BuildMode;
 use crate::base::span::Source;
 use crate::cli::Context;
-use crate::engine::api::{Engine as _, Opening};
+use crate::engine::api::{Engine as _, Opening, Terms};
 use crate::engine::dss::DssEngine;
 use crate::engine::dss::remote::{Remote, RemoteError};
 use crate::pipeline::dss_wire::JobItem;
@@ -57,11 +56,7 @@ impl Server {
         let source = Source::new("the environment", "");
         let opening = Opening {
             name,
-            mode: BuildMode::Smart,
-            project: None,
-            partition: None,
-            abort_joined: false,
-            resubmit: false,
+            terms: Terms::default(),
             pipeline: Arc::new(pipeline),
             root: site.folder.clone(),
             state: site.folder.join(".kiln"),

@@ -174,16 +174,8 @@ pub struct Published {
 pub struct Opening {
     /// The name that it was asked for by.
     pub name: String,
-    /// What is built.
-    pub mode: BuildMode,
-    /// The project key, where the request says one.
-    pub project: Option<String>,
-    /// The partitions, where the request says some, as the engine reads them.
-    pub partition: Option<String>,
-    /// Whether a stopped run also ends jobs that it only joined.
-    pub abort_joined: bool,
-    /// Whether a job is asked for again of which it is not known whether a run before had started it.
-    pub resubmit: bool,
+    /// What the request says to it.
+    pub terms: Terms,
     /// The pipeline.
     pub pipeline: Arc<Pipeline>,
     /// The root, absolute.
@@ -198,6 +190,21 @@ pub struct Opening {
     pub digests: Box<dyn Remembered>,
     /// How long work may take to end when it is asked to.
     pub grace: Duration,
+}
+
+/// What a request says to the engine.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// What is built.
+    pub mode: BuildMode,
+    /// The project key, where the request says one.
+    pub project: Option<String>,
+    /// The partitions, where the request says some, as the engine reads them.
+    pub partition: Option<String>,
+    /// Whether a stopped run also ends jobs that it only joined.
+    pub abort_joined: bool,
+    /// Whether a job is asked for again of which it is not known whether a run before had started it.
+    pub resubmit: bool,
 }
 
 /// Variables of Kiln's own environment, as far as their names are text.

@@ -71,7 +71,7 @@ fn queued(app: &App, loaded: &Loaded, request: &Request, engine: &str, by: Strin
         project: pipeline.project.clone(),
         file: loaded.source.name.clone(),
         engine: engine.to_owned(),
-        mode: request.mode.unwrap_or(BuildMode::Smart),
+        mode: request.mode.unwrap_or_default(),
         schedule: settings.schedule.unwrap_or(Schedule::Stages),
         targets,
         exclude: request.exclude.clone(),

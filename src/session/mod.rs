@@ -27,7 +27,7 @@ use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::job::{BuildMode, JobState, Schedule};
 use crate::base::span::{Problem, Problems, merged};
 use crate::base::text::did_you_mean;
-use crate::engine::api::{Engine, Environment, Evidence, Observed, Opening};
+use crate::engine::api::{Engine, Environment, Evidence, Observed, Opening, Terms};
 use crate::engine::engine;
 use crate::pipeline::types::Pipeline;
 use crate::plan::decide::Basis;
@@ -176,7 +176,7 @@ impl Session {
     pub(crate) fn of(site: &Site, loaded: Loaded, request: &Request) -> Result<Self, Fail> {
         let state = state(site, &loaded.root);
         let settings = &loaded.pipeline.settings;
-        let mode = request.mode.or(settings.mode).unwrap_or(BuildMode::Smart);
+        let mode = request.mode.or(settings.mode).unwrap_or_default();
         let schedule = request.schedule.or(settings.schedule).unwrap_or(Schedule::Stages);
         let store = Arc::new(Shared::new(&state));
         let engine = open_engine(site, &loaded, &store, request)?;
@@ -449,11 +449,13 @@ pub(crate) fn opening(site: &Site, loaded: &Loaded, store: &Arc<Shared>, request
     let settings = &loaded.pipeline.settings;
     Opening {
         name: name.to_owned(),
-        mode: request.mode.or(settings.mode).unwrap_or(BuildMode::Smart),
-        project: request.project.clone(),
-        partition: request.partition.clone(),
-        abort_joined: request.abort_joined,
-        resubmit: request.resubmit,
+        terms: Terms {
+            mode: request.mode.or(settings.mode).unwrap_or_default(),
+            project: request.project.clone(),
+            partition: request.partition.clone(),
+            abort_joined: request.abort_joined,
+            resubmit: request.resubmit,
+        },
         pipeline: Arc::clone(&loaded.pipeline),
         root: loaded.root.clone(),
         state: store.state().to_owned(),

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::base::file::{FileDigest, Memory};
 use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::{JobId, JobState, Maker};
-use crate::engine::api::{Engine, Opening, Work};
+use crate::engine::api::{Engine, Opening, Terms, Work};
 use crate::engine::local::LocalEngine;
 use crate::engine::local::ways::real_paths;
 use crate::event::{Cause, Left, PlannedStep, RunStarted};
@@ -333,11 +333,7 @@ impl Ready {
         let pipeline = Arc::new(Pipeline::default());
         let engine = LocalEngine::new(Opening {
             name: started.engine.clone(),
-            mode: started.mode,
-            project: None,
-            partition: None,
-            abort_joined: false,
-            resubmit: false,
+            terms: Terms::default(),
             pipeline: Arc::clone(&pipeline),
             root: state.to_owned(),
             state: state.to_owned(),

@@ -45,7 +45,7 @@ use tokio::time::Instant;
 use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::{BuildMode, JobId};
 use crate::base::span::{Problem, Problems};
-use crate::engine::api::{AskedBefore, Done, Engine, LeftBehind, Observed, Opening, Published, Updates, Work};
+use crate::engine::api::{AskedBefore, Done, Engine, LeftBehind, Observed, Opening, Published, Terms, Updates, Work};
 use crate::engine::dss::asks::{Ask, Followed, Listed, Looked};
 use crate::engine::dss::astray::Astray;
 use crate::engine::dss::calls::{About, Calls, Peer, segment};
@@ -127,9 +127,10 @@ impl DssEngine {
         let settings = settings(raw, &opening)?;
         let (asks, asked) = mpsc::unbounded_channel();
         // DSS promises no order between outputs that are built without what is above them.
-        let whole = settings.jobs == Jobs::Run && opening.mode != BuildMode::Only;
+        let whole = settings.jobs == Jobs::Run && opening.terms.mode != BuildMode::Only;
         let whole = whole.then(|| Arc::new(Whole::new(settings.max_parallel)));
-        let Opening { pipeline, state, mode, partition, abort_joined, resubmit, .. } = opening;
+        let Opening { pipeline, state, terms, .. } = opening;
+        let Terms { mode, partition, abort_joined, resubmit, .. } = terms;
         Ok(Self {
             dss: Arc::new(Dss {
                 settings,

@@ -121,7 +121,7 @@ pub(super) fn settings(raw: &RawDss, opening: &Opening) -> Result<Settings, Prob
         key_from: key_from(raw, instance.as_ref()),
         ca_file: raw.ca_file.as_ref().map(|file| opening.root.join(file.get_ref())),
         insecure_tls: raw.insecure_tls.as_ref().is_some_and(|word| *word.get_ref()),
-        project: match (&opening.project, &raw.project) {
+        project: match (&opening.terms.project, &raw.project) {
             (Some(asked), _) => asked.clone(),
             (None, Some(said)) => said.get_ref().clone(),
             (None, None) => opening.pipeline.project.clone(),

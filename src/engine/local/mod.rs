@@ -103,7 +103,7 @@ impl LocalEngine {
     /// # Errors
     /// What was asked for that it cannot do.
     pub fn open(opening: Opening) -> Result<Self, Problems> {
-        if opening.partition.is_some() {
+        if opening.terms.partition.is_some() {
             let problem = Problem::new("no-partitions", "--partition: the engine `local` builds no partitions");
             return Err(vec![problem.help("leave it out, or choose an engine that knows them")]);
         }

@@ -78,7 +78,7 @@ pub(crate) fn def(row: &RunRow, shown: &Shown<'_>) -> Value {
     let (pipeline, outputs) = (&shown.loaded.pipeline, outputs(row, shown));
     let names: Vec<&str> =
         if row.targets.is_empty() { vec!["all"] } else { row.targets.iter().map(String::as_str).collect() };
-    let mode = BuildMode::of_word(&row.mode).unwrap_or(BuildMode::Smart);
+    let mode = BuildMode::of_word(&row.mode).unwrap_or_default();
     json!({
         "id": row.id,
         "name": format!("Build {} ({NO_PARTITION})", names.join(", ")),

@@ -39,7 +39,7 @@ pub(super) fn again(call: &Call) -> Reply {
             format!("job {name} had options of its own: say `{}`", crate::server::wording::again(&head.started));
         return Err(ApiError::conflict(message));
     }
-    let then = BuildMode::of_word(&standing.row.mode).unwrap_or(BuildMode::Smart);
+    let then = BuildMode::of_word(&standing.row.mode).unwrap_or_default();
     let engine = Some(standing.row.engine.clone());
     if !failed_only {
         return begin(call, Asked { targets: standing.row.targets, mode: then, engine });

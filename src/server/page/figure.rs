@@ -125,7 +125,7 @@ fn figure(picture: &Picture, things: usize, large: bool, lost: usize) -> Figure 
 /// The plan that a job began with: what it was to build, and what was up to date.
 fn plan(loaded: &Loaded, standing: &Standing, view: &RunView) -> Plan {
     let (pipeline, graph) = (&loaded.pipeline, &loaded.graph);
-    let mode = BuildMode::of_word(&standing.row.mode).unwrap_or(BuildMode::Smart);
+    let mode = BuildMode::of_word(&standing.row.mode).unwrap_or_default();
     let here = standing.row.engine == local::NAME;
     let can_build = |id: RecipeId| !here || pipeline.recipes[id].run.is_some();
     // Where the file has changed since, the targets may be gone: then only what the job had is shown.

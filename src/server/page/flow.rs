@@ -82,7 +82,7 @@ fn planned(call: &Call, slot: Result<OwnedSemaphorePermit, AcquireError>) -> Rep
 
 fn pick(query: &Query) -> Picked {
     let names = |field| query.all(field).flat_map(str::split_whitespace).map(str::to_owned).collect();
-    let mode = query.get("mode").and_then(BuildMode::of_word).unwrap_or(BuildMode::Smart);
+    let mode = query.get("mode").and_then(BuildMode::of_word).unwrap_or_default();
     Picked { typed: names("target"), ticked: names("step"), mode, by: figure::how(query) }
 }
 

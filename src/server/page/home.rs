@@ -267,7 +267,7 @@ fn body(list: &List, filtered: bool) -> Markup {
 
 fn job(line: &Line) -> Markup {
     let Line { project, row, waits } = line;
-    let mode = BuildMode::of_word(&row.mode).unwrap_or(BuildMode::Smart);
+    let mode = BuildMode::of_word(&row.mode).unwrap_or_default();
     html! {
         tr {
             td { (words::pill(row.state)) }

@@ -56,11 +56,7 @@ impl Case {
     fn engine(&self, server: &Arc<Server>, state: &Path) -> DssEngine {
         let engine = DssEngine::open(Opening {
             name: "prod".to_owned(),
-            mode: BuildMode::Smart,
-            project: None,
-            partition: None,
-            abort_joined: false,
-            resubmit: false,
+            terms: Terms::default(),
             pipeline: self.pipeline(),
             root: "/r".into(),
             state: state.to_owned(),
