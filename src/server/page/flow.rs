@@ -174,7 +174,7 @@ impl Page<'_> {
                 }
                 p #targets-help class="quiet" {
                     span #unticked hidden[!self.picked.ticked.is_empty()] { "Or tick steps below. Without a target, everything is built." }
-                    span #ticked { @if !self.picked.ticked.is_empty() { "Ticked: " (few(&self.picked.ticked, FEW)) "." } }
+                    span #ticked data-few=(FEW) { @if !self.picked.ticked.is_empty() { "Ticked: " (few(&self.picked.ticked, FEW)) "." } }
                 }
             }
         }

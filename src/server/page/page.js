@@ -461,7 +461,6 @@ const point = (event) => {
     box.dispatchEvent(new Event("change", { bubbles: true }));
   } else by("open-" + name)?.click();
 };
-const FEW = 5;
 const pick = () => {
   const ticked = [];
   for (const box of document.querySelectorAll(".plan input[type=checkbox]")) {
@@ -469,9 +468,10 @@ const pick = () => {
     if (box.checked) ticked.push(box.value);
   }
   if (!by("ticked")) return;
-  const more = ticked.length > FEW ? " and " + (ticked.length - FEW) + " more" : "";
+  const few = Number(by("ticked").dataset.few);
+  const more = ticked.length > few ? " and " + (ticked.length - few) + " more" : "";
   by("unticked").hidden = ticked.length > 0;
-  by("ticked").textContent = ticked.length ? "Ticked: " + ticked.slice(0, FEW).join(", ") + more + "." : "";
+  by("ticked").textContent = ticked.length ? "Ticked: " + ticked.slice(0, few).join(", ") + more + "." : "";
 };
 const find = (box) => {
   box.hidden = false;
