@@ -90,6 +90,7 @@ async fn end(state: &Path, run: &Target, by: &str, grace: Duration) -> Result<St
             }
         }
         if left.wait(patience).await {
+            asked::take_back(state, &run.pipeline, &process);
             return Ok("ended".to_owned());
         }
     }

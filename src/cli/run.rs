@@ -257,12 +257,15 @@ struct Going<'a> {
 fn drive(context: &Context, args: &RunArgs, going: Going<'_>) -> Result<(Driven, Result<(), StoreError>), Fail> {
     let Going { store, ready, mut writer, committed, files, reports, signals } = going;
     let (state, pipeline) = (store.state().to_owned(), ready.started().pipeline.clone());
-    let signals = signals.sent_by(move || asked::take(&state, &pipeline));
+    let word = move || asked::take(&state, &pipeline);
+    let signals = signals.sent_by(word.clone());
     let reporters = reports.reporters(context, store.state(), args, files.to_stdout());
     let reporters = reporters.map_err(|error| Fail::because("the run cannot be shown", &error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Fail::because("no run can be driven", &error))?;
     let driven = runtime.block_on(ready.drive(&mut writer, committed, reporters, signals.listen()));
+    // Who asked it to end when it was about to is of no use to anybody.
+    drop(word());
     // Who closes the history last takes the log of writes away.
     store.let_go();
     Ok((driven, writer.close()))

@@ -43,6 +43,15 @@ pub fn take(state: &Path, pipeline: &str) -> Option<Cause> {
     (word.to == Process::this()).then_some(word.cause)
 }
 
+/// Takes the word back that was left for a process that has ended: it ended by itself.
+pub fn take_back(state: &Path, pipeline: &str, to: &Process) {
+    let path = path(state, pipeline);
+    let word: Option<Word> = fs::read(&path).ok().and_then(|word| serde_json::from_slice(&word).ok());
+    if word.is_some_and(|word| word.to == *to) {
+        drop(fs::remove_file(&path));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,7 +67,13 @@ mod tests {
         assert_eq!(take(dir.path(), "p"), Some(by_ana.clone()));
         assert_eq!(take(dir.path(), "p"), None, "it was taken");
         let earlier = Process { began: Some(0), ..Process::this() };
-        leave(dir.path(), "p", &earlier, by_ana).unwrap();
+        leave(dir.path(), "p", &earlier, by_ana.clone()).unwrap();
         assert_eq!(take(dir.path(), "p"), None);
+        leave(dir.path(), "p", &Process::this(), by_ana.clone()).unwrap();
+        take_back(dir.path(), "p", &earlier);
+        assert_eq!(take(dir.path(), "p"), Some(by_ana.clone()), "it is for another process");
+        leave(dir.path(), "p", &earlier, by_ana).unwrap();
+        take_back(dir.path(), "p", &earlier);
+        assert!(!path(dir.path(), "p").exists());
     }
 }

@@ -22,6 +22,15 @@ fn waiting() -> (Project, Running) {
     (project, run)
 }
 
+#[test]
+fn a_word_that_came_too_late_is_not_kept() {
+    let (project, mut run) = waiting();
+    project.write(".kiln/locks/p.asked", "who asked when all was done");
+    tell(&project, "gate");
+    run.end(0);
+    assert!(!project.exists(".kiln/locks/p.asked"));
+}
+
 /// Another pipeline in the same root.
 fn other(project: &Project, path: &str) {
     let head = "[pipeline]\nformat = 1\nname = \"q\"\n[defaults]\nshell = [\"sh\", \"-euc\"]\n";
