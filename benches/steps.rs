@@ -127,13 +127,12 @@ fn run(pipeline: &Arc<Pipeline>) {
         let (told, committed) = mpsc::unbounded_channel();
         let (_signal, signals) = mpsc::unbounded_channel();
         let mut journal = Nowhere { told, batches: 0 };
-        let driven = drive(Drive {
+        let going = Drive {
             slots: None,
             run: Run::new(setup, 0),
             job,
             began: jiff::Timestamp::UNIX_EPOCH,
             events: 0,
-            started,
             engine,
             works,
             seen: Vec::new(),
@@ -142,8 +141,8 @@ fn run(pipeline: &Arc<Pipeline>) {
             reporters: Vec::new(),
             signals,
             threads: false,
-        });
-        let view = driven.await.view;
+        };
+        let view = drive(going, started).await.view;
         assert_eq!((view.state(), view.counts.built), (JobState::Done, count));
     });
 }

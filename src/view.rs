@@ -201,10 +201,10 @@ impl RunView {
     }
 
     fn begin(&mut self, stamped: &Stamped, started: &RunStarted) {
-        self.steps = started.steps.iter().cloned().map(StepView::new).collect();
+        let mut started = started.clone();
         self.index = started.steps.iter().enumerate().map(|(i, step)| (step.id.clone(), i)).collect();
+        self.steps = std::mem::take(&mut started.steps).into_iter().map(StepView::new).collect();
         self.counts = Counts { current: started.up_to_date, ..Counts::default() };
-        let started = RunStarted { steps: Vec::new(), ..started.clone() };
         self.asked.get_or_insert(stamped.at);
         self.head = Some(Head { job: stamped.job.clone(), at: stamped.at, started });
     }

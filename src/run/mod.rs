@@ -45,8 +45,6 @@ pub struct Drive<'a> {
     pub began: jiff::Timestamp,
     /// How many events it has already.
     pub events: u64,
-    /// Its first event.
-    pub started: RunStarted,
     /// What carries steps out.
     pub engine: Arc<dyn Engine>,
     /// The slots that it shares with other runs, if it does.
@@ -80,8 +78,8 @@ pub struct Driven {
     pub left: Vec<String>,
 }
 
-/// Carries a run out, to its end.
-pub async fn drive(drive: Drive<'_>) -> Driven {
+/// Carries a run out, from its first event to its end.
+pub async fn drive(drive: Drive<'_>, started: RunStarted) -> Driven {
     let (trouble_to, trouble) = mpsc::unbounded_channel();
     let (output_to, output) = mpsc::channel(PRINTED_WAITING);
     let (notices_to, notices) = mpsc::unbounded_channel();
@@ -116,7 +114,7 @@ pub async fn drive(drive: Drive<'_>) -> Driven {
         unshown: Vec::new(),
         drive,
     };
-    driver.begin();
+    driver.begin(started);
     while !driver.done() {
         driver.wait().await;
     }
@@ -179,9 +177,8 @@ struct Driver<'a> {
 }
 
 impl Driver<'_> {
-    fn begin(&mut self) {
-        let started = Event::RunStarted(Box::new(self.drive.started.clone()));
-        let mut effects = vec![Effect::Emit(Box::new(started))];
+    fn begin(&mut self, started: RunStarted) {
+        let mut effects = vec![Effect::Emit(Box::new(Event::RunStarted(Box::new(started))))];
         effects.extend(self.drive.run.handle(Input::Begin));
         self.carry_out(effects);
     }

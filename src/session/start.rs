@@ -374,13 +374,12 @@ impl Ready {
         signals: mpsc::UnboundedReceiver<Cause>,
     ) -> Driven {
         let Self { ticket: Ticket { job, began, events }, run, started, engine, works, seen, slots } = self;
-        let journal = writer;
-        drive(Drive {
+        let (journal, threads) = (writer, true);
+        let going = Drive {
             run,
             job,
             began,
             events,
-            started,
             engine,
             slots,
             works,
@@ -389,9 +388,9 @@ impl Ready {
             committed,
             reporters,
             signals,
-            threads: true,
-        })
-        .await
+            threads,
+        };
+        drive(going, started).await
     }
 }
 

@@ -210,13 +210,12 @@ impl Case {
         let mut journal = Memory { told, batches: 0, broken: self.broken, full, events: Vec::new() };
         let blind = self.unseen.map(|seq| Box::new(Blind(seq)) as Box<dyn Reporter>);
         let (signal, signals) = mpsc::unbounded_channel();
-        let drive = drive(Drive {
+        let drive = Drive {
             run: run(setup, started.up_to_date, self.slots.is_some()),
             slots: self.slots,
             job,
             events: 0,
             began: jiff::Timestamp::UNIX_EPOCH,
-            started,
             engine: Arc::clone(&engine) as Arc<dyn Engine>,
             works,
             seen: Vec::new(),
@@ -225,12 +224,12 @@ impl Case {
             reporters: blind.into_iter().collect(),
             signals,
             threads: false,
-        });
+        };
         // What comes at one instant comes in this order, each time.
         let driven = tokio::select! {
             biased;
             () = send(self.signals, signal) => unreachable!(),
-            driven = drive => driven,
+            driven = super::drive(drive, started) => driven,
         };
         Ran { driven, events: journal.events, published: engine.published(), log: engine.log(), steps: planned }
     }

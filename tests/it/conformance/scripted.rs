@@ -245,13 +245,12 @@ async fn scripted(steps: &[Step], ready: Ready) -> Ran {
     let mut journal = Kept { told, batches: 0, events: Vec::new() };
     let heard = Arc::default();
     let (signal, signals) = mpsc::unbounded_channel();
-    let driving = drive(Drive {
+    let driving = Drive {
         slots: None,
         run,
         job,
         events: 0,
         began: jiff::Timestamp::UNIX_EPOCH,
-        started,
         engine: Arc::clone(&engine) as Arc<dyn Engine>,
         works,
         seen: Vec::new(),
@@ -272,7 +271,7 @@ async fn scripted(steps: &[Step], ready: Ready) -> Ran {
         }
     };
     let lost = tokio::select! {
-        driven = driving => driven.lost,
+        driven = drive(driving, started) => driven.lost,
         () = stopping => None, // dropped in the middle
     };
     assert_eq!(lost.is_some(), does(Does::NoLog), "{lost:?}");
