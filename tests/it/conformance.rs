@@ -142,6 +142,14 @@ fn no_more_run_at_once_than_may() {
 }
 
 #[test]
+fn what_may_run_at_once_does() {
+    for stand in stands() {
+        let ran = stand.run(&[step("a", Does::Meet("b")), step("b", Does::Meet("a"))], 2, &[]);
+        assert_eq!((ran.code, ran.most), (0, 2), "{}: {ran:?}", stand.name());
+    }
+}
+
+#[test]
 fn what_fails_is_tried_again_as_often_as_it_may_be() {
     for stand in stands() {
         let steps = [step("a", Does::FailOnce), step("b < a", Does::Build)];

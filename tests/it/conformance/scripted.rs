@@ -164,7 +164,7 @@ fn really(engine: &Scripted) -> (BTreeMap<String, usize>, usize, usize) {
 
 fn acts(steps: &[Step]) -> HashMap<String, Act> {
     let act = |does| match does {
-        Does::Build => Act::Build(5, "built"),
+        Does::Build | Does::Meet(_) => Act::Build(5, "built"),
         Does::Fail => Act::Fail(5),
         Does::FailOnce => Act::Each(vec![Act::Fail(5), Act::Build(5, "built")]),
         Does::NotBegin => Act::Panic(0),
@@ -259,7 +259,7 @@ async fn scripted(steps: &[Step], ready: Ready) -> Ran {
         reporters: vec![Box::new(Heard(Arc::clone(&heard)))],
         signals,
         threads: false,
-    });
+    };
     let does = |what| steps.iter().any(|step| step.does == what);
     let stopping = async {
         tokio::time::sleep(Duration::from_millis(50)).await;

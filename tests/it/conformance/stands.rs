@@ -32,6 +32,8 @@ pub(super) enum Does {
     Cut,
     /// Its log cannot be kept.
     NoLog,
+    /// Ends well once that one goes on too.
+    Meet(&'static str),
 }
 
 /// What became of a run.
@@ -78,11 +80,13 @@ fn spoil_logs(project: &Project, steps: &[Step]) {
     }
 }
 
-/// Runs the program; once `up` comes back it is stopped, where a step hangs.
+/// Runs the program; where a step waits for something `up` comes back once it does. Where one hangs, it is stopped then.
 fn program(project: &Project, steps: &[Step], arguments: &[&str], up: impl FnOnce()) -> (Said, Vec<Value>) {
     let child = project.start(&[&["run", "--events", "events"], arguments].concat());
-    if steps.iter().any(|step| step.does == Does::Hang) {
+    if steps.iter().any(|step| matches!(step.does, Does::Hang | Does::Meet(_))) {
         up();
+    }
+    if steps.iter().any(|step| step.does == Does::Hang) {
         signal(&child, "INT");
     }
     let said = wait(child);
@@ -112,6 +116,8 @@ impl Here {
             Does::FailOnce => "[ -e ../failed ] || { touch ../failed; exit 1; }; touch {{ output }}",
             Does::NotBegin => "",
             Does::Hang => "echo up >up; cat never",
+            Does::Meet(other) if step.name < other => "echo here >met; echo up >up; touch {{ output }}",
+            Does::Meet(_) => "read -r here <met; touch {{ output }}",
             Does::Cut => "[ -e cut ] || { touch cut; echo up >up; cat never; }; touch {{ output }}",
         };
         let keys = |step: &Step| {
@@ -128,7 +134,7 @@ impl Here {
         project.write("starts", "");
         project.write("counts", "");
         std::fs::create_dir(project.path("on")).unwrap();
-        for pipe in ["up", "never"] {
+        for pipe in ["up", "never", "met"] {
             assert!(std::process::Command::new("mkfifo").arg(project.path(pipe)).status().unwrap().success());
         }
         project
@@ -204,7 +210,7 @@ impl Dss {
                     let concerns = |asked: &Asked| asked.is_start() && asked.body.contains("\"id\":\"a\"");
                     server.fault(concerns, Fault::Answer(500, "", words.to_owned()));
                 }
-                Does::Hang | Does::Cut => server.end(step.name, End::Never),
+                Does::Hang | Does::Cut | Does::Meet(_) => server.end(step.name, End::Never),
             }
         }
         server
@@ -231,7 +237,11 @@ impl Stand for Dss {
         let project = project(&server, "", &pipeline(steps, |_| String::new()));
         spoil_logs(&project, steps);
         let jobs = jobs.to_string();
-        let up = || server.wait(|state| !state.jobs.is_empty());
+        let meeting = || steps.iter().filter(|step| matches!(step.does, Does::Meet(_)));
+        let up = || {
+            server.wait(|state| state.jobs.len() >= meeting().count().max(1));
+            meeting().for_each(|step| server.end(step.name, End::Built(Vec::new())));
+        };
         let (said, events) = program(&project, steps, &[&["--engine", "prod", "-j", &jobs], options].concat(), up);
         Self::ran(&server, said, events)
     }
