@@ -12,6 +12,7 @@ use crate::engine::api::{Engine as _, Opening, Terms};
 use crate::engine::dss::DssEngine;
 use crate::engine::dss::remote::{Remote, RemoteError};
 use crate::pipeline::dss_wire::JobItem;
+use crate::pipeline::paths::OWN;
 use crate::pipeline::raw_engine::{RawDss, RawEngine};
 use crate::pipeline::types::Pipeline;
 use crate::session::fail::Fail;
@@ -59,7 +60,7 @@ impl Server {
             terms: Terms::default(),
             pipeline: Arc::new(pipeline),
             root: site.folder.clone(),
-            state: site.folder.join(".kiln"),
+            state: site.folder.join(OWN),
             own: Vec::new(),
             environment: site.environment.clone(),
             digests: Box::new(crate::base::file::Memory::default()),

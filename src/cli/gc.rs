@@ -7,6 +7,7 @@ use crate::cli::args::GcArgs;
 use crate::cli::jobs::{root, state_folder};
 use crate::cli::{Context, print};
 use crate::exit;
+use crate::pipeline::paths::REPLACED;
 use crate::session::fail::Fail;
 use crate::store::gc::{Keep, Swept, gc as sweep};
 use crate::store::recover::{Recovered, recover};
@@ -49,7 +50,7 @@ fn text(context: &Context, swept: &Swept, args: &GcArgs) -> String {
             let bytes = size(swept.kept.iter().map(|(_, bytes)| bytes).sum());
             let files = swept.kept.iter().map(|(path, bytes)| format!("{}  {}", clean(path), size(*bytes)));
             let files = listed(files, swept.kept.len());
-            format!("{verb} what {} had kept in .kiln/replaced: {bytes}\n{files}", count(n, "run"))
+            format!("{verb} what {} had kept in {REPLACED}: {bytes}\n{files}", count(n, "run"))
         }
     };
     let held = match swept.held {

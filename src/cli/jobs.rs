@@ -15,6 +15,7 @@ use crate::clock;
 use crate::event::Counts;
 use crate::event::Stamped;
 use crate::exit;
+use crate::pipeline::paths::OWN;
 use crate::report::job;
 use crate::report::jobs::{JobLine, list};
 use crate::session::fail::Fail;
@@ -236,10 +237,8 @@ impl History {
 
 /// The folder of the state: beside the pipeline file, or `--state`.
 pub(crate) fn state_folder(context: &Context) -> Result<PathBuf, Fail> {
-    match &context.state {
-        Some(_) => Ok(state(&context.site(), Path::new(""))),
-        None => Ok(root(context)?.join(".kiln")),
-    }
+    let root = if context.state.is_some() { PathBuf::new() } else { root(context)? };
+    Ok(state(&context.site(), &root))
 }
 
 /// The root of the pipeline file; where there is none, the folder itself: history may outlive its file.
@@ -251,7 +250,7 @@ pub(super) fn root(context: &Context) -> Result<PathBuf, Fail> {
     match found {
         Some(file) => Ok(load::head_of(&file)?.0),
         // Below a pipeline nothing is kept.
-        None if !context.surroundings.folder.join(".kiln").exists() && find::is_above(&context.surroundings) => {
+        None if !context.surroundings.folder.join(OWN).exists() && find::is_above(&context.surroundings) => {
             Err(find::none(&context.surroundings))
         }
         None => Ok(context.surroundings.folder.clone()),

@@ -37,6 +37,10 @@ pub(crate) enum PathError {
 
 /// What Kiln keeps its own in, wherever a root is, also one below another: nothing in it is read or built by a pipeline.
 pub(crate) const OWN: &str = ".kiln";
+/// Where in it what is built is staged.
+pub(crate) const STAGING: &str = ".kiln/staging";
+/// Where in it what runs have replaced is kept.
+pub(crate) const REPLACED: &str = ".kiln/replaced";
 
 /// So many bytes the name of a file may have.
 const LONGEST: usize = 255;

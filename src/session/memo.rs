@@ -14,6 +14,7 @@ use crate::base::digest::Digest;
 use crate::base::file::{FileStat, Seen};
 use crate::engine::api::Evidence;
 use crate::event::RunStarted;
+use crate::pipeline::paths::STAGING;
 use crate::program::has_shell;
 use crate::session::cache::{Kind, program};
 use crate::session::home::is_settled;
@@ -123,7 +124,7 @@ impl Kept {
         let holds = is_alone(state, pipeline)
             && is_settled(state, pipeline, file)
             && reader.mark(pipeline).ok()?.as_ref() == Some(&head.mark)
-            && is_clear(&root.join(".kiln/staging").join(pipeline))
+            && is_clear(&root.join(STAGING).join(pipeline))
             && head.variables.iter().all(|then| variable(site, &then.name) == *then)
             && (!head.shell || has_shell(site.environment.get("PATH"), root));
         let files = self.memo.files()?;

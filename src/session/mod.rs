@@ -29,6 +29,7 @@ use crate::base::span::{Problem, Problems, merged};
 use crate::base::text::did_you_mean;
 use crate::engine::api::{Engine, Environment, Evidence, Observed, Opening, Terms};
 use crate::engine::engine;
+use crate::pipeline::paths::OWN;
 use crate::pipeline::types::Pipeline;
 use crate::plan::decide::Basis;
 use crate::plan::facts::Facts;
@@ -330,7 +331,7 @@ impl Session {
     pub(crate) fn to_put_back(&self, known: &Known) -> Vec<PutBack> {
         let found = self.undone(known);
         let held = |state: &Path| is_held(state, &self.pipeline().name);
-        let goes_on = !found.is_empty() && (held(self.store.state()) || held(&self.loaded.root.join(".kiln")));
+        let goes_on = !found.is_empty() && (held(self.store.state()) || held(&self.loaded.root.join(OWN)));
         if goes_on { Vec::new() } else { found }
     }
 
@@ -381,7 +382,7 @@ pub(crate) fn remembers(site: &Site) -> bool {
 pub(crate) fn state(site: &Site, root: &Path) -> PathBuf {
     match &site.state {
         Some(state) => site.folder.join(state),
-        None => root.join(".kiln"),
+        None => root.join(OWN),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::engine::api::{Engine, Opening, Terms, Work};
 use crate::engine::local::LocalEngine;
 use crate::engine::local::ways::real_paths;
 use crate::event::{Cause, Left, PlannedStep, RunStarted};
+use crate::pipeline::paths::OWN;
 use crate::pipeline::template::command_line;
 use crate::pipeline::types::Pipeline;
 use crate::plan::Step;
@@ -147,7 +148,7 @@ fn ending(session: &Session, state: &Path, pipeline: &str) -> Option<String> {
         }
         None => return None,
     }
-    if !is_same(&session.loaded.root.join(".kiln"), state) {
+    if !is_same(&session.loaded.root.join(OWN), state) {
         words.extend(["--state".to_owned(), state.display().to_string()]);
     }
     Some(command_line(&words))
@@ -155,7 +156,7 @@ fn ending(session: &Session, state: &Path, pipeline: &str) -> Option<String> {
 
 /// Takes the locks of the pipeline of that name, if these paths could be claimed then. Claims nothing.
 pub(crate) fn lock_of(name: &str, state: &Path, root: &Path, paths: &[String]) -> Result<Locks, Busy> {
-    let own = root.join(".kiln");
+    let own = root.join(OWN);
     let claims = if is_same(&own, state) { state } else { &own };
     Claim::free(claims, name, paths).map_err(|error| taken(claims, error))?;
     locks(name, state, root)
@@ -163,7 +164,7 @@ pub(crate) fn lock_of(name: &str, state: &Path, root: &Path, paths: &[String]) -
 
 fn locks(name: &str, state: &Path, root: &Path) -> Result<Locks, Busy> {
     let lock = take(state, name)?;
-    let (own, name, state) = (root.join(".kiln"), name.to_owned(), (state.to_owned(), lock));
+    let (own, name, state) = (root.join(OWN), name.to_owned(), (state.to_owned(), lock));
     if is_same(&own, &state.0) {
         return Ok(Locks { name, state, root: None });
     }

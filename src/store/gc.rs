@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::base::job::JobId;
 use crate::files;
+use crate::pipeline::paths::{OWN, REPLACED};
 use crate::store::apply::time;
 use crate::store::read::Reader;
 use crate::store::{StoreError, is_same, recover, schema};
@@ -57,8 +58,6 @@ pub struct Swept {
     pub size: u64,
 }
 
-/// Where what runs have replaced is kept, below the root.
-const KEPT: &str = ".kiln/replaced";
 /// How long after the last time house is kept again without being asked.
 const EVERY: Duration = Duration::from_hours(24);
 /// So many runs are taken out unasked, for that is to be quick.
@@ -131,12 +130,12 @@ fn sweep(
 ) -> Result<Swept, StoreError> {
     let opened = if dry { schema::open_read(state)? } else { open(state)? };
     // Kept files are removed only when asked for, because then they are listed.
-    let kept = root.join(KEPT);
+    let kept = root.join(REPLACED);
     let replaced = if most == usize::MAX { old_names(&kept, now, |_| keep.age()) } else { Vec::new() };
     let replaced = own(replaced, (state, root), opened.as_ref())?;
     let mut files = Vec::new();
     for run in &replaced {
-        list(&kept.join(run), &format!("{KEPT}/{run}"), &mut files);
+        list(&kept.join(run), &format!("{REPLACED}/{run}"), &mut files);
         if !dry {
             remove_all(&kept.join(run))?;
         }
@@ -293,7 +292,7 @@ fn own(
     (state, root): (&Path, &Path),
     opened: Option<&(Connection, PathBuf)>,
 ) -> Result<Vec<String>, StoreError> {
-    if runs.is_empty() || is_same(state, &root.join(".kiln")) {
+    if runs.is_empty() || is_same(state, &root.join(OWN)) {
         return Ok(runs);
     }
     let Some((connection, path)) = opened else { return Ok(Vec::new()) };

@@ -12,6 +12,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use crate::base::file::FileDigest;
 use crate::event::{Event, Stamped};
 use crate::fault::fault;
+use crate::pipeline::paths::{OWN, lies_in};
 use crate::report::api::Journal;
 use crate::store::queue::{Queue, Queued, Waiting, queue};
 use crate::store::read::Reader;
@@ -244,7 +245,7 @@ fn keep_digests(connection: &Connection, digests: &[FileDigest]) -> rusqlite::Re
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let mut statement = connection.prepare_cached(sql)?;
     // What was staged lies elsewhere by now.
-    for entry in digests.iter().filter(|entry| !entry.path.starts_with(".kiln/")) {
+    for entry in digests.iter().filter(|entry| !lies_in(&entry.path, OWN)) {
         let stat = &entry.seen.stat;
         statement.execute(params![
             entry.path,

@@ -18,10 +18,11 @@ use crate::engine::local::keep::{free, keep, kept_before};
 use crate::engine::local::leftovers::{folders, remove_hidden};
 use crate::engine::local::places::{inside, leads_inside};
 use crate::engine::local::put::Put;
-use crate::engine::local::staging::{STAGING, Staging};
+use crate::engine::local::staging::Staging;
 use crate::event::Staged;
 use crate::fault::fault;
 use crate::files::{is_empty_folder, remove, rename, tree};
+use crate::pipeline::paths::STAGING;
 use crate::plan::put_back::PutBack;
 
 /// An output that was set aside for a recipe that writes in place.

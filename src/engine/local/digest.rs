@@ -11,6 +11,7 @@ use crate::base::digest::{Digest, of_reader};
 use crate::base::file::{FileDigest, FileStat, Memory, Remembered, Seen};
 use crate::clock;
 use crate::engine::local::behind::{Built, Made};
+use crate::pipeline::paths::OWN;
 use crate::stat::stat_of;
 
 /// Digests what lies under one root. Shared by the jobs of a run: its memory is only ever added to.
@@ -75,9 +76,6 @@ pub(crate) enum LinkMode {
     /// And what they lead to: whoever reads them reads that.
     Followed,
 }
-
-/// Where nothing stays.
-const STAGED: &str = ".kiln/";
 
 /// A file of so many bytes is read in no time.
 const SMALL: u64 = 64 << 10;
@@ -242,7 +240,7 @@ impl Digester {
 impl Fresh {
     fn add(&mut self, path: &str, seen: Seen) {
         self.known.insert(path.to_owned(), seen);
-        if !path.starts_with(STAGED) {
+        if !lies_in(path, OWN) {
             self.untold.push(FileDigest { path: path.to_owned(), seen });
         }
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::digest::{Digest, FieldHasher, of_reader};
 use crate::engine::local::digest::{Digester, LinkMode};
-use crate::pipeline::paths::OWN;
+use crate::pipeline::paths::{OWN, STAGING, lies_in};
 
 impl Digester {
     /// Paths in order, contents, executable bits, links; empty folders count. What a pipeline with its root in it keeps there does
@@ -50,7 +50,7 @@ impl Digester {
         let text = entry.to_str().map(|entry| format!("{}/{entry}", of.path));
         if metadata.is_symlink() {
             let target = fs::read_link(&full)?;
-            if of.path.starts_with(".kiln/") && target.starts_with(self.root.join(".kiln/staging")) {
+            if lies_in(&of.path, OWN) && target.starts_with(self.root.join(STAGING)) {
                 let name = entry.display();
                 let why = format!("the link `{name}` in it leads to where it is staged: make it a relative one");
                 return Err(io::Error::other(why));

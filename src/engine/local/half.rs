@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use crate::base::span::{Problem, Problems, Span};
 use crate::engine::local::aside::OfOther;
 use crate::engine::local::files;
-use crate::engine::local::staging::{STAGING, Staging};
+use crate::engine::local::staging::Staging;
 use crate::pipeline::outline::Owner;
-use crate::pipeline::paths::{ancestors, folder_of, names, touch};
+use crate::pipeline::paths::{STAGING, ancestors, folder_of, names, touch};
 use crate::pipeline::types::{Pipeline, Recipe};
 
 /// The half-written outputs of others.

@@ -10,17 +10,18 @@ use crate::engine::local::across::{beside, elsewhere};
 use crate::event::Replaced;
 use crate::fault::fault;
 use crate::files::rename;
+use crate::pipeline::paths::{OWN, REPLACED};
 
 /// Where a run keeps what belongs at a path, both relative to the root, and is at `from` now: with all that it has replaced, or
 /// beside its place where it is on another file system.
 fn place(root: &Path, job: &JobId, from: &Path, path: &str) -> io::Result<String> {
     let [usual, near] = places(job, path);
-    Ok(if elsewhere(&root.join(".kiln"), from)? { near } else { usual })
+    Ok(if elsewhere(&root.join(OWN), from)? { near } else { usual })
 }
 
 fn places(job: &JobId, path: &str) -> [String; 2] {
     let near = beside(Path::new(path), &format!("kiln-replaced-{job}"));
-    [format!(".kiln/replaced/{job}/{path}"), near.to_string_lossy().into_owned()]
+    [format!("{REPLACED}/{job}/{path}"), near.to_string_lossy().into_owned()]
 }
 
 /// Where what belongs at `path`, and is at `from`, goes if the run keeps it now.

@@ -15,6 +15,7 @@ use crate::engine::local::leftovers::folders;
 use crate::engine::local::places::{LEADS_OUT, Top, inside};
 use crate::event::{Failure, FailureCode, Replaced, Staged};
 use crate::files::{end_swap, remove};
+use crate::pipeline::paths::{OWN, STAGING};
 use crate::plan::put_back::PutBack;
 use crate::plan::record::OutputRecord;
 
@@ -31,9 +32,6 @@ pub(crate) struct Staging {
     /// The root, opened with the first output that is put in place.
     pub(super) top: OnceLock<Option<Top>>,
 }
-
-/// Where all pipelines of a root stage, relative to it.
-pub(super) const STAGING: &str = ".kiln/staging";
 
 /// The end of the names of what is copied beside its place, and of what stood there while it is swapped with that.
 pub(super) const NEW: &str = "kiln-new";
@@ -90,7 +88,7 @@ impl Staging {
     /// Removes what is left beside an output of a copy that was never put in place. What stood there is put back if it is gone in a
     /// swap with one; where something else stands there now, it stays until the output is put in place.
     pub(crate) fn clear_beside(&self, path: &str) -> io::Result<()> {
-        let (full, own) = (self.root.join(path), self.root.join(".kiln"));
+        let (full, own) = (self.root.join(path), self.root.join(OWN));
         let (new, old) = (beside(&full, NEW), beside(&full, OLD));
         if [&new, &old].iter().any(|left| left.symlink_metadata().is_ok()) && elsewhere(&own, &full)? {
             end_swap(&old, &full)?;

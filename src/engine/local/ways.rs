@@ -10,7 +10,7 @@ use crate::engine::local::Local;
 use crate::engine::local::behind::Made;
 use crate::engine::local::places::{Links, Top};
 use crate::pipeline::outline::Owner;
-use crate::pipeline::paths::{ancestors, collisions, folder_of, lies_in, taken, touch};
+use crate::pipeline::paths::{OWN, ancestors, collisions, folder_of, lies_in, taken, touch};
 use crate::pipeline::types::Pipeline;
 
 /// Why nothing can be put at an output, and a way out.
@@ -64,7 +64,7 @@ impl Ways {
         let Local { root, state, pipeline, own, .. } = local;
         let mut ways = Self::none(root);
         std::iter::once("").chain(paths(pipeline).map(|(path, _)| folder_of(path))).for_each(|folder| ways.add(folder));
-        let states = [root.join(".kiln"), state.clone()].map(|state| ways.below(&state));
+        let states = [root.join(OWN), state.clone()].map(|state| ways.below(&state));
         let states: Vec<String> = states.into_iter().flatten().filter(|state| !state.is_empty()).collect();
         ways.wrong = ways.wrong(pipeline, own, &states);
         ways
