@@ -3,72 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// The floor of each file or folder of `src`; the longest prefix counts. A file may use lower floors, and its own folder.
-const FLOORS: &[(&str, u32)] = &[
-    ("base/", 0),
-    ("pipeline/", 1),
-    ("graph.rs", 2),
-    ("select.rs", 2),
-    ("select/", 2),
-    ("plan/", 3),
-    ("draw/", 4),
-    ("cause.rs", 4),
-    ("event.rs", 4),
-    ("outcome.rs", 4),
-    ("view.rs", 4),
-    ("exit.rs", 4),
-    ("clock.rs", 5),
-    ("fault.rs", 5),
-    ("files.rs", 5),
-    ("process.rs", 5),
-    ("program.rs", 5),
-    ("signal.rs", 5),
-    ("stat.rs", 5),
-    ("engine/api.rs", 5),
-    ("report/api.rs", 5),
-    ("store/", 6),
-    ("engine/local/guardian/", 6),
-    ("engine/local/", 7),
-    ("engine/dss/", 6),
-    ("engine/scripted.rs", 6),
-    ("report/choose.rs", 6),
-    ("report/estimate.rs", 6),
-    ("report/feed.rs", 6),
-    ("report/github.rs", 6),
-    ("report/job.rs", 6),
-    ("report/jobs.rs", 6),
-    ("report/jsonl.rs", 6),
-    ("report/junit.rs", 6),
-    ("report/line.rs", 6),
-    ("report/live.rs", 6),
-    ("report/named.rs", 6),
-    ("report/names.rs", 6),
-    ("report/outlet.rs", 6),
-    ("report/output.rs", 6),
-    ("report/outputs.rs", 6),
-    ("report/past.rs", 6),
-    ("report/plain.rs", 6),
-    ("report/plan.rs", 6),
-    ("report/screen.rs", 6),
-    ("report/slow.rs", 6),
-    ("report/still.rs", 6),
-    ("report/style.rs", 6),
-    ("report/summary.rs", 6),
-    ("report/tests/", 6),
-    ("report/waiting.rs", 6),
-    ("run/", 7),
-    ("engine/mod.rs", 8),
-    ("report/mod.rs", 8),
-    ("session/", 9),
-    ("server/auth/", 10),
-    ("server/error.rs", 10),
-    ("server/", 11),
-    ("cli/", 12),
-    ("lib.rs", 13),
-    ("main.rs", 13),
-    ("", 99),
-];
+use std::sync::LazyLock;
 
 /// Packages that are named in some places only.
 const PLACES: &[(&str, &[&str])] = &[
@@ -105,8 +40,23 @@ fn collect(root: &Path, folder: &Path, sources: &mut BTreeMap<String, String>) {
     }
 }
 
-fn floor(file: &str) -> u32 {
-    FLOORS.iter().find(|(prefix, _)| file.starts_with(prefix)).unwrap().1
+/// The floor of each file or folder of `src`, as the table in ARCHITECTURE.md has it. A file may use lower floors, and its own
+/// folder.
+static FLOORS: LazyLock<Vec<(String, u32)>> = LazyLock::new(|| {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();
+    let mut floors = Vec::new();
+    for row in text.lines().filter_map(|line| line.strip_prefix("| ")) {
+        let mut cells = row.split(" | ");
+        let (Some(Ok(floor)), Some(files)) = (cells.next().map(str::parse), cells.next()) else { continue };
+        floors.extend(files.split('`').skip(1).step_by(2).map(|file| (file.to_owned(), floor)));
+    }
+    floors
+});
+
+/// The floor of a file, by the longest name in the table that fits.
+fn floor(file: &str) -> Option<u32> {
+    let fits = FLOORS.iter().filter(|(name, _)| file.starts_with(name.as_str()));
+    fits.max_by_key(|(name, _)| name.len()).map(|(_, floor)| *floor)
 }
 
 /// The file that a path of modules, such as `run::state::Run`, lies in.
@@ -118,22 +68,45 @@ fn file_of(path: &str, sources: &BTreeMap<String, String>) -> Option<String> {
     })
 }
 
-/// The paths behind `use crate::`, with groups taken apart as far as their first names.
-fn uses(text: &str) -> Vec<String> {
+/// The paths behind this root, such as `crate`, with groups taken apart.
+fn paths(text: &str, root: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for part in text.split("crate::").skip(1) {
-        let head: String = part.chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':')).collect();
-        let head = head.trim_end_matches(':');
-        match part[head.len()..].strip_prefix("::{") {
-            None => found.push(head.to_owned()),
-            Some(group) => {
-                let group = group.split('}').next().unwrap_or_default();
-                let names = group.split(',').map(|name| name.trim().trim_start_matches("self"));
-                found.extend(names.map(|name| format!("{head}::{name}").trim_end_matches(':').to_owned()));
-            }
+    for (at, _) in text.match_indices(&format!("{root}::")) {
+        if !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+            take_apart(String::new(), &mut &text[at + root.len() + 2..], &mut found);
         }
     }
     found
+}
+
+/// The paths of what is used by a tree such as `a::{b, c::{d, self}}`, which ends where no more of it can follow.
+fn take_apart(head: String, text: &mut &str, found: &mut Vec<String>) {
+    let length = text.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').unwrap_or(text.len());
+    let (path, rest) = text.split_at(length);
+    let path = format!("{head}{path}");
+    let Some(group) = rest.strip_prefix('{').filter(|_| path.is_empty() || path.ends_with("::")) else {
+        *text = rest;
+        return found.push(path.trim_end_matches("::self").trim_end_matches(':').to_owned());
+    };
+    *text = group;
+    while let Some(next) = text.find(|c: char| c == '}' || c == '{' || c == '_' || c.is_alphanumeric()) {
+        *text = &text[next..];
+        if let Some(rest) = text.strip_prefix('}') {
+            *text = rest;
+            return;
+        }
+        take_apart(path.clone(), text, found);
+        // What it is called here does not matter.
+        *text = &text[text.find([',', '}']).unwrap_or(text.len())..];
+    }
+}
+
+#[test]
+fn groups_are_taken_apart() {
+    let text = "use std::{fs, io::{self, Write as _}};\nlet now = std::time::Instant::now();\nuse mystd::fs;";
+    assert_eq!(paths(text, "std"), ["fs", "io", "io::Write", "time::Instant::now"]);
+    let text = "use crate::run::{\n    state::{Run, slot},\n    *,\n};\npub(in crate::a) fn b(c: crate::d::E<'_>) {}";
+    assert_eq!(paths(text, "crate"), ["run::state::Run", "run::state::slot", "a", "d::E"]);
 }
 
 #[test]
@@ -143,13 +116,13 @@ fn files_use_lower_floors_only() {
     for (file, text) in &sources {
         let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
         let tests = file.ends_with("tests.rs") || file.contains("/tests/");
-        for path in uses(text) {
+        for path in paths(text, "crate") {
             let Some(other) = file_of(&path, &sources) else { continue };
             let folder = |file: &str| file.rsplit_once('/').map(|(folder, _)| folder.to_owned()).unwrap_or_default();
             let neighbours =
                 folder(file) == folder(&other) || folder(file).starts_with(&format!("{}/", folder(&other)));
             if !tests && floor(&other) >= floor(file) && !(neighbours && floor(&other) == floor(file)) {
-                wrong.push(format!("{file} (floor {}) uses {other} (floor {})", floor(file), floor(&other)));
+                wrong.push(format!("{file} (floor {:?}) uses {other} (floor {:?})", floor(file), floor(&other)));
             }
         }
     }
@@ -158,7 +131,7 @@ fn files_use_lower_floors_only() {
 
 #[test]
 fn every_file_has_a_floor() {
-    let lost: Vec<_> = sources().into_keys().filter(|file| floor(file) == 99).collect();
+    let lost: Vec<_> = sources().into_keys().filter(|file| floor(file).is_none()).collect();
     assert_eq!(lost, [] as [&str; 0]);
 }
 
@@ -186,24 +159,64 @@ fn files_are_short_and_say_what_they_are_for() {
     }
 }
 
+/// What the pure core does not use: whatever looks around, waits or has an effect.
+const IMPURE: &[(&str, &[&str])] = &[
+    ("std", &["env", "fs", "io::stderr", "io::stdin", "io::stdout", "net", "os", "process", "thread"]),
+    ("std", &["time::Instant", "time::SystemTime", "time::UNIX_EPOCH"]),
+    (
+        "crate",
+        &["clock", "engine::local", "engine::dss", "fault", "files", "process", "program", "signal", "stat", "store"],
+    ),
+];
+
+/// The same by other words, wherever they stand.
+const LOOKS: [&str; 14] = [
+    "tokio",
+    "futures",
+    "rustix",
+    "async ",
+    ".await",
+    "::now()",
+    "TimeZone::system",
+    ".exists()",
+    ".is_dir()",
+    ".is_file()",
+    ".metadata()",
+    ".symlink_metadata()",
+    ".canonicalize()",
+    ".read_dir()",
+];
+
+/// The files of higher floors that are pure too.
+const PURE: [&str; 7] = [
+    "run/cancel.rs",
+    "run/slot.rs",
+    "run/publish.rs",
+    "run/retry.rs",
+    "run/schedule.rs",
+    "run/setup.rs",
+    "run/state.rs",
+];
+
 #[test]
 fn the_pure_core_is_neither_async_nor_does_it_look_around() {
     for (file, text) in sources() {
-        let pure = floor(&file) <= 4
-            || [
-                "run/cancel.rs",
-                "run/slot.rs",
-                "run/publish.rs",
-                "run/retry.rs",
-                "run/schedule.rs",
-                "run/setup.rs",
-                "run/state.rs",
-            ]
-            .contains(&file.as_str());
-        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-        for line in code.filter(|_| pure && file != "exit.rs") {
-            for word in ["async ", ".await", "std::fs", "std::env", "Instant", "tokio"] {
-                assert!(!line.contains(word), "{file}: {line}");
+        let is_pure = floor(&file).is_some_and(|floor| floor <= 4) || PURE.contains(&file.as_str());
+        if !is_pure || file == "exit.rs" {
+            continue;
+        }
+        let code: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        for line in &code {
+            assert!(LOOKS.iter().all(|word| !line.contains(word)), "{file}: {line}");
+        }
+        let code = code.join("\n");
+        for (root, places) in IMPURE {
+            assert!(!code.contains(&format!("use {root} as ")) && !code.contains(&format!("use {root};")), "{file}");
+            for path in paths(&code, root) {
+                // What is named whole is all that is in it.
+                let within = |one: &str, other: &str| one == other || one.starts_with(&format!("{other}::"));
+                let is_in = |place: &&&str| path.is_empty() || within(&path, place) || within(place, &path);
+                assert_eq!(places.iter().find(is_in), None, "{file}: {root}::{path}");
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::base::digest::{Digest, of_reader};
 use crate::base::file::{FileDigest, FileStat, Memory, Remembered, Seen};
 use crate::clock;
 use crate::engine::local::behind::{Built, Made};
-use crate::pipeline::paths::OWN;
+use crate::pipeline::paths::{OWN, lies_in};
 use crate::stat::stat_of;
 
 /// Digests what lies under one root. Shared by the jobs of a run: its memory is only ever added to.
