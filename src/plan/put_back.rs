@@ -55,11 +55,11 @@ impl PutBack {
     #[must_use]
     pub fn done(&self) -> String {
         let Self { output, last_good, complete, placed: _, out, kept } = self;
+        let why = self.before("it");
         if *complete {
             let kept = kept.as_ref().map(|kept| format!("; what stood there is kept in {kept}")).unwrap_or_default();
-            return format!("finished `{output}`: a run was killed while it was put in place{kept}");
+            return format!("finished `{output}`: {why}{kept}");
         }
-        let why = "a run was killed while it was written in place";
         if let (true, Some(kept)) = (out, kept) {
             return format!("moved the last good content of `{output}` to {kept}: {why}, and {OUT}");
         }
@@ -101,10 +101,8 @@ impl PutBack {
     /// What had happened to an output, which is named as it is given.
     #[must_use]
     pub fn before(&self, output: &str) -> String {
-        if self.complete {
-            return format!("a run was killed while {output} was put in place");
-        }
-        format!("a run was killed while {output} was written in place")
+        let done = if self.complete { "put" } else { "written" };
+        format!("a run was killed while {output} was {done} in place")
     }
 }
 
