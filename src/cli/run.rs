@@ -232,6 +232,7 @@ fn nothing_to_do(
     let (writer, committed) = go_on(history)?;
     let policy = policy(args, started.schedule, started.max_parallel);
     let ready = Ready::idle(&context.site(), kept.state(), ticket, started, policy);
+    kept.note().into_iter().for_each(note);
     let (driven, closed) = drive(
         context,
         args,

@@ -16,6 +16,7 @@ use crate::engine::api::Evidence;
 use crate::event::RunStarted;
 use crate::pipeline::paths::STAGING;
 use crate::program::has_shell;
+use crate::report::plan::not_for_engine;
 use crate::session::cache::{Kind, program};
 use crate::session::home::is_settled;
 use crate::session::load::{plain_root, text};
@@ -59,6 +60,7 @@ pub(crate) struct Finding {
     text: Digest,
     mark: String,
     ground: Ground,
+    note: Option<String>,
 }
 
 /// What became of all that was remembered.
@@ -154,6 +156,11 @@ impl Kept {
         !paths.is_empty() && self.memo.files().is_none_or(|files| files.iter().any(|(path, _)| is(path)))
     }
 
+    /// What is told by the way.
+    pub(crate) fn note(&self) -> Option<&str> {
+        self.memo.head.note.as_deref()
+    }
+
     /// What a run begins with that finds nothing to do.
     pub(crate) fn started_by(&self, origin: Origin) -> RunStarted {
         let Origin { by, again, keep_going, vars } = origin;
@@ -179,14 +186,17 @@ impl Asked {
     /// not.
     pub(crate) fn finding(self, site: &Site, session: &Session, planned: &Planned) -> Option<Finding> {
         let Self { question, mark } = self;
-        // What is out of date, or cannot be built here, is told each time.
-        let told = planned.plan.left().next().is_some() || !session.selection.not_for_engine.is_empty();
-        if told || planned.plan.active().next().is_some() || session.loaded.root != question.root {
+        // What is out of date is told each time.
+        if planned.plan.left().next().is_some()
+            || planned.plan.active().next().is_some()
+            || session.loaded.root != question.root
+        {
             return None;
         }
         let ground = ground(site, session, planned)?;
         let Seen { stat: file, digest: text, .. } = unchanged(&question.file, session.loaded.seen?)?;
-        Some(Finding { question, file, text, mark: mark?, ground })
+        let note = not_for_engine(session.pipeline(), &session.selection);
+        Some(Finding { question, file, text, mark: mark?, ground, note })
     }
 }
 
@@ -224,8 +234,8 @@ fn since(memo: Memo, changed: HashSet<Vec<u8>>) -> Since {
 impl Finding {
     /// Remembers it. That this fails is no failure of the run.
     pub(crate) fn remember(self, started: RunStarted) {
-        let Self { question, file, text, mark, ground: Ground { variables, shell, closely, files } } = self;
-        let head = Head { file, text, mark, variables, shell, closely, started };
+        let Self { question, file, text, mark, ground: Ground { variables, shell, closely, files }, note } = self;
+        let head = Head { file, text, mark, variables, shell, closely, started, note };
         if let Some(bytes) = format::write(&head, &files) {
             MEMOS.keep(&question.state, question.key, &bytes);
         }

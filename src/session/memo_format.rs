@@ -31,6 +31,8 @@ pub(super) struct Head {
     pub(super) closely: BTreeSet<String>,
     /// What the run began with.
     pub(super) started: RunStarted,
+    /// What each run tells by the way.
+    pub(super) note: Option<String>,
 }
 
 /// A variable of the environment.
@@ -183,7 +185,7 @@ mod tests {
         };
         let variables = vec![Variable { name: "A".to_owned(), value: None }];
         let (mark, text, closely) = ("mark".to_owned(), Digest::of(b"text"), BTreeSet::from(["a".to_owned()]));
-        Head { file, text, mark, variables, shell: true, closely, started }
+        Head { file, text, mark, variables, shell: true, closely, started, note: Some("note".to_owned()) }
     }
 
     fn files() -> Vec<(String, FileStat)> {

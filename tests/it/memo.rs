@@ -112,9 +112,15 @@ fn notes(err: &str) -> Vec<&str> {
 #[test]
 fn what_a_run_notes_is_noted_each_time() {
     let bench = Bench::of(&format!("{PIPELINE}[model.m]\ninputs = [\"two\"]\n"));
-    for _ in 0..6 {
-        assert_eq!(notes(&bench.run(&[]).err), ["note: not for this engine: m"]);
-    }
+    let noted = ["note: not for this engine: m"];
+    assert_eq!(notes(&bench.run(&[]).err), noted);
+    bench.remembered();
+    let said = bench.run(&[]);
+    assert!(Bench::knew(&said), "{}", said.err);
+    assert_eq!(notes(&said.err), noted);
+    bench.0.write("code.sh", "other code\n");
+    let said = bench.run(&[]);
+    assert_eq!((started(&said.out), notes(&said.err)), (vec!["one".to_owned(), "two".to_owned()], noted.to_vec()));
 }
 
 #[test]
