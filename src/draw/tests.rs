@@ -75,9 +75,15 @@ fn nothing_overlaps_and_no_line_runs_through_a_box() {
         }
         for (edge, line) in picture.edges.iter().zip(&layout.lines) {
             for (i, rect) in items.iter().enumerate().filter(|(i, _)| *i != edge.from && *i != edge.to) {
-                let through =
-                    |(x, y): &(f64, f64)| *x > rect.x && *x < rect.x + rect.w && *y > rect.y && *y < rect.y + rect.h;
-                assert!(!line.iter().any(through), "seed {seed}: {edge:?} through {i}");
+                // A piece does not turn back: it stays between its ends.
+                let around = |ends: &[(f64, f64)]| {
+                    let [(x, y), (to_x, to_y)] = [ends[0], ends[1]];
+                    Rect { x: x.min(to_x), y: y.min(to_y), w: (x - to_x).abs(), h: (y - to_y).abs() }
+                };
+                // Where a piece only meets the edge of a layer it may do so behind it, by what floats are rounded.
+                let inner = Rect { x: rect.x + 0.1, y: rect.y + 0.1, w: rect.w - 0.2, h: rect.h - 0.2 };
+                let through = |ends| overlap(around(ends), inner);
+                assert!(!line.windows(2).any(through), "seed {seed}: {edge:?} through {i}");
             }
         }
     }
