@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use crate::base::job::{JobId, JobState};
 use crate::store::StoreError;
 use crate::store::filter::{RUN, RunFilter};
-use crate::store::read::{Reader, RunRow, json, number, text};
+use crate::store::read::{Reader, RunRow, json, number, text, wrong};
 
 impl Reader {
     /// Runs, the newest first.
@@ -146,23 +146,19 @@ impl Reader {
 
 pub(super) fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
     let state: String = row.get(2)?;
-    let states = [JobState::Queued, JobState::Running, JobState::Done, JobState::Failed];
-    let end: Option<String> = row.get(5)?;
-    let rank: jiff::Timestamp = text(row, 3)?;
-    let start = match row.get::<_, Option<String>>(4)? {
-        Some(_) => text(row, 4)?,
-        None => rank,
-    };
+    let time = |column| row.get_ref(column)?.as_str_or_null()?.map(|_| text(row, column)).transpose();
+    let (rank, began, end): (jiff::Timestamp, _, _) = (text(row, 3)?, time(4)?, time(5)?);
+    let start = began.unwrap_or(rank);
     Ok(RunRow {
         id: JobId::from_text(&row.get::<_, String>(0)?),
         pipeline: row.get(1)?,
-        state: states.into_iter().find(|known| known.word() == state).unwrap_or(JobState::Aborted),
+        state: JobState::of_word(&state).ok_or_else(|| wrong(2, format!("no run is `{state}`")))?,
         // What began before its rank is there because a clock was ahead.
         asked: rank.min(start),
         rank,
         start,
-        begun: row.get::<_, Option<String>>(4)?.is_some(),
-        end: end.and_then(|end| end.parse().ok()),
+        begun: began.is_some(),
+        end,
         took_ms: row.get::<_, Option<i64>>(6)?.map(i64::cast_unsigned),
         targets: json(row, 7)?,
         engine: row.get(8)?,

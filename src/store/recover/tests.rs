@@ -147,6 +147,23 @@ fn what_follows_from_events_is_made_again_and_nothing_sound_is_moved() {
 }
 
 #[test]
+fn what_stands_of_a_run_and_cannot_be_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), &tales());
+    let first = |state: &Path| Reader::open(state)?.unwrap().runs(&RunFilter::default());
+    let before = first(dir.path()).unwrap();
+    for wrong in ["state = 'LATER'", "ended = 'yesterday'", "started = 'yesterday'"] {
+        let (connection, _) = schema::open_write(dir.path()).unwrap();
+        connection.execute_batch(&format!("UPDATE runs SET {wrong}")).unwrap();
+        drop(connection);
+        let error = first(dir.path()).unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{wrong}: {error}");
+        assert_eq!(recover(dir.path(), now(), false).unwrap(), Recovered::Remade, "{wrong}");
+        assert_eq!(first(dir.path()).unwrap(), before, "{wrong}");
+    }
+}
+
+#[test]
 fn a_history_that_is_in_use_is_not_moved() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path();
