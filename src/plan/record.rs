@@ -72,9 +72,7 @@ pub trait History {
     /// The step that has built this content at a path, whether the file still has it or not.
     fn maker(&self, path: &str, digest: Digest) -> Option<String>;
     /// Whether another pipeline has built something in a folder.
-    fn others_in(&self, _folder: &str) -> bool {
-        false
-    }
+    fn others_in(&self, folder: &str) -> bool;
 }
 
 /// A history in memory.
@@ -97,5 +95,10 @@ impl History for MemoryHistory {
         let made = |last: &LastGood| last.outputs.iter().any(|output| output.is(path, digest));
         let mut makers = self.steps.iter().filter(|(_, (last, _))| made(last));
         makers.next().map(|(step, _)| step.clone())
+    }
+
+    /// It knows one pipeline.
+    fn others_in(&self, _folder: &str) -> bool {
+        false
     }
 }

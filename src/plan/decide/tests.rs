@@ -25,6 +25,10 @@ impl History for Counting {
     fn maker(&self, _: &str, _: Digest) -> Option<String> {
         None
     }
+
+    fn others_in(&self, _: &str) -> bool {
+        false
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The last good builds of a pipeline, as decisions ask for them. Does not know whether what was built is still there.
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use rusqlite::{Row, params};
@@ -30,8 +30,8 @@ impl Reader {
             Ok((row.get::<_, String>(0)?, last))
         })?;
         let reader = Shared::new(self.path.parent().unwrap_or(Path::new("")));
-        let (last, makers) = (rows.into_iter().collect(), OnceCell::new());
-        Ok(StoredHistory { last, makers, reader, pipeline: pipeline.to_owned() })
+        let (makers, others) = (OnceCell::new(), OnceCell::new());
+        Ok(StoredHistory { last: rows.into_iter().collect(), makers, others, reader, pipeline: pipeline.to_owned() })
     }
 }
 
@@ -40,6 +40,8 @@ pub struct StoredHistory {
     last: HashMap<String, LastGood>,
     /// What all steps have built, by path: asked for only where something stands that no record of its own step tells of.
     makers: OnceCell<HashMap<String, Vec<(Digest, String)>>>,
+    /// Where other pipelines have built something: asked for only where what was built has changed. None where that cannot be told.
+    others: OnceCell<Option<BTreeSet<String>>>,
     reader: Shared,
     pipeline: String,
 }
@@ -63,6 +65,13 @@ impl StoredHistory {
         }
         makers
     }
+
+    fn others(&self) -> Option<BTreeSet<String>> {
+        let sql = "SELECT output.value ->> 'path' FROM keys, json_each(keys.outputs) AS output
+                   WHERE pipeline != ?1 AND output.value ->> 'path' IS NOT NULL";
+        let paths = self.reader.ask(|reader| reader.rows(sql, params![self.pipeline], |row| row.get(0)));
+        Some(paths.ok()?.into_iter().flatten().collect())
+    }
 }
 
 impl History for StoredHistory {
@@ -76,12 +85,10 @@ impl History for StoredHistory {
     }
 
     fn others_in(&self, folder: &str) -> bool {
-        let sql = "SELECT 1 FROM keys, json_each(keys.outputs) AS output WHERE pipeline != ?1
-                   AND substr(output.value ->> 'path', 1, length(?2)) = ?2 LIMIT 1";
-        let inside = format!("{folder}/");
-        let found = self.reader.ask(|reader| reader.rows(sql, params![self.pipeline, inside], |_| Ok(())));
         // What cannot be told counts as if it were so: it is kept then.
-        found.map_or(true, |found| found.is_some_and(|rows| !rows.is_empty()))
+        let Some(others) = self.others.get_or_init(|| self.others()) else { return true };
+        let inside = format!("{folder}/");
+        others.range(inside.clone()..).next().is_some_and(|path| path.starts_with(&inside))
     }
 
     fn parts(&self, step: &str) -> Parts {

@@ -3,6 +3,7 @@
 use rusqlite::StatementStatus;
 
 use super::*;
+use crate::plan::record::History as _;
 
 /// A store with so many runs, every tenth failed, none running.
 fn store_with(runs: u32) -> (tempfile::TempDir, Reader) {
@@ -68,6 +69,23 @@ fn the_last_runs_of_a_step_cost_as_much_among_many_as_among_few() {
         (statement.get_status(StatementStatus::VmStep), statement.get_status(StatementStatus::Sort))
     };
     assert_eq!(effort(10_000), effort(100));
+}
+
+/// Were all that other pipelines have built looked through for each, this would take hours, and the time limit of tests ends it.
+#[test]
+fn very_many_outputs_are_asked_whether_others_have_built_in_them() {
+    const MANY: i64 = 100_000;
+    let (dir, reader) = store_with(1);
+    let sql = "INSERT INTO keys (pipeline, step, key, built_at, job, outputs, parts)
+               VALUES ('q', 's', '', '', '', (WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+               SELECT json_group_array(json_object('path', 'o/' || i || '/x')) FROM n), '{}')";
+    schema::open_write(dir.path()).unwrap().0.execute(sql, [MANY]).unwrap();
+    let history = reader.history("p", None).unwrap();
+    for i in 0..MANY {
+        assert!(history.others_in(&format!("o/{i}")));
+        assert!(!history.others_in(&format!("o/{i}/")) && !history.others_in(&format!("p/{i}")));
+    }
+    assert!(history.others_in("o") && !history.others_in("o/1/x"));
 }
 
 #[test]
