@@ -10,7 +10,7 @@ use crate::base::id::{NodeId, RecipeId};
 use crate::base::job::BuildMode;
 use crate::base::span::Span;
 use crate::pipeline::paths;
-use crate::pipeline::types::{Kind, Node, Pipeline, Rebuild};
+use crate::pipeline::types::{Node, Pipeline, Rebuild};
 use crate::plan::facts::{Content, Facts};
 use crate::plan::key;
 use crate::plan::reason::{Reason, ReasonCode};
@@ -133,7 +133,7 @@ impl Basis<'_> {
 
     /// What a build would replace and Kiln has not made, or is of another kind.
     fn replaced(&self, id: RecipeId, reasons: &[Reason]) -> Vec<Reason> {
-        let other_kind = reasons.iter().filter(|reason| reason.is_other_kind());
+        let other_kind = reasons.iter().filter(|reason| reason.code == ReasonCode::OutputKind);
         let other_kind: HashSet<&str> = other_kind.filter_map(|reason| reason.what.as_deref()).collect();
         let other_kind = |node: NodeId| other_kind.contains(self.pipeline.nodes[node].name.as_str());
         let foreign = self.foreign(id);
@@ -313,7 +313,7 @@ impl Basis<'_> {
         let inputs = recipe.inputs.iter().filter(|node| known(**node).is_none());
         let inputs = inputs.map(|node| format!("{}{}", key::INPUT, self.pipeline.nodes[*node].name));
         let tools = self.facts.recipes[id].tools.iter().filter(|(_, printed)| printed.is_none());
-        inputs.chain(tools.map(|(name, _)| format!("tool:{name}"))).collect()
+        inputs.chain(tools.map(|(name, _)| [key::TOOL, name].concat())).collect()
     }
 
     fn outputs(&self, id: RecipeId, last: &LastGood) -> Vec<Reason> {
@@ -391,8 +391,7 @@ fn too_old(most: Duration, built: jiff::Timestamp, now: jiff::Timestamp) -> Opti
 /// Whether what a step has built was a file where its output is a folder now, or the other way round, as far as the parts of its
 /// key tell.
 fn was_of_another_kind(node: &Node, parts: &Parts) -> bool {
-    let built = parts.get(&format!("output:{}", node.name)).map(|value| key::output(value).0);
-    built.is_some_and(|kind| (kind == Kind::Folder.word()) != (node.kind == Kind::Folder))
+    key::built_kind(parts, &node.name).is_some_and(|kind| key::is_other_kind(kind, node.kind.word()))
 }
 
 /// The reason that a part of the key gives which differs. `in_code` is what `files` says now.
@@ -414,7 +413,8 @@ fn difference(part: &str, old: Option<&String>, new: Option<&String>, in_code: &
         (ReasonCode::OutputMoved, Some(old), Some(new)) => {
             let ((old_kind, old_path), (new_kind, new_path)) = (key::output(old), key::output(new));
             let (old, new) = if old_kind == new_kind { (old_path, new_path) } else { (old, new) };
-            reason(code).change(Some(old), Some(new))
+            let other = key::is_other_kind(old_kind, new_kind);
+            reason(if other { ReasonCode::OutputKind } else { code }).change(Some(old), Some(new))
         }
         _ => reason(code).change(old, new),
     }

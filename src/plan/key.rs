@@ -6,7 +6,7 @@ use crate::base::digest::{Digest, FieldHasher, HEX};
 use crate::base::id::{NodeId, RecipeId};
 use crate::pipeline::refs::Reference;
 use crate::pipeline::template::Template;
-use crate::pipeline::types::{Command, Pipeline, Recipe};
+use crate::pipeline::types::{Command, Kind, Pipeline, Recipe};
 use crate::plan::facts::OwnFacts;
 use crate::plan::reason::ReasonCode;
 use crate::plan::record::Parts;
@@ -15,6 +15,10 @@ use crate::plan::record::Parts;
 pub const INPUT: &str = "input:";
 /// The same where it is the path of an input.
 pub const INPUT_PATH: &str = "input_path:";
+/// What the name of a part begins with that is an output: its value is the kind, a space, and the path.
+const OUTPUT: &str = "output:";
+/// What the name of a part begins with that is what a tool prints.
+pub(super) const TOOL: &str = "tool:";
 /// The part that is the list which `{{ inputs }}` stands for.
 pub(super) const INPUTS: &str = "inputs";
 
@@ -83,14 +87,14 @@ fn each(
     for node in &recipe.outputs {
         let node = &pipeline.nodes[*node];
         let path = node.path.as_deref().unwrap_or_default();
-        part(Name("output:", &node.name), &format!("{} {path}", node.kind.word()));
+        part(Name(OUTPUT, &node.name), &format!("{} {path}", node.kind.word()));
     }
     for (path, digest) in &own.files {
         part(Name("file:", path), digest.hex(&mut [0; HEX]));
     }
     for (name, printed) in &own.tools {
         if let Some(printed) = printed {
-            part(Name("tool:", name), printed);
+            part(Name(TOOL, name), printed);
         }
     }
     for (name, value) in &own.env {
@@ -140,14 +144,24 @@ fn names(pipeline: &Pipeline, recipe: &Recipe, part: &mut dyn FnMut(Name<'_>, &s
 
 /// Parts without the names of outputs, which are all that differs where a step has only another name.
 pub(super) fn nameless(parts: &Parts) -> BTreeSet<(&str, &str)> {
-    let name = |name| if str::starts_with(name, "output:") { "output:" } else { name };
+    let name = |name| if str::starts_with(name, OUTPUT) { OUTPUT } else { name };
     parts.iter().map(|(part, value)| (name(part.as_str()), value.as_str())).collect()
 }
 
-/// The kind and the path of an output, from the value of its part.
+/// The word for the kind and the path of an output, from the value of its part.
 #[must_use]
 pub fn output(value: &str) -> (&str, &str) {
     value.split_once(' ').unwrap_or((value, ""))
+}
+
+/// The kind of an output, from the parts of the key that it was built with.
+pub(super) fn built_kind<'a>(parts: &'a Parts, node: &str) -> Option<&'a str> {
+    parts.get(&[OUTPUT, node].concat()).map(|value| output(value).0)
+}
+
+/// Whether of two kinds one is a folder and the other is not.
+pub(super) fn is_other_kind(one: &str, other: &str) -> bool {
+    (one == Kind::Folder.word()) != (other == Kind::Folder.word())
 }
 
 /// What it means that the part `name` differs, and what to call it.

@@ -137,6 +137,8 @@ pub enum ReasonCode {
     OutputChanged,
     /// The outputs are others, or have other paths.
     OutputMoved,
+    /// An output is a folder now and was a file, or the other way round.
+    OutputKind,
     /// Something stands where an output belongs, and Kiln has not made it: it is replaced, and kept.
     OutputForeign,
     /// It is older than `rebuild` allows; or built in the future, by a clock that was ahead: then `new` is the time now.
@@ -205,15 +207,8 @@ impl Reason {
         self
     }
 
-    /// Whether an output is a folder now and was a file, or the other way round. One that is gone or new is neither.
-    pub(super) fn is_other_kind(&self) -> bool {
-        let both = self.old.as_deref().zip(self.new.as_deref()).filter(|_| self.code == ReasonCode::OutputMoved);
-        both.is_some_and(|(old, new)| old.starts_with("folder ") != new.starts_with("folder "))
-    }
-
     fn head(&self) -> &'static str {
         match self.code {
-            ReasonCode::OutputMoved if self.is_other_kind() => "output of another kind",
             ReasonCode::NeverBuilt => "never built",
             ReasonCode::BuiltAs => "built under another name, `kiln adopt` takes it as built",
             ReasonCode::InputChanged => "input changed",
@@ -231,6 +226,7 @@ impl Reason {
             ReasonCode::DigestFailed => "output missing, or its `digest` is wrong",
             ReasonCode::OutputChanged => "output changed",
             ReasonCode::OutputMoved => "output moved",
+            ReasonCode::OutputKind => "output of another kind",
             ReasonCode::OutputForeign => "replaces what is there",
             ReasonCode::RebuildAge => "older than",
             ReasonCode::RebuildAlways => "always rebuilt",

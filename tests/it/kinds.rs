@@ -30,6 +30,23 @@ fn an_output_with_another_name_is_not_of_another_kind() {
     assert!(!plan.contains("another kind"), "{plan}");
 }
 
+/// A path may begin with the word for a kind.
+#[test]
+fn a_path_tells_no_kind() {
+    let text = |path: &str| format!("[dataset.a]\npath = \"{path}\"\nrun = \"echo 1 >{{{{ output }}}}\"\n");
+    let project = Project::new(&text("folder x/a"));
+    project.expect(0, &["run"]);
+    project.pipeline(&text("b/a"));
+    let plan = project.expect(0, &["plan"]).out;
+    assert!(plan.contains("output moved: a \"folder x/a\"→\"b/a\""), "{plan}");
+    // Only what somebody else has put there is kept.
+    project.write("b/a", "1\n");
+    project.expect(0, &["run"]);
+    project.pipeline(&text("folder x/a"));
+    let plan = project.expect(0, &["plan"]).out;
+    assert!(plan.contains("output moved: a") && !plan.contains("another kind"), "{plan}");
+}
+
 /// Whichever of the three is a folder: what was built, what stands there now and is somebody's, what is to be there.
 #[test]
 fn what_is_of_another_kind_than_was_built_is_kept() {

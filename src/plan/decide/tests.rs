@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::*;
 use crate::base::id::Id as _;
 use crate::base::job::JobId;
-use crate::pipeline::types::Recipe;
+use crate::pipeline::types::{Kind, Recipe};
 use crate::pipeline::{check, read};
 use crate::plan::record::OutputRecord;
 
