@@ -30,6 +30,17 @@ pub struct Plan {
     pub steps: Vec<Step>,
 }
 
+/// That a step lacks an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// The step.
+    pub step: RecipeId,
+    /// The number of the input among those of the step.
+    pub at: usize,
+    /// The input.
+    pub node: NodeId,
+}
+
 /// A step of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -87,14 +98,14 @@ impl fmt::Display for PlanCounts {
 }
 
 impl Plan {
-    /// Decides about every wanted step. `durations` says how long steps usually take, in milliseconds. Says which steps lack which
+    /// Decides about every wanted step. `durations` says how long steps usually take, in milliseconds. Says which steps lack an
     /// input that is not there and that nothing builds, too: those would be built, and so would what is made from them.
     pub fn make(
         basis: &Basis<'_>,
         graph: &Graph,
         selection: &Selection,
         durations: &HashMap<String, u64>,
-    ) -> (Self, Vec<(RecipeId, NodeId)>) {
+    ) -> (Self, Vec<Lack>) {
         let mut pending: DenseMap<NodeId, bool> = DenseMap::filled(basis.pipeline.nodes.len(), false);
         let mut steps = Vec::new();
         let mut lacks = Vec::new();
@@ -116,10 +127,11 @@ impl Plan {
                 Verdict::Skip => (Action::Skip, Vec::new()),
                 Verdict::Left(reasons) => (Action::Skip, reasons),
                 Verdict::Lacks(_) => {
-                    let missing = recipe.inputs.iter().copied().filter(|node| input(*node) == Input::Missing);
+                    let inputs = recipe.inputs.iter().copied().enumerate();
+                    let missing = inputs.filter(|(_, node)| input(*node) == Input::Missing);
                     let before = lacks.len();
-                    lacks.extend(missing.map(|node| (id, node)));
-                    (Action::Build, lacks[before..].iter().map(|(_, node)| lacking(basis.pipeline, *node)).collect())
+                    lacks.extend(missing.map(|(at, node)| Lack { step: id, at, node }));
+                    (Action::Build, lacks[before..].iter().map(|lack| lacking(basis.pipeline, lack.node)).collect())
                 }
             };
             let reasons = in_words(reasons, selection);
@@ -157,8 +169,11 @@ impl Plan {
         for step in &mut self.steps {
             let why = why.get(&step.id).into_iter().flatten();
             let mut why: Vec<_> = why.map(|why| Reason::new(ReasonCode::CannotBegin).what(why)).collect();
-            why.retain(|reason| !step.reasons.contains(reason));
-            step.reasons.splice(..0, why);
+            if !why.is_empty() {
+                let told: HashSet<&Reason> = step.reasons.iter().collect();
+                why.retain(|reason| !told.contains(reason));
+                step.reasons.splice(..0, why);
+            }
             let above = graph.needs[step.id].iter().find_map(|need| causes.get(need)).copied();
             if step.cannot_be_built() {
                 causes.insert(step.id, step.id);
@@ -171,16 +186,17 @@ impl Plan {
 
     /// Names behind the inputs that a step lacks [what has to be named too](to_name): all of it can be asked for together.
     pub(crate) fn name_all(&mut self, pipeline: &Pipeline, named: &HashMap<NodeId, Vec<NodeId>>) {
-        for step in &mut self.steps {
-            let mut at = 0;
-            while let Some(reason) = step.reasons.get(at) {
-                at += 1;
-                let name = reason.what.as_deref().filter(|_| reason.code == ReasonCode::InputMissing);
+        let lacks = |reason: &Reason| reason.code == ReasonCode::InputMissing;
+        for step in self.steps.iter_mut().filter(|step| step.reasons.iter().any(lacks)) {
+            let mut told: HashSet<Reason> = step.reasons.iter().cloned().collect();
+            let mut with_named = |reason: Reason| {
+                let name = reason.what.as_deref().filter(|_| lacks(&reason));
                 let named = name.and_then(|name| named.get(&pipeline.node(name)?)).into_iter().flatten();
-                let mut reasons: Vec<_> = named.map(|node| lacking(pipeline, *node)).collect();
-                reasons.retain(|reason| !step.reasons.contains(reason));
-                step.reasons.splice(at..at, reasons);
-            }
+                let more = named.map(|node| lacking(pipeline, *node)).filter(|more| told.insert(more.clone()));
+                let more: Vec<_> = more.collect();
+                std::iter::once(reason).chain(more)
+            };
+            step.reasons = std::mem::take(&mut step.reasons).into_iter().flat_map(&mut with_named).collect();
         }
     }
 
@@ -274,30 +290,19 @@ pub(crate) fn left_out(
 }
 
 /// That wanted steps read what is not there. For what something makes it is known what [has to be named](to_name).
-pub(crate) fn missing(
-    pipeline: &Pipeline,
-    lacks: &[(RecipeId, NodeId)],
-    named: &HashMap<NodeId, Vec<NodeId>>,
-) -> Problems {
-    lacks.iter().map(|(step, node)| lack(pipeline, *step, *node, named.get(node))).collect()
+pub(crate) fn missing(pipeline: &Pipeline, lacks: &[Lack], named: &HashMap<NodeId, Vec<NodeId>>) -> Problems {
+    lacks.iter().map(|lack| problem(pipeline, *lack, named.get(&lack.node))).collect()
 }
 
-fn lack(pipeline: &Pipeline, id: RecipeId, node: NodeId, named: Option<&Vec<NodeId>>) -> Problem {
-    let recipe = &pipeline.recipes[id];
-    let span = recipe.inputs.iter().zip(&recipe.input_spans).find(|(input, _)| **input == node);
-    let node = &pipeline.nodes[node];
-    let mut problem =
-        Problem::new("missing-input", format!("`{}` is not there, and `{}` needs it", node.name, recipe.name));
-    if let (Some(_), Some(path)) = (node.maker, &node.path) {
+fn problem(pipeline: &Pipeline, lack: Lack, named: Option<&Vec<NodeId>>) -> Problem {
+    let (recipe, node) = (&pipeline.recipes[lack.step], &pipeline.nodes[lack.node]);
+    let is_source = node.maker.is_none() && node.path.is_some();
+    let (code, kind) = if is_source { ("missing-source", "source ") } else { ("missing-input", "") };
+    let mut problem = Problem::new(code, format!("{kind}`{}` is not there, and `{}` needs it", node.name, recipe.name));
+    if let Some(path) = &node.path {
         problem = problem.at(&node.path_span, format!("there is nothing at {path}"));
-    } else if let Some(path) = &node.path {
-        problem = Problem::new(
-            "missing-source",
-            format!("source `{}` is not there, and `{}` needs it", node.name, recipe.name),
-        )
-        .at(&node.path_span, format!("there is nothing at {path}"));
     }
-    if let Some((_, span)) = span {
+    if let Some(span) = recipe.input_spans.get(lack.at) {
         problem = problem.at(span, "needed here");
     }
     problem.obstacle().help(match named {
@@ -308,3 +313,6 @@ fn lack(pipeline: &Pipeline, id: RecipeId, node: NodeId, named: Option<&Vec<Node
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

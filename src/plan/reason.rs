@@ -170,7 +170,7 @@ pub enum ReasonCode {
 }
 
 /// Why a step is built: what changed, from what to what.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Reason {
     /// The kind.
     pub code: ReasonCode,

@@ -19,7 +19,7 @@ use crate::pipeline::paths::{glob, is_glob};
 use crate::plan::decide::{Basis, Input};
 use crate::plan::facts::Facts;
 use crate::plan::record::History;
-use crate::plan::{Plan, missing, to_name};
+use crate::plan::{Lack, Plan, missing, to_name};
 use crate::session::{Lacks, Planned, Session};
 
 /// What keeps steps from being built, each for people and with a way out.
@@ -34,10 +34,10 @@ pub(super) fn note_unseen(facts: &mut Facts, wrong: &[(RecipeId, Problem)]) {
 
 impl Session {
     /// What steps lack with what has to be named for it, and the digests of what was read to find that out.
-    pub(super) fn lacks(&self, inputs: Vec<(RecipeId, NodeId)>, history: &dyn History) -> (Lacks, Vec<FileDigest>) {
+    pub(super) fn lacks(&self, inputs: Vec<Lack>, history: &dyn History) -> (Lacks, Vec<FileDigest>) {
         let pipeline = self.pipeline();
         let makers = |node: &NodeId| pipeline.nodes[*node].maker;
-        let made: BTreeSet<_> = inputs.iter().map(|(_, node)| *node).filter(|node| makers(node).is_some()).collect();
+        let made: BTreeSet<_> = inputs.iter().map(|lack| lack.node).filter(|node| makers(node).is_some()).collect();
         let made: Vec<_> = made.into_iter().collect();
         let mut looked = DenseMap::filled(pipeline.recipes.len(), false);
         // Mostly there is none: then no way up has to be gone for each of them.
@@ -71,16 +71,16 @@ impl Session {
 
     /// What keeps steps of a plan from being built; the plan says so too then.
     pub(super) fn hindered(&self, plan: &mut Plan, lacks: &Lacks, wrong: Vec<(RecipeId, Problem)>) -> Hindered {
-        let mut hindered = Hindered::new();
+        let (mut hindered, mut told) = (Hindered::new(), HashSet::new());
         let mut add = |id: RecipeId, problem: &Problem| {
-            let (all, told) = (hindered.entry(id).or_default(), problem.in_line());
-            if !all.contains(&told) {
-                all.push(told);
+            let line = problem.in_line();
+            if told.insert((id, line.clone())) {
+                hindered.entry(id).or_default().push(line);
             }
         };
         wrong.iter().for_each(|(id, problem)| add(*id, problem));
         let missing = missing(self.pipeline(), &lacks.inputs, &lacks.named);
-        lacks.inputs.iter().zip(&missing).for_each(|((id, _), problem)| add(*id, problem));
+        lacks.inputs.iter().zip(&missing).for_each(|(lack, problem)| add(lack.step, problem));
         let mut why: HashMap<RecipeId, Vec<String>> = HashMap::new();
         // One look at all that steps share; only where something is in the way, one at each of them, for whose way it is.
         let ids: Vec<_> = plan.active().map(|step| step.id).collect();

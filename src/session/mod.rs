@@ -35,7 +35,7 @@ use crate::plan::decide::Basis;
 use crate::plan::facts::Facts;
 use crate::plan::put_back::PutBack;
 use crate::plan::record::{History, MemoryHistory};
-use crate::plan::{Plan, missing};
+use crate::plan::{Lack, Plan, missing};
 use crate::select::{Choice, SelectError, Selection, Want, select};
 use crate::session::fail::Fail;
 use crate::session::lacking::{Hindered, note_unseen};
@@ -124,7 +124,7 @@ pub(crate) struct Known {
 /// Which steps lack which input.
 #[derive(Default)]
 pub(crate) struct Lacks {
-    pub(crate) inputs: Vec<(RecipeId, NodeId)>,
+    pub(crate) inputs: Vec<Lack>,
     /// What has to be named to build such an input, where something makes it.
     named: HashMap<NodeId, Vec<NodeId>>,
 }
@@ -247,7 +247,7 @@ impl Session {
     fn refusal(&self, mut found: Problems, plan: &Plan, lacks: &Lacks) -> Fail {
         found.extend(missing(self.pipeline(), &lacks.inputs, &lacks.named));
         let ids: BTreeSet<_> =
-            plan.active().map(|step| step.id).chain(lacks.inputs.iter().map(|(id, _)| *id)).collect();
+            plan.active().map(|step| step.id).chain(lacks.inputs.iter().map(|lack| lack.step)).collect();
         let obstacles = self.engine.obstacles(&ids.into_iter().collect::<Vec<_>>());
         let key = |problem: &Problem| (problem.code, problem.message.clone());
         let mut told: HashSet<_> = found.iter().map(key).collect();

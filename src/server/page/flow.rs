@@ -101,8 +101,11 @@ fn find(app: &App, project: &Project, who: &Who, targets: Vec<String>, mode: Bui
         session.engine.heed(app.stop.subscribe());
         let (planned, lacks) = session.sketch(who.may(Right::Run, &project.key()))?;
         let wrong = session.whole(&lacks).err().map(|fail| ApiError::from(fail).message().to_owned());
-        let lacks: HashMap<_, _> =
-            lacks.inputs.into_iter().map(|(step, node)| (step, session.pipeline().nodes[node].name.clone())).collect();
+        let lacks: HashMap<_, _> = lacks
+            .inputs
+            .into_iter()
+            .map(|lack| (lack.step, session.pipeline().nodes[lack.node].name.clone()))
+            .collect();
         let span = estimate(&planned.plan, &session.loaded.graph, session.schedule, session.jobs);
         let expected =
             (wrong.is_none() && span.unknown == 0 && span.most_ms > 0).then_some((span.least_ms, span.most_ms));
