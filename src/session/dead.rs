@@ -1,7 +1,7 @@
 //! What a run that died was about to put in place, seen by a plan as if it were in place: the next run begins by doing
 //! that. Changes nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::base::digest::Digest;
 use crate::engine::api::Engine;
@@ -61,10 +61,10 @@ pub(super) fn settle(
     for (run, row) in dead.iter().flat_map(|run| run.publishing.iter().map(move |row| (run, row))) {
         let (key, outputs, built_at) = (row.record.key, row.record.outputs.clone(), run.last_at().unwrap_or(facts.now));
         // What is in place already is as it was seen.
-        let to_come = |path: &String| row.staged.iter().any(|staged| staged.to == *path);
+        let to_come: HashSet<&String> = row.staged.iter().map(|staged| &staged.to).collect();
         for output in &outputs {
             if let Some(node) = pipeline.node(&output.node)
-                && output.path.as_ref().is_some_and(to_come)
+                && output.path.as_ref().is_some_and(|path| to_come.contains(path))
                 && pipeline.nodes[node].path == output.path
             {
                 facts.nodes[node] = Content::Is(output.digest);
