@@ -36,7 +36,7 @@ fn show(context: &Context, session: &Session, args: &PlanArgs) -> Result<u8, Fai
     }
     // A run that is refused has done it all the same.
     if let Err(Fail::Mistakes(..)) = &shown
-        && let Ok((known, _)) = session.look(false)
+        && let Ok((known, _)) = session.look(false, false)
     {
         session.to_put_back(&known).iter().for_each(|put_back| tracing::warn!("{put_back}"));
     }

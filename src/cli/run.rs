@@ -28,7 +28,7 @@ use crate::session::home;
 use crate::session::memo::{Asked, Held, Kept, Question};
 use crate::session::part::{Part, Since};
 use crate::session::start::{
-    Committed, Locks, Origin, Ready, go_on, lock, new_job, new_job_in, open_journal_of, seed, started,
+    Committed, Locks, Origin, Ready, go_on, lock, new_job, new_job_in, open_journal_of, seed, started, wait_to_lock,
 };
 use crate::session::{Request, Session, remembers, unread};
 use crate::signal::{Signals, code_of};
@@ -179,7 +179,11 @@ impl Begun {
         let early = session.preflight(args.keep_going)?;
         fault("run.lock").map_err(|error| Fail::because("the lock cannot be had", &error))?;
         let waiting = |why: &str| drop(writeln!(io::stderr(), "waiting: {why}"));
-        let locks = lock(&session, args.wait, waiting)?;
+        let locks = if args.wait {
+            wait_to_lock(&session, waiting)?
+        } else {
+            lock(&session).map_err(|busy| busy.with_ways(&session, Some("--wait waits for it")))?
+        };
         let reports = Reports::open(files)?;
         let (mut writer, committed) = open_journal_of(&session)?;
         let undone = finish_the_dead(&session, &mut writer, &|_| None)?;

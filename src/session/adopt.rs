@@ -13,20 +13,20 @@ use crate::plan::adopt::{Adoption, Refusal, adopt as decide};
 use crate::plan::decide::Basis;
 use crate::report::api::Journal;
 use crate::session::fail::Fail;
-use crate::session::start::{Origin, Ticket, lock, new_job, open_journal_of, planned_step, started};
+use crate::session::start::{Origin, Ticket, is_free, lock, new_job, open_journal_of, planned_step, started};
 use crate::session::{Planned, Session};
 
-/// What can be taken. Reads only.
+/// What can be taken. Reads only, and is refused where taking it would be.
 pub(crate) fn look(session: &Session) -> Result<Adoption, Fail> {
+    is_free(session).map_err(|busy| busy.with_ways(session, None))?;
     Ok(look_closely(session, false)?.1)
 }
 
 fn look_closely(session: &Session, locked: bool) -> Result<(Planned, Adoption), Fail> {
-    let looked = if locked { session.look_alone(true)? } else { session.look(true)? };
-    let (known, Observed { facts, seen, wrong }) = looked;
+    let (known, Observed { facts, seen, wrong }) = session.look(true, locked)?;
     let (pipeline, history) = (session.pipeline(), known.history.as_ref());
     let basis = Basis { pipeline, facts: &facts, history, mode: session.selection.mode };
-    let put_back = session.undone(&known);
+    let put_back = session.to_put_back(&known);
     let mut adoption = decide(&basis, &session.loaded.graph, &session.selection, &put_back);
     leave_unseen(&wrong, &mut adoption);
     leave_blocked(session, &mut adoption);
@@ -94,7 +94,7 @@ fn leave_moved(session: &Session, adoption: &mut Adoption) {
 
 /// Takes what can be taken, and says under which id; none where there was nothing to take.
 pub(crate) fn take(session: &Session, origin: Origin) -> Result<(Option<JobId>, Adoption), Fail> {
-    let _lock = lock(session, false, |_| {})?;
+    let _lock = lock(session).map_err(|busy| busy.with_ways(session, None))?;
     let (mut writer, _committed) = open_journal_of(session)?;
     // What runs that died left is the next one's to finish: that changes outputs.
     let (planned, adoption) = look_closely(session, true)?;

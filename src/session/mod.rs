@@ -119,6 +119,8 @@ pub(crate) struct Known {
     dead: Vec<Unfinished>,
     /// What of that is not in place yet.
     ahead: Vec<PutBack>,
+    /// Whether this process itself held the lock when it was asked.
+    alone: bool,
 }
 
 /// Which steps lack which input.
@@ -204,18 +206,10 @@ impl Session {
         &self.loaded.pipeline
     }
 
-    /// Looks at what was built before, and at what is there.
-    pub(crate) fn look(&self, probes: bool) -> Result<(Known, Observed), Fail> {
-        self.look_as(probes, &|state, name| is_held(state, name))
-    }
-
-    /// As [`Session::look`], where this process itself holds the lock, and has not finished what runs that died left.
-    pub(crate) fn look_alone(&self, probes: bool) -> Result<(Known, Observed), Fail> {
-        self.look_as(probes, &|_, _| false)
-    }
-
-    fn look_as(&self, probes: bool, goes_on: &dyn Fn(&Path, &str) -> bool) -> Result<(Known, Observed), Fail> {
-        let mut known = known(&self.store, &self.pipeline().name, self.concerned().as_deref(), goes_on)?;
+    /// Looks at what was built before, and at what is there; `alone` where this process itself holds the lock, and has not
+    /// finished what runs that died left.
+    pub(crate) fn look(&self, probes: bool, alone: bool) -> Result<(Known, Observed), Fail> {
+        let mut known = known(&self.store, &self.pipeline().name, self.concerned().as_deref(), alone)?;
         known.ahead = dead::ahead(&mut known.dead, known.history.as_ref(), self.engine.as_ref());
         let mut observed = self.engine.observe(&self.wanted(), probes);
         if let Some(part) = &self.part {
@@ -273,7 +267,7 @@ impl Session {
 
     /// As [`Session::sketch`], where steps may also need what is not there even to look at them.
     fn outlook(&self, probes: bool) -> Result<Outlook, Fail> {
-        let (known, Observed { mut facts, mut seen, wrong }) = self.look(probes)?;
+        let (known, Observed { mut facts, mut seen, wrong }) = self.look(probes, false)?;
         let wrong = self.own(wrong);
         note_unseen(&mut facts, &wrong);
         let history = known.history.as_ref();
@@ -329,19 +323,14 @@ impl Session {
     /// What the next run does first: it finishes what a run that was killed was about to put in place, and undoes what that
     /// had been writing there. Of a run that goes on nothing is.
     pub(crate) fn to_put_back(&self, known: &Known) -> Vec<PutBack> {
-        let found = self.undone(known);
-        let held = |state: &Path| is_held(state, &self.pipeline().name);
-        let goes_on = !found.is_empty() && (held(self.store.state()) || held(&self.loaded.root.join(OWN)));
-        if goes_on { Vec::new() } else { found }
-    }
-
-    /// As [`Session::to_put_back`], where no run goes on or this process itself holds the lock.
-    pub(crate) fn undone(&self, known: &Known) -> Vec<PutBack> {
         let rows =
             known.dead.iter().flat_map(|run| run.publishing.iter().map(|row| (run.job.clone(), row.step.clone())));
         // What was complete is not undone.
         let undone = self.engine.put_back(&rows.collect());
-        known.ahead.iter().cloned().chain(undone).collect()
+        let found: Vec<_> = known.ahead.iter().cloned().chain(undone).collect();
+        let held = |state: &Path| is_held(state, &self.pipeline().name);
+        let goes_on = || !known.alone && (held(self.store.state()) || held(&self.loaded.root.join(OWN)));
+        if found.is_empty() || goes_on() { Vec::new() } else { found }
     }
 
     /// What proves later that the facts are still so.
@@ -387,25 +376,22 @@ pub(crate) fn state(site: &Site, root: &Path) -> PathBuf {
 }
 
 /// What the store knows of a pipeline; of its steps only what it knows of these, where some are named.
-fn known(
-    store: &Shared,
-    pipeline: &str,
-    steps: Option<&[&str]>,
-    goes_on: &dyn Fn(&Path, &str) -> bool,
-) -> Result<Known, Fail> {
+fn known(store: &Shared, pipeline: &str, steps: Option<&[&str]>, alone: bool) -> Result<Known, Fail> {
     let known = store.ask(|reader| {
         let mut last_run = reader.last_run(pipeline)?;
         // The last run need not be the one that died: a server had jobs waiting behind it, or outputs were adopted since.
-        let dead = if goes_on(store.state(), pipeline) { Vec::new() } else { reader.unfinished(pipeline)? };
+        let goes_on = !alone && is_held(store.state(), pipeline);
+        let dead = if goes_on { Vec::new() } else { reader.unfinished(pipeline)? };
         if let Some(run) = last_run.as_mut().filter(|run| dead.iter().any(|dead| dead.job == run.id)) {
             run.state = JobState::Aborted;
         }
         let history = Box::new(reader.history(pipeline, steps)?);
-        Ok(Known { history, durations: reader.durations(pipeline, steps)?, last_run, dead, ahead: Vec::new() })
+        let durations = reader.durations(pipeline, steps)?;
+        Ok(Known { history, durations, last_run, dead, ahead: Vec::new(), alone })
     });
     let unknown = || {
         let history = Box::new(MemoryHistory::default());
-        Known { history, durations: HashMap::new(), last_run: None, dead: Vec::new(), ahead: Vec::new() }
+        Known { history, durations: HashMap::new(), last_run: None, dead: Vec::new(), ahead: Vec::new(), alone }
     };
     Ok(known.map_err(unread)?.unwrap_or_else(unknown))
 }

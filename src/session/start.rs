@@ -31,7 +31,7 @@ use crate::session::lacking::{Hindered, Lacking};
 use crate::session::unread;
 use crate::session::{Planned, Session, Site};
 use crate::store::claim::{Claim, ClaimError};
-use crate::store::lock::{Lock, LockError, here, holder, host, wait_for};
+use crate::store::lock::{Lock, LockError, here, holder, host, is_held, wait_for};
 use crate::store::read::Reader;
 use crate::store::read::shared::Shared;
 use crate::store::write::{Told, Writer};
@@ -86,40 +86,53 @@ type Make = fn(&Claim, &Path, &str) -> Result<(), ClaimError>;
 
 /// Why a run cannot begin now.
 pub(crate) enum Busy {
-    /// Someone holds the lock of this pipeline in the folder of this state; `why` says what is in the way with that.
-    Held {
-        state: PathBuf,
-        pipeline: String,
-        why: String,
-    },
+    Held(Held),
     Fail(Fail),
+}
+
+/// Someone holds the lock of a pipeline.
+pub(crate) struct Held {
+    /// In this folder.
+    state: PathBuf,
+    pub(crate) pipeline: String,
+    /// Why that is in the way, for people.
+    pub(crate) why: String,
 }
 
 impl Busy {
     pub(crate) fn fail(self) -> Fail {
         match self {
-            Self::Held { why, .. } => Fail::Surroundings(why),
+            Self::Held(Held { why, .. }) => Fail::Surroundings(why),
             Self::Fail(fail) => fail,
         }
+    }
+
+    /// The same for who asked for a session, with this way out and that of [ending] what is in the way.
+    pub(crate) fn with_ways(self, session: &Session, way: Option<&str>) -> Fail {
+        let Self::Held(Held { state, pipeline, why }) = self else { return self.fail() };
+        let end = ending(session, &state, &pipeline).map(|end| format!("`{end}` ends it"));
+        let ways: Vec<_> = way.map(str::to_owned).into_iter().chain(end).collect();
+        Fail::Surroundings(if ways.is_empty() { why } else { format!("{why}; {}", ways.join(", ")) })
     }
 }
 
 /// Takes the lock of a pipeline in its state, and in its root where the state lies elsewhere: what is built is there. Claims
-/// there what is to be written. The engine holds the locks too from then on. With `wait`, waits for runs that are in the way, and tells of them once.
-pub(crate) fn lock(session: &Session, wait: bool, mut tell: impl FnMut(&str)) -> Result<Locks, Fail> {
+/// there what is to be written. The engine holds the locks too from then on.
+pub(crate) fn lock(session: &Session) -> Result<Locks, Busy> {
+    let locks = locks(&session.pipeline().name, session.store.state(), &session.loaded.root)?;
+    locks.claim(&claim_of(writes(session)), Claim::make)?;
+    locks.lend(session).map_err(Busy::Fail)?;
+    Ok(locks)
+}
+
+/// The same once no run is in the way any more. Tells of each once.
+pub(crate) fn wait_to_lock(session: &Session, mut tell: impl FnMut(&str)) -> Result<Locks, Fail> {
     let mut told = None;
     loop {
-        let (state, pipeline, why) = match seize(session) {
-            Ok(locks) => {
-                locks.lend(session)?;
-                return Ok(locks);
-            }
+        let Held { state, pipeline, why } = match lock(session) {
+            Ok(locks) => return Ok(locks),
             Err(Busy::Fail(fail)) => return Err(fail),
-            Err(Busy::Held { state, pipeline, why }) if !wait => {
-                let end = ending(session, &state, &pipeline).map(|end| format!(", `{end}` ends it"));
-                return Err(Fail::Surroundings(format!("{why}; --wait waits for it{}", end.unwrap_or_default())));
-            }
-            Err(Busy::Held { state, pipeline, why }) => (state, pipeline, why),
+            Err(Busy::Held(held)) => held,
         };
         if told.as_ref() != Some(&why) {
             tell(&why);
@@ -127,6 +140,17 @@ pub(crate) fn lock(session: &Session, wait: bool, mut tell: impl FnMut(&str)) ->
         }
         wait_for(&state, &pipeline).map_err(|error| Fail::because("the run cannot be waited for", &error))?;
     }
+}
+
+/// Whether the lock could be [had](lock) now. Takes and claims nothing.
+pub(crate) fn is_free(session: &Session) -> Result<(), Busy> {
+    let (name, state) = (&session.pipeline().name, session.store.state());
+    let own = session.loaded.root.join(OWN);
+    if let Some(folder) = [state, &own].into_iter().find(|folder| is_held(folder, name)) {
+        return Err(goes_on(folder, name, &holder(folder, name).unwrap_or_default()));
+    }
+    let claims = if is_same(&own, state) { state } else { &own };
+    Claim::free(claims, name, &writes(session)).map_err(|error| taken(claims, error))
 }
 
 /// Whether a run is one of this machine, and of no server.
@@ -182,12 +206,6 @@ pub(crate) fn writes(session: &Session) -> Vec<String> {
     real_paths(&session.loaded.root, paths)
 }
 
-fn seize(session: &Session) -> Result<Locks, Busy> {
-    let locks = locks(&session.pipeline().name, session.store.state(), &session.loaded.root)?;
-    locks.claim(&claim_of(writes(session)), Claim::make)?;
-    Ok(locks)
-}
-
 /// Says for a run that writes nothing that it goes on. Whether no other one does in this state.
 pub(super) fn is_alone(state: &Path, name: &str) -> bool {
     let alone = || Claim::all(state).is_ok_and(|claims| claims.iter().all(|(other, _)| other == name));
@@ -197,14 +215,16 @@ pub(super) fn is_alone(state: &Path, name: &str) -> bool {
 fn take(state: &Path, name: &str) -> Result<Lock, Busy> {
     let holder = here(&crate::clock::now().strftime("%F %T UTC").to_string());
     Lock::take(state, name, &holder).map_err(|error| match error {
-        LockError::Held(holder) => {
-            let why = format!("a run of `{name}` goes on: {holder}");
-            Busy::Held { state: state.to_owned(), pipeline: name.to_owned(), why }
-        }
+        LockError::Held(holder) => goes_on(state, name, &holder),
         LockError::Io(error) => {
             Busy::Fail(Fail::because(&format!("no state can be kept in {}", state.display()), &error))
         }
     })
+}
+
+fn goes_on(state: &Path, name: &str, holder: &str) -> Busy {
+    let why = format!("a run of `{name}` goes on: {holder}");
+    Busy::Held(Held { state: state.to_owned(), pipeline: name.to_owned(), why })
 }
 
 fn claim_of(paths: Vec<String>) -> Claim {
@@ -217,7 +237,7 @@ fn taken(state: &Path, error: ClaimError) -> Busy {
         ClaimError::Taken { pipeline, path } => {
             let holder = holder(state, &pipeline).unwrap_or_default();
             let why = format!("a run of `{pipeline}` writes {path} too: {holder}");
-            Busy::Held { state: state.to_owned(), pipeline, why }
+            Busy::Held(Held { state: state.to_owned(), pipeline, why })
         }
         ClaimError::Io(path, error) => Busy::Fail(Fail::because(&path.display().to_string(), &error)),
     }

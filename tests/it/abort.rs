@@ -56,6 +56,29 @@ fn the_second_run_says_who_is_in_the_way() {
     project.expect(0, &["run"]);
 }
 
+/// What is half-written belongs to a run that lives. `adopt` waits for none, so it does not say that one can.
+#[test]
+fn nothing_is_adopted_while_a_run_goes_on() {
+    let project = Project::new(
+        "[dataset.a]\npath = \"a\"\nin_place = true\nrun = 'echo half >{{ output }}; echo up >up; read -r go <gate'\n",
+    );
+    pipe(&project, "up");
+    pipe(&project, "gate");
+    let mut run = Running::start(&project, &[]);
+    hear(&project, "up");
+    run.until("step_started", Some("a"));
+    for arguments in [&["adopt"][..], &["adopt", "--dry-run"]] {
+        let said = project.expect(3, arguments);
+        assert!(said.err.contains(&format!("a run of `p` goes on: process {} on ", run.id())), "{}", said.err);
+        let job = run.events[0]["job"].as_str().unwrap();
+        assert!(said.err.ends_with(&format!("; `kiln jobs abort {job}` ends it\n")), "{}", said.err);
+        assert_eq!(said.out, "");
+    }
+    tell(&project, "gate");
+    run.end(0);
+    project.expect(0, &["adopt", "--dry-run"]);
+}
+
 #[test]
 fn a_run_waits_for_another_when_it_is_told_to() {
     let (project, mut run) = waiting();
