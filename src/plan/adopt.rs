@@ -40,7 +40,8 @@ pub enum Refusal {
     Stale(Vec<Reason>),
     /// It was built before, and is built each time, whatever is taken.
     Always,
-    /// Why an output could never be put where it is.
+    /// Why what is there is not to be taken, for people: something could not be looked at, an output could never be put where it is or
+    /// have been built so, or a run has to put things in order first.
     Blocked(String),
     /// It was being written in place, or put there, when a run was killed: that has not been undone, or finished.
     Undone(PutBack),
@@ -66,14 +67,27 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// What the surroundings say to what the facts say of a step.
+pub type Check<'a> = &'a dyn Fn(RecipeId, Result<Record, Refusal>) -> Result<Record, Refusal>;
+
 /// Decides about every wanted step. What the next run will undo is left to it: what is seen of it is not what is there. Only
-/// what is named is taken although it was built before, or is a task.
+/// what is named is taken although it was built before, or is a task. `check` may refuse what could be taken otherwise.
 #[must_use]
-pub fn adopt(basis: &Basis<'_>, graph: &Graph, selection: &Selection, put_back: &[PutBack]) -> Adoption {
+pub fn adopt(
+    basis: &Basis<'_>,
+    graph: &Graph,
+    selection: &Selection,
+    put_back: &[PutBack],
+    check: Check<'_>,
+) -> Adoption {
     let mut adoption = Adoption::default();
     for id in graph.order.iter().copied().filter(|id| selection.want[*id] != Want::No) {
         let named = selection.want[id] == Want::Target && !selection.targets.is_empty();
         let step = |action, reasons| Step { id, stage: graph.stage[id], action, reasons, expected_ms: None };
+        if let Some(why) = basis.facts.unseen.get(&id).and_then(|why| why.first()) {
+            adoption.left.push((id, Refusal::Blocked(why.clone())));
+            continue;
+        }
         if let Some(undone) = undone(basis, id, put_back) {
             adoption.left.push((id, Refusal::Undone(undone.clone())));
             continue;
@@ -102,7 +116,7 @@ pub fn adopt(basis: &Basis<'_>, graph: &Graph, selection: &Selection, put_back: 
                 reasons
             }
         };
-        match record(basis, id, named, &reasons) {
+        match check(id, record(basis, id, named, &reasons)) {
             Ok(record) => adoption.taken.push((step(Action::Build, reasons), record)),
             Err(refusal) => adoption.left.push((id, refusal)),
         }
@@ -124,12 +138,12 @@ fn record(basis: &Basis<'_>, id: RecipeId, named: bool, reasons: &[Reason]) -> R
     let recipe = &basis.pipeline.recipes[id];
     let mut outputs = Vec::new();
     for node in &recipe.outputs {
-        let named = &basis.pipeline.nodes[*node];
+        let output = &basis.pipeline.nodes[*node];
         match basis.facts.nodes[*node] {
-            Content::Missing => return Err(Refusal::NoOutput(named.name.clone())),
-            Content::AsRecorded | Content::NotProbed => return Err(Refusal::Unseen(named.name.clone())),
+            Content::Missing => return Err(Refusal::NoOutput(output.name.clone())),
+            Content::AsRecorded | Content::NotProbed => return Err(Refusal::Unseen(output.name.clone())),
             Content::Is(digest) => {
-                outputs.push(OutputRecord { node: named.name.clone(), path: named.path.clone(), digest });
+                outputs.push(OutputRecord { node: output.name.clone(), path: output.path.clone(), digest });
             }
         }
     }

@@ -1,16 +1,14 @@
 //! Takes outputs that are there as built: a run of its own in the history, in which nothing is started. Does not know how
 //! that is told.
 
-use std::collections::HashMap;
-
 use crate::base::id::RecipeId;
 use crate::base::job::{JobId, JobState};
-use crate::base::span::Problem;
 use crate::engine::api::{BLOCKED, Observed};
 use crate::event::{Cause, Counts, Event, Outcome, RunEnded, Stamped, StepEnded, VERSION};
 use crate::plan::Plan;
 use crate::plan::adopt::{Adoption, Refusal, adopt as decide};
 use crate::plan::decide::Basis;
+use crate::plan::record::Record;
 use crate::report::api::Journal;
 use crate::session::fail::Fail;
 use crate::session::start::{Origin, Ticket, is_free, lock, new_job, open_journal_of, planned_step, started};
@@ -23,73 +21,50 @@ pub(crate) fn look(session: &Session) -> Result<Adoption, Fail> {
 }
 
 fn look_closely(session: &Session, locked: bool) -> Result<(Planned, Adoption), Fail> {
-    let (known, Observed { facts, seen, wrong }) = session.look(true, locked)?;
+    let (known, Observed { mut facts, seen, wrong }) = session.look(true, locked)?;
+    for (id, problem) in wrong {
+        facts.unseen.entry(id).or_default().push(problem.message);
+    }
     let (pipeline, history) = (session.pipeline(), known.history.as_ref());
     let basis = Basis { pipeline, facts: &facts, history, mode: session.selection.mode };
     let put_back = session.to_put_back(&known);
-    let mut adoption = decide(&basis, &session.loaded.graph, &session.selection, &put_back);
-    leave_unseen(&wrong, &mut adoption);
-    leave_blocked(session, &mut adoption);
-    leave_moved(session, &mut adoption);
+    let moved = moved(session);
+    let check = |id: RecipeId, record: Result<Record, Refusal>| {
+        let why = match &record {
+            Ok(_) => blocked(session, id).or_else(|| session.engine.misfit(id)).or_else(|| moved.clone()),
+            // A link that leads nowhere is there, too.
+            Err(Refusal::NoOutput(_)) if is_link(session, id) => blocked(session, id),
+            Err(_) => None,
+        };
+        why.map_or(record, |why| Err(Refusal::Blocked(why)))
+    };
+    let adoption = decide(&basis, &session.loaded.graph, &session.selection, &put_back, &check);
     let steps = adoption.current.iter().chain(adoption.taken.iter().map(|(step, _)| step)).cloned().collect();
     Ok((Planned { plan: Plan { steps }, facts, seen, known }, adoption))
 }
 
-/// Leaves the steps of which something could not be looked at.
-fn leave_unseen(wrong: &[(RecipeId, Problem)], adoption: &mut Adoption) {
-    // Of several the first one is told.
-    let wrong: HashMap<RecipeId, &str> =
-        wrong.iter().rev().map(|(id, problem)| (*id, problem.message.as_str())).collect();
-    let why = |id: RecipeId| wrong.get(&id).map(|why| (*why).to_owned());
-    let ids = adoption.taken.iter().map(|(step, _)| step.id).chain(adoption.current.iter().map(|step| step.id));
-    let left: Vec<_> = ids.filter_map(|id| Some((id, Refusal::Blocked(why(id)?)))).collect();
-    adoption.left.iter_mut().for_each(|(id, refusal)| {
-        if let Some(why) = why(*id) {
-            *refusal = Refusal::Blocked(why);
-        }
-    });
-    adoption.taken.retain(|(step, _)| !wrong.contains_key(&step.id));
-    adoption.current.retain(|step| !wrong.contains_key(&step.id));
-    adoption.left.extend(left);
+/// Why no run could put an output of a step where it belongs. What only a recipe needs, such as a secret, keeps nothing from being
+/// taken.
+fn blocked(session: &Session, id: RecipeId) -> Option<String> {
+    let found = session.engine.obstacles(&[id]).into_iter().find(|problem| problem.code == BLOCKED);
+    found.and_then(|problem| problem.labels.into_iter().next()).map(|label| label.text)
 }
 
-/// Leaves what no run could put where it is, or could not have made.
-fn leave_blocked(session: &Session, adoption: &mut Adoption) {
-    let obstacle = |id| {
-        // What only a recipe needs, such as a secret, keeps nothing from being taken.
-        let found = session.engine.obstacles(&[id]).into_iter().find(|problem| problem.code == BLOCKED);
-        found.and_then(|problem| problem.labels.into_iter().next()).map(|label| label.text)
-    };
-    // A link that leads nowhere is there, too.
-    for (id, refusal) in &mut adoption.left {
-        let paths = session.pipeline().recipes[*id].outputs.iter();
-        let mut paths = paths.filter_map(|node| session.pipeline().nodes[*node].path.as_deref());
-        let is_link = paths.any(|path| session.loaded.root.join(path).is_symlink());
-        if let (Refusal::NoOutput(_), true, Some(why)) = (&*refusal, is_link, obstacle(*id)) {
-            *refusal = Refusal::Blocked(why);
-        }
-    }
-    for (step, record) in std::mem::take(&mut adoption.taken) {
-        match obstacle(step.id).or_else(|| session.engine.misfit(step.id)) {
-            None => adoption.taken.push((step, record)),
-            Some(why) => adoption.left.push((step.id, Refusal::Blocked(why))),
-        }
-    }
+fn is_link(session: &Session, id: RecipeId) -> bool {
+    let paths = session.pipeline().recipes[id].outputs.iter();
+    let mut paths = paths.filter_map(|node| session.pipeline().nodes[*node].path.as_deref());
+    paths.any(|path| session.loaded.root.join(path).is_symlink())
 }
 
-/// Leaves everything where something half-written may have been moved, or renamed in the file: no step makes it where it was.
-fn leave_moved(session: &Session, adoption: &mut Adoption) {
+/// Why nothing is taken where something half-written may have been moved, or renamed in the file: no step makes it where it was.
+fn moved(session: &Session) -> Option<String> {
     let half = session.engine.half_written();
     let is_made = |path: &String| {
         let mut nodes = session.pipeline().nodes.values();
         nodes.any(|node| node.maker.is_some() && node.path.as_ref() == Some(path))
     };
-    let Some(path) = half.iter().find(|path| !is_made(path)) else { return };
-    for (step, _) in std::mem::take(&mut adoption.taken) {
-        let why =
-            format!("a run was killed while it wrote {path} in place, which no step makes now: `kiln run` comes first");
-        adoption.left.push((step.id, Refusal::Blocked(why)));
-    }
+    let path = half.iter().find(|path| !is_made(path))?;
+    Some(format!("a run was killed while it wrote {path} in place, which no step makes now: `kiln run` comes first"))
 }
 
 /// Takes what can be taken, and says under which id; none where there was nothing to take.

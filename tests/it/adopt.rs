@@ -116,6 +116,19 @@ fn of_what_is_built_each_time_there_is_nothing_to_take() {
 }
 
 #[test]
+fn what_is_left_is_told_in_the_order_of_a_run() {
+    let step = |kind: &str, name: &str| format!("[{kind}.{name}]\npath = \"{name}\"\nrun = \"true\"\n");
+    let all = [step("folder", "blocked"), step("dataset", "gone"), step("folder", "blocked_too"), step("task", "tell")];
+    let project = Project::new(&all.concat().replace("path = \"tell\"\n", ""));
+    project.write("blocked", "a file\n");
+    project.write("blocked_too", "a file\n");
+    let said = project.expect(4, &["adopt", "--dry-run"]).out;
+    let left = said.lines().filter_map(|line| line.trim().strip_prefix("left"));
+    let left: Vec<_> = left.filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(left, ["blocked", "gone", "blocked_too", "tell"], "{said}");
+}
+
+#[test]
 fn what_was_only_adopted_is_not_called_built() {
     let project = moved();
     project.expect(0, &["adopt"]);
