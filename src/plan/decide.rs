@@ -164,14 +164,11 @@ impl Basis<'_> {
             return self.leave_to_engine(recipe.rebuild);
         }
         let last = self.history.last(&recipe.name);
-        if self.mode == BuildMode::Missing || recipe.rebuild == Rebuild::Never {
-            match self.missing(id, last) {
-                Some(reason) if self.mode == BuildMode::Missing || !self.asked() => {
-                    return self.lacks(id, input).unwrap_or(Verdict::Build(vec![reason]));
-                }
-                None if !self.asked() => return self.unless_unseen(id, last, input),
-                _ => {}
-            }
+        if !self.asked() && (self.mode == BuildMode::Missing || recipe.rebuild == Rebuild::Never) {
+            return match self.missing(id, last) {
+                Some(reason) => self.lacks(id, input).unwrap_or(Verdict::Build(vec![reason])),
+                None => self.unless_unseen(id, last, input),
+            };
         }
         if let Some(lacks) = self.lacks(id, input) {
             return lacks;
