@@ -1,35 +1,33 @@
 //! What a run that died was about to put in place, seen by a plan as if it were in place: the next run begins by doing
 //! that. Changes nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use crate::base::digest::Digest;
 use crate::engine::api::Engine;
 use crate::pipeline::types::Pipeline;
 use crate::plan::facts::{Content, Facts};
 use crate::plan::put_back::PutBack;
-use crate::plan::record::{History, LastGood, Parts};
+use crate::plan::record::{History, LastGood, MemoryHistory, Parts};
 use crate::store::read::Unfinished;
 
 /// A history with the steps that will be finished first.
 struct Settled {
     before: Box<dyn History>,
-    steps: HashMap<String, (LastGood, Parts)>,
+    now: MemoryHistory,
 }
 
 impl History for Settled {
     fn last(&self, step: &str) -> Option<&LastGood> {
-        self.steps.get(step).map(|(last, _)| last).or_else(|| self.before.last(step))
+        self.now.last(step).or_else(|| self.before.last(step))
     }
 
     fn parts(&self, step: &str) -> Parts {
-        self.steps.get(step).map_or_else(|| self.before.parts(step), |(_, parts)| parts.clone())
+        if self.now.last(step).is_some() { self.now.parts(step) } else { self.before.parts(step) }
     }
 
     fn maker(&self, path: &str, digest: Digest) -> Option<String> {
-        let made = |last: &LastGood| last.outputs.iter().any(|output| output.is(path, digest));
-        let mut makers = self.steps.iter().filter(|(_, (last, _))| made(last));
-        makers.next().map(|(step, _)| step.clone()).or_else(|| self.before.maker(path, digest))
+        self.now.maker(path, digest).or_else(|| self.before.maker(path, digest))
     }
 
     fn others_in(&self, folder: &str) -> bool {
@@ -57,7 +55,7 @@ pub(super) fn settle(
     facts: &mut Facts,
     before: Box<dyn History>,
 ) -> Box<dyn History> {
-    let mut steps = HashMap::new();
+    let mut now = MemoryHistory::default();
     for (run, row) in dead.iter().flat_map(|run| run.publishing.iter().map(move |row| (run, row))) {
         let (key, outputs, built_at) = (row.record.key, row.record.outputs.clone(), run.last_at().unwrap_or(facts.now));
         // What is in place already is as it was seen.
@@ -71,7 +69,7 @@ pub(super) fn settle(
             }
         }
         let last = LastGood { key, built_at, job: run.job.clone(), outputs };
-        steps.insert(row.step.clone(), (last, row.record.parts.clone()));
+        now.steps.insert(row.step.clone(), (last, row.record.parts.clone()));
     }
-    if steps.is_empty() { before } else { Box::new(Settled { before, steps }) }
+    if now.steps.is_empty() { before } else { Box::new(Settled { before, now }) }
 }
