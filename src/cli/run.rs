@@ -25,11 +25,10 @@ use crate::run::setup::Policy;
 use crate::session::fail::Fail;
 use crate::session::finish::finish_the_dead;
 use crate::session::home;
+use crate::session::locks::{Locks, lock, wait_to_lock};
 use crate::session::memo::{Asked, Held, Kept, Question};
 use crate::session::part::{Part, Since};
-use crate::session::start::{
-    Committed, Locks, Origin, Ready, go_on, lock, new_job, new_job_in, open_journal_of, seed, started, wait_to_lock,
-};
+use crate::session::start::{Committed, Origin, Ready, go_on, new_job, new_job_in, open_journal_of, seed, started};
 use crate::session::{Request, Session, remembers, unread};
 use crate::signal::{Signals, code_of};
 use crate::store::StoreError;

@@ -12,7 +12,7 @@ use crate::server::project::Project;
 use crate::server::route::Call;
 use crate::server::{App, touch};
 use crate::session::load::Loaded;
-use crate::session::start::writes;
+use crate::session::locks::writes;
 use crate::session::{Request, Session};
 
 /// What someone asks for.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::base::job::JobId;
 use crate::server::jobs::Order;
 use crate::session::fail::Fail;
-use crate::session::start::{Busy, Held, Locks, lock_of};
+use crate::session::locks::{self, Busy, Locks, lock_of};
 
 /// The pipelines that the server has, by the numbers of their projects.
 #[derive(Default)]
@@ -29,7 +29,7 @@ pub(crate) struct Away {
 impl From<Busy> for Away {
     fn from(busy: Busy) -> Self {
         match busy {
-            Busy::Held(Held { pipeline, why, .. }) => Self { pipeline: Some(pipeline), why },
+            Busy::Held(locks::Held { pipeline, why, .. }) => Self { pipeline: Some(pipeline), why },
             Busy::Fail(fail) => Self { pipeline: None, why: fail.plain() },
         }
     }

@@ -11,7 +11,8 @@ use crate::plan::decide::Basis;
 use crate::plan::record::Record;
 use crate::report::api::Journal;
 use crate::session::fail::Fail;
-use crate::session::start::{Origin, Ticket, is_free, lock, new_job, open_journal_of, planned_step, started};
+use crate::session::locks::{is_free, lock};
+use crate::session::start::{Origin, Ticket, new_job, open_journal_of, planned_step, started};
 use crate::session::{Planned, Session};
 
 /// What can be taken. Reads only, and is refused where taking it would be.

@@ -20,9 +20,10 @@ use crate::report::plan::not_for_engine;
 use crate::session::cache::{Kind, program};
 use crate::session::home::is_settled;
 use crate::session::load::{plain_root, text};
+use crate::session::locks::{Locks, claim_alone, lock_of};
 use crate::session::memo_format::{self as format, Files, Head, Memo, Variable};
 use crate::session::part::{Ground, Part, Since};
-use crate::session::start::{Locks, Origin, is_alone, lock_of};
+use crate::session::start::Origin;
 use crate::session::{Planned, Request, Session, Site, state};
 use crate::stat::{changed, state_of};
 use crate::store::lock::host;
@@ -123,7 +124,7 @@ impl Kept {
         let pipeline = &head.started.pipeline;
         let locks = lock_of(pipeline, state, root, &[]).ok()?;
         let reader = Reader::open_to_go_on(state).ok()??;
-        let holds = is_alone(state, pipeline)
+        let holds = claim_alone(state, pipeline)
             && is_settled(state, pipeline, file)
             && reader.mark(pipeline).ok()?.as_ref() == Some(&head.mark)
             && is_clear(&root.join(STAGING).join(pipeline))

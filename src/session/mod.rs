@@ -10,6 +10,7 @@ pub(crate) mod home;
 pub(crate) mod image;
 pub(crate) mod lacking;
 pub(crate) mod load;
+pub(crate) mod locks;
 pub(crate) mod memo;
 mod memo_format;
 pub(crate) mod part;

@@ -12,7 +12,7 @@ use crate::server::error::ApiError;
 use crate::server::project::Names;
 use crate::server::reply::{Reply, json};
 use crate::server::route::Call;
-use crate::session::start::{Busy, lock_of};
+use crate::session::locks::{Busy, lock_of};
 
 /// `GET /projects/K/datasets/`
 pub(crate) fn list(call: &Call) -> Reply {
