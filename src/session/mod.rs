@@ -297,14 +297,7 @@ impl Session {
         if self.store.state().exists() {
             return Ok(Vec::new());
         }
-        let Observed { mut facts, mut seen, wrong } = self.engine.observe(&self.wanted(), false);
-        let mut wrong = self.own(wrong);
-        note_unseen(&mut facts, &wrong);
-        let history = &MemoryHistory::default();
-        let basis = Basis { pipeline: self.pipeline(), facts: &facts, history, mode: self.selection.mode };
-        let (mut plan, lacks) = Plan::make(&basis, &self.loaded.graph, &self.selection, &HashMap::new());
-        let (mut lacks, more) = self.lacks(lacks, history);
-        seen.extend(more);
+        let (Planned { mut plan, seen, .. }, mut lacks, mut wrong) = self.outlook(false)?;
         let mut hindered = Hindered::default();
         if keep_going {
             hindered = self.hindered(&mut plan, &std::mem::take(&mut lacks), std::mem::take(&mut wrong));
