@@ -31,7 +31,7 @@ use crate::base::text::did_you_mean;
 use crate::engine::api::{Engine, Environment, Evidence, Observed, Opening, Terms};
 use crate::engine::engine;
 use crate::pipeline::paths::OWN;
-use crate::pipeline::types::Pipeline;
+use crate::pipeline::types::{Pipeline, Settings};
 use crate::plan::decide::Basis;
 use crate::plan::facts::Facts;
 use crate::plan::put_back::PutBack;
@@ -92,9 +92,14 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// What its file is read with.
+    /// What a file is read with for it.
     pub(crate) fn given(&self) -> Given<'_> {
         Given { vars: &self.vars, project: self.project.as_deref(), engine: self.engine.as_deref() }
+    }
+
+    /// What is built.
+    fn mode(&self, settings: &Settings) -> BuildMode {
+        self.mode.or(settings.mode).unwrap_or_default()
     }
 }
 
@@ -180,7 +185,7 @@ impl Session {
     pub(crate) fn of(site: &Site, loaded: Loaded, request: &Request) -> Result<Self, Fail> {
         let state = state(site, &loaded.root);
         let settings = &loaded.pipeline.settings;
-        let mode = request.mode.or(settings.mode).unwrap_or_default();
+        let mode = request.mode(settings);
         let schedule = request.schedule.or(settings.schedule).unwrap_or(Schedule::Stages);
         let store = Arc::new(Shared::new(&state));
         let engine = open_engine(site, &loaded, &store, request)?;
@@ -427,11 +432,10 @@ pub(crate) fn open_engine(
 
 /// What the engine of that name is opened with.
 pub(crate) fn opening(site: &Site, loaded: &Loaded, store: &Arc<Shared>, request: &Request, name: &str) -> Opening {
-    let settings = &loaded.pipeline.settings;
     Opening {
         name: name.to_owned(),
         terms: Terms {
-            mode: request.mode.or(settings.mode).unwrap_or_default(),
+            mode: request.mode(&loaded.pipeline.settings),
             project: request.project.clone(),
             partition: request.partition.clone(),
             abort_joined: request.abort_joined,
