@@ -13,7 +13,7 @@ use crate::files;
 use crate::pipeline::paths::{OWN, REPLACED};
 use crate::store::apply::time;
 use crate::store::read::Reader;
-use crate::store::{StoreError, is_same, recover, schema};
+use crate::store::{StoreError, is_same, notes, recover, schema};
 
 /// What is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub struct Swept {
     pub size: u64,
 }
 
+/// Under this name it is noted when house was kept.
+const NOTE: &str = "gc";
 /// How long after the last time house is kept again without being asked.
 const EVERY: Duration = Duration::from_hours(24);
 /// So many runs are taken out unasked, for that is to be quick.
@@ -102,7 +104,7 @@ pub fn keep_house(state: &Path, root: &Path, now: jiff::Timestamp) {
 /// # Errors
 /// Why the store cannot be read.
 pub fn is_due(reader: &Reader, now: jiff::Timestamp) -> Result<bool, StoreError> {
-    let last = match reader.note("gc")? {
+    let last = match reader.note(NOTE)? {
         Some(last) => Some(last),
         None => reader.oldest()?,
     };
@@ -157,8 +159,7 @@ fn sweep(
         }
         doomed.retain(|run| !spared.contains(&run.job));
         forget_files(&mut connection, root).map_err(sql)?;
-        let note = "INSERT OR REPLACE INTO notes (name, value) VALUES ('gc', ?1)";
-        connection.execute(note, [now.to_string()]).map_err(sql)?;
+        notes::set(&connection, NOTE, &now.to_string()).map_err(sql)?;
         let dead = doomed.iter().map(|run| run.job.as_str()).chain(strays.iter().map(String::as_str));
         for job in dead {
             remove_all(&logs.join(job))?;

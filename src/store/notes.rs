@@ -1,6 +1,7 @@
-//! What Kiln itself notes in the store: when it last kept house, and the mark of the last good builds.
+//! What Kiln itself notes in the store: when it last kept house, since when there is a history, and the mark of the last good
+//! builds. Does not know what that means.
 
-use rusqlite::params;
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::store::StoreError;
 use crate::store::read::Reader;
@@ -22,6 +23,18 @@ impl Reader {
     /// # Errors
     /// Why the store cannot be read.
     pub fn note(&self, name: &str) -> Result<Option<String>, StoreError> {
-        Ok(self.rows("SELECT value FROM notes WHERE name = ?1", params![name], |row| row.get(0))?.pop())
+        Ok(self.rows(GET, params![name], |row| row.get(0))?.pop())
     }
+}
+
+const GET: &str = "SELECT value FROM notes WHERE name = ?1";
+
+/// What Kiln noted under this name.
+pub(super) fn get(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    connection.query_row(GET, [name], |row| row.get(0)).optional()
+}
+
+/// Notes this under this name.
+pub(super) fn set(connection: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {
+    connection.execute("INSERT OR REPLACE INTO notes (name, value) VALUES (?1, ?2)", [name, value]).map(drop)
 }

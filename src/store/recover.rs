@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use crate::store::filter::RunFilter;
 use crate::store::read::Reader;
 use crate::store::write::remake;
-use crate::store::{StoreError, lock, schema};
+use crate::store::{StoreError, lock, notes, schema};
 
 /// What became of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub enum RecoverError {
     Store(#[from] StoreError),
 }
 
+/// Under this name it is noted when a history was begun anew.
+const NOTE: &str = "recovered";
 /// The files of a store, by what comes after its name.
 const FILES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
@@ -134,16 +136,12 @@ fn move_aside(state: &Path, pairs: &[(PathBuf, PathBuf)]) -> Result<(), StoreErr
 /// A new history, which knows since when it is one.
 fn begin(state: &Path, now: jiff::Timestamp) -> Result<(), StoreError> {
     let (connection, path) = schema::open_write(state)?;
-    let note = "INSERT OR REPLACE INTO notes (name, value) VALUES ('recovered', ?1)";
-    connection.execute(note, [now.to_string()]).map_err(|error| StoreError::sql(&path, &error))?;
-    Ok(())
+    notes::set(&connection, NOTE, &now.to_string()).map_err(|error| StoreError::sql(&path, &error))
 }
 
 /// Since when there is a history, where the one before was moved aside.
 pub(super) fn since(connection: &Connection) -> rusqlite::Result<Option<jiff::Timestamp>> {
-    let note = "SELECT value FROM notes WHERE name = 'recovered'";
-    let at = connection.query_row(note, [], |row| row.get::<_, String>(0)).optional()?;
-    Ok(at.and_then(|at| at.parse().ok()))
+    Ok(notes::get(connection, NOTE)?.and_then(|at| at.parse().ok()))
 }
 
 #[cfg(test)]
