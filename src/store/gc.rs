@@ -74,10 +74,10 @@ const STRAY: Duration = Duration::from_hours(24);
 /// # Errors
 /// Why the store cannot be read or written.
 pub fn gc(state: &Path, root: &Path, keep: Keep, now: jiff::Timestamp, dry: bool) -> Result<Swept, StoreError> {
-    sweep((state, root), keep, now, dry, usize::MAX)
+    sweep((state, root), keep, now, dry, true)
 }
 
-/// Does the same with [`KEEP`] if the last time is a day ago. It takes little at a time, so that nobody waits for it.
+/// Keeps house with [`KEEP`] if the last time is a day ago. It takes little at a time, so that nobody waits for it.
 ///
 /// # Errors
 /// Why the store cannot be read or written.
@@ -86,7 +86,7 @@ pub fn now_and_then(state: &Path, root: &Path, now: jiff::Timestamp) -> Result<O
     if !is_due(&reader, now)? {
         return Ok(None);
     }
-    sweep((state, root), KEEP, now, false, UNASKED).map(Some)
+    sweep((state, root), KEEP, now, false, false).map(Some)
 }
 
 /// The same at the end of a run. That it fails is no failure of the run.
@@ -123,21 +123,22 @@ struct Doomed {
     bytes: u64,
 }
 
+/// Where nobody has asked for it, it is to be quick.
 fn sweep(
     (state, root): (&Path, &Path),
     keep: Keep,
     now: jiff::Timestamp,
     dry: bool,
-    most: usize,
+    asked: bool,
 ) -> Result<Swept, StoreError> {
     let opened = if dry { schema::open_read(state)? } else { open(state)? };
     // Kept files are removed only when asked for, because then they are listed.
     let kept = root.join(REPLACED);
-    let replaced = if most == usize::MAX { old_names(&kept, now, |_| keep.age()) } else { Vec::new() };
+    let replaced = if asked { old_names(&kept, now, |_| keep.age()) } else { Vec::new() };
     let replaced = own(replaced, (state, root), opened.as_ref())?;
     let mut files = Vec::new();
     for run in &replaced {
-        list(&kept.join(run), &format!("{REPLACED}/{run}"), &mut files);
+        files.extend(list(&kept.join(run), &format!("{REPLACED}/{run}")));
         if !dry {
             remove_all(&kept.join(run))?;
         }
@@ -145,13 +146,14 @@ fn sweep(
     let (replaced, kept) = (replaced.len(), files);
     let Some((mut connection, path)) = opened else { return Ok(Swept { replaced, kept, ..Swept::default() }) };
     let sql = |error: rusqlite::Error| StoreError::sql(&path, &error);
-    if most == usize::MAX {
+    if asked {
         schema::look_through(&connection, &path, "quick_check")?;
     }
     let logs = state.join("logs");
     let strays = strays(&logs, &connection, keep, now).map_err(sql)?;
     let total = size_of(&logs) + used(&connection).map_err(sql)?;
-    let mut doomed = choose(&connection, &logs, keep, now, (total, most)).map_err(sql)?;
+    let mut doomed =
+        choose(&connection, &logs, keep, now, (total, if asked { usize::MAX } else { UNASKED })).map_err(sql)?;
     if !dry {
         let mut spared = HashSet::new();
         for jobs in doomed.chunks(AT_ONCE) {
@@ -164,9 +166,7 @@ fn sweep(
         for job in dead {
             remove_all(&logs.join(job))?;
         }
-        if most == usize::MAX
-            && let Err(error) = shrink(&connection)
-        {
+        if asked && let Err(error) = shrink(&connection) {
             tracing::debug!(%error, "the history keeps its size");
         }
     }
@@ -181,7 +181,7 @@ fn sweep(
         strays: strays.len(),
         replaced,
         kept,
-        left: count("SELECT count(*) FROM runs").map_err(sql)? - gone,
+        left: count("SELECT count(*) FROM runs").map_err(sql)?.saturating_sub(gone),
         held: count("SELECT count(DISTINCT job) FROM keys").map_err(sql)?,
     })
 }
@@ -311,32 +311,26 @@ fn remove_all(folder: &Path) -> Result<(), StoreError> {
     files::remove(folder).map_err(|error| StoreError::io(folder, &error))
 }
 
-/// The files below a folder by name, with their sizes; an empty folder stands for itself.
-fn list(folder: &Path, name: &str, files: &mut Vec<(String, u64)>) {
-    let mut entries: Vec<_> = std::fs::read_dir(folder).into_iter().flatten().flatten().collect();
-    entries.sort_by_key(std::fs::DirEntry::file_name);
-    if entries.is_empty() {
-        files.push((format!("{name}/"), 0));
-    }
-    for entry in entries {
-        let name = format!("{name}/{}", entry.file_name().to_string_lossy());
-        match entry.metadata() {
-            Ok(meta) if meta.is_dir() => list(&entry.path(), &name, files),
-            Ok(meta) => files.push((name, meta.len())),
-            Err(_) => files.push((name, 0)),
+/// The files below a folder, which is called `name`, with their sizes; an empty folder stands for itself.
+fn list(folder: &Path, name: &str) -> Vec<(String, u64)> {
+    let is_empty = |path: &Path| path.read_dir().is_ok_and(|mut entries| entries.next().is_none());
+    let mut found: Vec<_> = files::tree(folder).flatten().collect();
+    found.retain(|(path, metadata)| !metadata.is_dir() || is_empty(path));
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    let named = |(path, metadata): (PathBuf, std::fs::Metadata)| {
+        let path = Path::new(name).join(path.strip_prefix(folder).unwrap_or(&path));
+        if metadata.is_dir() {
+            (format!("{}/", path.display()), 0)
+        } else {
+            (path.display().to_string(), metadata.len())
         }
-    }
+    };
+    found.into_iter().map(named).collect()
 }
 
 /// How many bytes the files below a folder have.
 fn size_of(folder: &Path) -> u64 {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let size = |entry: std::fs::DirEntry| match entry.metadata() {
-        Ok(meta) if meta.is_dir() => size_of(&entry.path()),
-        Ok(meta) => meta.len(),
-        Err(_) => 0,
-    };
-    entries.map(size).sum()
+    files::tree(folder).flatten().filter(|(_, metadata)| !metadata.is_dir()).map(|(_, metadata)| metadata.len()).sum()
 }
 
 /// How many bytes of the database are in use.
