@@ -53,7 +53,8 @@ pub fn recover(state: &Path, now: jiff::Timestamp, dry: bool) -> Result<Recovere
     if let Some((what, holder)) = busy(state) {
         return Err(RecoverError::Busy(what, holder));
     }
-    let why = match structure(state).and_then(|()| rows(state)) {
+    let base = structure(state).and_then(|()| events(state));
+    let why = match base.clone().and_then(|()| rows(state)) {
         Ok(()) => return Ok(Recovered::Sound),
         Err(StoreError::Damaged { message, .. }) => message,
         Err(StoreError::Older { found, .. }) => format!("its format {found} is too old"),
@@ -62,7 +63,7 @@ pub fn recover(state: &Path, now: jiff::Timestamp, dry: bool) -> Result<Recovere
         }
     };
     // Only what follows from the events cannot be read: that is made again.
-    if structure(state).is_ok() && events(state).is_ok() && (dry || remake(state).and_then(|()| rows(state)).is_ok()) {
+    if base.is_ok() && (dry || remake(state).and_then(|()| rows(state)).is_ok()) {
         return Ok(Recovered::Remade);
     }
     let stamp = now.strftime("%Y-%m-%dT%H-%M-%S.%3f");
@@ -108,7 +109,6 @@ fn events(state: &Path) -> Result<(), StoreError> {
 
 /// Whether all that Kiln may ask for can be read.
 fn rows(state: &Path) -> Result<(), StoreError> {
-    events(state)?;
     let Some(reader) = Reader::open(state)? else { return Ok(()) };
     let pipelines: BTreeSet<String> = reader.runs(&RunFilter::default())?.into_iter().map(|run| run.pipeline).collect();
     for pipeline in pipelines {

@@ -45,6 +45,7 @@ fn copies(state: &Path) -> Vec<(&'static str, Vec<u8>)> {
 
 /// Everything that is asked of a store, and a place in it to write to.
 fn all(state: &Path) -> Result<Vec<JobId>, StoreError> {
+    events(state)?;
     rows(state)?;
     Writer::open(state, Box::new(|_| {}))?.close()?;
     Reader::open(state)?.map_or(Ok(Vec::new()), |reader| reader.jobs())
