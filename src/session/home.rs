@@ -6,9 +6,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::session::load::{Loaded, head_of};
+use crate::store::lock::beside;
 
 fn note(state: &Path, pipeline: &str) -> PathBuf {
-    state.join("locks").join(format!("{pipeline}.file"))
+    beside(state, pipeline, "file")
 }
 
 /// Where the file of a pipeline lies.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cause::Cause;
 use crate::process::Process;
+use crate::store::lock;
 
 /// The word as it is kept.
 #[derive(Serialize, Deserialize)]
@@ -18,7 +19,7 @@ struct Word {
 }
 
 fn path(state: &Path, pipeline: &str) -> PathBuf {
-    state.join("locks").join(format!("{pipeline}.asked"))
+    lock::beside(state, pipeline, "asked")
 }
 
 /// Leaves the word for the run of a pipeline in the process `to`.

@@ -44,7 +44,7 @@ pub enum ClaimError {
 const GATE: &str = ".claims.lock";
 
 fn path(state: &Path, pipeline: &str) -> PathBuf {
-    state.join("locks").join(format!("{pipeline}.claim"))
+    lock::beside(state, pipeline, "claim")
 }
 
 impl Claim {
@@ -109,7 +109,7 @@ impl Claim {
     /// # Errors
     /// Why that cannot be told.
     pub fn all(state: &Path) -> io::Result<Vec<(String, Self)>> {
-        let entries = match fs::read_dir(state.join("locks")) {
+        let entries = match fs::read_dir(lock::folder(state)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
         };
@@ -126,7 +126,7 @@ impl Claim {
 
 fn gate(state: &Path, pipeline: &str) -> Result<File, ClaimError> {
     let open = || {
-        let gate = File::options().write(true).create(true).truncate(false).open(state.join("locks").join(GATE))?;
+        let gate = File::options().write(true).create(true).truncate(false).open(lock::folder(state).join(GATE))?;
         gate.lock()?;
         Ok(gate)
     };

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::job::{JobId, JobState};
 use crate::base::text::one_line;
 use crate::cause::Cause;
+use crate::store::lock;
 
 /// How a run ended that could not tell the store.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,7 +38,7 @@ const ROOM: usize = 1024;
 const WHY: usize = 100;
 
 fn path(state: &Path, pipeline: &str) -> PathBuf {
-    state.join("locks").join(format!("{pipeline}.end"))
+    lock::beside(state, pipeline, "end")
 }
 
 /// Makes room for the last word of the runs of a pipeline, as long as there is some. The caller holds its lock.

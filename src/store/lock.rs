@@ -32,8 +32,18 @@ pub const QUEUE: &str = "serve-queue";
 /// What a run that died has left is waited for so long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The folder of all that is about runs that go on.
+pub(super) fn folder(state: &Path) -> PathBuf {
+    state.join("locks")
+}
+
+/// The file with this ending that is about the run of a pipeline.
+pub(crate) fn beside(state: &Path, pipeline: &str, ending: &str) -> PathBuf {
+    folder(state).join(format!("{pipeline}.{ending}"))
+}
+
 fn path(state: &Path, pipeline: &str) -> PathBuf {
-    state.join("locks").join(format!("{pipeline}.lock"))
+    beside(state, pipeline, "lock")
 }
 
 impl Lock {

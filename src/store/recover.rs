@@ -79,7 +79,7 @@ pub fn recover(state: &Path, now: jiff::Timestamp, dry: bool) -> Result<Recovere
 
 /// What goes on with this state, and who that is.
 fn busy(state: &Path) -> Option<(String, String)> {
-    let names = fs::read_dir(state.join("locks")).ok()?.flatten().filter_map(|entry| {
+    let names = fs::read_dir(lock::folder(state)).ok()?.flatten().filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
         Some(name.strip_suffix(".lock")?.to_owned())
     });
@@ -107,7 +107,7 @@ fn events(state: &Path) -> Result<(), StoreError> {
     reader.jobs()?.iter().try_for_each(|job| reader.events(job, 0).map(drop))
 }
 
-/// Whether all that Kiln may ask for can be read.
+/// Whether all else that Kiln may ask for can be read: it follows from the events.
 fn rows(state: &Path) -> Result<(), StoreError> {
     let Some(reader) = Reader::open(state)? else { return Ok(()) };
     let pipelines: BTreeSet<String> = reader.runs(&RunFilter::default())?.into_iter().map(|run| run.pipeline).collect();
