@@ -349,7 +349,12 @@ impl Reader {
         self.runs(&filter)?.into_iter().map(|run| self.unfinished_run(run.id)).collect()
     }
 
-    /// When the last output of a run was kept, in milliseconds since it began: so long it lived at least.
+    /// How long a run lived at least, in milliseconds: as long as was `told`, or as a step still printed something.
+    fn lived(&self, job: &JobId, began: jiff::Timestamp, told: u64) -> u64 {
+        told.max(self.printed_until(job, began).unwrap_or(0))
+    }
+
+    /// When the last output of a run was kept, in milliseconds since it began.
     fn printed_until(&self, job: &JobId, began: jiff::Timestamp) -> Option<u64> {
         let logs = std::fs::read_dir(self.path.with_file_name("logs").join(job.as_str())).ok()?;
         let changed = logs.flatten().filter_map(|log| log.metadata().ok()?.modified().ok());
@@ -389,7 +394,7 @@ impl Reader {
         let began = view.head.as_ref().map(|head| head.at);
         Ok(Unfinished {
             last_seq: last.map(|event| event.seq),
-            elapsed_ms: told.max(began.and_then(|began| self.printed_until(&job, began)).unwrap_or(0)),
+            elapsed_ms: began.map_or(told, |began| self.lived(&job, began, told)),
             view,
             job,
             publishing,
@@ -413,8 +418,8 @@ impl Reader {
         let told = "SELECT coalesce(max(elapsed_ms), 0) FROM events WHERE job = ?1";
         let told = self.connection.query_row(told, [row.id.as_str()], |row| number(row, 0));
         let told = told.map_err(|error| self.sql(&error))?;
-        let lived = told.max(self.printed_until(&row.id, row.start).unwrap_or(0));
-        let lived = jiff::SignedDuration::from_millis(i64::try_from(lived).unwrap_or(0));
+        let lived = i64::try_from(self.lived(&row.id, row.start, told)).unwrap_or(0);
+        let lived = jiff::SignedDuration::from_millis(lived);
         let at = row.start.checked_add(lived).unwrap_or(row.start);
         let died = LastWord { state: JobState::Aborted, because: Cause::Died, at };
         row.end_with(last_word::said(state, &row.pipeline, &row.id).unwrap_or(died));
