@@ -162,7 +162,7 @@ pub(super) fn leave_log(connection: &Connection, leave: bool) -> rusqlite::Resul
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, leave).map(drop)
 }
 
-/// Does the same with a journal of this kind.
+/// Opens the store for writing, with a journal of this kind, and makes what is missing of it.
 pub(super) fn open_with(state: &Path, journal: Journal) -> Result<(Connection, PathBuf), StoreError> {
     let path = state.join(FILE);
     let sql = |error: rusqlite::Error| StoreError::sql(&path, &error);

@@ -158,7 +158,7 @@ fn may_wait(event: &Event) -> bool {
 /// A log of writes that is not longer is left as it is, in bytes.
 pub(super) const SHORT_LOG: u64 = 512 << 10;
 
-/// A run in which nothing is done begins and ends.
+/// A run in which nothing is done has so many events: it begins and ends.
 const FEW: usize = 2;
 
 struct Thread {
