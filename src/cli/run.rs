@@ -35,9 +35,8 @@ use crate::store::StoreError;
 use crate::store::asked;
 use crate::store::gc::{is_due, keep_house};
 use crate::store::last_word::{self, LastWord};
-use crate::store::read::Reader;
 use crate::store::read::shared::Shared;
-use crate::store::write::Writer;
+use crate::store::write::{Paused, Writer};
 use crate::view::{RunView, StepState, StepView};
 
 pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
@@ -225,14 +224,14 @@ fn nothing_to_do(
     context: &Context,
     args: &RunArgs,
     (files, signals): (&ReportFiles, Signals),
-    (kept, _locks, history): (Kept, Locks, Reader),
+    (kept, _locks, paused): (Kept, Locks, Paused),
 ) -> Result<u8, Fail> {
     let reports = Reports::open(files)?;
     let started = kept.started_by(origin(context, args));
-    let ticket = new_job_in(&history, &started.pipeline).map_err(unread)?;
+    let ticket = new_job_in(&paused.reader, &started.pipeline).map_err(unread)?;
     // Whatever is wrong with the history is told by who opens it anew.
-    let due = is_due(&history, crate::clock::now()).unwrap_or(true);
-    let (writer, committed) = go_on(history)?;
+    let due = is_due(&paused.reader, crate::clock::now()).unwrap_or(true);
+    let (writer, committed) = go_on(paused)?;
     let policy = policy(args, started.schedule, started.max_parallel);
     let ready = Ready::idle(&context.site(), kept.state(), ticket, started, policy);
     kept.note().into_iter().for_each(note);

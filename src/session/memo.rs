@@ -27,7 +27,7 @@ use crate::session::start::Origin;
 use crate::session::{Planned, Request, Session, Site, state};
 use crate::stat::{changed, state_of};
 use crate::store::lock::host;
-use crate::store::read::Reader;
+use crate::store::write::Paused;
 
 const MEMOS: Kind = Kind { ending: ".memo", kept: 8 };
 
@@ -67,7 +67,7 @@ pub(crate) struct Finding {
 /// What became of all that was remembered.
 pub(crate) enum Held {
     /// It is still so, and the pipeline's lock is held.
-    Nothing(Box<(Kept, Locks, Reader)>),
+    Nothing(Box<(Kept, Locks, Paused)>),
     /// Some of it has changed.
     Since(Box<Since>),
 }
@@ -123,10 +123,10 @@ impl Kept {
         let head = &self.memo.head;
         let pipeline = &head.started.pipeline;
         let locks = lock_of(pipeline, state, root, &[]).ok()?;
-        let reader = Reader::open_to_go_on(state).ok()??;
+        let paused = Paused::open(state).ok()??;
         let holds = claim_alone(state, pipeline)
             && is_settled(state, pipeline, file)
-            && reader.mark(pipeline).ok()?.as_ref() == Some(&head.mark)
+            && paused.reader.mark(pipeline).ok()?.as_ref() == Some(&head.mark)
             && is_clear(&root.join(STAGING).join(pipeline))
             && head.variables.iter().all(|then| variable(site, &then.name) == *then)
             && (!head.shell || has_shell(site.environment.get("PATH"), root));
@@ -138,7 +138,7 @@ impl Kept {
             let changed = changed.iter().map(|i| files[*i].0.to_bytes().to_owned()).collect();
             return Some(Held::Since(Box::new(since(self.memo, changed))));
         }
-        Some(Held::Nothing(Box::new((self, locks, reader))))
+        Some(Held::Nothing(Box::new((self, locks, paused))))
     }
 
     /// The folder of the state; it is that of the root.

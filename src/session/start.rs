@@ -29,7 +29,7 @@ use crate::session::{Planned, Session, Site};
 use crate::store::StoreError;
 use crate::store::lock::host;
 use crate::store::read::Reader;
-use crate::store::write::{Told, Writer};
+use crate::store::write::{Paused, Told, Writer};
 
 /// Tells which batches of a journal are on disk, or why no more will be.
 pub(crate) type Committed = mpsc::UnboundedReceiver<Result<u64, String>>;
@@ -46,7 +46,7 @@ pub(crate) fn open_journal(state: &Path) -> Result<(Writer, Committed), Fail> {
 }
 
 /// Goes on to write with the connection that asked.
-pub(crate) fn go_on(history: Reader) -> Result<(Writer, Committed), Fail> {
+pub(crate) fn go_on(history: Paused) -> Result<(Writer, Committed), Fail> {
     journal(|told| Writer::go_on(history, told))
 }
 

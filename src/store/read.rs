@@ -13,7 +13,6 @@ use crate::plan::reason::Reason;
 use crate::plan::record::Record;
 use crate::store::filter::RunFilter;
 use crate::store::last_word::{self, LastWord};
-use crate::store::network::Journal;
 use crate::store::{StoreError, lock, schema};
 use crate::view::{ADOPTED, RunView, StepState, StepView};
 
@@ -199,17 +198,9 @@ impl Reader {
         Ok(schema::open_read(state)?.map(|(connection, path)| Self { connection, path, file }))
     }
 
-    /// Opens the store for questions after which the same connection may [write](crate::store::write::Writer::go_on); none
-    /// where there is none.
-    ///
-    /// # Errors
-    /// Why the store cannot be written.
-    pub fn open_to_go_on(state: &Path) -> Result<Option<Self>, StoreError> {
-        let path = state.join(schema::FILE);
-        let Some(file) = schema::identity(&path) else { return Ok(None) };
-        let (connection, path) = schema::open_with(state, Journal::of(state))?;
-        schema::leave_log(&connection, true).map_err(|error| StoreError::sql(&path, &error))?;
-        Ok(Some(Self { connection, path, file: Some(file) }))
+    /// One that asks by this connection.
+    pub(super) fn over(connection: Connection, path: PathBuf, file: schema::Identity) -> Self {
+        Self { connection, path, file: Some(file) }
     }
 
     pub(super) fn into_parts(self) -> (Connection, PathBuf) {

@@ -14,6 +14,7 @@ use crate::event::{Event, Stamped};
 use crate::fault::fault;
 use crate::pipeline::paths::{OWN, lies_in};
 use crate::report::api::Journal;
+use crate::store::network::Journal as Kept;
 use crate::store::queue::{Queue, Queued, Waiting, queue};
 use crate::store::read::Reader;
 use crate::store::{StoreError, apply, schema, sound};
@@ -38,6 +39,26 @@ struct Batch {
     digests: Vec<FileDigest>,
 }
 
+/// A store that is open for writing, and only asked so far: the same connection may [go on](Writer::go_on) to write.
+pub struct Paused {
+    /// Who asks.
+    pub reader: Reader,
+}
+
+impl Paused {
+    /// Opens the store; none where there is none.
+    ///
+    /// # Errors
+    /// Why the store cannot be written.
+    pub fn open(state: &Path) -> Result<Option<Self>, StoreError> {
+        let Some(file) = schema::identity(&state.join(schema::FILE)) else { return Ok(None) };
+        let (connection, path) = schema::open_with(state, Kept::of(state))?;
+        // Until it writes nothing of it is worked into the tables.
+        schema::leave_log(&connection, true).map_err(|error| StoreError::sql(&path, &error))?;
+        Ok(Some(Self { reader: Reader::over(connection, path, file) }))
+    }
+}
+
 impl Writer {
     /// Opens the store, and makes what is missing of it. `told` is called from the writer's thread.
     ///
@@ -48,12 +69,12 @@ impl Writer {
         Self::over(connection, path, told)
     }
 
-    /// Goes on with the connection of a reader that was made for that.
+    /// Goes on with a connection that was only asked so far.
     ///
     /// # Errors
     /// Why the store cannot be written.
-    pub fn go_on(reader: Reader, told: Told) -> Result<Self, StoreError> {
-        let (connection, path) = reader.into_parts();
+    pub fn go_on(paused: Paused, told: Told) -> Result<Self, StoreError> {
+        let (connection, path) = paused.reader.into_parts();
         schema::tell_journal(path.parent().unwrap_or(&path));
         schema::leave_log(&connection, false).map_err(|error| StoreError::sql(&path, &error))?;
         Self::over(connection, path, told)
