@@ -15,19 +15,18 @@ pub(crate) fn reasons(
 ) -> Vec<String> {
     let is_open = |reason: &Reason| reason.code == ReasonCode::MayChange;
     let came = |reason: &Reason| reason.what.as_deref().and_then(changed);
-    let upstream = match state {
+    let (upstream, ran) = match state {
         StepState::Waiting => return sentences(reasons, now),
-        StepState::Current => "came out the same upstream",
-        StepState::Skipped => "might have changed upstream",
+        StepState::Current => ("came out the same upstream", false),
+        StepState::Skipped => ("might have changed upstream", false),
         StepState::Running
         | StepState::Retrying
         | StepState::Publishing
         | StepState::Built
         | StepState::Same
         | StepState::Failed
-        | StepState::Stopped => "changed upstream",
+        | StepState::Stopped => ("changed upstream", true),
     };
-    let ran = upstream == "changed upstream";
     let some = reasons.iter().any(|reason| is_open(reason) && came(reason) != Some(false));
     let mut told = reasons.to_vec();
     // What is known to be as it was, is no reason: another one is.
