@@ -70,10 +70,7 @@ pub(super) fn group(key: &Key, members: &[usize], items: &[Item]) -> Item {
     let name = if key.2.is_empty() { called(&all, &members) } else { format!("{} · {all}", key.2) };
     let note = counts.iter().zip(Fate::ALL).filter(|(n, _)| **n > 0);
     let note: Vec<_> = note.map(|(n, fate)| format!("{n} {}", fate.word())).collect();
-    let mut names: Vec<&str> = members.iter().take(NAMES).map(|item| item.id.as_str()).collect();
-    if members.len() > NAMES {
-        names.push("…");
-    }
+    let names: Vec<&str> = members.iter().map(|item| item.id.as_str()).collect();
     let note = if note.len() == 1 && counts.iter().sum::<usize>() == members.len() {
         fate.map(Fate::word).unwrap_or_default().to_owned()
     } else {
@@ -85,10 +82,9 @@ pub(super) fn group(key: &Key, members: &[usize], items: &[Item]) -> Item {
         fate,
         parts: vec![Part { name, shape: Shape::Group }],
         note,
-        tip: format!("{all}{}\n{}", tags_of(&members), names.join(", ")),
-        tags: Some(key.2.clone()).filter(|tag| !tag.is_empty()).into_iter().collect(),
-        layer: key.0,
-        counts,
+        tip: format!("{all}{}\n{}", tags_of(&members), few(&names, NAMES)),
+        tags: Some(key.tag.clone()).filter(|tag| !tag.is_empty()).into_iter().collect(),
+        layer: key.layer,
         paint: members[0].paint.filter(|paint| members.iter().all(|item| item.paint == Some(*paint))),
         steps: members.iter().filter(|item| item.step).map(|item| item.id.clone()).collect(),
         ..Item::default()

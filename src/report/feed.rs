@@ -422,12 +422,7 @@ impl Feed {
 
 /// What an engine built besides what was asked for.
 fn also(names: &[String]) -> String {
-    let mut shown: Vec<&str> = names.iter().take(ALSO).map(String::as_str).collect();
-    let more = format!("and {} more", names.len() - shown.len());
-    if names.len() > ALSO {
-        shown.push(&more);
-    }
-    format!("also built: {}", shown.join(", "))
+    format!("also built: {}", few(names, ALSO))
 }
 
 /// What it means that a step came out as it was built before.

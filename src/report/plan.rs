@@ -138,7 +138,7 @@ fn reasons(reasons: &[Reason], now: jiff::Timestamp) -> String {
 
 fn foot(out: &mut String, pipeline: &Pipeline, selection: &Selection, estimate: &Estimate, heading: &Heading<'_>) {
     if !estimate.longest.is_empty() {
-        let longest = names(pipeline, &estimate.longest, " → ");
+        let longest = way(pipeline, &estimate.longest);
         line(out, &format!("{}; longest: {longest}", span(estimate, heading.jobs)));
     }
     if let Some(others) = not_for_engine(pipeline, selection) {
@@ -149,16 +149,16 @@ fn foot(out: &mut String, pipeline: &Pipeline, selection: &Selection, estimate: 
 /// What of all is not built, since the engine cannot.
 #[must_use]
 pub fn not_for_engine(pipeline: &Pipeline, selection: &Selection) -> Option<String> {
-    let others = &selection.not_for_engine;
-    (!others.is_empty()).then(|| format!("not for this engine: {}", names(pipeline, others, ", ")))
+    let others: Vec<_> = selection.not_for_engine.iter().map(|id| pipeline.recipes[*id].name.as_str()).collect();
+    (!others.is_empty()).then(|| format!("not for this engine: {}", few(&others, NAMES)))
 }
 
-fn names(pipeline: &Pipeline, ids: &[RecipeId], between: &str) -> String {
+fn way(pipeline: &Pipeline, ids: &[RecipeId]) -> String {
     let mut names: Vec<_> = ids.iter().take(NAMES).map(|id| pipeline.recipes[*id].name.as_str()).collect();
     if ids.len() > NAMES {
         names.push("…");
     }
-    names.join(between)
+    names.join(" → ")
 }
 
 fn span(estimate: &Estimate, jobs: u32) -> String {
