@@ -1,7 +1,6 @@
 //! The table of jobs. Does not know where jobs are kept.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use jiff::Timestamp;
 
@@ -96,107 +95,99 @@ impl JobLine {
     }
 }
 
+/// What a cell is made from.
+struct Told<'a> {
+    job: &'a JobLine,
+    id: &'a str,
+    style: &'a Style,
+    now: Timestamp,
+}
+
+/// When a column says something.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tells {
+    Always,
+    /// Where it is this of not all.
+    Unless(&'static str),
+    /// Where it is not the same of all.
+    Apart,
+}
+
+/// A column of the table.
+struct Column {
+    head: &'static str,
+    tells: Tells,
+    /// Whether it holds numbers, which stand on the right, and close to one another.
+    number: bool,
+    cell: fn(&Told<'_>) -> String,
+}
+
+const fn words(head: &'static str, tells: Tells, cell: fn(&Told<'_>) -> String) -> Column {
+    Column { head, tells, number: false, cell }
+}
+
+const fn number(head: &'static str, tells: Tells, cell: fn(&Told<'_>) -> String) -> Column {
+    Column { head, tells, number: true, cell }
+}
+
+/// What may say nothing is a number of steps to which nothing has happened.
+const SOME: Tells = Tells::Unless("0");
+
+/// The column that has a colour. It is as wide as if a run had been ended.
+const STATE: &str = "STATE";
+
+const COLUMNS: [Column; 13] = [
+    words("JOB", Tells::Always, |told| told.id.to_owned()),
+    words(STATE, Tells::Always, |told| told.job.state.word().to_owned()),
+    number("BUILT", Tells::Always, |told| told.job.counts.built.to_string()),
+    number("SAME", SOME, |told| told.job.counts.same.to_string()),
+    number("FAIL", SOME, |told| told.job.counts.failed.to_string()),
+    number("STOP", SOME, |told| told.job.counts.stopped.to_string()),
+    number("SKIP", SOME, |told| told.job.counts.skipped.to_string()),
+    words("START", Tells::Always, |told| told.style.moment(told.job.began, told.now)),
+    words("TOOK", Tells::Always, |told| told.job.took()),
+    words("BY", Tells::Apart, |told| squeeze(&told.job.by)),
+    words("PIPELINE", Tells::Apart, |told| squeeze(&told.job.pipeline)),
+    words("TARGETS", Tells::Unless(EVERYTHING), |told| told.job.targets()),
+    words("WHY", Tells::Always, |told| told.job.why()),
+];
+
+impl Column {
+    /// Whether it says something about one of them.
+    fn tells(&self, cells: &[String]) -> bool {
+        match self.tells {
+            Tells::Always => true,
+            Tells::Unless(word) => cells.iter().any(|cell| cell != word),
+            Tells::Apart => cells.windows(2).any(|two| two[0] != two[1]),
+        }
+    }
+
+    fn width(&self, cells: &[String]) -> usize {
+        let least = if self.head == STATE { JobState::Aborted.word() } else { self.head };
+        cells.iter().map(|cell| columns(cell)).fold(least.len(), usize::max)
+    }
+}
+
 /// The table of `jobs`, a line each, cut where there is a width. What says nothing about any of them takes no room.
 #[must_use]
 pub fn list(jobs: &[JobLine], style: &Style, now: Timestamp) -> String {
     let ids = short_ids(jobs);
-    let mut rows = vec![Row::head()];
-    rows.extend(jobs.iter().zip(ids).map(|(job, id)| Row::new(job, id, style, now)));
-    let mut numbers = NUMBERS;
-    // From the last one on, so that those before it stay where they are.
-    for column in (NUMBERS.start..=TARGETS_AT).rev() {
-        if tells_nothing(&rows[1..], column) {
-            rows.iter_mut().for_each(|row| drop(row.cells.remove(column)));
-            numbers.end -= usize::from(NUMBERS.contains(&column));
+    let told: Vec<_> = jobs.iter().zip(&ids).map(|(job, id)| Told { job, id, style, now }).collect();
+    let shown = COLUMNS.iter().map(|column| (column, told.iter().map(column.cell).collect::<Vec<_>>()));
+    let shown = shown.filter(|(column, cells)| column.tells(cells));
+    let shown: Vec<_> = shown.map(|(column, cells)| (column, column.width(&cells), cells)).collect();
+    let line = |row: Option<usize>| {
+        let (mut line, mut at) = (Line::new(), 0);
+        for (i, (column, width, cells)) in shown.iter().enumerate() {
+            let cell = row.map_or(column.head, |row| &cells[row]);
+            let tint = row.filter(|_| column.head == STATE).map_or(Tint::Plain, |row| job_tint(jobs[row].state));
+            line = line.at(if column.number { at + width - columns(cell) } else { at }, tint, cell);
+            let close = column.number && shown.get(i + 1).is_some_and(|(next, ..)| next.number);
+            at += width + if close { 1 } else { 2 };
         }
-    }
-    let widths = Row::widths(&rows);
-    rows.iter().map(|row| style.cut(&row.line(&widths, &numbers))).collect()
-}
-
-/// Whether a column has the same for all, and that is nothing, or what goes without saying.
-fn tells_nothing(rows: &[Row], column: usize) -> bool {
-    let mut cells = rows.iter().map(|row| row.cells[column].as_str());
-    match column {
-        SAME..=SKIP => cells.all(|cell| cell == "0"),
-        BY | PIPELINE => rows.windows(2).all(|two| two[0].cells[column] == two[1].cells[column]),
-        TARGETS_AT => cells.all(|cell| cell == EVERYTHING),
-        _ => false,
-    }
-}
-
-/// The cells of a line, and the colour of the state.
-struct Row {
-    tint: Tint,
-    cells: Vec<String>,
-}
-
-/// The columns that hold numbers, which stand on the right.
-const NUMBERS: Range<usize> = 2..7;
-/// The columns that may tell nothing.
-const SAME: usize = 3;
-const SKIP: usize = 6;
-const BY: usize = 9;
-const PIPELINE: usize = 10;
-const TARGETS_AT: usize = 11;
-
-impl Row {
-    fn head() -> Self {
-        let words = [
-            "JOB", "STATE", "BUILT", "SAME", "FAIL", "STOP", "SKIP", "START", "TOOK", "BY", "PIPELINE", "TARGETS",
-            "WHY",
-        ];
-        Self { tint: Tint::Plain, cells: words.map(str::to_owned).to_vec() }
-    }
-
-    fn new(job: &JobLine, id: String, style: &Style, now: Timestamp) -> Self {
-        let counts = job.counts;
-        Self {
-            tint: job_tint(job.state),
-            cells: vec![
-                id,
-                job.state.word().to_owned(),
-                counts.built.to_string(),
-                counts.same.to_string(),
-                counts.failed.to_string(),
-                counts.stopped.to_string(),
-                counts.skipped.to_string(),
-                style.moment(job.began, now),
-                job.took(),
-                squeeze(&job.by),
-                squeeze(&job.pipeline),
-                job.targets(),
-                job.why(),
-            ],
-        }
-    }
-
-    fn widths(rows: &[Self]) -> Vec<usize> {
-        let mut widths = vec![0; rows.first().map_or(0, |row| row.cells.len())];
-        for row in rows {
-            for (width, cell) in widths.iter_mut().zip(&row.cells) {
-                *width = columns(cell).max(*width);
-            }
-        }
-        if let Some(state) = widths.get_mut(1) {
-            *state = (*state).max("ABORTED".len());
-        }
-        widths
-    }
-
-    fn line(&self, widths: &[usize], numbers: &Range<usize>) -> Line {
-        let mut line = Line::new();
-        let mut column = 0;
-        for (i, (cell, width)) in self.cells.iter().zip(widths).enumerate() {
-            let tint = if i == 1 { self.tint } else { Tint::Plain };
-            let start = if numbers.contains(&i) { column + width - columns(cell) } else { column };
-            line = line.at(start, tint, cell);
-            // Numbers stand close to one another.
-            let gap = if numbers.contains(&i) && numbers.contains(&(i + 1)) { 1 } else { 2 };
-            column += width + gap;
-        }
-        line
-    }
+        style.cut(&line)
+    };
+    std::iter::once(None).chain((0..jobs.len()).map(Some)).map(line).collect()
 }
 
 /// In a longer table ids are whole: each would be compared with each.
