@@ -319,12 +319,11 @@ impl fmt::Display for Reason {
         if !what.is_empty() {
             write!(f, ": {what}")?;
         }
-        let sep = if what.is_empty() { ':' } else { ' ' };
         match (self.old.as_deref(), self.new.as_deref()) {
             (None, None) => Ok(()),
             (Some(old), Some(new)) => {
                 let (old, new) = values(old, new);
-                let colon = if sep == ':' { ":" } else { "" };
+                let colon = if what.is_empty() { ":" } else { "" };
                 write!(f, "{colon} {old}→{new}")
             }
             (None, Some(new)) => write!(f, " {} is new", value(new)),
