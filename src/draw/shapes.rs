@@ -80,11 +80,11 @@ fn tab(w: f64) -> f64 {
 /// A rectangle with round corners.
 pub(super) fn rounded(rect: Rect, r: f64) -> String {
     let Rect { x, y, w, h } = rect;
-    let (dx, dy, r, n) = (num(w - 2.0 * r), num(h - 2.0 * r), num(r), num);
+    // As it is written, so that the end meets the beginning.
+    let written = (r * 10.0).round() / 10.0;
+    let (left, top, dx, dy, r) = (num(x + written), num(y), num(w - 2.0 * r), num(h - 2.0 * r), num(r));
     format!(
-        "M{} {}h{dx}a{r} {r} 0 0 1 {r} {r}v{dy}a{r} {r} 0 0 1-{r} {r}h-{dx}a{r} {r} 0 0 1-{r}-{r}v-{dy}a{r} {r} 0 0 1 {r}-{r}z",
-        n(x + r.parse::<f64>().unwrap_or(0.0)),
-        n(y)
+        "M{left} {top}h{dx}a{r} {r} 0 0 1 {r} {r}v{dy}a{r} {r} 0 0 1-{r} {r}h-{dx}a{r} {r} 0 0 1-{r}-{r}v-{dy}a{r} {r} 0 0 1 {r}-{r}z"
     )
 }
 
