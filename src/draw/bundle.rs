@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::text::count;
-use crate::draw::picture::{Edge, Item, Part, Picture, Shape};
+use crate::draw::picture::{Edge, Item, Part, Picture, Shape, What};
 
 /// Fewer are not worth a box.
 const LEAST: usize = 6;
@@ -16,7 +16,8 @@ type Key = (usize, bool, Vec<(usize, usize)>, Vec<usize>);
 
 /// Bundles the items that only their names tell apart.
 pub(super) fn bundle(picture: &Picture) -> Picture {
-    let mut keys: Vec<Key> = picture.items.iter().map(|item| (item.layer, item.step, Vec::new(), Vec::new())).collect();
+    let mut keys: Vec<Key> =
+        picture.items.iter().map(|item| (item.layer, item.is_step(), Vec::new(), Vec::new())).collect();
     for edge in &picture.edges {
         keys[edge.from].3.push(edge.to);
         keys[edge.to].2.push((edge.from, edge.part));
@@ -69,15 +70,14 @@ pub(super) fn bundle(picture: &Picture) -> Picture {
 
 fn bundled(members: Vec<Item>) -> Item {
     let first = &members[0];
-    let name = count(members.len(), if first.step { "step" } else { "source" });
+    let name = count(members.len(), if first.is_step() { "step" } else { "source" });
     let same = members.iter().all(|item| item.fate == first.fate);
     Item {
         id: format!("{}-bundle", first.id),
-        step: false,
         fate: first.fate.filter(|_| same && first.paint.is_none()),
         parts: vec![Part { name, shape: Shape::Group }],
         layer: first.layer,
-        members,
+        what: What::Bundle(members),
         ..Item::default()
     }
 }

@@ -91,7 +91,7 @@ pub fn collapse(picture: Picture, how: Option<Collapse>) -> Picture {
     let asked = how.is_some();
     let mut how = how.unwrap_or(if is_large(&picture) { Collapse::Stage } else { Collapse::None });
     let mut remarks = Vec::new();
-    let steps = picture.items.iter().filter(|item| item.step);
+    let steps = picture.items.iter().filter(|item| item.is_step());
     let (all, without) = steps.fold((0, 0), |(all, n), item| (all + 1, n + usize::from(item.tags.is_empty())));
     if how == Collapse::Tag && without == all {
         how = Collapse::Stage;
@@ -162,7 +162,7 @@ fn grouped(picture: &Picture, Grouping { keys, stages }: &Grouping) -> Picture {
     for (key, members) in &groups {
         members.iter().for_each(|i| place[*i] = items.len());
         items.push(match members.as_slice() {
-            [only] => with_tag(key, Item { layer: key.0, ..picture.items[*only].clone() }),
+            [only] => with_tag(key, Item { layer: key.layer, ..picture.items[*only].clone() }),
             _ => group(key, members, &picture.items),
         });
     }
@@ -214,7 +214,7 @@ fn shortcuts(items: &[Item], edges: &[Edge]) -> BTreeSet<Edge> {
 
 /// The groups of a stage, less those that are small enough to stand apart: what is to be done, and what it is made from.
 fn by_stage(items: &[Item], mut room: usize) -> Vec<Key> {
-    let key = |item: &Item| Key(item.layer, rank(item), String::new(), None);
+    let key = |item: &Item| Key { layer: item.layer, rank: rank(item), ..Key::default() };
     let mut sizes: BTreeMap<Key, usize> = BTreeMap::new();
     for item in items.iter().filter(|item| is_active(item)) {
         *sizes.entry(key(item)).or_default() += item.parts.len();
@@ -232,7 +232,7 @@ fn by_stage(items: &[Item], mut room: usize) -> Vec<Key> {
     let key = |(i, item): (usize, &Item)| {
         let mut key = key(item);
         if apart.contains(&key) {
-            key.3 = Some(i);
+            key.alone = Some(i);
         }
         key
     };
@@ -241,19 +241,19 @@ fn by_stage(items: &[Item], mut room: usize) -> Vec<Key> {
 
 pub(super) fn by_tag(item: &Item) -> Key {
     let tag = item.tags.first().cloned().unwrap_or_default();
-    Key(item.layer, usize::from(!item.step), tag, None)
+    Key { layer: item.layer, rank: usize::from(!item.is_step()), tag, alone: None }
 }
 
 /// Groups of all steps of a tag, one behind the other; none where some steps of a tag are made from what is made from others
 /// of it.
 fn by_tag_alone(picture: &Picture) -> Option<Vec<Key>> {
     let tag = |item: &Item| item.tags.first().cloned().unwrap_or_default();
-    let steps = || picture.items.iter().filter(|item| item.step);
+    let steps = || picture.items.iter().filter(|item| item.is_step());
     let tags: BTreeSet<String> = steps().map(tag).collect();
     let number: BTreeMap<String, usize> = tags.into_iter().enumerate().map(|(i, tag)| (tag, i)).collect();
     let of_item: Vec<usize> =
         picture.items.iter().map(|item| number.get(&tag(item)).copied().unwrap_or_default()).collect();
-    let edges = picture.edges.iter().filter(|edge| picture.items[edge.from].step);
+    let edges = picture.edges.iter().filter(|edge| picture.items[edge.from].is_step());
     let edges = edges.map(|edge| (of_item[edge.from], of_item[edge.to])).filter(|(from, to)| from != to).collect();
     let rows = in_rows(number.len(), &edges);
     let mut row = vec![0; number.len()];
@@ -261,8 +261,9 @@ fn by_tag_alone(picture: &Picture) -> Option<Vec<Key>> {
         let [tag] = tags.as_slice() else { return None };
         row[*tag] = *own;
     }
-    let key = |(i, item): (usize, &Item)| {
-        Key(if item.step { row[of_item[i]] + 1 } else { 0 }, usize::from(!item.step), tag(item), None)
+    let key = |(i, item): (usize, &Item)| match item.is_step() {
+        true => Key { layer: row[of_item[i]] + 1, rank: 0, tag: tag(item), alone: None },
+        false => Key { layer: 0, rank: 1, tag: tag(item), alone: None },
     };
     Some(picture.items.iter().enumerate().map(key).collect())
 }
@@ -278,6 +279,6 @@ pub(super) const PLAIN: usize = Fate::ALL.len();
 pub(super) fn rank(item: &Item) -> usize {
     match item.fate {
         Some(fate) => fate.rank(),
-        None => PLAIN + usize::from(!item.step),
+        None => PLAIN + usize::from(!item.is_step()),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::base::cut::shorten;
 use crate::base::text::{count, few};
-use crate::draw::picture::{ABREAST, Item, Part, Shape};
+use crate::draw::picture::{ABREAST, Item, Part, Shape, What};
 use crate::plan::reason::Fate;
 
 /// So many names of a group are told.
@@ -16,13 +16,20 @@ const LINE: usize = 31;
 /// So many names of a group are shown: the rest is an ellipsis.
 const FIRST: usize = 2;
 
-/// What is grouped: layer, fate and tag. Items that stand alone have a number of their own.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key(pub(super) usize, pub(super) usize, pub(super) String, pub(super) Option<usize>);
+/// What is grouped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) layer: usize,
+    /// That of the fate.
+    pub(super) rank: usize,
+    pub(super) tag: String,
+    /// Items that stand alone have a number of their own.
+    pub(super) alone: Option<usize>,
+}
 
 /// An item that stands alone among groups of a tag: it has one too.
 pub(super) fn with_tag(key: &Key, item: Item) -> Item {
-    match (key.2.as_str(), item.note.as_str()) {
+    match (key.tag.as_str(), item.note.as_str()) {
         ("", _) => item,
         (tag, "") => Item { note: tag.to_owned(), ..item },
         (tag, note) => Item { note: format!("{tag} · {note}"), ..item },
@@ -65,9 +72,10 @@ pub(super) fn group(key: &Key, members: &[usize], items: &[Item]) -> Item {
     let mut counts = [0; Fate::ALL.len()];
     members.iter().filter_map(|item| item.fate).for_each(|fate| counts[fate.rank()] += 1);
     let fate = Fate::ALL.into_iter().find(|fate| counts[fate.rank()] > 0);
-    let thing = if members[0].step { "step" } else { "source" };
+    let steps = members.iter().filter(|item| item.is_step()).map(|item| item.id.clone()).collect();
+    let thing = if members[0].is_step() { "step" } else { "source" };
     let all = count(members.len(), thing);
-    let name = if key.2.is_empty() { called(&all, &members) } else { format!("{} · {all}", key.2) };
+    let name = if key.tag.is_empty() { called(&all, &members) } else { format!("{} · {all}", key.tag) };
     let note = counts.iter().zip(Fate::ALL).filter(|(n, _)| **n > 0);
     let note: Vec<_> = note.map(|(n, fate)| format!("{n} {}", fate.word())).collect();
     let names: Vec<&str> = members.iter().map(|item| item.id.as_str()).collect();
@@ -77,8 +85,8 @@ pub(super) fn group(key: &Key, members: &[usize], items: &[Item]) -> Item {
         note.join(", ")
     };
     Item {
-        id: format!("{}-{}-{}", key.0, key.1, key.2),
-        step: false,
+        id: format!("{}-{}-{}", key.layer, key.rank, key.tag),
+        what: What::Group { steps, counts },
         fate,
         parts: vec![Part { name, shape: Shape::Group }],
         note,
@@ -86,7 +94,5 @@ pub(super) fn group(key: &Key, members: &[usize], items: &[Item]) -> Item {
         tags: Some(key.tag.clone()).filter(|tag| !tag.is_empty()).into_iter().collect(),
         layer: key.layer,
         paint: members[0].paint.filter(|paint| members.iter().all(|item| item.paint == Some(*paint))),
-        steps: members.iter().filter(|item| item.step).map(|item| item.id.clone()).collect(),
-        ..Item::default()
     }
 }

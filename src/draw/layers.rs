@@ -48,7 +48,7 @@ pub(super) fn layers(picture: &Picture) -> Layers {
     for edge in &picture.edges {
         let (first, last) = (vertices[edge.from].layer + 1, vertices[edge.to].layer);
         let from = &picture.items[edge.from];
-        let light = !from.step && from.fate.is_none() || picture.faint.contains(edge);
+        let light = !from.is_step() && from.fate.is_none() || picture.faint.contains(edge);
         let port = if from.is_wide() { 0.5 } else { (edge.part as f64 + 0.5) / from.parts.len() as f64 };
         let join = |vertices: &mut [Vertex], from: usize, port: f64, to: usize| {
             let loose = vertices[to].item.is_some_and(|i| picture.items[i].is_frame());

@@ -131,8 +131,8 @@ impl<'a> Layouter<'a> {
 
     fn parts(&self, i: usize, rect: Rect) -> Vec<Rect> {
         let item = &self.picture.items[i];
-        if !item.members.is_empty() {
-            return cells(&grid(item.members.len(), member(&item.members, self.labels)), rect);
+        if !item.members().is_empty() {
+            return cells(&grid(item.members().len(), member(item.members(), self.labels)), rect);
         }
         if item.is_wide() {
             return cells(&grid(item.parts.len(), Size { w: widest(item, self.labels), h: PART }), rect);
@@ -159,7 +159,7 @@ impl<'a> Layouter<'a> {
     fn line(&self, e: usize, arrival: f64, items: &[Rect], parts: &[Vec<Rect>]) -> Vec<Point> {
         let edge = &self.picture.edges[e];
         let (from, to) = (&self.picture.items[edge.from], &self.picture.items[edge.to]);
-        let whole = !from.members.is_empty() || edge.part == from.parts.len();
+        let whole = !from.members().is_empty() || edge.part == from.parts.len();
         let part = if whole { items[edge.from] } else { parts[edge.from][edge.part] };
         let (middle, end) = match self.down {
             true => (part.x + part.w / 2.0, part.y + part.h),
@@ -205,7 +205,7 @@ impl<'a> Layouter<'a> {
     /// them they would seem to lead to that one.
     fn door(&self, i: usize, rect: Rect) -> (f64, f64) {
         let item = &self.picture.items[i];
-        if self.down || !item.is_frame() || !item.members.is_empty() {
+        if self.down || !item.is_frame() || !item.members().is_empty() {
             return self.reach(rect);
         }
         (rect.y + HEAD / 4.0, rect.y + HEAD * 0.75)
@@ -260,7 +260,7 @@ impl<'a> Layouter<'a> {
         }
         let edge = &self.picture.edges[e];
         let from = &self.picture.items[edge.from];
-        match parts[edge.from].get(edge.part).filter(|_| from.members.is_empty()) {
+        match parts[edge.from].get(edge.part).filter(|_| from.members().is_empty()) {
             Some(part) if self.down => part.x + part.w / 2.0,
             Some(part) => part.y + part.h / 2.0,
             None => self.across[edge.from],
@@ -298,7 +298,7 @@ fn said_beside(picture: &Picture, to: usize, down: bool) -> f64 {
 
 /// Whether an item is drawn as a stack of sheets.
 fn is_stack(item: &Item) -> bool {
-    item.members.is_empty() && item.parts[0].shape == Shape::Group
+    item.members().is_empty() && item.parts[0].shape == Shape::Group
 }
 
 /// Where the things of a grid stand.
@@ -314,7 +314,7 @@ fn cells(grid: &Grid, rect: Rect) -> Vec<Rect> {
 
 /// Makes the items of a layer equally wide, so that they stand as a column. A frame around many others is no measure.
 fn same_width(picture: &Picture, graph: &Layers, sizes: &mut [Size]) {
-    let plain = |i: &usize| picture.items[*i].members.is_empty() && !picture.items[*i].is_wide();
+    let plain = |i: &usize| picture.items[*i].members().is_empty() && !picture.items[*i].is_wide();
     for layer in &graph.layers {
         let items: Vec<usize> = layer.iter().filter_map(|v| graph.vertices[*v].item).filter(plain).collect();
         let widest = items.iter().map(|i| sizes[*i].w).fold(0.0, f64::max);

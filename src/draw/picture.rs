@@ -34,10 +34,10 @@ pub struct Picture {
 /// A step, a source, or a group of them.
 #[derive(Clone, Debug, Default)]
 pub struct Item {
-    /// Its name; a letter more for a group, so that no step has it.
+    /// Its name; for a group what tells it from all others.
     pub id: String,
-    /// Whether it is a step, and not a source or a group.
-    pub step: bool,
+    /// What it is.
+    pub what: What,
     /// What happens to it; none for a source, or where nothing was planned.
     pub fate: Option<Fate>,
     /// What it makes; itself for a source, a task or a group.
@@ -50,17 +50,50 @@ pub struct Item {
     pub layer: usize,
     /// Words to group it by.
     pub tags: Vec<String>,
-    /// How many steps of a group have which fate, in the order of [`Fate::ALL`]; nothing but for a group.
-    pub counts: [usize; Fate::ALL.len()],
-    /// Items that stand in it, all of the same size.
-    pub members: Vec<Item>,
-    /// The steps of a group.
-    pub steps: Vec<String>,
     /// The class it is painted by instead of that of its fate: what has become of it.
     pub paint: Option<&'static str>,
 }
 
+/// What an item is.
+#[derive(Clone, Debug, Default)]
+pub enum What {
+    /// A step.
+    #[default]
+    Step,
+    /// What no step of the picture makes.
+    Source,
+    /// Several steps, or several sources, as one thing.
+    Group {
+        /// The steps.
+        steps: Vec<String>,
+        /// How many of them have which fate, in the order of [`Fate::ALL`].
+        counts: [usize; Fate::ALL.len()],
+    },
+    /// A frame in which these stand, all of the same size.
+    Bundle(Vec<Item>),
+}
+
 impl Item {
+    /// Whether it is a step, and not a source or a group.
+    pub(crate) fn is_step(&self) -> bool {
+        matches!(self.what, What::Step)
+    }
+
+    /// The steps of a group.
+    pub(crate) fn steps(&self) -> &[String] {
+        if let What::Group { steps, .. } = &self.what { steps } else { &[] }
+    }
+
+    /// How many steps of a group have which fate; nothing but for a group.
+    pub(super) fn counts(&self) -> [usize; Fate::ALL.len()] {
+        if let What::Group { counts, .. } = self.what { counts } else { Default::default() }
+    }
+
+    /// What stands in a frame.
+    pub(super) fn members(&self) -> &[Self] {
+        if let What::Bundle(members) = &self.what { members } else { &[] }
+    }
+
     /// Whether it makes so much that it stands in rows.
     pub(super) fn is_wide(&self) -> bool {
         self.parts.len() > ABREAST
@@ -68,7 +101,7 @@ impl Item {
 
     /// Whether it is a frame around others.
     pub(super) fn is_frame(&self) -> bool {
-        self.parts.len() > 1 || !self.members.is_empty()
+        self.parts.len() > 1 || !self.members().is_empty()
     }
 }
 
@@ -142,15 +175,12 @@ pub fn picture(pipeline: &Pipeline, graph: &Graph, plan: Option<&Plan>, title: &
         picture: Picture { title: title.to_owned(), ..Picture::default() },
         item_of: DenseMap::filled(pipeline.nodes.len(), None),
     };
-    match plan {
-        None => graph.order.iter().for_each(|id| maker.step(*id, graph.stage[*id], None)),
-        Some(plan) => plan.steps.iter().for_each(|step| maker.step(step.id, step.stage, Some(step))),
-    }
-    let steps: Vec<RecipeId> = match plan {
-        None => graph.order.clone(),
-        Some(plan) => plan.steps.iter().map(|step| step.id).collect(),
+    let steps: Vec<_> = match plan {
+        None => graph.order.iter().map(|id| (*id, graph.stage[*id], None)).collect(),
+        Some(plan) => plan.steps.iter().map(|step| (step.id, step.stage, Some(step))).collect(),
     };
-    maker.edges(&steps);
+    steps.iter().for_each(|(id, stage, step)| maker.step(*id, *stage, *step));
+    maker.edges(steps.iter().map(|(id, ..)| *id));
     // What nothing reads is a part of the whole.
     if steps.len() == graph.order.len() {
         maker.unread();
@@ -188,7 +218,6 @@ impl Maker<'_> {
         self.picture.stages.entry(stage as usize).or_insert_with(|| format!("stage {stage}"));
         self.picture.items.push(Item {
             id: recipe.name.clone(),
-            step: true,
             fate: step.map(Step::fate),
             parts,
             note: step.map(note).unwrap_or_default(),
@@ -201,13 +230,13 @@ impl Maker<'_> {
 
     /// Leads the inputs of each step to it. What no step of the picture makes becomes a source, one layer before the
     /// first that reads it.
-    fn edges(&mut self, steps: &[RecipeId]) {
-        for (to, id) in steps.iter().enumerate() {
-            for node in &self.pipeline.recipes[*id].inputs {
+    fn edges(&mut self, steps: impl Iterator<Item = RecipeId>) {
+        for (to, id) in steps.enumerate() {
+            for node in &self.pipeline.recipes[id].inputs {
                 let layer = self.picture.items[to].layer - 1;
                 let (from, part) = self.item_of[*node].unwrap_or_else(|| self.source(*node, layer));
                 self.picture.edges.push(Edge { from, part, to });
-                if !self.picture.items[from].step {
+                if !self.picture.items[from].is_step() {
                     self.picture.items[from].layer = self.picture.items[from].layer.min(layer);
                 }
             }
@@ -235,8 +264,7 @@ impl Maker<'_> {
         self.item_of[id] = Some(at);
         self.picture.items.push(Item {
             id: node.name.clone(),
-            step: false,
-            fate: None,
+            what: What::Source,
             parts: vec![Part { name: node.name.clone(), shape }],
             note,
             tip: tip(&node.name, node.description.as_deref(), None),

@@ -22,7 +22,7 @@ pub(super) fn rows(picture: &Picture, tagged: bool) -> Grouping {
     let each = last.div_ceil(FEW).max(1);
     let bucket = |item: &Item| item.layer.saturating_sub(1) / each;
     let class = |item: &Item| match tagged {
-        true => (bucket(item), by_tag(item).2, if item.step { PLAIN } else { rank(item) }),
+        true => (bucket(item), by_tag(item).tag, if item.is_step() { PLAIN } else { rank(item) }),
         false => (bucket(item), String::new(), rank(item)),
     };
     let classes: Vec<Class> = picture.items.iter().map(class).collect();
@@ -34,13 +34,14 @@ pub(super) fn rows(picture: &Picture, tagged: bool) -> Grouping {
     let ends = ends.filter(|(from, to)| from != to && all[*from].0 == all[*to].0).collect();
     let in_rows = in_rows(all.len(), &ends);
     let stride = in_rows.iter().map(|(row, _)| row + 1).max().unwrap_or(1);
-    let mut keys = vec![Key(0, 0, String::new(), None); all.len()];
+    let mut keys = vec![Key::default(); all.len()];
     let mut first: BTreeMap<usize, usize> = BTreeMap::new();
     for (row, classes) in &in_rows {
         let (bucket, _, rank) = all[classes[0]];
         let row = bucket * stride + row;
         let tags: Vec<&str> = classes.iter().map(|class| all[*class].1.as_str()).collect();
-        let key = Key(row, *rank, if tagged { called(&tags) } else { String::new() }, None);
+        let tag = if tagged { called(&tags) } else { String::new() };
+        let key = Key { layer: row, rank: *rank, tag, alone: None };
         classes.iter().for_each(|class| keys[*class] = key.clone());
         if *rank <= PLAIN {
             first.entry(*bucket).and_modify(|known| *known = row.min(*known)).or_insert(row);

@@ -34,7 +34,7 @@ pub(super) struct Labels(HashMap<String, String>);
 
 impl Labels {
     pub(super) fn of(picture: &Picture) -> Self {
-        let items = || picture.items.iter().flat_map(|item| iter::once(item).chain(&item.members));
+        let items = || picture.items.iter().flat_map(|item| iter::once(item).chain(item.members()));
         let parts = items().flat_map(|item| &item.parts).map(|part| part.name.as_str());
         Self(distinct(items().map(|item| item.id.as_str()).chain(parts), LONGEST))
     }
@@ -73,8 +73,8 @@ pub(super) fn widest(item: &Item, labels: &Labels) -> f64 {
 
 /// How large an item is. Several parts stand side by side, or, with `stacked`, one below the other.
 pub(super) fn size(item: &Item, labels: &Labels, stacked: bool) -> Size {
-    if !item.members.is_empty() {
-        return grid(item.members.len(), member(&item.members, labels)).size();
+    if !item.members().is_empty() {
+        return grid(item.members().len(), member(item.members(), labels)).size();
     }
     let note = width(&item.note, NOTE);
     let widest = widest(item, labels);

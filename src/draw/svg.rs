@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::draw::bundle::bundle;
 use crate::draw::layout::{Layout, Rect, SAID_MORE, layout};
-use crate::draw::picture::{Edge, Item, Picture, Shape};
+use crate::draw::picture::{Edge, Item, Picture, Shape, What};
 use crate::draw::shapes::{LID, SHEET, line, num, outline, rounded};
 use crate::draw::size::{HEAD, Labels, NAME, NOTE, PAD, width};
 use crate::plan::reason::Fate;
@@ -54,7 +54,7 @@ fn write(picture: &Picture, alone: bool) -> String {
     let full = own.max(least).ceil();
     let shift = ((full - own) / 2.0).floor();
     let legend = legend(picture, full, dy + layout.size.h + 18.0);
-    let height = (legend.bottom + MARGIN / 2.0).ceil();
+    let height = (legend.y + KEY + MARGIN / 2.0).ceil();
     let mut out = String::new();
     let (w, h) = (num(full), num(height));
     put(
@@ -172,11 +172,11 @@ fn lines(out: &mut String, picture: &Picture, layout: &Layout) {
 
 /// The class of an item: what it is, and what happens to it.
 fn class(item: &Item) -> String {
-    let what = match (item.step, item.parts[0].shape) {
-        (true, _) => "step",
-        (false, Shape::Group) if item.members.is_empty() && item.steps.is_empty() => "source",
-        (false, Shape::Group) => "group",
-        (false, _) => "source",
+    let what = match &item.what {
+        What::Step => "step",
+        What::Source => "source",
+        What::Group { steps, .. } if steps.is_empty() => "source",
+        What::Group { .. } | What::Bundle(_) => "group",
     };
     match item.paint.or(item.fate.map(Fate::class)) {
         None => what.to_owned(),
@@ -186,18 +186,18 @@ fn class(item: &Item) -> String {
 
 fn item(out: &mut String, labels: &Labels, item: &Item, rect: Rect, parts: &[Rect]) {
     let id = escape(&item.id);
-    let (head, data) = match (item.step, item.parts[0].shape) {
-        (true, _) => ("step", format!(" data-step=\"{id}\"")),
-        (false, Shape::Group) => ("group", String::new()),
-        (false, _) => ("node", format!(" data-node=\"{id}\"")),
+    let (head, data) = match item.what {
+        What::Step => ("step", format!(" data-step=\"{id}\"")),
+        What::Source => ("node", format!(" data-node=\"{id}\"")),
+        What::Group { .. } | What::Bundle(_) => ("group", String::new()),
     };
     let class = class(item);
     put(out, &format!("<g id=\"{head}-{id}\" class=\"{class}\"{data}><title>{}</title>", escape(&item.tip)));
     let middle = rect.x + rect.w / 2.0;
-    if !item.members.is_empty() {
+    if !item.members().is_empty() {
         put(out, &format!("<path class=\"shape frame\" d=\"{}\"/>", rounded(rect, 5.0)));
         put(out, &text("note", middle, rect.y + HEAD - 8.0, &item.parts[0].name));
-        for (member, cell) in item.members.iter().zip(parts) {
+        for (member, cell) in item.members().iter().zip(parts) {
             self::item(out, labels, member, *cell, &[*cell]);
         }
     } else if let [part] = item.parts.as_slice() {
@@ -245,17 +245,17 @@ fn frame_head(out: &mut String, labels: &Labels, item: &Item, rect: Rect) {
 
 /// Whether a bar tells the fates of a group: it has several, and nothing has become of it yet.
 fn has_bar(item: &Item) -> bool {
-    item.paint.is_none() && item.counts.iter().filter(|n| **n > 0).count() > 1
+    item.paint.is_none() && item.counts().iter().filter(|n| **n > 0).count() > 1
 }
 
 /// How much of a group has which fate.
 fn bar(out: &mut String, item: &Item, rect: Rect) {
-    let all: usize = item.counts.iter().sum();
+    let all: usize = item.counts().iter().sum();
     if !has_bar(item) {
         return;
     }
     let mut x = rect.x;
-    for (n, fate) in item.counts.iter().zip(Fate::ALL) {
+    for (n, fate) in item.counts().iter().zip(Fate::ALL) {
         let w = rect.w * *n as f64 / all as f64;
         if *n > 0 {
             let (x, y, w) = (num(x), num(rect.y + rect.h), num(w));
@@ -265,67 +265,63 @@ fn bar(out: &mut String, item: &Item, rect: Rect) {
     }
 }
 
+/// What the shapes and colours mean: entries in rows.
 struct Legend {
     text: String,
+    /// How wide the picture is.
+    full: f64,
+    /// Where the next entry begins.
+    x: f64,
+    y: f64,
+    /// How far the rows reach.
     right: f64,
-    bottom: f64,
+}
+
+impl Legend {
+    /// Puts an entry where there is room for it: what `symbol` draws there, and the words for it.
+    fn entry(&mut self, words: &str, symbol: impl FnOnce(f64, f64) -> String) {
+        let wide = 28.0 + width(words, NOTE);
+        if self.x + wide > self.full - MARGIN && self.x > MARGIN {
+            (self.x, self.y) = (MARGIN, self.y + KEY);
+        }
+        put(&mut self.text, &symbol(self.x, self.y));
+        put(&mut self.text, &text("key", self.x + 28.0, self.y + 11.0, words));
+        self.x += wide;
+        self.right = self.right.max(self.x);
+        self.x += KEY_GAP;
+    }
 }
 
 /// The shapes and colours that the picture has.
 fn legend(picture: &Picture, full: f64, top: f64) -> Legend {
-    let mut out = String::new();
-    let (mut x, mut y, mut right) = (MARGIN, top, MARGIN);
-    let mut entry = |fate: Option<Fate>, shape: Shape, text_: &str| {
-        let wide = 28.0 + width(text_, NOTE) + KEY_GAP;
-        if x + wide - KEY_GAP > full - MARGIN && x > MARGIN {
-            (x, y) = (MARGIN, y + KEY);
-        }
-        let sheet = if shape == Shape::Group { SHEET } else { 0.0 };
-        let d = outline(shape, Rect { x, y: y + sheet, w: 22.0 - sheet, h: 14.0 - sheet });
-        // A colour is no shape.
-        put(
-            &mut out,
-            &match fate {
-                None => format!("<g class=\"source\"><path class=\"shape\" d=\"{d}\"/></g>"),
-                Some(fate) => format!(
-                    "<rect class=\"swatch {}\" x=\"{}\" y=\"{}\" width=\"14\" height=\"14\"/>",
-                    fate.class(),
-                    num(x + 4.0),
-                    num(y)
-                ),
-            },
-        );
-        put(&mut out, &text("key", x + 28.0, y + 11.0, text_));
-        x += wide;
-        right = right.max(x - KEY_GAP);
-    };
-    let single = picture.items.iter().filter(|item| item.members.is_empty());
-    let all: Vec<&Item> = single.chain(picture.items.iter().flat_map(|item| &item.members)).collect();
+    let mut legend = Legend { text: String::new(), full, x: MARGIN, y: top, right: MARGIN };
+    let single = picture.items.iter().filter(|item| item.members().is_empty());
+    let all: Vec<&Item> = single.chain(picture.items.iter().flat_map(|item| item.members())).collect();
     let mut shapes: Vec<Shape> = all.iter().flat_map(|item| &item.parts).map(|part| part.shape).collect();
     shapes.sort_unstable();
     shapes.dedup();
     for shape in shapes {
-        entry(None, shape, shape.word());
+        legend.entry(shape.word(), |x, y| {
+            let sheet = if shape == Shape::Group { SHEET } else { 0.0 };
+            let d = outline(shape, Rect { x, y: y + sheet, w: 22.0 - sheet, h: 14.0 - sheet });
+            format!("<g class=\"source\"><path class=\"shape\" d=\"{d}\"/></g>")
+        });
     }
     for fate in Fate::ALL {
-        let shows = |item: &&Item| item.fate == Some(fate) || has_bar(item) && item.counts[fate.rank()] > 0;
+        let shows = |item: &&Item| item.fate == Some(fate) || has_bar(item) && item.counts()[fate.rank()] > 0;
         if all.iter().filter(|item| item.paint.is_none()).any(shows) {
-            entry(Some(fate), Shape::Task, fate.word());
+            // A colour is no shape.
+            legend.entry(fate.word(), |x, y| {
+                let (class, x, y) = (fate.class(), num(x + 4.0), num(y));
+                format!("<rect class=\"swatch {class}\" x=\"{x}\" y=\"{y}\" width=\"14\" height=\"14\"/>")
+            });
         }
     }
     if !picture.faint.is_empty() {
-        let what = "a longer way leads there, too";
-        let wide = 28.0 + width(what, NOTE);
-        if x + wide > full - MARGIN && x > MARGIN {
-            (x, y) = (MARGIN, y + KEY);
-        }
-        let (from, at) = (num(x), num(y + 7.0));
-        put(
-            &mut out,
-            &format!("<path class=\"line faint\" marker-end=\"url(#kiln-tip-faint)\" d=\"M{from} {at}h22\"/>"),
-        );
-        put(&mut out, &text("key", x + 28.0, y + 11.0, what));
-        right = right.max(x + wide);
+        legend.entry("a longer way leads there, too", |x, y| {
+            let (x, y) = (num(x), num(y + 7.0));
+            format!("<path class=\"line faint\" marker-end=\"url(#kiln-tip-faint)\" d=\"M{x} {y}h22\"/>")
+        });
     }
-    Legend { text: out, right, bottom: y + KEY }
+    legend
 }

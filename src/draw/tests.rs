@@ -10,7 +10,7 @@ use crate::draw::bundle::bundle;
 use crate::draw::layers::layers;
 use crate::draw::layout::{Rect, layout};
 use crate::draw::order::{crossings, order};
-use crate::draw::picture::{Edge, Item, Part, Picture, Shape, picture};
+use crate::draw::picture::{Edge, Item, Part, Picture, Shape, What, picture};
 use crate::draw::shapes::outline;
 use crate::draw::{svg, text};
 use crate::graph::Graph;
@@ -22,7 +22,6 @@ use crate::plan::{Plan, Step};
 fn item(name: &str, layer: usize) -> Item {
     Item {
         id: name.to_owned(),
-        step: true,
         fate: Some(Fate::Skip),
         parts: vec![Part { name: name.to_owned(), shape: Shape::Dataset }],
         layer,
@@ -126,7 +125,7 @@ fn a_star_is_a_box_in_which_every_step_stands() {
     picture.edges = (1..=98).flat_map(|i| [(0, i), (i, 99)]).map(|(from, to)| Edge { from, part: 0, to }).collect();
     picture.edges.sort_unstable();
     let bundled = bundle(&picture);
-    assert_eq!((bundled.items.len(), bundled.edges.len(), bundled.items[0].members.len()), (3, 2, 98));
+    assert_eq!((bundled.items.len(), bundled.edges.len(), bundled.items[0].members().len()), (3, 2, 98));
     let layout = layout(&bundled);
     assert!(layout.size.w < 1_300.0 && layout.size.h < 1_000.0, "{:?}", layout.size);
     let cells = &layout.parts[0];
@@ -258,7 +257,8 @@ fn text_in_an_svg_is_text() {
 }
 
 fn chain(n: usize) -> Picture {
-    let mut picture = Picture { items: vec![Item { step: false, fate: None, ..item("s", 0) }], ..Picture::default() };
+    let mut picture =
+        Picture { items: vec![Item { what: What::Source, fate: None, ..item("s", 0) }], ..Picture::default() };
     for i in 1..=n {
         picture.items.push(Item { fate: Some(Fate::Build), ..item(&format!("c{i}"), i) });
         picture.edges.push(Edge { from: i - 1, part: 0, to: i });

@@ -3,7 +3,7 @@
 use super::{chain, item, random};
 use crate::draw::collapse::{Collapse, collapse, is_large};
 use crate::draw::layout::layout;
-use crate::draw::picture::{Edge, Item, Part, Picture, Shape};
+use crate::draw::picture::{Edge, Item, Part, Picture, Shape, What};
 use crate::draw::{svg, text};
 use crate::plan::reason::Fate;
 
@@ -14,7 +14,7 @@ fn a_large_picture_is_collapsed_and_what_is_built_stays_apart() {
     picture.items[700].fate = Some(Fate::Maybe);
     let small = collapse(picture.clone(), None);
     assert!(!is_large(&small));
-    let apart: Vec<_> = small.items.iter().filter(|item| item.step).map(|item| item.id.as_str()).collect();
+    let apart: Vec<_> = small.items.iter().filter(|item| item.is_step()).map(|item| item.id.as_str()).collect();
     assert_eq!(apart, ["step_10_0", "step_14_0"]);
     assert!(small.edges.iter().all(|edge| small.items[edge.from].layer < small.items[edge.to].layer));
     assert_eq!(collapse(picture.clone(), Some(Collapse::None)).items.len(), 1_000);
@@ -22,12 +22,15 @@ fn a_large_picture_is_collapsed_and_what_is_built_stays_apart() {
     let tagged = collapse(picture, Some(Collapse::Tag));
     assert_eq!(tagged.items.len(), 40);
     assert_eq!(tagged.items[20].parts[0].name, "a · 25 steps");
-    assert_eq!((tagged.items[20].counts, tagged.items[20].note.as_str()), ([1, 0, 0, 0, 24], "1 build, 24 up to date"));
+    assert_eq!(
+        (tagged.items[20].counts(), tagged.items[20].note.as_str()),
+        ([1, 0, 0, 0, 24], "1 build, 24 up to date")
+    );
 }
 
 /// Where each step of a picture is in one that was made small of it.
 fn place(picture: &Picture, small: &Picture) -> Vec<usize> {
-    let holds = |item: &Item, id: &String| item.id == *id && item.step || item.steps.contains(id);
+    let holds = |item: &Item, id: &String| item.id == *id && item.is_step() || item.steps().contains(id);
     let at = |step: &Item| small.items.iter().position(|item| holds(item, &step.id)).unwrap();
     picture.items.iter().map(at).collect()
 }
@@ -66,7 +69,7 @@ fn what_leads_from_step_to_step_leads_from_group_to_group() {
         for how in [None, Some(Collapse::Stage), Some(Collapse::Tag)] {
             let small = collapse(picture.clone(), how);
             let place = place(&picture, &small);
-            let told = small.items.iter().map(|item| item.steps.len() + usize::from(item.step)).sum::<usize>();
+            let told = small.items.iter().map(|item| item.steps().len() + usize::from(item.is_step())).sum::<usize>();
             assert_eq!(told, picture.items.len(), "seed {seed} {how:?}");
             for Edge { from, to, .. } in &picture.edges {
                 let (from, to) = (place[*from], place[*to]);
@@ -227,7 +230,7 @@ fn what_was_asked_for_by_stage_has_no_step_of_a_larger_stage_apart() {
     picture.items.iter_mut().for_each(|item| item.fate = Some(Fate::Build));
     let asked = collapse(picture.clone(), Some(Collapse::Stage));
     assert_eq!(asked.items.len(), 10);
-    assert!(asked.items.iter().all(|item| item.steps.len() == 10));
+    assert!(asked.items.iter().all(|item| item.steps().len() == 10));
     assert_eq!(collapse(picture, None).items.len(), 100, "it is small");
     // A chain is told by its stages, as a longer one is.
     for (n, how) in [(100, Some(Collapse::Stage)), (100, None), (1_000, None)] {
@@ -265,7 +268,7 @@ fn groups_tell_who_is_in_them_and_tags_stand_in_columns() {
 #[test]
 fn a_group_of_sources_looks_as_the_legend_says() {
     let mut picture = chain(1);
-    picture.items.extend((0..3).map(|i| Item { step: false, fate: None, ..item(&format!("more_{i}"), 0) }));
+    picture.items.extend((0..3).map(|i| Item { what: What::Source, fate: None, ..item(&format!("more_{i}"), 0) }));
     picture.edges.extend((2..5).map(|from| Edge { from, part: 0, to: 1 }));
     let small = collapse(picture, Some(Collapse::Stage));
     assert_eq!((small.items[0].parts[0].name.as_str(), small.items[0].note.as_str()), ("4 sources: s, more_0, …", ""));

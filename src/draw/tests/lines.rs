@@ -4,7 +4,7 @@ use super::{chain, item, overlap};
 use crate::draw::bundle::bundle;
 use crate::draw::collapse::collapse;
 use crate::draw::layout::{Rect, layout};
-use crate::draw::picture::{Edge, Item, Part, Picture, Shape};
+use crate::draw::picture::{Edge, Part, Picture, Shape};
 use crate::draw::shapes::{inset, line};
 use crate::draw::size::{NOTE, width};
 use crate::draw::svg;
@@ -66,14 +66,14 @@ fn many_outputs_stand_in_rows_and_are_things_of_the_picture() {
 fn a_frame_of_many_makes_no_other_item_of_its_column_wide() {
     let mut picture = Picture::default();
     for i in 0..20usize {
-        picture.items.push(Item { step: true, ..item(&format!("a_step_with_a_name_{i}"), 1) });
+        picture.items.push(item(&format!("a_step_with_a_name_{i}"), 1));
     }
     picture.items.push(item("read", 0));
     picture.edges = (0..20).map(|to| Edge { from: 20, part: 0, to }).collect();
     (0..40).for_each(|i| picture.items.push(item(&format!("unread_source_{i}"), 0)));
     // Steps differ in what they lead to, so that they stand side by side.
     for i in 0..20usize {
-        picture.items.push(Item { step: true, ..item(&format!("below_it_with_a_name_{i}"), 2) });
+        picture.items.push(item(&format!("below_it_with_a_name_{i}"), 2));
         picture.edges.push(Edge { from: i, part: 0, to: 61 + i });
     }
     let picture = bundle(&picture);

@@ -91,7 +91,7 @@ pub(super) fn of_flow(
         steps.push(planned.get(id).map_or(other, |step| (*step).clone()));
     }
     let mut picture = picture(&loaded.pipeline, &loaded.graph, Some(&Plan { steps }), title);
-    for item in picture.items.iter_mut().filter(|item| item.step) {
+    for item in picture.items.iter_mut().filter(|item| item.is_step()) {
         let asked = loaded.pipeline.recipe(&item.id).is_some_and(|id| planned.contains_key(&id));
         if !asked {
             (item.fate, item.paint) = (None, Some("unasked"));
@@ -105,19 +105,19 @@ pub(super) fn of_flow(
     }
     let (things, large) = (things(&picture), is_large(&picture));
     let mut picture = collapse(picture, how);
-    for item in picture.items.iter_mut().filter(|item| !item.steps.is_empty()) {
+    for item in picture.items.iter_mut().filter(|item| !item.steps().is_empty()) {
         let lacking = |name: &&String| loaded.pipeline.recipe(name).is_some_and(|id| lacks.contains_key(&id));
-        let n = item.steps.iter().filter(lacking).count();
+        let n = item.steps().iter().filter(lacking).count();
         if n > 0 {
-            (item.paint, item.note) = (Some("failed"), format!("{n} of {} lacks input", item.steps.len()));
+            (item.paint, item.note) = (Some("failed"), format!("{n} of {} lacks input", item.steps().len()));
         }
     }
     figure(&picture, things, large, 0)
 }
 
 fn figure(picture: &Picture, things: usize, large: bool, lost: usize) -> Figure {
-    let groups = picture.items.iter().filter(|item| !item.steps.is_empty());
-    let groups = groups.map(|item| (format!("group-{}", item.id), item.steps.clone())).collect();
+    let groups = picture.items.iter().filter(|item| !item.steps().is_empty());
+    let groups = groups.map(|item| (format!("group-{}", item.id), item.steps().to_vec())).collect();
     let remarks = picture.remarks.clone();
     Figure { svg: inline(picture), things, large, shown: picture.items.len(), lost, remarks, groups }
 }
@@ -151,7 +151,7 @@ fn plan(loaded: &Loaded, standing: &Standing, view: &RunView) -> Plan {
 
 /// Paints a step or a group as it stands.
 fn paint(item: &mut Item, view: &RunView, begun: bool) {
-    let names: Vec<String> = if item.step { vec![item.id.clone()] } else { item.steps.clone() };
+    let names: Vec<String> = if item.is_step() { vec![item.id.clone()] } else { item.steps().to_vec() };
     // What is left stays as it is, whatever the run does.
     if names.is_empty() || item.fate == Some(Fate::Left) {
         return;
