@@ -19,7 +19,7 @@ use crate::process::Process;
 use crate::session::fail::Fail;
 use crate::store::asked;
 use crate::store::claim::Claim;
-use crate::store::lock::{QUEUE, held_by, holder, host, is_gone, is_held};
+use crate::store::lock::{Holder, QUEUE, held_by, holder, holder_words, host, is_held};
 use crate::store::read::Reader;
 use crate::store::wish::{forget, wish};
 
@@ -100,7 +100,7 @@ async fn end(state: &Path, run: &Target, by: &str, grace: Duration) -> Result<St
 
 /// Ends a job of a server: that sees the wish, and the history tells when it has come true.
 async fn served(state: &Path, run: &Target, grace: Duration) -> Result<String, String> {
-    let server = holder(state, QUEUE).unwrap_or_default();
+    let server = holder_words(state, QUEUE);
     if !is_held(state, QUEUE) {
         return Err("the `kiln serve` that had it is gone: `kiln jobs list` tells what became of it".to_owned());
     }
@@ -130,11 +130,12 @@ async fn served(state: &Path, run: &Target, grace: Duration) -> Result<String, S
 
 /// The process that a run goes on in, or died in while its guardian lives on, if it is one that can be asked to end.
 fn process(state: &Path, pipeline: &str) -> Result<Process, String> {
-    let holder = holder(state, pipeline).unwrap_or_default();
+    let (holder, words) = (holder(state, pipeline), holder_words(state, pipeline));
+    let is_gone = holder.is_some_and(|holder| holder.is_gone());
     match Claim::of(state, pipeline) {
-        Some(claim) if claim.host != host() => Err(format!("it goes on on another machine, {}: {holder}", claim.host)),
-        Some(claim) if !claim.serves && (claim.process.lives() || is_gone(&holder)) => Ok(claim.process),
-        _ => Err(format!("it is no `kiln run` of this machine ({holder}): end it there")),
+        Some(claim) if claim.host != host() => Err(format!("it goes on on another machine, {}: {words}", claim.host)),
+        Some(claim) if !claim.serves && (claim.process.lives() || is_gone) => Ok(claim.process),
+        _ => Err(format!("it is no `kiln run` of this machine ({words}): end it there")),
     }
 }
 
@@ -143,7 +144,7 @@ struct Left<'a> {
     state: &'a Path,
     pipeline: &'a str,
     /// Who held the lock: once another run does, that waited for it, this one is gone.
-    holder: Option<String>,
+    holder: Option<Holder>,
     process: Process,
     /// All that descended from it at some time: what is adopted by another process is still its own.
     known: BTreeSet<Process>,

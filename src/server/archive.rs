@@ -13,7 +13,7 @@ use crate::server::logs::Lines;
 use crate::server::turn::guard;
 use crate::session::fail::Fail;
 use crate::store::last_word::LastWord;
-use crate::store::lock::{Lock, LockError, QUEUE};
+use crate::store::lock::{Lock, LockError, QUEUE, here_now};
 use crate::store::read::{Reader, RunRow};
 use crate::store::{StoreError, make_folder};
 use crate::view::RunView;
@@ -236,8 +236,7 @@ impl Archive {
 
 /// Becomes the one server that has runs waiting in a folder.
 fn queue(folder: &Path) -> Result<Lock, Fail> {
-    let holder = format!("process {}", std::process::id());
-    Lock::take(folder, QUEUE, &holder).map_err(|error| match error {
+    Lock::take(folder, QUEUE, &here_now()).map_err(|error| match error {
         LockError::Held(holder) => {
             Fail::Surroundings(format!("{}: another `kiln serve` is at work there: {holder}", folder.display()))
         }

@@ -9,7 +9,7 @@ use crate::session::fail::Fail;
 use crate::session::unread;
 use crate::store::StoreError;
 use crate::store::last_word::LastWord;
-use crate::store::lock::{Lock, here};
+use crate::store::lock::{Lock, here_now};
 use crate::store::read::RunRow;
 
 /// Keeps how a job ended, with `put`. Whether that is in the history; what it was putting in place the next job has to finish
@@ -29,7 +29,7 @@ pub(crate) fn keep(
         }
         JobState::Running => {
             // Whoever has the pipeline may be about to end it.
-            let Ok(_lock) = Lock::take(&archive.folder, &row.pipeline, &here("now")) else { return Ok(false) };
+            let Ok(_lock) = Lock::take(&archive.folder, &row.pipeline, &here_now()) else { return Ok(false) };
             match told(archive, &row, word).map_err(unread)? {
                 Some(events) => put(events).map(|()| true),
                 None => Ok(false),

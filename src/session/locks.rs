@@ -10,7 +10,7 @@ use crate::process::Process;
 use crate::session::Session;
 use crate::session::fail::Fail;
 use crate::store::claim::{Claim, ClaimError};
-use crate::store::lock::{Lock, LockError, here, holder, host, is_held, wait_for};
+use crate::store::lock::{Lock, LockError, here_now, holder_words, host, is_held, wait_for};
 use crate::store::read::shared::Shared;
 use crate::store::{is_same, make_folder};
 
@@ -121,7 +121,7 @@ pub(crate) fn is_free(session: &Session) -> Result<(), Busy> {
     let (name, state) = (&session.pipeline().name, session.store.state());
     let own = session.loaded.root.join(OWN);
     if let Some(folder) = [state, &own].into_iter().find(|folder| is_held(folder, name)) {
-        return Err(goes_on(folder, name, &holder(folder, name).unwrap_or_default()));
+        return Err(goes_on(folder, name, &holder_words(folder, name)));
     }
     is_unclaimed(name, state, &session.loaded.root, &writes(session))
 }
@@ -191,8 +191,7 @@ pub(super) fn claim_alone(state: &Path, name: &str) -> bool {
 }
 
 fn take(state: &Path, name: &str) -> Result<Lock, Busy> {
-    let holder = here(&crate::clock::now().strftime("%F %T UTC").to_string());
-    Lock::take(state, name, &holder).map_err(|error| match error {
+    Lock::take(state, name, &here_now()).map_err(|error| match error {
         LockError::Held(holder) => goes_on(state, name, &holder),
         LockError::Io(error) => {
             Busy::Fail(Fail::because(&format!("no state can be kept in {}", state.display()), &error))
@@ -213,7 +212,7 @@ fn claim_of(paths: Vec<String>) -> Claim {
 fn taken(state: &Path, error: ClaimError) -> Busy {
     match error {
         ClaimError::Taken { pipeline, path } => {
-            let holder = holder(state, &pipeline).unwrap_or_default();
+            let holder = holder_words(state, &pipeline);
             let why = format!("a run of `{pipeline}` writes {path} too: {holder}");
             Busy::Held(Held { state: state.to_owned(), pipeline, why })
         }

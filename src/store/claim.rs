@@ -143,7 +143,7 @@ fn forget(own: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::lock::Lock;
+    use crate::store::lock::{Lock, here_now};
 
     fn claim(paths: &[&str]) -> Claim {
         let paths = paths.iter().map(|path| (*path).to_owned()).collect();
@@ -154,8 +154,8 @@ mod tests {
     fn two_runs_do_not_write_to_one_path() {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path();
-        let first = Lock::take(state, "a", "process 1").unwrap();
-        let _second = Lock::take(state, "b", "process 2").unwrap();
+        let first = Lock::take(state, "a", &here_now()).unwrap();
+        let _second = Lock::take(state, "b", &here_now()).unwrap();
         claim(&["build/x", "build/charts"]).make(state, "a").unwrap();
         assert_eq!(Claim::of(state, "a"), Some(claim(&["build/x", "build/charts"])));
         for taken in ["build/x", "build/charts/one", "build"] {
@@ -182,7 +182,7 @@ mod tests {
     fn many_paths_are_not_compared_each_with_each() {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path();
-        let _locks = ["a", "b"].map(|name| Lock::take(state, name, "this one").unwrap());
+        let _locks = ["a", "b"].map(|name| Lock::take(state, name, &here_now()).unwrap());
         let all = |folder: &str| (0..100_000).map(|i| format!("build/{folder}/{i}")).collect::<Vec<_>>();
         let claim = |paths| Claim { paths, ..claim(&[]) };
         claim(all("one")).make(state, "a").unwrap();

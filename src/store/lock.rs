@@ -1,6 +1,7 @@
 //! The lock of a pipeline: held by the kernel for as long as its run lives, whatever becomes of the process. Whether the
 //! file exists means nothing.
 
+use std::fmt;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
@@ -9,7 +10,57 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::process::{Process, all};
+
+/// Who holds a lock. It names itself to people, and to whoever wants a lock that it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Holder {
+    /// A process.
+    Process {
+        /// Which one.
+        process: Process,
+        /// The machine that it is one of.
+        host: String,
+        /// When it took the lock, for people.
+        since: String,
+    },
+    /// What an older version has written there.
+    Words(String),
+}
+
+impl Holder {
+    /// This process.
+    #[must_use]
+    pub fn here(since: &str) -> Self {
+        Self::Process { process: Process::this(), host: host(), since: since.to_owned() }
+    }
+
+    /// What stands in the file of a lock. What may follow for a moment is left of a longer line that stood there before.
+    fn of(text: &str) -> Self {
+        let line = text.lines().next().unwrap_or_default();
+        serde_json::from_str(line).unwrap_or_else(|_| Self::Words(line.to_owned()))
+    }
+
+    /// Whether it was a process of this machine that is not there any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        match self {
+            Self::Process { process, host: named, .. } => *named == host() && !process.lives(),
+            Self::Words(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process { process, host, since } => write!(f, "process {} on {host}, since {since}", process.pid),
+            Self::Words(words) => f.write_str(words),
+        }
+    }
+}
 
 /// The lock of one pipeline. Dropping it frees it.
 #[derive(Debug)]
@@ -51,11 +102,11 @@ impl Lock {
     ///
     /// # Errors
     /// Who holds it, or why it cannot be taken.
-    pub fn take(state: &Path, pipeline: &str, holder: &str) -> Result<Self, LockError> {
+    pub fn take(state: &Path, pipeline: &str, holder: &Holder) -> Result<Self, LockError> {
         Self::take_within(state, pipeline, holder, PATIENCE)
     }
 
-    fn take_within(state: &Path, pipeline: &str, holder: &str, patience: Duration) -> Result<Self, LockError> {
+    fn take_within(state: &Path, pipeline: &str, holder: &Holder, patience: Duration) -> Result<Self, LockError> {
         let path = path(state, pipeline);
         let open = || {
             std::fs::create_dir_all(path.parent().unwrap_or(state))?;
@@ -68,8 +119,8 @@ impl Lock {
                 (TryLockError::WouldBlock, Ok(())) => file.unlock().map_err(LockError::Io)?,
                 (TryLockError::WouldBlock, Err(TryLockError::WouldBlock)) => {
                     let holder = told(&file).map_err(LockError::Io)?;
-                    if !is_gone(&holder) {
-                        return Err(LockError::Held(holder));
+                    if !holder.is_gone() {
+                        return Err(LockError::Held(holder.to_string()));
                     }
                     outwait(&file, &holder, patience)?;
                     break;
@@ -81,7 +132,7 @@ impl Lock {
         }
         let tell = |file: &mut File| {
             file.rewind()?;
-            let text = format!("{holder}\n");
+            let text = serde_json::to_string(holder).map_err(io::Error::other)? + "\n";
             file.write_all(text.as_bytes())?;
             // What is mostly as long as what stood there needs no other room on the disk.
             file.set_len(text.len() as u64)
@@ -108,8 +159,8 @@ impl Lock {
 }
 
 /// Waits for the guardian of a run that died, which still ends what that had started: mostly that takes a moment.
-fn outwait(file: &File, holder: &str, patience: Duration) -> Result<(), LockError> {
-    tracing::info!(holder, "waiting until nothing is left of a run that died");
+fn outwait(file: &File, holder: &Holder, patience: Duration) -> Result<(), LockError> {
+    tracing::info!(%holder, "waiting until nothing is left of a run that died");
     let (tell, told) = channel();
     // The lock is that of the file, whichever handle of it asked.
     let own = file.try_clone().map_err(LockError::Io)?;
@@ -121,24 +172,16 @@ fn outwait(file: &File, holder: &str, patience: Duration) -> Result<(), LockErro
     }
 }
 
-/// What names this process to people, and to whoever wants a lock that it has.
+/// This process, as who takes a lock now.
 #[must_use]
-pub fn here(since: &str) -> String {
-    format!("process {} on {}, since {since}", std::process::id(), host())
+pub fn here_now() -> Holder {
+    Holder::here(&crate::clock::now().strftime("%F %T UTC").to_string())
 }
 
 /// The name of this machine.
 #[must_use]
 pub fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-/// Whether a holder was a process of this machine that is not there any more.
-pub(crate) fn is_gone(holder: &str) -> bool {
-    let here = format!(" on {}, ", host());
-    let pid = holder.strip_prefix("process ").and_then(|rest| rest.split_once(here.as_str()));
-    let pid = pid.and_then(|(pid, _)| pid.parse().ok());
-    pid.is_some_and(|pid| !Process::at(pid).lives())
 }
 
 /// Waits until nobody holds the lock of a pipeline.
@@ -149,17 +192,22 @@ pub fn wait_for(state: &Path, pipeline: &str) -> io::Result<()> {
     File::options().read(true).open(path(state, pipeline))?.lock_shared()
 }
 
-/// Who holds the lock of a pipeline, or held it last, for people.
+/// Who holds the lock of a pipeline, or held it last.
 #[must_use]
-pub fn holder(state: &Path, pipeline: &str) -> Option<String> {
+pub fn holder(state: &Path, pipeline: &str) -> Option<Holder> {
     told(&File::open(path(state, pipeline)).ok()?).ok()
 }
 
-/// What stands in the file of a lock. What may follow for a moment is left of a longer line that stood there before.
-fn told(mut file: &File) -> io::Result<String> {
+/// The same, for people; nothing where nobody has said so.
+#[must_use]
+pub fn holder_words(state: &Path, pipeline: &str) -> String {
+    holder(state, pipeline).map(|holder| holder.to_string()).unwrap_or_default()
+}
+
+fn told(mut file: &File) -> io::Result<Holder> {
     let mut text = String::new();
     file.read_to_string(&mut text)?;
-    Ok(text.lines().next().unwrap_or_default().to_owned())
+    Ok(Holder::of(&text))
 }
 
 /// Whether a run of the pipeline goes on.
@@ -191,51 +239,66 @@ mod tests {
 
     use super::*;
 
+    fn holder(process: Process) -> Holder {
+        Holder::Process { process, host: host(), since: "then".to_owned() }
+    }
+
     #[test]
     fn holders_that_are_gone_are_known() {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let pid = rustix::process::Pid::from_child(&child);
         // It has ended, and its parent has not asked how yet.
         waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
-        let holder = |pid: u32, host: &str| format!("process {pid} on {host}, since then");
-        assert!(is_gone(&holder(child.id(), &host())));
+        let gone = holder(Process::at(pid.as_raw_nonzero().get()));
+        assert!(gone.is_gone());
         child.wait().unwrap();
-        assert!(is_gone(&holder(child.id(), &host())));
-        assert!(!is_gone(&holder(std::process::id(), &host())));
-        assert!(!is_gone(&holder(child.id(), "elsewhere")));
-        assert!(!is_gone("someone"));
+        assert!(gone.is_gone());
+        assert!(!Holder::here("now").is_gone());
+        let of_another = Process { began: Some(0), ..Process::this() };
+        assert!(holder(of_another.clone()).is_gone(), "its number was given to another one");
+        let elsewhere = Holder::Process { process: of_another, host: "elsewhere".to_owned(), since: String::new() };
+        assert!(!elsewhere.is_gone());
+    }
+
+    #[test]
+    fn what_an_older_version_wrote_is_read() {
+        let words = "process 7 on here, since 2026-11-23 12:00:00 UTC";
+        let older = Holder::of(&format!("{words}\nand a rest"));
+        assert_eq!((older.to_string().as_str(), older.is_gone()), (words, false));
+        let now = Holder::here("now");
+        assert_eq!(Holder::of(&serde_json::to_string(&now).unwrap()), now);
+        assert_eq!(Holder::of("").to_string(), "");
     }
 
     #[test]
     fn what_does_not_end_of_a_run_that_died_is_told() {
         let dir = tempfile::tempdir().unwrap();
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        child.wait().unwrap();
-        let gone = format!("process {} on {}, since then", child.id(), host());
+        let gone = holder(Process { began: Some(0), ..Process::this() });
         let guardian = Lock::take(dir.path(), "p", &gone).unwrap();
-        match Lock::take_within(dir.path(), "p", "process 2", Duration::ZERO) {
+        match Lock::take_within(dir.path(), "p", &Holder::here("now"), Duration::ZERO) {
             Err(LockError::Held(holder)) => {
                 assert_eq!(holder, format!("{gone}, has died, but what it had started does not end"));
             }
             other => panic!("{other:?}"),
         }
         drop(guardian);
-        Lock::take(dir.path(), "p", "process 2").unwrap();
+        Lock::take(dir.path(), "p", &Holder::here("now")).unwrap();
     }
 
     #[test]
     fn one_holds_it_and_the_next_is_told_who() {
         let dir = tempfile::tempdir().unwrap();
+        let take = |name, since| Lock::take(dir.path(), name, &Holder::here(since));
         assert!(!is_held(dir.path(), "p"));
-        let first = Lock::take(dir.path(), "p", "process 1").unwrap();
+        let first = take("p", "then").unwrap();
         assert!(is_held(dir.path(), "p"));
-        match Lock::take(dir.path(), "p", "process 2") {
-            Err(LockError::Held(holder)) => assert_eq!(holder, "process 1"),
+        match take("p", "now") {
+            Err(LockError::Held(holder)) => assert_eq!(holder, Holder::here("then").to_string()),
             other => panic!("{other:?}"),
         }
-        Lock::take(dir.path(), "q", "process 2").unwrap();
+        take("q", "now").unwrap();
         drop(first);
         assert!(!is_held(dir.path(), "p"));
-        Lock::take(dir.path(), "p", "process 2").unwrap();
+        take("p", "now").unwrap();
     }
 }

@@ -86,7 +86,7 @@ fn busy(state: &Path) -> Option<(String, String)> {
     let mut held: Vec<String> = names.filter(|name| !name.starts_with('.') && lock::is_held(state, name)).collect();
     held.sort();
     let name = held.into_iter().next()?;
-    let holder = lock::holder(state, &name).unwrap_or_default();
+    let holder = lock::holder_words(state, &name);
     let what =
         if name == lock::QUEUE { "a server works here".to_owned() } else { format!("a run of `{name}` goes on") };
     Some((what, holder))

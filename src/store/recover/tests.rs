@@ -169,9 +169,10 @@ fn a_history_that_is_in_use_is_not_moved() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path();
     fs::write(state.join(schema::FILE), "spoiled").unwrap();
-    let lock = lock::Lock::take(state, "p", "process 1 on here, since now").unwrap();
+    let holder = lock::Holder::here("now");
+    let lock = lock::Lock::take(state, "p", &holder).unwrap();
     let error = recover(state, now(), false).unwrap_err().to_string();
-    assert_eq!(error, "a run of `p` goes on: process 1 on here, since now");
+    assert_eq!(error, format!("a run of `p` goes on: {holder}"));
     drop(lock);
     assert!(matches!(recover(state, now(), false).unwrap(), Recovered::Moved(..)));
 }
