@@ -375,7 +375,7 @@ pub(crate) fn state(site: &Site, root: &Path) -> PathBuf {
 }
 
 /// What the store knows of a pipeline; of its steps only what it knows of these, where some are named.
-fn known(store: &Shared, pipeline: &str, steps: Option<&[&str]>, alone: bool) -> Result<Known, Fail> {
+fn known(store: &Arc<Shared>, pipeline: &str, steps: Option<&[&str]>, alone: bool) -> Result<Known, Fail> {
     let known = store.ask(|reader| {
         let mut last_run = reader.last_run(pipeline)?;
         // The last run need not be the one that died: a server had jobs waiting behind it, or outputs were adopted since.
@@ -384,7 +384,7 @@ fn known(store: &Shared, pipeline: &str, steps: Option<&[&str]>, alone: bool) ->
         if let Some(run) = last_run.as_mut().filter(|run| dead.iter().any(|dead| dead.job == run.id)) {
             run.state = JobState::Aborted;
         }
-        let history = Box::new(reader.history(pipeline, steps)?);
+        let history = Box::new(reader.history(pipeline, steps)?.by(store));
         let durations = reader.durations(pipeline, steps)?;
         Ok(Known { history, durations, last_run, dead, ahead: Vec::new(), alone })
     });

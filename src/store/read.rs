@@ -233,7 +233,8 @@ impl Reader {
         values: impl rusqlite::Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, StoreError> {
-        let ask = || -> rusqlite::Result<Vec<T>> { self.connection.prepare(sql)?.query_map(values, read)?.collect() };
+        let ask =
+            || -> rusqlite::Result<Vec<T>> { self.connection.prepare_cached(sql)?.query_map(values, read)?.collect() };
         ask().map_err(|error| self.sql(&error))
     }
 

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::{Row, params};
 
@@ -29,7 +30,7 @@ impl Reader {
             };
             Ok((row.get::<_, String>(0)?, last))
         })?;
-        let reader = Shared::new(self.path.parent().unwrap_or(Path::new("")));
+        let reader = Arc::new(Shared::new(self.path.parent().unwrap_or(Path::new(""))));
         let (makers, others) = (OnceCell::new(), OnceCell::new());
         Ok(StoredHistory { last: rows.into_iter().collect(), makers, others, reader, pipeline: pipeline.to_owned() })
     }
@@ -42,11 +43,17 @@ pub struct StoredHistory {
     makers: OnceCell<HashMap<String, Vec<(Digest, String)>>>,
     /// Where other pipelines have built something: asked for only where what was built has changed. None where that cannot be told.
     others: OnceCell<Option<BTreeSet<String>>>,
-    reader: Shared,
+    reader: Arc<Shared>,
     pipeline: String,
 }
 
 impl StoredHistory {
+    /// The same, asking what it has not in memory by the connection of others.
+    #[must_use]
+    pub fn by(self, reader: &Arc<Shared>) -> Self {
+        Self { reader: Arc::clone(reader), ..self }
+    }
+
     fn makers(&self) -> HashMap<String, Vec<(Digest, String)>> {
         let sql = "SELECT step, outputs FROM keys WHERE pipeline = ?1 ORDER BY built_at DESC";
         let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, json::<Vec<OutputRecord>>(row, 1)?));
