@@ -2,7 +2,7 @@
 //! for what was left open once the inputs are known.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::base::digest::Digest;
@@ -77,7 +77,7 @@ impl Basis<'_> {
         if let Verdict::Build(reasons) = &mut verdict {
             // Behind the first reason: of many reasons the last ones are not shown.
             let at = reasons.len().min(1);
-            let mut replaced = self.replaced(id, reasons);
+            let mut replaced = self.replaced(id);
             // Where it was asked what has changed of the outputs, all of that is told.
             if !reasons.iter().any(|reason| reason.code == ReasonCode::OutputChanged) {
                 replaced.extend(self.changed_since(id));
@@ -132,13 +132,15 @@ impl Basis<'_> {
     }
 
     /// What a build would replace and Kiln has not made, or is of another kind.
-    fn replaced(&self, id: RecipeId, reasons: &[Reason]) -> Vec<Reason> {
-        let other_kind = reasons.iter().filter(|reason| reason.code == ReasonCode::OutputKind);
-        let other_kind: HashSet<&str> = other_kind.filter_map(|reason| reason.what.as_deref()).collect();
-        let other_kind = |node: NodeId| other_kind.contains(self.pipeline.nodes[node].name.as_str());
-        let foreign = self.foreign(id);
-        let outputs = self.pipeline.recipes[id].outputs.iter().copied();
-        let stands = outputs.filter(|node| matches!(self.facts.nodes[*node], Content::Is(_)));
+    fn replaced(&self, id: RecipeId) -> Vec<Reason> {
+        let recipe = &self.pipeline.recipes[id];
+        let (foreign, parts) = (self.foreign(id), OnceCell::new());
+        let was_built = self.history.last(&recipe.name).is_some();
+        let other_kind = |node: NodeId| {
+            let parts = || parts.get_or_init(|| self.history.parts(&recipe.name));
+            was_built && was_of_another_kind(&self.pipeline.nodes[node], parts())
+        };
+        let stands = recipe.outputs.iter().copied().filter(|node| matches!(self.facts.nodes[*node], Content::Is(_)));
         let kept = stands.filter(|node| foreign(*node) || other_kind(*node));
         let paths = kept.filter_map(|node| self.pipeline.nodes[node].path.clone());
         paths.map(|path| Reason::new(ReasonCode::OutputForeign).what(path)).collect()

@@ -10,6 +10,9 @@ fn a_plan_says_that_something_of_another_kind_is_kept() {
     project.pipeline("[folder.a]\npath = \"a\"\nrun = \"echo 1 >{{ output }}/x\"\n");
     let plan = project.expect(0, &["plan"]).out;
     assert!(plan.contains("replaces what is there: a") && plan.contains("output of another kind: a"), "{plan}");
+    // Whatever it is built for.
+    let plan = project.expect(0, &["plan", "--mode", "forced"]).out;
+    assert!(plan.contains("asked for: --mode forced; replaces what is there: a"), "{plan}");
     project.expect(0, &["run"]);
     assert_eq!(project.read(&format!("{}/a", kept(&project))), "1\n");
 }
