@@ -6,7 +6,7 @@ use crate::base::job::BuildMode;
 use crate::pipeline::types::{Kind, Node, Recipe};
 use crate::plan::facts::Facts;
 use crate::plan::record::MemoryHistory;
-use crate::select::select;
+use crate::select::{Choice, select};
 
 /// Were each looked for among all, this would take minutes, and the time limit of tests ends it.
 #[test]
@@ -40,7 +40,8 @@ fn very_many_inputs_that_are_missing_are_told_one_by_one() {
     let facts = Facts::unseen(jiff::Timestamp::UNIX_EPOCH, MANY, 1);
     let history = MemoryHistory::default();
     let basis = Basis { pipeline: &pipeline, facts: &facts, history: &history, mode: BuildMode::Smart };
-    let selection = select(&pipeline, &graph, &[], BuildMode::Smart, &|_| true).unwrap();
+    let selection =
+        select(&pipeline, &graph, Choice { targets: &[], exclude: &[], mode: BuildMode::Smart }, &|_| true).unwrap();
     let (mut plan, lacks) = Plan::make(&basis, &graph, &selection, &HashMap::new());
     assert_eq!((lacks.len(), plan.steps[0].reasons.len()), (MANY, MANY));
     let problems = missing(&pipeline, &lacks, &HashMap::new());

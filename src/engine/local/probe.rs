@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::OptionFuture;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -121,7 +122,7 @@ async fn ask(
     let log = Log::create(Path::new("/dev/null"), Updates::new(0, None, trouble), SAID, None);
     let mut log = log.map_err(|error| format!("nowhere to print to: {error}"))?;
     let (end, ends) = watch::channel(Stop::Go);
-    let (began, mut told, mut over) = (Instant::now(), slow, None);
+    let (began, mut told, mut over) = (Instant::now(), slow, false);
     let ran = {
         let mut ran = pin!(child::run(start, guardian, &mut log, ends));
         let mut stopped = pin!(stopped(stop));
@@ -133,15 +134,15 @@ async fn ask(
                     tracing::warn!("{about} has not answered for {}", duration(told));
                     told *= 2;
                 }
-                most = time_is_over(began, most), if over.is_none() => {
-                    over = Some(most);
+                Some(()) = OptionFuture::from(most.map(|most| sleep_until(began + most))), if !over => {
+                    over = true;
                     end.send_modify(|stop| *stop = Stop::Kill);
                 }
             }
         }
     };
     let said = log.finish().await;
-    if let Some(most) = over {
+    if let Some(most) = most.filter(|_| over) {
         return Err(format!("timed out after {}, the `timeout` of `{whose}`", duration(most)));
     }
     match ran {
@@ -162,16 +163,5 @@ async fn stopped(stop: Option<watch::Receiver<Stop>>) {
     {
         return;
     }
-    std::future::pending().await
-}
-
-/// Waits until so much time has gone by, and gives how much; for ever where there is no limit.
-async fn time_is_over(began: Instant, most: Option<Duration>) -> Duration {
-    match most {
-        Some(most) => {
-            sleep_until(began + most).await;
-            most
-        }
-        None => std::future::pending().await,
-    }
+    std::future::pending::<()>().await;
 }
