@@ -131,6 +131,12 @@ impl RunView {
         self.end.as_ref().is_some_and(|end| end.cause() == Some(Cause::Died))
     }
 
+    /// Whether it ended ill before it was known which steps it had: all that it was asked for is undone.
+    #[must_use]
+    pub fn is_untried(&self) -> bool {
+        self.steps.is_empty() && self.end.as_ref().is_some_and(|end| end.state != JobState::Done)
+    }
+
     /// Folds events.
     pub fn fold<'a>(events: impl IntoIterator<Item = &'a Stamped>) -> Self {
         let mut view = Self::default();

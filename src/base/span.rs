@@ -118,7 +118,7 @@ impl Problem {
     #[must_use]
     pub fn placed(&self) -> String {
         // Which step it is for is known there, and that it is there.
-        let place = self.labels.first().filter(|label| !label.of_step && label.text != "here");
+        let place = self.labels.first().filter(|label| !label.of_step && !label.text.ends_with("here"));
         place.map_or_else(|| self.message.clone(), |label| format!("{}: {}", self.message, label.text))
     }
 

@@ -5,6 +5,7 @@ use crate::base::text::count;
 use crate::cli::args::RunArgs;
 use crate::cli::jobs::History;
 use crate::cli::{Context, find, note};
+use crate::event::RunStarted;
 use crate::pipeline::template::command_line;
 use crate::pipeline::types::Pipeline;
 use crate::session::again::undone;
@@ -77,6 +78,12 @@ fn again(pipeline: &Pipeline, view: &RunView, request: Request) -> Result<Reques
     if head.started.pipeline != pipeline.name {
         let help = format!("name its file with --file; this one is `{}`", pipeline.name);
         return Err(Fail::Usage(format!("{} is a run of `{}`", head.job, head.started.pipeline), Some(help)));
+    }
+    if view.is_untried() {
+        let RunStarted { targets, exclude, mode, .. } = &head.started;
+        let (targets, exclude) = (targets.clone(), [exclude.clone(), request.exclude.clone()].concat());
+        warn_of_variables(head, &request);
+        return Ok(Request { targets, exclude, mode: request.mode.or(Some(*mode)), ..request });
     }
     let (here, gone) = undone(pipeline, view);
     if here.is_empty() {

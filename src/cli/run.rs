@@ -28,6 +28,7 @@ use crate::session::home;
 use crate::session::locks::{Locks, lock, wait_to_lock};
 use crate::session::memo::{Asked, Held, Kept, Question};
 use crate::session::part::{Part, Since};
+use crate::session::refused;
 use crate::session::start::{Committed, Origin, Ready, go_on, new_job, new_job_in, open_journal_of, seed, started};
 use crate::session::{Request, Session, remembers, unread};
 use crate::signal::{Signals, code_of};
@@ -73,11 +74,15 @@ fn look_and_run(
     } else {
         begun
     };
-    let Begun { session, args, early, reports, locks: _locks, writer, committed, undone, asked } = begun;
+    let Begun { session, args, early, reports, locks: _locks, mut writer, committed, undone, asked } = begun;
     let args = &args;
     let mut session = to_the_end(session);
+    let refused = |session: &Session, writer: &mut Writer, fail: &Fail| {
+        none(fail);
+        refused::keep(session, writer, origin(context, args), fail);
+    };
     let plan = session.plan_to_run(true, args.keep_going);
-    let (mut planned, hindered) = plan.inspect_err(none)?;
+    let (mut planned, hindered) = plan.inspect_err(|fail| refused(&session, &mut writer, fail))?;
     planned.seen.extend(early);
     let passed = session.passed_over(&mut planned);
     let finding = asked.and_then(|asked| asked.finding(&context.site(), &session, &planned));
@@ -88,7 +93,8 @@ fn look_and_run(
     planned.plan.take_in(passed, &session.loaded.graph);
     let ticket = new_job(&session).inspect_err(none)?;
     let policy = policy(args, session.schedule, session.jobs);
-    let ready = Ready::make(&session, (planned, hindered), ticket, policy, origin(context, args)).inspect_err(none)?;
+    let ready = Ready::make(&session, (planned, hindered), ticket, policy, origin(context, args));
+    let ready = ready.inspect_err(|fail| refused(&session, &mut writer, fail))?;
     left(&ready.started().left).iter().for_each(|left| note(left));
     not_for_engine(session.pipeline(), &session.selection).iter().for_each(|others| note(others));
     let finding = finding.map(|finding| (finding, ready.started().clone()));
@@ -135,7 +141,7 @@ fn look_again(context: &Context, args: &RunArgs, question: Option<Question>, ses
     // Whatever is wrong is told by the next run.
     let Ok(planned) = session.plan(false) else { return };
     if let Some(finding) = asked.finding(&context.site(), session, &planned) {
-        finding.remember(started(session, &planned, origin(context, args), Vec::new()));
+        finding.remember(started(session, &planned.plan, origin(context, args), Vec::new()));
     }
 }
 

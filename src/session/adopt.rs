@@ -80,7 +80,7 @@ pub(crate) fn take(session: &Session, origin: Origin) -> Result<(Option<JobId>, 
     }
     let Ticket { job, began: at, .. } = new_job(session)?;
     let steps = adoption.taken.iter().map(|(step, _)| planned_step(session, step)).collect();
-    let first = Event::RunStarted(Box::new(started(session, &planned, origin, steps)));
+    let first = Event::RunStarted(Box::new(started(session, &planned.plan, origin, steps)));
     let ended = adoption.taken.iter().map(|(step, record)| {
         let ended = StepEnded::new(&session.pipeline().recipes[step.id].name, 0, Outcome::Adopted, 0);
         Event::StepEnded(Box::new(StepEnded { record: Some(record.clone()), ..ended }))

@@ -15,6 +15,7 @@ pub(crate) mod memo;
 mod memo_format;
 pub(crate) mod part;
 mod passed;
+pub(crate) mod refused;
 pub(crate) mod start;
 pub(crate) mod targets;
 
@@ -197,10 +198,7 @@ impl Session {
         let (targets, exclude) = (names(&request.targets), names(&request.exclude));
         let choice = Choice { targets: &targets, exclude: &exclude, mode };
         let selection = select(&loaded.pipeline, &loaded.graph, choice, &can_build);
-        let selection = selection.map_err(|error| match error {
-            SelectError::Target { message, help } => Fail::Usage(message, Some(help)),
-            SelectError::Nothing(_) => Fail::Nothing(error.to_string()),
-        })?;
+        let selection = selection.map_err(unselected)?;
         let (file, root) = (&loaded.source.name, loaded.root.display());
         let selected = selection.want.values().filter(|want| **want != Want::No).count();
         tracing::debug!(file, %root, state = %state.display(), engine = engine.name(), %mode, selected, "the pipeline is read");
@@ -359,6 +357,14 @@ impl Session {
 
 fn problems_of(wrong: Vec<(RecipeId, Problem)>) -> Problems {
     wrong.into_iter().map(|(_, problem)| problem).collect()
+}
+
+/// Why nothing was selected.
+pub(crate) fn unselected(error: SelectError) -> Fail {
+    match error {
+        SelectError::Target { message, help } => Fail::Usage(message, Some(help)),
+        SelectError::Nothing(_) => Fail::Nothing(error.to_string()),
+    }
 }
 
 /// Whether what earlier runs saw may be taken for what is.

@@ -13,11 +13,11 @@ use crate::engine::api::{Engine, Opening, Terms, Work};
 use crate::engine::local::LocalEngine;
 use crate::event::{Cause, Left, PlannedStep, RunStarted};
 use crate::pipeline::types::Pipeline;
-use crate::plan::Step;
 use crate::plan::estimate::{estimate, remaining};
 use crate::plan::facts::Facts;
 use crate::plan::put_back::PutBack;
 use crate::plan::record::MemoryHistory;
+use crate::plan::{Plan, Step};
 use crate::report::api::Reporter;
 use crate::run::setup::{Policy, Setup, SetupStep};
 use crate::run::state::Run;
@@ -130,7 +130,7 @@ impl Ready {
         origin: Origin,
     ) -> Result<Self, Fail> {
         let Steps { works, setup: steps, events } = Steps::make(session, &planned, &hindered)?;
-        let started = started(session, &planned, origin, events);
+        let started = started(session, &planned.plan, origin, events);
         let up_to_date = started.up_to_date;
         let Planned { facts, seen, known, .. } = planned;
         let (pipeline, mode) = (Arc::clone(session.pipeline()), session.selection.mode);
@@ -258,9 +258,9 @@ pub(super) fn planned_step(session: &Session, step: &Step) -> PlannedStep {
 }
 
 /// The first event.
-pub(crate) fn started(session: &Session, planned: &Planned, origin: Origin, steps: Vec<PlannedStep>) -> RunStarted {
+pub(crate) fn started(session: &Session, plan: &Plan, origin: Origin, steps: Vec<PlannedStep>) -> RunStarted {
     let pipeline = session.pipeline();
-    let estimate = estimate(&planned.plan, &session.loaded.graph, session.schedule, session.jobs);
+    let estimate = estimate(plan, &session.loaded.graph, session.schedule, session.jobs);
     let left = |step: &Step| Left { step: pipeline.recipes[step.id].name.clone(), reasons: step.reasons.clone() };
     RunStarted {
         pipeline: pipeline.name.clone(),
@@ -279,8 +279,8 @@ pub(crate) fn started(session: &Session, planned: &Planned, origin: Origin, step
         again: origin.again,
         keep_going: origin.keep_going,
         vars: origin.vars,
-        up_to_date: planned.plan.counts().skip as u64,
-        left: planned.plan.left().map(left).collect(),
+        up_to_date: plan.counts().skip as u64,
+        left: plan.left().map(left).collect(),
         put_back: Vec::new(),
         expected_ms: (estimate.unknown == 0).then_some(estimate.most_ms),
         steps,

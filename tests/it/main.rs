@@ -71,6 +71,7 @@ mod processes;
 mod quotes;
 mod reading;
 mod readme;
+mod refusals;
 mod replaced;
 mod retry;
 mod run;

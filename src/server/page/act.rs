@@ -41,7 +41,7 @@ pub(super) fn again(call: &Call) -> Reply {
     }
     let then = BuildMode::of_word(&standing.row.mode).unwrap_or_default();
     let engine = Some(standing.row.engine.clone());
-    if !failed_only {
+    if !failed_only || standing.view.is_untried() {
         return begin(call, Asked { targets: standing.row.targets, mode: then, engine });
     }
     let (here, _) = undone(&project.loaded().pipeline, &standing.view);
