@@ -11,6 +11,7 @@ pub mod exit;
 pub mod fault;
 mod files;
 pub mod graph;
+pub mod listed;
 pub mod outcome;
 pub mod pipeline;
 pub mod plan;

@@ -107,7 +107,7 @@ pub fn select(
     Ok(Selection { targets, exclude, mode, asked: None, want, not_for_engine, passed, excluded })
 }
 
-fn no_match(pipeline: &Pipeline, target: &str) -> String {
+pub(crate) fn no_match(pipeline: &Pipeline, target: &str) -> String {
     let near = target.trim_matches('+').strip_prefix("tag:").and_then(|tag| like(pipeline, tag));
     let hint = near.map(|near| format!("; did you mean `tag:{near}`?")).unwrap_or_default();
     format!("no step matches {target}{hint}")
@@ -148,7 +148,7 @@ fn buildable(graph: &Graph, can_build: &dyn Fn(RecipeId) -> bool) -> DenseMap<Re
     buildable
 }
 
-struct Selector<'a> {
+pub(crate) struct Selector<'a> {
     pipeline: &'a Pipeline,
     graph: &'a Graph,
     buildable: &'a DenseMap<RecipeId, bool>,
@@ -162,18 +162,18 @@ struct Selector<'a> {
 }
 
 /// A target in its parts: `+name+`.
-struct Spec<'t> {
+pub(crate) struct Spec<'t> {
     /// All of it.
     text: &'t str,
     /// With all above.
-    up: bool,
-    name: &'t str,
+    pub(crate) up: bool,
+    pub(crate) name: &'t str,
     /// With all below.
-    down: bool,
+    pub(crate) down: bool,
 }
 
 impl<'t> Spec<'t> {
-    fn of(text: &'t str) -> Self {
+    pub(crate) fn of(text: &'t str) -> Self {
         let (up, rest) = text.strip_prefix('+').map_or((false, text), |rest| (true, rest));
         let (down, name) = rest.strip_suffix('+').map_or((false, rest), |name| (true, name));
         Self { text, up, name, down }
@@ -186,7 +186,7 @@ impl<'t> Spec<'t> {
 }
 
 impl<'a> Selector<'a> {
-    fn new(pipeline: &'a Pipeline, graph: &'a Graph, buildable: &'a DenseMap<RecipeId, bool>) -> Self {
+    pub(crate) fn new(pipeline: &'a Pipeline, graph: &'a Graph, buildable: &'a DenseMap<RecipeId, bool>) -> Self {
         let no = || DenseMap::filled(pipeline.recipes.len(), false);
         let want = DenseMap::filled(pipeline.recipes.len(), Want::No);
         Self { pipeline, graph, buildable, want, excluded: no(), passed: no(), readers: OnceCell::new() }
@@ -278,7 +278,7 @@ impl<'a> Selector<'a> {
     }
 
     /// The steps that a name stands for, and for sources the steps that read them.
-    fn named(&self, spec: &Spec<'_>) -> Result<(Vec<RecipeId>, Vec<RecipeId>), SelectError> {
+    pub(crate) fn named(&self, spec: &Spec<'_>) -> Result<(Vec<RecipeId>, Vec<RecipeId>), SelectError> {
         if let Some(tag) = spec.name.strip_prefix("tag:") {
             return Ok((self.tagged(tag), Vec::new()));
         }

@@ -131,9 +131,15 @@ pub enum Command {
     },
     /// List the nodes and tasks of the pipeline
     #[command(
-        after_help = "Examples:\n  kiln list                  what there is, with what it is made from\n  kiln list --format json    for programs"
+        after_help = "Examples:\n  kiln list                  what there is, with what it is made from\n  kiln list +orders          `orders` and all that it is made from\n  kiln list --format json    for programs"
     )]
     List {
+        /// What to list, in the words of `kiln run`; sources too [default: all]
+        #[arg(value_name = "TARGET", value_hint = ValueHint::Other)]
+        targets: Vec<String>,
+        /// Leave these out
+        #[arg(long, value_name = "TARGET", value_hint = ValueHint::Other)]
+        exclude: Vec<String>,
         /// How
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,

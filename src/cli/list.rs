@@ -11,6 +11,7 @@ use crate::cli::table::table;
 use crate::cli::{Context, find, print};
 use crate::engine::local::describe;
 use crate::exit;
+use crate::listed::Listed;
 use crate::pipeline::raw::{EnvValue, SecretValue};
 use crate::pipeline::retry::{Retry, RetryOn};
 use crate::pipeline::template::command_line;
@@ -18,6 +19,7 @@ use crate::pipeline::types::{Command, Item, Pipeline, Rebuild, Recipe};
 use crate::session::fail::Fail;
 use crate::session::load::{self, Given, Loaded};
 use crate::session::targets::Paths;
+use crate::session::unselected;
 
 /// A line of the list.
 #[derive(Serialize)]
@@ -32,9 +34,13 @@ struct Row<'a> {
     description: Option<&'a str>,
 }
 
-pub(crate) fn list(context: &Context, format: Format) -> Result<u8, Fail> {
+pub(crate) fn list(context: &Context, targets: &[String], exclude: &[String], format: Format) -> Result<u8, Fail> {
     let loaded = open(context)?;
-    let rows = rows(&loaded);
+    let paths = Paths::new(&loaded, &context.surroundings.folder);
+    let [targets, exclude] =
+        [targets, exclude].map(|given| given.iter().map(|target| paths.name(target)).collect::<Vec<_>>());
+    let listed = Listed::of(&loaded.pipeline, &loaded.graph, &targets, &exclude).map_err(unselected)?;
+    let rows = rows(&loaded, &listed);
     match format {
         Format::Json => {
             let json = serde_json::to_string_pretty(&rows).map_err(|error| Fail::because("the list", &error))?;
@@ -51,11 +57,11 @@ fn open(context: &Context) -> Result<Loaded, Fail> {
 }
 
 /// Nodes and tasks in the order of the file.
-fn rows(loaded: &Loaded) -> Vec<Row<'_>> {
+fn rows<'a>(loaded: &'a Loaded, listed: &Listed) -> Vec<Row<'a>> {
     let pipeline = &loaded.pipeline;
     let inputs = |recipe: &Recipe| recipe.inputs.iter().map(|id| pipeline.nodes[*id].name.as_str()).collect();
     let mut rows: Vec<(usize, Row<'_>)> = Vec::new();
-    for node in pipeline.nodes.values() {
+    for (_, node) in pipeline.nodes.iter().filter(|(id, _)| listed.node(pipeline, *id)) {
         let recipe = node.maker.map(|id| (&pipeline.recipes[id], loaded.graph.stage[id]));
         let mut tags: Vec<_> = node.tags.iter().map(String::as_str).collect();
         tags.extend(recipe.into_iter().flat_map(|(recipe, _)| recipe.tags.iter().map(String::as_str)));
@@ -73,7 +79,7 @@ fn rows(loaded: &Loaded) -> Vec<Row<'_>> {
         };
         rows.push((node.span.start, row));
     }
-    for (id, recipe) in pipeline.recipes.iter().filter(|(_, recipe)| recipe.task) {
+    for (id, recipe) in pipeline.recipes.iter().filter(|(id, recipe)| recipe.task && listed.step(*id)) {
         let row = Row {
             name: &recipe.name,
             kind: "task",

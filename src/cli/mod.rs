@@ -175,7 +175,7 @@ fn dispatch(context: &Context, command: Command) -> Result<u8, Fail> {
         Command::Run(args) => run::run(context, &args),
         Command::Plan(args) => plan::plan(context, &args),
         Command::Check { files, var, engine } => check::check(context, files, &var, engine.as_deref()),
-        Command::List { format } => list::list(context, format),
+        Command::List { targets, exclude, format } => list::list(context, &targets, &exclude, format),
         Command::Show { name } => list::show(context, &name),
         Command::Why(args) => why::why(context, &args),
         Command::Jobs(mut args) => match args.engine.take() {

@@ -336,7 +336,7 @@ fn every_shell_asks_for_names() {
     let project = Project::empty();
     let zsh = project.expect(0, &["completions", "zsh"]).out;
     for (begin, offer, times) in [
-        ("'*::targets -- ", "_kiln_targets", 3),
+        ("'*::targets -- ", "_kiln_targets", 4),
         ("':name -- ", "_kiln_names", 2),
         ("'*--var=", "_kiln_vars", 5),
         ("'()--failed=", "_kiln_runs", 1),
@@ -351,7 +351,7 @@ fn every_shell_asks_for_names() {
     }
     let fish = project.expect(0, &["completions", "fish"]).out;
     assert!(
-        fish.contains("using_subcommand run plan adopt; and test (commandline -opc)[-1] != --failed\" -f -a"),
+        fish.contains("using_subcommand run plan list adopt; and test (commandline -opc)[-1] != --failed\" -f -a"),
         "{fish}"
     );
     assert!(fish.contains("using_subcommand schema\" -f -a \"pipeline plan events\""), "{fish}");

@@ -287,3 +287,36 @@ fn what_only_this_machine_lacks_or_has_twice_is_a_warning() {
     std::fs::create_dir(project.path("nowhere")).unwrap();
     assert!(!project.expect(0, &["check"]).out.contains("workdir"), "it is there now");
 }
+
+#[test]
+fn a_list_of_targets_has_what_they_stand_for() {
+    let project = Project::empty();
+    project.write("pipeline.toml", file("p", SHOP));
+    let names = |arguments: &[&str]| {
+        let said = project.expect(0, &[&["list", "--format", "json"], arguments].concat()).out;
+        let rows: Vec<serde_json::Value> = serde_json::from_str(&said).unwrap();
+        rows.iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for (arguments, expected) in [
+        (&["raw"][..], &["raw"][..]),
+        (&["raw.csv"], &["raw"]),
+        (&["orders"], &["orders"]),
+        (&["+orders"], &["raw", "orders"]),
+        (&["train"], &["train", "test"]),
+        // What is built only when it is named is listed too.
+        (&["train+"], &["train", "test", "churn", "publish"]),
+        (&["tag:daily", "tag:source"], &["raw", "orders"]),
+        (&["t*"], &["train", "test"]),
+        (&["orders+", "--exclude", "split+"], &["orders", "stg"]),
+        (&["--exclude", "orders+"], &["raw"]),
+        (&["--exclude", "raw+"], &[]),
+    ] {
+        if expected.is_empty() {
+            assert!(project.expect(4, &[&["list"], arguments].concat()).err.contains("leaves nothing over"));
+        } else {
+            assert_eq!(names(arguments), expected, "{arguments:?}");
+        }
+    }
+    assert!(project.expect(2, &["list", "order"]).err.contains("did you mean `orders`?"));
+    assert!(project.expect(4, &["list", "tag:dayly"]).err.contains("did you mean `tag:daily`?"));
+}
