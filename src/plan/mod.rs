@@ -120,19 +120,23 @@ impl Plan {
             let input = |node| {
                 if pending[node] { Input::Pending } else { basis.seen(node) }
             };
+            // What could not be seen of a step hides nothing that it lacks.
+            let unseen = basis.facts.unseen.contains_key(&id);
+            let mut lack = || {
+                let inputs = recipe.inputs.iter().copied().enumerate();
+                let missing = inputs.filter(|(_, node)| input(*node) == Input::Missing);
+                let before = lacks.len();
+                lacks.extend(missing.map(|(at, node)| Lack { step: id, at, node }));
+                lacks[before..].iter().map(|lack| lacking(basis.pipeline, lack.node)).collect::<Vec<_>>()
+            };
             let (action, reasons) = match basis.decide(id, &input) {
+                Verdict::Build(reasons) if unseen => (Action::Build, [reasons, lack()].concat()),
                 Verdict::Build(reasons) => (Action::Build, reasons),
                 Verdict::Maybe(reasons) => (Action::Maybe, reasons),
                 Verdict::Ask(reasons) => (Action::Ask, reasons),
                 Verdict::Skip => (Action::Skip, Vec::new()),
                 Verdict::Left(reasons) => (Action::Skip, reasons),
-                Verdict::Lacks(_) => {
-                    let inputs = recipe.inputs.iter().copied().enumerate();
-                    let missing = inputs.filter(|(_, node)| input(*node) == Input::Missing);
-                    let before = lacks.len();
-                    lacks.extend(missing.map(|(at, node)| Lack { step: id, at, node }));
-                    (Action::Build, lacks[before..].iter().map(|lack| lacking(basis.pipeline, lack.node)).collect())
-                }
+                Verdict::Lacks(_) => (Action::Build, lack()),
             };
             let reasons = in_words(reasons, selection);
             if action != Action::Skip {

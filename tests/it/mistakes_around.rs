@@ -99,6 +99,29 @@ fn a_tool_that_fails() {
     project.expect(0, &["check"]);
 }
 
+/// Nothing that is in the way of a step hides what else is, in the first run and in a later one.
+#[test]
+fn all_that_is_in_the_way_of_one_step_is_told_at_once() {
+    let mut project = Project::new(
+        "[dataset.s]\npath = \"s\"\n[dataset.f]\npath = \"f\"\nrun = \"echo >{{ output }}\"\n\
+         [dataset.a]\npath = \"a\"\ninputs = [\"s\"]\nrun = \"true >{{ output }}\"\nfiles = [\"none.py\"]\nworkdir = \"nowhere\"\n\
+         env = { R = { env = \"REGION\" }, Q = { env = \"QUEUE\" } }\nsecrets = { P = { env = \"PW\" } }\ntools = { t = \"exit 7\" }\n",
+    );
+    let wrong = ["missing-file", "missing-source", "tool-failed", "unset-variable", "unset-variable", "unset-variable"];
+    for _ in 0..2 {
+        let said = project.expect(2, &["run"]).err;
+        let mut found: Vec<_> = said.lines().filter(|line| wrong.contains(line)).collect();
+        found.sort_unstable();
+        assert_eq!(found, wrong, "{said}");
+        assert!(said.ends_with("pipeline.toml: 6 obstacles, 1 warning\n"), "{said}");
+        project.expect(0, &["run", "f"]);
+    }
+    let plan = project.expect(0, &["plan", "-k"]).out;
+    assert!(plan.contains("  a  can only fail: ") && plan.contains(" and 2 more\n"), "{plan}");
+    project.variable("REGION", "eu");
+    assert!(project.expect(2, &["run"]).err.contains("5 obstacles"));
+}
+
 #[test]
 fn a_target_that_cannot_be_meant() {
     let project = Project::new(&format!("{TEXT}[model.m]\ninputs = [\"a\"]\n"));

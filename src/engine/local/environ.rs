@@ -1,7 +1,7 @@
 //! What a recipe is given on this machine: its command line and its environment. Starts nothing.
 
 use crate::base::id::{NodeId, RecipeId};
-use crate::base::span::Problem;
+use crate::base::span::{Problem, Problems};
 use crate::engine::api::{Attempt, Environment};
 use crate::engine::local::secrets;
 use crate::pipeline::raw::EnvValue;
@@ -63,18 +63,23 @@ pub(crate) fn describe(pipeline: &Pipeline, id: RecipeId) -> String {
 
 /// The values of the `env` of a recipe.
 pub(crate) fn env(recipe: &Recipe, own: &Environment) -> Result<Vec<(String, String)>, Problem> {
-    let mut values = Vec::with_capacity(recipe.how.env.len());
+    let (values, unset) = known_env(recipe, own);
+    unset.into_iter().next().map_or(Ok(values), Err)
+}
+
+/// The values of the `env` of a recipe that are known, and which variables are not set.
+pub(crate) fn known_env(recipe: &Recipe, own: &Environment) -> (Vec<(String, String)>, Problems) {
+    let (mut values, mut unset) = (Vec::with_capacity(recipe.how.env.len()), Vec::new());
     for (name, value) in &recipe.how.env {
-        let value = match value {
-            EnvValue::Text(text) => text.clone(),
-            EnvValue::From(from) => own
-                .get(from)
-                .map(|value| value.to_string_lossy().into_owned())
-                .ok_or_else(|| secrets::unset(recipe, &recipe.span, &format!("`env.{name}` takes"), from))?,
-        };
-        values.push((name.clone(), value));
+        match value {
+            EnvValue::Text(text) => values.push((name.clone(), text.clone())),
+            EnvValue::From(from) => match own.get(from) {
+                Some(value) => values.push((name.clone(), value.to_string_lossy().into_owned())),
+                None => unset.push(secrets::unset(recipe, &recipe.span, &format!("`env.{name}` takes"), from)),
+            },
+        }
     }
-    Ok(values)
+    (values, unset)
 }
 
 /// What every recipe is given, and `env`.

@@ -136,13 +136,9 @@ impl Masked for Option<String> {
 
 impl<'a> Observer<'a> {
     fn recipe(&mut self, id: RecipeId, recipe: &Recipe) {
-        let given = environ::env(recipe, &self.local.environment);
-        // Nothing is asked in an environment that is not whole.
-        let asks = given.is_ok();
-        let own = given.unwrap_or_else(|problem| {
-            self.problems.push(problem);
-            Vec::new()
-        });
+        // What is not set keeps nothing else from being told.
+        let (own, unset) = environ::known_env(recipe, &self.local.environment);
+        self.problems.extend(unset);
         self.problems.extend(no_bash(self.local, recipe, &self.has_bash));
         let local = self.local;
         // Only probes need it.
@@ -155,7 +151,7 @@ impl<'a> Observer<'a> {
             }
         });
         let files = self.files(recipe);
-        let tools = if asks { self.tools(recipe, &env) } else { Vec::new() };
+        let tools = self.tools(recipe, &env);
         self.facts.recipes.set(id, OwnFacts { files, tools: self.mask_all(tools), env: self.mask_all(own) });
         for node in recipe.inputs.iter().chain(&recipe.outputs) {
             if !std::mem::replace(&mut self.looked[*node], true) {
