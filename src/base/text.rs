@@ -6,11 +6,20 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 
-/// Reads a point in time as people write it: a day, or a day and a time, in `zone` unless it says otherwise.
+/// Reads a point in time as people write it: a day, or a day and a time, in `zone` unless it says otherwise; or as seen from `now`: an age
+/// such as `12h`, `today`, `yesterday`.
 #[must_use]
-pub fn parse_time(text: &str, zone: &TimeZone) -> Option<Timestamp> {
+pub fn parse_time(text: &str, zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {
     if let Ok(time) = text.parse() {
         return Some(time);
+    }
+    if let Ok(age) = parse_duration(text) {
+        return now.checked_sub(age).ok();
+    }
+    if let "today" | "yesterday" = text {
+        let today = now.to_zoned_datetime(zone.clone()).date();
+        let day = if text == "today" { today } else { today.yesterday().ok()? };
+        return Some(day.to_datetime(Time::midnight()).to_zoned_datetime(zone.clone()).ok()?.timestamp());
     }
     // The day alone comes last: read as one, a text with a time of day would lose it.
     let local = match text.parse::<DateTime>() {
@@ -329,7 +338,12 @@ mod tests {
     #[test]
     fn points_in_time_are_read_in_a_zone() {
         let zone = TimeZone::fixed(jiff::tz::offset(2));
+        let now = "2026-11-30T23:30:00Z".parse().unwrap(); // there it is the first of December
         for (text, time) in [
+            ("12h", "2026-11-30T11:30:00Z"),
+            ("1d 12h", "2026-11-29T11:30:00Z"),
+            ("today", "2026-11-30T22:00:00Z"),
+            ("yesterday", "2026-11-29T22:00:00Z"),
             ("2026-11-29", "2026-11-28T22:00:00Z"),
             ("2026-11-29T10:55", "2026-11-29T08:55:00Z"),
             ("2026-11-29T23:59:59", "2026-11-29T21:59:59Z"),
@@ -337,10 +351,19 @@ mod tests {
             ("2026-11-29T23:59:59Z", "2026-11-29T23:59:59Z"),
             ("2026-11-29T23:59:59-05:00", "2026-11-30T04:59:59Z"),
         ] {
-            assert_eq!(parse_time(text, &zone).unwrap().to_string(), time, "{text}");
+            assert_eq!(parse_time(text, &zone, now).unwrap().to_string(), time, "{text}");
         }
-        for text in ["", "yesterday", "2026-11-31", "2026-11-29T25:00", "2026-11-29Tnoon", "10:55"] {
-            assert_eq!(parse_time(text, &zone), None, "{text}");
+        for text in [
+            "",
+            "tomorrow",
+            "2 parsecs",
+            "1000w 1000000d",
+            "2026-11-31",
+            "2026-11-29T25:00",
+            "2026-11-29Tnoon",
+            "10:55",
+        ] {
+            assert_eq!(parse_time(text, &zone, now), None, "{text}");
         }
     }
 

@@ -24,7 +24,7 @@ pub(crate) fn adopt(context: &Context, args: &AdoptArgs) -> Result<u8, Fail> {
         let (by, vars) = (context.surroundings.user(), request.vars.into_iter().collect());
         take(&session, Origin { by, again, keep_going: false, vars })?
     };
-    let kept = job.map(|job| format!("kept as {job}\n")).unwrap_or_default();
+    let kept = job.map(|job| format!("recorded as {job}\n")).unwrap_or_default();
     print(&(told(&session, &adoption, args.dry_run) + &kept))?;
     Ok(if holds_some(&session, &adoption) { exit::OK } else { exit::NOTHING })
 }

@@ -390,6 +390,9 @@ pub struct WhyArgs {
     /// Run no `tools` and `digest` commands; what depends on them is not known then
     #[arg(long)]
     pub no_probes: bool,
+    /// So many of its last runs
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = from_one)]
+    pub limit: u32,
     /// How
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use crate::base::job::JobState;
 use crate::base::text::parse_time;
+use crate::cli::about::about;
 use crate::cli::args::{Format, Jobs};
+use crate::cli::step_log::silent;
 use crate::cli::tame::Tame;
 use crate::cli::{Context, find, jobs_wait, note, print, unprinted};
 use crate::clock;
@@ -27,10 +29,11 @@ use crate::view::{RunView, StepState};
 pub(crate) fn jobs(context: &Context, jobs: Jobs) -> Result<u8, Fail> {
     let history = History::open(context)?;
     match jobs {
-        Jobs::List { state, since, until, initiator, limit, format, output: _, state_dir: _ } => {
+        Jobs::List { state, since, until, initiator, limit, format, output, state_dir: _ } => {
+            let about = output.map(|output| about(context, &history, &output)).transpose()?;
             let since = since.map(|text| time(context, "--since", &text)).transpose()?;
             let until = until.map(|text| time(context, "--until", &text)).transpose()?;
-            let filter = RunFilter { state, since, until, limit: Some(limit), ..RunFilter::default() };
+            let filter = RunFilter { state, since, until, about, limit: Some(limit), ..RunFilter::default() };
             history.list(context, &RunFilter { by_some: initiator, ..filter }, format)
         }
         Jobs::Show { id, format } => history.show(context, &id, format),
@@ -52,10 +55,11 @@ pub(crate) fn jobs(context: &Context, jobs: Jobs) -> Result<u8, Fail> {
     }
 }
 
-/// A point in time as people write it: a day, or a day and a time, in the local zone unless it says otherwise.
+/// A point in time as people write it: a day, or a day and a time, in the local zone unless it says otherwise, or an age.
 pub(crate) fn time(context: &Context, option: &str, text: &str) -> Result<jiff::Timestamp, Fail> {
-    parse_time(text, &context.surroundings.zone()).ok_or_else(|| {
-        let help = "write 2026-11-01, 2026-11-01T02:00 or 2026-11-01T02:00:00Z".to_owned();
+    parse_time(text, &context.surroundings.zone(), clock::now()).ok_or_else(|| {
+        let help =
+            "write 2026-11-01, 2026-11-01T02:00, 2026-11-01T02:00:00Z, or as an age 2d, 12h, yesterday".to_owned();
         Fail::Usage(format!("{option} {text}: this is no point in time"), Some(help))
     })
 }
@@ -227,7 +231,7 @@ impl History {
         }
         if !follower.printed {
             note(&match step {
-                Some(step) => format!("`{step}` has printed nothing"),
+                Some(step) => follower.silent(step),
                 None => "no step has printed anything".to_owned(),
             });
         }
@@ -360,6 +364,12 @@ impl Follower<'_> {
             None => help.or_else(|| Some(format!("`kiln jobs show {}` shows its steps", self.row.id))),
         };
         Err(Fail::Usage(format!("{} has no step `{step}` that was built", self.row.id), help))
+    }
+
+    /// Why nothing of a step was printed.
+    fn silent(&mut self, step: &str) -> String {
+        self.row.end(&mut self.view);
+        self.view.step(step).map(|step| silent(&self.view, step)).unwrap_or_default()
     }
 
     fn print(&mut self) -> Result<(), Fail> {

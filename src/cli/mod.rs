@@ -1,6 +1,7 @@
 //! The command line: one file for each command. Only here is the environment read and are mistakes rendered.
 
 mod abort;
+mod about;
 mod adopt;
 pub mod args;
 mod candidates;

@@ -1,9 +1,12 @@
-//! Which run has a log of a step: the last one that ran it. Does not know how logs are printed.
+//! Which run has a log of a step: the last one that ran it; and why there is none. Does not know how logs are printed.
 
 use crate::base::job::JobId;
 use crate::cli::jobs::History;
+use crate::event::FailureCode;
+use crate::report::feed::skipped_why;
 use crate::session::fail::Fail;
 use crate::session::unread;
+use crate::view::{RunView, StepState, StepView};
 
 impl History {
     /// What `kiln jobs log` is asked for: a run and a step of it. A lone name that no run has may be that of a step: its last run.
@@ -23,5 +26,18 @@ impl History {
     pub(super) fn ran(&self, step: &str) -> Result<Option<JobId>, Fail> {
         let Some(reader) = &self.reader else { return Ok(None) };
         reader.ran(step, self.pipeline.as_deref()).map_err(unread)
+    }
+}
+
+/// Why there is nothing that a step has printed, in a run of which this is known.
+pub(super) fn silent(view: &RunView, step: &StepView) -> String {
+    let id = &step.plan.id;
+    let failure = step.failure.as_ref().filter(|failure| failure.code == FailureCode::Start);
+    match (step.state, failure) {
+        (StepState::Skipped, _) => format!("`{id}` never ran: {}", skipped_why(view, step.because.as_deref())),
+        (StepState::Failed, Some(failure)) => format!("`{id}` never ran: {}", failure.message),
+        (StepState::Waiting, _) => format!("`{id}` has not begun yet"),
+        (StepState::Current, _) if step.attempt == 0 => format!("`{id}` never ran: it was up to date"),
+        _ => format!("`{id}` has printed nothing"),
     }
 }

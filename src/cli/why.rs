@@ -33,8 +33,6 @@ use crate::store::StoreError;
 use crate::store::read::{Reader, StepRun};
 use crate::view::{RunView, StepState};
 
-/// So many runs are told.
-const RUNS: u32 = 5;
 /// A longer value is cut on a terminal, in characters.
 const VALUE: usize = 60;
 /// So is a longer reason.
@@ -132,7 +130,7 @@ pub(crate) fn why(context: &Context, args: &WhyArgs) -> Result<u8, Fail> {
         put_back,
         last_good,
         why,
-        runs: runs(&session, &recipe)?,
+        runs: runs(&session, &recipe, args.limit)?,
         step: recipe,
     };
     match args.format {
@@ -193,9 +191,9 @@ fn source(loaded: &Loaded, name: &str, format: Format) -> Result<u8, Fail> {
     Ok(exit::OK)
 }
 
-fn runs(session: &Session, step: &str) -> Result<Vec<StepRun>, Fail> {
+fn runs(session: &Session, step: &str, most: u32) -> Result<Vec<StepRun>, Fail> {
     let runs = session.store.ask(|reader| {
-        let mut runs = reader.step_runs(&session.pipeline().name, step, RUNS)?;
+        let mut runs = reader.step_runs(&session.pipeline().name, step, most)?;
         runs.iter_mut().try_for_each(|run| see_death(reader, session.store.state(), step, run))?;
         Ok(runs)
     });

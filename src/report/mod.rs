@@ -20,7 +20,7 @@ pub mod style;
 pub mod summary;
 
 mod estimate;
-mod feed;
+pub(crate) mod feed;
 pub(crate) mod line;
 mod names;
 pub(crate) mod past;

@@ -50,15 +50,14 @@ impl Style {
         if self.same_year(at, now) { self.format(at, "%-d %b %H:%M") } else { self.format(at, "%-d %b %Y %H:%M") }
     }
 
-    /// When something was, as briefly as `now` allows: `02:00` in the last 24 hours, `Sat` in the last week, else `3 Nov`.
+    /// When something was, as briefly as `now` allows: `02:00` in the last 24 hours, `Sat 02:00` in the last week, else `3 Nov 02:00`.
     #[must_use]
     pub fn moment(&self, at: Timestamp, now: Timestamp) -> String {
         const DAY: i64 = 86_400;
         match now.as_second().saturating_sub(at.as_second()) {
             -60..DAY => self.format(at, "%H:%M"),
-            DAY..604_800 => self.format(at, "%a"),
-            _ if self.same_year(at, now) => self.format(at, "%-d %b"),
-            _ => self.format(at, "%-d %b %Y"),
+            DAY..604_800 => self.format(at, "%a %H:%M"),
+            _ => self.date(at, now),
         }
     }
 
@@ -136,7 +135,8 @@ mod tests {
             "2026-11-24T01:00:00Z",
         ]
         .map(|text| style.moment(at(text), now));
-        assert_eq!(shown, ["02:05", "02:00", "02:06", "Sun", "Mon", "16 Nov", "1 Jan", "31 Dec 2025", "24 Nov"]);
+        assert_eq!(shown[..5], ["02:05", "02:00", "02:06", "Sun 02:04", "Mon 02:06"]);
+        assert_eq!(shown[5..], ["16 Nov 02:04", "1 Jan 00:00", "31 Dec 2025 23:00", "24 Nov 02:00"]);
         assert_eq!(style.clock(now), "02:05:00");
         assert_eq!(style.date(at("2026-11-22T01:01:09Z"), now), "22 Nov 02:01");
         assert_eq!(style.date(at("2025-11-02T01:01:09Z"), now), "2 Nov 2025 02:01");

@@ -1,7 +1,5 @@
 //! Which jobs of a project are asked for, and a page of them. Does not know how they are shown.
 
-use std::collections::BTreeSet;
-
 use crate::base::job::{JobId, JobState};
 use crate::pipeline::types::Pipeline;
 use crate::server::archive::Archive;
@@ -48,34 +46,20 @@ fn rank(query: &Query, name: &str) -> Result<Option<(jiff::Timestamp, JobId)>, A
     rank.map(Some).ok_or_else(wrong)
 }
 
-/// What jobs have to be about to be about an output: the step that makes it, and the targets that stand for it.
+/// What jobs have to be about to be about an output.
 fn about(pipeline: &Pipeline, output: &str) -> Option<About> {
     let named = pipeline.nodes.ids().find(|id| pipeline.id_of(*id) == output).or_else(|| pipeline.node(output));
-    let node = named?;
-    let maker = pipeline.nodes[node].maker.map(|maker| &pipeline.recipes[maker]);
-    let made = maker.map_or(vec![node], |maker| maker.outputs.clone());
-    let tags =
-        made.iter().flat_map(|node| &pipeline.nodes[*node].tags).chain(maker.iter().flat_map(|maker| &maker.tags));
-    let mut names: BTreeSet<String> = tags.map(|tag| format!("tag:{tag}")).collect();
-    names.extend(made.iter().map(|node| pipeline.nodes[*node].name.clone()));
-    names.extend(maker.map(|maker| maker.name.clone()));
-    Some(About { steps: maker.map(|maker| maker.name.clone()).into_iter().collect(), targets: targets(names) })
+    named.map(|node| About::node(pipeline, node))
 }
 
 /// What jobs were about that were about an output which the file does not have any more: it has a history still.
 fn gone(project: &Project, output: &str) -> Result<About, ApiError> {
-    let about = About { steps: vec![output.to_owned()], targets: targets([output.to_owned()].into()) };
+    let about = About::gone(output);
     let pipeline = project.loaded().pipeline.name.clone();
     match project.archive.ask(Vec::new(), |reader| reader.step_runs(&pipeline, output, 1))?.is_empty() {
         true => Err(ApiError::none(format!("output={output}: there is no such output"))),
         false => Ok(about),
     }
-}
-
-/// The targets that may stand for one of these.
-fn targets(names: BTreeSet<String>) -> Vec<String> {
-    let ways = |name: &String| [name.clone(), format!("+{name}"), format!("{name}+"), format!("+{name}+")];
-    names.iter().flat_map(ways).collect()
 }
 
 /// Rows of a list, and where it goes on.

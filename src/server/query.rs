@@ -51,9 +51,10 @@ impl Query {
         let Some(text) = self.get(name) else { return Ok(None) };
         let time = match text.parse::<i64>() {
             Ok(millis) => jiff::Timestamp::from_millisecond(millis).ok(),
-            Err(_) => parse_time(text, &jiff::tz::TimeZone::system()),
+            Err(_) => parse_time(text, &jiff::tz::TimeZone::system(), crate::clock::now()),
         };
-        let help = "write milliseconds since 1970, 2026-11-01, 2026-11-01T02:00 or 2026-11-01T02:00:00Z";
+        let help =
+            "write milliseconds since 1970, 2026-11-01, 2026-11-01T02:00, 2026-11-01T02:00:00Z, or an age as 12h";
         time.map(Some).ok_or_else(|| ApiError::wrong(format!("{name}={text}: this is no point in time; {help}")))
     }
 }
@@ -84,7 +85,7 @@ mod tests {
             let time = Query::parse(text).time("since").unwrap().unwrap();
             assert_eq!(time.as_millisecond(), 1_793_491_200_000, "{text}");
         }
-        for wrong in ["yesterday", "2026-11-29T23:59:59 02:00", "2026-11-29Tnoon", "2026-11-29T25:00"] {
+        for wrong in ["tomorrow", "2026-11-29T23:59:59 02:00", "2026-11-29Tnoon", "2026-11-29T25:00"] {
             assert!(Query::parse(&format!("since={wrong}")).time("since").is_err(), "{wrong}");
         }
     }

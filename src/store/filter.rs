@@ -1,8 +1,12 @@
 //! Which runs of the history are asked for, and the question in SQL that finds them. Asks nothing itself.
 
+use std::collections::BTreeSet;
+
 use rusqlite::types::Value;
 
+use crate::base::id::NodeId;
 use crate::base::job::{JobId, JobState};
+use crate::pipeline::types::Pipeline;
 use crate::store::apply::time;
 use crate::store::read::RunRow;
 
@@ -38,6 +42,33 @@ pub struct About {
     pub steps: Vec<String>,
     /// The targets that stand for it: runs that were asked for one of them, or for everything, whatever came of that.
     pub targets: Vec<String>,
+}
+
+impl About {
+    /// What runs are about that are about a node: the step that makes it, and the targets that stand for it.
+    #[must_use]
+    pub fn node(pipeline: &Pipeline, node: NodeId) -> Self {
+        let maker = pipeline.nodes[node].maker.map(|maker| &pipeline.recipes[maker]);
+        let made = maker.map_or(vec![node], |maker| maker.outputs.clone());
+        let tags =
+            made.iter().flat_map(|node| &pipeline.nodes[*node].tags).chain(maker.iter().flat_map(|maker| &maker.tags));
+        let mut names: BTreeSet<String> = tags.map(|tag| format!("tag:{tag}")).collect();
+        names.extend(made.iter().map(|node| pipeline.nodes[*node].name.clone()));
+        names.extend(maker.map(|maker| maker.name.clone()));
+        Self { steps: maker.map(|maker| maker.name.clone()).into_iter().collect(), targets: targets(names) }
+    }
+
+    /// The same of what the file does not have any more, or of a task.
+    #[must_use]
+    pub fn gone(name: &str) -> Self {
+        Self { steps: vec![name.to_owned()], targets: targets([name.to_owned()].into()) }
+    }
+}
+
+/// The targets that may stand for one of these.
+fn targets(names: BTreeSet<String>) -> Vec<String> {
+    let ways = |name: &String| [name.clone(), format!("+{name}"), format!("{name}+"), format!("+{name}+")];
+    names.iter().flat_map(ways).collect()
 }
 
 impl RunFilter {

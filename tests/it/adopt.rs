@@ -50,7 +50,7 @@ fn what_is_there_is_taken_and_not_built() {
         "  left  c     c is not there\n",
         "  left  d     its input c is not there\n",
         "  left  tell  a task leaves nothing to see: name it if it was done\n",
-        "took 2 steps, left 3, 0 up to date\nkept as build_p_",
+        "took 2 steps, left 3, 0 up to date\nrecorded as build_p_",
     ] {
         assert!(said.contains(line), "{line}\n{said}");
     }

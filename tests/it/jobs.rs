@@ -101,8 +101,8 @@ fn the_list_is_filtered() {
     check(&["--since", "2020-01-01"], &[newest, middle, oldest]);
     check(&["--until", "2020-01-01T02:00"], &[]);
     assert_eq!(project.expect(0, &["jobs", "list", "--state", "RUNNING"]).out, "no runs\n");
-    let said = project.expect(2, &["jobs", "list", "--since", "yesterday"]);
-    assert!(said.err.contains("--since yesterday") && said.err.contains("2026-11-01"), "{}", said.err);
+    let said = project.expect(2, &["jobs", "list", "--since", "tomorrow"]);
+    assert!(said.err.contains("--since tomorrow") && said.err.contains("2026-11-01"), "{}", said.err);
     project.expect(2, &["jobs", "list", "--state", "BROKEN"]);
 }
 
@@ -246,6 +246,58 @@ fn logs_are_printed_for_a_run_or_a_step() {
     assert!(said.err.contains("has no step `bb`"), "{}", said.err);
     let said = project.expect(2, &["jobs", "log", middle, "a"]);
     assert!(said.err.contains("has no step `a` that was built"), "{}", said.err);
+}
+
+#[test]
+fn a_step_that_never_ran_says_so_and_why() {
+    let text = "[dataset.s]\npath = \"s\"\n[dataset.c]\npath = \"c\"\ninputs = [\"s\"]\nrun = 'echo >{{ output }}'\n\
+        [task.d]\ninputs = [\"c\"]\nrun = \"true\"\n";
+    let project = Project::new(&(TWO.to_owned() + text));
+    project.write("ok", "");
+    project.write("s", "1");
+    project.expect(0, &["run"]);
+    std::fs::remove_file(project.path("ok")).unwrap();
+    std::fs::remove_file(project.path("s")).unwrap();
+    let text = project.read("pipeline.toml").replace("[task.d]\ninputs = [\"c\"]", "[task.d]\ninputs = [\"b\", \"c\"]");
+    project.write("pipeline.toml", text.replace("echo from b", "echo from bb"));
+    project.expect(1, &["run", "-k", "--mode", "forced"]);
+    let log = |step: &str| project.expect(0, &["jobs", "log", "last", step]);
+    assert_eq!(log("b").out, "from bb\n");
+    let told = log("c").err;
+    assert!(told.starts_with("note: `c` never ran: source `s` is not there, and `c` needs it: there is"), "{told}");
+    let told = log("d").err;
+    assert!(told == "note: `d` never ran: b failed\n" || told == "note: `d` never ran: c failed\n", "{told}");
+    project.write("s", "1");
+    project.expect(1, &["run", "-j1", "--mode", "forced", "d"]);
+    assert_eq!(log("d").err, "note: `d` never ran: b failed\n");
+}
+
+#[test]
+fn runs_are_found_by_what_they_built() {
+    let project = history();
+    let states = |filter: &[&str]| {
+        list(&project, filter).iter().map(|job| job["state"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    // All runs of everything are about it, whatever came of that.
+    assert_eq!(states(&["--output", "a"]), ["DONE", "DONE", "FAILED"]);
+    assert_eq!(states(&["--output", "b"]), ["DONE", "FAILED"]);
+    assert_eq!(states(&["--output", "./b", "--limit", "1"]), ["DONE"]);
+    let said = project.expect(2, &["jobs", "list", "--output", "bb"]).err;
+    assert!(said.starts_with("error: --output bb: there is no such node, nor has a run built one\n"), "{said}");
+    // History outlives its file.
+    std::fs::remove_file(project.path("pipeline.toml")).unwrap();
+    assert_eq!(states(&["--output", "b"]), ["DONE", "FAILED"]);
+}
+
+#[test]
+fn runs_are_listed_by_age_too() {
+    let project = history();
+    for (since, n) in [("2d", 3), ("12h", 3), ("yesterday", 3), ("1h 30m", 3)] {
+        assert_eq!(list(&project, &["--since", since]).len(), n, "{since}");
+        assert_eq!(list(&project, &["--until", since]).len(), 3 - n, "{since}");
+    }
+    let said = project.expect(2, &["jobs", "list", "--since", "2 parsecs"]).err;
+    assert!(said.contains("or as an age 2d, 12h, yesterday"), "{said}");
 }
 
 #[test]

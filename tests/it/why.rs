@@ -252,3 +252,14 @@ fn an_input_that_came_or_went_is_told_once() {
         assert!(line.trim_end().ends_with(&format!("  {told}")), "{plan}");
     }
 }
+
+#[test]
+fn as_many_runs_are_told_as_are_asked_for() {
+    let project = chain();
+    for _ in 0..7 {
+        project.expect(0, &["run", "a", "--mode", "forced"]);
+    }
+    for (limit, n) in [(&[][..], 5), (&["--limit", "1"], 1), (&["--limit", "100"], 7)] {
+        assert_eq!(json(&project, &[&["a"], limit].concat())["runs"].as_array().unwrap().len(), n);
+    }
+}

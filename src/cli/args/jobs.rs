@@ -7,7 +7,7 @@ use crate::base::job::JobState;
 use crate::cli::args::Format;
 use crate::cli::args::values::{from_one, time};
 use crate::pipeline::dss_wire::build;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueHint};
 
 /// `kiln jobs`
 #[derive(Debug, Args)]
@@ -47,7 +47,7 @@ pub enum Import {
 pub enum Jobs {
     /// List runs, the newest first
     #[command(
-        after_help = "Examples:\n  kiln jobs list --state FAILED --since 2026-11-01\n  kiln jobs list --initiator ci --limit 100 --format json\n  kiln jobs list --engine prod --output orders"
+        after_help = "Examples:\n  kiln jobs list --state FAILED --since 2026-11-01\n  kiln jobs list --output orders --since 2d\n  kiln jobs list --initiator ci --limit 100 --format json\n  kiln jobs list --engine prod --output orders"
     )]
     List {
         /// Only those in this state; where history and logs are kept is --state-dir here
@@ -57,14 +57,14 @@ pub enum Jobs {
         // The id is that of the option of every command, whose place this one takes.
         #[arg(id = "state", long = "state-dir", value_name = "DIR")]
         state_dir: Option<PathBuf>,
-        /// Only those that began at or after this: 2026-11-01, 2026-11-01T02:00
+        /// Only those that began at or after this: 2026-11-01, 2026-11-01T02:00, yesterday, or so long ago: 2d, 12h
         #[arg(long, value_name = "TIME")]
         since: Option<String>,
         /// Only those that began before this
         #[arg(long, value_name = "TIME")]
         until: Option<String>,
-        /// With --engine: only those that build this
-        #[arg(long, value_name = "NAME", requires = "engine")]
+        /// Only those that built this, or would have, or were asked for it or for everything
+        #[arg(long, value_name = "NODE", value_hint = ValueHint::Other)]
         output: Option<String>,
         /// Only those that someone of this name started
         #[arg(long, value_name = "TEXT")]

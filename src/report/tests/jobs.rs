@@ -49,17 +49,17 @@ fn days() -> Vec<JobLine> {
 fn jobs_are_a_table() {
     let now = "2026-11-23T02:05:00Z".parse().unwrap();
     assert_snapshot!(list(&days(), &style(false, None), now), @r#"
-    JOB           STATE    BUILT SAME FAIL SKIP  START  TOOK   BY   TARGETS       WHY
-    …23T02-00-00  FAILED       2    1    1    1  02:00  1m11s  ci   (everything)  split: exit 3
-    …22T14-10-31  ABORTED      1    0    0    4  14:10  9s     ana  charts        Ctrl-C
-    …21T02-00-00  DONE         0    0    0    0  Sat    1s     ci   (everything)  up to date
+    JOB           STATE    BUILT SAME FAIL SKIP  START      TOOK   BY   TARGETS       WHY
+    …23T02-00-00  FAILED       2    1    1    1  02:00      1m11s  ci   (everything)  split: exit 3
+    …22T14-10-31  ABORTED      1    0    0    4  14:10      9s     ana  charts        Ctrl-C
+    …21T02-00-00  DONE         0    0    0    0  Sat 02:00  1s     ci   (everything)  up to date
     "#);
     let coloured = list(&days(), &style(true, Some(60)), now).replace('\u{1b}', "^");
     assert_snapshot!(coloured, @r#"
-    JOB           STATE    BUILT SAME FAIL SKIP  START  TOOK   …
-    …23T02-00-00  ^[1m^[31mFAILED^[0m       2    1    1    1  02:00  1m11s  …
-    …22T14-10-31  ^[33mABORTED^[0m      1    0    0    4  14:10  9s     …
-    …21T02-00-00  ^[32mDONE^[0m         0    0    0    0  Sat    1s     …
+    JOB           STATE    BUILT SAME FAIL SKIP  START      TOO…
+    …23T02-00-00  ^[1m^[31mFAILED^[0m       2    1    1    1  02:00      1m1…
+    …22T14-10-31  ^[33mABORTED^[0m      1    0    0    4  14:10      9s …
+    …21T02-00-00  ^[32mDONE^[0m         0    0    0    0  Sat 02:00  1s …
     "#);
     assert_snapshot!(list(&days(), &style(false, Some(40)), now), @r#"
     JOB           STATE    BUILT SAME FAIL …
@@ -75,10 +75,10 @@ fn where_there_are_several_pipelines_each_is_named() {
     jobs[1].pipeline = "crm".to_owned();
     let now = "2026-11-23T02:05:00Z".parse().unwrap();
     assert_snapshot!(list(&jobs, &style(false, Some(80)), now), @r#"
-    JOB           STATE    BUILT SAME FAIL SKIP  START  TOOK   BY   PIPELINE  TARGE…
-    …23T02-00-00  FAILED       2    1    1    1  02:00  1m11s  ci   orders    (ever…
-    …22T14-10-31  ABORTED      1    0    0    4  14:10  9s     ana  crm       chart…
-    …21T02-00-00  DONE         0    0    0    0  Sat    1s     ci   orders    (ever…
+    JOB           STATE    BUILT SAME FAIL SKIP  START      TOOK   BY   PIPELINE  T…
+    …23T02-00-00  FAILED       2    1    1    1  02:00      1m11s  ci   orders    (…
+    …22T14-10-31  ABORTED      1    0    0    4  14:10      9s     ana  crm       c…
+    …21T02-00-00  DONE         0    0    0    0  Sat 02:00  1s     ci   orders    (…
     "#);
 }
 
@@ -91,11 +91,11 @@ fn wide_cells_keep_the_columns() {
     jobs.push(line("2025-11-21T02-00-00.120", JobState::Running, Counts::default(), 61_000));
     let now = "2026-11-23T02:05:00Z".parse().unwrap();
     assert_snapshot!(list(&jobs, &style(false, None), now), @r#"
-    JOB                       STATE     BUILT SAME FAIL  SKIP  START        TOOK   BY   TARGETS                         WHY
-    …23T02-00-00              FAILED        2    1    1     1  02:00        1m11s  ci   (everything)                    split: exit 3
-    …22T14-10-31              ABORTED       1    0    0     4  14:10        9s     ana  node_1 node_2 node_3 node_4 n…  Ctrl-C
-    …2026-11-21T02-00-00.120  DONE     123456    0    7 12345  Sat          1d01h  ci   (everything)
-    …2025-11-21T02-00-00.120  RUNNING       0    0    0     0  21 Nov 2025  1m01s  ci   (everything)
+    JOB                       STATE     BUILT SAME FAIL  SKIP  START              TOOK   BY   TARGETS                         WHY
+    …23T02-00-00              FAILED        2    1    1     1  02:00              1m11s  ci   (everything)                    split: exit 3
+    …22T14-10-31              ABORTED       1    0    0     4  14:10              9s     ana  node_1 node_2 node_3 node_4 n…  Ctrl-C
+    …2026-11-21T02-00-00.120  DONE     123456    0    7 12345  Sat 02:00          1d01h  ci   (everything)
+    …2025-11-21T02-00-00.120  RUNNING       0    0    0     0  21 Nov 2025 02:00  1m01s  ci   (everything)
     "#);
 }
 
@@ -226,10 +226,10 @@ fn what_was_stopped_left_or_not_seen_to_end_is_told_as_such() {
     jobs[2].left = 3;
     let now = "2026-11-23T02:05:00Z".parse().unwrap();
     assert_snapshot!(list(&jobs, &style(false, None), now), @r#"
-    JOB           STATE    BUILT SAME FAIL STOP SKIP  START  TOOK   BY   TARGETS       WHY
-    …23T02-00-00  FAILED       2    1    1    2    1  02:00  1m11s  ci   (everything)  split: exit 3
-    …22T14-10-31  ABORTED      1    0    0    0    4  14:10  ≥9s    ana  charts        ended without a last word
-    …21T02-00-00  DONE         0    0    0    0    0  Sat    1s     ci   (everything)  3 left
+    JOB           STATE    BUILT SAME FAIL STOP SKIP  START      TOOK   BY   TARGETS       WHY
+    …23T02-00-00  FAILED       2    1    1    2    1  02:00      1m11s  ci   (everything)  split: exit 3
+    …22T14-10-31  ABORTED      1    0    0    0    4  14:10      ≥9s    ana  charts        ended without a last word
+    …21T02-00-00  DONE         0    0    0    0    0  Sat 02:00  1s     ci   (everything)  3 left
     "#);
 }
 
