@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::base::file::FileDigest;
 use crate::base::job::{JobState, Schedule};
-use crate::base::text::few;
-use crate::cause::{Cause, FailureCode, StopSignal};
+use crate::base::text::{few, one_line};
+use crate::cause::{Cause, Failure, FailureCode, StopSignal};
 use crate::cli::args::{FailFast, RunArgs};
 use crate::cli::report_files::ReportFiles;
 use crate::cli::reports::Reports;
@@ -20,8 +20,8 @@ use crate::plan::put_back::PutBack;
 use crate::report::job::left;
 use crate::report::plan::not_for_engine;
 use crate::report::slow;
-use crate::run::Driven;
 use crate::run::setup::Policy;
+use crate::run::{Driven, Unkept};
 use crate::session::fail::Fail;
 use crate::session::finish::finish_the_dead;
 use crate::session::home;
@@ -304,7 +304,7 @@ fn spans_of(session: &Session, view: &RunView) -> Spans {
 
 fn finish(driven: Driven, closed: Result<(), StoreError>, state: &Path) -> Result<u8, Fail> {
     if let Some(lost) = &driven.lost {
-        return Err(stopped(&driven.view, lost, state));
+        return Err(stopped(&driven, lost, state));
     }
     for process in &driven.left {
         tracing::warn!("{process} had left its step, and was ended with the run");
@@ -313,21 +313,40 @@ fn finish(driven: Driven, closed: Result<(), StoreError>, state: &Path) -> Resul
     Ok(code(&driven.view))
 }
 
-/// What is said of a run that cannot be kept, here and where the next one looks for it.
-fn stopped(view: &RunView, lost: &str, state: &Path) -> Fail {
-    if let Some(head) = &view.head {
+/// What is said of a run that could not be kept, here and where the next one looks for it.
+fn stopped(driven: &Driven, lost: &str, state: &Path) -> Fail {
+    let (view, made_up) = match &driven.unkept {
+        Unkept::Still(view) => (&**view, false),
+        Unkept::MadeUp => (&driven.view, true),
+        Unkept::Nothing => (&driven.view, false),
+    };
+    if let (Some(head), false) = (&view.head, made_up) {
         let because = Cause::Unkept { why: lost.to_owned() };
         let word = LastWord { state: JobState::Failed, because, at: crate::clock::now() };
         if let Err(error) = last_word::say(state, &head.started.pipeline, &head.job, &word) {
             tracing::debug!(%error, "nor can that be kept");
         }
     }
-    let busy = [StepState::Running, StepState::Publishing].into_iter().flat_map(|state| view.in_state(state));
-    let busy: Vec<_> = busy.map(|step| step.plan.id.as_str()).collect();
+    let failed = view.in_state(StepState::Failed).filter_map(|step| Some((step, step.failure.as_ref()?)));
+    let failed: Vec<_> = failed.map(|(step, failure)| format!("{} ({})", step.plan.id, told_of(failure))).collect();
+    let failed = if failed.is_empty() { String::new() } else { format!("\n  failed: {}", few(&failed, 8)) };
+    let busy = [StepState::Running, StepState::Publishing, StepState::Stopped].into_iter();
+    let busy: Vec<_> = busy.flat_map(|state| view.in_state(state)).map(|step| step.plan.id.as_str()).collect();
     let busy = if busy.is_empty() { String::new() } else { format!("\n  then ran: {}", few(&busy, 8)) };
     let help = way_out(state, lost).map(|help| format!("\n  help: {help}")).unwrap_or_default();
-    Fail::Surroundings(format!("the run was stopped, what it did cannot be kept: {lost}{busy}{help}"))
+    let what = if made_up { "what it did could be kept only now" } else { "what it did cannot be kept" };
+    Fail::Surroundings(format!("the run was stopped, {what}: {lost}{failed}{busy}{help}"))
 }
+
+/// What happened to a step, with the last that it said.
+fn told_of(failure: &Failure) -> String {
+    let said = failure.tail.iter().rfind(|line| !line.trim().is_empty());
+    let said = said.map(|line| format!(": {}", one_line(line, SAID))).unwrap_or_default();
+    failure.message.clone() + &said
+}
+
+/// So much is told of a line that a step printed last.
+const SAID: usize = 100;
 
 /// The exit code of a run.
 fn code(view: &RunView) -> u8 {

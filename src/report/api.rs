@@ -52,6 +52,11 @@ pub trait Reporter {
         false
     }
 
+    /// Whether it is told, at its end, also what of a run could not be kept: it is for people only.
+    fn tells_unkept(&self) -> bool {
+        false
+    }
+
     /// Whether it wants the bytes that steps print.
     fn wants_output(&self) -> bool {
         false
@@ -68,4 +73,12 @@ pub trait Journal {
     /// Takes events, and digests of files that were read. Returns the number of the batch, which rises by one with each
     /// call; once a batch is on disk, its number (or a higher one) is told to whoever opened the journal. Never blocks.
     fn append(&mut self, events: Arc<[Stamped]>, digests: Vec<FileDigest>) -> u64;
+
+    /// Keeps events that it could not keep before, at once and all together.
+    ///
+    /// # Errors
+    /// Why that is still not possible.
+    fn again(&mut self, _events: &[Stamped]) -> Result<(), String> {
+        Err("it keeps nothing any more".to_owned())
+    }
 }

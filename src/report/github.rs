@@ -113,6 +113,10 @@ impl<W: Write, P: Write> Reporter for Github<W, P> {
         Ok(())
     }
 
+    fn tells_unkept(&self) -> bool {
+        true
+    }
+
     fn finish(&mut self) -> io::Result<()> {
         self.out.flush()
     }

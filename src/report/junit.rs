@@ -41,6 +41,10 @@ impl<W: Write> Reporter for Junit<W> {
         }
         Ok(())
     }
+
+    fn tells_unkept(&self) -> bool {
+        true
+    }
 }
 
 /// The report of a run that could not begin: one test that did not end well. `of` is what it is about, such as the file that holds

@@ -32,4 +32,8 @@ impl<W: Write> Reporter for Outputs<W> {
         }
         Ok(())
     }
+
+    fn tells_unkept(&self) -> bool {
+        true
+    }
 }

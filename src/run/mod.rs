@@ -8,6 +8,7 @@ mod schedule;
 pub mod setup;
 mod slot;
 pub mod state;
+mod unkept;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -33,6 +34,7 @@ use crate::event::{Cause, Event, Failure, FailureCode, RunStarted, Staged, Stamp
 use crate::report::api::{Journal, Reporter};
 use crate::run::setup::{Effect, Input, Timer};
 use crate::run::state::Run;
+pub use crate::run::unkept::Unkept;
 use crate::view::RunView;
 
 /// What the loop needs.
@@ -72,6 +74,8 @@ pub struct Driven {
     pub view: RunView,
     /// Why its events or a log could not be kept.
     pub lost: Option<String>,
+    /// What became of what could not be kept when it happened.
+    pub unkept: Unkept,
     /// What could not be shown or reported, and why.
     pub unshown: Vec<String>,
     /// What was left of it at its end and was ended then, for people.
@@ -119,10 +123,11 @@ pub async fn drive(drive: Drive<'_>, started: RunStarted) -> Driven {
         driver.wait().await;
     }
     let left = driver.drive.engine.end().await;
+    let unkept = driver.make_up();
     driver.finish();
     let run = &driver.drive.run;
     let lost = driver.lost.or_else(|| run.broken().map(str::to_owned));
-    Driven { view: driver.view, lost, unshown: driver.unshown, left }
+    Driven { view: driver.view, lost, unkept, unshown: driver.unshown, left }
 }
 
 /// What a task of the loop came to.

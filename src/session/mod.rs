@@ -387,8 +387,11 @@ fn known(store: &Arc<Shared>, pipeline: &str, steps: Option<&[&str]>, alone: boo
         // The last run need not be the one that died: a server had jobs waiting behind it, or outputs were adopted since.
         let goes_on = !alone && is_held(store.state(), pipeline);
         let dead = if goes_on { Vec::new() } else { reader.unfinished(pipeline)? };
-        if let Some(run) = last_run.as_mut().filter(|run| dead.iter().any(|dead| dead.job == run.id)) {
+        if let Some(run) = &mut last_run
+            && let Some(dead) = dead.iter().find(|dead| dead.job == run.id)
+        {
             run.state = JobState::Aborted;
+            dead.last_word.iter().for_each(|word| run.end_with(word.clone()));
         }
         let history = Box::new(reader.history(pipeline, steps)?.by(store));
         let durations = reader.durations(pipeline, steps)?;

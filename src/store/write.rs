@@ -142,6 +142,29 @@ impl Journal for Writer {
         }
         self.batches
     }
+
+    fn again(&mut self, events: &[Stamped]) -> Result<(), String> {
+        // One that has gone on without telling of a failure keeps all itself.
+        if self.join().is_ok() || !self.stands() {
+            return Err("the history is another one".to_owned());
+        }
+        let state = self.path.parent().unwrap_or(&self.path);
+        keep_now(state, events).map_err(|error| error.to_string())
+    }
+}
+
+/// Keeps events in one transaction.
+fn keep_now(state: &Path, events: &[Stamped]) -> Result<(), StoreError> {
+    let (mut connection, path) = schema::open_write(state)?;
+    let mut keep = || {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut tally = apply::Tally::default();
+        events.iter().try_for_each(|event| apply::keep(&transaction, event, &mut tally))?;
+        tally.tell(&transaction)?;
+        fault("store.commit").map_err(full)?;
+        transaction.commit()
+    };
+    keep().map_err(|error| StoreError::sql(&path, &error))
 }
 
 impl Drop for Writer {

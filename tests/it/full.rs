@@ -185,3 +185,60 @@ fn what_cannot_be_put_back_keeps_no_other_from_it() {
     );
     assert!(!said.contains("lost   "), "{said}");
 }
+
+/// What a step leaves behind that failed is removed when it has ended: then there is room again for what could not be kept.
+const LARGE: &str = r#"
+[dataset.ok]
+path = "out/ok"
+run = 'echo ok >{{ output }}'
+[dataset.large]
+path = "out/large"
+inputs = ["ok"]
+run = 'head -c 8m /dev/zero >{{ output }} 2>/dev/null'
+[dataset.late]
+path = "out/late"
+inputs = ["large"]
+run = 'echo late >{{ output }}'
+"#;
+
+#[test]
+fn what_could_not_be_kept_is_kept_once_there_is_room_and_reports_are_complete() {
+    if !is_there() {
+        return;
+    }
+    let project = Project::new(LARGE);
+    let script = "mkdir disk && mount -t tmpfs -o size=1m none disk && cp pipeline.toml disk && cd disk && : >../page\n\
+        export GITHUB_ACTIONS=true GITHUB_STEP_SUMMARY=$PWD/../page GITHUB_WORKSPACE=$PWD\n\
+        \"$KILN\" run -j1 --junit ../j.xml 2>../err.txt >../out.txt; echo \"full $?\"; cat ../out.txt ../err.txt\n\
+        \"$KILN\" jobs list; \"$KILN\" plan; \"$KILN\" jobs show last; echo \"left $(ls -A .kiln/staging/p)\"\n";
+    let said = in_space(&project, &["--mount"], script).out;
+    assert!(said.contains("full 3\n") || said.contains("full 1\n"), "{said}");
+    assert!(said.contains("::error file=pipeline.toml,line=10,title=large"), "{said}");
+    assert!(said.contains("(FAILED, ") && !said.contains("ABORTED"), "{said}");
+    let report = project.read("j.xml");
+    assert!(report.contains("name=\"large\"") && report.ends_with("</testsuites>\n"), "{report}");
+    assert!(project.read("page").contains("| large | FAILED | "), "{}", project.read("page"));
+    assert!(said.contains("FAILED large") || said.contains("failed: large ("), "{said}");
+}
+
+/// Where none comes, they tell what is known all the same.
+#[test]
+fn reports_elsewhere_are_complete_where_the_disk_stays_full() {
+    if !is_there() {
+        return;
+    }
+    let project = Project::new(&SMALL.replace("FILL", "head -c 8m /dev/zero >fill || false"));
+    let script = "mkdir disk && mount -t tmpfs -o size=1m none disk && cp pipeline.toml disk && cd disk && : >../page\n\
+        \"$KILN\" run ok >/dev/null 2>&1\n\
+        export GITHUB_ACTIONS=true GITHUB_STEP_SUMMARY=$PWD/../page GITHUB_WORKSPACE=$PWD\n\
+        \"$KILN\" run fill late -j1 -k --junit ../j.xml --events ../e.jsonl 2>../err.txt >../out.txt; echo \"full $?\"; cat ../out.txt ../err.txt\n\
+        rm fill; \"$KILN\" jobs list --limit 1; \"$KILN\" plan\n";
+    let said = in_space(&project, &["--mount"], script).out;
+    assert!(said.contains("full 3\n") && said.contains("\n  failed: fill (exit 1: "), "{said}");
+    assert!(said.contains("::error file=pipeline.toml,line=10,title=fill"), "{said}");
+    assert!(said.contains("(FAILED, ") && !said.contains("ABORTED"), "{said}");
+    let report = project.read("j.xml");
+    assert!(report.contains("name=\"fill\"") && report.ends_with("</testsuites>\n"), "{report}");
+    assert!(project.read("page").contains("| fill | FAILED | "), "{}", project.read("page"));
+    assert!(!project.read("e.jsonl").contains("run_ended"), "events are told only when they are kept");
+}
