@@ -11,6 +11,7 @@ use crate::cli::{Context, find, note, print};
 use crate::engine::dss::compare::compare;
 use crate::exit;
 use crate::pipeline::types::Node;
+use crate::pipeline::unused;
 use crate::session::fail::Fail;
 use crate::session::home;
 use crate::session::load::{self, Given, Loaded};
@@ -137,6 +138,7 @@ fn check_one(
         note(&shared);
     }
     let mut problems = open_engine(&site, &loaded, &store, &asked)?.check();
+    problems.extend(unused::check(&loaded.pipeline, &loaded.source.text));
     for name in loaded.pipeline.engines.keys() {
         let request = Request { engine: Some(name.clone()), ..Request::default() };
         open_engine(&site, &loaded, &store, &request)?;

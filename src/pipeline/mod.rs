@@ -18,3 +18,4 @@ pub mod rows;
 pub(crate) mod shell;
 pub mod template;
 pub mod types;
+pub mod unused;

@@ -320,3 +320,19 @@ fn a_list_of_targets_has_what_they_stand_for() {
     assert!(project.expect(2, &["list", "order"]).err.contains("did you mean `orders`?"));
     assert!(project.expect(4, &["list", "tag:dayly"]).err.contains("did you mean `tag:daily`?"));
 }
+
+#[test]
+fn a_variable_that_nothing_uses_is_warned_of() {
+    let text = "[vars]\nused = 1\nstops = 2\nidle = 3\nmore = 4\n[defaults]\nshell = [\"sh\", \"-euc\"]\n\
+        [dataset.a]\npath = \"a\"\nrun = \"echo {{ vars.used }} vars.idle >{{ output }}\"\non_stop = \"echo {{ vars.stops }}\"\n\
+        [task.t]\ninputs = [\"a\"]\nrun = [\"echo\", \"x{{ vars.more }}\"]\nenv = { M = \"vars.idle\" }\n";
+    let project = Project::empty();
+    project.write("pipeline.toml", format!("[pipeline]\nformat = 1\nname = \"p\"\n{text}"));
+    let said = project.expect(0, &["check"]).out;
+    assert!(said.contains("unused-var") && said.contains("variable `idle` is not used"), "{said}");
+    assert!(said.contains("pipeline.toml: 1 warning\n") && !said.contains("`used` is"), "{said}");
+    // What is given in its place is not used either.
+    assert!(project.expect(0, &["check", "--var", "idle=4"]).out.contains("`idle` is not used"));
+    let said = project.expect(0, &["plan"]);
+    assert!(!(said.out + &said.err).contains("idle"));
+}
