@@ -235,7 +235,7 @@ impl Basis<'_> {
     fn absent(&self, node: NodeId) -> Reason {
         let name = &self.pipeline.nodes[node].name;
         match self.facts.unasked.get(&node) {
-            Some(why) => Reason::new(ReasonCode::DigestFailed).what(format!("{name}: {why}")),
+            Some(why) => Reason::new(ReasonCode::DigestFailed).what(name).change(None, Some(why)),
             None => Reason::new(ReasonCode::OutputMissing).what(name),
         }
     }

@@ -131,7 +131,7 @@ pub enum ReasonCode {
     SettingChanged,
     /// An output is not there.
     OutputMissing,
-    /// The `digest` command of an output that was built has failed: it is not there, or cannot be asked for.
+    /// The `digest` command of an output that was built has failed, `new` says how: it is not there, or cannot be asked for.
     DigestFailed,
     /// An output is not what was built.
     OutputChanged,
@@ -326,6 +326,7 @@ impl fmt::Display for Reason {
                 let colon = if what.is_empty() { ":" } else { "" };
                 write!(f, "{colon} {old}→{new}")
             }
+            (None, Some(why)) if self.code == ReasonCode::DigestFailed => write!(f, ": {}", one_line(why, VALUE)),
             (None, Some(new)) => write!(f, " {} is new", value(new)),
             (Some(old), None) => write!(f, " {} {}", value(old), self.is_gone()),
         }

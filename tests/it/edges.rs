@@ -65,7 +65,7 @@ fn what_stands_for_a_table_is_asked_as_its_recipe_would_ask() {
     fs::remove_file(project.path("table")).unwrap();
     assert_eq!(plan(&project, &["--no-probes"]), ["maybe a not_probed", "maybe b may_change"]);
     assert_eq!(plan(&project, &["--no-probes", "--mode", "missing"])[0], "maybe a not_probed");
-    assert_eq!(plan(&project, &["--mode", "missing"])[0], "build a output_missing");
+    assert_eq!(plan(&project, &["--mode", "missing"])[0], "build a digest_failed");
 }
 
 #[test]

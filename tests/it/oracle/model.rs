@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::spec::{Content, Kind, Rebuild, Recipe, Spec};
+use super::spec::{Content, Kind, Node, Rebuild, Recipe, Spec};
 
 /// A pipeline and all around it.
 #[derive(Clone, Default)]
@@ -62,6 +62,17 @@ fn told(content: &Content) -> String {
     match content {
         Content::File(text) => blake3::hash(text.as_bytes()).to_hex().to_string(),
         Content::Folder(_) => "folder".to_owned(),
+    }
+}
+
+/// That an output is not there: of a table its digest command says so.
+fn absent(node: &Node) -> Why {
+    match node.path() {
+        None => {
+            let said = format!("exit 1: bash: line 1: tables/{}: No such file or directory", node.name);
+            why("digest_failed", &node.name, "", &said)
+        }
+        Some(_) => why("output_missing", &node.name, "", ""),
     }
 }
 
@@ -178,9 +189,7 @@ impl World {
                 }
                 (None, _) if !undone => Verdict::Skip,
                 _ if lacks => Verdict::Lacks,
-                (Some(node), Some(_)) => {
-                    Verdict::Build(BTreeSet::from([why("output_missing", &self.spec.nodes[*node].name, "", "")]))
-                }
+                (Some(node), Some(_)) => Verdict::Build(BTreeSet::from([absent(&self.spec.nodes[*node])])),
                 _ => Verdict::Build(BTreeSet::from([why("never_built", "", "", "")])),
             };
         }
@@ -278,7 +287,7 @@ impl World {
             let node = &self.spec.nodes[*i];
             let then = last.outputs.iter().find(|(name, ..)| *name == node.name);
             match (self.seen(*i), then) {
-                (None, _) => drop(whys.insert(why("output_missing", &node.name, "", ""))),
+                (None, _) => drop(whys.insert(absent(node))),
                 (Some(now), Some((_, path, then))) if *path == node.path() && now != *then => {
                     whys.insert(why("output_changed", &node.name, &told(then), &told(&now)));
                 }
