@@ -161,6 +161,9 @@ pub trait Engine: Send + Sync {
 /// The code of a problem: an output cannot be put where it belongs.
 pub const BLOCKED: &str = "blocked-output";
 
+/// The code of a problem: what a step reads is half-written.
+pub const HALF_WRITTEN: &str = "half-written-source";
+
 /// Outputs that are in place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Published {

@@ -90,13 +90,16 @@ impl Basis<'_> {
     /// Asks about outputs of a step whether what lies at their paths was *not* put there by Kiln. It is Kiln's if the step's own
     /// record names this path, or any step's record has this very content there. The exceptions: what differs from the step's own
     /// record, and that is of another kind, a file where the file tells of a folder now or the other way round, or holds what
-    /// another pipeline has built, is not.
+    /// another pipeline has built, is not; nor is a folder in which a pipeline has its root.
     pub fn foreign(&self, id: RecipeId) -> impl Fn(NodeId) -> bool {
         let step = &self.pipeline.recipes[id].name;
         let built = self.history.last(step).map(LastGood::by_node).unwrap_or_default();
         // They are asked for at most once, and mostly not at all.
         let parts = OnceCell::new();
         move |output| {
+            if self.facts.roots.contains(&output) {
+                return true;
+            }
             let node = &self.pipeline.nodes[output];
             let Some(built) = built.get(node.name.as_str()).filter(|record| record.path == node.path) else {
                 return self.made_as(output).is_none();

@@ -1,6 +1,6 @@
 //! What an engine saw: contents of nodes, of files, of the environment, and what tools print. Does not know how it looked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Index;
 
 use crate::base::digest::Digest;
@@ -19,6 +19,8 @@ pub struct Facts {
     pub unseen: HashMap<RecipeId, Vec<String>>,
     /// Why outputs could not be asked for that count as missing: they may be there all the same.
     pub unasked: HashMap<NodeId, String>,
+    /// The outputs in which a pipeline has its root: what that keeps there is not to be lost with them.
+    pub roots: HashSet<NodeId>,
     /// The content of each node.
     pub nodes: DenseMap<NodeId, Content>,
     /// What each recipe is made from besides its inputs.
@@ -82,6 +84,7 @@ impl Facts {
             settled: DenseMap::filled(recipes, false),
             unseen: HashMap::new(),
             unasked: HashMap::new(),
+            roots: HashSet::new(),
             nodes: DenseMap::filled(nodes, Content::Missing),
             recipes: AllOwn { some: DenseMap::filled(recipes, None) },
         }

@@ -3,7 +3,8 @@
 
 use crate::base::id::RecipeId;
 use crate::base::job::{JobId, JobState};
-use crate::engine::api::{BLOCKED, Observed};
+use crate::base::span::Problem;
+use crate::engine::api::{BLOCKED, HALF_WRITTEN, Observed};
 use crate::event::{Cause, Counts, Event, Outcome, RunEnded, Stamped, StepEnded, VERSION};
 use crate::plan::Plan;
 use crate::plan::adopt::{Adoption, Refusal, adopt as decide};
@@ -44,10 +45,11 @@ fn look_closely(session: &Session, locked: bool) -> Result<(Planned, Adoption), 
     Ok((Planned { plan: Plan { steps }, facts, seen, known }, adoption))
 }
 
-/// Why no run could put an output of a step where it belongs. What only a recipe needs, such as a secret, keeps nothing from being
+/// Why no run could put an output of a step where it belongs, or have made it. What only a recipe needs, such as a secret, keeps nothing from being
 /// taken.
 fn blocked(session: &Session, id: RecipeId) -> Option<String> {
-    let found = session.engine.obstacles(&[id]).into_iter().find(|problem| problem.code == BLOCKED);
+    let counts = |problem: &Problem| matches!(problem.code, BLOCKED | HALF_WRITTEN);
+    let found = session.engine.obstacles(&[id]).into_iter().find(counts);
     found.and_then(|problem| problem.labels.into_iter().next()).map(|label| label.text)
 }
 

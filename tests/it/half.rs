@@ -124,6 +124,56 @@ fn a_pipeline_above_its_root_does_not_read_it_either() {
 }
 
 #[test]
+fn nor_is_it_read_from_further_above_or_by_way_of_links() {
+    let project = killed_below(true);
+    ["top", "d", "e"].iter().for_each(|folder| fs::create_dir(project.path(folder)).unwrap());
+    fs::rename(project.path("sub"), project.path("top/sub")).unwrap();
+    for (to, link) in
+        [("top/sub/o", "folder"), ("top/sub/o/m", "file"), ("../top/sub/o/m", "d/file"), ("../d", "e/over")]
+    {
+        symlink(to, project.path(link)).unwrap();
+    }
+    for path in ["top", "folder/m", "folder", "file", "d", "e"] {
+        other(&project, &format!("[folder.x]\npath = \"{path}\"\n{READS}"));
+        is_refused(&project, &[]);
+    }
+    for files in ["top", "**/m", "t*/**/m", "folder/*", "d/*", "file", "e"] {
+        let run = "run = \"echo >{{ output }}\"\n";
+        other(&project, &format!("[dataset.z]\npath = \"z\"\n{run}files = [\"{files}\"]\n"));
+        is_refused(&project, &[]);
+    }
+    // Nor is what was made from it taken as built.
+    other(&project, &format!("[folder.x]\npath = \"top\"\n{READS}"));
+    project.write("z", "ha\n");
+    let said = project.expect(4, &["adopt", "-f", "other.toml"]).out;
+    let why = "left  z  a run of pipeline `p` writes top/sub/o/m in place, or was killed while it did";
+    assert!(said.contains(why), "{said}");
+    project.expect(0, &["-C", "top/sub", "run", "m"]);
+    project.expect(0, &["run", "-f", "other.toml"]);
+}
+
+#[test]
+fn a_pipeline_below_does_not_read_what_one_above_it_writes() {
+    let project = killed("m", true);
+    fs::create_dir(project.path("o/in")).unwrap();
+    symlink("../m", project.path("o/in/link")).unwrap();
+    let head = "[pipeline]\nformat = 1\nname = \"other\"\n[defaults]\nshell = [\"sh\", \"-euc\"]\n";
+    for (at, path) in [("o", "m"), ("o/in", "link")] {
+        project.write(&format!("{at}/pipeline.toml"), format!("{head}[dataset.x]\npath = \"{path}\"\n{READS}"));
+        for command in ["plan", "run"] {
+            let said = project.expect(2, &["-C", at, command]).err;
+            assert!(said.contains("half-written") && said.contains("help: run `p` to its end first"), "{said}");
+        }
+    }
+    let y = "[dataset.y]\npath = \"m\"\nrun = \"echo y >{{ output }}\"\n";
+    project.write("o/pipeline.toml", format!("{head}{y}"));
+    let said = project.expect(2, &["-C", "o", "run"]).err;
+    assert!(said.contains("a run of pipeline `p` was writing m in place; its last good content is in /"), "{said}");
+    project.expect(0, &["run", "m"]);
+    project.expect(0, &["-C", "o", "run"]);
+}
+
+#[test]
 fn what_a_pipeline_below_keeps_is_for_nobody_else() {
     let project = killed_below(true);
     let out = "run = \"echo y >{{ output }}\"\n";

@@ -45,6 +45,7 @@ mod gc;
 mod half;
 mod hindered;
 mod hints;
+mod inner;
 mod jobs;
 mod kills;
 mod kinds;

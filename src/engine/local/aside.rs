@@ -16,6 +16,7 @@ use crate::engine::local::across::{beside, elsewhere};
 use crate::engine::local::digest::Digester;
 use crate::engine::local::keep::{free, keep, kept_before};
 use crate::engine::local::leftovers::{folders, remove_hidden};
+use crate::engine::local::met::holds_root;
 use crate::engine::local::places::{inside, leads_inside};
 use crate::engine::local::put::Put;
 use crate::engine::local::staging::Staging;
@@ -225,7 +226,8 @@ impl Staging {
         let folder = self.root.join(self.step(job, step));
         let put_back = |aside: &Aside| {
             let stands = self.stands(&aside.path);
-            let theirs = stands && (self.way(aside)? == Way::Elsewhere || !is_its(&aside.path));
+            let is_theirs = || !is_its(&aside.path) || holds_root(&self.root.join(&aside.path));
+            let theirs = stands && (self.way(aside)? == Way::Elsewhere || is_theirs());
             let undone = self.undo(job, &folder, aside, theirs)?;
             // What else was kept is told already.
             Ok(undone.filter(|undone| theirs || undone.out).and_then(|undone| undone.kept_of_others()))
@@ -389,7 +391,7 @@ impl Staging {
         };
         let good = || aside.kept.as_ref().and_then(|kept| digester.now(kept));
         let same = || good().is_some_and(|good| digester.is(&aside.path, good));
-        Ok(theirs && !same())
+        Ok(theirs && !same() || holds_root(&path))
     }
 
     /// Forgets what a step has set aside.
@@ -424,7 +426,7 @@ impl Staging {
         let Ok(stood) = from.symlink_metadata() else { return Ok(None) };
         // Of another kind it was not built here, whatever the records say.
         let is_kept = output.keep || stood.is_dir() != self.root.join(&output.to).is_dir();
-        if !is_kept || digester.is(kept, output.digest) {
+        if !is_kept || digester.is(kept, output.digest) && !digester.met.holds(kept) {
             return Ok(None);
         }
         keep(&self.root, job, &from, &output.to).map(|kept| Some(Put::Kept { from, kept }))

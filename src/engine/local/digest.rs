@@ -11,6 +11,7 @@ use crate::base::digest::{Digest, of_reader};
 use crate::base::file::{FileDigest, FileStat, Memory, Remembered, Seen};
 use crate::clock;
 use crate::engine::local::behind::{Built, Made};
+use crate::engine::local::met::Met;
 use crate::pipeline::paths::{OWN, lies_in};
 use crate::stat::stat_of;
 
@@ -20,6 +21,7 @@ pub(crate) struct Digester {
     known: Known,
     fresh: Mutex<Fresh>,
     pub(super) built: Built,
+    pub(super) met: Met,
 }
 
 /// What was read before, by other runs. Of a few files it is asked for by name; of more, all is fetched at once.
@@ -86,7 +88,7 @@ impl Digester {
     pub(crate) fn new(root: &Path, known: Box<dyn Remembered>) -> Self {
         let known = Known { kept: known, all: OnceLock::new(), asked: Mutex::default() };
         let built = Built::new(root, BTreeMap::new);
-        Self { root: root.to_owned(), known, fresh: Mutex::default(), built }
+        Self { root: root.to_owned(), known, fresh: Mutex::default(), built, met: Met::default() }
     }
 
     /// The same, with what is built here: no link that is followed may lead there.

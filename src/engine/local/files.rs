@@ -7,16 +7,29 @@ use std::path::{Path, PathBuf};
 
 use globset::GlobMatcher;
 
-use crate::pipeline::paths::{self, HIDDEN, first_of, is_glob};
+use crate::engine::local::met::Met;
+use crate::pipeline::paths::{self, HIDDEN, OWN, first_of, is_glob};
 
 /// The paths that `pattern` names, in order. A path without a glob's letters names itself, whether it is there or not.
 /// What recipes make (`built`) is left out of globs: it is no code. Links to folders are not followed.
 pub(crate) fn resolve(root: &Path, pattern: &str, built: &BTreeSet<&str>) -> io::Result<Vec<String>> {
+    resolve_and_meet(root, pattern, built, &Met::default())
+}
+
+/// The same, which says what it meets on the way.
+pub(super) fn resolve_and_meet(
+    root: &Path,
+    pattern: &str,
+    built: &BTreeSet<&str>,
+    met: &Met,
+) -> io::Result<Vec<String>> {
     if !is_glob(pattern) {
         return Ok(vec![pattern.to_owned()]);
     }
     let mut walk = Walk::new(root, pattern, built)?;
     walk.go(PathBuf::from(first_of(pattern)))?;
+    walk.roots.iter().for_each(|folder| met.root(&folder.to_string_lossy()));
+    walk.links.iter().for_each(|link| met.link(&root.join(link)));
     walk.found.sort();
     Ok(walk.found)
 }
@@ -50,6 +63,10 @@ struct Walk<'a> {
     glob: GlobMatcher,
     built: &'a BTreeSet<&'a str>,
     found: Vec<String>,
+    /// Those of them that are links.
+    links: Vec<String>,
+    /// The folders in which pipelines have their roots.
+    roots: Vec<PathBuf>,
     /// Links that it does not name.
     passed: Vec<PathBuf>,
 }
@@ -57,7 +74,8 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn new(root: &'a Path, pattern: &str, built: &'a BTreeSet<&'a str>) -> io::Result<Self> {
         let glob = paths::glob(pattern).map_err(io::Error::other)?;
-        Ok(Self { root, glob, built, found: Vec::new(), passed: Vec::new() })
+        let (found, links, roots, passed) = Default::default();
+        Ok(Self { root, glob, built, found, links, roots, passed })
     }
 
     fn go(&mut self, folder: PathBuf) -> io::Result<()> {
@@ -81,6 +99,9 @@ impl<'a> Walk<'a> {
             let entry = entry?;
             let name = entry.file_name();
             let path = folder.join(&name);
+            if name == OWN {
+                self.roots.push(folder.to_owned());
+            }
             if path.to_str().is_some_and(|path| self.built.contains(path))
                 || HIDDEN.iter().any(|hidden| name == *hidden)
             {
@@ -92,7 +113,9 @@ impl<'a> Walk<'a> {
             } else if self.glob.is_match(&path) && self.root.join(&path).is_file() {
                 // Keys are made of text. That it would change unseen is worse than that it has to be renamed.
                 let text = path.into_os_string().into_string();
-                self.found.push(text.map_err(|path| io::Error::other(format!("the name {path:?} is not UTF-8")))?);
+                let text = text.map_err(|path| io::Error::other(format!("the name {path:?} is not UTF-8")))?;
+                self.links.extend(kind.is_symlink().then(|| text.clone()));
+                self.found.push(text);
             } else if kind.is_symlink() {
                 self.passed.push(path);
             }

@@ -18,8 +18,9 @@ impl Digester {
     pub(super) fn folder(&self, full: &Path, path: &str, metadata: &Metadata, links: LinkMode) -> io::Result<Digest> {
         let mut hasher = FieldHasher::default();
         let mut walked = (links == LinkMode::Followed).then(|| Walked::from([(place(metadata), Vec::new())]));
+        self.met.begin(path);
         // Folders may lie deeper in one another than a stack is.
-        let mut open = vec![Open::new(full.to_owned(), path.to_owned(), Vec::new(), &mut hasher)?];
+        let mut open = vec![self.open(full.to_owned(), path.to_owned(), Vec::new(), &mut hasher)?];
         while let Some(folder) = open.last_mut() {
             let inner = match folder.entries.next() {
                 Some(entry) => {
@@ -61,7 +62,7 @@ impl Digester {
         if metadata.is_dir() {
             let text = text.ok_or_else(|| not_text(&full))?;
             walked.iter_mut().for_each(|walked| drop(walked.insert(place(&metadata), name.clone())));
-            return Open::new(full, text, name, hasher).map(Some);
+            return self.open(full, text, name, hasher).map(Some);
         }
         if !metadata.is_file() {
             return Err(io::Error::other(format!("{} is neither a file nor a folder", full.display())));
@@ -82,6 +83,7 @@ impl Digester {
     ) -> io::Result<Option<Open>> {
         let Some(walked) = walked else { return Ok(None) };
         self.built.refuse(&full)?;
+        self.met.link(&full);
         let Ok(metadata) = full.metadata() else {
             hasher.field(b"nowhere"); // or in a circle
             return Ok(None);
@@ -96,9 +98,18 @@ impl Digester {
         } else {
             walked.insert(place(&metadata), name.clone());
             let text = text.ok_or_else(|| not_text(&full))?;
-            return Open::new(full, text, name, hasher).map(Some);
+            return self.open(full, text, name, hasher).map(Some);
         }
         Ok(None)
+    }
+
+    /// Begins with a folder that is walked through.
+    fn open(&self, full: PathBuf, path: String, name: Vec<u8>, hasher: &mut FieldHasher) -> io::Result<Open> {
+        let open = Open::new(full, path, name, hasher)?;
+        if open.is_root {
+            self.met.root(&open.path);
+        }
+        Ok(open)
     }
 
     /// The digest of a file. One whose name is no text is not remembered.
@@ -118,6 +129,8 @@ struct Open {
     /// Below the folder that the digest is of.
     name: Vec<u8>,
     entries: std::vec::IntoIter<OsString>,
+    /// Whether a pipeline has its root there.
+    is_root: bool,
 }
 
 impl Open {
@@ -125,9 +138,11 @@ impl Open {
         hasher.field(b"folder").field(&name);
         let entries = fs::read_dir(&full)?.map(|entry| Ok(entry?.file_name()));
         let mut entries = entries.collect::<io::Result<Vec<_>>>()?;
+        let all = entries.len();
         entries.retain(|entry| entry != OWN);
+        let is_root = entries.len() < all;
         entries.sort();
-        Ok(Self { full, path, name, entries: entries.into_iter() })
+        Ok(Self { full, path, name, entries: entries.into_iter(), is_root })
     }
 }
 

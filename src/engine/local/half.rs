@@ -1,16 +1,19 @@
-//! What runs of other pipelines write in place, or wrote when they were killed, also of those that have their root at or above what
-//! this one reads and builds: nothing of it is read, and nothing put over it, whatever way leads there. Knows paths; changes nothing.
+//! What runs of other pipelines write in place, or wrote when they were killed, also of those that have another root, above this one,
+//! or at, above or in what this one reads and builds: nothing of it is read, and nothing put over it, whatever way leads there. Knows
+//! paths; changes nothing.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::base::span::{Problem, Problems, Span};
+use crate::engine::api::HALF_WRITTEN;
 use crate::engine::local::aside::OfOther;
-use crate::engine::local::files;
 use crate::engine::local::staging::Staging;
+use crate::engine::local::ways::{Ways, files};
+use crate::engine::local::{Local, files as named};
 use crate::pipeline::outline::Owner;
-use crate::pipeline::paths::{STAGING, ancestors, folder_of, names, touch};
+use crate::pipeline::paths::{STAGING, is_glob, names, touch};
 use crate::pipeline::types::{Pipeline, Recipe};
 
 /// The half-written outputs of others.
@@ -19,40 +22,36 @@ pub(super) struct Halves(Vec<Half>);
 
 #[derive(Debug)]
 struct Half {
+    /// Relative to the root, or whole where it lies outside of it.
     path: String,
     /// The same with all links above it followed; none where no folder is there.
     real: Option<PathBuf>,
-    /// Whether that pipeline has its root below this one.
-    below: bool,
+    /// Whether that pipeline has the same root.
+    here: bool,
     of: OfOther,
 }
 
 impl Halves {
     /// Mostly there are none, and then nothing is looked at.
-    pub(super) fn look(root: &Path, staging: &Staging, pipeline: &Pipeline) -> Self {
-        let half = |path: String, of, below| Half { real: place(root, &path), path, of, below };
+    pub(super) fn look(local: &Local, ways: &Ways) -> Self {
         // What cannot be read is no obstacle: its own pipeline's next run tells of it.
-        let here = staging.aside_of_others().unwrap_or_default().into_iter();
-        let mut all: Vec<_> = here.map(|(path, of)| half(path, of, false)).collect();
-        for below in roots_below(root, pipeline) {
-            let staging = Staging::new(&root.join(below), "");
-            let theirs = staging.aside_of_others().unwrap_or_default().into_iter();
-            all.extend(theirs.map(|(path, of)| {
-                let kept = of.kept.map(|kept| format!("{below}/{kept}"));
-                half(format!("{below}/{path}"), OfOther { kept, ..of }, true)
-            }));
+        let here = local.staging.aside_of_others().unwrap_or_default().into_iter();
+        let mut all: Vec<_> = here.map(|(path, of)| Half::new(&local.root, &local.root, path, of, true)).collect();
+        for other in other_roots(local, ways) {
+            let theirs = Staging::new(&other, "").aside_of_others().unwrap_or_default().into_iter();
+            all.extend(theirs.map(|(path, of)| Half::new(ways.root(), &other, path, of, false)));
         }
         Self(all)
     }
 
     /// Why nothing may be put at a path, and a way out.
     pub(super) fn obstacle(&self, root: &Path, path: &str) -> Option<(String, String)> {
-        let Half { path: half, of, below, .. } = self.0.iter().find(|half| half.is_put_at(root, path))?;
+        let Half { path: half, of, here, .. } = self.0.iter().find(|half| half.is_put_at(root, path))?;
         let last_good = match &of.kept {
             Some(kept) => format!("its last good content is in {kept}"),
             None => "there was none before".to_owned(),
         };
-        Some(if half == path && !below {
+        Some(if half == path && *here {
             let help = "give the pipeline that name again and run it once";
             (format!("a run under another name was writing it in place; {last_good}"), help.to_owned())
         } else {
@@ -80,6 +79,16 @@ impl Halves {
 }
 
 impl Half {
+    /// What another pipeline writes at a path of its own root, as it is seen from this one.
+    fn new(root: &Path, other: &Path, path: String, of: OfOther, here: bool) -> Self {
+        let seen = |path: &str| {
+            let full = other.join(path);
+            full.strip_prefix(root).unwrap_or(&full).to_string_lossy().into_owned()
+        };
+        let kept = of.kept.as_deref().map(seen);
+        Self { path: seen(&path), real: place(other, &path), here, of: OfOther { kept, ..of } }
+    }
+
     /// Whether what is put at a path is put over it, around it, or into it.
     fn is_put_at(&self, root: &Path, path: &str) -> bool {
         let meets = |half: &PathBuf, place: PathBuf| half.starts_with(&place) || place.starts_with(half);
@@ -94,7 +103,7 @@ impl Half {
 
     /// The same for a path or a glob of `files`.
     fn is_named(&self, root: &Path, pattern: &str) -> bool {
-        let found = || files::resolve(root, pattern, &BTreeSet::new()).unwrap_or_default();
+        let found = || named::resolve(root, pattern, &BTreeSet::new()).unwrap_or_default();
         names(pattern, &self.path)
             || touch(pattern, &self.path)
             || found().iter().any(|path| self.is_read_at(root, path))
@@ -107,21 +116,34 @@ impl Half {
             Some(kept) => format!("run `{pipeline}` to its end first; the last good content of {path} is in {kept}"),
             None => format!("run `{pipeline}` to its end first"),
         };
-        Problem::new("half-written-source", format!("{what} is half-written")).at(span, why).help(help)
+        Problem::new(HALF_WRITTEN, format!("{what} is half-written")).at(span, why).help(help)
     }
 }
 
-/// The folders at or above what a pipeline reads, and above what it builds, in which another one stages.
-fn roots_below<'a>(root: &Path, pipeline: &'a Pipeline) -> Vec<&'a str> {
-    let (mut seen, mut found) = (HashSet::new(), Vec::new());
-    for (owner, path) in pipeline.paths().iter() {
-        let path = std::str::from_utf8(path).unwrap_or_default();
-        let is_built = matches!(owner, Owner::Node(id) if pipeline.outline().maker(id).is_some());
-        let path = if is_built { folder_of(path) } else { path };
+/// The roots of other pipelines that stage something, as far as those lie at or above this one's, or what this one reads and builds,
+/// or were met in that. With all links followed.
+fn other_roots(local: &Local, ways: &Ways) -> Vec<PathBuf> {
+    let Local { root, pipeline, digester, .. } = local;
+    // What lies at the root itself is known.
+    let (mut seen, mut found) = (HashSet::from([ways.root().to_owned()]), Vec::new());
+    let mut look = |folder: &Path| {
         // What is above a folder that was looked at was looked at.
-        let new = ancestors(path).take_while(|folder| !folder.is_empty() && seen.insert(*folder));
-        found.extend(new.filter(|folder| root.join(folder).join(STAGING).is_dir()));
-    }
+        let new = folder.ancestors().take_while(|above| seen.insert((*above).to_owned()));
+        found.extend(new.filter(|above| above.join(STAGING).is_dir()).map(Path::to_owned));
+    };
+    ways.root().parent().into_iter().for_each(&mut look);
+    ways.places().for_each(|folder| look(&folder));
+    // What is read may be a link itself.
+    let sources = pipeline.paths().iter().filter_map(|(owner, path)| match owner {
+        Owner::Node(id) if pipeline.outline().maker(id).is_none() => std::str::from_utf8(path).ok(),
+        Owner::Node(_) | Owner::Recipe(_) => None,
+    });
+    let read: HashSet<_> = sources.chain(files(pipeline).filter(|file| !is_glob(file))).collect();
+    let links = read.into_iter().map(|path| root.join(path)).filter(|path| path.is_symlink());
+    links.for_each(|link| digester.met.link(&link));
+    let (roots, links) = digester.met.folders();
+    let roots = roots.into_iter().filter_map(|path| root.join(path).canonicalize().ok());
+    roots.chain(links).for_each(|folder| look(&folder));
     found
 }
 
@@ -131,22 +153,20 @@ fn place(root: &Path, path: &str) -> Option<PathBuf> {
     Some(fs::canonicalize(full.parent()?).ok()?.join(full.file_name()?))
 }
 
-/// Whether a path, or a link below it, leads to something, into it, or to a folder around it.
+/// Whether a path, or a link below it or behind such a link, leads to something, into it, or to a folder around it.
 fn leads(path: &Path, to: &Path) -> bool {
-    let is_there = |real: PathBuf| real.starts_with(to) || to.starts_with(&real);
-    // Of links within a folder none is followed to more links.
-    fs::canonicalize(path).is_ok_and(is_there)
-        || links_below(path).any(|link| fs::canonicalize(link).is_ok_and(is_there))
-}
-
-/// The links in a folder and in those below it.
-fn links_below(folder: &Path) -> impl Iterator<Item = PathBuf> {
-    let mut open = vec![folder.to_owned()];
-    std::iter::from_fn(move || {
-        let entries = fs::read_dir(open.pop()?).into_iter().flatten().flatten();
-        let entries: Vec<_> = entries.filter_map(|entry| Some((entry.file_type().ok()?, entry.path()))).collect();
-        open.extend(entries.iter().filter(|(kind, _)| kind.is_dir()).map(|(_, path)| path.clone()));
-        Some(entries.into_iter().filter(|(kind, _)| kind.is_symlink()).map(|(_, path)| path))
-    })
-    .flatten()
+    let (mut open, mut seen) = (vec![path.to_owned()], HashSet::new());
+    while let Some(path) = open.pop() {
+        let Ok(real) = fs::canonicalize(path) else { continue };
+        if real.starts_with(to) || to.starts_with(&real) {
+            return true;
+        }
+        if !real.is_dir() || !seen.insert(real.clone()) {
+            continue;
+        }
+        let entries = fs::read_dir(real).into_iter().flatten().flatten();
+        let more = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir() || kind.is_symlink()));
+        open.extend(more.map(|entry| entry.path()));
+    }
+    false
 }

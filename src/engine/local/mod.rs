@@ -17,6 +17,7 @@ mod leftovers;
 mod log;
 mod lost;
 mod memory;
+mod met;
 mod observe;
 pub(crate) mod places;
 mod probe;

@@ -176,7 +176,8 @@ impl<'a> Observer<'a> {
     fn files(&mut self, recipe: &Recipe) -> Vec<(String, Digest)> {
         let mut found = Vec::new();
         for (pattern, span) in &recipe.files {
-            let paths = files::resolve(&self.local.root, pattern, &self.built);
+            let met = &self.local.digester.met;
+            let paths = files::resolve_and_meet(&self.local.root, pattern, &self.built, met);
             let digests = paths.and_then(|paths| {
                 let digest = |path: String| match self.local.digester.look(&path, LinkMode::Followed) {
                     Err(error) if is_glob(pattern) && behind::is_left_out(recipe, &error) => None,
@@ -257,13 +258,19 @@ impl<'a> Observer<'a> {
     }
 
     fn path(&mut self, id: NodeId, node: &'a Node, path: &'a str) -> Content {
+        let local = self.local;
         let looked = match self.aside.get(path) {
             None => self.digests[id].take().unwrap_or(Ok(None)),
             Some(None) => Ok(None),
-            Some(Some(kept)) => self.local.digester.path(kept).map_err(|error| unread(self.local, node, &error)),
+            Some(Some(kept)) => local.digester.path(kept).map_err(|error| unread(local, node, &error)),
         };
         let problem = match looked {
-            Ok(Some(digest)) => return Content::Is(digest),
+            Ok(Some(digest)) => {
+                if node.maker.is_some() && local.digester.met.holds(path) {
+                    self.facts.roots.insert(id);
+                }
+                return Content::Is(digest);
+            }
             Ok(None) => match node.maker.and_then(|_| self.file_above(path)) {
                 None => return Content::Missing,
                 // It is half-written, and taken away first.

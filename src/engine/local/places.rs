@@ -33,12 +33,13 @@ pub(crate) struct Places {
 
 /// A look at where outputs belong.
 pub(crate) struct Look<'a> {
+    local: &'a Local,
     root: &'a Path,
     pipeline: &'a Pipeline,
     /// For each folder that is there: why nothing can be put there, and a way out.
     folders: MutexGuard<'a, HashMap<String, Option<Why>>>,
     ways: &'a Ways,
-    halves: &'a Halves,
+    halves: &'a OnceLock<Halves>,
     own: &'a BTreeMap<String, Option<String>>,
     /// The folder that was asked for last, whether it is there, and what is in the way: what makes neighbours mostly belongs in
     /// one.
@@ -50,11 +51,10 @@ impl Places {
     pub(crate) fn look<'a>(&'a self, local: &'a Local) -> Look<'a> {
         let Local { root, pipeline, staging, .. } = local;
         let ways = self.ways.get_or_init(|| Ways::look(local));
-        let halves = self.halves.get_or_init(|| Halves::look(root, staging, pipeline));
         let own = self.own.get_or_init(|| staging.to_stand().unwrap_or_default());
         // Nothing is half done where this could panic.
         let folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-        Look { root, pipeline, folders, ways, halves, own, last: None }
+        Look { local, root, pipeline, folders, ways, halves: &self.halves, own, last: None }
     }
 }
 
@@ -63,7 +63,12 @@ impl<'a> Look<'a> {
     pub(crate) fn check(&mut self, recipe: &Recipe, found: &mut Problems) {
         let pipeline = self.pipeline;
         found.extend(recipe.outputs.iter().filter_map(|id| self.obstacle(*id, &pipeline.nodes[*id])));
-        found.extend(self.halves.read_by(self.root, pipeline, recipe));
+        found.extend(self.halves().read_by(self.root, pipeline, recipe));
+    }
+
+    /// What others have half-written. It is looked for once all that is read and built was looked at, which tells where.
+    fn halves(&self) -> &'a Halves {
+        self.halves.get_or_init(|| Halves::look(self.local, self.ways))
     }
 
     /// What is wrong with outputs for where links lead, whatever else is in their way.
@@ -73,7 +78,12 @@ impl<'a> Look<'a> {
 
     fn obstacle(&mut self, id: NodeId, node: &'a Node) -> Option<Problem> {
         let (root, path) = (self.root, node.path.as_deref()?);
-        let (half, own) = (self.halves.obstacle(root, path), self.own);
+        let (half, own) = (self.halves().obstacle(root, path), self.own);
+        let at_work = || {
+            let (pipeline, at) = self.local.digester.met.at_work(root, path)?;
+            Some((at_work(&pipeline, &at), "wait until it has ended, or give the output another path".to_owned()))
+        };
+        let half = half.or_else(at_work);
         let (there, folder) = self.folder(path);
         let unfit = || if there { unfit(&root.join(path)) } else { None };
         let why = half.or_else(|| folder.clone()).or_else(|| self.ways.wrong.get(&id).cloned()).or_else(|| {
@@ -119,6 +129,11 @@ fn unfit(path: &Path) -> Option<(&'static str, &'static str)> {
         )),
         Standing { .. } => None,
     }
+}
+
+/// That a folder is not replaced since a pipeline has its root in it and is at work.
+pub(super) fn at_work(pipeline: &str, root: &str) -> String {
+    format!("a run of pipeline `{pipeline}`, which has its root in {root}, goes on")
 }
 
 /// Why nothing can be put at an output.

@@ -14,7 +14,7 @@ use crate::engine::local::aside::asides;
 use crate::engine::local::digest::Digester;
 use crate::engine::local::flush::flush;
 use crate::engine::local::keep::keep;
-use crate::engine::local::places::{LEADS_OUT, Links, Top, inside, leads_inside};
+use crate::engine::local::places::{LEADS_OUT, Links, Top, at_work, inside, leads_inside};
 use crate::engine::local::staging::{IS_GONE, IS_OTHER, NEW, Staging, swapped};
 use crate::event::{Failure, FailureCode, Replaced, Staged};
 use crate::fault::fault;
@@ -77,6 +77,7 @@ impl Staging {
         }
         let found = digester.lying(old, &output.from);
         let is_known = found.is_some() && [Some(output.digest), output.stood].contains(&found);
+        let is_known = is_known && !digester.met.holds(&output.from);
         (!is_known).then(|| keep(&self.root, job, old, &output.to)).transpose()
     }
 
@@ -100,8 +101,12 @@ impl Staging {
         let looked_long = quickly.is_none();
         let now = quickly.map_or_else(|| digester.now(&staged.to), |now| now.ok().flatten());
         let is_same = now == Some(staged.digest);
+        let holds_root = || digester.met.holds(&staged.to);
         match to.symlink_metadata() {
-            Ok(standing) if is_foreign(staged, now, standing.is_dir() == is_folder) => {
+            Ok(standing) if !is_same && (holds_root() || is_foreign(staged, now, standing.is_dir() == is_folder)) => {
+                if let Some((pipeline, at)) = digester.met.at_work(&self.root, &staged.to) {
+                    return Err(io::Error::other(at_work(&pipeline, &at)));
+                }
                 let kept = keep(&self.root, job, &to, &staged.to)?;
                 placed.puts.push(Put::Kept { from: to.clone(), kept });
                 fault("publish.kept")?;
@@ -114,7 +119,7 @@ impl Staging {
                 placed.puts.push(Put::Swapped { new: new.clone(), to: staged.to.clone(), aside });
                 fault("publish.exchanged")?;
                 // What somebody has written there since it was looked at is theirs.
-                if digester.lying(&new, &staged.to) != now {
+                if digester.lying(&new, &staged.to) != now || holds_root() {
                     let kept = keep(&self.root, job, &new, &staged.to)?;
                     placed.puts.pop();
                     placed.puts.extend([Put::Kept { from: to, kept }, Put::New { new, to: staged.to.clone() }]);
@@ -342,9 +347,9 @@ fn is_in(Replaced { path, kept }: &Replaced) -> String {
 }
 
 /// Whether what stands where an output goes, now with this digest, is somebody else's: not what Kiln has built, or saw when the
-/// run was planned. Of another kind it was not built here either, whatever the records say; what is the same is nobody's loss.
+/// run was planned. Of another kind it was not built here either, whatever the records say.
 fn is_foreign(staged: &Staged, now: Option<Digest>, same_kind: bool) -> bool {
-    now != Some(staged.digest) && (staged.keep || !same_kind || now.is_none() || now != staged.stood)
+    staged.keep || !same_kind || now.is_none() || now != staged.stood
 }
 
 /// Copies of outputs beside their places. Nothing is left of those that were not put in place, nor of what stood there before:

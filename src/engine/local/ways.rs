@@ -10,7 +10,7 @@ use crate::engine::local::Local;
 use crate::engine::local::behind::Made;
 use crate::engine::local::places::{Links, Top};
 use crate::pipeline::outline::Owner;
-use crate::pipeline::paths::{OWN, ancestors, collisions, folder_of, lies_in, taken, touch};
+use crate::pipeline::paths::{OWN, ancestors, collisions, first_of, folder_of, is_glob, lies_in, taken, touch};
 use crate::pipeline::types::Pipeline;
 
 /// Why nothing can be put at an output, and a way out.
@@ -64,10 +64,26 @@ impl Ways {
         let Local { root, state, pipeline, own, .. } = local;
         let mut ways = Self::none(root);
         std::iter::once("").chain(paths(pipeline).map(|(path, _)| folder_of(path))).for_each(|folder| ways.add(folder));
+        files(pipeline).for_each(|pattern| {
+            if is_glob(pattern) { ways.add(&first_of(pattern)) } else { ways.add(folder_of(pattern)) }
+        });
         let states = [root.join(OWN), state.clone()].map(|state| ways.below(&state));
         let states: Vec<String> = states.into_iter().flatten().filter(|state| !state.is_empty()).collect();
         ways.wrong = ways.wrong(pipeline, own, &states);
         ways
+    }
+
+    /// The root with all links followed.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// All folders that were looked at, as far as they are there, with all links followed.
+    pub(super) fn places(&self) -> impl Iterator<Item = PathBuf> {
+        self.folders.iter().filter_map(|(folder, way)| {
+            let there = self.root.join(way.nearest(folder));
+            if way.plain { Some(there) } else { there.canonicalize().ok() }
+        })
     }
 
     /// Where the folder of a path lies.
@@ -148,6 +164,14 @@ fn paths(pipeline: &Pipeline) -> impl Iterator<Item = (&str, NodeId)> {
     pipeline.paths().iter().filter_map(|(owner, path)| match owner {
         Owner::Node(id) => Some((std::str::from_utf8(path).ok()?, id)),
         Owner::Recipe(_) => None,
+    })
+}
+
+/// The paths and globs of `files`.
+pub(super) fn files(pipeline: &Pipeline) -> impl Iterator<Item = &str> {
+    pipeline.paths().iter().filter_map(|(owner, path)| match owner {
+        Owner::Node(_) => None,
+        Owner::Recipe(_) => std::str::from_utf8(path).ok(),
     })
 }
 
