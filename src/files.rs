@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::{self, File, Permissions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -187,6 +187,30 @@ fn below(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
 #[cfg(not(target_os = "linux"))]
 fn below(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     openat(folder, name, FOLDER, Mode::empty())
+}
+
+/// A file of so many bytes is no secret, key or certificate.
+pub(crate) const SHORT: u64 = 1 << 20;
+
+/// What is in a file that people name, and that is short. To read a pipe is to wait for whoever writes to it, a device may have no end:
+/// only a file is read, wherever links lead to it.
+pub(crate) fn read_short(path: &Path) -> io::Result<Vec<u8>> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let refuse_other = |metadata: fs::Metadata| match metadata.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::other("it is no regular file")),
+    };
+    refuse_other(fs::metadata(path)?)?;
+    // It may be another one by now.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    refuse_other(file.metadata()?)?;
+    let mut found = Vec::new();
+    file.take(SHORT + 1).read_to_end(&mut found)?;
+    if found.len() as u64 > SHORT {
+        return Err(io::Error::other("it is longer than 1 MiB"));
+    }
+    Ok(found)
 }
 
 /// Whether it is a folder with nothing in it.

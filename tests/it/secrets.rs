@@ -158,3 +158,36 @@ fn a_plan_says_which_secrets_a_run_lacks() {
     project.write("a", "");
     assert!(project.expect(0, &["adopt"]).out.contains("  took  a  a\n"));
 }
+
+#[test]
+fn a_secret_is_read_from_a_file_and_from_nothing_else() {
+    let project = Project::empty();
+    assert!(std::process::Command::new("mkfifo").arg(project.path("pipe")).status().unwrap().success());
+    project.write("long", vec![b'x'; (1 << 20) + 1]);
+    project.write("secret", "hunter2-hunter2");
+    std::os::unix::fs::symlink("secret", project.path("link")).unwrap();
+    let text = |file: &str| format!("[task.a]\nrun = 'echo $T >shown'\nsecrets = {{ T = {{ file = \"{file}\" }} }}\n");
+    for (file, why) in [
+        ("none", "there is no file none"),
+        ("pipe", "pipe is no regular file"),
+        ("/dev/zero", "/dev/zero is no regular file"),
+        ("long", "long is longer than 1 MiB"),
+    ] {
+        project.pipeline(&text(file));
+        project.expect(0, &["check"]);
+        for command in ["plan", "run"] {
+            let said = project.expect(2, &[command]).err;
+            assert!(said.contains(&format!("× secret `T`: {why}\n")), "{said}");
+        }
+        let said = project.expect(0, &["why", "a"]).out;
+        assert!(said.contains(&format!("in the way: secret `T`: {why}; ")), "{said}");
+    }
+    project.pipeline(&text("link"));
+    project.expect(0, &["run"]);
+    assert_eq!(project.read("shown"), "hunter2-hunter2\n");
+    let engine =
+        "[engine.x]\nkind = \"dss\"\nurl = \"http://127.0.0.1:1\"\nproject = \"P\"\napi_key = { file = \"pipe\" }\n";
+    project.pipeline(&format!("{engine}[dataset.a]\npath = \"a\"\nrun = \"echo >{{{{ output }}}}\"\n"));
+    let said = project.expect(2, &["check", "--engine", "x"]).out;
+    assert!(said.contains("pipe cannot be read: it is no regular file"), "{said}");
+}

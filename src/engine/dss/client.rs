@@ -10,6 +10,7 @@ use reqwest::{Certificate, Client, ClientBuilder};
 
 use crate::engine::dss::settings::{Auth, Settings};
 use crate::engine::dss::tls;
+use crate::files::read_short;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -159,7 +160,7 @@ fn builder(settings: &Settings, auth: &Auth) -> Result<ClientBuilder, String> {
         .tls_danger_accept_invalid_certs(settings.insecure_tls);
     if let Some(ca) = &settings.ca_file {
         let shown = ca.display();
-        let pem = std::fs::read(ca).map_err(|error| format!("ca_file {shown}: {error}"))?;
+        let pem = read_short(ca).map_err(|error| format!("ca_file {shown}: {error}"))?;
         let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| format!("ca_file {shown}: {error}"))?;
         if certificates.is_empty() {
             return Err(format!("ca_file {shown} holds no certificate (PEM)"));

@@ -8,6 +8,7 @@ use serde_json::error::Category;
 
 use crate::engine::api::Environment;
 use crate::engine::dss::settings::{KeyFrom, variable};
+use crate::files::read_short;
 
 /// A server and a key for it.
 pub(super) struct Instance {
@@ -62,7 +63,7 @@ fn config(environment: &Environment) -> Result<Option<(String, Config)>, String>
     let Some(home) = variable(environment, "HOME") else { return Ok(None) };
     let path = Path::new(&home).join(".dataiku/config.json");
     let shown = path.display().to_string();
-    let text = match std::fs::read(&path) {
+    let text = match read_short(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         read => read.map_err(|error| format!("{shown}: {error}"))?,
     };

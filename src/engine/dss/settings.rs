@@ -11,6 +11,7 @@ use crate::base::text::{duration, parse_duration};
 use crate::engine::api::{Environment, Opening};
 use crate::engine::dss::dataiku::{self, Instance};
 use crate::engine::dss::poll::SHORTEST;
+use crate::files::read_short;
 use crate::pipeline::raw::SecretValue;
 use crate::pipeline::raw_engine::{Jobs, OnRunning, RawDss, Secret};
 
@@ -262,7 +263,8 @@ impl Reader<'_> {
             },
             SecretValue::File(path) => {
                 let full = self.opening.root.join(path);
-                std::fs::read_to_string(&full).map_err(|error| missing(format!("{path} cannot be read: {error}")))?
+                let read = read_short(&full).and_then(|text| String::from_utf8(text).map_err(std::io::Error::other));
+                read.map_err(|error| missing(format!("{path} cannot be read: {error}")))?
             }
         };
         let text = text.trim();

@@ -2,7 +2,6 @@
 //! Does not know who writes.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -10,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crate::base::mask::{SHORTEST, Secrets};
 use crate::base::span::{Problem, Span};
 use crate::engine::api::Environment;
+use crate::files::{SHORT, read_short};
 use crate::pipeline::raw::{EnvValue, SecretValue};
 use crate::pipeline::types::{Pipeline, Recipe};
 
@@ -54,7 +54,7 @@ fn read(secret: &SecretValue, own: &Environment) -> Result<Vec<u8>, String> {
             own.get(from).map(|value| value.as_bytes().to_owned()).ok_or_else(|| format!("{from} is not set"))
         }
         SecretValue::File(path) => {
-            let mut value = fs::read(path).map_err(|error| format!("{path}: {error}"))?;
+            let mut value = read_short(Path::new(path)).map_err(|error| format!("{path}: {error}"))?;
             if value.last() == Some(&b'\n') {
                 value.pop();
             }
@@ -83,14 +83,26 @@ pub(crate) fn missing(recipe: &Recipe, own: &Environment) -> Vec<Problem> {
     let missing = placed(recipe).filter_map(|((name, secret), span)| match secret {
         SecretValue::Env(from) if own.contains_key(from) => None,
         SecretValue::Env(from) => Some(unset(recipe, span, &format!("secret `{name}` takes"), from)),
-        SecretValue::File(path) if Path::new(path).is_file() => None,
-        SecretValue::File(path) => Some(
-            Problem::new("missing-secret", format!("secret `{name}`: there is no file {path}"))
-                .for_step(span, &recipe.name)
-                .help("put the file there"),
-        ),
+        SecretValue::File(path) => {
+            let (why, help) = unfit(path)?;
+            let problem = Problem::new("missing-secret", format!("secret `{name}`: {why}"));
+            Some(problem.for_step(span, &recipe.name).help(help))
+        }
     });
     missing.collect()
+}
+
+/// Why a path is none of a file with a secret, and a way out.
+fn unfit(path: &str) -> Option<(String, &'static str)> {
+    match Path::new(path).metadata().ok().filter(|found| !found.is_dir()) {
+        None => Some((format!("there is no file {path}"), "put the file there")),
+        Some(found) if !found.is_file() => Some((
+            format!("{path} is no regular file"),
+            "it is read more than once: put the secret into a file, or into a variable",
+        )),
+        Some(found) if found.len() > SHORT => Some((format!("{path} is longer than 1 MiB"), "is it the right file?")),
+        Some(_) => None,
+    }
 }
 
 /// Warnings about secrets of a recipe that are too short to be masked.
