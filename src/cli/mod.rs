@@ -154,7 +154,7 @@ fn unread(arguments: &[OsString], error: &str) -> u8 {
     {
         let files = ReportFiles::of_words(arguments);
         // What may be no report is barred by that.
-        drop(files.check());
+        drop(files.check_with(None));
         files.none(&surroundings, &fail);
     }
     fail.code()

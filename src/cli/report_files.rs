@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::cli::args::RunArgs;
 use crate::cli::surroundings::Surroundings;
 use crate::pipeline::outline::Owner;
-use crate::pipeline::paths::{lies_in, names, touch};
+use crate::pipeline::paths::{OWN, lies_in, names, touch};
 use crate::pipeline::types::Pipeline;
 use crate::report::{github, jsonl, junit};
 use crate::session::fail::Fail;
@@ -78,7 +78,14 @@ impl ReportFiles {
         self.all().any(ReportFile::is_stdout)
     }
 
-    /// Refuses what can be no file of reports. Changes nothing: it may be that of a run that goes on.
+    /// Refuses what can be no file of reports, also for where the state was asked to be kept. Changes nothing: it may be that of a run
+    /// that goes on.
+    pub(crate) fn check_with(&self, state: Option<&Path>) -> Result<(), Fail> {
+        self.all().try_for_each(|file| file.barring(file.outside_state(state)))?;
+        self.check()
+    }
+
+    /// The same for what is there.
     pub(crate) fn check(&self) -> Result<(), Fail> {
         let each: Vec<_> = self.all().map(|file| file.barring(file.check())).collect();
         if let (Some(events), Some(junit)) = (&self.events, &self.junit)
@@ -132,6 +139,26 @@ impl ReportFile {
     fn barring(&self, checked: Result<(), Fail>) -> Result<(), Fail> {
         self.barred.fetch_or(checked.is_err(), Ordering::SeqCst);
         checked
+    }
+
+    /// Refuses one that lies in what Kiln keeps, here or for another pipeline: a report in the place of a part of a history would be its end.
+    fn outside_state(&self, state: Option<&Path>) -> Result<(), Fail> {
+        if self.is_stdout() {
+            return Ok(());
+        }
+        let here = Path::new(".").canonicalize().unwrap_or_default();
+        // Around where Kiln is told to work there may be anything.
+        let is_kept = |place: &PathBuf| {
+            let below = place.strip_prefix(&here).unwrap_or(place);
+            below.components().any(|part| part.as_os_str() == OWN)
+        };
+        let state = state.and_then(|state| state.canonicalize().ok());
+        let is_in_state = |place: &PathBuf| state.as_ref().is_some_and(|state| place.starts_with(state));
+        if [beside(&self.path), Some(self.place())].iter().flatten().any(|place| is_kept(place) || is_in_state(place)) {
+            let help = "what is in there is for Kiln alone: name a file beside it".to_owned();
+            return Err(Fail::Usage(format!("{}: it lies where Kiln keeps its state", self.name()), Some(help)));
+        }
+        Ok(())
     }
 
     /// Refuses a file that is there and is no such report: one slip more, and a pipeline or its data would be gone.

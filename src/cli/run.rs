@@ -43,7 +43,7 @@ use crate::view::{RunView, StepState, StepView};
 pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<u8, Fail> {
     let files = Arc::new(ReportFiles::of(args));
     let none = |fail: &Fail| files.none(&context.surroundings, fail);
-    files.check().inspect_err(none)?;
+    files.check_with(context.state.as_deref()).inspect_err(none)?;
     let signals =
         Signals::catch().map_err(|error| Fail::because("signals cannot be caught", &error)).inspect_err(none)?;
     signals.before_end(stopped_before(context, &files));

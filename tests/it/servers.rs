@@ -182,6 +182,26 @@ fn a_report_lies_beside_what_is_built() {
 }
 
 #[test]
+fn a_report_does_not_lie_where_kiln_keeps_its_state() {
+    let project = Project::new("[dataset.e]\npath = \"e\"\nrun = '>{{ output }}'\n");
+    project.expect(0, &["run"]);
+    project.expect(0, &["run", "--state", "far"]);
+    project.write("sub/.kiln/own", "");
+    std::os::unix::fs::symlink(".kiln", project.path("link")).unwrap();
+    for option in ["--junit", "--events"] {
+        for file in [".kiln/kiln.db-wal", ".kiln/new", "link/new", ".kiln/locks/p.claim", "sub/.kiln/own", "far/new"] {
+            let said = project.expect(2, &["run", "--state", "far", option, file]).err;
+            assert!(said.contains(&format!("error: {option} {file}: it lies where Kiln keeps its state\n")), "{said}");
+        }
+    }
+    assert!(![".kiln/new", "far/new"].iter().any(|file| project.exists(file)));
+    project.expect(0, &["run"]);
+    // Around where Kiln works there may be anything.
+    project.write("a/.kiln/b/pipeline.toml", project.read("pipeline.toml"));
+    project.expect(0, &["-C", "a/.kiln/b", "run", "--junit", "kiln.xml"]);
+}
+
+#[test]
 fn a_report_goes_to_standard_output_by_any_name() {
     let project = Project::new(MIXED);
     project.write("ok", "");
