@@ -16,6 +16,9 @@ const ENDS: [char; 16] = ['\'', '"', '`', ';', '|', '&', '<', '>', '(', ')', '='
 /// What makes of a word something that only the shell can tell.
 const OPEN: [char; 10] = ['$', '*', '?', '[', ']', '{', '}', '~', '\\', '#'];
 
+/// No path is longer, for any program: so what is may be data, and is often long.
+const LONGEST: usize = 4096;
+
 /// So many names are a few.
 const FEW: usize = 5;
 
@@ -95,10 +98,37 @@ fn undeclared_files(recipe: &Recipe, paths: &BTreeSet<String>) -> Option<Problem
 fn paths(recipe: &Recipe) -> BTreeSet<String> {
     let Some(command) = &recipe.run else { return BTreeSet::new() };
     let shell = matches!(command, Command::Shell(_));
+    let written: HashSet<&str> = command.templates().iter().filter(|_| shell).flat_map(written).collect();
     let words = command.templates().iter().flat_map(|template| words(template, shell));
-    let like_one = words.filter(|word| word.contains(['/', '.']) && !word.contains(OPEN) && !word.starts_with('/'));
+    let like_one = words.filter(|word| may_be_path(word) && !written.contains(word));
     let from_root = like_one.map(|word| normal(format!("{}/{word}", recipe.how.workdir).trim_start_matches('/')));
     from_root.filter_map(|path| path.ok().filter(|path| !path.is_empty())).collect()
+}
+
+fn may_be_path(word: &str) -> bool {
+    word.len() <= LONGEST && word.contains(['/', '.']) && !word.contains(OPEN) && !word.starts_with('/')
+}
+
+/// The words that a template writes to by itself: it reads them, if at all, as it wrote them.
+fn written(template: &Template) -> Vec<&str> {
+    let texts = template.pieces.iter().filter_map(|piece| match piece {
+        Piece::Text(slice) => Some(template.slice(*slice)),
+        _ => None,
+    });
+    let word = |text: &str| text.split(ENDS).next().map_or(0, str::len);
+    let mut found = Vec::new();
+    for text in texts {
+        for (at, _) in text.match_indices('>') {
+            let to = text[at + 1..].trim_start_matches(['>', '|', ' ', '\'', '"']);
+            found.push(&to[..word(to)]);
+        }
+        for (at, _) in text.match_indices("tee ") {
+            let to = text[at + 4..].split(['\n', ';', '|', '&', '>', '<', ')']).next().unwrap_or_default();
+            let begins = text[..at].chars().next_back().is_none_or(|before| ENDS.contains(&before));
+            found.extend(to.split([' ', '\'', '"']).filter(|word| begins && !word.starts_with('-')));
+        }
+    }
+    found
 }
 
 /// The words of a template that are whole as they stand, but for those that nothing is read by.
@@ -214,6 +244,25 @@ fn is_document(place: Place) -> bool {
 mod tests {
     use super::*;
     use crate::pipeline::template::parse;
+
+    #[test]
+    fn what_is_long_is_no_path() {
+        let words = ["a/".repeat(2000), "a/".repeat(3000), "a".to_owned(), "/a.x".to_owned(), "a.x".to_owned()];
+        assert_eq!(words.map(|word| may_be_path(&word)), [true, false, false, false, true]);
+    }
+
+    #[test]
+    fn what_a_command_writes_to_is_known() {
+        for (text, found) in [
+            ("sort a.txt >b.txt 2> err.log; cat b.txt", &["b.txt", "err.log"][..]),
+            ("date >>'run.log' >| x.txt", &["run.log", "x.txt"]),
+            ("sort a.txt | tee -a all.log \"b.log\" | wc -l; committee a.txt", &["all.log", "b.log"]),
+        ] {
+            let (template, _) = parse(text);
+            let words: BTreeSet<_> = written(&template).into_iter().filter(|word| !word.is_empty()).collect();
+            assert_eq!(words, found.iter().copied().collect(), "{text}");
+        }
+    }
 
     #[test]
     fn whole_words_of_a_command_are_found_and_no_others() {
