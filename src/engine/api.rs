@@ -113,6 +113,12 @@ pub trait Engine: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// Of outputs that cannot be put in place any more: keeps copies of what somebody has put there since, and takes away what was built
+    /// there before, where that lies among what was staged.
+    fn give_up(&self, _job: &JobId, _step: &str, _staged: &[Staged], _last: &[OutputRecord]) -> Vec<Replaced> {
+        Vec::new()
+    }
+
     /// What a run that died has kept of these outputs, and could not tell.
     fn kept_before(&self, _job: &JobId, _staged: &[Staged]) -> Vec<Replaced> {
         Vec::new()

@@ -3,7 +3,7 @@
 
 use crate::base::job::JobState;
 use crate::engine::api::{Done, Engine};
-use crate::event::{Cause, Event, Outcome, Stamped, StepEnded, VERSION};
+use crate::event::{Cause, Event, Outcome, Replaced, Stamped, StepEnded, VERSION};
 use crate::fault::fault;
 use crate::plan::put_back::PutBack;
 use crate::plan::record::History;
@@ -48,6 +48,11 @@ pub fn recover(
                     (Outcome::Built, Some(row.record.clone()), None)
                 }
                 Err(failure) => {
+                    let kept = engine.give_up(&run.job, &row.step, &row.staged, last);
+                    let told =
+                        kept.iter().map(|Replaced { path, kept }| format!("what is at {path} is kept in {kept}"));
+                    let failure = failure.also(told.collect::<Vec<_>>());
+                    replaced.extend(kept);
                     lost.push((row.step.clone(), failure.message.clone()));
                     (Outcome::Failed, None, Some(failure))
                 }

@@ -64,6 +64,8 @@ mod mistakes_text;
 mod mounts;
 mod oracle;
 mod output;
+#[cfg(feature = "failpoints")]
+mod overtaken;
 mod page;
 mod pid1;
 mod pipelines;

@@ -354,7 +354,8 @@ fn what_was_being_swapped_is_never_lost() {
         assert!(!project.exists(".kiln/staging/p"));
         assert_eq!(project.exists(".kiln/replaced"), is_theirs);
         if is_theirs {
-            assert_eq!(project.read(&format!(".kiln/replaced/{job}/o/f/a")), "1", "the last good one");
+            let kept = ["f", "f.2"].map(|kept| project.read(&format!(".kiln/replaced/{job}/o/{kept}/a")));
+            assert_eq!(kept, ["mine", "1"], "theirs, and the last good one");
         }
     }
 }

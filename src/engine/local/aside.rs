@@ -41,6 +41,13 @@ pub(super) struct Aside {
     told: bool,
 }
 
+impl Aside {
+    /// Whether it is that of an output.
+    pub(super) fn is_of(&self, path: &str) -> bool {
+        self.path == path
+    }
+}
+
 /// What another pipeline writes in place, or did when it was killed.
 #[derive(Debug)]
 pub(super) struct OfOther {

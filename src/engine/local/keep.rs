@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use crate::base::job::JobId;
-use crate::engine::local::across::{beside, elsewhere};
+use crate::engine::local::across::{beside, copy, elsewhere};
 use crate::event::Replaced;
 use crate::fault::fault;
 use crate::files::rename;
@@ -41,6 +41,16 @@ pub(super) fn keep(root: &Path, job: &JobId, from: &Path, path: &str) -> io::Res
     to.parent().map_or(Ok(()), fs::create_dir_all)?;
     fault("publish.keep")?;
     rename(from, &to)?;
+    Ok(Replaced { path: path.to_owned(), kept })
+}
+
+/// Keeps a copy of what stands at `path`.
+pub(super) fn keep_copy(root: &Path, job: &JobId, path: &str) -> io::Result<Replaced> {
+    let from = root.join(path);
+    let kept = free(root, job, &from, path)?;
+    let to = root.join(&kept);
+    to.parent().map_or(Ok(()), fs::create_dir_all)?;
+    copy(&from, &to)?;
     Ok(Replaced { path: path.to_owned(), kept })
 }
 

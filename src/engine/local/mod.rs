@@ -19,6 +19,7 @@ mod lost;
 mod memory;
 mod met;
 mod observe;
+mod overtaken;
 pub(crate) mod places;
 mod probe;
 mod put;
@@ -253,6 +254,10 @@ impl Engine for LocalEngine {
         self.still_made(step, staged)?;
         let ahead = self.local.staging.halfway(job, staged, last, &self.local.digester);
         ahead.map(|ahead| self.named(ahead))
+    }
+
+    fn give_up(&self, job: &JobId, step: &str, staged: &[Staged], last: &[OutputRecord]) -> Vec<Replaced> {
+        self.local.staging.give_up(job, step, staged, last, &self.local.digester)
     }
 
     fn kept_before(&self, job: &JobId, staged: &[Staged]) -> Vec<Replaced> {

@@ -156,7 +156,7 @@ impl Staging {
     }
 
     /// Why nothing can be put at an output, if nothing can.
-    fn no_way(&self, output: &Staged) -> Option<&'static str> {
+    pub(super) fn no_way(&self, output: &Staged) -> Option<&'static str> {
         let to = self.root.join(&output.to);
         let folder = to.parent()?;
         if self.is_blocked(folder) {
