@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use crate::base::digest::Digest;
 use crate::files::tree;
 use crate::stat::mount_of;
 
@@ -22,9 +23,14 @@ pub(crate) fn elsewhere(own: &Path, path: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// A hidden path in the folder of `path`, always the same one.
+/// So many bytes the name of a file may have.
+const LONGEST: usize = 255;
+
+/// A hidden path in the folder of `path`, always the same one. What stands for a name with which that would be too long is short.
 pub(crate) fn beside(path: &Path, end: &str) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let short = || Digest::of(name.as_bytes()).to_string();
+    let name = if name.len() + end.len() + 2 > LONGEST { short() } else { name.into_owned() };
     path.with_file_name(format!(".{name}.{end}"))
 }
 
@@ -83,5 +89,8 @@ mod tests {
         assert_eq!(digester.path("a").unwrap(), digester.path("b").unwrap());
         assert!(!elsewhere(dir.path(), &at("not/there/yet")).unwrap());
         assert_eq!(beside(&at("a/file"), "new"), at("a/.file.new"));
+        let long = |end: char| beside(&at(&format!("a/{}{end}", "n".repeat(248))), "kiln-new");
+        fs::write(long('x'), "").unwrap();
+        assert_ne!(long('x'), long('y'));
     }
 }
