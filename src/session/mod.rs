@@ -44,11 +44,11 @@ use crate::session::lacking::{Hindered, note_unseen};
 use crate::session::load::{Given, Loaded, own_paths};
 use crate::session::part::{Part, Since};
 use crate::session::targets::Paths;
-use crate::store::StoreError;
 use crate::store::lock::is_held;
 use crate::store::read::digests::StoredDigests;
 use crate::store::read::shared::Shared;
 use crate::store::read::{RunRow, Unfinished};
+use crate::store::{FILE, StoreError};
 
 /// Where requests are made; the same for all of a process.
 #[derive(Clone, Debug)]
@@ -297,7 +297,7 @@ impl Session {
     /// Finds what would keep a first run from beginning before a state is made for it. Gives the digests of what was
     /// read, which no one needs to read again.
     pub(crate) fn preflight(&self, keep_going: bool) -> Result<Vec<FileDigest>, Fail> {
-        if self.store.state().exists() {
+        if self.store.state().join(FILE).exists() {
             return Ok(Vec::new());
         }
         let (Planned { mut plan, seen, .. }, mut lacks, mut wrong) = self.outlook(false)?;

@@ -232,6 +232,7 @@ fn an_output_neither_holds_the_state_nor_lies_in_it() {
     symlink("build", project.path("l")).unwrap();
     project.write("build/b", "");
     assert!(project.expect(2, &["run", "--state", "l"]).err.contains("it lies in build, where Kiln keeps its state"));
+    assert!(!project.exists("build/kiln.db"), "nor is it made there");
     project.variable("KILN_STATE", "build/state");
     assert!(project.expect(2, &["run"]).err.contains(replaced));
     project.variable("KILN_STATE", "build-state");
@@ -428,4 +429,19 @@ fn what_cannot_be_read_behind_a_link_is_told_with_both_paths() {
         assert!(said.contains(&format!("cannot be read: {at} (with links followed /proc/")), "{said}");
         assert!(said.contains("/mem): Input/"), "{said}");
     }
+}
+
+#[test]
+fn the_state_does_not_lie_in_what_is_read() {
+    let project = Project::new("[folder.s]\npath = \"src\"\n[task.t]\ninputs = [\"s\"]\nrun = \"true\"\n");
+    project.write("src/a", "");
+    symlink("src", project.path("l")).unwrap();
+    for state in ["src", "src/state", "l/state"] {
+        for command in ["plan", "run"] {
+            let said = project.expect(2, &[command, "--state", state]).err;
+            assert!(said.contains("source `s` would change with each run"), "{said}");
+        }
+        assert_eq!(fs::read_dir(project.path("src")).unwrap().count(), 1, "nothing is made there");
+    }
+    project.expect(0, &["run"]);
 }

@@ -63,6 +63,8 @@ impl<'a> Look<'a> {
     pub(crate) fn check(&mut self, recipe: &Recipe, found: &mut Problems) {
         let pipeline = self.pipeline;
         found.extend(recipe.outputs.iter().filter_map(|id| self.obstacle(*id, &pipeline.nodes[*id])));
+        let sources = recipe.inputs.iter().filter(|id| pipeline.nodes[**id].maker.is_none());
+        found.extend(sources.filter_map(|id| self.wrong(*id)));
         found.extend(self.halves().read_by(self.root, pipeline, recipe));
     }
 
@@ -73,7 +75,12 @@ impl<'a> Look<'a> {
 
     /// What is wrong with outputs for where links lead, whatever else is in their way.
     pub(crate) fn misled(&self) -> Problems {
-        self.ways.wrong.iter().map(|(id, why)| blocked(&self.pipeline.nodes[*id], why.clone())).collect()
+        self.ways.wrong.keys().filter_map(|id| self.wrong(*id)).collect()
+    }
+
+    fn wrong(&self, id: NodeId) -> Option<Problem> {
+        let (node, why) = (&self.pipeline.nodes[id], self.ways.wrong.get(&id)?.clone());
+        Some(if node.maker.is_some() { blocked(node, why) } else { unsteady(node, why) })
     }
 
     fn obstacle(&mut self, id: NodeId, node: &'a Node) -> Option<Problem> {
@@ -113,6 +120,11 @@ impl<'a> Look<'a> {
 
 fn blocked(node: &Node, (why, help): Why) -> Problem {
     let problem = Problem::new(BLOCKED, format!("`{}` cannot be put in place", node.name));
+    problem.at(&node.path_span, why).help(help)
+}
+
+fn unsteady(node: &Node, (why, help): Why) -> Problem {
+    let problem = Problem::new("unsteady-source", format!("source `{}` would change with each run", node.name));
     problem.at(&node.path_span, why).help(help)
 }
 

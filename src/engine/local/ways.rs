@@ -135,6 +135,10 @@ impl Ways {
         let is_built = |id| pipeline.outline().maker(id).is_some();
         let mut wrong = BTreeMap::new();
         let reals: Vec<_> = paths(pipeline).filter_map(|(path, id)| Some((self.real(path)?, id))).collect();
+        for (real, id) in reals.iter().filter(|(_, id)| !is_built(*id)) {
+            let state = states.iter().find(|state| lies_in(state, real) && !state.split('/').any(|name| name == OWN));
+            wrong.extend(state.map(|state| (*id, in_source(state))));
+        }
         for (real, id) in reals.iter().filter(|(_, id)| is_built(*id)) {
             let state = states.iter().find(|state| touch(real, state)).map(|state| on_state(real, state));
             let on_own = || {
@@ -187,6 +191,11 @@ fn on_state(path: &str, state: &str) -> Why {
     let meets = if lies_in(path, state) { "lies in" } else { "would replace" };
     let help = "give the output another path, or keep the state elsewhere with `--state`";
     (format!("it {meets} {state}, where Kiln keeps its state"), help.to_owned())
+}
+
+fn in_source(state: &str) -> Why {
+    let help = "keep the state elsewhere with `--state`: each run would change what is read there";
+    (format!("Kiln keeps its state in it, in {state}"), help.to_owned())
 }
 
 fn join(folder: &str, rest: &str) -> String {
