@@ -66,7 +66,7 @@ fn told(content: &Content) -> String {
 }
 
 /// That an output is not there: of a table its digest command says so.
-fn absent(node: &Node) -> Why {
+fn not_there(node: &Node) -> Why {
     match node.path() {
         None => {
             let said = format!("exit 1: bash: line 1: tables/{}: No such file or directory", node.name);
@@ -189,7 +189,7 @@ impl World {
                 }
                 (None, _) if !undone => Verdict::Skip,
                 _ if lacks => Verdict::Lacks,
-                (Some(node), Some(_)) => Verdict::Build(BTreeSet::from([absent(&self.spec.nodes[*node])])),
+                (Some(node), Some(_)) => Verdict::Build(BTreeSet::from([not_there(&self.spec.nodes[*node])])),
                 _ => Verdict::Build(BTreeSet::from([why("never_built", "", "", "")])),
             };
         }
@@ -287,7 +287,7 @@ impl World {
             let node = &self.spec.nodes[*i];
             let then = last.outputs.iter().find(|(name, ..)| *name == node.name);
             match (self.seen(*i), then) {
-                (None, _) => drop(whys.insert(absent(node))),
+                (None, _) => drop(whys.insert(not_there(node))),
                 (Some(now), Some((_, path, then))) if *path == node.path() && now != *then => {
                     whys.insert(why("output_changed", &node.name, &told(then), &told(&now)));
                 }
