@@ -9,6 +9,7 @@ use crate::base::text::{clean, count};
 use crate::cli::dss::Server;
 use crate::cli::{Context, find, note, print};
 use crate::engine::dss::compare::compare;
+use crate::engine::local::ways::real_paths;
 use crate::exit;
 use crate::pipeline::types::Node;
 use crate::pipeline::unused;
@@ -55,10 +56,10 @@ pub(crate) fn check(
 fn twice(loaded: &[Result<Loaded, Fail>]) -> BTreeMap<usize, Problems> {
     let mut made: BTreeMap<PathBuf, Vec<(usize, &Node)>> = BTreeMap::new();
     for (i, loaded) in loaded.iter().enumerate().filter_map(|(i, loaded)| Some((i, loaded.as_ref().ok()?))) {
-        for node in loaded.pipeline.nodes.values().filter(|node| node.maker.is_some()) {
-            if let Some(path) = &node.path {
-                made.entry(loaded.root.join(path)).or_default().push((i, node));
-            }
+        let nodes = loaded.pipeline.nodes.values().filter(|node| node.maker.is_some());
+        let (nodes, paths): (Vec<_>, _) = nodes.filter_map(|node| Some((node, node.path.clone()?))).unzip();
+        for (node, path) in nodes.into_iter().zip(real_paths(&loaded.root, paths)) {
+            made.entry(loaded.root.join(path)).or_default().push((i, node));
         }
     }
     let name = |i: usize| loaded[i].as_ref().map(|loaded| loaded.source.name.as_str()).unwrap_or_default();

@@ -11,7 +11,7 @@ use crate::plan::facts::Content;
 use crate::plan::key;
 use crate::plan::put_back::PutBack;
 use crate::plan::reason::{Action, Reason, ReasonCode};
-use crate::plan::record::{OutputRecord, Record};
+use crate::plan::record::Record;
 use crate::select::{Selection, Want};
 
 /// What comes of the wanted steps, in run order.
@@ -142,9 +142,7 @@ fn record(basis: &Basis<'_>, id: RecipeId, named: bool, reasons: &[Reason]) -> R
         match basis.facts.nodes[*node] {
             Content::Missing => return Err(Refusal::NoOutput(output.name.clone())),
             Content::AsRecorded | Content::NotProbed => return Err(Refusal::Unseen(output.name.clone())),
-            Content::Is(digest) => {
-                outputs.push(OutputRecord { node: output.name.clone(), path: output.path.clone(), digest });
-            }
+            Content::Is(digest) => outputs.push(basis.output(*node, digest)),
         }
     }
     let built_before = basis.history.last(&recipe.name).is_some();

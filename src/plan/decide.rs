@@ -14,7 +14,7 @@ use crate::pipeline::types::{Node, Pipeline, Rebuild};
 use crate::plan::facts::{Content, Facts};
 use crate::plan::key;
 use crate::plan::reason::{Reason, ReasonCode};
-use crate::plan::record::{History, LastGood, Parts};
+use crate::plan::record::{History, LastGood, OutputRecord, Parts};
 
 /// What is decided about a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,9 +88,9 @@ impl Basis<'_> {
     }
 
     /// Asks about outputs of a step whether what lies at their paths was *not* put there by Kiln. It is Kiln's if the step's own
-    /// record names this path, or any step's record has this very content there. The exceptions: what differs from the step's own
-    /// record, and that is of another kind, a file where the file tells of a folder now or the other way round, or holds what
-    /// another pipeline has built, is not; nor is a folder in which a pipeline has its root.
+    /// record names this path, and links lead where they led then, or any step's record has this very content there. The exceptions:
+    /// what differs from the step's own record, and that is of another kind, a file where the file tells of a folder now or the
+    /// other way round, or holds what another pipeline has built, is not; nor is a folder in which a pipeline has its root.
     pub fn foreign(&self, id: RecipeId) -> impl Fn(NodeId) -> bool {
         let step = &self.pipeline.recipes[id].name;
         let built = self.history.last(step).map(LastGood::by_node).unwrap_or_default();
@@ -101,13 +101,22 @@ impl Basis<'_> {
                 return true;
             }
             let node = &self.pipeline.nodes[output];
-            let Some(built) = built.get(node.name.as_str()).filter(|record| record.path == node.path) else {
+            let real = self.facts.reals.get(&output);
+            let is_there = |record: &&&OutputRecord| record.path == node.path && record.real.as_ref() == real;
+            let Some(built) = built.get(node.name.as_str()).filter(is_there) else {
                 return self.made_as(output).is_none();
             };
             let differs = matches!(self.facts.nodes[output], Content::Is(now) if now != built.digest);
-            let holds_others = || node.path.as_deref().is_some_and(|path| self.history.others_in(path));
+            let holds_others = || node.path.iter().chain(real).any(|path| self.history.others_in(path));
             differs && (was_of_another_kind(node, parts.get_or_init(|| self.history.parts(step))) || holds_others())
         }
+    }
+
+    /// What is recorded of an output with this content.
+    pub fn output(&self, node: NodeId, digest: Digest) -> OutputRecord {
+        let real = self.facts.reals.get(&node).cloned();
+        let node = &self.pipeline.nodes[node];
+        OutputRecord { node: node.name.clone(), path: node.path.clone(), real, digest }
     }
 
     /// The step that has built what stands where an output belongs.

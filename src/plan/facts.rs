@@ -21,6 +21,8 @@ pub struct Facts {
     pub unasked: HashMap<NodeId, String>,
     /// The outputs in which a pipeline has its root: what that keeps there is not to be lost with them.
     pub roots: HashSet<NodeId>,
+    /// Where outputs lie with the links above them followed, relative to the root, where there are any.
+    pub reals: HashMap<NodeId, String>,
     /// The content of each node.
     pub nodes: DenseMap<NodeId, Content>,
     /// What each recipe is made from besides its inputs.
@@ -85,6 +87,7 @@ impl Facts {
             unseen: HashMap::new(),
             unasked: HashMap::new(),
             roots: HashSet::new(),
+            reals: HashMap::new(),
             nodes: DenseMap::filled(nodes, Content::Missing),
             recipes: AllOwn { some: DenseMap::filled(recipes, None) },
         }

@@ -30,6 +30,9 @@ pub struct OutputRecord {
     /// Its path relative to the root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// Where that was with the links above it followed, if there were any: a link may be turned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub real: Option<String>,
     /// The digest of its content.
     pub digest: Digest,
 }
@@ -71,7 +74,7 @@ pub trait History {
     fn parts(&self, step: &str) -> Parts;
     /// The step that has built this content at a path, whether the file still has it or not.
     fn maker(&self, path: &str, digest: Digest) -> Option<String>;
-    /// Whether another pipeline has built something in a folder.
+    /// Whether another pipeline has built something in a folder, by its path or with links followed.
     fn others_in(&self, folder: &str) -> bool;
 }
 

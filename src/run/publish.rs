@@ -3,7 +3,6 @@
 use crate::base::digest::{Digest, FieldHasher};
 use crate::engine::api::StagedOutput;
 use crate::event::{Event, Failure, FailureCode, Outcome, Replaced, Staged};
-use crate::plan::record::OutputRecord;
 use crate::run::setup::{Effect, LINGER_MS, Timer};
 use crate::run::state::{Run, State};
 
@@ -28,7 +27,7 @@ impl Run {
         for output in outputs {
             let node = &self.pipeline.nodes[output.node];
             let digest = output.digest.unwrap_or_else(|| self.unseen(i, &node.name));
-            records.push(OutputRecord { node: node.name.clone(), path: node.path.clone(), digest });
+            records.push(basis.output(output.node, digest));
             let keep = output.staged.is_some() && foreign(output.node);
             staged.extend(output.staged.map(|staged| Staged { keep, ..staged }));
         }

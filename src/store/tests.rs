@@ -141,6 +141,7 @@ fn record(step: &str, content: &str) -> Record {
     let output = OutputRecord {
         node: step.to_owned(),
         path: Some(format!("build/{step}")),
+        real: None,
         digest: Digest::of(content.as_bytes()),
     };
     let parts = [("command", content), ("env:STAGE", "dev")];

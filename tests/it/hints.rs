@@ -97,6 +97,12 @@ fn a_path_that_two_files_make() {
     ] {
         assert!(told.contains(said), "{said}: {told}");
     }
+    // The same by way of a link.
+    project.write("build/own", "");
+    std::os::unix::fs::symlink("build", project.path("link")).unwrap();
+    project.write("pipelines/b.toml", text("b", "y").replace("build/x", "link/x/in/y"));
+    let told = project.expect(0, &["check"]).out;
+    assert!(told.contains("the path of `y` lies inside that of `x` of pipelines/a.toml"), "{told}");
     // What one file makes and the other reads is no mistake.
     project.write("pipelines/b.toml", text("b", "y").replace("run = ", "description = "));
     assert!(!project.expect(0, &["check"]).out.contains("one path"));

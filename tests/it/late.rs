@@ -1,10 +1,9 @@
 //! What changes late: while Kiln looks at it, or between a run that was killed and the next one. And what such a run leaves beside
 //! outputs on another file system.
 
-#[cfg(feature = "failpoints")]
 use std::fs;
+use std::os::unix::fs::symlink;
 
-#[cfg(feature = "failpoints")]
 use crate::replaced::kept;
 #[cfg(feature = "failpoints")]
 use crate::running::{hear, pipe, tell};
@@ -125,7 +124,7 @@ fn what_is_written_by_way_of_a_link_is_claimed_where_it_lies() {
     project.write("p.toml", text("p", "real"));
     project.write("q.toml", text("q", "link"));
     project.write("real/y", "");
-    std::os::unix::fs::symlink("real", project.path("link")).unwrap();
+    symlink("real", project.path("link")).unwrap();
     for pipe in ["up", "gate"] {
         crate::running::pipe(&project, pipe);
     }
@@ -138,29 +137,77 @@ fn what_is_written_by_way_of_a_link_is_claimed_where_it_lies() {
     assert_eq!(project.read("real/x"), "p\n");
 }
 
-/// What another pipeline has built in a folder that is replaced is kept with it.
+/// What another pipeline has built in a folder that is replaced is kept with it, by whatever ways the two get there.
 #[test]
 fn a_folder_with_what_another_pipeline_has_built_in_it_is_kept() {
-    let project = Project::empty();
-    let head =
-        |name: &str| format!("[pipeline]\nformat = 1\nname = \"{name}\"\n[defaults]\nshell = [\"sh\", \"-euc\"]\n");
-    let outer =
-        "[dataset.s]\npath = \"s\"\n[folder.d]\npath = \"o/d\"\ninputs = [\"s\"]\nrun = 'cp s {{ output }}/p'\n";
-    let inner = "[dataset.x]\npath = \"o/d/x\"\nrun = 'echo precious >{{ output }}'\n";
-    project.write("p.toml", head("p") + outer);
-    project.write("q.toml", head("q") + inner);
-    project.write("s", "1\n");
-    project.expect(0, &["run", "-f", "p.toml"]);
-    project.write("o/d/y", "changed by somebody: that is replaced");
-    project.write("s", "2\n");
-    let said = project.expect(0, &["run", "-f", "p.toml"]).out;
-    assert!(!said.contains("kept") && !project.exists(".kiln/replaced"), "{said}");
-    project.expect(0, &["run", "-f", "q.toml"]);
-    project.write("s", "3\n");
-    let plan = project.expect(0, &["plan", "-f", "p.toml"]).out;
-    assert!(plan.contains("replaces what is there"), "{plan}");
-    let said = project.expect(0, &["run", "-f", "p.toml"]).out;
-    let at = said.split("kept what was at o/d in ").nth(1).expect(&said).lines().next().unwrap();
-    assert_eq!(project.read(&format!("{}/x", at.trim())), "precious\n", "{said}");
-    assert_eq!((project.read("o/d/p").as_str(), project.exists("o/d/x")), ("3\n", false));
+    for (outer_path, inner_path) in [("o/d", "o/d/x"), ("o/d", "link/d/x"), ("link/d", "o/d/x"), ("link/d", "link/d/x")]
+    {
+        let project = Project::empty();
+        let head =
+            |name: &str| format!("[pipeline]\nformat = 1\nname = \"{name}\"\n[defaults]\nshell = [\"sh\", \"-euc\"]\n");
+        let outer = format!(
+            "[dataset.s]\npath = \"s\"\n[folder.d]\npath = \"{outer_path}\"\ninputs = [\"s\"]\nrun = 'cp s {{{{ output }}}}/p'\n"
+        );
+        let inner = format!("[dataset.x]\npath = \"{inner_path}\"\nrun = 'echo precious >{{{{ output }}}}'\n");
+        project.write("o/README", "");
+        symlink("o", project.path("link")).unwrap();
+        project.write("p.toml", head("p") + &outer);
+        project.write("q.toml", head("q") + &inner);
+        project.write("s", "1\n");
+        project.expect(0, &["run", "-f", "p.toml"]);
+        project.write("o/d/y", "changed by somebody: that is replaced");
+        project.write("s", "2\n");
+        let said = project.expect(0, &["run", "-f", "p.toml"]).out;
+        assert!(!said.contains("kept") && !project.exists(".kiln/replaced"), "{said}");
+        project.expect(0, &["run", "-f", "q.toml"]);
+        project.write("s", "3\n");
+        let plan = project.expect(0, &["plan", "-f", "p.toml"]).out;
+        assert!(plan.contains("replaces what is there"), "{outer_path} {inner_path}: {plan}");
+        let said = project.expect(0, &["run", "-f", "p.toml"]).out;
+        let at = said.split(&format!("kept what was at {outer_path} in ")).nth(1).expect(&said).lines().next().unwrap();
+        assert_eq!(project.read(&format!("{}/x", at.trim())), "precious\n", "{said}");
+        assert_eq!((project.read("o/d/p").as_str(), project.exists("o/d/x")), ("3\n", false));
+    }
+}
+
+/// Kiln has built nothing there, whatever is recorded of the same path.
+#[test]
+fn what_stands_where_a_link_was_turned_to_is_kept() {
+    let text = |more: &str| {
+        let step = "[dataset.a]\npath = \"build/a\"\ninputs = [\"s\"]\nrun = 'cat s >{{ output }}'\n";
+        format!("[dataset.s]\npath = \"s\"\n{step}{more}")
+    };
+    for more in ["", "in_place = true\n"] {
+        let project = Project::new(&text(more));
+        let turn = |to: &str| {
+            fs::remove_file(project.path("build")).unwrap_or_default();
+            symlink(to, project.path("build")).unwrap();
+        };
+        project.write("s", "1\n");
+        project.write("first/b", "");
+        project.write("second/a", "mine\n");
+        turn("first");
+        project.expect(0, &["run"]);
+        // What somebody changes where it was built is a build's to replace, behind a link, too.
+        for (input, change) in [("2\n", "1\n"), ("3\n", "changed\n")] {
+            project.write("s", input);
+            project.write("first/a", change);
+            assert!(!project.expect(0, &["plan"]).out.contains("replaces"), "{more}");
+            assert!(!project.expect(0, &["run"]).out.contains("kept"), "{more}");
+        }
+        turn("second");
+        let plan = project.expect(0, &["plan"]).out;
+        assert!(plan.contains("replaces what is there: build/a"), "{more}: {plan}");
+        let said = project.expect(0, &["run"]).out;
+        let at = kept(&project);
+        assert_eq!(project.read(&format!("{at}/build/a")), "mine\n", "{more}: {said}");
+        assert_eq!(["first/a", "second/a"].map(|path| project.read(path)), ["3\n", "3\n"]);
+        assert!(project.expect(0, &["run"]).out.contains("1 up to date"));
+        // The same where no link is any more.
+        fs::remove_file(project.path("build")).unwrap();
+        project.write("build/a", "mine too\n");
+        project.expect(0, &["run"]);
+        let at = kept(&project);
+        assert_eq!(project.read(&format!("{at}/build/a")), "mine too\n", "{more}");
+    }
 }

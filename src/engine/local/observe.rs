@@ -19,6 +19,7 @@ use crate::engine::local::environ;
 use crate::engine::local::files;
 use crate::engine::local::probe::Probes;
 use crate::engine::local::undeclared::Undeclared;
+use crate::engine::local::ways::behind_links;
 use crate::engine::local::{places, secrets, twins};
 use crate::pipeline::braces;
 use crate::pipeline::paths::{is_glob, put_there};
@@ -33,7 +34,8 @@ pub(crate) fn observe(
     probes: bool,
 ) -> (Facts, Vec<(RecipeId, Problem)>) {
     let pipeline = &local.pipeline;
-    let facts = Facts::unseen(clock::now(), pipeline.nodes.len(), pipeline.recipes.len());
+    let mut facts = Facts::unseen(clock::now(), pipeline.nodes.len(), pipeline.recipes.len());
+    facts.reals = reals(local, wanted);
     let digests = digests(local, wanted);
     let built = || built_paths(local);
     let mut observer = Observer {
@@ -62,6 +64,15 @@ pub(crate) fn observe(
 fn built_paths(local: &Local) -> BTreeSet<&str> {
     let built = local.pipeline.nodes.values().filter(|node| node.maker.is_some());
     built.filter_map(|node| node.path.as_deref()).collect()
+}
+
+/// Where the outputs of the wanted recipes lie that are behind links.
+fn reals(local: &Local, wanted: &DenseMap<RecipeId, bool>) -> HashMap<NodeId, String> {
+    let pipeline = &local.pipeline;
+    let wanted = wanted.iter().filter(|(_, wanted)| **wanted);
+    let outputs = wanted.flat_map(|(id, _)| &pipeline.recipes[id].outputs);
+    let paths: Vec<_> = outputs.filter_map(|id| Some((*id, pipeline.nodes[*id].path.as_deref()?))).collect();
+    behind_links(&local.root, &paths)
 }
 
 /// The digests of all paths of nodes that the wanted recipes read or make, looked up together.

@@ -46,24 +46,34 @@ impl Way {
 
 /// These paths, relative to the root, with the links above them followed, as far as they stay in the root.
 pub(crate) fn real_paths(root: &Path, paths: Vec<String>) -> Vec<String> {
-    let mut ways = Ways::none(root);
-    std::iter::once("").chain(paths.iter().map(|path| folder_of(path))).for_each(|folder| ways.add(folder));
+    let ways = Ways::of(root, paths.iter().map(String::as_str));
     let real = |path: String| ways.real(&path).map_or_else(|| path.clone(), Cow::into_owned);
     paths.into_iter().map(real).collect()
 }
 
+/// The same for what has links above it only.
+pub(super) fn behind_links(root: &Path, paths: &[(NodeId, &str)]) -> HashMap<NodeId, String> {
+    let ways = Ways::of(root, paths.iter().map(|(_, path)| *path));
+    let real = |(id, path): &(NodeId, &str)| match ways.real(path)? {
+        Cow::Owned(real) => Some((*id, real)),
+        Cow::Borrowed(_) => None,
+    };
+    paths.iter().filter_map(real).collect()
+}
+
 impl Ways {
-    /// No folder was looked at.
-    fn none(root: &Path) -> Self {
+    /// Looks at the folders of these paths.
+    fn of<'a>(root: &Path, paths: impl Iterator<Item = &'a str>) -> Self {
         let real_root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-        Self { root: real_root, top: Top::open(root), folders: HashMap::new(), wrong: BTreeMap::new() }
+        let mut ways = Self { root: real_root, top: Top::open(root), folders: HashMap::new(), wrong: BTreeMap::new() };
+        std::iter::once("").chain(paths.map(folder_of)).for_each(|folder| ways.add(folder));
+        ways
     }
 
     /// Looks at the folders of all sources and outputs.
     pub(super) fn look(local: &Local) -> Self {
         let Local { root, state, pipeline, own, .. } = local;
-        let mut ways = Self::none(root);
-        std::iter::once("").chain(paths(pipeline).map(|(path, _)| folder_of(path))).for_each(|folder| ways.add(folder));
+        let mut ways = Self::of(root, paths(pipeline).map(|(path, _)| path));
         files(pipeline).for_each(|pattern| {
             if is_glob(pattern) { ways.add(&first_of(pattern)) } else { ways.add(folder_of(pattern)) }
         });

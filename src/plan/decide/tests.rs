@@ -42,8 +42,12 @@ fn what_was_recorded_of_many_outputs_is_read_once() {
     pipeline.nodes.iter().for_each(|(node, _)| facts.nodes[node] = Content::Is(now));
     // Of `c` it is recorded that it was elsewhere.
     let paths = [("a", "a"), ("b", "b"), ("c", "elsewhere")];
-    let output =
-        |(node, path): (&str, &str)| OutputRecord { node: node.to_owned(), path: Some(path.to_owned()), digest: then };
+    let output = |(node, path): (&str, &str)| OutputRecord {
+        node: node.to_owned(),
+        path: Some(path.to_owned()),
+        real: None,
+        digest: then,
+    };
     let (key, built_at, job) = (then, facts.now, JobId::from_text("p_1"));
     let last = LastGood { key, built_at, job, outputs: paths.map(output).into() };
     let history = Counting(last, Cell::new(0));
@@ -79,7 +83,8 @@ fn very_many_outputs_that_changed_are_told_one_by_one() {
     pipeline.recipes.push(Recipe { outputs: pipeline.nodes.ids().collect(), ..Recipe::default() });
     let mut facts = Facts::unseen(jiff::Timestamp::UNIX_EPOCH, MANY, 1);
     pipeline.nodes.ids().for_each(|node| facts.nodes[node] = Content::Is(now));
-    let outputs = (0..MANY).map(|i| OutputRecord { node: name(i), path: Some(name(i)), digest: then }).collect();
+    let outputs =
+        (0..MANY).map(|i| OutputRecord { node: name(i), path: Some(name(i)), real: None, digest: then }).collect();
     let last = LastGood { key: then, built_at: facts.now, job: JobId::from_text("p_1"), outputs };
     let history = Counting(last, Cell::new(0));
     for mode in [BuildMode::Smart, BuildMode::Forced] {

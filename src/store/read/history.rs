@@ -74,8 +74,9 @@ impl StoredHistory {
     }
 
     fn others(&self) -> Option<BTreeSet<String>> {
-        let sql = "SELECT output.value ->> 'path' FROM keys, json_each(keys.outputs) AS output
-                   WHERE pipeline != ?1 AND output.value ->> 'path' IS NOT NULL";
+        let sql = "SELECT place.value FROM keys, json_each(keys.outputs) AS output,
+                   json_each(json_array(output.value ->> 'path', output.value ->> 'real')) AS place
+                   WHERE pipeline != ?1 AND place.value IS NOT NULL";
         let paths = self.reader.ask(|reader| reader.rows(sql, params![self.pipeline], |row| row.get(0)));
         Some(paths.ok()?.into_iter().flatten().collect())
     }
