@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::args::RunArgs;
 use crate::cli::surroundings::Surroundings;
+use crate::engine::local::ways::real_paths;
 use crate::pipeline::outline::Owner;
 use crate::pipeline::paths::{OWN, lies_in, names, touch};
 use crate::pipeline::types::Pipeline;
@@ -210,7 +211,10 @@ impl ReportFile {
             let help = format!("name a file beside what the pipeline {beside}");
             Err(Fail::Usage(format!("{}: {why}", self.name()), Some(help)))
         };
-        if let Some(output) = pipeline.outputs().find(|output| is_any(&|path| touch(path, output))) {
+        let outputs: Vec<_> = pipeline.outputs().map(str::to_owned).collect();
+        let reals = real_paths(root, outputs.clone());
+        let touched = |(output, real): &(&String, &String)| is_any(&|path| touch(path, output) || touch(path, real));
+        if let Some((output, _)) = outputs.iter().zip(&reals).find(touched) {
             return refused(format!("{output} is built, and replaced as a whole"), "builds");
         }
         let around = self.around();

@@ -352,6 +352,37 @@ fn a_link_that_leads_to_what_is_built_is_refused_wherever_it_stands() {
     }
 }
 
+/// Over several links, and before there is anything at their end.
+#[test]
+fn links_that_lead_to_one_another_are_followed_to_what_is_not_built_yet() {
+    let made = "[dataset.g]\npath = \"out/g\"\nrun = 'echo 1 >{{ output }}'\n";
+    let read = "[dataset.s]\npath = \"s\"\n[dataset.a]\npath = \"a\"\ninputs = [\"s\"]\nrun = 'echo >{{ output }}'\n";
+    let project = Project::new(&format!("{made}{read}"));
+    ["s", "via", "out"].iter().for_each(|folder| fs::create_dir(project.path(folder)).unwrap());
+    symlink("../via/l", project.path("s/l")).unwrap();
+    symlink("../out/g", project.path("via/l")).unwrap();
+    for command in ["check", "run"] {
+        let said = on_one_line(&project.expect(2, &[command]));
+        assert!(said.contains("the link s/l leads to out/g, which Kiln builds"), "{command}: {said}");
+    }
+}
+
+/// By whichever name the glob gets there: it would be code of what is made from it, or of itself.
+#[test]
+fn a_glob_leaves_out_what_is_built_behind_a_link() {
+    let step = "[dataset.a]\npath = \"link/a.txt\"\nfiles = [\"real/*.txt\"]\nrun = 'cat real/c.txt >{{ output }}'\n";
+    let project = Project::new(step);
+    project.write("real/c.txt", "1");
+    symlink("real", project.path("link")).unwrap();
+    for text in ["1", "2"] {
+        project.write("real/c.txt", text);
+        project.expect(0, &["check"]);
+        project.expect(0, &["run"]);
+        assert_eq!(project.read("real/a.txt"), text);
+        assert!(project.expect(0, &["run"]).out.contains("1 up to date"));
+    }
+}
+
 #[test]
 fn a_link_to_what_a_step_makes_itself_is_no_code_of_it() {
     let made = |files: &str| {

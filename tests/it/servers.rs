@@ -178,6 +178,11 @@ fn a_report_lies_beside_what_is_built() {
                 ["out/f/r.xml", "link/f/r.xml"].iter().for_each(|file| refused(file, "out/f"));
             }
         }
+        // The same where the output is behind the link.
+        project.pipeline(&text.replace("out/f", "link/f"));
+        if has_folder {
+            ["out/f", "out/f/r.xml", "link/f/r.xml"].iter().for_each(|file| refused(file, "link/f"));
+        }
     }
 }
 

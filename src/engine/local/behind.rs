@@ -70,6 +70,11 @@ impl Built {
         }
     }
 
+    /// What is made, by where it lies with all links above it followed.
+    pub(super) fn made(&self) -> impl Iterator<Item = &str> {
+        self.made.keys().map(String::as_str)
+    }
+
     /// Refuses a path of the file that a link, in its own place or above it, leads to what is made.
     pub(super) fn refuse_path(&self, path: &str) -> io::Result<()> {
         if self.is_by_link(path) { self.refuse(&self.root.join(path)) } else { Ok(()) }
@@ -151,7 +156,8 @@ fn real(path: &Path) -> Option<PathBuf> {
         let to = match there.canonicalize() {
             Ok(real) if rest.as_os_str().is_empty() => return Some(real),
             Ok(real) => return Some(real.join(rest)),
-            Err(_) => there.parent()?.join(there.read_link().ok()?).join(rest),
+            // A link that is named with a slash behind it would be followed when it is looked for.
+            Err(_) => there.parent()?.join(there.read_link().ok()?).join(rest).components().collect(),
         };
         path = to;
     }

@@ -60,10 +60,10 @@ pub(crate) fn observe(
     (observer.facts, wrong)
 }
 
-/// The paths of what recipes make.
+/// The paths of what recipes make, also with links followed.
 fn built_paths(local: &Local) -> BTreeSet<&str> {
     let built = local.pipeline.nodes.values().filter(|node| node.maker.is_some());
-    built.filter_map(|node| node.path.as_deref()).collect()
+    built.filter_map(|node| node.path.as_deref()).chain(local.digester.built.made()).collect()
 }
 
 /// Where the outputs of the wanted recipes lie that are behind links.
