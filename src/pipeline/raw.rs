@@ -312,8 +312,7 @@ raw_recipe! {
         /// The DSS project that it belongs to. Default: the pipeline's.
         #[serde(default)]
         pub project: Option<String>,
-        /// A command whose output stands for the content, for a node without a path. It may take as long as an attempt; where it
-        /// fails, a source is no source, and what was built is built again.
+        /// A command whose output stands for the content, for a node without a path; where it fails, what was built is built again.
         #[serde(default)]
         #[schemars(with = "Option<String>")]
         pub digest: Option<Spanned<String>>,

@@ -383,6 +383,27 @@ fn a_glob_leaves_out_what_is_built_behind_a_link() {
     }
 }
 
+/// As where no link is: each run would find it changed.
+#[test]
+fn what_is_named_as_code_holds_nothing_that_is_built_behind_a_link() {
+    let text = |files: &str| {
+        format!("[dataset.a]\npath = \"link/d/a\"\nfiles = [\"{files}\"]\nrun = 'echo new >{{{{ output }}}}'\n")
+    };
+    let project = Project::new("");
+    project.write("real/d/c", "1");
+    symlink("real", project.path("link")).unwrap();
+    for files in ["real", "real/d", "real/d/a"] {
+        project.pipeline(&text(files));
+        let said = refused(&project);
+        let why = format!("with links followed it is real/d/a, and {files} is in the `files` of `a`");
+        assert!(said.contains(&why) && said.contains("a glob leaves it out"), "{said}");
+        assert!(project.expect(2, &["check"]).out.contains(&why));
+    }
+    project.pipeline(&text("real/**"));
+    project.expect(0, &["run"]);
+    assert!(project.expect(0, &["run"]).out.contains("1 up to date"));
+}
+
 #[test]
 fn a_link_to_what_a_step_makes_itself_is_no_code_of_it() {
     let made = |files: &str| {

@@ -138,7 +138,7 @@ fn other_roots(local: &Local, ways: &Ways) -> Vec<PathBuf> {
         Owner::Node(id) if pipeline.outline().maker(id).is_none() => std::str::from_utf8(path).ok(),
         Owner::Node(_) | Owner::Recipe(_) => None,
     });
-    let read: HashSet<_> = sources.chain(files(pipeline).filter(|file| !is_glob(file))).collect();
+    let read: HashSet<_> = sources.chain(files(pipeline).map(|(file, _)| file).filter(|file| !is_glob(file))).collect();
     let links = read.into_iter().map(|path| root.join(path)).filter(|path| path.is_symlink());
     links.for_each(|link| digester.met.link(&link));
     let (roots, links) = digester.met.folders();

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use crate::base::id::NodeId;
+use crate::base::id::{NodeId, RecipeId};
 use crate::engine::local::Local;
 use crate::engine::local::behind::Made;
 use crate::engine::local::places::{Links, Top};
@@ -74,7 +74,7 @@ impl Ways {
     pub(super) fn look(local: &Local) -> Self {
         let Local { root, state, pipeline, own, .. } = local;
         let mut ways = Self::of(root, paths(pipeline).map(|(path, _)| path));
-        files(pipeline).for_each(|pattern| {
+        files(pipeline).for_each(|(pattern, _)| {
             if is_glob(pattern) { ways.add(&first_of(pattern)) } else { ways.add(folder_of(pattern)) }
         });
         let states = [root.join(OWN), state.clone()].map(|state| ways.below(&state));
@@ -159,6 +159,11 @@ impl Ways {
         }
         // Without links that was looked at when the file was checked.
         if reals.iter().any(|(real, _)| matches!(real, Cow::Owned(_))) {
+            let files: HashMap<&str, RecipeId> = files(pipeline).filter(|(path, _)| !is_glob(path)).collect();
+            for (real, id) in reals.iter().filter(|(real, id)| matches!(real, Cow::Owned(_)) && is_built(*id)) {
+                let read = ancestors(real).find_map(|path| Some((path, files.get(path)?)));
+                wrong.extend(read.map(|(file, by)| (*id, in_files(real, file, &pipeline.recipes[*by].name))));
+            }
             let reals = reals.iter().map(|(real, id)| (real.as_ref(), *id)).collect();
             for (outer, inner) in collisions(reals, &is_built) {
                 for (id, other) in [(outer, inner), (inner, outer)].into_iter().filter(|(id, _)| is_built(*id)) {
@@ -181,11 +186,11 @@ fn paths(pipeline: &Pipeline) -> impl Iterator<Item = (&str, NodeId)> {
     })
 }
 
-/// The paths and globs of `files`.
-pub(super) fn files(pipeline: &Pipeline) -> impl Iterator<Item = &str> {
+/// The paths and globs of `files`, each with its recipe.
+pub(super) fn files(pipeline: &Pipeline) -> impl Iterator<Item = (&str, RecipeId)> {
     pipeline.paths().iter().filter_map(|(owner, path)| match owner {
+        Owner::Recipe(id) => Some((std::str::from_utf8(path).ok()?, id)),
         Owner::Node(_) => None,
-        Owner::Recipe(_) => std::str::from_utf8(path).ok(),
     })
 }
 
@@ -195,6 +200,11 @@ pub(super) fn built(root: &Path, pipeline: &Pipeline) -> BTreeMap<String, Made> 
     let made: Vec<_> = built.map(|(path, node)| Made { path: path.to_owned(), node }).collect();
     let reals = real_paths(root, made.iter().map(|made| made.path.clone()).collect());
     reals.into_iter().zip(made).collect()
+}
+
+fn in_files(real: &str, file: &str, recipe: &str) -> Why {
+    let why = format!("with links followed it is {real}, and {file} is in the `files` of `{recipe}`");
+    (why, "a glob leaves it out, as in \"folder/**\": what is built is an input by its name".to_owned())
 }
 
 fn on_state(path: &str, state: &str) -> Why {
