@@ -291,7 +291,9 @@ impl<'a> Selector<'a> {
                 let help = did_you_mean(spec.name, self.pipeline.names.keys().map(String::as_str));
                 let help = match help {
                     Some(help) => help,
-                    None if spec.name.trim().is_empty() => "targets are NAME, +NAME, NAME+ and tag:TAG".to_owned(),
+                    None if spec.name.trim().is_empty() => {
+                        "targets are NAME, +NAME, NAME+, tag:TAG and patterns such as 'stg_*'".to_owned()
+                    }
                     None => "`kiln list` shows what there is".to_owned(),
                 };
                 Err(SelectError::Target { message: format!("unknown target `{}`", spec.text), help })

@@ -130,7 +130,8 @@ async fn served(state: &Path, run: &Target, grace: Duration) -> Result<String, S
 
 /// The process that a run goes on in, or died in while its guardian lives on, if it is one that can be asked to end.
 fn process(state: &Path, pipeline: &str) -> Result<Process, String> {
-    let (holder, words) = (holder(state, pipeline), holder_words(state, pipeline));
+    let holder = holder(state, pipeline);
+    let words = holder.as_ref().map(ToString::to_string).unwrap_or_default();
     let is_gone = holder.is_some_and(|holder| holder.is_gone());
     match Claim::of(state, pipeline) {
         Some(claim) if claim.host != host() => Err(format!("it goes on on another machine, {}: {words}", claim.host)),

@@ -15,7 +15,8 @@ use crate::session::{Request, Session};
 
 pub(crate) fn adopt(context: &Context, args: &AdoptArgs) -> Result<u8, Fail> {
     let file = find::find(context.file.as_deref(), &context.surroundings)?;
-    let request = Request { targets: args.targets.clone(), mode: Some(BuildMode::Smart), ..args.instead.request() };
+    let (targets, exclude) = (args.targets.clone(), args.exclude.clone());
+    let request = Request { targets, exclude, mode: Some(BuildMode::Smart), ..args.instead.request() };
     let session = Session::open(&context.site(), &file, &request)?;
     let (job, adoption) = if args.dry_run {
         (None, look(&session)?)

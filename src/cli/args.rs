@@ -404,6 +404,9 @@ pub struct AdoptArgs {
     /// What to take: NAME or the path of a node, +NAME (with all above it), NAME+ (with all below it), tag:TAG, a pattern such as 'stg_*' [default: all never built]
     #[arg(value_name = "TARGET", value_hint = ValueHint::Other)]
     pub targets: Vec<String>,
+    /// Leave these out
+    #[arg(long, value_name = "TARGET", value_hint = ValueHint::Other)]
+    pub exclude: Vec<String>,
     /// What takes the place of what the file says.
     #[command(flatten)]
     pub instead: Instead,

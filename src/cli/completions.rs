@@ -357,7 +357,7 @@ complete -c kiln -n "__fish_kiln_using_subcommand NONE" -f
 complete -c kiln -n "__fish_kiln_using_subcommand TARGETS; and test (commandline -opc)[-1] != --failed" -f -a "(__kiln_candidates targets (commandline -ct))"
 complete -c kiln -n "__fish_kiln_using_subcommand NAMES" -f -a "(__kiln_candidates names)"
 complete -c kiln -n "__fish_kiln_using_subcommand TARGETS NAMES check" -l var -x -a "(__kiln_candidates vars)"
-complete -c kiln -n "__fish_kiln_using_subcommand run plan list" -l exclude -x -a "(__kiln_candidates targets (commandline -ct))"
+complete -c kiln -n "__fish_kiln_using_subcommand TARGETS" -l exclude -x -a "(__kiln_candidates targets (commandline -ct))"
 complete -c kiln -n "__fish_kiln_using_subcommand run" -l failed -f -a "(__kiln_candidates runs (commandline -ct))"
 complete -c kiln -n "__fish_kiln_using_subcommand run; and test (commandline -opc)[-1] = --failed" -f -a "(__kiln_candidates runs (commandline -ct))"
 complete -c kiln -n "__fish_kiln_using_subcommand jobs; and __fish_seen_subcommand_from show" -f -a "(__kiln_candidates runs (commandline -ct))"

@@ -6,6 +6,7 @@ use crate::cli::args::RunArgs;
 use crate::cli::jobs::History;
 use crate::cli::{Context, find, note};
 use crate::event::RunStarted;
+use crate::pipeline::paths::is_glob;
 use crate::pipeline::template::command_line;
 use crate::pipeline::types::Pipeline;
 use crate::session::again::undone;
@@ -79,10 +80,15 @@ fn again(pipeline: &Pipeline, view: &RunView, request: Request) -> Result<Reques
         let help = format!("name its file with --file; this one is `{}`", pipeline.name);
         return Err(Fail::Usage(format!("{} is a run of `{}`", head.job, head.started.pipeline), Some(help)));
     }
+    let RunStarted { targets, exclude, mode, .. } = &head.started;
+    let known = |text: &&String| {
+        let name = text.trim_matches('+');
+        name.starts_with("tag:") || is_glob(name) || pipeline.names.contains_key(name)
+    };
+    let exclude = exclude.iter().filter(known).chain(&request.exclude).cloned().collect();
     if view.is_untried() {
-        let RunStarted { targets, exclude, mode, .. } = &head.started;
-        let (targets, exclude) = (targets.clone(), [exclude.clone(), request.exclude.clone()].concat());
         warn_of_variables(head, &request);
+        let targets = targets.clone();
         return Ok(Request { targets, exclude, mode: request.mode.or(Some(*mode)), ..request });
     }
     let (here, gone) = undone(pipeline, view);
@@ -99,7 +105,7 @@ fn again(pipeline: &Pipeline, view: &RunView, request: Request) -> Result<Reques
     }
     warn_of_variables(head, &request);
     let mode = request.mode.or(Some(head.started.mode.again()));
-    Ok(Request { targets: here, mode, ..request })
+    Ok(Request { targets: here, exclude, mode, ..request })
 }
 
 /// What is given now counts.

@@ -62,7 +62,10 @@ const OPTIONS: Words = &[
     (&["--tag", "--tags"], "write tag:TAG, as in `kiln run tag:daily`"),
     (&["--cores", "--threads", "--parallel", "--workers"], "`-j N` runs so many steps at once"),
     (&["--retries", "--restart-times"], "how often a step is tried stands in the file: retry = { max = 3 }"),
-    (&["--models", "-m", "--until"], "targets stand by themselves: NAME, +NAME, NAME+, tag:TAG; nothing else is built"),
+    (
+        &["--models", "-m", "--until"],
+        "targets stand by themselves: NAME, +NAME, NAME+, tag:TAG, 'stg_*'; what they are made from is built with them",
+    ),
     (&["--profile"], "`--engine NAME` says what carries the steps out"),
     (&["-o", "--out", "--output-file"], "`>` takes what is printed: kiln plan --format svg >plan.svg"),
 ];

@@ -82,26 +82,33 @@ impl ReportFiles {
     /// Refuses what can be no file of reports, also for where the state was asked to be kept. Changes nothing: it may be that of a run
     /// that goes on.
     pub(crate) fn check_with(&self, state: Option<&Path>) -> Result<(), Fail> {
-        self.all().try_for_each(|file| file.barring(file.outside_state(state)))?;
-        self.check()
+        let outside = self.each(|file| file.outside_state(state));
+        let checked = self.check();
+        outside.and(checked)
+    }
+
+    /// Checks each of them, whatever is wrong with another one: all that is refused is to stay as it is. Gives what is wrong first.
+    fn each(&self, check: impl Fn(&ReportFile) -> Result<(), Fail>) -> Result<(), Fail> {
+        let all: Vec<_> = self.all().map(|file| file.barring(check(file))).collect();
+        all.into_iter().collect()
     }
 
     /// The same for what is there.
     pub(crate) fn check(&self) -> Result<(), Fail> {
-        let each: Vec<_> = self.all().map(|file| file.barring(file.check())).collect();
+        let each = self.each(ReportFile::check);
         if let (Some(events), Some(junit)) = (&self.events, &self.junit)
             && events.place() == junit.place()
         {
             let message = format!("--events and --junit: both are {}", junit.path.display());
             return Err(Fail::Usage(message, Some("give each a file of its own".to_owned())));
         }
-        each.into_iter().collect()
+        each
     }
 
     /// Refuses those that lie in what is built or around it: they would be replaced with it, or be taken for it. And those that are
     /// read: each run would find that changed.
     pub(crate) fn apart(&self, root: &Path, pipeline: &Pipeline) -> Result<(), Fail> {
-        self.all().try_for_each(|file| file.barring(file.apart(root, pipeline)))
+        self.each(|file| file.apart(root, pipeline))
     }
 
     /// Where they lie in a root.

@@ -113,8 +113,7 @@ pub trait Engine: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// Of outputs that cannot be put in place any more: keeps copies of what somebody has put there since, and takes away what was built
-    /// there before, where that lies among what was staged.
+    /// Of outputs that cannot be put in place any more: keeps copies of what somebody has put there since, and takes away our old ones.
     fn give_up(&self, _job: &JobId, _step: &str, _staged: &[Staged], _last: &[OutputRecord]) -> Vec<Replaced> {
         Vec::new()
     }

@@ -43,7 +43,7 @@ pub(crate) const STAGING: &str = ".kiln/staging";
 pub(crate) const REPLACED: &str = ".kiln/replaced";
 
 /// So many bytes the name of a file may have.
-const LONGEST: usize = 255;
+pub(crate) const LONGEST: usize = 255;
 
 impl PathError {
     pub(crate) fn message(&self, path: &str) -> String {

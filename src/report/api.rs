@@ -52,7 +52,7 @@ pub trait Reporter {
         false
     }
 
-    /// Whether it is told, at its end, also what of a run could not be kept: it is for people only.
+    /// Whether it is told, at its end, also what of a run could not be kept: it tells a run as a whole.
     fn tells_unkept(&self) -> bool {
         false
     }

@@ -217,8 +217,8 @@ pub(super) fn ground(site: &Site, session: &Session, planned: &Planned) -> Optio
     let variables = variables.iter().map(|name| variable(site, name)).collect();
     let pipeline = session.pipeline();
     // What is only told to be out of date is looked at each time.
-    let by_name = session.selection.passed.iter().copied().filter(|_| !planned.facts.asks);
-    let closely = closely.into_iter().chain(by_name).map(|id| pipeline.recipes[id].name.clone()).collect();
+    let passed = session.selection.passed.iter().copied().filter(|_| !planned.facts.asks);
+    let closely = closely.into_iter().chain(passed).map(|id| pipeline.recipes[id].name.clone()).collect();
     let seen = Ground { variables, shell, closely, files: Files::of(files) };
     Some(match &session.part {
         None => seen,

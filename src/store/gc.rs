@@ -320,7 +320,7 @@ fn list(folder: &Path, name: &str) -> Vec<(String, u64)> {
     let named = |(path, metadata): (PathBuf, std::fs::Metadata)| {
         let path = Path::new(name).join(path.strip_prefix(folder).unwrap_or(&path));
         if metadata.is_dir() {
-            (format!("{}/", path.display()), 0)
+            (format!("{}/", path.display().to_string().trim_end_matches('/')), 0)
         } else {
             (path.display().to_string(), metadata.len())
         }

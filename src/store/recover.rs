@@ -79,13 +79,7 @@ pub fn recover(state: &Path, now: jiff::Timestamp, dry: bool) -> Result<Recovere
 
 /// What goes on with this state, and who that is.
 fn busy(state: &Path) -> Option<(String, String)> {
-    let names = fs::read_dir(lock::folder(state)).ok()?.flatten().filter_map(|entry| {
-        let name = entry.file_name().into_string().ok()?;
-        Some(name.strip_suffix(".lock")?.to_owned())
-    });
-    let mut held: Vec<String> = names.filter(|name| !name.starts_with('.') && lock::is_held(state, name)).collect();
-    held.sort();
-    let name = held.into_iter().next()?;
+    let name = lock::held(state).into_iter().next()?;
     let holder = lock::holder_words(state, &name);
     let what =
         if name == lock::QUEUE { "a server works here".to_owned() } else { format!("a run of `{name}` goes on") };

@@ -144,7 +144,7 @@ fn keys(text: &mut String, schema: &Value, table: &Value) {
     for (name, key) in properties {
         let shown =
             if required.contains(&Value::from(name.as_str())) { format!("**`{name}`**") } else { format!("`{name}`") };
-        let about = key["description"].as_str().unwrap_or_default().replace('|', "\\|");
+        let about = key["description"].as_str().unwrap_or_default().replace('\n', " ").replace('|', "\\|");
         let _ = writeln!(text, "| {shown} | {} | {about} |", kind(schema, key));
     }
 }

@@ -87,6 +87,13 @@ fn what_failed_is_told_how_to_be_built_without_it_again() {
     assert!(run.contains("kiln run -k --exclude tell"), "{run}");
     project.write("code", "0");
     assert_eq!(built(&project, &["--failed", "--exclude", "report"]), ["stg_b"]);
+    // What was left out then is so again.
+    project.write("s", "3\n");
+    project.write("code", "3");
+    project.expect(1, &["run", "--exclude", "stg_a", "--mode", "forced"]);
+    project.write("code", "0");
+    assert_eq!(built(&project, &["--failed"]), ["report", "stg_b", "tell"]);
+    assert_eq!(project.read("a"), "2\n");
 }
 
 #[test]

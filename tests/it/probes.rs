@@ -45,3 +45,13 @@ fn one_that_never_answers_is_ended_after_the_time_of_an_attempt() {
     assert!(said.contains("tool `sloth` of `a` failed: timed out after 0.1s, the `timeout` of `a`"), "{said}");
     assert!(said.contains("tool `sloth` has not answered for 50ms\n"), "{said}");
 }
+
+#[test]
+fn each_step_waits_as_long_as_it_says() {
+    let step = |name: &str, more: &str| {
+        format!("[task.{name}]\nrun = \"true\"\ntools = {{ x = \"sleep 0.3; echo 1\" }}\n{more}\n")
+    };
+    let project = Project::new(&format!("{}{}", step("a", "timeout = \"100ms\""), step("b", "")));
+    let said = project.expect(2, &["plan"]).err;
+    assert!(said.contains("tool `x` of `a` failed: timed out after 0.1s") && said.contains("1 obstacle"), "{said}");
+}

@@ -80,14 +80,13 @@ fn events_replace_nothing_but_events() {
     project.expect(0, &["run"]);
     project.write("empty", "");
     let before = (project.tree(), project.read("pipeline.toml"));
-    for file in ["pipeline.toml", ".kiln/kiln.db"] {
+    for (file, why) in [
+        ("pipeline.toml", "the file is there and holds no events"),
+        (".kiln/kiln.db", "it lies where Kiln keeps its state"),
+    ] {
         for mode in ["smart", "forced"] {
             let said = project.expect(2, &["run", "--mode", mode, "--events", file]);
-            assert!(
-                said.err.contains(&format!("--events {file}: the file is there and holds no events")),
-                "{}",
-                said.err
-            );
+            assert!(said.err.contains(&format!("--events {file}: {why}")), "{}", said.err);
         }
     }
     assert_eq!((project.tree(), project.read("pipeline.toml")), before);

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::digest::Digest;
 use crate::files::tree;
+use crate::pipeline::paths::LONGEST;
 use crate::stat::mount_of;
 
 /// Whether a rename from below `own`, which is there, to `path` would cross mounts.
@@ -22,9 +23,6 @@ pub(crate) fn elsewhere(own: &Path, path: &Path) -> io::Result<bool> {
     }
     Ok(false)
 }
-
-/// So many bytes the name of a file may have.
-const LONGEST: usize = 255;
 
 /// A hidden path in the folder of `path`, always the same one. What stands for a name with which that would be too long is short.
 pub(crate) fn beside(path: &Path, end: &str) -> PathBuf {

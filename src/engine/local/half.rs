@@ -32,7 +32,7 @@ struct Half {
 }
 
 impl Halves {
-    /// Mostly there are none, and then nothing is looked at.
+    /// Each folder at or above what is read or built is asked once whether somebody stages there; mostly nobody does.
     pub(super) fn look(local: &Local, ways: &Ways) -> Self {
         // What cannot be read is no obstacle: its own pipeline's next run tells of it.
         let here = local.staging.aside_of_others().unwrap_or_default().into_iter();

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::files::tree;
 use crate::pipeline::paths::{OWN, lies_in};
-use crate::store::lock::{QUEUE, is_held};
+use crate::store::lock::{QUEUE, held};
 
 /// What was met. Shared by all who look.
 #[derive(Debug, Default)]
@@ -67,10 +67,7 @@ impl Met {
 /// A pipeline with its root in this very folder of which a run goes on.
 fn runs_in(root: &Path) -> Option<String> {
     let state = root.join(OWN);
-    let names = fs::read_dir(state.join("locks")).into_iter().flatten().flatten();
-    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-    let mut pipelines = names.filter_map(|name| Some(name.strip_suffix(".lock")?.to_owned()));
-    pipelines.find(|pipeline| !pipeline.starts_with('.') && pipeline != QUEUE && is_held(&state, pipeline))
+    held(&state).into_iter().find(|pipeline| pipeline != QUEUE)
 }
 
 /// Whether a pipeline has its root in a folder, where that was not walked through.

@@ -26,9 +26,12 @@ const SAID: u64 = 1 << 20;
 /// What a probe printed, or why it did not.
 pub(crate) type Printed = Result<String, String>;
 
+/// The shell, the command, its environment, and how long that may take.
+type Question = (Arc<[String]>, String, Environment, Option<Duration>);
+
 /// Runs probes and remembers what they printed.
 pub(crate) struct Probes<'a> {
-    printed: HashMap<(Arc<[String]>, String, Environment), Printed>,
+    printed: HashMap<Question, Printed>,
     local: &'a Local,
     watched: Option<Watched>,
 }
@@ -63,7 +66,7 @@ impl<'a> Probes<'a> {
     /// What `command` prints as `recipe` runs it, less white space at both ends. It may take as long as an attempt at that.
     pub(crate) fn ask(&mut self, recipe: &Recipe, about: &str, command: &str, env: &Environment) -> Printed {
         let shell = &recipe.how.shell;
-        let question = (shell.clone(), command.to_owned(), env.clone());
+        let question = (shell.clone(), command.to_owned(), env.clone(), recipe.how.timeout);
         if let Some(printed) = self.printed.get(&question) {
             return printed.clone();
         }
@@ -127,13 +130,15 @@ async fn ask(
         let mut ran = pin!(child::run(start, guardian, &mut log, ends));
         let mut stopped = pin!(stopped(stop));
         loop {
+            // What was due first is told first, however late it is.
             tokio::select! {
+                biased;
                 ran = &mut ran => break ran,
-                () = &mut stopped, if *end.borrow() == Stop::Go => end.send_modify(|stop| *stop = Stop::Kill),
                 () = sleep_until(began + told) => {
                     tracing::warn!("{about} has not answered for {}", duration(told));
                     told *= 2;
                 }
+                () = &mut stopped, if *end.borrow() == Stop::Go => end.send_modify(|stop| *stop = Stop::Kill),
                 Some(()) = OptionFuture::from(most.map(|most| sleep_until(began + most))), if !over => {
                     over = true;
                     end.send_modify(|stop| *stop = Stop::Kill);

@@ -163,7 +163,7 @@ impl Page<'_> {
                 @for put_back in &self.found.put_back { p class="warn" { (put_back) } }
                 div class="filters" {
                     label class="grow" { span { "Targets" }
-                        input #targets type="text" name="target" value=(self.picked.typed.join(" ")) placeholder="everything; or NAME, +NAME, NAME+, tag:TAG" autocomplete="off" spellcheck="false" aria-describedby="targets-help";
+                        input #targets type="text" name="target" value=(self.picked.typed.join(" ")) placeholder="everything; or NAME, +NAME, NAME+, tag:TAG, stg_*" autocomplete="off" spellcheck="false" aria-describedby="targets-help";
                     }
                     label { span { "Mode" } select #mode name="mode" {
                         @for (mode, what) in MODES { option value=(mode.word()) selected[mode == self.picked.mode] { (mode) ": " (what) } }

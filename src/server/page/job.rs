@@ -381,5 +381,5 @@ impl<'a> Page<'a> {
 
 /// Whether a run was given what a page cannot give.
 pub(super) fn has_options(again: &str) -> bool {
-    [" --var ", " --project ", " --partition "].iter().any(|option| again.contains(option))
+    [" --var ", " --project ", " --partition ", " --exclude "].iter().any(|option| again.contains(option))
 }

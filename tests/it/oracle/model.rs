@@ -68,10 +68,7 @@ fn told(content: &Content) -> String {
 /// That an output is not there: of a table its digest command says so.
 fn not_there(node: &Node) -> Why {
     match node.path() {
-        None => {
-            let said = format!("exit 1: bash: line 1: tables/{}: No such file or directory", node.name);
-            why("digest_failed", &node.name, "", &said)
-        }
+        None => why("digest_failed", &node.name, "", "exit 7"),
         Some(_) => why("output_missing", &node.name, "", ""),
     }
 }

@@ -241,7 +241,10 @@ impl Spec {
             writeln!(text, "[{kind}.{}]", node.name).unwrap();
             match node.path() {
                 Some(path) => writeln!(text, "path = \"{path}\"").unwrap(),
-                None => writeln!(text, "digest = 'read -r x <tables/{}; echo $x'", node.name).unwrap(),
+                None => {
+                    writeln!(text, "digest = '[ -e tables/{0} ] || exit 7; read -r x <tables/{0}; echo $x'", node.name)
+                        .unwrap()
+                }
             }
             if let Some(i) = inline {
                 self.write_recipe(&mut text, &self.recipes[i]);
