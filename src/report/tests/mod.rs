@@ -10,4 +10,5 @@ mod said;
 mod sample;
 mod servers;
 mod slow;
+mod still;
 mod terminal;

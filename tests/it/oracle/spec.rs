@@ -242,8 +242,8 @@ impl Spec {
             match node.path() {
                 Some(path) => writeln!(text, "path = \"{path}\"").unwrap(),
                 None => {
-                    writeln!(text, "digest = '[ -e tables/{0} ] || exit 7; read -r x <tables/{0}; echo $x'", node.name)
-                        .unwrap()
+                    let table = format!("tables/{}", node.name);
+                    writeln!(text, "digest = '[ -e {table} ] || exit 7; read -r x <{table}; echo $x'").unwrap();
                 }
             }
             if let Some(i) = inline {
