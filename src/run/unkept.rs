@@ -51,6 +51,8 @@ impl Driver<'_> {
         let events = pending.iter().flat_map(|batch| batch.events.iter());
         let kept = |event: &&Stamped| !matches!(event.event, Event::StepPublishing { .. });
         let mut events: Vec<Stamped> = events.filter(kept).cloned().collect();
+        // They are counted without gaps.
+        let first = first.unwrap_or(self.seq);
         let mut view = self.view.clone();
         events.iter().for_each(|event| view.apply(event));
         if view.head.is_some() && view.end.is_none() {
@@ -58,8 +60,7 @@ impl Driver<'_> {
             let ends = view.end_untold(JobState::Failed, Cause::Unkept { why }, |_| None);
             events.extend(ends.into_iter().map(|event| self.stamp(event)));
         }
-        // They are counted without gaps.
-        events.iter_mut().zip(first.unwrap_or(self.seq)..).for_each(|(event, seq)| event.seq = seq);
+        events.iter_mut().zip(first..).for_each(|(event, seq)| event.seq = seq);
         events
     }
 }
