@@ -8,7 +8,7 @@ use std::io::{self, Read as _, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::args::RunArgs;
@@ -192,15 +192,25 @@ impl ReportFile {
 
     /// The path with all links followed, as far as it is there; the same for all ways to say one file.
     fn place(&self) -> PathBuf {
-        let path = if self.is_stdout() { Path::new(STDOUT[0]) } else { &self.path };
-        path.canonicalize().unwrap_or_else(|_| beside(path).unwrap_or_else(|| path.to_owned()))
+        let mut path = if self.is_stdout() { PathBuf::from(STDOUT[0]) } else { self.path.clone() };
+        for _ in 0..LINKS {
+            if let Ok(place) = path.canonicalize() {
+                return place;
+            }
+            // A link at whose end nothing is yet.
+            let Ok(to) = path.read_link() else { break };
+            path = path.parent().unwrap_or(Path::new("")).join(to);
+        }
+        beside(&path).unwrap_or(path)
     }
 
     /// Where it lies in a root: as it was said, and with links followed; nowhere if it lies elsewhere.
     fn below(&self, root: &Path) -> BTreeSet<String> {
         let real = root.canonicalize().ok();
         let places = [std::path::absolute(&self.path).ok(), beside(&self.path), Some(self.place())];
-        let places = places.iter().flatten();
+        // By way of `..` it lies wherever links lead there.
+        let is_plain = |place: &&PathBuf| !place.components().any(|part| part == Component::ParentDir);
+        let places = places.iter().flatten().filter(is_plain);
         let inside = |place: &PathBuf| {
             let below = place.strip_prefix(root).ok().or_else(|| place.strip_prefix(real.as_ref()?).ok())?;
             below.to_str().map(str::to_owned)
@@ -264,6 +274,9 @@ impl ReportFile {
         opened.inspect_err(told).ok()
     }
 }
+
+/// More links in a row are followed by nobody.
+const LINKS: u32 = 40;
 
 /// What follows an option among words, the last time that it was given.
 pub(super) fn said(words: &[OsString], option: &str) -> Option<PathBuf> {

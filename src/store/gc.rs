@@ -192,9 +192,9 @@ fn open(state: &Path) -> Result<Option<(Connection, std::path::PathBuf)>, StoreE
 }
 
 /// The runs that may go: first those that are too old and not among the newest, then all others, the oldest first. A job that
-/// was ended while it waited has never begun.
+/// was ended while it waited has never begun. Those that could not begin are counted apart: they push out none that did something.
 const MAY_GO: &str = "SELECT job, began, asked, began < ?1 AND place > ?2 AS old
-    FROM (SELECT job, began, asked, state, row_number() OVER (PARTITION BY pipeline ORDER BY asked DESC, job DESC) AS place
+    FROM (SELECT job, began, asked, state, row_number() OVER (PARTITION BY pipeline, state = 'FAILED' AND planned = 0 ORDER BY asked DESC, job DESC) AS place
           FROM (SELECT *, coalesce(started, asked) AS began FROM runs))
     WHERE state NOT IN ('RUNNING', 'NOT_STARTED') AND place > 1 AND job NOT IN (SELECT job FROM keys)
           AND job NOT IN (SELECT job FROM remote)

@@ -96,7 +96,8 @@ fn it_takes_nothing_from_what_was_built() {
     std::fs::remove_file(project.path("s.csv")).unwrap();
     project.expect(2, &["run"]);
     project.expect(0, &["gc", "--keep-days", "0", "--keep-runs", "1"]);
-    assert_eq!(jobs(&project).as_array().unwrap().len(), 2, "the newest, and the one that holds the last good builds");
+    let stay = "the newest, the newest that could begin, and the one that holds the last good builds";
+    assert_eq!(jobs(&project).as_array().unwrap().len(), 3, "{stay}");
     project.write("s.csv", "1\n");
     project.expect(0, &["plan", "--check"]);
 }
@@ -113,4 +114,20 @@ fn a_key_of_an_engine_is_in_the_way_too() {
     let newest = &jobs(&project)[0];
     assert_eq!((&newest["engine"], &newest["state"]), (&"prod".into(), &"FAILED".into()));
     assert_eq!(newest["why"], "the variable KEY is not set; set it to the API key");
+}
+
+#[test]
+fn what_could_not_begin_pushes_nothing_out_of_the_history() {
+    let project =
+        Project::new("[dataset.s]\npath = \"s\"\n[dataset.a]\npath = \"a\"\ninputs = [\"s\"]\nrun = \"exit 3\"\n");
+    project.write("s", "");
+    project.expect(1, &["run"]);
+    std::fs::remove_file(project.path("s")).unwrap();
+    for _ in 0..3 {
+        project.expect(2, &["run"]);
+    }
+    project.expect(0, &["gc", "--keep-runs", "1", "--keep-days", "0"]);
+    let list = project.expect(0, &["jobs", "list"]).out;
+    assert_eq!(list.lines().count(), 3, "{list}");
+    assert!(list.contains("a: exit 3") && list.contains("source `s` is not there"), "{list}");
 }

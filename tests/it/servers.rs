@@ -1,6 +1,7 @@
 //! What build servers are told: a report of tests for all that read JUnit's XML, annotations and the page of a job for GitHub.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::symlink;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -228,6 +229,32 @@ fn of_two_reports_that_are_refused_neither_is_written() {
             project.expect(2, &arguments);
             assert_eq!((project.tree(), project.read("pipeline.toml")), before, "{arguments:?}");
         }
+    }
+}
+
+#[test]
+fn it_counts_where_a_report_comes_to_lie() {
+    let project = Project::new("[dataset.a]\npath = \"a\"\nfiles = [\"**/*\"]\nrun = 'echo >{{ output }}'\n");
+    let text = project.read("pipeline.toml");
+    project.write("in/pipeline.toml", text);
+    for report in ["../j.xml", "in/../j.xml"] {
+        let (folder, file) = if report.starts_with("in") { (".", "in/pipeline.toml") } else { ("in", "pipeline.toml") };
+        project.expect(0, &["-C", folder, "run", "-f", file, "--junit", report]);
+        assert!(project.read("j.xml").contains("<testsuite"), "{report}");
+        std::fs::remove_file(project.path("j.xml")).unwrap();
+    }
+    // A link at whose end nothing is yet leads somewhere all the same.
+    for (to, why) in
+        [(".kiln/new", "it lies where Kiln keeps its state"), ("src/new", "by its `files`"), ("l2", "by its `files`")]
+    {
+        project.write("src/x", "");
+        drop(std::fs::remove_file(project.path("l")));
+        drop(std::fs::remove_file(project.path("l2")));
+        symlink(to, project.path("l")).unwrap();
+        symlink("src/new", project.path("l2")).unwrap();
+        let said = project.expect(2, &["run", "--events", "l"]).err;
+        assert!(said.contains(why), "{to}: {said}");
+        assert!(!project.exists(".kiln/new") && !project.exists("src/new"));
     }
 }
 
