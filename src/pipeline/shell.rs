@@ -134,11 +134,11 @@ impl ShellReader {
 
     /// Reads on, so many bytes of a text: what they mean may depend on what follows.
     pub(crate) fn read_begin(&mut self, text: &str, length: usize) {
-        let mut rest = text;
-        let left = |rest: &str| length.saturating_sub(text.len() - rest.len());
-        while left(rest) > 0
-            && let Some(c) = rest.chars().next()
+        let mut at = 0;
+        while at < length
+            && let Some(c) = text[at..].chars().next()
         {
+            let rest = &text[at..];
             if self.skip > 0 {
                 self.skip -= 1;
             } else if self.in_document {
@@ -147,8 +147,8 @@ impl ShellReader {
                 self.step(c, rest);
             }
             self.previous = c;
-            rest = &rest[c.len_utf8()..];
-            rest = &rest[self.hurry(&rest[..left(rest)])..];
+            at += c.len_utf8();
+            at += self.hurry(text.get(at..length).unwrap_or_default());
         }
     }
 
