@@ -19,6 +19,7 @@ use crate::engine::local::environ;
 use crate::engine::local::files;
 use crate::engine::local::probe::Probes;
 use crate::engine::local::undeclared::Undeclared;
+use crate::engine::local::ways::behind_links;
 use crate::engine::local::{places, secrets, twins};
 use crate::pipeline::braces;
 use crate::pipeline::paths::{is_glob, put_there};
@@ -69,9 +70,9 @@ fn built_paths(local: &Local) -> BTreeSet<&str> {
 fn reals(local: &Local, wanted: &DenseMap<RecipeId, bool>) -> HashMap<NodeId, String> {
     let pipeline = &local.pipeline;
     let wanted = wanted.iter().filter(|(_, wanted)| **wanted);
-    let ways = local.places.ways(local);
     let outputs = wanted.flat_map(|(id, _)| &pipeline.recipes[id].outputs);
-    outputs.filter_map(|id| Some((*id, ways.behind_links(pipeline.nodes[*id].path.as_deref()?)?))).collect()
+    let paths: Vec<_> = outputs.filter_map(|id| Some((*id, pipeline.nodes[*id].path.as_deref()?))).collect();
+    behind_links(&local.root, &paths)
 }
 
 /// The digests of all paths of nodes that the wanted recipes read or make, looked up together.

@@ -47,15 +47,10 @@ pub(crate) struct Look<'a> {
 }
 
 impl Places {
-    /// Where links lead, as far as it was looked at.
-    pub(super) fn ways(&self, local: &Local) -> &Ways {
-        self.ways.get_or_init(|| Ways::look(local))
-    }
-
     /// Begins to look, for outputs of any number of recipes.
     pub(crate) fn look<'a>(&'a self, local: &'a Local) -> Look<'a> {
         let Local { root, pipeline, staging, .. } = local;
-        let ways = self.ways(local);
+        let ways = self.ways.get_or_init(|| Ways::look(local));
         let own = self.own.get_or_init(|| staging.to_stand().unwrap_or_default());
         // Nothing is half done where this could panic.
         let folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);

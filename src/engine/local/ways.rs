@@ -51,6 +51,16 @@ pub(crate) fn real_paths(root: &Path, paths: Vec<String>) -> Vec<String> {
     paths.into_iter().map(real).collect()
 }
 
+/// The same for what has links above it only.
+pub(super) fn behind_links(root: &Path, paths: &[(NodeId, &str)]) -> HashMap<NodeId, String> {
+    let ways = Ways::of(root, paths.iter().map(|(_, path)| *path));
+    let real = |(id, path): &(NodeId, &str)| match ways.real(path)? {
+        Cow::Owned(real) => Some((*id, real)),
+        Cow::Borrowed(_) => None,
+    };
+    paths.iter().filter_map(real).collect()
+}
+
 impl Ways {
     /// Looks at the folders of these paths.
     fn of<'a>(root: &Path, paths: impl Iterator<Item = &'a str>) -> Self {
@@ -58,14 +68,6 @@ impl Ways {
         let mut ways = Self { root: real_root, top: Top::open(root), folders: HashMap::new(), wrong: BTreeMap::new() };
         std::iter::once("").chain(paths.map(folder_of)).for_each(|folder| ways.add(folder));
         ways
-    }
-
-    /// A path with the links above it followed, where there are any, and it stays in the root.
-    pub(super) fn behind_links(&self, path: &str) -> Option<String> {
-        match self.real(path)? {
-            Cow::Owned(real) => Some(real),
-            Cow::Borrowed(_) => None,
-        }
     }
 
     /// Looks at the folders of all sources and outputs.
