@@ -21,8 +21,10 @@ impl Listed {
     /// The first target that cannot be meant or stands for nothing, or that nothing is left.
     pub fn of(pipeline: &Pipeline, graph: &Graph, targets: &[String], exclude: &[String]) -> Result<Self, SelectError> {
         let mut listed = Self::all(pipeline, targets.is_empty());
-        targets.iter().try_for_each(|text| listed.mark(pipeline, graph, text, true))?;
-        exclude.iter().try_for_each(|text| listed.mark(pipeline, graph, text, false))?;
+        let any = DenseMap::filled(pipeline.recipes.len(), true);
+        let selector = Selector::new(pipeline, graph, &any);
+        targets.iter().try_for_each(|text| listed.mark(pipeline, &selector, text, true))?;
+        exclude.iter().try_for_each(|text| listed.mark(pipeline, &selector, text, false))?;
         let any = listed.steps.values().any(|step| *step);
         if exclude.is_empty() || any || pipeline.nodes.ids().any(|id| listed.node(pipeline, id)) {
             return Ok(listed);
@@ -48,41 +50,29 @@ impl Listed {
     }
 
     /// Takes in what a text stands for, or takes it out.
-    fn mark(&mut self, pipeline: &Pipeline, graph: &Graph, text: &str, listed: bool) -> Result<(), SelectError> {
+    fn mark(
+        &mut self,
+        pipeline: &Pipeline,
+        selector: &Selector<'_>,
+        text: &str,
+        listed: bool,
+    ) -> Result<(), SelectError> {
         let spec = Spec::of(text);
-        let all = DenseMap::filled(pipeline.recipes.len(), true);
-        let (named, readers) = Selector::new(pipeline, graph, &all).named(&spec)?;
+        let (named, readers) = selector.named(&spec)?;
         let mut sources = sources(pipeline, spec.name);
         if named.is_empty() && sources.is_empty() {
             return Err(SelectError::Nothing(no_match(pipeline, text)));
         }
-        let mut steps = named.clone();
         if spec.up {
-            steps.extend(reached(graph, named.clone(), |graph, id| &graph.needs[id]));
-            sources.extend(steps.iter().flat_map(|id| &pipeline.recipes[*id].inputs));
+            let above = selector.around(&Spec { down: false, ..spec }, named.clone(), Vec::new());
+            sources.extend(above.iter().flat_map(|id| &pipeline.recipes[*id].inputs));
         }
-        if spec.down {
-            let from = named.into_iter().chain(readers).collect();
-            steps.extend(reached(graph, from, |graph, id| &graph.feeds[id]));
-        }
+        let steps = selector.around(&spec, named, readers);
         steps.into_iter().for_each(|id| self.steps[id] = listed);
         // What is made is listed with what makes it.
         sources.into_iter().for_each(|id| self.sources[id] = listed);
         Ok(())
     }
-}
-
-/// All that `next` leads to from these, and they themselves.
-fn reached(graph: &Graph, mut queue: Vec<RecipeId>, next: fn(&Graph, RecipeId) -> &[RecipeId]) -> Vec<RecipeId> {
-    let mut seen = DenseMap::filled(graph.order.len(), false);
-    let mut reached = Vec::new();
-    while let Some(id) = queue.pop() {
-        if !std::mem::replace(&mut seen[id], true) {
-            reached.push(id);
-            queue.extend(next(graph, id));
-        }
-    }
-    reached
 }
 
 /// The sources that a name, a tag or a pattern stands for.

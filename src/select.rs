@@ -162,9 +162,10 @@ pub(crate) struct Selector<'a> {
 }
 
 /// A target in its parts: `+name+`.
+#[derive(Clone, Copy)]
 pub(crate) struct Spec<'t> {
     /// All of it.
-    text: &'t str,
+    pub(crate) text: &'t str,
     /// With all above.
     pub(crate) up: bool,
     pub(crate) name: &'t str,
@@ -205,20 +206,33 @@ impl<'a> Selector<'a> {
             return Err(is_source(&spec, "leaves out"));
         }
         let found = !named.is_empty() || spec.down && !readers.is_empty();
-        let mut leave = |mut queue: Vec<RecipeId>, next: fn(&Graph, RecipeId) -> &[RecipeId], on: bool| {
-            let mut seen = DenseMap::filled(self.want.len(), false);
-            while let Some(id) = queue.pop() {
-                if !std::mem::replace(&mut seen[id], true) {
-                    self.excluded[id] = true;
-                    queue.extend(on.then(|| next(self.graph, id)).into_iter().flatten());
-                }
-            }
-        };
-        leave(named.clone(), |graph, id| &graph.needs[id], spec.up);
-        if spec.down {
-            leave([named, readers].concat(), |graph, id| &graph.feeds[id], true);
-        }
+        self.around(&spec, named, readers).into_iter().for_each(|id| self.excluded[id] = true);
         Ok(found)
+    }
+
+    /// What a target that stands for these steps and for sources with these readers reaches, whatever of it can be built.
+    pub(crate) fn around(&self, spec: &Spec<'_>, named: Vec<RecipeId>, readers: Vec<RecipeId>) -> Vec<RecipeId> {
+        let mut found = named.clone();
+        if spec.up {
+            found.extend(self.reached(named.clone(), |graph, id| &graph.needs[id]));
+        }
+        if spec.down {
+            found.extend(self.reached([named, readers].concat(), |graph, id| &graph.feeds[id]));
+        }
+        found
+    }
+
+    /// All that `next` leads to from these, and they themselves.
+    fn reached(&self, mut queue: Vec<RecipeId>, next: fn(&Graph, RecipeId) -> &[RecipeId]) -> Vec<RecipeId> {
+        let mut seen = DenseMap::filled(self.want.len(), false);
+        let mut reached = Vec::new();
+        while let Some(id) = queue.pop() {
+            if !std::mem::replace(&mut seen[id], true) {
+                reached.push(id);
+                queue.extend(next(self.graph, id));
+            }
+        }
+        reached
     }
 
     /// Wants all that can be built unasked, and gives what cannot be built.

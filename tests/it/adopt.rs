@@ -61,6 +61,14 @@ fn what_is_there_is_taken_and_not_built() {
 }
 
 #[test]
+fn what_is_left_out_is_not_taken() {
+    let project = moved();
+    let said = project.expect(0, &["adopt", "--exclude", "a"]).out;
+    assert!(said.contains("  took  b     b\n") && !said.contains("  took  a"), "{said}");
+    assert_eq!(started(&project.expect(0, &["run", "a", "--events", "-"]).out), ["a"]);
+}
+
+#[test]
 fn it_stands_in_the_history_as_a_run_of_its_own() {
     let project = moved();
     project.expect(0, &["adopt"]);
