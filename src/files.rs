@@ -1,4 +1,4 @@
-//! Moves and removes files and folders, also such as their owner has made read-only. Knows nothing of what they are for.
+//! Moves and removes files and folders, also such as their owner has made read-only, and follows links. Knows nothing of what they are for.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::{self, File, Permissions};
@@ -247,6 +247,26 @@ pub(crate) fn tree(path: &Path) -> impl Iterator<Item = io::Result<(PathBuf, fs:
             Ok((path, metadata))
         }))
     })
+}
+
+/// So many links lead to one another at most, as the system has it.
+const LINKS: usize = 40;
+
+/// A path with all links followed, also where they lead to what is not there yet; none where they lead in a circle.
+pub(crate) fn real(path: &Path) -> Option<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        let there = path.ancestors().find(|above| above.symlink_metadata().is_ok())?;
+        let rest = path.strip_prefix(there).ok()?;
+        let to = match there.canonicalize() {
+            Ok(real) if rest.as_os_str().is_empty() => return Some(real),
+            Ok(real) => return Some(real.join(rest)),
+            // A link that is named with a slash behind it would be followed when it is looked for.
+            Err(_) => there.parent()?.join(there.read_link().ok()?).join(rest).components().collect(),
+        };
+        path = to;
+    }
+    None
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::cli::args::RunArgs;
 use crate::cli::surroundings::Surroundings;
 use crate::engine::local::ways::real_paths;
+use crate::files::real;
 use crate::pipeline::outline::Owner;
 use crate::pipeline::paths::{OWN, lies_in, names, touch};
 use crate::pipeline::types::Pipeline;
@@ -192,16 +193,8 @@ impl ReportFile {
 
     /// The path with all links followed, as far as it is there; the same for all ways to say one file.
     fn place(&self) -> PathBuf {
-        let mut path = if self.is_stdout() { PathBuf::from(STDOUT[0]) } else { self.path.clone() };
-        for _ in 0..LINKS {
-            if let Ok(place) = path.canonicalize() {
-                return place;
-            }
-            // A link at whose end nothing is yet.
-            let Ok(to) = path.read_link() else { break };
-            path = path.parent().unwrap_or(Path::new("")).join(to);
-        }
-        beside(&path).unwrap_or(path)
+        let path = if self.is_stdout() { Path::new(STDOUT[0]) } else { &self.path };
+        std::path::absolute(path).ok().and_then(|whole| real(&whole)).unwrap_or_else(|| path.to_owned())
     }
 
     /// Where it lies in a root: as it was said, and with links followed; nowhere if it lies elsewhere.
@@ -274,9 +267,6 @@ impl ReportFile {
         opened.inspect_err(told).ok()
     }
 }
-
-/// More links in a row are followed by nobody.
-const LINKS: u32 = 40;
 
 /// What follows an option among words, the last time that it was given.
 pub(super) fn said(words: &[OsString], option: &str) -> Option<PathBuf> {

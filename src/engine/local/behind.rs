@@ -11,7 +11,7 @@ use crate::base::id::NodeId;
 use crate::base::span::{Problem, Problems, Span};
 use crate::engine::local::Local;
 use crate::engine::local::files;
-use crate::files::tree;
+use crate::files::{real, tree};
 use crate::pipeline::paths::{OWN, ancestors, folder_of, is_glob, lies_in};
 use crate::pipeline::types::{Node, Pipeline, Recipe};
 
@@ -142,26 +142,6 @@ impl Built {
         };
         around.or_else(inside).map(Some)
     }
-}
-
-/// So many links lead to one another at most, as the system has it.
-const LINKS: usize = 40;
-
-/// A path with all links followed, also where they lead to what is not there yet; none where they lead in a circle.
-fn real(path: &Path) -> Option<PathBuf> {
-    let mut path = path.to_owned();
-    for _ in 0..LINKS {
-        let there = path.ancestors().find(|above| above.symlink_metadata().is_ok())?;
-        let rest = path.strip_prefix(there).ok()?;
-        let to = match there.canonicalize() {
-            Ok(real) if rest.as_os_str().is_empty() => return Some(real),
-            Ok(real) => return Some(real.join(rest)),
-            // A link that is named with a slash behind it would be followed when it is looked for.
-            Err(_) => there.parent()?.join(there.read_link().ok()?).join(rest).components().collect(),
-        };
-        path = to;
-    }
-    None
 }
 
 /// What is read.
