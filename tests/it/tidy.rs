@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::LazyLock;
 
 /// Packages that are named in some places only.
@@ -19,6 +20,35 @@ const PLACES: &[(&str, &[&str])] = &[
 
 /// Files that are about the end of the program may be shorter, none may be longer.
 const LONGEST: usize = 500;
+
+/// What lies in the folder of the project.
+const ROOT: [&str; 22] = [
+    ".ci",
+    ".config",
+    ".gitignore",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "README.md",
+    "benches",
+    "clippy.toml",
+    "deny.toml",
+    "docs",
+    "examples",
+    "fuzz",
+    "pipelines",
+    "rust-toolchain.toml",
+    "rustfmt.toml",
+    "schemas",
+    "src",
+    "tests",
+];
+
+/// The kinds of file in `src`.
+const KINDS: [&str; 5] = ["rs", "css", "js", "svg", "toml"];
 
 fn sources() -> BTreeMap<String, String> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -133,6 +163,30 @@ fn files_use_lower_floors_only() {
 fn every_file_has_a_floor() {
     let lost: Vec<_> = sources().into_keys().filter(|file| floor(file).is_none()).collect();
     assert_eq!(lost, [] as [&str; 0]);
+}
+
+/// What somebody tried out in a checkout is not committed with the rest.
+#[test]
+fn nothing_lies_about() {
+    fn walk(folder: &Path, strange: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let (path, kind) = (entry.path(), entry.file_type().unwrap());
+            let known = path.extension().is_some_and(|extension| KINDS.iter().any(|kind| extension == *kind));
+            match kind.is_dir() {
+                true => walk(&path, strange),
+                false if kind.is_file() && known => {}
+                false => strange.push(path),
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // What is not in an archive of the source was not committed either.
+    let tracked = Command::new("git").arg("-C").arg(root).arg("ls-files").output();
+    let tracked = tracked.map(|listed| String::from_utf8_lossy(&listed.stdout).into_owned()).unwrap_or_default();
+    let top = |file: &&str| file.split('/').next().is_some_and(|top| !ROOT.contains(&top));
+    let mut strange: Vec<PathBuf> = tracked.lines().filter(top).map(PathBuf::from).collect();
+    walk(&root.join("src"), &mut strange);
+    assert_eq!(strange, [] as [PathBuf; 0]);
 }
 
 #[test]
