@@ -10,7 +10,8 @@ use crate::engine::dss::Dss;
 use crate::engine::dss::before::LISTS;
 use crate::engine::dss::calls::{Backoff, Calls, HICCUPS};
 use crate::engine::dss::elders::Elders;
-use crate::engine::dss::fault::Fault;
+use crate::engine::dss::fault::{Fault, Kind};
+use crate::engine::dss::lines::together;
 use crate::engine::dss::spec::{Relation, Spec};
 use crate::engine::dss::who::Whose;
 use crate::pipeline::dss_wire::JobItem;
@@ -64,6 +65,8 @@ struct Memory {
     resolved: BTreeMap<String, Relation>,
     /// Every job that a list has named.
     named: BTreeSet<String>,
+    /// Jobs of which it is not known what they are, with all that lists told of them: the next list may not name them.
+    open: BTreeMap<String, JobItem>,
     /// How many lists there were.
     lists: usize,
 }
@@ -176,19 +179,32 @@ impl Search<'_> {
 
     async fn look(&self, jobs: &[JobItem], memory: &mut Memory) -> Seen {
         let mut seen = Seen { nameless: self.nameless(jobs, memory), ..Seen::default() };
-        for job in jobs {
-            let fits = |id: &&str| !self.known.contains(*id) && !self.dss.is_accounted_for(id);
-            let Some(id) = job.id().filter(fits) else { continue };
-            let mut relation = self.dss.relation(self.spec, id, job);
+        let fits = |id: &str| !self.known.contains(id) && !self.dss.is_accounted_for(id);
+        let mut open = std::mem::take(&mut memory.open);
+        let named = jobs.iter().filter_map(|job| Some((job.id().filter(|id| fits(id))?, job)));
+        let mut lines: BTreeMap<String, JobItem> = named
+            .map(|(id, job)| (id.to_owned(), together(job.clone(), open.remove(id).unwrap_or_default())))
+            .collect();
+        open.retain(|id, _| fits(id));
+        let absent: BTreeSet<String> = open.keys().cloned().collect();
+        lines.extend(open);
+        for (id, job) in lines {
+            let mut relation = self.dss.relation(self.spec, &id, &job);
             if relation == Relation::Unclear {
-                relation = self.resolve(id, job, memory).await;
+                relation = self.resolve(&id, &job, absent.contains(&id), memory).await;
             } else {
                 // The next list may tell less of it.
-                memory.resolved.insert(id.to_owned(), relation);
+                memory.resolved.insert(id.clone(), relation);
             }
             match relation {
-                Relation::Same => seen.found.push((job.clone(), self.dss.whose(job).await)),
-                Relation::Unclear => seen.unclear.push(id.to_owned()),
+                Relation::Same => {
+                    let whose = self.dss.whose(&job).await;
+                    seen.found.push((job, whose));
+                }
+                Relation::Unclear => {
+                    memory.open.insert(id.clone(), job);
+                    seen.unclear.push(id);
+                }
                 Relation::Other => {}
             }
         }
@@ -220,12 +236,17 @@ impl Search<'_> {
         format!("{kind}{what} without an id{state}")
     }
 
-    /// What a job is whose line in the list does not tell it.
-    async fn resolve(&self, id: &str, job: &JobItem, memory: &mut Memory) -> Relation {
+    /// What a job is whose line in the list does not tell it. One that no list names now, and that DSS does not know, is gone.
+    async fn resolve(&self, id: &str, job: &JobItem, absent: bool, memory: &mut Memory) -> Relation {
         if let Some(relation) = memory.resolved.get(id) {
             return *relation;
         }
-        let Some(Ok(_)) = self.dss.look(self.project, id).await else { return Relation::Unclear };
+        match self.dss.look(self.project, id).await {
+            Some(Ok(status)) if absent && status.removed == Some(true) => return Relation::Other,
+            Some(Err(fault)) if absent && fault.kind == Kind::NotFound && !fault.page => return Relation::Other,
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => return Relation::Unclear,
+        }
         let relation = self.dss.relation(self.spec, id, job);
         if relation != Relation::Unclear {
             memory.resolved.insert(id.to_owned(), relation);

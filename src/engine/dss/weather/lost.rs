@@ -49,3 +49,18 @@ fn a_list_that_does_not_reach_back_is_no_sign_that_there_is_no_job() {
         });
     }
 }
+
+#[test]
+fn a_job_that_lists_named_once_and_never_told_of_may_be_the_one() {
+    in_virtual_time(async {
+        let (ended, took, jobs) = lost(|state| (state.shy, state.next) = (true, Some(Luck::Cut(true)))).await;
+        assert_eq!(jobs, 1, "{ended:?}");
+        assert!(took < Duration::from_secs(150), "{took:?}");
+        let Ended::Failed(failure) = ended else { panic!("{ended:?}") };
+        assert_eq!(failure.code, FailureCode::SubmissionUnknown);
+        assert!(
+            failure.message.contains("does not tell of these whether one of them is the job: Build_s0_NP_"),
+            "{failure:?}"
+        );
+    });
+}

@@ -108,6 +108,9 @@ pub(super) struct State {
     pub(super) crowd: usize,
     /// Whether every second list of all jobs fails that comes behind a request for one.
     pub(super) halting: bool,
+    /// Whether the first list that shows jobs tells their ids and no more, those behind it no ids, and their status nothing.
+    pub(super) shy: bool,
+    lists: usize,
     halts: bool,
 }
 
@@ -152,6 +155,8 @@ impl Server {
             next: None,
             crowd: 0,
             halting: false,
+            shy: false,
+            lists: 0,
             halts: false,
         };
         Self { began, state: Mutex::new(state) }
@@ -391,6 +396,7 @@ impl State {
             "/auth/info" => json!({ "authIdentifier": "me" }),
             "" => self.list(now, began, limit, false),
             "running" if self.weather.has_running => self.list(now, began, usize::MAX, true),
+            _ if self.shy => json!({}),
             id => match self.jobs.iter().find(|job| job.id == id && !job.removed) {
                 Some(job) => {
                     let state = job.state(now);
@@ -417,13 +423,16 @@ impl State {
     }
 
     fn list(&mut self, now: Instant, began: Instant, limit: usize, running: bool) -> Value {
-        let bare = running || self.weather.bare;
+        let bare = running || self.weather.bare || self.shy;
         let mut lines = Vec::new();
         for job in
             self.jobs.iter().rev().filter(|job| !job.removed && job.shown <= now && !(running && job.over_at(now)))
         {
             let state = job.state(now);
-            let line = json!({ "jobId": job.id, "state": state });
+            let line = match self.shy && self.lists > 0 {
+                true => json!({ "state": state }),
+                false => json!({ "jobId": job.id, "state": state }),
+            };
             lines.push(if bare {
                 line.clone()
             } else {
@@ -433,6 +442,7 @@ impl State {
                 lines.push(line);
             }
         }
+        self.lists += usize::from(!lines.is_empty());
         if self.weather.shuffled {
             let turn = self.random.below(lines.len() as u64 + 1) as usize;
             lines.rotate_left(turn);
