@@ -135,6 +135,7 @@ impl Course {
             let unknown = !self.dss.is_own(id);
             let status = async {
                 tokio::select! {
+                    biased;
                     status = self.dss.look(self.spec.project(), id) => status,
                     () = self.dss.owned(id), if unknown => None,
                 }

@@ -1,7 +1,6 @@
 //! The calls of the DSS API that Kiln makes: each a path, a question and what its answer holds. What has no effect is asked
 //! again for a while when it goes wrong. Does not know what is to be built.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -318,9 +317,29 @@ impl Backoff {
 
 /// Between a half and the whole of it, so that many who wait do not all come back at once.
 fn jittered(wait: Duration) -> Duration {
-    let random = RandomState::new().build_hasher().finish();
-    let share = (random % 1_000) as u32;
+    let share = (chance() % 1_000) as u32;
     wait / 2 + wait * share / 2_000
+}
+
+#[cfg(not(test))]
+fn chance() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+thread_local!(static CHANCE: std::cell::Cell<u64> = const { std::cell::Cell::new(0) });
+
+/// In tests the same waits follow one another each time.
+#[cfg(test)]
+fn chance() -> u64 {
+    CHANCE.replace(CHANCE.get().wrapping_add(619))
+}
+
+/// What comes by chance on this thread begins anew: a seed makes the same of it, whatever came before.
+#[cfg(test)]
+pub(super) fn begin_anew() {
+    CHANCE.set(0);
 }
 
 /// The parts of a path below `/projects/`.

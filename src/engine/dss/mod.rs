@@ -384,6 +384,7 @@ impl Engine for DssEngine {
         let dss = Arc::clone(&self.dss);
         let going_on = async move {
             tokio::select! {
+                biased;
                 () = Poller::new(calls.clone(), asked, poll, lost_after).run() => {}
                 () = dss.tell_silence(&calls) => {}
             }

@@ -69,6 +69,7 @@ impl Part {
                 }
             }
             tokio::select! {
+                biased;
                 changed = progress.changed() => if changed.is_err() {
                     return Some(failed(FailureCode::Lost, "nobody follows the job any more"));
                 },

@@ -254,6 +254,7 @@ impl Remote {
                 }
             };
             tokio::select! {
+                biased;
                 end = ends.next() => match end {
                     None => return Ok(true),
                     Some((job, Ok(Followed::Over(status) | Followed::Listed(status, _)))) => ended(job, Some(&status)),

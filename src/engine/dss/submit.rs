@@ -235,6 +235,7 @@ impl Course {
         tokio::pin!(follow);
         let (began, limit) = (Instant::now(), self.dss.settings.busy_limit);
         tokio::select! {
+            biased;
             _ = &mut follow => return Ok(()),
             rest = self.rest(began + NOTICE.min(limit)) => rest?,
         }
@@ -242,6 +243,7 @@ impl Course {
         let text = format!("job {job} {why}; waiting for its end, for {} at most: {page}", duration(limit));
         self.updates.tell(false, text);
         tokio::select! {
+            biased;
             _ = &mut follow => Ok(()),
             rest = self.rest(began + limit) => {
                 rest?;
@@ -345,10 +347,11 @@ impl Course {
             let calls = self.calls.clone();
             self.rest(calls.peer.quiet_until()).await?;
             let answer = tokio::select! {
-                answer = calls.start(&project, &request) => answer,
+                biased;
                 () = reached(&mut kill, Stop::Kill) => {
                     return Err(stopped("a job may have been started: there was no time for the answer"));
                 }
+                answer = calls.start(&project, &request) => answer,
             };
             let fault = match answer {
                 Ok(id) => return Ok(Posted::Job(id)),
@@ -386,6 +389,7 @@ impl Course {
             std::future::pending::<()>().await;
         };
         tokio::select! {
+            biased;
             found = search.run(settings.submit_grace, settings.lost_after) => Ok(found),
             () = patience => Err(unknown()),
             () = reached(&mut kill, Stop::Kill) => Err(unknown()),

@@ -206,8 +206,9 @@ impl Course {
     pub(super) async fn rest(&mut self, until: Instant) -> Go<()> {
         let mut stop = self.stop.clone();
         tokio::select! {
-            () = sleep_until(until) => Ok(()),
+            biased;
             () = reached(&mut stop, Stop::Ask) => Err(stopped(NOT_STARTED)),
+            () = sleep_until(until) => Ok(()),
         }
     }
 
@@ -215,6 +216,7 @@ impl Course {
     pub(super) async fn answer<T>(&self, answer: impl Future<Output = T>) -> Go<T> {
         let mut stop = self.stop.clone();
         tokio::select! {
+            biased;
             answer = answer => Ok(answer),
             () = reached(&mut stop, Stop::Ask) => Err(stopped(NOT_STARTED)),
         }
@@ -254,8 +256,9 @@ impl Course {
     async fn slot<'a>(&mut self, whole: &'a Whole) -> Go<SemaphorePermit<'a>> {
         let mut stop = self.stop.clone();
         tokio::select! {
-            slot = whole.slots.acquire() => slot.map_err(|_| stopped(NOT_STARTED)),
+            biased;
             () = reached(&mut stop, Stop::Ask) => Err(stopped(NOT_STARTED)),
+            slot = whole.slots.acquire() => slot.map_err(|_| stopped(NOT_STARTED)),
         }
     }
 
@@ -266,6 +269,7 @@ impl Course {
         loop {
             let again = Instant::now() + (self.dss.settings.submit_grace / 4).max(Duration::from_millis(50));
             tokio::select! {
+                biased;
                 followed = &mut follow => {
                     // Whoever is asked to stop meanwhile ends it as any other.
                     if matches!(followed, Ok(Followed::Gone)) && self.comes_back(&job.id).await.unwrap_or(true) {
@@ -316,6 +320,7 @@ impl Course {
         };
         let late = || Err(late(&job.id, asked.load(Ordering::Relaxed), page.clone()));
         let followed = tokio::select! {
+            biased;
             followed = end => followed,
             () = sleep_until(deadline) => return late(),
             () = reached(&mut kill, Stop::Kill) => return late(),

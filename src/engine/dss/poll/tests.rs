@@ -192,6 +192,7 @@ async fn followed(made: Made) -> Course {
         latest
     };
     let latest = tokio::select! {
+        biased;
         latest = wait => latest,
         () = poller => unreachable!("it goes on while someone may ask"),
     };
@@ -318,6 +319,7 @@ async fn fate(made: Made, live: Option<watch::Sender<Progress>>) -> (Followed, D
     let (reply, answer) = oneshot::channel();
     asks.send(Ask::Follow { project: "P0".to_owned(), job: "j0".to_owned(), live, reply }).ok().unwrap();
     tokio::select! {
+        biased;
         followed = answer => (followed.unwrap(), began.elapsed()),
         () = poller => unreachable!("it goes on while someone may ask"),
         () = tokio::time::sleep(10 * LOST_AFTER) => panic!("it is waited for without an end"),

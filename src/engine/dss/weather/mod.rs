@@ -143,14 +143,16 @@ impl Run<'_> {
         let ids: Vec<RecipeId> = engine.dss.pipeline.recipes.iter().map(|(id, _)| id).collect();
         let works: Vec<_> = steps.iter().map(|i| (*i, engine.prepare(ids[*i]).ok().unwrap())).collect();
         let (notices_to, mut notices) = mpsc::unbounded_channel::<Noticed>();
-        let (stop_to, stop) = watch::channel(Stop::Go);
+        // One for each step: who of many hears of it first is a matter of chance.
+        let stops: Vec<watch::Sender<Stop>> = works.iter().map(|_| watch::Sender::new(Stop::Go)).collect();
         let slots = Semaphore::new(engine.max_parallel().unwrap() as usize);
         let mut all: FuturesUnordered<_> = works
             .into_iter()
-            .map(|(i, work)| {
+            .zip(stops.iter().map(watch::Sender::subscribe))
+            .map(|((i, work), stop)| {
                 let (trouble, _) = mpsc::unbounded_channel();
                 let updates = Updates::new(i, None, trouble).with_notices(notices_to.clone());
-                let (stop, slots, job) = (stop.clone(), &slots, &job);
+                let (slots, job) = (&slots, &job);
                 async move {
                     let _slot = slots.acquire().await.unwrap();
                     (format!("s{i}"), step(&*work, i, job, &updates, &stop).await)
@@ -172,7 +174,7 @@ impl Run<'_> {
         let background = engine.background().unwrap();
         let stopping = async {
             tokio::time::sleep_until(at(self.stop)).await;
-            stop_to.send_modify(|stop| *stop = Stop::Ask);
+            stops.iter().for_each(|stop| stop.send_modify(|stop| *stop = Stop::Ask));
             std::future::pending::<()>().await;
         };
         let work = async {
@@ -186,6 +188,7 @@ impl Run<'_> {
             }
         };
         tokio::select! {
+            biased;
             () = work => true,
             () = tokio::time::sleep_until(at(self.kill)) => false,
             () = kept => unreachable!("someone may always tell"),
@@ -314,6 +317,7 @@ async fn storm(seed: u64) {
 }
 
 fn in_virtual_time(work: impl Future<Output = ()>) {
+    calls::begin_anew();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(work);
 }
