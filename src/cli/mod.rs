@@ -70,7 +70,14 @@ impl Context {
     /// Where requests are made.
     pub(crate) fn site(&self) -> Site {
         let Surroundings { environment, folder, cores, .. } = self.surroundings.clone();
-        Site { folder, state: self.state.clone(), environment, cores, grace: self.surroundings.grace() }
+        Site {
+            folder,
+            directory: self.directory.clone(),
+            state: self.state.clone(),
+            environment,
+            cores,
+            grace: self.surroundings.grace(),
+        }
     }
 
     /// How standard output is written to.

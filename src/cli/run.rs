@@ -1,7 +1,7 @@
 //! `kiln run`: takes the pipeline's lock, finishes what a run that died left, plans, and drives the run to its end.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::file::FileDigest;
@@ -22,6 +22,7 @@ use crate::report::plan::not_for_engine;
 use crate::report::slow;
 use crate::run::setup::Policy;
 use crate::run::{Driven, Unkept};
+use crate::session::command::command as again;
 use crate::session::fail::Fail;
 use crate::session::finish::finish_the_dead;
 use crate::session::home;
@@ -383,32 +384,6 @@ fn policy(args: &RunArgs, schedule: Schedule, jobs: u32) -> Policy {
 
 /// How this command would be given again for other targets.
 pub(crate) fn command(context: &Context, request: &Request, keep_going: bool) -> String {
-    let mut words = vec!["kiln".to_owned(), "run".to_owned()];
-    words.extend(keep_going.then(|| "-k".to_owned()));
-    let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
-    if let Some(directory) = &context.directory {
-        option("-C", directory.display().to_string());
-    }
-    if let Some(jobs) = request.jobs {
-        option("-j", jobs.to_string());
-    }
-    if let Some(file) = context.file.as_ref().filter(|file| !find::goes_without_saying(file, &context.surroundings)) {
-        option("-f", file.display().to_string());
-    }
-    if let Some(state) = &context.state {
-        option("--state", state.display().to_string());
-    }
-    let said = [("--engine", &request.engine), ("--project", &request.project), ("--partition", &request.partition)];
-    for (name, value) in said {
-        if let Some(value) = value {
-            option(name, value.clone());
-        }
-    }
-    for left_out in &request.exclude {
-        option("--exclude", left_out.clone());
-    }
-    for (name, value) in &request.vars {
-        option("--var", format!("{name}={value}"));
-    }
-    crate::pipeline::template::command_line(&words)
+    let file = context.file.as_ref().filter(|file| !find::goes_without_saying(file, &context.surroundings));
+    again(&context.site(), file.map(PathBuf::as_path), request, keep_going)
 }

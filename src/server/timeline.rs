@@ -88,42 +88,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::event::Stamped;
+    use crate::server::tests::events::{begin, built, happened, retrying};
     use crate::session::load::{Given, load};
 
     const FILE: &str = "[pipeline]\nformat = 1\nname = \"p\"\n[dataset.a]\npath = \"a\"\nrun = \"x\"\n\
         [dataset.b]\npath = \"b\"\ninputs = [\"a\"]\nrun = \"x\"\n";
 
-    fn started() -> serde_json::Value {
-        let step = |id: &str, stage: u32| json!({ "id": id, "outputs": [id], "stage": stage, "action": "build", "reasons": [], "place": "", "attempts": 2 });
-        json!({
-            "type": "run_started", "pipeline": "p", "project": "P", "file": "p.toml", "engine": "local", "mode": "smart",
-            "schedule": "eager", "targets": [], "max_parallel": 1, "by": "me", "pid": 1, "host": "h", "kiln": "0", "again": "",
-            "steps": [step("a", 1), step("b", 2)], "up_to_date": 0,
-        })
-    }
-
-    fn begin(step: &str, attempt: u32) -> serde_json::Value {
-        json!({ "type": "step_started", "step": step, "attempt": attempt, "command": "x", "log": "" })
-    }
-
-    fn built(step: &str, attempt: u32, took: u64) -> serde_json::Value {
-        json!({ "type": "step_ended", "step": step, "attempt": attempt, "outcome": "built", "took_ms": took })
-    }
-
-    fn retrying(step: &str, took: u64) -> serde_json::Value {
-        let failure = json!({ "code": "exit", "message": "exit 1" });
-        json!({ "type": "step_retrying", "step": step, "attempt": 1, "took_ms": took, "failure": failure, "wait_ms": 100 })
-    }
-
     /// What a step did in a run with these events, up to the last one.
     fn told(step: &str, now_ms: u64, events: &[(u64, serde_json::Value)]) -> String {
         let mut view = RunView::default();
-        for (seq, (at, event)) in (0_u64..).zip(std::iter::once(&(0, started())).chain(events)) {
-            let mut event = event.clone();
-            let place = json!({ "version": 1, "job": "j", "seq": seq, "at": "2026-01-01T00:00:00Z", "elapsed_ms": at });
-            event.as_object_mut().unwrap().extend(place.as_object().unwrap().clone());
-            view.apply(&serde_json::from_value::<Stamped>(event).unwrap());
+        for event in happened(events) {
+            view.apply(&event);
         }
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("p.toml");

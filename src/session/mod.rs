@@ -3,6 +3,7 @@
 pub(crate) mod adopt;
 pub(crate) mod again;
 mod cache;
+pub(crate) mod command;
 mod dead;
 pub(crate) mod fail;
 pub(crate) mod finish;
@@ -55,6 +56,8 @@ use crate::store::{FILE, StoreError};
 pub(crate) struct Site {
     /// The working directory.
     pub(crate) folder: PathBuf,
+    /// The same as it was asked for, where that was said.
+    pub(crate) directory: Option<PathBuf>,
     /// The folder of the state, where it is not that of the root.
     pub(crate) state: Option<PathBuf>,
     /// Kiln's own environment.

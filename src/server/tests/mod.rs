@@ -1,5 +1,7 @@
 //! The server as a whole, on a real socket: every route of the table with every kind of key.
 
+pub(crate) mod events;
+
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::mpsc::channel;
@@ -48,6 +50,7 @@ fn start(folder: &std::path::Path) -> SocketAddr {
     std::fs::write(&key_file, text).unwrap();
     let site = Site {
         folder: folder.to_owned(),
+        directory: None,
         state: None,
         environment: std::iter::empty().collect(),
         cores: 2,
