@@ -194,26 +194,32 @@ fn added(archive: &Archive, standing: &Standing, tail: &mut Tail) -> io::Result<
     // As long as a job waits, its steps are not known.
     let ended = view.map_or(standing.row.begun, |step| step.state.is_over());
     let files = view.map(|step| logs::files(&archive.folder, step)).unwrap_or_default();
+    let over = standing.row.state.is_over() || ended;
+    let sizes = files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len());
+    let whole: u64 = sizes.sum();
     let mut text = String::new();
-    if let Some(to) = tail.lag.and_then(|lag| skip(&files, tail.from, lag)) {
-        tail.from = to;
-        text += &message(&to.to_string(), "skip", "{}");
+    let far = tail.lag.filter(|lag| whole.saturating_sub(tail.from) > *lag);
+    if let Some(lag) = far {
+        // Most of what lies between is skipped, but no part of a character.
+        let to = whole - lag / 2;
+        tail.from = to + logs::first_character(&logs::part(&files, to)?) as u64;
+        text += &message(&tail.from.to_string(), "skip", "{}");
     }
     let part = logs::part(&files, tail.from)?;
-    let part = part.slice(..whole_characters(&part));
     if part.is_empty() {
-        return Ok((text, standing.row.state.is_over() || ended));
+        return Ok((text, over));
     }
+    let to = match logs::last_character(&part) {
+        // What comes next completes it, unless that is another attempt's.
+        0 if !over && tail.from + part.len() as u64 >= whole => return Ok((text, false)),
+        0 => part.len(),
+        to => to,
+    };
+    let part = part.slice(..to);
     tail.from += part.len() as u64;
     let json = serde_json::to_string(&String::from_utf8_lossy(&part)).map_err(io::Error::other)?;
     text += &message(&tail.from.to_string(), "log", &json);
     Ok((text, false))
-}
-
-/// Where someone goes on who is further behind than `lag` bytes: at half of that.
-fn skip(files: &[std::path::PathBuf], offset: u64, lag: u64) -> Option<u64> {
-    let whole: u64 = files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len()).sum();
-    (whole.saturating_sub(offset) > lag).then(|| whole - lag / 2)
 }
 
 /// Looks after the history for those who follow it, and after what is wished: other processes are seen by looking only.
@@ -235,41 +241,5 @@ pub(crate) async fn look(app: Arc<App>) {
     }
 }
 
-/// The bytes as far as they are whole characters: what is cut comes with the next part.
-fn whole_characters(part: &[u8]) -> usize {
-    match std::str::from_utf8(part) {
-        Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => error.valid_up_to(),
-        _ => part.len(),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn what_comes_in_quick_succession_is_told_together() {
-        let (news, mut heard) = watch::channel(0);
-        let steps = async {
-            for step in 1..=20 {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                news.send_replace(step);
-            }
-        };
-        let page = async {
-            let (mut pace, mut told) = (Pace::begin(PACE), Vec::new());
-            while told.last() != Some(&20) {
-                pace.rest().await;
-                if heard.has_changed().unwrap() || heard.changed().await.is_ok() {
-                    told.push(*heard.borrow_and_update());
-                    pace.told();
-                }
-            }
-            told
-        };
-        let ((), told) = tokio::join!(steps, page);
-        // The first at once, and all of them in the end.
-        assert_eq!((told[0], told.last()), (1, Some(&20)));
-        assert!(told.len() <= 6, "{told:?}");
-    }
-}
+mod tests;

@@ -13,7 +13,7 @@ use futures::Stream;
 use crate::base::text::count;
 use crate::event::{Event, Stamped};
 use crate::server::turn::guard;
-use crate::view::{RunView, StepView};
+use crate::view::{RunView, StepState, StepView};
 
 /// So much is read at a time.
 const PART: usize = 64 << 10;
@@ -33,22 +33,29 @@ pub(crate) fn files(folder: &Path, step: &StepView) -> Vec<PathBuf> {
     (1..=step.attempt).map(|attempt| folder.join(format!("{stem}{attempt}.log"))).collect()
 }
 
-/// The log of a whole job, from its events.
+/// The file of one attempt at a step; none where it had none.
+fn file(folder: &Path, step: &StepView, attempt: u32) -> Option<Piece> {
+    let place = usize::try_from(attempt.checked_sub(1)?).ok()?;
+    files(folder, step).into_iter().nth(place).map(Piece::File)
+}
+
+/// The log of a whole job, from its events: what an attempt printed stands before how it ended.
 pub(crate) fn whole(folder: &Path, events: &[Stamped], more: &str) -> Vec<Piece> {
     let view = RunView::fold(events);
     let mut pieces = Vec::new();
     for event in events {
-        if let Event::StepEnded(ended) = &event.event
-            && let Some(step) = view.step(&ended.step)
-        {
-            pieces.extend(files(folder, step).into_iter().rev().take(1).map(Piece::File));
-        }
+        let ended = match &event.event {
+            Event::StepRetrying(retrying) => view.step(&retrying.step).map(|step| (step, retrying.attempt)),
+            Event::StepEnded(ended) => view.step(&ended.step).map(|step| (step, step.attempt)),
+            _ => None,
+        };
+        pieces.extend(ended.and_then(|(step, attempt)| file(folder, step, attempt)));
         if let Some((level, line)) = line(event) {
             pieces.push(Piece::Text(format!("{} {level} [kiln.run]  - {line}\n", head(event))));
         }
     }
-    for step in view.in_state(crate::view::StepState::Running) {
-        pieces.extend(files(folder, step).into_iter().rev().take(1).map(Piece::File));
+    for state in [StepState::Running, StepState::Publishing] {
+        pieces.extend(view.in_state(state).filter_map(|step| file(folder, step, step.attempt)));
     }
     if !more.is_empty() {
         pieces.push(Piece::Text(format!("{more}\n")));
@@ -171,6 +178,24 @@ pub(crate) fn part(files: &[PathBuf], offset: u64) -> io::Result<Bytes> {
     Ok(next(&mut pieces.into_iter(), &mut None, &mut skip)?.unwrap_or_default())
 }
 
+/// Where the first whole character of a part begins that may have been cut.
+pub(crate) fn first_character(part: &[u8]) -> usize {
+    part.iter().take(3).take_while(|byte| **byte & 0xC0 == 0x80).count()
+}
+
+/// Where a character begins that the end of a part cuts; the length of the part if none is.
+pub(crate) fn last_character(part: &[u8]) -> usize {
+    let Some(behind) = part.iter().rev().take(3).position(|byte| byte & 0xC0 != 0x80) else { return part.len() };
+    let begins = part.len() - 1 - behind;
+    let length = match part[begins] {
+        0xC2..=0xDF => 2,
+        0xE0..=0xEF => 3,
+        0xF0..=0xF4 => 4,
+        _ => 1,
+    };
+    if behind + 1 < length { begins } else { part.len() }
+}
+
 /// The last lines of a file.
 pub(crate) fn tail(path: &Path, lines: usize) -> Vec<String> {
     let read = || {
@@ -241,6 +266,47 @@ impl Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::tests::events::{begin, built, happened, publishing, retrying};
+
+    /// The log of a whole job with these events: files by their names, and of what happened the last word.
+    fn told(events: &[(u64, serde_json::Value)]) -> String {
+        let pieces = whole(Path::new(""), &happened(events), "");
+        let word = |piece: &Piece| match piece {
+            Piece::File(path) => path.display().to_string(),
+            Piece::Text(text) => text.split_whitespace().next_back().unwrap().to_owned(),
+        };
+        pieces.iter().map(word).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn the_log_of_a_job_has_every_attempt_before_how_it_ended() {
+        let mut events = vec![(0, begin("a", 1))];
+        assert_eq!(told(&events), "date x logs/j/a.1.log");
+        events.push((1, retrying("a", 1)));
+        assert_eq!(told(&events), "date x logs/j/a.1.log ms");
+        events.push((2, begin("a", 2)));
+        assert_eq!(told(&events), "date x logs/j/a.1.log ms x logs/j/a.2.log");
+        events.push((3, publishing("a")));
+        assert_eq!(told(&events), "date x logs/j/a.1.log ms x logs/j/a.2.log");
+        events.extend([(4, built("a", 2, 2)), (5, begin("b", 1))]);
+        assert_eq!(told(&events), "date x logs/j/a.1.log ms x logs/j/a.2.log ms x logs/j/b.1.log");
+    }
+
+    #[test]
+    fn a_character_that_is_cut_is_found_at_both_ends() {
+        for text in ["ab", "aé", "a€", "a🔥"] {
+            let bytes = text.as_bytes();
+            assert_eq!((first_character(bytes), last_character(bytes)), (0, bytes.len()), "{text}");
+            for cut in 2..bytes.len() {
+                assert_eq!(last_character(&bytes[..cut]), 1, "{text} {cut}");
+                assert_eq!(first_character(&bytes[cut..]), bytes.len() - cut, "{text} {cut}");
+            }
+        }
+        // What is no text is let be.
+        for bytes in [&b"\xff"[..], b"\x80\x80\x80\x80", b"\xe2\x82\xac\x80", b""] {
+            assert_eq!(last_character(bytes), bytes.len(), "{bytes:?}");
+        }
+    }
 
     #[test]
     fn lines_are_counted_as_logs_grow() {

@@ -74,8 +74,7 @@ fn end(files: &[std::path::PathBuf], whole: u64) -> io::Result<(u64, Vec<u8>)> {
 /// longer than a part is cut, not left out.
 fn beginning(text: &[u8]) -> usize {
     let line = text.iter().position(|byte| *byte == b'\n').map(|end| end + 1);
-    let letter = || text.iter().take(3).take_while(|byte| **byte & 0xC0 == 0x80).count();
-    line.filter(|line| *line < text.len()).unwrap_or_else(letter)
+    line.filter(|line| *line < text.len()).unwrap_or_else(|| logs::first_character(text))
 }
 
 #[cfg(test)]
