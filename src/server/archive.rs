@@ -39,6 +39,9 @@ pub(crate) struct Archive {
     pub(crate) lines: Lines,
     /// Says that this server has what waits there.
     queue: Mutex<Lock>,
+    /// How often it was asked.
+    #[cfg(test)]
+    pub(crate) asked: std::sync::atomic::AtomicUsize,
 }
 
 /// A run that each of its followers folds on.
@@ -75,6 +78,8 @@ impl Archive {
             lost: Mutex::default(),
             lines: Lines::default(),
             queue,
+            #[cfg(test)]
+            asked: std::sync::atomic::AtomicUsize::default(),
         })
     }
 
@@ -94,6 +99,8 @@ impl Archive {
         none: T,
         question: impl FnOnce(&Reader) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        #[cfg(test)]
+        self.asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let lent = guard(&self.readers).pop();
         let stands = lent.as_ref().is_none_or(Reader::stands);
         if !stands {

@@ -1,7 +1,7 @@
 //! Which jobs may begin: not more than so many at once, in the order in which they were asked for, and none that needs what
 //! another is building or builds what another still reads. Pure: it knows names, no files, no threads and no time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -13,6 +13,13 @@ use crate::server::held::Away;
 pub(crate) struct Touch {
     pub(crate) makes: BTreeSet<Arc<str>>,
     pub(crate) reads: BTreeSet<Arc<str>>,
+}
+
+impl Touch {
+    fn add(&mut self, more: &Self) {
+        self.makes.extend(more.makes.iter().cloned());
+        self.reads.extend(more.reads.iter().cloned());
+    }
 }
 
 /// Why a job waits.
@@ -55,12 +62,32 @@ struct Entry {
 pub(crate) struct Desk {
     max_jobs: usize,
     entries: Vec<Entry>,
+    /// How many of them do not wait.
+    at_work: usize,
+}
+
+/// What is in the way of a job, all together: whether it has to wait is asked once, and not of each job before it.
+#[derive(Default)]
+struct Before {
+    /// What those want who look, or wait longer.
+    wants: Touch,
+    /// What the steps touch that have not ended.
+    steps: Touch,
+}
+
+impl Before {
+    fn holds_up(&self, entry: &Entry) -> bool {
+        let Stage::Waiting(makes) = &entry.stage else { return false };
+        clash(&entry.wants, &self.wants).is_some()
+            || needs(&entry.wants, &self.steps).is_some()
+            || in_use(makes, &self.steps).is_some()
+    }
 }
 
 impl Desk {
     /// A desk without a job.
     pub(crate) fn new(max_jobs: usize) -> Self {
-        Self { max_jobs, entries: Vec::new() }
+        Self { max_jobs, entries: Vec::new(), at_work: 0 }
     }
 
     /// Takes a job in, with all that it might touch.
@@ -71,17 +98,39 @@ impl Desk {
     /// The jobs that may look at what is to be done now. `free` says whether a job can have its pipeline.
     pub(crate) fn call(&mut self, mut free: impl FnMut(&JobId) -> bool) -> Vec<JobId> {
         let mut called = Vec::new();
-        for i in 0..self.entries.len() {
-            if self.at_work_at_all() >= self.max_jobs {
+        let mut before = self.at_all_places();
+        for entry in &mut self.entries {
+            if self.at_work >= self.max_jobs {
                 break;
             }
-            let waits = matches!(self.entries[i].stage, Stage::Waiting(_));
-            if waits && self.why(i).is_none() && free(&self.entries[i].job) {
-                self.entries[i].stage = Stage::Planning;
-                called.push(self.entries[i].job.clone());
+            if !matches!(entry.stage, Stage::Waiting(_)) {
+                continue;
             }
+            if !before.holds_up(entry) && free(&entry.job) {
+                entry.stage = Stage::Planning;
+                self.at_work += 1;
+                called.push(entry.job.clone());
+            }
+            before.wants.add(&entry.wants);
         }
         called
+    }
+
+    /// Somebody has something, as if it were a job with one step, until that is [over](Desk::over). Where a job is at work that
+    /// touches it too, nobody has it: returns which.
+    pub(crate) fn hold(&mut self, job: JobId, project: usize, touch: Touch) -> Option<JobId> {
+        let at_work = self.entries.iter().find(|other| match &other.stage {
+            Stage::Waiting(_) => false,
+            Stage::Planning => clash(&touch, &other.wants).is_some(),
+            Stage::Running(steps) => steps.values().any(|step| clash(&touch, step).is_some()),
+        });
+        if let Some(other) = at_work {
+            return Some(other.job.clone());
+        }
+        let (wants, steps) = (touch.clone(), BTreeMap::from([(job.to_string(), touch)]));
+        self.entries.push(Entry { job, project, wants, stage: Stage::Running(steps) });
+        self.at_work += 1;
+        None
     }
 
     /// A job knows its steps. Returns whether it may run; if not, it waits again.
@@ -89,6 +138,7 @@ impl Desk {
         let Some(i) = self.position(job) else { return false };
         let makes: BTreeSet<_> = steps.values().flat_map(|step| step.makes.iter().cloned()).collect();
         let in_use = self.in_use(i, &makes).is_some();
+        self.at_work -= usize::from(in_use);
         self.entries[i].stage = if in_use { Stage::Waiting(makes) } else { Stage::Running(steps) };
         !in_use
     }
@@ -104,17 +154,31 @@ impl Desk {
 
     /// A job has ended.
     pub(crate) fn over(&mut self, job: &JobId) {
-        self.entries.retain(|entry| entry.job != *job);
+        if let Some(i) = self.position(job) {
+            let waited = matches!(self.entries.remove(i).stage, Stage::Waiting(_));
+            self.at_work -= usize::from(!waited);
+        }
     }
 
-    /// Why a job does not run yet, as far as that is known here; none if it does.
-    pub(crate) fn waits(&self, job: &JobId) -> Option<Option<Wait>> {
-        let i = self.position(job)?;
-        match self.entries[i].stage {
-            Stage::Waiting(_) => Some(self.why(i)),
-            Stage::Planning => Some(Some(Wait::Looking)),
-            Stage::Running(_) => None,
+    /// Why these jobs do not run yet, as far as that is known here. Those that do, or are not here, are left out.
+    pub(crate) fn waits<'a>(&self, jobs: impl IntoIterator<Item = &'a JobId>) -> HashMap<JobId, Option<Wait>> {
+        let asked: HashSet<&JobId> = jobs.into_iter().collect();
+        let mut before = self.at_all_places();
+        let mut waits = HashMap::new();
+        for (i, entry) in self.entries.iter().enumerate() {
+            let is_asked = asked.contains(&entry.job);
+            match entry.stage {
+                Stage::Waiting(_) => {
+                    if is_asked {
+                        waits.insert(entry.job.clone(), self.why(i, &before));
+                    }
+                    before.wants.add(&entry.wants);
+                }
+                Stage::Planning if is_asked => drop(waits.insert(entry.job.clone(), Some(Wait::Looking))),
+                Stage::Planning | Stage::Running(_) => {}
+            }
         }
+        waits
     }
 
     /// The project of a job.
@@ -124,7 +188,7 @@ impl Desk {
 
     /// How many jobs wait.
     pub(crate) fn waiting(&self) -> usize {
-        self.entries.len() - self.at_work_at_all()
+        self.entries.len() - self.at_work
     }
 
     /// All jobs.
@@ -137,41 +201,61 @@ impl Desk {
         self.entries.iter().any(|entry| entry.project == project && !matches!(entry.stage, Stage::Waiting(_)))
     }
 
-    fn at_work_at_all(&self) -> usize {
-        self.entries.iter().filter(|entry| !matches!(entry.stage, Stage::Waiting(_))).count()
-    }
-
     fn position(&self, job: &JobId) -> Option<usize> {
         self.entries.iter().position(|entry| entry.job == *job)
     }
 
-    fn why(&self, i: usize) -> Option<Wait> {
+    /// What is in the way of a job wherever it stands: what those want who look, and what runs.
+    fn at_all_places(&self) -> Before {
+        let mut before = Before::default();
+        for entry in &self.entries {
+            match &entry.stage {
+                Stage::Waiting(_) => {}
+                Stage::Planning => before.wants.add(&entry.wants),
+                Stage::Running(steps) => steps.values().for_each(|step| before.steps.add(step)),
+            }
+        }
+        before
+    }
+
+    /// Why a job waits; none if it need not.
+    fn why(&self, i: usize, before: &Before) -> Option<Wait> {
         let entry = &self.entries[i];
-        for (j, other) in self.entries.iter().enumerate().filter(|(j, _)| *j != i) {
+        if before.holds_up(entry) {
+            return self.holder(i).map(|(job, shared)| Wait::Job(job, shared));
+        }
+        (self.at_work >= self.max_jobs).then_some(Wait::Turn)
+    }
+
+    /// Who holds a job up that waits, and with what.
+    fn holder(&self, i: usize) -> Option<(JobId, Arc<str>)> {
+        let entry = &self.entries[i];
+        let mut others = self.entries.iter().enumerate().filter(|(j, _)| *j != i);
+        let first = others.find_map(|(j, other)| {
             let shared = match &other.stage {
                 Stage::Waiting(_) if j > i => None,
                 Stage::Waiting(_) | Stage::Planning => clash(&entry.wants, &other.wants),
                 Stage::Running(steps) => steps.values().find_map(|step| needs(&entry.wants, step)),
             };
-            if let Some(shared) = shared {
-                return Some(Wait::Job(other.job.clone(), shared));
-            }
-        }
+            shared.map(|shared| (other.job.clone(), shared))
+        });
         let Stage::Waiting(makes) = &entry.stage else { return None };
-        if let Some((job, shared)) = self.in_use(i, makes) {
-            return Some(Wait::Job(job, shared));
-        }
-        (self.at_work_at_all() >= self.max_jobs).then_some(Wait::Turn)
+        first.or_else(|| self.in_use(i, makes))
     }
 
     /// Another running job that still reads or makes one of these.
     fn in_use(&self, i: usize, makes: &BTreeSet<Arc<str>>) -> Option<(JobId, Arc<str>)> {
         self.entries.iter().enumerate().filter(|(j, _)| *j != i).find_map(|(_, other)| {
             let Stage::Running(steps) = &other.stage else { return None };
-            let touched = |step: &Touch| common(makes, &step.reads).or_else(|| common(makes, &step.makes));
-            steps.values().find_map(touched).map(|shared| (other.job.clone(), shared))
+            let shared = steps.values().find_map(|step| in_use(makes, step));
+            shared.map(|shared| (other.job.clone(), shared))
         })
     }
+}
+
+/// Something of `makes` that `step` reads or makes.
+fn in_use(makes: &BTreeSet<Arc<str>>, step: &Touch) -> Option<Arc<str>> {
+    common(makes, &step.reads).or_else(|| common(makes, &step.makes))
 }
 
 /// Something that `wants` reads or makes and `step` makes.
@@ -202,187 +286,4 @@ fn meets<'a>(key: &str, all: &'a BTreeSet<Arc<str>>) -> Option<&'a Arc<str>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn set(text: &str) -> BTreeSet<Arc<str>> {
-        text.split_whitespace().map(Arc::from).collect()
-    }
-
-    fn touch(reads: &str, makes: &str) -> Touch {
-        Touch { makes: set(makes), reads: set(reads) }
-    }
-
-    fn steps(all: &[(&str, &str, &str)]) -> BTreeMap<String, Touch> {
-        all.iter().map(|(name, reads, makes)| ((*name).to_owned(), touch(reads, makes))).collect()
-    }
-
-    fn job(name: &str) -> JobId {
-        JobId::from_text(name)
-    }
-
-    fn call(desk: &mut Desk) -> Vec<String> {
-        desk.call(|_| true).iter().map(JobId::to_string).collect()
-    }
-
-    fn why(desk: &Desk, name: &str) -> Option<Wait> {
-        desk.waits(&job(name)).flatten()
-    }
-
-    #[test]
-    fn not_more_than_so_many_at_once_in_order() {
-        let mut desk = Desk::new(2);
-        for name in ["a", "b", "c", "d"] {
-            desk.add(job(name), 0, touch("", name));
-        }
-        assert_eq!(call(&mut desk), ["a", "b"]);
-        assert_eq!(call(&mut desk), [] as [&str; 0]);
-        assert_eq!(why(&desk, "c"), Some(Wait::Turn));
-        desk.over(&job("b"));
-        assert_eq!(call(&mut desk), ["c"]);
-    }
-
-    #[test]
-    fn what_another_builds_is_waited_for_no_longer_than_it_is_built() {
-        let mut desk = Desk::new(9);
-        desk.add(job("long"), 0, touch("src", "a b c"));
-        assert_eq!(call(&mut desk), ["long"]);
-        desk.add(job("short"), 0, touch("src", "a b"));
-        desk.add(job("other"), 0, touch("src", "x"));
-        assert_eq!(call(&mut desk), ["other"]);
-        assert!(desk.planned(&job("long"), steps(&[("a", "src", "a"), ("b", "a", "b"), ("c", "b", "c")])));
-        assert_eq!(call(&mut desk), [] as [&str; 0]);
-        assert_eq!(why(&desk, "short"), Some(Wait::Job(job("long"), "a".into())));
-        desk.step_over(&job("long"), "a");
-        assert_eq!(why(&desk, "short"), Some(Wait::Job(job("long"), "b".into())));
-        desk.step_over(&job("long"), "b");
-        assert_eq!(call(&mut desk), ["short"]);
-        // `b` is up to date by now: nothing that `long` reads changes.
-        assert!(desk.planned(&job("short"), steps(&[])));
-    }
-
-    #[test]
-    fn what_another_still_reads_is_not_built_anew() {
-        let mut desk = Desk::new(9);
-        desk.add(job("reader"), 0, touch("a", "b"));
-        assert_eq!(call(&mut desk), ["reader"]);
-        assert!(desk.planned(&job("reader"), steps(&[("b", "a", "b")])));
-        desk.add(job("maker"), 0, touch("src", "a"));
-        assert_eq!(call(&mut desk), ["maker"]);
-        assert!(!desk.planned(&job("maker"), steps(&[("a", "src", "a")])));
-        assert_eq!(call(&mut desk), [] as [&str; 0]);
-        assert_eq!(why(&desk, "maker"), Some(Wait::Job(job("reader"), "a".into())));
-        desk.step_over(&job("reader"), "b");
-        assert_eq!(call(&mut desk), ["maker"]);
-        assert!(desk.planned(&job("maker"), steps(&[("a", "src", "a")])));
-    }
-
-    #[test]
-    fn what_lies_in_a_folder_is_part_of_it() {
-        for (wants, has) in
-            [("/r/out/a", "/r/out"), ("/r/out", "/r/out/a"), ("/r/out", "/r/out"), ("/r/x/y /r/z", "/r/x")]
-        {
-            let mut desk = Desk::new(9);
-            desk.add(job("maker"), 0, touch("", has));
-            desk.add(job("reader"), 1, touch(wants, "/s/made"));
-            assert_eq!(call(&mut desk), ["maker"]);
-            assert_eq!(why(&desk, "reader"), Some(Wait::Job(job("maker"), has.into())), "{wants}");
-            // Also against many.
-            let mut desk = Desk::new(9);
-            desk.add(job("maker"), 0, touch("", &format!("/a {has} /r/out.txt /z")));
-            desk.add(job("reader"), 1, touch(wants, "/s/made"));
-            assert_eq!(call(&mut desk), ["maker"]);
-            assert_eq!(why(&desk, "reader"), Some(Wait::Job(job("maker"), has.into())), "{wants}");
-        }
-        for (wants, has) in
-            [("/r/out/a", "/r/out/b"), ("/r/out-a", "/r/out"), ("/r/out", "/r/out.b /r/out-"), ("/r", "/rr/a")]
-        {
-            let mut desk = Desk::new(9);
-            desk.add(job("maker"), 0, touch("", has));
-            desk.add(job("reader"), 1, touch(wants, "/s/made"));
-            assert_eq!(call(&mut desk), ["maker", "reader"], "{wants} {has}");
-        }
-    }
-
-    #[test]
-    fn a_job_that_looks_says_so() {
-        let mut desk = Desk::new(9);
-        desk.add(job("a"), 0, touch("", "a"));
-        assert_eq!(call(&mut desk), ["a"]);
-        assert_eq!(why(&desk, "a"), Some(Wait::Looking));
-        assert!(desk.planned(&job("a"), steps(&[("a", "", "a")])));
-        assert_eq!(desk.waits(&job("a")), None);
-    }
-
-    #[test]
-    fn who_came_first_is_not_overtaken_by_who_needs_the_same() {
-        let mut desk = Desk::new(9);
-        desk.add(job("first"), 0, touch("", "a"));
-        assert_eq!(call(&mut desk), ["first"]);
-        desk.add(job("second"), 0, touch("", "a b"));
-        desk.add(job("third"), 0, touch("", "b"));
-        desk.add(job("fourth"), 0, touch("b", "z"));
-        assert_eq!(call(&mut desk), [] as [&str; 0]);
-        assert_eq!(why(&desk, "third"), Some(Wait::Job(job("second"), "b".into())));
-        assert_eq!(why(&desk, "fourth"), Some(Wait::Job(job("second"), "b".into())));
-        desk.over(&job("first"));
-        assert_eq!(call(&mut desk), ["second"]);
-    }
-
-    #[test]
-    fn a_pipeline_that_another_process_has_is_not_touched() {
-        let mut desk = Desk::new(9);
-        desk.add(job("a"), 0, touch("", "a"));
-        desk.add(job("b"), 1, touch("", "b"));
-        let called = desk.call(|job| job.as_str() == "b");
-        assert_eq!(called, [job("b")]);
-        assert!(desk.at_work(1) && !desk.at_work(0));
-        assert_eq!(why(&desk, "a"), None);
-        assert_eq!(desk.waiting(), 1);
-    }
-
-    /// Random jobs over a chain of nodes: all of them end, and no two steps that touch the same ever run at once.
-    #[test]
-    fn all_jobs_end_and_no_steps_clash() {
-        proptest::proptest!(|(jobs in proptest::collection::vec((0_usize..6, 1_usize..4), 1..12), max in 1_usize..4)| {
-            let mut desk = Desk::new(max);
-            let wants = |(from, n): (usize, usize)| -> BTreeMap<String, Touch> {
-                (from..from + n).map(|i| (format!("s{i}"), touch(&format!("n{i}"), &format!("n{}", i + 1)))).collect()
-            };
-            for (i, span) in jobs.iter().enumerate() {
-                let all = wants(*span);
-                let all = Touch {
-                    makes: all.values().flat_map(|step| step.makes.clone()).collect(),
-                    reads: all.values().flat_map(|step| step.reads.clone()).collect(),
-                };
-                desk.add(job(&format!("j{i}")), 0, all);
-            }
-            let mut running: Vec<(usize, usize)> = Vec::new();
-            let mut turns = 0;
-            while desk.jobs().next().is_some() {
-                turns += 1;
-                proptest::prop_assert!(turns < 1_000, "it does not end: {desk:?}");
-                for called in desk.call(|_| true) {
-                    let i: usize = called.as_str()[1..].parse().unwrap();
-                    if desk.planned(&called, wants(jobs[i])) {
-                        running.push((i, jobs[i].0));
-                    }
-                }
-                proptest::prop_assert!(running.len() <= max);
-                for (a, step) in &running {
-                    for (b, other) in running.iter().filter(|(b, _)| b != a) {
-                        proptest::prop_assert!(step.abs_diff(*other) > 1, "j{a} at {step} with j{b} at {other}");
-                    }
-                }
-                let (i, step) = running.remove(turns % running.len().max(1));
-                let name = job(&format!("j{i}"));
-                desk.step_over(&name, &format!("s{step}"));
-                if step + 1 < jobs[i].0 + jobs[i].1 {
-                    running.push((i, step + 1));
-                } else {
-                    desk.over(&name);
-                }
-            }
-        });
-    }
-}
+mod tests;

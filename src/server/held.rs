@@ -12,9 +12,14 @@ use crate::session::locks::{self, Busy, Locks, lock_of};
 /// The pipelines that the server has, by the numbers of their projects.
 #[derive(Default)]
 pub(crate) struct Pipelines {
-    held: HashMap<usize, Held>,
-    /// Jobs that cannot have theirs, and what is in the way.
-    away: HashMap<JobId, Away>,
+    held: HashMap<usize, Pipeline>,
+    /// Those that no job can have, and what is in the way: it is not asked again for each job that waits for them.
+    away: HashMap<usize, Away>,
+    /// Jobs that cannot have theirs for what they would write, and what is in the way.
+    overlaps: HashMap<JobId, Away>,
+    /// How often one was tried to be had.
+    #[cfg(test)]
+    pub(crate) tries: usize,
 }
 
 /// What is in the way of a job.
@@ -35,7 +40,8 @@ impl From<Busy> for Away {
     }
 }
 
-struct Held {
+/// A pipeline that the server has.
+struct Pipeline {
     locks: Arc<Locks>,
     /// Whether what runs that died left is finished.
     tidy: bool,
@@ -43,7 +49,7 @@ struct Held {
     writes: HashMap<JobId, Vec<String>>,
 }
 
-impl Held {
+impl Pipeline {
     /// Claims what the jobs at work may write, and this besides.
     fn claim(&self, more: &[String]) -> Result<(), Busy> {
         let mut all: Vec<_> = self.writes.values().flatten().chain(more).cloned().collect();
@@ -56,21 +62,32 @@ impl Held {
 impl Pipelines {
     /// Takes the pipeline of a job, and claims what it may write. Whether it could have that.
     pub(crate) fn take(&mut self, job: &JobId, order: &Order) -> bool {
+        let number = order.project.number;
+        if self.away.contains_key(&number) || self.overlaps.contains_key(job) {
+            return false;
+        }
         match self.try_take(job, order) {
             Ok(tidy) => tidy,
             Err(busy) => {
-                self.away.insert(job.clone(), busy.into());
+                let is_others = matches!(&busy, Busy::Held(held) if held.pipeline != order.project.name());
+                if is_others {
+                    self.overlaps.insert(job.clone(), busy.into());
+                } else {
+                    self.away.insert(number, busy.into());
+                }
                 false
             }
         }
     }
 
     fn try_take(&mut self, job: &JobId, order: &Order) -> Result<bool, Busy> {
+        #[cfg(test)]
+        (self.tries += 1);
         let is_there = self.held.contains_key(&order.project.number);
         if !is_there {
             let (loaded, folder) = (order.project.last(), &order.project.archive.folder);
             let locks = Arc::new(lock_of(&loaded.pipeline.name, folder, &loaded.root, &order.writes)?);
-            self.held.insert(order.project.number, Held { locks, tidy: false, writes: HashMap::new() });
+            self.held.insert(order.project.number, Pipeline { locks, tidy: false, writes: HashMap::new() });
         }
         let Some(held) = self.held.get_mut(&order.project.number) else { return Ok(false) };
         if !held.locks.stand() {
@@ -115,18 +132,19 @@ impl Pipelines {
         self.held.retain(|number, _| needed(*number));
     }
 
-    /// Forgets who was in the way: it is asked anew.
+    /// Forgets what was in the way: it is asked anew.
     pub(crate) fn ask_anew(&mut self) {
         self.away.clear();
+        self.overlaps.clear();
     }
 
     /// Whether some job cannot have its pipeline.
     pub(crate) fn is_missed(&self) -> bool {
-        !self.away.is_empty()
+        !self.away.is_empty() || !self.overlaps.is_empty()
     }
 
-    /// What is in the way of a job.
-    pub(crate) fn in_the_way(&self, job: &JobId) -> Option<&Away> {
-        self.away.get(job)
+    /// What is in the way of a job of a project.
+    pub(crate) fn in_the_way(&self, job: &JobId, number: usize) -> Option<&Away> {
+        self.overlaps.get(job).or_else(|| self.away.get(&number))
     }
 }

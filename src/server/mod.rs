@@ -6,6 +6,7 @@ mod archive;
 mod ask;
 mod audit;
 pub(crate) mod auth;
+mod clerk;
 mod desk;
 mod dss;
 mod error;
@@ -32,6 +33,7 @@ mod wire;
 mod wording;
 mod work;
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -129,18 +131,29 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Why a job waits, as far as someone may know that: what goes on in projects that he may not look at is not told. None if
-    /// it does not wait. May block.
-    pub(crate) fn wait(&self, row: &RunRow, who: &Who) -> Option<Wait> {
-        let (wait, of) = self.jobs.wait(row)?;
-        let meant = |project: &Project| match &wait {
-            Wait::Job(..) => of == Some(project.number),
-            Wait::Process(away, _) => away.pipeline.as_ref() == Some(&project.last().pipeline.name),
-            Wait::Turn | Wait::Another | Wait::Looking | Wait::Ending => false,
+    /// Why jobs wait, as far as someone may know that: what goes on in projects that he may not look at is not told. Those that
+    /// do not wait are left out. May block.
+    pub(crate) fn waits(&self, rows: &[RunRow], who: &Who) -> HashMap<JobId, Wait> {
+        let waits = self.jobs.waits(rows);
+        if waits.is_empty() {
+            return HashMap::new();
+        }
+        let last = self.projects.iter().map(|project| (project.number, project.last()));
+        let hidden: Vec<_> = last.filter(|(_, last)| !who.may(Right::View, &last.pipeline.project)).collect();
+        let hides = |wait: &Wait, of: Option<usize>| {
+            hidden.iter().any(|(number, last)| match wait {
+                Wait::Job(..) => of == Some(*number),
+                Wait::Process(away, _) => away.pipeline.as_ref() == Some(&last.pipeline.name),
+                Wait::Turn | Wait::Another | Wait::Looking | Wait::Ending => false,
+            })
         };
-        let hidden = |project: &&Arc<Project>| !who.may(Right::View, &project.last().pipeline.project);
-        let hides = self.projects.iter().filter(hidden).any(|project| meant(project));
-        Some(if hides { Wait::Another } else { wait })
+        let seen = |(job, (wait, of))| (job, if hides(&wait, of) { Wait::Another } else { wait });
+        waits.into_iter().map(seen).collect()
+    }
+
+    /// Why a job waits, as above; none if it does not.
+    pub(crate) fn wait(&self, row: &RunRow, who: &Who) -> Option<Wait> {
+        self.waits(std::slice::from_ref(row), who).remove(&row.id)
     }
 }
 
@@ -185,7 +198,7 @@ pub(crate) fn sign_in_again(next: &str, error: &ApiError) -> axum::response::Res
     page::sign_in_again(next, error)
 }
 
-/// Serves until a signal comes, and then until what runs has ended.
+/// Serves until a signal comes, and then until what runs has ended. Returns the exit code.
 pub(crate) fn serve(site: Site, options: Options, tell: &Tell) -> Result<u8, Fail> {
     if !options.listen.ip().is_loopback() && options.key_file.is_none() {
         let help = "give --api-key-file FILE, or listen on 127.0.0.1".to_owned();
@@ -226,8 +239,7 @@ pub(crate) fn serve(site: Site, options: Options, tell: &Tell) -> Result<u8, Fai
             let token = app.sessions.link(who.clone())?;
             tell(Notice::Link(format!("http://{address}/sign-in/{token}")));
         }
-        run(app, listener, (signals, ended), tell).await;
-        Ok(exit::OK)
+        Ok(run(app, listener, (signals, ended), tell).await)
     });
     // Whoever is held up by a disk keeps nobody from ending.
     runtime.shutdown_timeout(LAST_WORDS);
@@ -273,7 +285,7 @@ async fn run(
     listener: TcpListener,
     (signals, mut ended): (Signals, oneshot::Receiver<()>),
     tell: &Tell,
-) {
+) -> u8 {
     let (stop, stopped) = watch::channel(false);
     let mut caught = signals.listen();
     if let Ok(address) = listener.local_addr() {
@@ -281,36 +293,44 @@ async fn run(
     }
     let serving = http::accept(listener, Arc::clone(&app), stopped);
     let ending = async {
-        let Some(cause) = caught.recv().await else { return };
-        tell(Notice::Ending(&cause));
-        app.jobs.end(cause);
-        app.stop.send_replace(Stop::Kill);
-        loop {
+        let mut is_ending = false;
+        let code = loop {
             tokio::select! {
-                ended = &mut ended => {
-                    if ended.is_err() {
-                        tracing::error!("the thread of the jobs crashed: this is a bug");
+                // Also when nobody has asked for it: without its thread no job begins, and none can be asked to end.
+                ended = &mut ended => match ended {
+                    Ok(()) => break exit::OK,
+                    Err(_) => {
+                        tracing::error!("the thread of the jobs crashed: this is a bug; the server ends");
+                        break exit::BUG;
                     }
-                    break;
+                },
+                Some(cause) = caught.recv() => {
+                    if !std::mem::replace(&mut is_ending, true) {
+                        tell(Notice::Ending(&cause));
+                    }
+                    app.jobs.end(cause);
+                    app.stop.send_replace(Stop::Kill);
                 }
-                Some(cause) = caught.recv() => app.jobs.end(cause),
             }
-        }
+        };
+        app.stop.send_replace(Stop::Kill);
         stop.send_replace(true);
+        code
     };
     let work = async {
         let mut serving = std::pin::pin!(serving);
         let ended = tokio::select! {
-            () = &mut serving => false,
-            () = ending => true,
+            () = &mut serving => None,
+            code = ending => Some(code),
         };
         // Whoever watched may hear of the end; then nobody is waited for.
-        if ended && tokio::time::timeout(LAST_WORDS, serving).await.is_err() {
+        if ended.is_some() && tokio::time::timeout(LAST_WORDS, serving).await.is_err() {
             tracing::debug!("connections were broken off");
         }
+        ended.unwrap_or(exit::OK)
     };
     tokio::select! {
-        () = work => {}
-        () = live::look(Arc::clone(&app)) => {}
+        code = work => code,
+        () = live::look(Arc::clone(&app)) => exit::OK,
     }
 }

@@ -9,8 +9,7 @@ use std::time::Duration;
 use crate::base::file::FileStat;
 use crate::base::id::{NodeId, RecipeId};
 use crate::base::job::{JobId, JobState};
-use crate::pipeline::dss_wire::Target;
-use crate::pipeline::types::{Kind, Node, Pipeline};
+use crate::pipeline::types::{Kind, Pipeline};
 use crate::server::archive::{Archive, Standing};
 use crate::server::error::{ApiError, words};
 use crate::server::live::Of;
@@ -216,6 +215,11 @@ impl Project {
         Of { archive: &self.archive, pipeline: &self.name, job }
     }
 
+    /// The name of its pipeline, which stays while the server runs.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The file.
     pub(crate) fn file(&self) -> &Path {
         &self.file
@@ -259,8 +263,6 @@ pub(crate) trait Names {
     fn reference(&self, node: NodeId) -> String;
     /// The recipe of that name.
     fn recipe_named(&self, name: &str) -> Option<RecipeId>;
-    /// What an output of a request names.
-    fn find(&self, target: &Target) -> Option<NodeId>;
 }
 
 impl Names for Pipeline {
@@ -291,20 +293,6 @@ impl Names for Pipeline {
 
     fn recipe_named(&self, name: &str) -> Option<RecipeId> {
         self.recipes.ids().find(|id| self.recipe_name(*id) == name)
-    }
-
-    fn find(&self, target: &Target) -> Option<NodeId> {
-        let (project, name) = match target.id.split_once('.') {
-            Some((project, name)) if self.nodes.values().any(|node| node.project.as_deref() == Some(project)) => {
-                (project, name)
-            }
-            _ => (target.project.as_str(), target.id.as_str()),
-        };
-        let fits =
-            |node: &Node| kind(node.kind) == target.kind && node.project.as_ref().unwrap_or(&self.project) == project;
-        let by_id = self.nodes.iter().find(|(id, node)| fits(node) && self.id_of(*id) == name);
-        let found = by_id.or_else(|| self.nodes.iter().find(|(_, node)| fits(node) && node.name == name));
-        found.map(|(id, _)| id)
     }
 }
 

@@ -17,7 +17,6 @@ use crate::server::jobs::{Message, Order, stamped};
 use crate::server::touch::steps;
 use crate::session::fail::Fail;
 use crate::session::finish::finish_the_dead;
-use crate::session::lacking::Hindered;
 use crate::session::load::{self, Given};
 use crate::session::locks::Locks;
 use crate::session::start::{Origin, Ready, Ticket, open_journal, open_journal_of, seed};
@@ -95,11 +94,12 @@ impl Job {
             self.tell(Message::Tidied(self.order.project.number));
         }
         session.engine.heed(self.stop.clone());
-        let planned = session.plan(true);
+        let RunStarted { by, again, keep_going, vars, .. } = self.order.queued.clone();
+        let planned = session.plan_to_run(true, keep_going);
         if let Ok(why) = signals.try_recv() {
             return Ok(Came::Asked(why));
         }
-        let mut planned = planned?;
+        let (mut planned, hindered) = planned?;
         let left = session.passed_over(&mut planned);
         planned.plan.take_in(left, &session.loaded.graph);
         let (tell, told) = mpsc::channel();
@@ -111,14 +111,13 @@ impl Job {
         let policy = Policy {
             schedule: session.schedule,
             jobs: session.jobs as usize,
-            max_fail: Some(1),
+            max_fail: (!keep_going).then_some(1),
             kill: false,
             time_limit_ms: None,
             seed: seed(),
         };
-        let RunStarted { by, again, keep_going, vars, .. } = self.order.queued.clone();
         let origin = Origin { by, again, keep_going, vars };
-        let ready = Ready::make(&session, (planned, Hindered::default()), ticket, policy, origin)?;
+        let ready = Ready::make(&session, (planned, hindered), ticket, policy, origin)?;
         let ready = ready.after(undone).sharing(Arc::clone(&self.permits));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Fail::because("no run can be driven", &error))?;

@@ -60,11 +60,12 @@ impl Pages {
         let mut text = if self.first { "[".to_owned() } else { String::new() };
         let want = self.left.map_or(PAGE, |left| u32::try_from(left).unwrap_or(PAGE).min(PAGE));
         let rows = rows(&self.project, &self.filter, want)?;
+        let waits = self.app.waits(&rows.shown, &self.who);
         for row in &rows.shown {
             if !std::mem::take(&mut self.first) {
                 text.push_str(",\n");
             }
-            let mut item = state::item(row, &shown, self.app.wait(row, &self.who).as_ref());
+            let mut item = state::item(row, &shown, waits.get(&row.id));
             item["cursor"] = json!(format!("{}_{}", row.rank.as_millisecond(), row.id));
             text += &item.to_string();
         }
@@ -103,7 +104,8 @@ fn running_in(app: &App, who: &Who, project: &Project) -> Result<Vec<Value>, Api
         let pipeline = Some(loaded.pipeline.name.clone());
         let filter = RunFilter { pipeline, state: Some(state), ..RunFilter::default() };
         let rows = rows(project, &filter, u32::MAX)?.shown;
-        items.extend(rows.iter().map(|row| state::item(row, &shown, app.wait(row, who).as_ref())));
+        let waits = app.waits(&rows, who);
+        items.extend(rows.iter().map(|row| state::item(row, &shown, waits.get(&row.id))));
     }
     Ok(items)
 }

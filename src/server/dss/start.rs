@@ -1,6 +1,6 @@
 //! `POST /projects/K/jobs/`: understands what is asked for, and starts it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -23,7 +23,7 @@ pub(crate) fn start(call: &Call) -> Reply {
     let project = call.project()?;
     let loaded = project.fresh()?;
     let targets = targets(&loaded.pipeline, &asked)?;
-    let job = ask::start(call, loaded, Asked { targets, mode, engine: None })?;
+    let job = ask::start(call, loaded, Asked { targets, mode, engine: None, keep_going: false })?;
     let loaded = project.loaded();
     let standing = project.archive.run(&loaded.pipeline.name, &job)?;
     let standing = standing.ok_or_else(|| ApiError::broken("the job was kept, and is not there"))?;
@@ -94,8 +94,37 @@ fn shown(value: &Value) -> String {
     if cut.len() < text.len() { cut + "…" } else { cut }
 }
 
+/// The nodes of a pipeline as requests name them.
+struct Nodes<'a> {
+    /// By type, project, and id or name; where that fits two, an id counts.
+    all: HashMap<(&'a str, &'a str, &'a str), NodeId>,
+    /// The projects of those that are of another one.
+    projects: HashSet<&'a str>,
+}
+
+impl<'a> Nodes<'a> {
+    fn of(pipeline: &'a Pipeline) -> Self {
+        let mut all = HashMap::new();
+        let by_id = pipeline.nodes.iter().map(|(id, node)| (id, node, node.id.as_ref().unwrap_or(&node.name)));
+        for (id, node, name) in by_id.chain(pipeline.nodes.iter().map(|(id, node)| (id, node, &node.name))) {
+            let project = node.project.as_ref().unwrap_or(&pipeline.project);
+            all.entry((kind_of(node.kind), project.as_str(), name.as_str())).or_insert(id);
+        }
+        Self { all, projects: pipeline.nodes.values().filter_map(|node| node.project.as_deref()).collect() }
+    }
+
+    /// What an output of a request names.
+    fn find(&self, target: &Target) -> Option<NodeId> {
+        let own = (target.project.as_str(), target.id.as_str());
+        let other = target.id.split_once('.').filter(|(project, _)| self.projects.contains(project));
+        let (project, name) = other.unwrap_or(own);
+        self.all.get(&(target.kind.as_str(), project, name)).copied()
+    }
+}
+
 /// The names of what is to be built.
 fn targets(pipeline: &Pipeline, asked: &StartJob) -> Result<Vec<String>, ApiError> {
+    let nodes = Nodes::of(pipeline);
     let mut names = BTreeSet::new();
     for output in &asked.outputs {
         let target = output.target(&pipeline.project);
@@ -106,7 +135,7 @@ fn targets(pipeline: &Pipeline, asked: &StartJob) -> Result<Vec<String>, ApiErro
             let message = format!("`{}` is not partitioned: leave `partition` out", target.id);
             return Err(ApiError::wrong(message));
         }
-        let name = match pipeline.find(&target) {
+        let name = match nodes.find(&target) {
             Some(node) => pipeline.nodes[node].name.clone(),
             // Who builds all that has no successor in the flow names tasks too, and knows no type for them.
             None if target.kind == "TASK" || (output.kind.is_none() && task(pipeline, &target.id).is_ok()) => {
@@ -123,7 +152,8 @@ fn targets(pipeline: &Pipeline, asked: &StartJob) -> Result<Vec<String>, ApiErro
 }
 
 fn task(pipeline: &Pipeline, name: &str) -> Result<String, ApiError> {
-    let task = pipeline.recipes.values().find(|recipe| recipe.task && recipe.name == name);
+    let task =
+        pipeline.recipe(name).map(|id| &pipeline.recipes[id]).filter(|recipe| recipe.task && recipe.name == name);
     task.map(|recipe| recipe.name.clone()).ok_or_else(|| ApiError::none(format!("task `{name}` does not exist")))
 }
 
@@ -158,6 +188,36 @@ fn unknown(pipeline: &Pipeline, target: &Target) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::load::{Given, load};
+
+    #[test]
+    fn of_two_that_a_request_may_mean_the_one_with_the_id_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("p.toml");
+        let text = "[pipeline]\nformat = 1\nname = \"p\"\n[dataset.a]\npath = \"a\"\n[dataset.x]\nid = \"y\"\npath = \"x\"\n[dataset.b]\nid = \"x\"\npath = \"b\"\n\
+            [folder.f]\nid = \"X1\"\npath = \"f\"\n[dataset.c]\nproject = \"CRM\"\npath = \"c\"\n";
+        std::fs::write(&file, text).unwrap();
+        let loaded = load(&file, &Given::default()).unwrap();
+        let nodes = Nodes::of(&loaded.pipeline);
+        let find = |kind: &str, id: &str| {
+            let body = serde_json::json!({ "outputs": [{ "type": kind, "id": id }] });
+            let asked = understood(body.to_string().as_bytes()).unwrap();
+            nodes.find(&asked.outputs[0].target("P")).map(|node| loaded.pipeline.nodes[node].name.clone())
+        };
+        let found = [
+            ("DATASET", "a"),
+            ("DATASET", "x"),
+            ("DATASET", "y"),
+            ("DATASET", "b"),
+            ("MANAGED_FOLDER", "X1"),
+            ("MANAGED_FOLDER", "f"),
+            ("DATASET", "CRM.c"),
+        ];
+        assert_eq!(found.map(|(kind, id)| find(kind, id).unwrap()), ["a", "b", "x", "b", "f", "f", "c"]);
+        for (kind, id) in [("DATASET", "f"), ("DATASET", "c"), ("DATASET", "P.a"), ("SAVED_MODEL", "a")] {
+            assert_eq!(find(kind, id), None, "{kind} {id}");
+        }
+    }
 
     #[test]
     fn what_is_of_another_type_is_refused_by_name() {

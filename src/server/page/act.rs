@@ -19,7 +19,7 @@ pub(super) fn start(call: &Call) -> Reply {
     let word = form.get("mode").unwrap_or("smart");
     let mode = BuildMode::of_word(word)
         .ok_or_else(|| ApiError::wrong(format!("mode={word}: one of smart, only, forced, missing")))?;
-    begin(call, Asked { targets, mode, engine: None })
+    begin(call, Asked { targets, mode, engine: None, keep_going: false })
 }
 
 /// `POST /projects/K/jobs/J/again`
@@ -41,14 +41,15 @@ pub(super) fn again(call: &Call) -> Reply {
     }
     let then = BuildMode::of_word(&standing.row.mode).unwrap_or_default();
     let engine = Some(standing.row.engine.clone());
+    let keep_going = standing.view.head.as_ref().is_some_and(|head| head.started.keep_going);
     if !failed_only || standing.view.is_untried() {
-        return begin(call, Asked { targets: standing.row.targets, mode: then, engine });
+        return begin(call, Asked { targets: standing.row.targets, mode: then, engine, keep_going });
     }
     let (here, _) = undone(&project.loaded().pipeline, &standing.view);
     if here.is_empty() {
         return Err(ApiError::conflict(format!("job {name} left nothing undone that the file still has")));
     }
-    begin(call, Asked { targets: here, mode: then.again(), engine })
+    begin(call, Asked { targets: here, mode: then.again(), engine, keep_going })
 }
 
 fn begin(call: &Call, asked: Asked) -> Reply {
