@@ -115,13 +115,8 @@ fn outputs(row: &RunRow, shown: &Shown<'_>) -> Vec<Value> {
         Some(Item::Recipe(recipe)) => made(pipeline, *recipe),
         None => selected(loaded, name),
     };
-    let mut outputs: Vec<Value> = Vec::new();
-    for output in row.targets.iter().flat_map(named) {
-        if !outputs.contains(&output) {
-            outputs.push(output);
-        }
-    }
-    outputs
+    let mut told = HashSet::new();
+    row.targets.iter().flat_map(named).filter(|output| told.insert(output.to_string())).collect()
 }
 
 /// What a target such as `+orders` or `tag:daily` stands for now; nothing where the file does not have it any more.
