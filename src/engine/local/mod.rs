@@ -4,6 +4,7 @@ mod across;
 mod aside;
 mod behind;
 mod child;
+pub(crate) mod clear;
 mod digest;
 mod environ;
 pub(crate) mod evidence;

@@ -1,13 +1,15 @@
 //! `/projects/K/datasets/…`: looks at datasets, and clears those that are built.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
 use crate::base::id::NodeId;
 use crate::base::job::JobId;
+use crate::engine::local::clear::clear as remove;
 use crate::engine::local::places::inside;
 use crate::pipeline::types::{Kind, Pipeline, Rebuild};
+use crate::plan::record::History;
+use crate::server::auth::Right;
+use crate::server::desk::Touch;
 use crate::server::error::ApiError;
 use crate::server::project::Names;
 use crate::server::reply::{Reply, json};
@@ -133,7 +135,7 @@ pub(crate) fn info(call: &Call) -> Reply {
     json(&info)
 }
 
-/// `DELETE /projects/K/datasets/D/data`: takes away what a recipe made. A source is not touched.
+/// `DELETE /projects/K/datasets/D/data`: takes away what a recipe made, and moves aside what it did not. A source is not touched.
 pub(crate) fn clear(call: &Call) -> Reply {
     let project = call.project()?;
     let loaded = project.loaded();
@@ -157,25 +159,37 @@ pub(crate) fn clear(call: &Call) -> Reply {
     let writes = vec![path.clone()];
     let lock = lock_of(&loaded.pipeline.name, &project.archive.folder, &loaded.root, &writes).map_err(busy)?;
     lock.serve(writes).map_err(busy)?;
+    let who = JobId::new(&format!("{}_cleared", loaded.pipeline.name), &stamp(crate::clock::now()));
     let full = loaded.root.join(&path);
+    let touch = Touch { makes: [full.to_string_lossy().into()].into(), ..Touch::default() };
+    let in_use = |other| ApiError::conflict(format!("dataset `{name}` is not cleared: {}", has_it(call, other)));
+    let _hold = call.app.jobs.hold(who.clone(), project.number, touch).map_err(in_use)?;
     if !full.parent().is_none_or(|folder| !folder.exists() || inside(&loaded.root, folder).unwrap_or(false)) {
         let message = format!("dataset `{name}` is not cleared: the folder of {path} leads out of the root");
         return Err(ApiError::conflict(message));
     }
+    let history = project.archive.ask(None, |reader| reader.history(&loaded.pipeline.name, Some(&[])).map(Some))?;
+    let is_built = |digest| history.is_some_and(|history| history.maker(&path, digest).is_some());
     // One that fails halfway has taken something away.
     call.note("clear", &JobId::from_text(""), &name);
-    remove(&full).map_err(|error| ApiError::broken(format!("{name}: {error}")))?;
-    json(&json!({ "msg": format!("dataset {name} is cleared") }))
+    let kept =
+        remove(&loaded.root, &who, &path, is_built).map_err(|error| ApiError::broken(format!("{name}: {error}")))?;
+    let kept = kept.map_or(String::new(), |kept| format!("; what Kiln had not built there is kept in {kept}"));
+    json(&json!({ "msg": format!("dataset {name} is cleared{kept}") }))
 }
 
-fn remove(path: &Path) -> std::io::Result<()> {
-    let removed = match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path),
-        Ok(_) => std::fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match removed {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+/// Which job has something, as far as someone may know that.
+fn has_it(call: &Call, (job, of): (JobId, Option<usize>)) -> String {
+    let of = call.app.projects.iter().find(|project| Some(project.number) == of);
+    let is_seen = of.zip(call.who().ok()).is_some_and(|(project, who)| who.may(Right::View, &project.key()));
+    if is_seen {
+        format!("job {job} makes or reads it; wait for that")
+    } else {
+        "another job makes or reads it".to_owned()
     }
+}
+
+/// A time as it stands in the ids of runs.
+fn stamp(at: jiff::Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H-%M-%S.%3f").to_string()
 }
