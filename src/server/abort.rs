@@ -13,6 +13,7 @@ use crate::server::{App, audit};
 use crate::store::asked;
 use crate::store::claim::Claim;
 use crate::store::lock::host;
+use crate::store::read::RunRow;
 use crate::store::wish;
 
 /// Why a job was ended that somebody asked the server to end: who, the server's record of what was asked says.
@@ -28,11 +29,16 @@ pub(crate) fn abort(call: &Call) -> Result<String, ApiError> {
     if row.state.is_over() {
         return Ok(format!("job {} is {} already", row.id, row.state));
     }
-    call.note("abort", &row.id, "");
-    if call.app.jobs.abort(&row.id, OVER_HTTP) {
-        return Ok(format!("job {} is asked to end", row.id));
+    if !call.app.jobs.abort(&row.id, OVER_HTTP) {
+        let row = project.standing(row.id.as_str())?.row;
+        if row.state.is_over() {
+            return Ok(format!("job {} is {} already", row.id, row.state));
+        }
+        elsewhere(project, &row)?;
     }
-    elsewhere(project, row.id.as_str())
+    // One that is refused has ended nothing.
+    call.note("abort", &row.id, "");
+    Ok(format!("job {} is asked to end", row.id))
 }
 
 /// Ends the jobs that someone wishes to end who may write the state's folder. May block.
@@ -56,11 +62,7 @@ pub(crate) fn hear(app: &App) {
 }
 
 /// Asks a run of another process to end.
-fn elsewhere(project: &Project, job: &str) -> Result<String, ApiError> {
-    let row = project.standing(job)?.row;
-    if row.state.is_over() {
-        return Ok(format!("job {} is {} already", row.id, row.state));
-    }
+fn elsewhere(project: &Project, row: &RunRow) -> Result<(), ApiError> {
     let claim = Claim::of(&project.archive.folder, &row.pipeline);
     let claim = claim.filter(|claim| claim.host == host() && !claim.serves);
     let word = |to| asked::leave(&project.archive.folder, &row.pipeline, to, OVER_HTTP);
@@ -68,7 +70,7 @@ fn elsewhere(project: &Project, job: &str) -> Result<String, ApiError> {
         tracing::debug!(%error, "the run does not know who ends it");
     }
     match claim.map(|claim| claim.process.signal(Signal::TERM)) {
-        Some(Ok(true)) => Ok(format!("job {} is asked to end", row.id)),
+        Some(Ok(true)) => Ok(()),
         _ => {
             let message = format!("job {} is no run of this machine, started by {}: end it there", row.id, row.by);
             Err(ApiError::conflict(message))
