@@ -29,6 +29,24 @@ pub(crate) fn excluded(exclude: &[String]) -> String {
     exclude.iter().map(|left_out| format!(" --exclude {left_out}")).collect()
 }
 
+/// What a run was asked for, in words: targets, and what is not as ever. Of each no more than so many characters are shown.
+pub(crate) fn asked(
+    (targets, exclude): (&[String], &[String]),
+    vars: &BTreeMap<String, String>,
+    mode: &str,
+    most: usize,
+) -> String {
+    let mut asked = if targets.is_empty() { EVERYTHING.to_owned() } else { one_line(&targets.join(" "), most) };
+    let vars: String = vars.iter().map(|(name, value)| format!(" --var {name}={value}")).collect();
+    for besides in [excluded(exclude), vars].iter().filter(|besides| !besides.is_empty()) {
+        asked = format!("{asked} {}", one_line(besides, most));
+    }
+    if mode != BuildMode::Smart.word() {
+        asked = format!("{asked} --mode {mode}");
+    }
+    asked
+}
+
 /// A job as a line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobLine {
@@ -61,18 +79,8 @@ pub struct JobLine {
 }
 
 impl JobLine {
-    /// What it was asked for: targets, and what is not as ever.
     fn targets(&self) -> String {
-        let mut asked =
-            if self.targets.is_empty() { EVERYTHING.to_owned() } else { one_line(&self.targets.join(" "), TARGETS) };
-        let vars: String = self.vars.iter().map(|(name, value)| format!(" --var {name}={value}")).collect();
-        for besides in [excluded(&self.exclude), vars].iter().filter(|besides| !besides.is_empty()) {
-            asked = format!("{asked} {}", one_line(besides, TARGETS));
-        }
-        if self.mode != BuildMode::Smart.to_string() {
-            asked = format!("{asked} --mode {}", self.mode);
-        }
-        asked
+        asked((&self.targets, &self.exclude), &self.vars, &self.mode, TARGETS)
     }
 
     /// How long it took: at least so long where nobody saw it end.

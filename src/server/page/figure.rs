@@ -58,11 +58,14 @@ pub(super) fn of_job(loaded: &Loaded, standing: &Standing, how: Option<Collapse>
     let lost = view.steps.iter().filter(|step| !known.contains(step.plan.id.as_str())).count();
     let title = format!("the steps of job {}", standing.row.id);
     let mut picture = picture(&loaded.pipeline, &loaded.graph, Some(&plan), &title);
+    // Nobody has looked at what is to be done: that it is up to date would be a guess.
+    let untried = view.is_untried();
+    picture.items.iter_mut().filter(|item| untried && item.is_step()).for_each(unasked);
     let (things, large) = (things(&picture), is_large(&picture));
     // How it is grouped is settled before anything is painted, so that it stays while the job goes on.
     picture = collapse(picture, how);
     let begun = standing.row.begun;
-    for item in &mut picture.items {
+    for item in picture.items.iter_mut().filter(|_| !untried) {
         paint(item, view, begun);
     }
     Some(figure(&picture, things, large, lost))
@@ -94,9 +97,8 @@ pub(super) fn of_flow(
     for item in picture.items.iter_mut().filter(|item| item.is_step()) {
         let asked = loaded.pipeline.recipe(&item.id).is_some_and(|id| planned.contains_key(&id));
         if !asked {
-            (item.fate, item.paint) = (None, Some("unasked"));
+            unasked(item);
             item.note = if plan.is_some() { "not asked for".to_owned() } else { String::new() };
-            item.tip.clone_from(&item.id);
         }
         if let Some(input) = loaded.pipeline.recipe(&item.id).and_then(|id| lacks.get(&id)) {
             (item.paint, item.note) = (Some("failed"), "lacks input".to_owned());
@@ -147,6 +149,12 @@ fn plan(loaded: &Loaded, standing: &Standing, view: &RunView) -> Plan {
         })
     };
     Plan { steps: graph.order.iter().filter_map(step).collect() }
+}
+
+/// Says nothing of a step.
+fn unasked(item: &mut Item) {
+    (item.fate, item.paint, item.note) = (None, Some("unasked"), String::new());
+    item.tip.clone_from(&item.id);
 }
 
 /// Paints a step or a group as it stands.

@@ -99,7 +99,9 @@ fn find(app: &App, project: &Project, who: &Who, targets: Vec<String>, mode: Bui
         let request = Request { targets, mode: Some(mode), ..Request::default() };
         let session = Session::of(&app.site, project.fresh()?, &request)?;
         session.engine.heed(app.stop.subscribe());
-        let (planned, lacks) = session.sketch(who.may(Right::Run, &project.key()))?;
+        let (mut planned, lacks) = session.sketch(who.may(Right::Run, &project.key()))?;
+        let left = session.passed_over(&mut planned);
+        planned.plan.take_in(left, &session.loaded.graph);
         let wrong = session.whole(&lacks).err().map(|fail| ApiError::from(fail).message().to_owned());
         let lacks: HashMap<_, _> = lacks
             .inputs

@@ -1,11 +1,12 @@
 //! `/`: the projects and their jobs, the newest first. What is asked for stands in the address.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
 use maud::{Markup, html};
 
-use crate::base::job::{BuildMode, JobState};
+use crate::base::job::JobState;
 use crate::base::text::millis;
 use crate::server::App;
 use crate::server::auth::{Right, Who};
@@ -13,21 +14,26 @@ use crate::server::error::ApiError;
 use crate::server::listing::{filter, rows};
 use crate::server::page::frame::Frame;
 use crate::server::page::{watch, words};
-use crate::server::project::{Names, Project};
+use crate::server::project::Project;
 use crate::server::query::Query;
 use crate::server::reply::Reply;
 use crate::server::route::Call;
-use crate::store::read::RunRow;
+use crate::store::read::{Reader, RunRow};
 
 /// So many jobs are on a page.
 const SHOWN: u32 = 50;
 /// What the list can be narrowed by.
 const FILTERS: [&str; 6] = ["project", "state", "since", "until", "output", "initiator"];
 
+/// The variables that a run was given, and what was left out of its targets.
+type Given = (BTreeMap<String, String>, Vec<String>);
+
 /// A job with the key of its project.
 struct Line {
     project: String,
     row: RunRow,
+    /// What it was asked for.
+    asked: String,
     waits: Option<String>,
 }
 
@@ -85,29 +91,25 @@ fn visible(app: &App, who: &Who) -> Vec<Arc<Project>> {
 fn list(app: &App, who: &Who, projects: &[Arc<Project>], query: &Query) -> Result<List, ApiError> {
     let mut all = Vec::new();
     let mut more = false;
-    let mut known = query.get("output").is_none();
-    let mut wrong = unread(query, projects);
+    let wrong = unread(query, projects);
     for project in projects {
         let key = project.key();
         if query.get("project").is_some_and(|wanted| wanted != key) {
             continue;
         }
-        if let Some(output) = query.get("output") {
-            let pipeline = &project.loaded().pipeline;
-            if pipeline.node(output).is_none() && !pipeline.nodes.ids().any(|id| pipeline.id_of(id) == output) {
-                continue;
-            }
-            known = true;
-        }
         // What cannot be read is told once.
         let Ok(filter) = filter(query, project) else { continue };
         let rows = rows(project, &filter, SHOWN + 1)?;
         more |= rows.last.is_some();
-        let line = |row: RunRow| {
-            let waits = app.wait(&row, who).map(|wait| crate::server::wording::waits(&wait, &project.loaded()));
-            Line { project: key.clone(), row, waits }
+        let (known, loaded) = (app.waits(&rows.shown, who), project.loaded());
+        let given = |reader: &Reader| rows.shown.iter().map(|row| reader.given(&row.id)).collect();
+        let given: Vec<_> = project.archive.ask(Vec::new(), given)?;
+        let line = |(row, (vars, exclude)): (RunRow, Given)| {
+            let asked = words::asked(&row, &exclude, &vars);
+            let waits = known.get(&row.id).map(|wait| crate::server::wording::waits(wait, &loaded));
+            Line { project: key.clone(), row, asked, waits }
         };
-        all.extend(rows.shown.into_iter().map(line));
+        all.extend(rows.shown.into_iter().zip(given).map(line));
     }
     all.sort_by(|a, b| (b.row.rank, &b.row.id).cmp(&(a.row.rank, &a.row.id)));
     let over = all.len().saturating_sub(SHOWN as usize);
@@ -123,9 +125,6 @@ fn list(app: &App, who: &Who, projects: &[Arc<Project>], query: &Query) -> Resul
     let rank = |line: &Line| format!("{}_{}", line.row.rank.as_millisecond(), line.row.id);
     let older = all.last().filter(|_| ahead || more || over > 0).map(rank);
     let newer = all.first().filter(|_| query.get("cursor").is_some() || (ahead && over > 0)).map(rank);
-    if !known {
-        wrong.extend(query.get("output").map(|output| format!("there is no output `{output}`")));
-    }
     Ok(List { lines: all, older, newer, wrong })
 }
 
@@ -136,6 +135,14 @@ fn unread(query: &Query, projects: &[Arc<Project>]) -> Vec<String> {
         && !projects.iter().any(|project| project.key() == wanted)
     {
         wrong.push(format!("there is no project `{wanted}` that you may see"));
+    }
+    // What one project does not know, another may.
+    let meant = projects.iter().filter(|project| query.get("project").is_none_or(|wanted| wanted == project.key()));
+    let others = FILTERS.iter().chain(&["cursor", "newer"]).filter(|name| **name != "output");
+    let only = others.fold(query.clone(), |query, name| query.without(name));
+    let errors: Vec<_> = meant.map(|project| filter(&only, project).err()).collect();
+    if let Some(Some(error)) = errors.iter().min_by_key(|error| error.is_some()) {
+        wrong.push(error.message().to_owned());
     }
     let alike = ["state", "since", "until", "cursor", "newer"];
     for name in alike {
@@ -266,17 +273,15 @@ fn body(list: &List, filtered: bool) -> Markup {
 }
 
 fn job(line: &Line) -> Markup {
-    let Line { project, row, waits } = line;
-    let mode = BuildMode::of_word(&row.mode).unwrap_or_default();
+    let Line { project, row, asked, waits } = line;
     html! {
         tr {
             td { (words::pill(row.state)) }
             th scope="row" {
-                a #{ "job-" (row.id) } href=(words::job_page(project, row.id.as_str())) { (words::targets(&row.targets)) }
+                a #{ "job-" (row.id) } href=(words::job_page(project, row.id.as_str())) { (asked) }
                 small {
                     span class="slim" { (words::time(row.asked)) " · " }
                     (project)
-                    @if mode != BuildMode::Smart { " · " (row.mode) }
                     @if row.engine != "local" { " · " (row.engine) }
                     @if let Some(why) = waits.as_ref().or(row.why.as_ref()) { " · " (words::plain(why)) }
                 }

@@ -1,6 +1,6 @@
 //! The page of a job: how it stands, what failed, the graph, the log of a step, all steps in time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use maud::{Markup, html};
@@ -108,7 +108,7 @@ pub(super) fn job(call: &Call) -> Reply {
     let key = project.key();
     let crumbs = [(key.as_str(), words::project_page(&key)), (standing.row.id.as_str(), page.address.clone())];
     let main = page.main(wait.as_ref()).map_err(|error| ApiError::broken(error.to_string()))?;
-    let title = format!("{} · {}", words::job_state(standing.row.state).0, words::targets(&standing.row.targets));
+    let title = format!("{} · {}", words::job_state(standing.row.state).0, page.asked());
     Frame { title: &title, who: Some(&sight.who), crumbs: &crumbs, live: live.as_deref(), main }.reply()
 }
 
@@ -152,6 +152,15 @@ impl<'a> Page<'a> {
         };
         let address = words::job_page(&loaded.pipeline.project, row.id.as_str());
         Self { project, loaded, standing, view, sight, now_ms, address }
+    }
+
+    /// What it was asked for.
+    fn asked(&self) -> String {
+        let row = &self.standing.row;
+        match &self.view.head {
+            Some(head) => words::asked(row, &head.started.exclude, &head.started.vars),
+            None => words::asked(row, &[], &BTreeMap::new()),
+        }
     }
 
     fn live(&self) -> String {
@@ -248,7 +257,7 @@ impl<'a> Page<'a> {
             header #summary class="summary" data-now=[goes_on.then_some(self.now_ms)] {
                 div class="title" {
                     (words::pill(row.state))
-                    h1 { (words::targets(&row.targets)) }
+                    h1 { (self.asked()) }
                     (self.actions())
                 }
                 @if let Some(wait) = wait { p class="why" { (wait.markup()) } }
@@ -302,8 +311,8 @@ impl<'a> Page<'a> {
         let (left, up_to_date) = begun.map_or((0, 0), |begun| (begun.left.len(), begun.up_to_date));
         html! {
             nav class="chips" aria-label="Steps by state" {
-                // Which steps a job has that waits is not known yet.
-                @if self.standing.row.begun { (chip(None, self.view.steps.len())) }
+                // Which steps a job has that waits is not known yet; of one that was refused it never was.
+                @if self.standing.row.begun && !self.view.is_untried() { (chip(None, self.view.steps.len())) }
                 @for state in STATES {
                     @let n = self.view.in_state(state).count();
                     @if n > 0 || self.sight.show == Some(state) { (chip(Some(state), n)) }

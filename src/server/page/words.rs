@@ -1,12 +1,16 @@
 //! Words, times and addresses as pages show them. Times are told in UTC, with what a script needs to tell them in the zone
 //! of whoever looks.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
 use crate::base::job::JobState;
 use crate::base::text::steers;
+use crate::report::jobs;
+use crate::store::read::RunRow;
 use crate::view::StepState;
 
 /// The word and the class of a job's state.
@@ -70,9 +74,12 @@ pub(super) fn time(at: Timestamp) -> Markup {
     html! { time datetime=(whole) title=(whole) { (zoned.strftime("%-d %b %Y, %H:%M UTC").to_string()) } }
 }
 
-/// Targets in words.
-pub(super) fn targets(targets: &[String]) -> String {
-    if targets.is_empty() { "everything".to_owned() } else { targets.join(" ") }
+/// So much of what a job was asked for is shown.
+const ASKED: usize = 2_000;
+
+/// What a job was asked for, in the words of `kiln jobs list`.
+pub(super) fn asked(row: &RunRow, exclude: &[String], vars: &BTreeMap<String, String>) -> String {
+    jobs::asked((&row.targets, exclude), vars, &row.mode, ASKED)
 }
 
 /// The address of a job's page.

@@ -100,7 +100,7 @@ fn jobs_are_found_and_the_address_keeps_what_was_looked_for() {
     browser.go(&format!("{}/?initiator=nobody", server.url));
     assert_eq!(browser.shown("#jobs"), "No jobs here.");
     browser.go(&format!("{}/?output=nothing", server.url));
-    assert_eq!(browser.shown(".wrong"), "there is no output `nothing`");
+    assert_eq!(browser.shown(".wrong"), "output=nothing: there is no such output");
     // What comes while one looks is there at once.
     browser.go(&format!("{}/?state=RUNNING", server.url));
     assert_eq!(browser.shown("#jobs"), "No jobs here.");

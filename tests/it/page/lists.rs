@@ -139,13 +139,13 @@ fn several_projects_are_one_list_and_can_be_told_apart() {
     assert!(server.get(&events).body.contains("\"state\":\"DONE\""));
     let browser = Browser::start();
     sign_in(&browser, &server, "/");
-    assert_eq!(shown(&browser), ["x", "orders"]);
+    assert_eq!(shown(&browser), ["x --mode only", "orders"]);
     let cards = browser.text("[...document.querySelectorAll('.project h2')].map((card) => card.innerText)");
     assert_eq!(cards, "ORDERS,OTHER");
     browser.script("document.querySelector('select[name=project]').value = 'OTHER'");
     browser.click("form.filters button");
     browser.until("location.search.includes('project=OTHER')");
-    assert_eq!(shown(&browser), ["x"]);
+    assert_eq!(shown(&browser), ["x --mode only"]);
     // An output that only one of them has.
     browser.go(&format!("{}/?output=x", server.url));
     assert_eq!(shown(&browser), ["x"]);

@@ -1,7 +1,10 @@
 //! `kiln serve`, as its clients see it.
 
+mod alike;
 mod answers;
 pub(crate) mod ask;
+mod audit;
+mod clear;
 mod closed;
 mod dss;
 mod files;
