@@ -21,12 +21,19 @@ impl Style {
 
     /// With a list of numbers, as in `1;31`.
     fn with(mut self, codes: &str) -> Self {
-        for code in codes.split(';') {
-            match code.parse::<u8>().unwrap_or(0) {
+        let mut codes = codes.split(';').map(|code| code.parse::<u8>().unwrap_or(0));
+        while let Some(code) = codes.next() {
+            match code {
                 0 => self = Self::default(),
                 1 => self.bold = true,
                 22 => self.bold = false,
                 code @ 30..=37 => self.color = code - 30,
+                // One of very many colours, with what says which.
+                38 | 48 => match codes.next() {
+                    Some(5) => drop(codes.next()),
+                    Some(2) => drop(codes.nth(2)),
+                    _ => {}
+                },
                 39 => self.color = 0,
                 code @ 90..=97 => self.color = if code == 90 { 8 } else { code - 90 },
                 _ => {}
@@ -85,6 +92,21 @@ fn escape(piece: &str) -> (Option<&str>, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What the script of the pages makes of them, too: `tests/it/page/logs.rs`.
+    const CASES: &str = include_str!("../../../tests/it/page/colours.json");
+
+    #[test]
+    fn colours_are_those_that_the_script_shows() {
+        let cases: Vec<(String, Vec<(String, String)>)> = serde_json::from_str(CASES).unwrap();
+        for (text, parts) in cases {
+            let span = |(class, text): &(String, String)| match class.as_str() {
+                "" => text.clone(),
+                class => format!("<span class=\"{class}\">{text}</span>"),
+            };
+            assert_eq!(coloured(&text).into_string(), parts.iter().map(span).collect::<String>(), "{text:?}");
+        }
+    }
 
     #[test]
     fn colours_are_classes_and_the_rest_is_text() {

@@ -233,7 +233,7 @@ const coloured = (text, style) => {
     if (!piece) return;
     if (!style.color && !style.bold) return part.append(piece);
     const span = document.createElement("span");
-    span.className = (style.color ? "ansi-" + style.color : "") + (style.bold ? " ansi-b" : "");
+    span.className = [style.color && "ansi-" + style.color, style.bold && "ansi-b"].filter(Boolean).join(" ");
     span.append(piece);
     part.append(span);
   };
@@ -242,10 +242,16 @@ const coloured = (text, style) => {
     put(text.slice(at, found.index));
     at = found.index + found[0].length;
     if (found[1] === undefined) continue;
-    for (const code of found[1].split(";").map(Number)) {
+    const codes = found[1].split(";").map(Number);
+    while (codes.length) {
+      const code = codes.shift();
       if (code === 0) style.color = style.bold = 0;
       else if (code === 1) style.bold = 1;
-      else if (code >= 30 && code <= 39) style.color = code === 39 ? 0 : code - 30;
+      else if (code === 22) style.bold = 0;
+      // One of very many colours, with what says which.
+      else if (code === 38 || code === 48) codes.splice(0, { 5: 2, 2: 4 }[codes[0]] ?? 1);
+      else if (code >= 30 && code <= 37) style.color = code - 30;
+      else if (code === 39) style.color = 0;
       else if (code >= 90 && code <= 97) style.color = code - 90 || 8;
     }
   }
@@ -299,6 +305,8 @@ const readLog = (panel) => {
   const show = () => {
     const pieces = waiting;
     waiting = [];
+    // Of more than is kept, only the end came: what was shown before does not go on with it.
+    if (pieces.length && pieces[0].from > last()) clear(pieces[0].from);
     for (const piece of pieces) {
       piece.node = coloured(piece.text, style);
       text.append(piece.node);
@@ -308,10 +316,15 @@ const readLog = (panel) => {
     head();
     toEnd();
   };
+  // Small pieces become one; of more than a window, those at the front are not kept.
   const take = (piece) => {
-    waiting.push(piece);
-    if (waiting.length === 1) requestAnimationFrame(show);
-    if (waiting.length > WINDOW / PART) waiting.splice(1, waiting.length - 4);
+    const before = waiting[waiting.length - 1];
+    if (!before) requestAnimationFrame(show);
+    if (before && piece.to - before.from <= PART) {
+      before.text += piece.text;
+      before.to = piece.to;
+    } else waiting.push(piece);
+    while (waiting.length > 1 && piece.to - waiting[1].from >= WINDOW) waiting.shift();
   };
   const clear = (at) => {
     waiting = [];

@@ -117,3 +117,64 @@ fn of_one_very_long_line_the_end_is_shown_and_more_further_up() {
     assert!(browser.shown("#log-gap").contains("before this are not shown"), "{}", browser.shown("#log-gap"));
     assert_eq!(browser.complaints(), [] as [&str; 0]);
 }
+
+/// The server shows them in the same colours: `src/server/page/ansi.rs`.
+#[test]
+fn colours_are_those_that_the_server_shows() {
+    let project = orders();
+    let server = Server::start(&project, &[]);
+    let browser = Browser::start();
+    sign_in(&browser, &server, "/");
+    let cases: Vec<(String, serde_json::Value)> = serde_json::from_str(include_str!("colours.json")).unwrap();
+    for (text, parts) in cases {
+        let json = serde_json::to_string(&text).unwrap();
+        let shown = browser.script(&format!(
+            "const parts = []; for (const node of coloured({json}, {{}}).childNodes) {{ \
+             const part = [node.className ?? '', node.textContent]; const last = parts.at(-1); \
+             if (last && last[0] === part[0]) last[1] += part[1]; else parts.push(part); }} return parts"
+        ));
+        assert_eq!(shown, parts, "{text:?}");
+    }
+}
+
+#[test]
+fn what_comes_between_two_frames_is_shown_whole_if_it_is_little() {
+    let (project, mut words) = talking();
+    let server = Server::start(&project, &[]);
+    let browser = Browser::start();
+    let job = server.build("talk");
+    sign_in(&browser, &server, &format!("/projects/ORDERS/jobs/{job}?step=talk"));
+    browser.until_shown("#row-talk", "running");
+    words.write_all(b"first words\n").unwrap();
+    browser.until_shown("#log-text", "first words");
+    // Frames come when the test says so, and what has come is counted.
+    browser.click("#log-follow");
+    browser.until("document.querySelector('#log-follow').ariaPressed === 'false'");
+    browser.script(
+        "window.frames_held = []; window.requestAnimationFrame = (show) => window.frames_held.push(show); window.heard = 0; \
+         window.EventSource = class extends EventSource { addEventListener(kind, hear) { \
+         super.addEventListener(kind, (event) => { hear(event); if (kind === 'log') window.heard += 1; }); } };",
+    );
+    browser.click("#log-follow");
+    for piece in 1..=10 {
+        words.write_all(format!("piece {piece}\n").as_bytes()).unwrap();
+        browser.until(&format!("window.heard >= {piece}"));
+    }
+    browser.script("window.frames_held.splice(0).forEach((show) => show())");
+    let all: String = (1..=10).map(|piece| format!("piece {piece}\n")).collect();
+    assert_eq!(browser.text("document.querySelector('#log-text').textContent"), format!("first words\n{all}"));
+    // Of more than is kept, the end is shown, and nothing is missing in it.
+    let long = format!("{}\n", "x".repeat(999)).repeat(1_000);
+    words.write_all(format!("{long}the end\n").as_bytes()).unwrap();
+    browser.until(
+        "(window.frames_held.splice(0).forEach((show) => show()), \
+         document.querySelector('#log-text').textContent.endsWith('the end\\n'))",
+    );
+    browser.until("document.querySelector('#log-text').textContent.length <= 384 * 1024");
+    let gaps = "document.querySelector('#log-text').textContent.split('\\n').slice(1, -2).filter((line) => line.length !== 999)";
+    assert_eq!(browser.text(&format!("{gaps}.length")), "0");
+    drop(words);
+    browser.script("window.requestAnimationFrame = (show) => setTimeout(show)");
+    browser.until_shown("#summary .pill", "done");
+    assert_eq!(browser.complaints(), [] as [&str; 0]);
+}
