@@ -113,6 +113,12 @@ fn a_log_that_is_not_there_yet_is_waited_for() {
     server.fault(is_log, missing());
     assert_eq!(jobs(&project, 0, &["log", "a_3", "--follow"]).lines().count(), 3);
     assert!(server.count(is_log) > 1);
+    // What looks like the beginning of a secret moves nothing.
+    server.with(|state| {
+        state.pages.insert("/projects/P/jobs/Build_c_4/log".to_owned(), "with s3cret-kettle\nend".to_owned())
+    });
+    server.fault(is_log, Fault::Answer(200, "", "with s3cret-k".to_owned()));
+    assert_eq!(jobs(&project, 0, &["log", "c_4", "--follow"]), "with s3cret-kettle\nend");
     // Of a job that is over none comes any more.
     server.fault(is_log, missing());
     let said = project.expect(3, &["jobs", "log", "--engine", "prod", "a_1", "--follow"]);

@@ -113,24 +113,18 @@ pub(super) fn log(
         told(last(&log, tail))?;
         return Ok(exit::OK);
     }
-    let (mut shown, mut wait) = (0, FETCH[0]);
+    let mut growing = server.remote.growing();
+    let (mut begun, mut wait) = (false, FETCH[0]);
     loop {
         let status = server.ask(server.remote.status(&server.project, &id))?.0;
         let over = match status.state() {
             "" => is_over(&server.ask(server.remote.listed(&server.project, &id))?),
             state => is_over(state),
         };
-        let log = server.ask(async {
-            match server.remote.log(&server.project, &id, activity).await {
-                // A job that waits for its turn, or an activity that has not begun, has none yet.
-                Err(error) if error.not_found && !over => Ok(String::new()),
-                log => log,
-            }
-        })?;
-        let new = if shown == 0 { last(&log, tail) } else { log.get(shown..).unwrap_or_default() };
-        told(new)?;
+        let new = server.ask(server.remote.more(&server.project, &id, activity, &mut growing, over))?;
+        told(if begun { &new } else { last(&new, tail) })?;
+        begun |= !new.is_empty();
         wait = if new.is_empty() { (wait * 2).min(FETCH[1]) } else { FETCH[0] };
-        shown = shown.max(log.len());
         if over {
             return Ok(exit::OK);
         }

@@ -156,9 +156,13 @@ impl Calls {
 
     /// The whole log of a job or of one of its activities, secrets masked.
     pub(super) async fn log(&self, project: &str, job: &str, activity: Option<&str>) -> Result<String, Fault> {
-        let query = activity.map(|activity| format!("?activity={}", segment(activity))).unwrap_or_default();
-        let path = job_path(project, job, &format!("log{query}"));
+        let path = log_path(project, job, activity);
         self.again(false, &path, |body| Ok(self.mask.text(&String::from_utf8_lossy(&body)))).await
+    }
+
+    /// The same as DSS sends it, with secrets.
+    pub(super) async fn raw_log(&self, project: &str, job: &str, activity: Option<&str>) -> Result<Vec<u8>, Fault> {
+        self.again(false, &log_path(project, job, activity), Ok).await
     }
 
     /// Asks for a job once. Whether a lost answer means that there is one is for the caller to find out.
@@ -361,6 +365,11 @@ fn is_of_job(path: &str) -> bool {
 /// The path of a job. It ends in `/`: some proxies misread addresses that end like a file's, as ids of jobs do.
 fn job_path(project: &str, job: &str, what: &str) -> String {
     format!("/projects/{}/jobs/{}/{what}", segment(project), segment(job))
+}
+
+fn log_path(project: &str, job: &str, activity: Option<&str>) -> String {
+    let query = activity.map(|activity| format!("?activity={}", segment(activity))).unwrap_or_default();
+    job_path(project, job, &format!("log{query}"))
 }
 
 /// A text as a segment of a path, or as a value of a query.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::base::mask::{MASK, Secrets};
+use crate::base::mask::{MASK, Masker, Secrets};
 
 /// What is hidden.
 #[derive(Clone, Default)]
@@ -25,6 +25,16 @@ impl Mask {
     /// The text without secrets.
     pub(super) fn text(&self, text: &str) -> String {
         let text = self.secrets.as_ref().map_or_else(|| text.to_owned(), |secrets| secrets.mask(text));
+        Self::tickets(text)
+    }
+
+    /// What hides the secret of ours in a text that comes in pieces.
+    pub(super) fn masker(&self) -> Option<Masker> {
+        self.secrets.as_ref().map(Masker::new)
+    }
+
+    /// The text without secrets of DSS, none of which is longer than a line.
+    pub(super) fn tickets(text: String) -> String {
         if text.contains(TICKET) { tickets(&text) } else { text }
     }
 

@@ -11,6 +11,7 @@ mod dataiku;
 mod elders;
 mod fault;
 mod find;
+pub mod growing;
 pub mod import;
 mod judge;
 mod lines;

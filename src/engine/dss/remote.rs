@@ -16,6 +16,7 @@ use crate::engine::dss::calls::Calls;
 use crate::engine::dss::elders::Elders;
 use crate::engine::dss::fault::{Fault, Kind, Made};
 use crate::engine::dss::find::{Found, Search};
+use crate::engine::dss::growing::Growing;
 use crate::engine::dss::judge::{self, Verdict};
 use crate::engine::dss::settings::Auth;
 use crate::engine::dss::spec::Spec;
@@ -199,6 +200,37 @@ impl Remote {
     /// Why the server does not say.
     pub async fn log(&self, project: &str, job: &str, activity: Option<&str>) -> Result<String, RemoteError> {
         Ok(self.calls.log(project, job, activity).await?)
+    }
+
+    /// A log to be followed with [`Remote::more`].
+    #[must_use]
+    pub fn growing(&self) -> Growing {
+        Growing::new(&self.calls.mask)
+    }
+
+    /// What is new of a log, line by line; all that is left of it where the job is `over`.
+    ///
+    /// # Errors
+    /// Why the server does not say; that a job is over and its log shorter than before.
+    pub async fn more(
+        &self,
+        project: &str,
+        job: &str,
+        activity: Option<&str>,
+        log: &mut Growing,
+        over: bool,
+    ) -> Result<String, RemoteError> {
+        let raw = match self.calls.raw_log(project, job, activity).await {
+            Ok(raw) => raw,
+            // A job that waits for its turn, or an activity that has not begun, has none yet.
+            Err(fault) if fault.kind == Kind::NotFound && !over => return Ok(String::new()),
+            Err(fault) => return Err(fault.into()),
+        };
+        match log.more(&raw, over) {
+            Ok(text) => Ok(text),
+            Err(_) if !over => Ok(String::new()),
+            Err(shorter) => Err(RemoteError { message: shorter.to_string(), not_found: false }),
+        }
     }
 
     /// Why a job failed, with the end of its log and its page.
