@@ -99,8 +99,8 @@ impl Server {
             let help = format!("name one of `kiln jobs list --engine {}`, or `last`", self.name());
             return Err(Fail::Usage("an empty id names no job".to_owned(), Some(help)));
         }
-        let whole = self.runtime.block_on(self.remote.glance(&self.project, text));
-        if text != "last" && whole.is_ok_and(|status| !status.state().is_empty()) {
+        let whole = || self.runtime.block_on(self.remote.glance(&self.project, text));
+        if text != "last" && whole().is_ok_and(|status| !status.state().is_empty()) {
             return Ok(text.to_owned());
         }
         let jobs = self.ask(self.remote.jobs(&self.project))?;

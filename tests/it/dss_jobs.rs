@@ -91,6 +91,7 @@ fn a_job_is_shown_with_its_log() {
     let json: serde_json::Value =
         serde_json::from_str(&jobs(&project, 0, &["show", "last", "--format", "json"])).unwrap();
     assert_eq!(json["baseStatus"]["def"]["id"], "Build_c_4");
+    assert_eq!(server.count(|asked| asked.path.contains("/jobs/last")), 0, "no job is called so");
     assert_eq!(jobs(&project, 0, &["log", "b_2"]).lines().count(), 3);
     assert_eq!(jobs(&project, 0, &["log", "b_2", "--tail", "1"]), "[INFO] end\n");
     assert_eq!(jobs(&project, 0, &["log", "b_2", "--activity", "py_b_NP", "--follow"]).lines().count(), 3);
@@ -115,7 +116,8 @@ fn a_log_that_is_not_there_yet_is_waited_for() {
     assert!(server.count(is_log) > 1);
     // What looks like the beginning of a secret moves nothing.
     server.with(|state| {
-        state.pages.insert("/projects/P/jobs/Build_c_4/log".to_owned(), "with s3cret-kettle\nend".to_owned())
+        state.jobs[3].looks = Some(1);
+        state.pages.insert("/projects/P/jobs/Build_c_4/log".to_owned(), "with s3cret-kettle\nend".to_owned());
     });
     server.fault(is_log, Fault::Answer(200, "", "with s3cret-k".to_owned()));
     assert_eq!(jobs(&project, 0, &["log", "c_4", "--follow"]), "with s3cret-kettle\nend");
