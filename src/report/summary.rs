@@ -82,9 +82,16 @@ fn told(view: &RunView, style: &Style, state: &str, words: bool) -> String {
 pub(crate) fn message(failure: &Failure, step: Option<&StepView>) -> String {
     let message = squeezed(failure);
     match step {
-        Some(step) if step.attempt > 1 => format!("{message}, {}", attempts(step)),
+        // Before another attempt it says which.
+        Some(step) if step.attempt > 1 && !between(step) => format!("{message}, {}", attempts(step)),
         _ => message,
     }
+}
+
+/// Whether a step was stopped when an attempt had failed and the next one had not begun.
+fn between(step: &StepView) -> bool {
+    let last = step.earlier.last().map(|earlier| earlier.attempt);
+    step.state == StepState::Stopped && last == Some(step.attempt)
 }
 
 /// What happened, without the attempt.

@@ -121,15 +121,25 @@ impl Run {
         }
     }
 
-    /// Nothing starts any more: steps that would be tried again have failed.
+    /// Nothing starts any more: steps that would be tried again have failed, or were stopped where the run was asked to end.
     pub(super) fn give_up_retries(&mut self) {
         for i in 0..self.steps.len() {
             if matches!(self.steps[i].state, State::Retrying | State::Ready)
                 && let Some(failure) = self.steps[i].failure.take()
             {
-                self.fail(i, failure);
+                match self.aborted {
+                    Some(_) => self.stopped(i, self.not_again(i, failure)),
+                    None => self.fail(i, failure),
+                }
             }
         }
+    }
+
+    /// That there is no other attempt, for it was not the step that ended.
+    fn not_again(&self, i: usize, last: Failure) -> Failure {
+        let (next, all) = (self.steps[i].attempt + 1, self.retry(i).attempts());
+        let message = format!("before attempt {next}/{all}, last: {}", last.message);
+        Failure { code: FailureCode::Stopped, message, ..last }
     }
 }
 

@@ -285,11 +285,7 @@ impl Run {
         self.steps[i].leaked.extend(leaked);
         match self.timed_out(i, ended).with_failure(|failure| failure.also(told)) {
             Ended::Failed(failure) => self.attempt_failed(i, failure),
-            Ended::Stopped(failure) => {
-                self.end_step(i, Outcome::Stopped, None, Some(failure.trimmed()));
-                self.skip_below(i);
-                self.settle(i, false);
-            }
+            Ended::Stopped(failure) => self.stopped(i, failure),
             Ended::Staged(outputs) => self.complete(i, outputs),
             Ended::Built(also) => self.built_elsewhere(i, also),
             Ended::Current(also_built) => {
@@ -297,6 +293,12 @@ impl Run {
                 self.settle(i, true);
             }
         }
+    }
+
+    pub(super) fn stopped(&mut self, i: usize, failure: Failure) {
+        self.end_step(i, Outcome::Stopped, None, Some(failure.trimmed()));
+        self.skip_below(i);
+        self.settle(i, false);
     }
 
     pub(super) fn fail(&mut self, i: usize, failure: Failure) {

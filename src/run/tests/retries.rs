@@ -127,7 +127,7 @@ fn the_time_of_the_run_is_limited() {
     6 built c
     50 stopping: time limit of 50ms
     57 stopped a
-    57 failed b
+    57 stopped b
     57 end ABORTED time limit of 50ms
     ");
     assert_eq!(ran.driven.view.end.unwrap().because, Some(Cause::TimeLimit { ms: 50 }));
@@ -141,10 +141,12 @@ fn a_signal_ends_the_wait_for_another_attempt() {
     0 start a
     5 retry a in 100ms (exit 1)
     50 stopping: Ctrl-C
-    50 failed a
+    50 stopped a
     50 skip b (a)
     50 end ABORTED Ctrl-C
     ");
+    let failure = ran.driven.view.step("a").unwrap().failure.as_ref().unwrap();
+    assert_eq!((failure.code, failure.message.as_str()), (FailureCode::Stopped, "before attempt 2/3, last: exit 1"));
 }
 
 #[test]

@@ -138,8 +138,8 @@ impl Replay<'_> {
     fn ended(&mut self, ended: &StepEnded) -> Result<(), String> {
         let i = self.index[ended.step.as_str()];
         let fits = match ended.outcome {
-            Outcome::Built | Outcome::Same | Outcome::Stopped => self.seen[i] == Seen::Begun,
-            Outcome::Failed => matches!(self.seen[i], Seen::Begun | Seen::Again(_)),
+            Outcome::Built | Outcome::Same => self.seen[i] == Seen::Begun,
+            Outcome::Failed | Outcome::Stopped => matches!(self.seen[i], Seen::Begun | Seen::Again(_)),
             Outcome::Adopted => false,
         };
         ensure(fits, || format!("{} is {:?} although it is {:?}", ended.step, ended.outcome, self.seen[i]))?;
