@@ -1,25 +1,15 @@
 //! The JSON of the DSS jobs and flow API, as DSS writes it and as its clients write it. Every field may be missing, be
 //! null or be of another type than expected: then it is absent, and the rest is read. Does not know how it is sent.
 
+mod words;
+
 use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-/// The build types that requests name.
-pub mod build {
-    /// Runs the one recipe that makes the output.
-    pub const ONLY: &str = "NON_RECURSIVE_FORCED_BUILD";
-    /// Builds what is out of date, from the first such item down to the output.
-    pub const SMART: &str = "RECURSIVE_BUILD";
-    /// Builds all that the output is made from.
-    pub const FORCED: &str = "RECURSIVE_FORCED_BUILD";
-    /// Builds what is empty.
-    pub const MISSING: &str = "RECURSIVE_MISSING_ONLY_BUILD";
-    /// All of them.
-    pub const ALL: [&str; 4] = [ONLY, SMART, FORCED, MISSING];
-}
+pub use words::{build, thing_type};
 
 /// The partition of what has none.
 pub const NO_PARTITION: &str = "NP";

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::base::file::FileStat;
 use crate::base::id::{NodeId, RecipeId};
 use crate::base::job::{JobId, JobState};
-use crate::pipeline::types::{Kind, Pipeline};
+use crate::pipeline::types::Pipeline;
 use crate::server::archive::{Archive, Standing};
 use crate::server::error::{ApiError, words};
 use crate::server::live::Of;
@@ -293,14 +293,5 @@ impl Names for Pipeline {
 
     fn recipe_named(&self, name: &str) -> Option<RecipeId> {
         self.recipes.ids().find(|id| self.recipe_name(*id) == name)
-    }
-}
-
-/// The type of a node in requests.
-pub(crate) fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Dataset => "DATASET",
-        Kind::Folder => "MANAGED_FOLDER",
-        Kind::Model => "SAVED_MODEL",
     }
 }

@@ -12,7 +12,7 @@ use crate::cli::{Context, print};
 use crate::engine::dss::remote::Start;
 use crate::event::Failure;
 use crate::exit;
-use crate::pipeline::dss_wire::{JobItem, JobStatus, NO_PARTITION, Target};
+use crate::pipeline::dss_wire::{JobItem, JobStatus, NO_PARTITION, Target, thing_type};
 use crate::pipeline::types::Kind;
 use crate::session::fail::Fail;
 
@@ -125,9 +125,9 @@ impl Wanted {
 fn target(server: &Server, text: &str, partition: &str) -> Result<Target, Fail> {
     let (kind, name) = match text.split_once(':') {
         None => (None, text),
-        Some(("dataset", name)) => (Some("DATASET"), name),
-        Some(("folder", name)) => (Some("MANAGED_FOLDER"), name),
-        Some(("model", name)) => (Some("SAVED_MODEL"), name),
+        Some(("dataset", name)) => (Some(Kind::Dataset), name),
+        Some(("folder", name)) => (Some(Kind::Folder), name),
+        Some(("model", name)) => (Some(Kind::Model), name),
         Some((kind, _)) => {
             let help = "write dataset:NAME, folder:ID or model:ID".to_owned();
             return Err(Fail::Usage(format!("--output {text}: `{kind}` is no kind of thing"), Some(help)));
@@ -141,18 +141,13 @@ fn target(server: &Server, text: &str, partition: &str) -> Result<Target, Fail> 
     let node = pipeline.node(name).filter(|_| kind.is_none()).map(|id| &pipeline.nodes[id]);
     let partition = partition.to_owned();
     if let Some(node) = node {
-        let kind = match node.kind {
-            Kind::Dataset => "DATASET",
-            Kind::Folder => "MANAGED_FOLDER",
-            Kind::Model => "SAVED_MODEL",
-        };
         let project = node.project.clone().unwrap_or_else(|| server.project.clone());
         let id = node.id.clone().unwrap_or_else(|| node.name.clone());
-        return Ok(Target { kind: kind.to_owned(), project, id, partition });
+        return Ok(Target { kind: thing_type(node.kind).to_owned(), project, id, partition });
     }
     let (project, id) = name.split_once('.').unwrap_or((&server.project, name));
-    let (kind, project, id) = (kind.unwrap_or("DATASET").to_owned(), project.to_owned(), id.to_owned());
-    Ok(Target { kind, project, id, partition })
+    let kind = thing_type(kind.unwrap_or(Kind::Dataset)).to_owned();
+    Ok(Target { kind, project: project.to_owned(), id: id.to_owned(), partition })
 }
 
 /// Whether DSS calls the state of a job that.

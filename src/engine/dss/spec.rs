@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::id::RecipeId;
 use crate::base::job::BuildMode;
-use crate::pipeline::dss_wire::{JobDef, JobItem, NO_PARTITION, Output, StartJob, Target, build};
-use crate::pipeline::types::{Kind, Pipeline, Rebuild};
+use crate::pipeline::dss_wire::{JobDef, JobItem, NO_PARTITION, Output, StartJob, Target, build, thing_type};
+use crate::pipeline::types::{Pipeline, Rebuild};
 
 /// What is asked for: the build type and the outputs, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,21 +53,11 @@ impl Spec {
         project: &str,
         partition: Option<&str>,
     ) -> Self {
-        let kind = Self::kind_of_all(mode);
+        let kind = build::of(mode);
         let mut targets = targets(pipeline, ids, project, partition);
         // The job runs in the project of the first.
         targets.sort_by_key(|target| target.project != project);
         Self { kind: kind.to_owned(), targets }
-    }
-
-    /// The build type of one job for all.
-    pub(super) fn kind_of_all(mode: BuildMode) -> &'static str {
-        match mode {
-            BuildMode::Smart => build::SMART,
-            BuildMode::Only => build::ONLY,
-            BuildMode::Forced => build::FORCED,
-            BuildMode::Missing => build::MISSING,
-        }
     }
 
     /// The project that the job runs in: that of its first output.
@@ -175,7 +165,7 @@ fn targets(
         .map(|node| {
             let node = &pipeline.nodes[*node];
             Target {
-                kind: node_kind(node.kind).to_owned(),
+                kind: thing_type(node.kind).to_owned(),
                 project: node.project.clone().unwrap_or_else(|| project.to_owned()),
                 id: node.id.clone().unwrap_or_else(|| node.name.clone()),
                 partition: partition.unwrap_or(NO_PARTITION).to_owned(),
@@ -220,15 +210,6 @@ fn partitions(one: &str, other: &str) -> Relation {
         (true, true) if one.len() != other.len() => Relation::Same,
         _ if apart => Relation::Other,
         _ => Relation::Unclear,
-    }
-}
-
-/// The type of an output.
-pub(super) fn node_kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Dataset => "DATASET",
-        Kind::Folder => "MANAGED_FOLDER",
-        Kind::Model => "SAVED_MODEL",
     }
 }
 

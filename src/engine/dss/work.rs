@@ -27,7 +27,7 @@ use crate::engine::dss::spec::Spec;
 use crate::engine::dss::told::Told;
 use crate::engine::dss::whole::{Progress, Whole};
 use crate::event::{Failure, FailureCode, Intent, RemoteJob};
-use crate::pipeline::dss_wire::{JobStatus, StartJob, is_over};
+use crate::pipeline::dss_wire::{JobStatus, StartJob, build, is_over};
 
 /// The work of a recipe.
 pub(super) struct DssWork {
@@ -41,7 +41,7 @@ impl Work for DssWork {
         let spec = self.dss.spec(self.id);
         let url = &self.dss.settings.url;
         match &self.dss.whole {
-            Some(_) => format!("{} {} in the job of the run, on {url}", Spec::kind_of_all(self.dss.mode), spec.names()),
+            Some(_) => format!("{} {} in the job of the run, on {url}", build::of(self.dss.mode), spec.names()),
             None => format!("{} {} on {url}", spec.kind, spec.names()),
         }
     }

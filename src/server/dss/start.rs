@@ -5,12 +5,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use serde_json::{Map, Value};
 
 use crate::base::id::NodeId;
-use crate::pipeline::dss_wire::{NO_PARTITION, StartJob, Target, build};
+use crate::pipeline::dss_wire::{NO_PARTITION, StartJob, Target, build, thing_type};
 use crate::pipeline::types::Pipeline;
 use crate::server::ask::{self, Asked};
 use crate::server::dss::state;
 use crate::server::error::ApiError;
-use crate::server::project::{Names, kind as kind_of};
+use crate::server::project::Names;
 use crate::server::reply::{Reply, json};
 use crate::server::route::Call;
 
@@ -108,7 +108,7 @@ impl<'a> Nodes<'a> {
         let by_id = pipeline.nodes.iter().map(|(id, node)| (id, node, node.id.as_ref().unwrap_or(&node.name)));
         for (id, node, name) in by_id.chain(pipeline.nodes.iter().map(|(id, node)| (id, node, &node.name))) {
             let project = node.project.as_ref().unwrap_or(&pipeline.project);
-            all.entry((kind_of(node.kind), project.as_str(), name.as_str())).or_insert(id);
+            all.entry((thing_type(node.kind), project.as_str(), name.as_str())).or_insert(id);
         }
         Self { all, projects: pipeline.nodes.values().filter_map(|node| node.project.as_deref()).collect() }
     }
@@ -174,7 +174,7 @@ fn unknown(pipeline: &Pipeline, target: &Target) -> ApiError {
     };
     let help = match same {
         Some((_, node)) => {
-            format!("; there is a node of that name, of type {}", kind_of(node.kind))
+            format!("; there is a node of that name, of type {}", thing_type(node.kind))
         }
         None => {
             let names = pipeline.nodes.ids().map(|id: NodeId| pipeline.id_of(id)).collect::<Vec<_>>();

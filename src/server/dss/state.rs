@@ -8,13 +8,13 @@ use serde_json::{Map, Value, json};
 use crate::base::id::{NodeId, RecipeId};
 use crate::base::job::{BuildMode, JobState};
 use crate::event::{Cause, RunEnded};
-use crate::pipeline::dss_wire::{NO_PARTITION, build};
+use crate::pipeline::dss_wire::{NO_PARTITION, build, thing_type};
 use crate::pipeline::types::{Item, Pipeline};
 use crate::select::{Choice, Want, select};
 use crate::server::archive::Standing;
 use crate::server::desk::Wait;
 use crate::server::logs;
-use crate::server::project::{Names, Project, kind};
+use crate::server::project::{Names, Project};
 use crate::server::timeline::{Did, spans};
 use crate::server::wording::waits;
 use crate::session::load::Loaded;
@@ -24,20 +24,10 @@ use crate::view::{RunView, StepState, StepView};
 /// So many lines of a log are in a job's status.
 const TAIL: usize = 30;
 
-/// The build type of a mode.
-pub(crate) fn type_of(mode: BuildMode) -> &'static str {
-    match mode {
-        BuildMode::Smart => build::SMART,
-        BuildMode::Only => build::ONLY,
-        BuildMode::Forced => build::FORCED,
-        BuildMode::Missing => build::MISSING,
-    }
-}
-
 /// The mode of a build type.
 pub(crate) fn mode_of(kind: &str) -> Option<BuildMode> {
     let modes = [BuildMode::Smart, BuildMode::Only, BuildMode::Forced, BuildMode::Missing];
-    modes.into_iter().find(|mode| type_of(*mode) == kind)
+    modes.into_iter().find(|mode| build::of(*mode) == kind)
 }
 
 /// A pipeline as its jobs show it. What is the same for many of them is found once.
@@ -82,7 +72,7 @@ pub(crate) fn def(row: &RunRow, shown: &Shown<'_>) -> Value {
     json!({
         "id": row.id,
         "name": format!("Build {} ({NO_PARTITION})", names.join(", ")),
-        "type": type_of(mode),
+        "type": build::of(mode),
         "projectKey": pipeline.project,
         "initiator": row.by,
         "triggeredFrom": if row.by.starts_with("API (") { "API" } else { "MANUAL" },
@@ -144,7 +134,7 @@ fn echo(pipeline: &Pipeline, id: NodeId) -> Value {
     let project = node.project.as_ref().unwrap_or(&pipeline.project);
     let name = pipeline.id_of(id);
     let mut echo =
-        json!({ "type": kind(node.kind), "id": name, "projectKey": project, "targetPartition": NO_PARTITION });
+        json!({ "type": thing_type(node.kind), "id": name, "projectKey": project, "targetPartition": NO_PARTITION });
     match node.kind {
         Kind::Dataset => {
             echo["targetDataset"] = json!(name);
@@ -245,7 +235,7 @@ fn recipe_name(step: &StepView, pipeline: &Pipeline) -> String {
 
 fn activity(step: &StepView, view: &RunView, pipeline: &Pipeline) -> Value {
     let things = |nodes: Vec<NodeId>| -> Vec<Value> {
-        let thing = |id: NodeId| json!({ "type": kind(pipeline.nodes[id].kind), "id": pipeline.reference(id) });
+        let thing = |id: NodeId| json!({ "type": thing_type(pipeline.nodes[id].kind), "id": pipeline.reference(id) });
         nodes.into_iter().map(thing).collect()
     };
     let recipe = pipeline.recipe(&step.plan.id);
