@@ -366,6 +366,11 @@ fn a_job_that_is_in_the_way_is_waited_for() {
     server.end("a", End::Busy(1_000));
     let said = run(&project(&server, "busy_limit = \"0s\"", ONE), 1, &[]);
     assert!(said.out.contains("already being built"), "{}", said.out);
+    // The time that its own job takes is none in which another one is waited for.
+    let server = Server::start();
+    server.end("a", End::Busy(1));
+    run(&project(&server, "busy_limit = \"1ms\"", ONE), 0, &[]);
+    assert_eq!(server.jobs_per_step()["a"], 2);
 }
 
 #[test]
