@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::engine::dss::body::Much;
 use crate::engine::dss::client::{Request, Transport};
 use crate::engine::dss::fault::{Fault, Kind, judge};
 use crate::engine::dss::lines::one_each;
@@ -17,7 +18,9 @@ use crate::engine::dss::silence::Silence;
 use crate::pipeline::dss_wire::{AuthInfo, FlowGraph, JobItem, JobStatus, StartJob, Thing};
 
 /// How much of an answer is read at most.
-const LIMIT: usize = 256 << 20;
+const LIMIT: Much = Much::All(256 << 20);
+/// How much of a log holds its last lines.
+const END: Much = Much::End(1 << 20);
 /// The first wait before a call is made again.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// The longest wait before a call is made again.
@@ -160,6 +163,12 @@ impl Calls {
         self.again(false, &path, |body| Ok(self.mask.text(&String::from_utf8_lossy(&body)))).await
     }
 
+    /// The last lines of the same, of however much.
+    pub(super) async fn log_end(&self, project: &str, job: &str, activity: Option<&str>) -> Result<String, Fault> {
+        let read = |body: Vec<u8>| Ok(self.mask.text(&String::from_utf8_lossy(&body)));
+        self.again_for(END, false, &log_path(project, job, activity), read).await
+    }
+
     /// The same as DSS sends it, with secrets.
     pub(super) async fn raw_log(&self, project: &str, job: &str, activity: Option<&str>) -> Result<Vec<u8>, Fault> {
         self.again(false, &log_path(project, job, activity), Ok).await
@@ -169,7 +178,7 @@ impl Calls {
     pub(super) async fn start(&self, project: &str, job: &StartJob) -> Result<String, Fault> {
         let body = serde_json::to_string(job).map_err(|error| Fault::odd(error.to_string()))?;
         let path = format!("/projects/{}/jobs/", segment(project));
-        let answer = self.once(true, &path, Some(body)).await?;
+        let answer = self.once(LIMIT, true, &path, Some(body)).await?;
         self.peer.silence().answered();
         // An answer that means success and names no job is as good as lost.
         let lost = |message: &str| Fault { kind: Kind::Cut, ..Fault::odd(message) };
@@ -228,6 +237,17 @@ impl Calls {
 
     /// Makes a call that may be made twice, until it goes well, cannot go well, or took too long.
     async fn again<T>(&self, post: bool, path: &str, read: impl Fn(Vec<u8>) -> Result<T, Fault>) -> Result<T, Fault> {
+        self.again_for(LIMIT, post, path, read).await
+    }
+
+    /// The same for so much of its answer.
+    async fn again_for<T>(
+        &self,
+        much: Much,
+        post: bool,
+        path: &str,
+        read: impl Fn(Vec<u8>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
         let began = Instant::now();
         let mut wait = FIRST_WAIT;
         // What ends a job does not wait.
@@ -240,7 +260,7 @@ impl Calls {
             sleep_until(until).await;
         }
         loop {
-            let fault = match self.once(post, path, None).await.map(&read) {
+            let fault = match self.once(much, post, path, None).await.map(&read) {
                 Ok(Ok(answer)) => {
                     self.peer.silence().answered();
                     return Ok(answer);
@@ -275,8 +295,8 @@ impl Calls {
         })
     }
 
-    async fn once(&self, post: bool, path: &str, body: Option<String>) -> Result<Vec<u8>, Fault> {
-        let request = Request { post, path: path.to_owned(), body, timeout: self.timeout, limit: LIMIT };
+    async fn once(&self, much: Much, post: bool, path: &str, body: Option<String>) -> Result<Vec<u8>, Fault> {
+        let request = Request { post, path: path.to_owned(), body, timeout: self.timeout, much };
         self.peer.silence().asked(Instant::now());
         let answer = match self.transport.send(request).await {
             Ok(response) => judge(response),

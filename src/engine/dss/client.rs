@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Certificate, Client, ClientBuilder};
 
+use crate::engine::dss::body::{Body, Much, TooLong};
 use crate::engine::dss::settings::{Auth, Settings};
 use crate::engine::dss::tls;
 use crate::files::read_short;
@@ -28,8 +29,8 @@ pub(super) struct Request {
     pub(super) body: Option<String>,
     /// How long the whole answer may take.
     pub(super) timeout: Duration,
-    /// How many bytes of the answer are read at most.
-    pub(super) limit: usize,
+    /// How much of the answer is kept.
+    pub(super) much: Much,
 }
 
 /// What came back.
@@ -44,8 +45,9 @@ pub(super) struct Response {
     /// Where a redirect leads that was not followed, and whether that is on the same server.
     pub(super) location: Option<String>,
     pub(super) same_server: bool,
-    /// The body.
+    /// The body, or the end of it.
     pub(super) body: Vec<u8>,
+    pub(super) cut: bool,
 }
 
 /// Why nothing came back.
@@ -55,8 +57,10 @@ pub(super) enum SendError {
     NotSent(String),
     /// There was no connection that can be trusted; the request was never sent.
     Tls(String),
-    /// The request may have been sent, and its answer was cut off, did not come in time or was too long.
+    /// The request may have been sent, and its answer was cut off or did not come in time.
     Cut(String),
+    /// The request was sent, and its answer is longer than that.
+    Long(String),
 }
 
 /// The way to a server.
@@ -106,14 +110,18 @@ impl Http {
             location: header(LOCATION),
             same_server: header(LOCATION).is_some_and(|to| same_server(url, &to).is_some()),
             body: Vec::new(),
+            cut: false,
         };
+        let mut body = Body::new(request.much);
         loop {
             match answer.chunk().await {
-                Ok(None) => return Ok(response),
-                Ok(Some(bytes)) if response.body.len() + bytes.len() > request.limit => {
-                    return Err(SendError::Cut(format!("the answer is longer than {} MiB", request.limit >> 20)));
+                Ok(None) => {
+                    (response.body, response.cut) = body.end();
+                    return Ok(response);
                 }
-                Ok(Some(bytes)) => response.body.extend_from_slice(&bytes),
+                Ok(Some(bytes)) => body
+                    .push(&bytes)
+                    .map_err(|TooLong(limit)| SendError::Long(format!("more than {} MiB", limit >> 20)))?,
                 Err(error) => return Err(SendError::Cut(chain(&error))),
             }
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::base::text::{duration, one_line};
 use crate::engine::dss::client::{Response, SendError};
+use crate::event::FailureCode;
 use crate::pipeline::dss_wire::Trouble;
 
 /// How long a message of the server is shown at most.
@@ -42,6 +43,8 @@ pub(super) enum Kind {
     Mute,
     /// The answer is not what the API promises.
     Odd,
+    /// The answer is longer than what is read, and would be so again.
+    Long,
 }
 
 /// What a request for a job that went wrong has left.
@@ -97,7 +100,8 @@ impl Fault {
             Kind::Mute => self.status >= 500,
             // DSS says in JSON what it does not know.
             Kind::NotFound => self.page,
-            Kind::Tls | Kind::Redirect | Kind::Unknown | Kind::Forbidden | Kind::Refused | Kind::Odd => false,
+            Kind::Tls | Kind::Redirect | Kind::Unknown | Kind::Forbidden | Kind::Refused => false,
+            Kind::Odd | Kind::Long => false,
         }
     }
 
@@ -134,8 +138,23 @@ impl Fault {
             Kind::Refused if self.status >= 500 && is_timeout(&self.message) => Made::Hardly,
             // A conflict, of what: a proxy may have sent the request twice, and the first one had come through.
             Kind::Refused | Kind::Mute if self.status == 409 => Made::Hardly,
-            Kind::Page | Kind::Odd => Made::Hardly,
+            Kind::Page | Kind::Odd | Kind::Long => Made::Hardly,
             Kind::Unknown | Kind::Forbidden | Kind::NotFound | Kind::Refused | Kind::Mute => Made::Nothing,
+        }
+    }
+
+    /// How an attempt has failed that this ends; `met` says whether the server has ever answered as DSS does.
+    pub(super) fn code(&self, met: bool) -> FailureCode {
+        match self.kind {
+            Kind::Unreachable | Kind::Tls | Kind::Cut | Kind::Gateway if !met => FailureCode::Unreachable,
+            Kind::Unreachable | Kind::Cut | Kind::Gateway | Kind::TooMany => FailureCode::Lost,
+            Kind::Page | Kind::Redirect | Kind::Unknown | Kind::Forbidden | Kind::NotFound if !met => {
+                FailureCode::Denied
+            }
+            Kind::Tls | Kind::Page | Kind::Redirect | Kind::Unknown | Kind::Forbidden | Kind::NotFound => {
+                FailureCode::Refused
+            }
+            Kind::Refused | Kind::Mute | Kind::Odd | Kind::Long => FailureCode::Refused,
         }
     }
 
@@ -165,6 +184,7 @@ impl From<SendError> for Fault {
             SendError::NotSent(message) => (Kind::Unreachable, message),
             SendError::Tls(message) => (Kind::Tls, message),
             SendError::Cut(message) => (Kind::Cut, message),
+            SendError::Long(message) => (Kind::Long, message),
         };
         Self { kind, status: 0, message, retry_after: None, wanted: None, page: false }
     }
@@ -172,8 +192,8 @@ impl From<SendError> for Fault {
 
 /// The body of an answer that means success, or what is wrong with it.
 pub(super) fn judge(response: Response) -> Result<Vec<u8>, Fault> {
-    let Response { status, retry_after, date, location, same_server, body } = response;
-    let page = looks_like_page(&body);
+    let Response { status, retry_after, date, location, same_server, body, cut } = response;
+    let page = !cut && looks_like_page(&body);
     if (200..300).contains(&status) && !page {
         return Ok(body);
     }
@@ -260,8 +280,9 @@ impl fmt::Display for Fault {
             Kind::Refused => write!(f, "DSS says ({status})"),
             Kind::Mute => write!(f, "DSS answered {status} without a word"),
             Kind::Odd => write!(f, "DSS gave an answer that is not understood: {message}"),
+            Kind::Long => write!(f, "the answer of DSS is too long: {message}"),
         }?;
-        let told = matches!(kind, Kind::Unreachable | Kind::Tls | Kind::Cut | Kind::Redirect | Kind::Odd);
+        let told = matches!(kind, Kind::Unreachable | Kind::Tls | Kind::Cut | Kind::Redirect | Kind::Odd | Kind::Long);
         if !told && !message.is_empty() {
             write!(f, ": {message}")?;
         }
@@ -397,6 +418,8 @@ mod tests {
                 && !fault(404, r#"{"message":"no"}"#).passing()
                 && !fault(401, "").passing()
         );
+        let long = Fault::from(SendError::Long("more than 256 MiB".to_owned()));
+        assert!(!long.passing() && long.made() == Made::Hardly, "it would be as long again");
         assert!(is_busy("Dataset P.orders is already being built by job x"));
     }
 }

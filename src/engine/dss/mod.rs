@@ -4,6 +4,7 @@
 mod asks;
 mod astray;
 mod before;
+mod body;
 mod calls;
 mod client;
 pub mod compare;

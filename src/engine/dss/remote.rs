@@ -243,7 +243,8 @@ impl Remote {
         };
         if failure.tail.is_empty() {
             // That it failed is known, whether there is a log or not.
-            failure.tail = self.calls.log(project, job, None).await.map(|log| judge::tail(&log)).unwrap_or_default();
+            failure.tail =
+                self.calls.log_end(project, job, None).await.map(|log| judge::tail(&log)).unwrap_or_default();
         }
         Failure { page: Some(self.page(project, job)), ..failure }
     }

@@ -418,7 +418,7 @@ impl Course {
         let (Some(job), Some(told)) = (job, status) else { return ended };
         let project = part.all.project();
         if let (Ended::Failed(failure), Some(activity)) = (&mut ended, part::broken(&told, &self.spec)) {
-            let log = self.calls.patient(Duration::from_secs(5)).log(project, &job.id, Some(activity)).await;
+            let log = self.calls.patient(Duration::from_secs(5)).log_end(project, &job.id, Some(activity)).await;
             failure.tail = log.map_or_else(|_| std::mem::take(&mut failure.tail), |log| judge::tail(&log));
         }
         let ended = self.with_tail(ended, &told.status, &job.id).await;
@@ -429,7 +429,7 @@ impl Course {
     async fn with_tail(&self, ended: Ended, status: &JobStatus, job: &str) -> Ended {
         let Ended::Failed(mut failure) = ended else { return ended };
         if failure.tail.is_empty() && status.state() == "FAILED" {
-            let log = self.calls.patient(Duration::from_secs(5)).log(self.spec.project(), job, None).await;
+            let log = self.calls.patient(Duration::from_secs(5)).log_end(self.spec.project(), job, None).await;
             failure.tail = log.map(|log| judge::tail(&log)).unwrap_or_default();
         }
         let tail = failure.tail.iter().chain([&failure.message]);
@@ -448,27 +448,7 @@ impl Course {
 
     /// The same, with what was asked for before it.
     pub(super) fn refused_for(&self, what: &str, fault: &Fault) -> Ended {
-        let code = match fault.kind {
-            Kind::Unreachable | Kind::Tls | Kind::Cut | Kind::Gateway if !self.calls.peer.is_met() => {
-                FailureCode::Unreachable
-            }
-            Kind::Unreachable | Kind::Cut | Kind::Gateway | Kind::TooMany => FailureCode::Lost,
-            Kind::Page | Kind::Redirect | Kind::Unknown | Kind::Forbidden | Kind::NotFound
-                if !self.calls.peer.is_met() =>
-            {
-                FailureCode::Denied
-            }
-            Kind::Tls
-            | Kind::Page
-            | Kind::Redirect
-            | Kind::Unknown
-            | Kind::Forbidden
-            | Kind::NotFound
-            | Kind::Refused
-            | Kind::Mute
-            | Kind::Odd => FailureCode::Refused,
-        };
-        failed(code, format!("{what}{fault}"))
+        failed(fault.code(self.calls.peer.is_met()), format!("{what}{fault}"))
     }
 }
 
