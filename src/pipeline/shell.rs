@@ -17,7 +17,7 @@ pub(crate) fn lacks_command(words: &[&str]) -> bool {
 
 /// What a place lies in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Level {
+pub(crate) enum Level {
     /// `(…)` and `$(…)`, with the number of `case` that wait for their `esac`.
     Command(u32),
     /// `((…))` and `$((…))`: the parentheses that are open.
@@ -103,6 +103,16 @@ struct Document {
 }
 
 impl ShellReader {
+    /// What the place lies in that was read up to; nothing outside of all.
+    pub(crate) fn level(&self) -> Option<Level> {
+        self.levels.last().copied()
+    }
+
+    /// How many levels that is deep.
+    pub(crate) fn depth(&self) -> usize {
+        self.levels.len()
+    }
+
     /// Where the place lies that was read up to.
     pub(crate) fn place(&self) -> Place {
         if self.in_document {

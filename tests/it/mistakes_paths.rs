@@ -371,3 +371,72 @@ fn what_a_command_only_says_or_removes_is_not_warned_of() {
     ];
     assert_eq!(warnings, wanted, "{said}");
 }
+
+#[test]
+fn what_a_recipe_writes_past_its_output_is_warned_of() {
+    let project = Project::new(
+        r#"[dataset.src]
+path = "data/src.csv"
+[dataset.own_a]
+path = "build/own_a.csv"
+inputs = ["src"]
+run = "sort {{ inputs.src }} > build/own_a.csv"
+[dataset.own_b]
+path = "build/own_b.csv"
+inputs = ["src", "own_a"]
+run = ["cp", "{{ inputs.own_a }}", "build/own_b.csv"]
+in_place = true
+[dataset.c]
+path = "build/c.csv"
+inputs = ["own_b"]
+run = '''
+cat {{ inputs.own_b }} build/c.csv >{{ output }} # what it made last, too
+cp {{ output }} build/own_b.csv
+sort -o {{ inputs.own_b }} {{ inputs.own_b }}
+'''
+[task.t]
+inputs = ["c"]
+run = ["sh", "-c", "date | tee -a data/src.csv"]
+"#,
+    );
+    project.write("data/src.csv", "1\n");
+    insta::assert_snapshot!(project.expect(0, &["check"]).out, @r#"
+    undeclared-output
+
+      ⚠ `own_a` writes to build/own_a.csv, where its last good output stands
+        ╭─[pipeline.toml:11:32]
+     10 │ inputs = ["src"]
+     11 │ run = "sort {{ inputs.src }} > build/own_a.csv"
+        ·                                ───────┬───────
+        ·                                       ╰── this path
+     12 │ [dataset.own_b]
+        ╰────
+      help: write to {{ output }}: it is put there when the recipe has succeeded; or say `in_place =
+            true`
+
+    undeclared-output
+
+      ⚠ `c` writes to build/own_b.csv, which `own_b` makes
+        ╭─[pipeline.toml:22:17]
+     21 │ cat {{ inputs.own_b }} build/c.csv >{{ output }} # what it made last, too
+     22 │ cp {{ output }} build/own_b.csv
+        ·                 ───────┬───────
+        ·                        ╰── this path
+     23 │ sort -o {{ inputs.own_b }} {{ inputs.own_b }}
+        ╰────
+      help: only one step can make `own_b`: write to a path of your own
+
+    undeclared-output
+
+      ⚠ `t` writes to data/src.csv, the path of source `src`
+        ╭─[pipeline.toml:27:35]
+     26 │ inputs = ["c"]
+     27 │ run = ["sh", "-c", "date | tee -a data/src.csv"]
+        ·                                   ──────┬─────
+        ·                                         ╰── this path
+        ╰────
+      help: what a step makes is its output: name `src` as one of `t`, or write to a path of your own
+    pipeline.toml: 3 warnings
+    pipeline.toml: ok, 4 nodes, 3 recipes, 1 task in 4 stages
+    "#);
+}

@@ -343,7 +343,7 @@ pub(crate) fn check(local: &Local) -> Problems {
     let variables = secrets::variables(&local.pipeline);
     let undeclared = Undeclared::new(&local.pipeline, &local.root);
     let mut workdirs = HashSet::from([""]);
-    for recipe in local.pipeline.recipes.values() {
+    for (id, recipe) in local.pipeline.recipes.iter() {
         problems.extend(braces::check(&local.pipeline, recipe));
         problems.extend(secrets::short(recipe, &local.environment));
         problems.extend(secrets::shown(&variables, recipe));
@@ -353,7 +353,7 @@ pub(crate) fn check(local: &Local) -> Problems {
         }
         let files = named(local, recipe, &built, &mut problems);
         problems.extend(behind::passed_over(local, recipe, &built, &files));
-        problems.extend(undeclared.check(&local.pipeline, recipe, &files));
+        problems.extend(undeclared.check(&local.pipeline, id, &files));
     }
     problems
 }

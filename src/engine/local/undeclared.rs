@@ -4,8 +4,10 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use crate::base::id::RecipeId;
 use crate::base::span::Problem;
 use crate::base::text::few;
+use crate::pipeline::overwrites;
 use crate::pipeline::paths::{ancestors, normal};
 use crate::pipeline::shell::ShellReader;
 use crate::pipeline::template::{Piece, Place, Quotes, Template};
@@ -43,12 +45,13 @@ impl<'a> Undeclared<'a> {
     }
 
     /// Warnings about a recipe whose `files` are these.
-    pub(crate) fn check(&self, pipeline: &Pipeline, recipe: &Recipe, files: &[String]) -> Vec<Problem> {
+    pub(crate) fn check(&self, pipeline: &Pipeline, id: RecipeId, files: &[String]) -> Vec<Problem> {
+        let recipe = &pipeline.recipes[id];
         let own = recipe.inputs.iter().chain(&recipe.outputs).filter_map(|id| pipeline.nodes[*id].path.as_deref());
         let declared: HashSet<&str> = own.chain(files.iter().map(String::as_str)).collect();
         let is_declared = |path: &str| ancestors(path).any(|path| declared.contains(path));
         let (mut inputs, mut others) = (BTreeSet::new(), BTreeSet::new());
-        let undeclared = paths(recipe).into_iter().filter(|path| !is_declared(path));
+        let undeclared = paths(pipeline, id).into_iter().filter(|path| !is_declared(path));
         for path in undeclared {
             let real = self.real(&path);
             if real.as_deref().is_some_and(is_declared) {
@@ -95,14 +98,20 @@ fn undeclared_files(recipe: &Recipe, paths: &BTreeSet<String>) -> Option<Problem
 }
 
 /// The words of a command that may be paths, relative to the root.
-fn paths(recipe: &Recipe) -> BTreeSet<String> {
+fn paths(pipeline: &Pipeline, id: RecipeId) -> BTreeSet<String> {
+    let recipe = &pipeline.recipes[id];
     let Some(command) = &recipe.run else { return BTreeSet::new() };
     let shell = matches!(command, Command::Shell(_));
     let written: HashSet<&str> = command.templates().iter().filter(|_| shell).flat_map(written).collect();
     let words = command.templates().iter().flat_map(|template| words(template, shell));
     let like_one = words.filter(|word| may_be_path(word) && !written.contains(word));
     let from_root = like_one.map(|word| normal(format!("{}/{word}", recipe.how.workdir).trim_start_matches('/')));
-    from_root.filter_map(|path| path.ok().filter(|path| !path.is_empty())).collect()
+    let mut paths: BTreeSet<_> = from_root.filter_map(|path| path.ok().filter(|path| !path.is_empty())).collect();
+    // That it writes there is told of its own.
+    for target in overwrites::targets(pipeline, id) {
+        paths.remove(&target.path);
+    }
+    paths
 }
 
 fn may_be_path(word: &str) -> bool {

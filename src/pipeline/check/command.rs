@@ -3,7 +3,7 @@
 use crate::base::id::{NodeId, RecipeId};
 use crate::base::span::{Problem, Problems, Span};
 use crate::base::text::{did_you_mean, nearest, one_line};
-use crate::pipeline::check::locate::locate;
+use crate::pipeline::locate::locate;
 use crate::pipeline::refs::{Reference, values};
 use crate::pipeline::template::{Piece, Place, Quotes, is_plain};
 use crate::pipeline::types::{Command, Node, Pipeline, Recipe};

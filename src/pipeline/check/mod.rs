@@ -3,7 +3,6 @@
 
 mod command;
 mod how;
-mod locate;
 mod make;
 mod overlap;
 

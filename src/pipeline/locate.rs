@@ -1,11 +1,11 @@
-//! Finds what stands in braces in the file, through the quotes and escapes that its string is written with. Does not
+//! Finds a part of a text in the file, through the quotes and escapes that its string is written with. Does not
 //! know what it means.
 
 use crate::base::span::Span;
 
-/// Where the braces at `inner` in the value of a TOML string stand; `outer` is where the string stands, quotes included.
+/// Where the part at `inner` in the value of a TOML string stand; `outer` is where the string stands, quotes included.
 /// The whole string where that cannot be told. The value has `\n` for each `\r\n` of the file.
-pub(super) fn locate(text: &str, outer: &Span, inner: &Span) -> Span {
+pub(crate) fn locate(text: &str, outer: &Span, inner: &Span) -> Span {
     let found = text.get(outer.clone()).and_then(|raw| find(raw, inner));
     found.map_or_else(|| outer.clone(), |found| outer.start + found.start..outer.start + found.end)
 }
@@ -32,7 +32,7 @@ fn find(raw: &str, inner: &Span) -> Option<Span> {
         value += made;
     }
     let found = start?..at;
-    (value == inner.end && raw[found.clone()].starts_with("{{")).then_some(found)
+    (value == inner.end).then_some(found)
 }
 
 /// How long the next piece is as it is written, and in the value.
