@@ -253,7 +253,7 @@ pub struct PlannedStep {
     pub outputs: Vec<String>,
     /// Its stage, counted from 1.
     pub stage: u32,
-    /// `build` or `maybe`.
+    /// `build`, `maybe`, `ask`, or `cannot`: then it fails, or is skipped.
     pub action: Action,
     /// Why.
     pub reasons: Vec<Reason>,

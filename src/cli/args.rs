@@ -370,7 +370,7 @@ pub struct PlanArgs {
     /// Run no `tools` and `digest` commands; what depends on them is `maybe`
     #[arg(long)]
     pub no_probes: bool,
-    /// Plan as for `kiln run -k`: what lacks something that it needs can only fail, all else is built
+    /// Plan as for `kiln run -k`: what lacks something that it needs cannot be built, all else is
     #[arg(short, long)]
     pub keep_going: bool,
 }

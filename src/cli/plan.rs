@@ -32,7 +32,7 @@ fn show(context: &Context, session: &Session, args: &PlanArgs) -> Result<u8, Fai
         && !args.keep_going
         && problems.iter().all(|problem| problem.obstacle || problem.warning)
     {
-        note("with -k the plan is shown all the same, with what can only fail");
+        note("with -k the plan is shown all the same, with what cannot be built");
     }
     // A run that is refused has done it all the same.
     if let Err(Fail::Mistakes(..)) = &shown
@@ -61,9 +61,7 @@ fn show_plan(context: &Context, session: &Session, args: &PlanArgs) -> Result<u8
         PlanFormat::Text => {
             let state = state(context, &planned.known);
             let (now, put_back) = (planned.facts.now, put_back.as_slice());
-            let failed =
-                planned.known.last_run.as_ref().and_then(|run| session.store.ask(|reader| reader.failed(&run.id)).ok());
-            let failed = &failed.flatten().unwrap_or_default();
+            let failed = &session.failed_last(&planned.plan);
             let heading = Heading { engine, state: &state, jobs: session.jobs, now, put_back, failed };
             print(&text(pipeline, selection, &planned.plan, &estimate, &heading))?;
         }

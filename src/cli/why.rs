@@ -48,6 +48,9 @@ struct Answer {
     stage: u32,
     action: Action,
     reasons: Vec<Reason>,
+    /// What happened when it was last tried, where it failed then and would be tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_last: Option<String>,
     /// What a run would be refused for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     obstacles: Vec<String>,
@@ -111,6 +114,7 @@ pub(crate) fn why(context: &Context, args: &WhyArgs) -> Result<u8, Fail> {
     let mut put_back = session.to_put_back(&planned.known);
     put_back.retain(|put_back| touched.contains(&put_back.output.as_str()));
     let obstacles = if action == Action::Skip { Vec::new() } else { obstacles(&session, id) };
+    let action = if action == Action::Build && !obstacles.is_empty() { Action::Cannot } else { action };
     // Nothing is replaced then.
     reasons.retain(|reason| obstacles.is_empty() || reason.code != ReasonCode::OutputForeign);
     // Of what was never built nothing can have changed since.
@@ -126,6 +130,7 @@ pub(crate) fn why(context: &Context, args: &WhyArgs) -> Result<u8, Fail> {
         stage,
         action,
         reasons,
+        failed_last: session.failed_last(&planned.plan).remove(&recipe),
         obstacles,
         put_back,
         last_good,
@@ -239,7 +244,7 @@ fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, n
         Action::Skip if there => {
             line("  would not be built: `rebuild = \"never\"`, and what is there counts, whoever made it");
         }
-        action @ (Action::Build | Action::Maybe | Action::Ask | Action::Skip) => {
+        action @ (Action::Build | Action::Maybe | Action::Ask | Action::Cannot | Action::Skip) => {
             line(&format!("  {}", verdict(action, &answer.reasons)));
             if explicit && action != Action::Skip {
                 line(&format!("  {named}"));
@@ -248,6 +253,9 @@ fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, n
     }
     for reason in sentences(&answer.reasons, now) {
         line(&format!("    {reason}"));
+    }
+    if let Some(failed) = &answer.failed_last {
+        line(&format!("    failed last time: {}", one_line(failed, most)));
     }
     for obstacle in &answer.obstacles {
         line(&format!("  in the way: {obstacle}"));
@@ -300,6 +308,7 @@ fn verdict(action: Action, reasons: &[Reason]) -> &'static str {
         Action::Build => "would be built",
         Action::Maybe => "might be built: that is open until something else is built or probed",
         Action::Ask => "the engine decides",
+        Action::Cannot => "cannot be built",
         Action::Skip => "would not be built: nothing that it is made from has changed",
     }
 }

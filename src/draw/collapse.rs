@@ -269,7 +269,7 @@ fn by_tag_alone(picture: &Picture) -> Option<Vec<Key>> {
 }
 
 fn is_active(item: &Item) -> bool {
-    item.fate.is_some_and(Fate::is_active)
+    item.fate.is_some_and(|fate| fate.is_active() || fate == Fate::Cannot)
 }
 
 /// The rank of a step of which nothing is planned.

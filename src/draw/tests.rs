@@ -238,6 +238,7 @@ fn mermaid_tells_kinds_by_shape_and_fates_by_class() {
       classDef build fill:#ffe3c7,stroke:#c4540a,color:#1f2328
       classDef maybe fill:#fff6bf,stroke:#9a6700,color:#1f2328,stroke-dasharray:5 3
       classDef ask fill:#f1e5ff,stroke:#8250df,color:#1f2328
+      classDef cannot fill:#ffd4ce,stroke:#cf222e,color:#1f2328
       classDef left fill:#dde1e6,stroke:#424a53,color:#1f2328,stroke-dasharray:2 3
       classDef skip fill:#eaf3ec,stroke:#6b9c79,color:#1f2328
     "##);

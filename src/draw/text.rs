@@ -11,6 +11,7 @@ fn colors(fate: Fate) -> (&'static str, &'static str) {
         Fate::Build => ("#ffe3c7", "#c4540a"),
         Fate::Maybe => ("#fff6bf", "#9a6700"),
         Fate::Ask => ("#f1e5ff", "#8250df"),
+        Fate::Cannot => ("#ffd4ce", "#cf222e"),
         Fate::Left => ("#dde1e6", "#424a53"),
         Fate::Skip => ("#eaf3ec", "#6b9c79"),
     }
@@ -111,7 +112,7 @@ pub fn mermaid(picture: &Picture) -> String {
         let dash = match fate {
             Fate::Maybe => ",stroke-dasharray:5 3",
             Fate::Left => ",stroke-dasharray:2 3",
-            Fate::Build | Fate::Ask | Fate::Skip => "",
+            Fate::Build | Fate::Ask | Fate::Cannot | Fate::Skip => "",
         };
         writeln!(out, "  classDef {} fill:{fill},stroke:{edge},color:#1f2328{dash}", fate.class())
             .expect("a String takes everything");

@@ -7,8 +7,8 @@ use std::collections::BinaryHeap;
 use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::Schedule;
 use crate::graph::Graph;
-use crate::plan::Plan;
 use crate::plan::reason::Action;
+use crate::plan::{Plan, Step};
 
 /// An estimate of a plan, in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub fn estimate(plan: &Plan, graph: &Graph, schedule: Schedule, jobs: u32) -> Es
     Estimate {
         least_ms: if open { span(false) } else { most_ms },
         most_ms,
-        unknown: plan.active().filter(|step| step.expected_ms.is_none()).count(),
+        unknown: doable(plan).filter(|step| step.expected_ms.is_none()).count(),
         longest: longest(plan, graph),
     }
 }
@@ -59,6 +59,11 @@ pub fn spans(graph: &Graph, took: &dyn Fn(RecipeId) -> Option<u64>, jobs: u32) -
     Spans { stages_ms: by_stages(graph, took, jobs), eager_ms: eager(graph, took, jobs) }
 }
 
+/// The steps that take time: what cannot be built takes none.
+fn doable(plan: &Plan) -> impl DoubleEndedIterator<Item = &Step> {
+    plan.steps.iter().filter(|step| step.fate().is_active())
+}
+
 #[derive(Clone, Copy)]
 struct Weight {
     ms: u64,
@@ -67,7 +72,7 @@ struct Weight {
 
 fn weights(plan: &Plan, len: usize) -> DenseMap<RecipeId, Option<Weight>> {
     let mut weight = DenseMap::filled(len, None);
-    for step in plan.active() {
+    for step in doable(plan) {
         let ms = step.expected_ms.unwrap_or(0);
         weight[step.id] = Some(Weight { ms, certain: step.action == Action::Build });
     }
@@ -79,7 +84,7 @@ fn weights(plan: &Plan, len: usize) -> DenseMap<RecipeId, Option<Weight>> {
 #[must_use]
 pub fn remaining(plan: &Plan, graph: &Graph) -> DenseMap<RecipeId, u64> {
     let mut remaining = DenseMap::filled(graph.stage.len(), 0);
-    for step in plan.steps.iter().rev().filter(|step| step.action != Action::Skip) {
+    for step in doable(plan).rev() {
         let after = graph.feeds[step.id].iter().map(|next| remaining[*next]).max().unwrap_or(0);
         remaining[step.id] = after + step.expected_ms.unwrap_or(0).max(1);
     }
@@ -92,7 +97,7 @@ fn longest(plan: &Plan, graph: &Graph) -> Vec<RecipeId> {
         ids.filter(|id| remaining[*id] > 0).max_by_key(|id| (remaining[*id], Reverse(*id)))
     };
     let mut way = Vec::new();
-    let mut at = first_longest(&mut plan.active().map(|step| step.id));
+    let mut at = first_longest(&mut doable(plan).map(|step| step.id));
     while let Some(id) = at {
         way.push(id);
         at = first_longest(&mut graph.feeds[id].iter().copied());

@@ -62,14 +62,6 @@ impl Step {
     pub fn fate(&self) -> Fate {
         Fate::of(self.action, &self.reasons)
     }
-
-    /// Whether it would have to be built, and can only fail, or be skipped for what fails above it.
-    #[must_use]
-    pub fn cannot_be_built(&self) -> bool {
-        use ReasonCode::{AboveFails, CannotBegin, InputMissing};
-        let keeps = |reason: &Reason| matches!(reason.code, InputMissing | CannotBegin | AboveFails);
-        self.action == Action::Build && self.reasons.iter().any(keeps)
-    }
 }
 
 /// How many steps of each kind a plan has.
@@ -81,6 +73,8 @@ pub struct PlanCounts {
     pub maybe: usize,
     /// Decided by the engine.
     pub ask: usize,
+    /// To be built, which is not possible.
+    pub cannot: usize,
     /// Out of date, and not built.
     pub left: usize,
     /// Up to date.
@@ -90,8 +84,8 @@ pub struct PlanCounts {
 /// `2 build, 1 maybe, 55 up to date`
 impl fmt::Display for PlanCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { build, maybe, ask, left, skip } = *self;
-        let parts = Fate::ALL.iter().zip([build, maybe, ask, left, skip]).filter(|(_, n)| *n > 0);
+        let Self { build, maybe, ask, cannot, left, skip } = *self;
+        let parts = Fate::ALL.iter().zip([build, maybe, ask, cannot, left, skip]).filter(|(_, n)| *n > 0);
         let parts: Vec<_> = parts.map(|(fate, n)| format!("{n} {}", fate.word())).collect();
         f.write_str(&parts.join(", "))
     }
@@ -99,7 +93,7 @@ impl fmt::Display for PlanCounts {
 
 impl Plan {
     /// Decides about every wanted step. `durations` says how long steps usually take, in milliseconds. Says which steps lack an
-    /// input that is not there and that nothing builds, too: those would be built, and so would what is made from them.
+    /// input that is not there and that nothing builds, too: those cannot be built, nor can what is made from them.
     pub fn make(
         basis: &Basis<'_>,
         graph: &Graph,
@@ -130,13 +124,13 @@ impl Plan {
                 lacks[before..].iter().map(|lack| lacking(basis.pipeline, lack.node)).collect::<Vec<_>>()
             };
             let (action, reasons) = match basis.decide(id, &input) {
-                Verdict::Build(reasons) if unseen => (Action::Build, [reasons, lack()].concat()),
+                Verdict::Build(reasons) if unseen => (Action::Cannot, [reasons, lack()].concat()),
                 Verdict::Build(reasons) => (Action::Build, reasons),
                 Verdict::Maybe(reasons) => (Action::Maybe, reasons),
                 Verdict::Ask(reasons) => (Action::Ask, reasons),
                 Verdict::Skip => (Action::Skip, Vec::new()),
                 Verdict::Left(reasons) => (Action::Skip, reasons),
-                Verdict::Lacks(_) => (Action::Build, lack()),
+                Verdict::Lacks(_) => (Action::Cannot, lack()),
             };
             let reasons = in_words(reasons, selection);
             if action != Action::Skip {
@@ -147,7 +141,11 @@ impl Plan {
             let expected_ms = durations.get(&recipe.name).copied();
             steps.push(Step { id, stage: graph.stage[id], action, reasons, expected_ms });
         }
-        (Self { steps }, lacks)
+        let mut plan = Self { steps };
+        if plan.steps.iter().any(|step| step.action == Action::Cannot) {
+            plan.hinder(&HashMap::new(), basis.pipeline, graph);
+        }
+        (plan, lacks)
     }
 
     /// How many steps of each kind there are.
@@ -159,6 +157,7 @@ impl Plan {
                 Fate::Build => &mut counts.build,
                 Fate::Maybe => &mut counts.maybe,
                 Fate::Ask => &mut counts.ask,
+                Fate::Cannot => &mut counts.cannot,
                 Fate::Left => &mut counts.left,
                 Fate::Skip => &mut counts.skip,
             } += 1;
@@ -166,9 +165,9 @@ impl Plan {
         counts
     }
 
-    /// Says first of steps that they can only fail, and why; and of all below them that they are skipped then.
+    /// Says first of steps that they cannot be built, and why; and the same of all that needs them.
     pub(crate) fn hinder(&mut self, why: &HashMap<RecipeId, Vec<String>>, pipeline: &Pipeline, graph: &Graph) {
-        // What can only fail above each step that is not built, in the order of the graph.
+        // What cannot be built above each step that is not, in the order of the graph.
         let mut causes: HashMap<RecipeId, RecipeId> = HashMap::new();
         for step in &mut self.steps {
             let why = why.get(&step.id).into_iter().flatten();
@@ -177,12 +176,20 @@ impl Plan {
                 let told: HashSet<&Reason> = step.reasons.iter().collect();
                 why.retain(|reason| !told.contains(reason));
                 step.reasons.splice(..0, why);
+                // What may be built may also not have to be.
+                if step.action == Action::Build {
+                    step.action = Action::Cannot;
+                }
             }
             let above = graph.needs[step.id].iter().find_map(|need| causes.get(need)).copied();
-            if step.cannot_be_built() {
+            let is_told = step.reasons.iter().any(|reason| reason.code == ReasonCode::AboveFails);
+            if let (Action::Cannot, false) = (step.action, is_told) {
                 causes.insert(step.id, step.id);
             } else if let Some(cause) = above.filter(|_| step.action != Action::Skip) {
-                step.reasons.insert(0, Reason::new(ReasonCode::AboveFails).what(&pipeline.recipes[cause].name));
+                if !is_told {
+                    step.reasons.insert(0, Reason::new(ReasonCode::AboveFails).what(&pipeline.recipes[cause].name));
+                }
+                step.action = Action::Cannot;
                 causes.insert(step.id, cause);
             }
         }
@@ -230,7 +237,7 @@ impl Plan {
     }
 }
 
-/// That a step can only fail for want of an input. What something makes can be asked for.
+/// That a step cannot be built for want of an input. What something makes can be asked for.
 fn lacking(pipeline: &Pipeline, node: NodeId) -> Reason {
     let node = &pipeline.nodes[node];
     match node.maker {

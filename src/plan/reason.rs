@@ -17,6 +17,9 @@ pub enum Action {
     Maybe,
     /// The engine decides.
     Ask,
+    /// It would have to be built and cannot be: it lacks something that it needs, or something above it does. All others can be
+    /// built with `-k`.
+    Cannot,
     /// It is up to date, or not wanted.
     Skip,
 }
@@ -29,6 +32,7 @@ impl Action {
             Self::Build => "build",
             Self::Maybe => "maybe",
             Self::Ask => "ask",
+            Self::Cannot => "cannot",
             Self::Skip => "skip",
         }
     }
@@ -43,6 +47,8 @@ pub enum Fate {
     Maybe,
     /// The engine decides.
     Ask,
+    /// It would have to be built and cannot be.
+    Cannot,
     /// It is out of date, or may become so, and not built.
     Left,
     /// It is up to date.
@@ -51,7 +57,7 @@ pub enum Fate {
 
 impl Fate {
     /// All of them, what is done first.
-    pub const ALL: [Self; 5] = [Self::Build, Self::Maybe, Self::Ask, Self::Left, Self::Skip];
+    pub const ALL: [Self; 6] = [Self::Build, Self::Maybe, Self::Ask, Self::Cannot, Self::Left, Self::Skip];
 
     /// What an action with these reasons comes to.
     #[must_use]
@@ -60,6 +66,7 @@ impl Fate {
             Action::Build => Self::Build,
             Action::Maybe => Self::Maybe,
             Action::Ask => Self::Ask,
+            Action::Cannot => Self::Cannot,
             Action::Skip if reasons.is_empty() => Self::Skip,
             Action::Skip => Self::Left,
         }
@@ -76,7 +83,7 @@ impl Fate {
     pub fn word(self) -> &'static str {
         match self {
             Self::Skip => "up to date",
-            Self::Build | Self::Maybe | Self::Ask | Self::Left => self.class(),
+            Self::Build | Self::Maybe | Self::Ask | Self::Cannot | Self::Left => self.class(),
         }
     }
 
@@ -87,6 +94,7 @@ impl Fate {
             Self::Build => "build",
             Self::Maybe => "maybe",
             Self::Ask => "ask",
+            Self::Cannot => "cannot",
             Self::Left => "left",
             Self::Skip => "skip",
         }
@@ -165,7 +173,7 @@ pub enum ReasonCode {
     InputMissing,
     /// Something else keeps it from being built: a source, a secret, a tool, a file of code that is not there.
     CannotBegin,
-    /// It needs what a step that can only fail makes.
+    /// It needs what a step makes that cannot be built.
     AboveFails,
 }
 
@@ -238,9 +246,10 @@ impl Reason {
             ReasonCode::OutputThere => "--mode missing: its output is there",
             ReasonCode::RebuildExplicit => "`rebuild = \"explicit\"`: built only when it is named",
             ReasonCode::Excluded => "--exclude",
-            ReasonCode::InputMissing => "can only fail, what it needs is missing",
-            ReasonCode::CannotBegin => "can only fail",
-            ReasonCode::AboveFails => "skipped, for this can only fail",
+            ReasonCode::InputMissing => "what it needs is missing",
+            // What is not there says so by itself.
+            ReasonCode::CannotBegin => "",
+            ReasonCode::AboveFails => "needs what cannot be built",
         }
     }
 }
@@ -302,7 +311,8 @@ fn together(upstream: &str, reasons: &[Reason], now: jiff::Timestamp) -> String 
     };
     let shown = if reasons.len() > NAMES + 1 { NAMES } else { reasons.len() };
     let names: Vec<_> = reasons.iter().filter_map(|reason| reason.what.as_deref()).map(clean).collect();
-    format!("{head}: {}", few(&names, shown))
+    let names = few(&names, shown);
+    if head.is_empty() { names } else { format!("{head}: {names}") }
 }
 
 /// `code changed: recipes/orders.py 9c1e→4f02`
@@ -317,7 +327,8 @@ impl fmt::Display for Reason {
         }
         f.write_str(self.head())?;
         if !what.is_empty() {
-            write!(f, ": {what}")?;
+            let colon = if self.head().is_empty() { "" } else { ": " };
+            write!(f, "{colon}{what}")?;
         }
         match (self.old.as_deref(), self.new.as_deref()) {
             (None, None) => Ok(()),

@@ -25,7 +25,7 @@ pub struct Heading<'a> {
     pub now: jiff::Timestamp,
     /// What the next run undoes before anything else.
     pub put_back: &'a [PutBack],
-    /// The steps that failed in the last run, with what happened: no reason to build them, and good to know.
+    /// The steps that failed when they were last tried, with what happened: no reason to build them, and good to know.
     pub failed: &'a BTreeMap<String, String>,
 }
 
@@ -99,12 +99,8 @@ fn line(out: &mut String, text: &str) {
 
 fn head(pipeline: &Pipeline, selection: &Selection, plan: &Plan, heading: &Heading<'_>) -> String {
     let steps = count(plan.steps.len(), "step");
-    let not_built = match plan.steps.iter().filter(|step| step.cannot_be_built()).count() {
-        0 => String::new(),
-        n => format!(" · {n} cannot be built"),
-    };
     format!(
-        "{} · {} · {} · {} · {steps}: {}{not_built}\n",
+        "{} · {} · {} · {} · {steps}: {}\n",
         pipeline.name,
         heading.engine,
         selection.asked.map_or_else(|| selection.mode.to_string(), str::to_owned),

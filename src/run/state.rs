@@ -223,7 +223,7 @@ impl Run {
                 continue;
             }
             let id = self.steps[i].id;
-            let open = self.steps[i].action != Action::Build;
+            let open = !matches!(self.steps[i].action, Action::Build | Action::Cannot);
             let decide = || self.basis().decide(id, &|node| self.input(node));
             if open && matches!(decide(), Verdict::Skip | Verdict::Left(_)) {
                 self.emit(Event::StepCurrent { step: self.name(i).to_owned(), also_built: Vec::new() });

@@ -1,4 +1,4 @@
-//! What keeps steps from being built, where all else is to go on: such a step can only fail, and its work is to do so.
+//! What keeps steps from being built, where all else is to go on: such a step cannot be built, and its work is to fail.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;

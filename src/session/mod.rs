@@ -20,7 +20,7 @@ pub(crate) mod refused;
 pub(crate) mod start;
 pub(crate) mod targets;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,7 @@ use crate::plan::decide::Basis;
 use crate::plan::facts::Facts;
 use crate::plan::put_back::PutBack;
 use crate::plan::record::{History, MemoryHistory};
-use crate::plan::{Lack, Plan, missing};
+use crate::plan::{Lack, Plan, Step, missing};
 use crate::select::{Choice, SelectError, Selection, Want, select};
 use crate::session::fail::Fail;
 use crate::session::lacking::{Hindered, note_unseen};
@@ -231,7 +231,7 @@ impl Session {
         Ok(self.plan_to_run(probes, false)?.0)
     }
 
-    /// As [`Session::plan`]; with `keep_going` steps may lack what they need: they can only fail, and all others can be built.
+    /// As [`Session::plan`]; with `keep_going` steps may lack what they need: they cannot be built, and all others can.
     pub(crate) fn plan_to_run(&self, probes: bool, keep_going: bool) -> Result<(Planned, Hindered), Fail> {
         let (mut planned, lacks, wrong) = self.outlook(probes)?;
         if keep_going {
@@ -285,6 +285,17 @@ impl Session {
         seen.extend(more);
         tracing::debug!(read = seen.len(), remembered = known.durations.len(), counts = ?plan.counts(), "it is decided");
         Ok((Planned { plan, facts, seen, known }, lacks, wrong))
+    }
+
+    /// The steps that would be built and failed when they were last tried, with what happened. Good to know, and no more than that.
+    pub(crate) fn failed_last(&self, plan: &Plan) -> BTreeMap<String, String> {
+        let name = |step: &Step| self.pipeline().recipes[step.id].name.as_str();
+        let names: HashSet<&str> = plan.active().map(name).collect();
+        if names.is_empty() {
+            return BTreeMap::new();
+        }
+        let asked = self.store.ask(|reader| reader.failed_last(&self.pipeline().name, &|step| names.contains(step)));
+        asked.ok().flatten().unwrap_or_default()
     }
 
     /// What a run of this plan would be refused for, or would only fail for with `keep_going`; gives the warnings.

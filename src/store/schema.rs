@@ -102,6 +102,7 @@ END;
 /// What was added without another format: older stores are given it when they are opened for writing.
 const LATER: &str = "
 CREATE INDEX IF NOT EXISTS runs_by ON runs (pipeline, by, asked);
+CREATE INDEX IF NOT EXISTS steps_failed ON steps (job) WHERE state = 'failed';
 CREATE INDEX IF NOT EXISTS events_began ON events (at) WHERE type IN ('run_queued', 'run_started');
 ";
 

@@ -70,7 +70,7 @@ fn what_needs_one_that_is_not_there_keeps_nothing_else_from_being_built() {
     let said = project.expect(2, &["run"]).err;
     assert!(said.contains("`m` is not there, and `reader` needs it"), "{said}");
     let plan = project.expect(0, &["run", "-k", "-n"]).out;
-    assert!(plan.contains("reader  can only fail, what it needs is missing: m\n"), "{plan}");
+    assert!(plan.contains("reader  what it needs is missing: m\n"), "{plan}");
     for _ in 0..2 {
         let run = project.expect(1, &["run", "-k"]).out;
         let told = "`m` is not there, and `reader` needs it: there is nothing at m; build it first: kiln run m\n";
@@ -182,7 +182,7 @@ fn what_is_below_one_that_is_not_there_is_told_too() {
     let project = Project::new(&text);
     let told = "out of date and left: e1, e2 (`rebuild = \"explicit\"`: built only when it is named)\n";
     let plan = project.expect(0, &["plan", "-k"]).out;
-    assert!(plan.contains("3 steps: 1 build, 2 left · 1 cannot be built\n") && plan.contains(told), "{plan}");
+    assert!(plan.contains("3 steps: 1 cannot, 2 left\n") && plan.contains(told), "{plan}");
     let json: Value = serde_json::from_str(&project.expect(0, &["plan", "-k", "--format", "json"]).out).unwrap();
     let step = json["steps"].as_array().unwrap().iter().find(|step| step["id"] == "e2").unwrap();
     let codes: Vec<_> =

@@ -74,23 +74,23 @@ fn without_it_all_that_is_in_the_way_is_told_and_nothing_begins() {
 }
 
 #[test]
-fn with_it_plans_say_what_can_only_fail() {
+fn with_it_plans_say_what_cannot_be_built() {
     let project = project();
     for arguments in [&["plan", "-k"][..], &["run", "-n", "-k"]] {
         let plan = project.expect(0, arguments);
         for (step, why) in LACKS {
-            let line = plan.out.lines().find(|line| line.starts_with(&format!("  build  {step} "))).unwrap_or_default();
-            assert!(line.contains(&format!("  can only fail: {why}")), "{step}: {why}\n{}", plan.out);
+            let line = plan.out.lines().find(|line| line.starts_with(&format!("  cannot {step} "))).unwrap_or_default();
+            assert!(line.contains(&format!("  {why}")), "{step}: {why}\n{}", plan.out);
         }
-        let below = plan.out.lines().find(|line| line.starts_with("  build  below ")).unwrap_or_default();
-        assert!(below.contains("  skipped, for this can only fail: secret; "), "{below}");
-        assert!(plan.out.contains("8 steps: 8 build · 6 cannot be built\n"), "{}", plan.out);
+        let below = plan.out.lines().find(|line| line.starts_with("  cannot below ")).unwrap_or_default();
+        assert!(below.contains("  needs what cannot be built: secret; "), "{below}");
+        assert!(plan.out.contains("8 steps: 2 build, 6 cannot\n"), "{}", plan.out);
         assert!(!plan.err.contains("WARN"), "{}", plan.err);
     }
     let json: Value = serde_json::from_str(&project.expect(0, &["plan", "-k", "--format", "json"]).out).unwrap();
     let secret = json["steps"].as_array().unwrap().iter().find(|step| step["id"] == "secret").unwrap();
     let first = serde_json::json!({ "code": "cannot_begin", "what": LACKS[0].1 });
-    assert_eq!((&secret["action"], &secret["reasons"][0]), (&"build".into(), &first));
+    assert_eq!((&secret["action"], &secret["reasons"][0]), (&"cannot".into(), &first));
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn what_might_be_built_and_is_not_needs_nothing() {
     project.write("s", "1\n2\n");
     project.expect(2, &["run"]);
     let plan = project.expect(0, &["plan", "-k"]).out;
-    let lacks = "can only fail: secret `T` takes the variable TOKEN, which is not set; may change upstream: a\n";
+    let lacks = "secret `T` takes the variable TOKEN, which is not set; may change upstream: a\n";
     assert!(plan.contains("  maybe  b ") && plan.contains(lacks), "{plan}");
     let run = project.expect(0, &["run", "-k", "--events", "-"]);
     assert_eq!(started(&run.out), ["a"]);
@@ -177,27 +177,27 @@ fn below_an_output_that_a_file_is_in_the_way_of_steps_are_skipped() {
         [step("x", "f/x", ""), step("c", "c", r#""x""#), step("d", "d", r#""c", "x""#), step("r", "f/r", r#""x""#)];
     let project = Project::new(&text.concat());
     project.write("f", "a file\n");
-    let blocked = |name: &str| format!("can only fail: `{name}` cannot be put in place: f is a file, not a folder");
-    let skipped = "skipped, for this can only fail: x";
+    let blocked = |name: &str| format!("`{name}` cannot be put in place: f is a file, not a folder");
+    let skipped = "needs what cannot be built: x";
     let all = [("x", blocked("x")), ("c", skipped.to_owned()), ("d", skipped.to_owned()), ("r", blocked("r"))];
     let plan = project.expect(0, &["plan", "-k"]).out;
     for (step, why) in all {
-        let line = plan.lines().find(|line| line.starts_with(&format!("  build  {step} "))).unwrap_or_default();
-        assert_eq!(line.split("; ").next(), Some(format!("  build  {step}  {why}").as_str()), "{plan}");
+        let line = plan.lines().find(|line| line.starts_with(&format!("  cannot {step} "))).unwrap_or_default();
+        assert_eq!(line.split("; ").next(), Some(format!("  cannot {step}  {why}").as_str()), "{plan}");
         assert_eq!(line.matches("cannot be put").count(), why.matches("cannot be put").count(), "{plan}");
     }
-    assert!(plan.contains("4 steps: 4 build · 4 cannot be built\n"), "{plan}");
+    assert!(plan.contains("4 steps: 4 cannot\n"), "{plan}");
     let run = project.expect(1, &["run", "-k"]).out;
     assert!(run.contains("1 failed · 3 skipped"), "{run}");
     let said = project.expect(2, &["run"]).err;
     assert!(said.ends_with("2 obstacles\n"), "{said}");
     // Where nothing builds it, it is in the way of its reader.
     let said = project.expect(0, &["plan", "-k", "--mode", "only", "c"]).out;
-    assert!(said.contains(&format!("  build  c  {}", blocked("x"))), "{said}");
+    assert!(said.contains(&format!("  cannot c  {}", blocked("x"))), "{said}");
     // What two steps cannot read keeps both.
     let both = ["[dataset.s]\npath = \"s/x\"\n", &step("a", "a", r#""s""#), &step("b", "b", r#""a", "s""#)].concat();
     let project = Project::new(&both);
     std::os::unix::fs::symlink("s", project.path("s")).unwrap();
     let plan = project.expect(0, &["plan", "-k"]).out;
-    assert_eq!(plan.matches("can only fail: `s` cannot be read").count(), 2, "{plan}");
+    assert_eq!(plan.matches("`s` cannot be read").count(), 2, "{plan}");
 }

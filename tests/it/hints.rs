@@ -142,6 +142,29 @@ fn a_run_is_tried_again_as_it_was_started() {
 }
 
 #[test]
+fn what_failed_last_time_is_known_whatever_else_was_run() {
+    let project = Project::new(
+        "[dataset.a]\npath = \"a\"\nrebuild = \"always\"\nrun = 'echo a >{{ output }}'\n\
+         [dataset.b]\npath = \"b\"\nrun = 'test -e ok || exit 4; echo b >{{ output }}'\n",
+    );
+    let failed = "  never built; failed last time: exit 4\n";
+    project.expect(1, &["run", "b"]);
+    assert!(project.expect(0, &["plan"]).out.contains(failed));
+    project.expect(0, &["run", "a"]);
+    let plan = project.expect(0, &["plan"]).out;
+    assert!(plan.contains(failed), "{plan}");
+    assert!(plan.contains("  always rebuilt\n"), "{plan}");
+    let why = project.expect(0, &["why", "b"]).out;
+    assert!(why.contains("\n    never built\n    failed last time: exit 4\n"), "{why}");
+    assert!(project.expect(0, &["why", "b", "--format", "json"]).out.contains("\"failed_last\": \"exit 4\""));
+    // What went well since has not failed last time, whatever it is to be built for.
+    project.write("ok", "");
+    project.expect(0, &["run", "b"]);
+    let plan = project.expect(0, &["plan", "--mode", "forced"]).out;
+    assert!(plan.contains("  build  b") && !plan.contains("failed last time"), "{plan}");
+}
+
+#[test]
 fn kiln_works_in_another_folder() {
     let project = Project::empty();
     project.write("sub/pipeline.toml", format!("{}[dataset.a]\npath = \"a\"\nrun = 'false'\n", crate::support::HEAD));

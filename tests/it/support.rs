@@ -10,7 +10,7 @@ use tempfile::TempDir;
 /// The beginning of a pipeline file.
 pub(crate) const HEAD: &str = "[pipeline]\nformat = 1\nname = \"p\"\n[defaults]\nshell = [\"sh\", \"-euc\"]\n";
 /// What a plan that is refused says before the mistakes that a run of it would be refused for, too.
-pub(crate) const ALL_THE_SAME: &str = "note: with -k the plan is shown all the same, with what can only fail\n";
+pub(crate) const ALL_THE_SAME: &str = "note: with -k the plan is shown all the same, with what cannot be built\n";
 
 /// A folder with a pipeline.
 pub(crate) struct Project {

@@ -9,6 +9,7 @@ use crate::base::job::{JobId, JobState};
 use crate::store::StoreError;
 use crate::store::filter::{RUN, RunFilter};
 use crate::store::read::{Reader, RunRow, json, number, text, wrong};
+use crate::view::ADOPTED;
 
 impl Reader {
     /// Runs, the newest first.
@@ -87,13 +88,36 @@ impl Reader {
         Ok(found.map(|id| JobId::from_text(&id)))
     }
 
-    /// The steps of a run that failed, with what happened.
+    /// Of these steps those that failed when they were last tried, with what happened. Looks only at runs in which something failed,
+    /// and asks of a step that failed there whether it was tried since.
     ///
     /// # Errors
     /// Why the store cannot be read.
-    pub fn failed(&self, job: &JobId) -> Result<BTreeMap<String, String>, StoreError> {
-        let sql = "SELECT step, coalesce(why, '') FROM steps WHERE job = ?1 AND state = 'failed'";
-        Ok(self.rows(sql, [job.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?.into_iter().collect())
+    pub fn failed_last(
+        &self,
+        pipeline: &str,
+        is_asked: &dyn Fn(&str) -> bool,
+    ) -> Result<BTreeMap<String, String>, StoreError> {
+        let failed = "SELECT step, coalesce(steps.why, ''), asked FROM runs CROSS JOIN steps USING (job)
+            WHERE pipeline = ?1 AND failed > 0 AND steps.state = 'failed' ORDER BY asked DESC";
+        let since = format!(
+            "SELECT 1 FROM runs CROSS JOIN steps USING (job)
+             WHERE pipeline = ?1 AND asked > ?2 AND step = ?3 AND (attempt > 0 OR steps.state = '{ADOPTED}') LIMIT 1"
+        );
+        let rows = self.rows(failed, [pipeline], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
+        })?;
+        let mut last: BTreeMap<String, (String, String)> = BTreeMap::new();
+        for (step, why, asked) in rows.into_iter().filter(|(step, ..)| is_asked(step)) {
+            last.entry(step).or_insert((why, asked));
+        }
+        let mut found = BTreeMap::new();
+        for (step, (why, asked)) in last {
+            if self.rows(&since, params![pipeline, asked, step], |_| Ok(()))?.is_empty() {
+                found.insert(step, why);
+            }
+        }
+        Ok(found)
     }
 
     /// When the oldest run was asked for.
