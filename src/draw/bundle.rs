@@ -11,13 +11,13 @@ const LEAST: usize = 6;
 /// Of a step that makes much, so many outputs lead to one reader by lines of their own.
 const FEW: usize = 6;
 
-/// What is bundled: a layer, whether steps, what leads there (with its part), where it leads.
-type Key = (usize, bool, Vec<(usize, usize)>, Vec<usize>);
+/// What is bundled: a layer, whether steps and whether changed, what leads there (with its part), where it leads.
+type Key = (usize, [bool; 2], Vec<(usize, usize)>, Vec<usize>);
 
 /// Bundles the items that only their names tell apart.
 pub(super) fn bundle(picture: &Picture) -> Picture {
     let mut keys: Vec<Key> =
-        picture.items.iter().map(|item| (item.layer, item.is_step(), Vec::new(), Vec::new())).collect();
+        picture.items.iter().map(|item| (item.layer, [item.is_step(), item.changed], Vec::new(), Vec::new())).collect();
     for edge in &picture.edges {
         keys[edge.from].3.push(edge.to);
         keys[edge.to].2.push((edge.from, edge.part));
@@ -77,6 +77,8 @@ fn bundled(members: Vec<Item>) -> Item {
         fate: first.fate.filter(|_| same && first.paint.is_none()),
         parts: vec![Part { name, shape: Shape::Group }],
         layer: first.layer,
+        at: first.at,
+        changed: first.changed,
         what: What::Bundle(members),
         ..Item::default()
     }

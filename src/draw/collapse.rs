@@ -43,6 +43,8 @@ const LONG: usize = 60;
 const EDGES: usize = 400;
 /// So many things that are built may stand apart in a picture that is collapsed without being asked for.
 const APART: usize = 40;
+/// So many sources that have changed stand apart: of more it is enough that there are many.
+const CHANGED: usize = 12;
 /// Where more lines than so many for each thing would lead from one to the other, nothing stands apart.
 const DENSE: usize = 3;
 /// A picture with more stages has groups of several stages, where that is needed.
@@ -153,9 +155,11 @@ fn grouping(picture: &Picture, way: Way) -> Option<Grouping> {
 
 /// The picture of the groups. What leads from a step to another leads from its group to the other's, unless both are in one.
 fn grouped(picture: &Picture, Grouping { keys, stages }: &Grouping) -> Picture {
-    let mut groups: BTreeMap<&Key, Vec<usize>> = BTreeMap::new();
-    for (i, key) in keys.iter().enumerate() {
-        groups.entry(key).or_default().push(i);
+    let mut groups: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
+    let few = picture.items.iter().filter(|item| item.changed).count() <= CHANGED;
+    for (i, (key, item)) in keys.iter().zip(&picture.items).enumerate() {
+        let alone = if few && item.changed { Some(i) } else { key.alone };
+        groups.entry(Key { alone, ..key.clone() }).or_default().push(i);
     }
     let mut place = vec![0; picture.items.len()];
     let mut items = Vec::new();

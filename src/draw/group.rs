@@ -68,7 +68,9 @@ fn tags_of(members: &[&Item]) -> String {
 
 /// The group of these items.
 pub(super) fn group(key: &Key, members: &[usize], items: &[Item]) -> Item {
-    let members: Vec<&Item> = members.iter().map(|i| &items[*i]).collect();
+    let mut members: Vec<&Item> = members.iter().map(|i| &items[*i]).collect();
+    members.sort_by_key(|item| item.at);
+    let changed = members.iter().filter(|item| item.changed).count();
     let mut counts = [0; Fate::ALL.len()];
     members.iter().filter_map(|item| item.fate).for_each(|fate| counts[fate.rank()] += 1);
     let fate = Fate::ALL.into_iter().find(|fate| counts[fate.rank()] > 0);
@@ -82,7 +84,8 @@ pub(super) fn group(key: &Key, members: &[usize], items: &[Item]) -> Item {
     let note = if note.len() == 1 && counts.iter().sum::<usize>() == members.len() {
         fate.map(Fate::word).unwrap_or_default().to_owned()
     } else {
-        note.join(", ")
+        let changed = (changed > 0).then(|| format!("{changed} changed"));
+        note.into_iter().chain(changed).collect::<Vec<_>>().join(", ")
     };
     Item {
         id: format!("{}-{}-{}", key.layer, key.rank, key.tag),
@@ -93,6 +96,8 @@ pub(super) fn group(key: &Key, members: &[usize], items: &[Item]) -> Item {
         tip: format!("{all}{}\n{}", tags_of(&members), few(&names, NAMES)),
         tags: Some(key.tag.clone()).filter(|tag| !tag.is_empty()).into_iter().collect(),
         layer: key.layer,
+        at: members[0].at,
+        changed: changed > 0,
         paint: members[0].paint.filter(|paint| members.iter().all(|item| item.paint == Some(*paint))),
     }
 }

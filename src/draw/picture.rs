@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::id::{DenseMap, NodeId, RecipeId};
-use crate::base::text::millis;
+use crate::base::text::{count, millis};
 use crate::graph::Graph;
 use crate::pipeline::types::{Kind, Pipeline};
-use crate::plan::reason::Fate;
+use crate::plan::reason::{Fate, ReasonCode};
 use crate::plan::{Plan, Step};
 
 /// So many outputs of a recipe stand side by side; more stand in rows, and what leads from them begins at their frame.
@@ -48,6 +48,10 @@ pub struct Item {
     pub tip: String,
     /// Its place in the order: the stage of a step, less for a source.
     pub layer: usize,
+    /// Where it stands in the file.
+    pub at: usize,
+    /// Whether it is a source for whose change something is out of date, or a group of such.
+    pub changed: bool,
     /// Words to group it by.
     pub tags: Vec<String>,
     /// The class it is painted by instead of that of its fate: what has become of it.
@@ -185,6 +189,7 @@ pub fn picture(pipeline: &Pipeline, graph: &Graph, plan: Option<&Plan>, title: &
     if steps.len() == graph.order.len() {
         maker.unread();
     }
+    maker.changed(steps.iter().filter_map(|(.., step)| *step));
     maker.picture
 }
 
@@ -223,6 +228,7 @@ impl Maker<'_> {
             note: step.map(note).unwrap_or_default(),
             tip: tip(&recipe.name, description.map(String::as_str), step),
             layer: stage as usize,
+            at: recipe.span.start,
             tags,
             ..Item::default()
         });
@@ -254,6 +260,28 @@ impl Maker<'_> {
         }
     }
 
+    /// Marks what is not made here and whose change is a reason.
+    fn changed<'s>(&mut self, steps: impl Iterator<Item = &'s Step>) {
+        let reasons = steps.flat_map(|step| &step.reasons).filter(|reason| reason.code == ReasonCode::InputChanged);
+        let nodes: BTreeSet<NodeId> =
+            reasons.filter_map(|reason| self.pipeline.node(reason.what.as_deref()?)).collect();
+        let places: Vec<usize> = nodes.into_iter().filter_map(|node| Some(self.item_of[node]?.0)).collect();
+        let picture = &mut self.picture;
+        let mut n = 0;
+        for at in places {
+            let item = &mut picture.items[at];
+            if matches!(item.what, What::Source) {
+                item.changed = true;
+                item.note.push_str(" · changed");
+                item.tip.push_str("\nchanged");
+                n += 1;
+            }
+        }
+        if n > 0 {
+            picture.title.push_str(&format!(" · {} changed", count(n, "source")));
+        }
+    }
+
     fn source(&mut self, id: NodeId, layer: usize) -> (usize, usize) {
         let node = &self.pipeline.nodes[id];
         let (shape, note) = match node.maker {
@@ -269,6 +297,7 @@ impl Maker<'_> {
             note,
             tip: tip(&node.name, node.description.as_deref(), None),
             layer,
+            at: node.span.start,
             tags: node.tags.clone(),
             ..Item::default()
         });

@@ -143,7 +143,7 @@ fn lines(out: &mut String, picture: &Picture, layout: &Layout) {
     // What stands back is behind all else.
     for (edge, points) in all().filter(|(edge, _)| faint(edge)).chain(all().filter(|(edge, _)| !faint(edge))) {
         let (from, to) = (&picture.items[edge.from], &picture.items[edge.to]);
-        let on = [from, to].iter().all(|item| item.fate.is_some_and(Fate::is_active));
+        let on = [from, to].iter().all(|item| item.changed || item.fate.is_some_and(Fate::is_active));
         let (class, tip) = match (faint(edge), on) {
             (true, _) => ("line faint", "tip-faint"),
             (false, true) => ("line on", "tip-on"),
@@ -178,7 +178,7 @@ fn class(item: &Item) -> String {
         What::Group { steps, .. } if steps.is_empty() => "source",
         What::Group { .. } | What::Bundle(_) => "group",
     };
-    match item.paint.or(item.fate.map(Fate::class)) {
+    match item.paint.or(item.fate.map(Fate::class)).or(item.changed.then_some("changed")) {
         None => what.to_owned(),
         Some(word) => format!("{what} {word}"),
     }
@@ -307,14 +307,20 @@ fn legend(picture: &Picture, full: f64, top: f64) -> Legend {
             format!("<g class=\"source\"><path class=\"shape\" d=\"{d}\"/></g>")
         });
     }
+    let mut swatch = |words: &str, class: &str| {
+        // A colour is no shape.
+        legend.entry(words, |x, y| {
+            let (x, y) = (num(x + 4.0), num(y));
+            format!("<rect class=\"swatch {class}\" x=\"{x}\" y=\"{y}\" width=\"14\" height=\"14\"/>")
+        });
+    };
+    if all.iter().any(|item| item.changed) {
+        swatch("changed", "changed");
+    }
     for fate in Fate::ALL {
         let shows = |item: &&Item| item.fate == Some(fate) || has_bar(item) && item.counts()[fate.rank()] > 0;
         if all.iter().filter(|item| item.paint.is_none()).any(shows) {
-            // A colour is no shape.
-            legend.entry(fate.word(), |x, y| {
-                let (class, x, y) = (fate.class(), num(x + 4.0), num(y));
-                format!("<rect class=\"swatch {class}\" x=\"{x}\" y=\"{y}\" width=\"14\" height=\"14\"/>")
-            });
+            swatch(fate.word(), fate.class());
         }
     }
     if !picture.faint.is_empty() {

@@ -1,5 +1,6 @@
 //! Tests of the pictures: nothing overlaps, few lines cross, text stays text.
 
+mod changed;
 mod groups;
 mod lines;
 
@@ -235,6 +236,7 @@ fn mermaid_tells_kinds_by_shape_and_fates_by_class() {
       n2_0 --> n3_0
       n4_0 --> s0
       classDef source fill:#ffffff,stroke:#6e7781,color:#1f2328
+      classDef changed fill:#ffffff,stroke:#c4540a,color:#1f2328,stroke-width:3px
       classDef build fill:#ffe3c7,stroke:#c4540a,color:#1f2328
       classDef maybe fill:#fff6bf,stroke:#9a6700,color:#1f2328,stroke-dasharray:5 3
       classDef ask fill:#f1e5ff,stroke:#8250df,color:#1f2328

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::draw::picture::{Item, Picture, Shape};
+use crate::draw::picture::{Edge, Item, Picture, Shape};
 use crate::plan::reason::Fate;
 
 /// The colours of what happens to a step: inside and around it. They go with dark letters, on light and dark pages.
@@ -15,6 +15,14 @@ fn colors(fate: Fate) -> (&'static str, &'static str) {
         Fate::Left => ("#dde1e6", "#424a53"),
         Fate::Skip => ("#eaf3ec", "#6b9c79"),
     }
+}
+
+/// The same for a source that has changed.
+const CHANGED: (&str, &str) = ("#ffffff", "#c4540a");
+
+/// What an edge leads from has changed, and is a reason to build what it leads to.
+fn is_strong(picture: &Picture, edge: &Edge) -> bool {
+    picture.items[edge.from].changed && picture.items[edge.to].fate.is_some_and(Fate::is_active)
 }
 
 /// Writes a picture as dot.
@@ -32,7 +40,8 @@ pub fn dot(picture: &Picture) -> String {
     for edge in &picture.edges {
         let cluster = (picture.items[edge.to].parts.len() > 1).then(|| format!("lhead=cluster_{}", edge.to));
         let faint = picture.faint.contains(edge).then(|| "color=\"#c6ced6\"".to_owned());
-        let said = [cluster, faint].into_iter().flatten().collect::<Vec<_>>().join(", ");
+        let strong = is_strong(picture, edge).then(|| format!("color=\"{}\", penwidth=2", CHANGED.1));
+        let said = [cluster, faint, strong].into_iter().flatten().collect::<Vec<_>>().join(", ");
         let said = if said.is_empty() { said } else { format!(" [{said}]") };
         line(&format!("  n{}_{} -> n{}_0{said};", edge.from, edge.part, edge.to));
     }
@@ -62,7 +71,9 @@ fn dot_item(i: usize, item: &Item, notes: &[&str], line: &mut dyn FnMut(&str)) {
             Some(Fate::Left) => ",dotted",
             _ => "",
         };
-        let color = item.fate.map(colors).map(|(fill, edge)| format!(", fillcolor=\"{fill}\", color=\"{edge}\""));
+        let color = item.fate.map(colors).or(item.changed.then_some(CHANGED));
+        let color = color.map(|(fill, edge)| format!(", fillcolor=\"{fill}\", color=\"{edge}\""));
+        let color = if item.changed { color.map(|color| color + ", penwidth=2") } else { color };
         let (text, tip, color) = (quoted(&text), quoted(&item.tip), color.unwrap_or_default());
         line(&format!("  n{i}_{k} [label={text}, tooltip={tip}, shape={shape}, style=\"{style}{dash}\"{color}];"));
     }
@@ -93,7 +104,7 @@ pub fn mermaid(picture: &Picture) -> String {
                 Shape::Task => ("([", "])"),
                 Shape::Group => ("[", "]"),
             };
-            let class = item.fate.map_or("source", Fate::class);
+            let class = item.fate.map_or(if item.changed { "changed" } else { "source" }, Fate::class);
             writeln!(out, "  n{i}_{k}{open}\"{text}\"{close}:::{class}").expect("a String takes everything");
         }
         if many {
@@ -103,10 +114,17 @@ pub fn mermaid(picture: &Picture) -> String {
     for edge in &picture.edges {
         let to =
             if picture.items[edge.to].parts.len() > 1 { format!("s{}", edge.to) } else { format!("n{}_0", edge.to) };
-        let arrow = if picture.faint.contains(edge) { "-.->" } else { "-->" };
+        let arrow = match picture.faint.contains(edge) {
+            true => "-.->",
+            false if is_strong(picture, edge) => "==>",
+            false => "-->",
+        };
         writeln!(out, "  n{}_{} {arrow} {to}", edge.from, edge.part).expect("a String takes everything");
     }
     out.push_str("  classDef source fill:#ffffff,stroke:#6e7781,color:#1f2328\n");
+    let (fill, edge) = CHANGED;
+    writeln!(out, "  classDef changed fill:{fill},stroke:{edge},color:#1f2328,stroke-width:3px")
+        .expect("a String takes everything");
     for fate in Fate::ALL {
         let (fill, edge) = colors(fate);
         let dash = match fate {
