@@ -391,19 +391,13 @@ impl Clerk {
         let mut running = HashMap::new();
         let known = self.desk.waits(others).into_iter().map(|(job, why)| {
             let wait = why.or_else(|| self.process(&job, &mut running)).unwrap_or(Wait::Turn);
-            match wait {
-                // Whoever has something for a moment has no page.
-                Wait::Job(other, _) if !self.has(&other) => (job, (Wait::Another, None)),
-                Wait::Job(ref other, _) => (job, (wait.clone(), self.desk.project(other))),
-                wait => (job, (wait, None)),
-            }
+            let Wait::Job(other, _) = &wait else { return (job, (wait, None)) };
+            // Whoever has something for a moment has no page.
+            let has_page = self.orders.contains_key(other) || self.at_work.contains_key(other);
+            let of = self.desk.project(other);
+            (job, if has_page { (wait, of) } else { (Wait::Another, None) })
         });
         known.chain(ending.into_iter().map(|job| (job.clone(), (Wait::Ending, None)))).collect()
-    }
-
-    /// Whether a job waits here, or is at work.
-    fn has(&self, job: &JobId) -> bool {
-        self.orders.contains_key(job) || self.at_work.contains_key(job)
     }
 
     /// The process that is in the way of a job. `running` has what runs, by the history: each is asked once.

@@ -44,10 +44,12 @@ pub(crate) fn whole(folder: &Path, events: &[Stamped], more: &str) -> Vec<Piece>
     let view = RunView::fold(events);
     let mut pieces = Vec::new();
     for event in events {
-        let ended = match &event.event {
-            Event::StepRetrying(retrying) => view.step(&retrying.step).map(|step| (step, retrying.attempt)),
-            Event::StepEnded(ended) => view.step(&ended.step).map(|step| (step, step.attempt)),
-            _ => None,
+        let ended = if let Event::StepRetrying(retrying) = &event.event {
+            view.step(&retrying.step).map(|step| (step, retrying.attempt))
+        } else if let Event::StepEnded(ended) = &event.event {
+            view.step(&ended.step).map(|step| (step, step.attempt))
+        } else {
+            None
         };
         pieces.extend(ended.and_then(|(step, attempt)| file(folder, step, attempt)));
         if let Some((level, line)) = line(event) {

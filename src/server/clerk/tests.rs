@@ -104,7 +104,7 @@ fn what_many_jobs_wait_for_is_asked_for_once() {
     office.clerk.call();
     let (tell, told) = mpsc::channel();
     let before = office.archive.asked.load(Ordering::SeqCst);
-    assert!(!office.clerk.hear(std::iter::once(Message::Why(jobs.clone(), tell))));
+    assert!(!office.clerk.hear(std::iter::once(Message::Why(jobs, tell))));
     let waits = told.recv().unwrap();
     assert_eq!(waits.len(), NODES);
     assert!(
@@ -176,7 +176,7 @@ fn of_a_job_that_cannot_be_kept_nothing_is_left() {
     assert_eq!((office.clerk.desk.waiting(), office.archive.lost()), (0, vec![aborted.clone()]));
     // How the other one ended is kept as soon as that can be.
     office.clerk.keep_lost();
-    assert_eq!(office.archive.lost(), [aborted.clone()]);
+    assert_eq!(office.archive.lost(), std::slice::from_ref(&aborted));
     tell("ALTER TABLE gone RENAME TO events");
     office.clerk.keep_lost();
     assert!(office.archive.lost().is_empty());

@@ -148,7 +148,7 @@ fn several_projects_are_one_list_and_can_be_told_apart() {
     assert_eq!(shown(&browser), ["x --mode only"]);
     // An output that only one of them has.
     browser.go(&format!("{}/?output=x", server.url));
-    assert_eq!(shown(&browser), ["x"]);
+    assert_eq!(shown(&browser), ["x --mode only"]);
     browser.click("#flow-OTHER");
     browser.until_shown("h1", "other");
     assert_eq!(browser.text("document.querySelectorAll('#steps tr').length"), "1");
