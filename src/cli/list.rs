@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::base::id::RecipeId;
-use crate::base::text::{age, did_you_mean, duration, size};
+use crate::base::text::{age, count, did_you_mean, duration, size};
 use crate::cli::args::Format;
 use crate::cli::table::table;
 use crate::cli::{Context, find, print};
@@ -16,6 +16,7 @@ use crate::pipeline::raw::{EnvValue, SecretValue};
 use crate::pipeline::retry::{Retry, RetryOn};
 use crate::pipeline::template::command_line;
 use crate::pipeline::types::{Command, Item, Pipeline, Rebuild, Recipe};
+use crate::report::line::{Line, columns};
 use crate::session::fail::Fail;
 use crate::session::load::{self, Given, Loaded};
 use crate::session::targets::Paths;
@@ -46,7 +47,7 @@ pub(crate) fn list(context: &Context, targets: &[String], exclude: &[String], fo
             let json = serde_json::to_string_pretty(&rows).map_err(|error| Fail::because("the list", &error))?;
             print(&format!("{json}\n"))?;
         }
-        Format::Text => print(&lines(&rows))?,
+        Format::Text => print(&lines(&rows, context.style().width.map(usize::from)))?,
     }
     Ok(exit::OK)
 }
@@ -96,7 +97,8 @@ fn rows<'a>(loaded: &'a Loaded, listed: &Listed) -> Vec<Row<'a>> {
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
-fn lines(rows: &[Row<'_>]) -> String {
+/// The table; on a terminal it has so many columns, and most of what is long is cut.
+fn lines(rows: &[Row<'_>], width: Option<usize>) -> String {
     let mut lines = vec![["NAME", "KIND", "STAGE", "MADE FROM", "TAGS", "PATH"].map(str::to_owned)];
     for row in rows {
         let from = match row.recipe {
@@ -112,7 +114,33 @@ fn lines(rows: &[Row<'_>]) -> String {
             row.path.unwrap_or_default().to_owned(),
         ]);
     }
-    table(&lines)
+    let Some(width) = width else { return table(&lines) };
+    let over = table(&lines).lines().map(columns).max().unwrap_or_default().saturating_sub(width);
+    if over > 0 {
+        let longest = lines.iter().map(|line| columns(&line[FROM])).max().unwrap_or_default();
+        let room = longest.saturating_sub(over).max(LEAST);
+        for (line, row) in lines[1..].iter_mut().zip(rows).filter(|(_, row)| row.recipe.is_some()) {
+            line[FROM] = some(&row.inputs, room);
+        }
+    }
+    table(&lines).lines().map(|line| Line::new().text(line).render(false, Some(width)) + "\n").collect()
+}
+
+/// Which column says what a node is made from, and how wide that stays.
+const FROM: usize = 3;
+const LEAST: usize = 16;
+
+/// As many names as have room, and how many there are besides.
+fn some(names: &[&str], room: usize) -> String {
+    let text = |shown: usize| match names.len() - shown {
+        0 => names.join(", "),
+        more => format!("{} + {more} more", names[..shown].join(", ")),
+    };
+    (1..=names.len()).rev().map(text).find(|text| columns(text) <= room).unwrap_or_else(|| match names {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        several => count(several.len(), "input"),
+    })
 }
 
 pub(crate) fn show(context: &Context, name: &str) -> Result<u8, Fail> {
@@ -261,5 +289,44 @@ fn rebuild(rebuild: Rebuild) -> String {
         Rebuild::Age(limit) => format!("when something changed, or when older than {}", age(limit)),
         Rebuild::Explicit => "when something changed, and only as a target".to_owned(),
         Rebuild::Never => "only while there is no output".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_fits_a_terminal() {
+        let row = |name, inputs: &[&'static str], path| Row {
+            name,
+            kind: "dataset",
+            path: Some(path),
+            recipe: (!inputs.is_empty()).then_some(name),
+            inputs: inputs.to_vec(),
+            stage: None,
+            tags: Vec::new(),
+            description: None,
+        };
+        let rows = [
+            row("a", &[], "a.csv"),
+            row("mart", &["orders_of_the_north", "orders_of_the_south", "customers", "dates"], "build/mart.csv"),
+        ];
+        insta::assert_snapshot!(lines(&rows, Some(80)), @r#"
+        NAME  KIND     STAGE  MADE FROM                     TAGS  PATH
+        a     dataset         (source)                            a.csv
+        mart  dataset         orders_of_the_north + 3 more        build/mart.csv
+        "#);
+        insta::assert_snapshot!(lines(&rows, Some(50)), @r#"
+        NAME  KIND     STAGE  MADE FROM  TAGS  PATH
+        a     dataset         (source)         a.csv
+        mart  dataset         4 inputs         build/mart…
+        "#);
+        insta::assert_snapshot!(lines(&rows, None), @r#"
+        NAME  KIND     STAGE  MADE FROM                                                   TAGS  PATH
+        a     dataset         (source)                                                          a.csv
+        mart  dataset         orders_of_the_north, orders_of_the_south, customers, dates        build/mart.csv
+        "#);
+        assert_eq!(some(&["a_b", "c_d", "e_f"], 12), "a_b + 2 more");
     }
 }

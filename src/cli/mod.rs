@@ -49,6 +49,7 @@ use crate::cli::args::{Cli, Color, Command, Everywhere};
 use crate::cli::report_files::{ReportFiles, said};
 use crate::cli::surroundings::Surroundings;
 use crate::exit;
+use crate::report::line::fold;
 use crate::report::style::Style;
 use crate::session::Site;
 use crate::session::fail::Fail;
@@ -147,7 +148,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let context = Context { file: file.first().cloned(), files: file, directory, state, color, surroundings };
     guarded(|| match dispatch(&context, command) {
         Ok(code) => code,
-        Err(fail) => tell(&context.render(&fail), fail.code()),
+        // Mistakes are drawn as wide as the terminal is.
+        Err(fail @ Fail::Mistakes(..)) => tell(&context.render(&fail), fail.code()),
+        Err(fail) => tell(&told(&context.render(&fail)), fail.code()),
     })
 }
 
@@ -230,7 +233,12 @@ pub(crate) fn print(text: &str) -> Result<(), Fail> {
 
 /// Tells something by the way that is worth knowing. A closed pipe cannot be told of anything.
 pub(crate) fn note(text: &str) {
-    drop(writeln!(io::stderr(), "note: {}", clean_lines(text)));
+    drop(io::stderr().write_all(told(&format!("note: {}\n", clean_lines(text))).as_bytes()));
+}
+
+/// What is told by the way, folded where standard error is a terminal.
+fn told(text: &str) -> String {
+    fold(text, terminal_size::terminal_size_of(io::stderr()).map(|(width, _)| usize::from(width.0)))
 }
 
 /// What is told where standard output cannot be written.
@@ -253,9 +261,10 @@ where
         event: &tracing::Event<'_>,
     ) -> std::fmt::Result {
         let error = *event.metadata().level() == tracing::Level::ERROR;
-        out.write_str(if error { "error: " } else { "warning: " })?;
-        context.format_fields(out.by_ref(), event)?;
-        out.write_char('\n')
+        let mut text = String::from(if error { "error: " } else { "warning: " });
+        context.format_fields(Writer::new(&mut text), event)?;
+        text.push('\n');
+        out.write_str(&told(&text))
     }
 }
 

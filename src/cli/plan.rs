@@ -63,7 +63,7 @@ fn show_plan(context: &Context, session: &Session, args: &PlanArgs) -> Result<u8
             let (now, put_back) = (planned.facts.now, put_back.as_slice());
             let failed = &session.failed_last(&planned.plan);
             let heading = Heading { engine, state: &state, jobs: session.jobs, now, put_back, failed };
-            print(&text(pipeline, selection, &planned.plan, &estimate, &heading))?;
+            print(&context.style().fold(&text(pipeline, selection, &planned.plan, &estimate, &heading)))?;
         }
         PlanFormat::Json => {
             let json = PlanJson::new(pipeline, selection, &planned.plan, &estimate, engine).with(put_back);

@@ -14,22 +14,26 @@ struct Work {
     longest: u64,
 }
 
-/// So many steps that ended tell how long others of the same run may take.
-const ENOUGH: u64 = 5;
+/// How long a run still takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) ms: u64,
+    /// Whether steps are left of which nobody knows how long they take.
+    pub(crate) at_least: bool,
+}
 
-/// How long the run still takes, in milliseconds, where that can be told: a step that was never measured is taken to need as long
-/// as those of this run that ended well did on average, if there are enough of them.
-pub(crate) fn left(view: &RunView, elapsed_ms: u64) -> Option<u64> {
-    let mean = mean(view);
+/// How long the run still takes, as far as its steps were measured before.
+pub(crate) fn left(view: &RunView, elapsed_ms: u64) -> Option<Left> {
     let started = &view.head.as_ref()?.started;
     let mut stages: BTreeMap<u32, Work> = BTreeMap::new();
+    let mut at_least = false;
     for step in &view.steps {
         let left = match step.state {
             StepState::Waiting | StepState::Retrying if view.stopping.is_some() => continue,
-            StepState::Waiting | StepState::Retrying => step.plan.expected_ms.or(mean)?,
+            StepState::Waiting | StepState::Retrying => step.plan.expected_ms,
             StepState::Running => {
                 let ran = elapsed_ms.saturating_sub(step.began_ms);
-                step.plan.expected_ms.or(mean)?.saturating_sub(ran)
+                step.plan.expected_ms.map(|ms| ms.saturating_sub(ran))
             }
             StepState::Publishing
             | StepState::Built
@@ -39,6 +43,8 @@ pub(crate) fn left(view: &RunView, elapsed_ms: u64) -> Option<u64> {
             | StepState::Stopped
             | StepState::Skipped => continue,
         };
+        at_least |= left.is_none();
+        let left = left.unwrap_or_default();
         let stage = match started.schedule {
             Schedule::Stages => step.plan.stage,
             Schedule::Eager => 0,
@@ -49,16 +55,8 @@ pub(crate) fn left(view: &RunView, elapsed_ms: u64) -> Option<u64> {
     }
     let slots = u64::from(started.max_parallel.max(1));
     let each = stages.values().map(|work| work.sum.div_ceil(slots).max(work.longest));
-    Some(each.fold(0, u64::saturating_add))
-}
-
-/// How long the steps took that were built, on average.
-fn mean(view: &RunView) -> Option<u64> {
-    let (mut steps, mut sum) = (0, 0u64);
-    for step in view.steps.iter().filter(|step| matches!(step.state, StepState::Built | StepState::Same)) {
-        (steps, sum) = (steps + 1, sum.saturating_add(step.took_ms));
-    }
-    (steps >= ENOUGH).then(|| sum / steps)
+    let ms = each.fold(0, u64::saturating_add);
+    (ms > 0).then_some(Left { ms, at_least })
 }
 
 /// How long a step usually takes: as exact as a plan says it where it is short.

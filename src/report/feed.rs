@@ -177,39 +177,36 @@ impl Feed {
     }
 
     fn lines_of(&mut self, view: &RunView, event: &Stamped) -> String {
-        let line = match &event.event {
-            Event::RunQueued(_) => return String::new(),
-            Event::RunStarted(started) => return self.began(started, event),
-            Event::StepStarted { step, .. } => return self.step_began(step),
-            Event::StepRetrying(retrying) => return self.retrying(view, retrying, event),
-            Event::StepPublishing { .. } | Event::StepSubmitting { .. } | Event::StepSkipped { .. } => {
-                return String::new();
-            }
+        match &event.event {
+            Event::RunQueued(_) => String::new(),
+            Event::RunStarted(started) => self.began(started, event),
+            Event::StepStarted { step, .. } => self.step_began(step),
+            Event::StepRetrying(retrying) => self.retrying(view, retrying, event),
+            Event::StepPublishing { .. } | Event::StepSubmitting { .. } | Event::StepSkipped { .. } => String::new(),
             Event::Noted { step, text } => {
                 let line = self.clock(event.at).at(WORD, Tint::Warn, "note");
                 let line = line.at(NAME, Tint::Plain, &self.name(step.as_deref().unwrap_or(THE_RUN), &[text]));
-                return self.noted(line, Tint::Plain, text);
+                self.noted(line, Tint::Plain, text)
             }
-            Event::StepAccepted { remote, .. } if !remote.joined => return String::new(),
+            Event::StepAccepted { remote, .. } if !remote.joined => String::new(),
             Event::StepAccepted { step, remote } => {
                 let note = format!("{} was already building it", remote.id);
                 let name = self.name(step, &[&note]);
                 let line = self.clock(event.at).at(WORD, Tint::Calm, "join").at(NAME, Tint::Plain, &name);
-                return self.noted(line, Tint::Plain, &note);
+                self.noted(line, Tint::Plain, &note)
             }
-            Event::StepEnded(ended) => return self.ended(view, ended, event),
+            Event::StepEnded(ended) => self.ended(view, ended, event),
             Event::StepCurrent { step, also_built } => {
                 let also = if also_built.is_empty() { String::new() } else { format!("; {}", also(also_built)) };
                 let note = format!("{UP_TO_DATE}{also}");
-                return self.noted(self.head(event, StepState::Current, step, &[&note]), Tint::Calm, &note);
+                self.noted(self.head(event, StepState::Current, step, &[&note]), Tint::Calm, &note)
             }
-            Event::RunStopping { cause, .. } => self.stopping(view, cause, event),
+            Event::RunStopping { cause, .. } => self.style.folded(&self.stopping(view, cause, event)),
             Event::RunEnded(_) => {
                 let unstarted = std::mem::take(&mut self.unstarted);
-                return self.skips(view, &unstarted) + &self.all_rest() + &self.summary(view);
+                self.skips(view, &unstarted) + &self.all_rest() + &self.summary(view)
             }
-        };
-        self.style.line(&line)
+        }
     }
 
     /// The lines for what a step printed, as far as they are to be shown now.
@@ -252,7 +249,7 @@ impl Feed {
         let line = line.text(&steps).text(&format!("-j{}", started.max_parallel));
         let vars = vars(&started.vars).map(|vars| format!(" · vars {vars}"));
         let line = line.text(&vars.unwrap_or_default());
-        self.style.line(&line) + &self.foreign(started, event)
+        self.style.folded(&line) + &self.foreign(started, event)
     }
 
     /// That what stands in the place of outputs, and is not of Kiln's making, will be replaced.

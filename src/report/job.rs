@@ -11,6 +11,7 @@ use super::summary;
 use crate::base::text::{millis, one_line};
 use crate::event::Left;
 use crate::plan::put_back::PutBack;
+use crate::plan::reason::{Reason, ReasonCode};
 use crate::view::{RunView, StepState, StepView};
 
 /// How wide the column of step names gets at most.
@@ -34,7 +35,7 @@ pub fn show(view: &RunView, style: &Style, state: &str) -> String {
     if !notes.is_empty() {
         out.push('\n');
     }
-    notes.iter().for_each(|note| out += &style.line(&Line::new().tint(Tint::Warn, "note").text(": ").text(note)));
+    notes.iter().for_each(|note| out += &style.folded(&Line::new().tint(Tint::Warn, "note").text(": ").text(note)));
     out.push('\n');
     out += &summary::text(view, style, state);
     out
@@ -89,7 +90,7 @@ fn head(view: &RunView, style: &Style) -> String {
         rows.insert(VARS, ("vars", text(vars)));
     }
     rows.into_iter()
-        .map(|(word, line)| style.line(&Line::new().tint(Tint::Dim, &format!("{word:<7}  ")).then(line)))
+        .map(|(word, line)| style.folded(&Line::new().tint(Tint::Dim, &format!("{word:<7}  ")).then(line)))
         .collect()
 }
 
@@ -156,6 +157,12 @@ fn why(view: &RunView, step: &StepView) -> String {
     }
     parts.extend(replaced(&step.replaced));
     let began = view.head.as_ref().map(|head| head.at).unwrap_or_default();
-    parts.extend(past::reasons(&step.plan.reasons, step.state, &|node| past::changed(view, node), began));
+    // That it can only fail is no news once it has, for that reason.
+    let said = |reason: &Reason| match (&step.failure, &reason.what) {
+        (Some(failure), Some(what)) => reason.code == ReasonCode::CannotBegin && failure.message.contains(what),
+        (None, _) | (_, None) => false,
+    };
+    let reasons: Vec<_> = step.plan.reasons.iter().filter(|reason| !said(reason)).cloned().collect();
+    parts.extend(past::reasons(&reasons, step.state, &|node| past::changed(view, node), began));
     one_line(&parts.join("; "), 400)
 }

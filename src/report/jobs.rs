@@ -144,7 +144,14 @@ const SOME: Tells = Tells::Unless("0");
 /// The column that has a colour. It is as wide as if a run had been ended.
 const STATE: &str = "STATE";
 
-const COLUMNS: [Column; 13] = [
+/// The columns that give way where there is little room, and the one that they do it for.
+const BY: &str = "BY";
+const ASKED: &str = "TARGETS";
+const WHY: &str = "WHY";
+/// What is left of long ones.
+const LEAST: [(&str, usize); 2] = [(ASKED, 12), (WHY, 20)];
+
+static COLUMNS: [Column; 13] = [
     words("JOB", Tells::Always, |told| told.id.to_owned()),
     words(STATE, Tells::Always, |told| told.job.state.word().to_owned()),
     number("BUILT", Tells::Always, |told| told.job.counts.built.to_string()),
@@ -154,10 +161,10 @@ const COLUMNS: [Column; 13] = [
     number("SKIP", SOME, |told| told.job.counts.skipped.to_string()),
     words("START", Tells::Always, |told| told.style.moment(told.job.began, told.now)),
     words("TOOK", Tells::Always, |told| told.job.took()),
-    words("BY", Tells::Apart, |told| squeeze(&told.job.by)),
+    words(BY, Tells::Apart, |told| squeeze(&told.job.by)),
     words("PIPELINE", Tells::Apart, |told| squeeze(&told.job.pipeline)),
-    words("TARGETS", Tells::Unless(EVERYTHING), |told| told.job.targets()),
-    words("WHY", Tells::Always, |told| told.job.why()),
+    words(ASKED, Tells::Unless(EVERYTHING), |told| told.job.targets()),
+    words(WHY, Tells::Always, |told| told.job.why()),
 ];
 
 impl Column {
@@ -183,19 +190,57 @@ pub fn list(jobs: &[JobLine], style: &Style, now: Timestamp) -> String {
     let told: Vec<_> = jobs.iter().zip(&ids).map(|(job, id)| Told { job, id, style, now }).collect();
     let shown = COLUMNS.iter().map(|column| (column, told.iter().map(column.cell).collect::<Vec<_>>()));
     let shown = shown.filter(|(column, cells)| column.tells(cells));
-    let shown: Vec<_> = shown.map(|(column, cells)| (column, column.width(&cells), cells)).collect();
+    let mut shown: Vec<Shown> = shown.map(|(column, cells)| (column, column.width(&cells), cells)).collect();
+    fit(&mut shown, style.width.map_or(usize::MAX, usize::from));
     let line = |row: Option<usize>| {
         let (mut line, mut at) = (Line::new(), 0);
         for (i, (column, width, cells)) in shown.iter().enumerate() {
             let cell = row.map_or(column.head, |row| &cells[row]);
             let tint = row.filter(|_| column.head == STATE).map_or(Tint::Plain, |row| job_tint(jobs[row].state));
             line = line.at(if column.number { at + width - columns(cell) } else { at }, tint, cell);
-            let close = column.number && shown.get(i + 1).is_some_and(|(next, ..)| next.number);
-            at += width + if close { 1 } else { 2 };
+            at += width + gap(&shown, i);
         }
         style.cut(&line)
     };
     std::iter::once(None).chain((0..jobs.len()).map(Some)).map(line).collect()
+}
+
+/// A column with its width and its cells.
+type Shown = (&'static Column, usize, Vec<String>);
+
+/// Where a table is too wide, who started a run matters least, then what was not built, then all of what it was asked for: the end
+/// of a line says why it ended so.
+fn fit(shown: &mut Vec<Shown>, room: usize) {
+    let over = |shown: &[Shown], least: &[(&str, usize)]| {
+        let width = |(column, width, _): &Shown| match least.iter().find(|(head, _)| *head == column.head) {
+            Some((_, least)) => *width.min(least),
+            None => *width,
+        };
+        let widths = shown.iter().enumerate().map(|(i, column)| width(column) + gap(shown, i));
+        widths.sum::<usize>().saturating_sub(room)
+    };
+    if over(shown, &[]) > 0 {
+        shown.retain(|(column, ..)| column.head != BY);
+    }
+    for head in ["SAME", "SKIP", "STOP"] {
+        if over(shown, &LEAST) > 0 {
+            shown.retain(|(column, ..)| column.head != head);
+        }
+    }
+    let over = over(shown, &LEAST[1..]);
+    if let Some((_, width, cells)) = shown.iter_mut().find(|(column, ..)| column.head == ASKED).filter(|_| over > 0) {
+        *width = (*width).min(width.saturating_sub(over).max(LEAST[0].1));
+        cells.iter_mut().for_each(|cell| *cell = Line::new().text(cell).render(false, Some(*width)));
+    }
+}
+
+/// How far the next column is from this one: numbers stand close to one another.
+fn gap(shown: &[Shown], i: usize) -> usize {
+    match shown.get(i + 1) {
+        None => 0,
+        Some((next, ..)) if shown[i].0.number && next.number => 1,
+        Some(_) => 2,
+    }
 }
 
 /// In a longer table ids are whole: each would be compared with each.

@@ -101,6 +101,41 @@ impl Line {
         self.spans.iter().map(|(_, text)| columns(text)).sum()
     }
 
+    /// The line in as many as it takes where each has `width` columns, broken between words. What goes on stands below the last
+    /// of its columns, where that leaves half of the width, else a little behind its beginning.
+    pub(crate) fn folded(&self, width: usize) -> Vec<Self> {
+        if self.width() <= width {
+            return vec![self.clone()];
+        }
+        let plain: String = self.spans.iter().map(|(_, text)| text.as_str()).collect();
+        let indent = plain.len() - plain.trim_start_matches(' ').len();
+        let gap = plain.trim_end().rfind("  ").map(|at| at + 2).filter(|at| columns(&plain[..*at]) * 2 <= width);
+        let (head, below) =
+            gap.filter(|at| *at > indent).map_or((indent, indent + 2), |at| (at, columns(&plain[..at])));
+        let (first, rest) = (width.saturating_sub(columns(&plain[..head])), width.saturating_sub(below));
+        let (mut lines, mut at) = (Vec::new(), 0);
+        for part in wrap(&plain[head..], first, rest) {
+            let begin = if at == 0 { 0 } else { plain.len() - plain[at..].trim_start_matches(' ').len() };
+            let words = part.trim_matches(' ');
+            at = if at == 0 { head + words.len() } else { begin + words.len() };
+            let indent = if begin == 0 { String::new() } else { " ".repeat(below) };
+            lines.push(Self::new().text(&indent).then(self.part(begin, at)));
+        }
+        lines
+    }
+
+    /// What stands between two places of its text.
+    fn part(&self, begin: usize, end: usize) -> Self {
+        let mut at = 0;
+        let spans = self.spans.iter().filter_map(|(tint, text)| {
+            let place = at;
+            at += text.len();
+            let (from, to) = (begin.max(place), end.min(at));
+            (from < to).then(|| (*tint, text[from - place..to - place].to_owned()))
+        });
+        Self { spans: spans.collect() }
+    }
+
     /// The line as it is written, cut to `width` columns where that is given.
     pub(crate) fn render(&self, color: bool, width: Option<usize>) -> String {
         let mut room = width.filter(|width| self.width() > *width);
@@ -168,6 +203,15 @@ pub(crate) fn wrap(text: &str, first: usize, rest: usize) -> Vec<String> {
     lines
 }
 
+/// A text whose lines are folded where there is a width.
+pub(crate) fn fold(text: &str, width: Option<usize>) -> String {
+    let Some(width) = width.filter(|width| text.lines().any(|line| columns(line) > *width)) else {
+        return text.to_owned();
+    };
+    let folded = text.lines().flat_map(|line| Line::new().text(line).folded(width));
+    folded.map(|line| line.render(false, None) + "\n").collect()
+}
+
 /// How many columns a text takes, at most.
 pub(crate) fn columns(text: &str) -> usize {
     text.chars().map(|c| c.width().unwrap_or(0)).sum()
@@ -213,6 +257,27 @@ mod tests {
         assert_eq!(wrap("exit 1, attempt 1/4, again in 1s", 18, 10), ["exit 1, attempt", "1/4, again", "in 1s"]);
         assert_eq!(wrap("a/very/long/path is it", 4, 4), ["a/very/long/path", "is", "it"]);
         assert_eq!(wrap("", 4, 4), [""]);
+    }
+
+    #[test]
+    fn a_line_goes_on_below_its_last_column() {
+        let line =
+            Line::new().tint(Tint::Bad, "FAILED").text(" ").tint(Tint::Strong, "a").text("  exit 1, out of memory");
+        let folded =
+            |line: &Line, width| line.folded(width).iter().map(|line| line.render(false, None)).collect::<Vec<_>>();
+        assert_eq!(folded(&line, 32), ["FAILED a  exit 1, out of memory"]);
+        assert_eq!(folded(&line, 24), ["FAILED a  exit 1,", "          out of memory"]);
+        assert_eq!(folded(&line, 19), ["FAILED a  exit 1,", "  out of memory"], "there is no room below the column");
+        let colored: Vec<_> = line.folded(24).iter().map(|line| line.render(true, None)).collect();
+        assert_eq!(colored.join(""), line.render(true, None).replace("1, out", "1,          out"));
+        assert_eq!(
+            fold("a, b and c\n  build  x  never built before\n", Some(18)),
+            "a, b and c\n  build  x  never\n    built before\n"
+        );
+        assert_eq!(fold("a, b and c", Some(6)), "a, b\n  and\n  c\n");
+        assert_eq!(fold("a, b and c", None), "a, b and c");
+        let whole = "日本  one two  a/very/long/path/indeed end";
+        assert_eq!(folded(&Line::new().text(whole), 20), ["日本  one two", "  a/very/long/path/indeed", "  end"]);
     }
 
     #[test]

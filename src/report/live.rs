@@ -243,8 +243,11 @@ fn status(view: &RunView, elapsed_ms: u64, busy: usize) -> Line {
         return line.text(" · Ctrl-C again ends them now");
     }
     match estimate::left(view, elapsed_ms) {
-        None | Some(0) => line,
-        Some(ms) => line.text(&format!(" · ~{} left", estimate::rough(ms))),
+        None => line,
+        Some(left) => {
+            let at_least = if left.at_least { "at least " } else { "" };
+            line.text(&format!(" · {at_least}~{} left", estimate::rough(left.ms)))
+        }
     }
 }
 

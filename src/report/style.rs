@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::line::{Line, Tint};
+use super::line::{Line, Tint, fold};
 use crate::base::job::JobState;
 use crate::view::StepState;
 
@@ -74,6 +74,17 @@ impl Style {
     /// The whole line with its line end.
     pub(crate) fn line(&self, line: &Line) -> String {
         line.render(self.color, None) + "\n"
+    }
+
+    /// The line, in as many as it takes where there is a width, each with its line end.
+    pub(crate) fn folded(&self, line: &Line) -> String {
+        let width = self.width.map_or(usize::MAX, usize::from);
+        line.folded(width).iter().map(|line| self.line(line)).collect()
+    }
+
+    /// A text without colours whose lines are folded where there is a width.
+    pub(crate) fn fold(&self, text: &str) -> String {
+        fold(text, self.width.map(usize::from))
     }
 
     /// The line, cut where there is a width, with its line end.

@@ -9,7 +9,7 @@ use super::line::{Line, Tint, squeeze};
 use super::style::{AT_LEAST, Style, UP_TO_DATE, step_word};
 use crate::base::job::{BuildMode, JobState};
 use crate::base::text::{clean, few, millis};
-use crate::event::{Cause, Counts, Failure};
+use crate::event::{Cause, Counts, Failure, FailureCode};
 use crate::pipeline::template::quote;
 use crate::plan::reason::ReasonCode;
 use crate::view::{Head, RunView, StepState, StepView};
@@ -24,14 +24,13 @@ const COMMAND_COLUMNS: usize = 120;
 const COMMAND_LINES: usize = 8;
 /// How many names of outputs are told.
 const OUTPUTS: usize = 6;
+/// How many names of steps are told that could not begin for one reason.
+const OTHERS: usize = 8;
 
-/// So many blocks leave the counts in sight.
-const BLOCKS: usize = 3;
 /// So many failures each have the command that tries them again; of more there is one for all.
 const EACH: usize = 2;
 
-/// The counts, then a block for each step that failed, then why the run was aborted; many blocks stand before the counts, for
-/// the end is what is read. `state` is the state's folder as it is put before the paths of logs, such as `.kiln`.
+/// A block for each step that failed, then the counts, for the end is what is read, then how to go on or why the run was aborted. `state` is the state's folder as it is put before the paths of logs, such as `.kiln`.
 #[must_use]
 pub fn text(view: &RunView, style: &Style, state: &str) -> String {
     told(view, style, state, true)
@@ -45,20 +44,22 @@ pub(crate) fn brief(view: &RunView, style: &Style, state: &str) -> String {
 
 fn told(view: &RunView, style: &Style, state: &str, words: bool) -> String {
     let failed = in_order_of_failing(view);
-    let many = failed.len() > BLOCKS;
-    let mut out = if many { String::new() } else { style.line(&counts(view)) };
+    let mut out = String::new();
     for step in view.steps.iter().filter(|step| step.flaky()) {
-        out += &style.line(&flaky(step, state));
+        out += &style.folded(&flaky(step, state));
     }
     let together = failed.len() > EACH;
-    for step in &failed {
+    for (step, others) in alike(&failed) {
         out += if out.is_empty() { "" } else { "\n" };
         out += &block(view, step, style, state, words, together);
+        if !others.is_empty() {
+            out += &folded_fact("also", &few(&others, OTHERS), style);
+        }
     }
-    if many {
+    if !failed.is_empty() {
         out.push('\n');
-        out += &style.line(&counts(view));
     }
+    out += &style.folded(&counts(view));
     let last_words = last_words(view);
     // What was skipped for a step that failed is not built by the command that tries only that one again.
     let skipped = view.counts.skipped > 0 && !failed.is_empty();
@@ -68,14 +69,32 @@ fn told(view: &RunView, style: &Style, state: &str, words: bool) -> String {
         let all = if together { ", all of it: " } else { ", with what was skipped: " };
         let line = Line::new().tint(Tint::Dim, "again").text(all);
         let line = line.text(&head.started.again).text(" --failed").text(&which);
-        out += if many { "" } else { "\n" };
         out += &style.line(&line);
     }
     if let Some(line) = last_words {
         out.push('\n');
-        out += &style.line(&line);
+        out += &style.folded(&line);
     }
     out
+}
+
+/// Steps that failed, each with the names of those after it that could not begin for the very same reason.
+fn alike<'a>(failed: &[&'a StepView]) -> Vec<(&'a StepView, Vec<&'a str>)> {
+    let mut all: Vec<(&StepView, Vec<&str>)> = Vec::new();
+    for step in failed {
+        match all.iter_mut().find(|(first, _)| obstacle(step).is_some() && obstacle(step) == obstacle(first)) {
+            Some((_, others)) => others.push(&step.plan.id),
+            None => all.push((step, Vec::new())),
+        }
+    }
+    all
+}
+
+/// What kept a step from beginning, where that is all there is to say of it.
+fn obstacle(step: &StepView) -> Option<&str> {
+    let missing = step.plan.reasons.iter().any(|reason| reason.code == ReasonCode::InputMissing);
+    let failure = step.failure.as_ref().filter(|failure| failure.code == FailureCode::Start && !missing)?;
+    (failure.tail.is_empty() && failure.kept.is_none()).then_some(failure.message.as_str())
 }
 
 /// What happened to a step, in a few words.
@@ -208,6 +227,11 @@ fn fact(word: &str, text: &str, style: &Style) -> String {
     style.line(&Line::new().tint(Tint::Dim, &format!("  {word:<5}  ")).text(text))
 }
 
+/// The same of words, and not of what may be copied as it is.
+fn folded_fact(word: &str, text: &str, style: &Style) -> String {
+    style.folded(&Line::new().tint(Tint::Dim, &format!("  {word:<5}  ")).text(text))
+}
+
 /// All that is said of a step that failed, without what came of the others.
 pub(crate) fn failed(view: &RunView, step: &StepView, style: &Style, state: &str) -> String {
     block(view, step, style, state, true, false)
@@ -221,12 +245,13 @@ fn block(view: &RunView, step: &StepView, style: &Style, state: &str, words: boo
     for part in [Some(step.plan.place.clone()), message].into_iter().flatten() {
         head = head.text("  ").text(&part);
     }
-    let mut out = style.line(&head);
+    let mut out = style.folded(&head);
     if words {
         out += &said(step, style);
     }
     for (word, text) in facts(view, step, style, state, together) {
-        out += &fact(word, &text, style);
+        let copied = matches!(word, "page" | "log" | "again");
+        out += &if copied { fact(word, &text, style) } else { folded_fact(word, &text, style) };
     }
     out
 }

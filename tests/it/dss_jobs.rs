@@ -107,7 +107,7 @@ fn a_job_is_shown_with_its_log() {
 #[test]
 fn a_log_that_is_not_there_yet_is_waited_for() {
     let server = busy();
-    server.with(|state| state.jobs.iter_mut().for_each(|job| job.looks = Some(6)));
+    server.with(|state| state.jobs.iter_mut().for_each(|job| job.looks = Some(2)));
     let missing = || Fault::Answer(404, "", r#"{"errorType": "NotFound", "message": "no log"}"#.to_owned());
     let is_log = |asked: &Asked| asked.path.contains("/log");
     let project = project(&server, "", ONE);
@@ -116,7 +116,7 @@ fn a_log_that_is_not_there_yet_is_waited_for() {
     assert!(server.count(is_log) > 1);
     // What looks like the beginning of a secret moves nothing.
     server.with(|state| {
-        state.jobs[3].looks = Some(1);
+        state.jobs[3].looks = Some(2);
         state.pages.insert("/projects/P/jobs/Build_c_4/log".to_owned(), "with s3cret-kettle\nend".to_owned());
     });
     server.fault(is_log, Fault::Answer(200, "", "with s3cret-k".to_owned()));

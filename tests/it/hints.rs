@@ -128,11 +128,11 @@ fn a_run_is_tried_again_as_it_was_started() {
     let project = Project::new("[dataset.a]\npath = \"a\"\nrun = 'test -e ok; echo a >{{ output }}'\n");
     for file in ["pipeline.toml", "./pipeline.toml"] {
         let said = project.expect(1, &["run", "-j", "6", "-f", file]).out;
-        assert!(said.ends_with("  again  kiln run -j 6 a\n"), "{said}");
+        assert!(said.contains("\n  again  kiln run -j 6 a\n"), "{said}");
     }
     project.write("other.toml", project.read("pipeline.toml"));
     let said = project.expect(1, &["run", "-f", "other.toml"]).out;
-    assert!(said.ends_with("  again  kiln run -f other.toml a\n"), "{said}");
+    assert!(said.contains("\n  again  kiln run -f other.toml a\n"), "{said}");
     // What is asked for by --failed is built as that run built it.
     project.expect(1, &["run", "--mode", "only", "a"]);
     project.write("ok", "");
@@ -169,7 +169,7 @@ fn kiln_works_in_another_folder() {
     let project = Project::empty();
     project.write("sub/pipeline.toml", format!("{}[dataset.a]\npath = \"a\"\nrun = 'false'\n", crate::support::HEAD));
     let said = project.expect(1, &["-C", "sub", "run"]).out;
-    assert!(said.contains("\n  log    .kiln/logs/") && said.ends_with("  again  kiln run -C sub a\n"), "{said}");
+    assert!(said.contains("\n  log    .kiln/logs/") && said.contains("\n  again  kiln run -C sub a\n"), "{said}");
     assert!(project.exists("sub/.kiln") && !project.exists(".kiln"));
     let plan = project.expect(0, &["plan", "-C", "sub"]).out;
     assert!(plan.contains("  build  a  never built; failed last time: exit 1\n"), "{plan}");

@@ -39,14 +39,14 @@ fn shown(project: &Project, text: &str) -> String {
 fn a_flaky_step_is_built_and_named_as_such() {
     let project = fails_until(3, "retry = { max = 2, delay = \"0s\" }");
     let said = project.expect(0, &["run", "-j1"]);
-    assert_snapshot!(shown(&project, &said.out), @"
+    assert_snapshot!(shown(&project, &said.out), @r#"
     JOB · 1 of 1 step · -j1
     retry a TOOK exit 75, attempt 1/3
     retry a TOOK exit 75, attempt 2/3
     built a TOOK flaky: attempt 3/3, TOOK in all
-    1 built (1 flaky) · TOOK
     flaky a attempt 3/3, TOOK in all, before: exit 75 .kiln/logs/JOB/a.2.log
-    ");
+    1 built (1 flaky) · TOOK
+    "#);
     let list: serde_json::Value =
         serde_json::from_str(&project.expect(0, &["jobs", "list", "--format", "json"]).out).unwrap();
     assert_eq!((list[0]["flaky"].as_u64(), list[0]["built"].as_u64()), (Some(1), Some(1)));
@@ -71,11 +71,11 @@ fn the_last_attempt_counts() {
     $ echo try >>tries; n=$(wc -l <tries); echo attempt $n; [ $n -ge 9 ] || exit 75; echo a >…/a
     | attempt 2
     log .kiln/logs/JOB/a.2.log
-    1 failed · TOOK
-
     FAILED a pipeline.toml:6 exit 75, attempt 2/2, TOOK in all
     log .kiln/logs/JOB/a.2.log
     again kiln run -j 1 a
+
+    1 failed · TOOK
     "#);
     assert!(!project.exists("a"));
 }

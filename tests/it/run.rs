@@ -254,13 +254,12 @@ fn a_failed_step_is_told_last_with_what_helps() {
       | no good
       log .kiln/logs/build_p_STAMP/b.1.log
     TIME skip c b failed
-    1 failed · 1 skipped · 1 up to date · 0s
-
     FAILED b pipeline.toml:10 exit 3
       kept b of DAY TIME
       log .kiln/logs/build_p_STAMP/b.1.log
       again kiln run -j 1 b
 
+    1 failed · 1 skipped · 1 up to date · 0s
     again, with what was skipped: kiln run -j 1 --failed
     "#);
     let log = said.out.lines().find_map(|line| line.strip_prefix("  log    ")).unwrap();

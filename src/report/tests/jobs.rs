@@ -56,16 +56,16 @@ fn jobs_are_a_table() {
     "#);
     let coloured = list(&days(), &style(true, Some(60)), now).replace('\u{1b}', "^");
     assert_snapshot!(coloured, @r#"
-    JOB           STATE    BUILT SAME FAIL SKIP  START      TOO…
-    …23T02-00-00  ^[1m^[31mFAILED^[0m       2    1    1    1  02:00      1m1…
-    …22T14-10-31  ^[33mABORTED^[0m      1    0    0    4  14:10      9s …
-    …21T02-00-00  ^[32mDONE^[0m         0    0    0    0  Sat 02:00  1s …
+    JOB           STATE    BUILT FAIL  START      TOOK   TARGET…
+    …23T02-00-00  ^[1m^[31mFAILED^[0m       2    1  02:00      1m11s  (every…
+    …22T14-10-31  ^[33mABORTED^[0m      1    0  14:10      9s     charts…
+    …21T02-00-00  ^[32mDONE^[0m         0    0  Sat 02:00  1s     (every…
     "#);
     assert_snapshot!(list(&days(), &style(false, Some(40)), now), @r#"
-    JOB           STATE    BUILT SAME FAIL …
-    …23T02-00-00  FAILED       2    1    1 …
-    …22T14-10-31  ABORTED      1    0    0 …
-    …21T02-00-00  DONE         0    0    0 …
+    JOB           STATE    BUILT FAIL  STAR…
+    …23T02-00-00  FAILED       2    1  02:0…
+    …22T14-10-31  ABORTED      1    0  14:1…
+    …21T02-00-00  DONE         0    0  Sat …
     "#);
 }
 
@@ -75,10 +75,10 @@ fn where_there_are_several_pipelines_each_is_named() {
     jobs[1].pipeline = "crm".to_owned();
     let now = "2026-11-23T02:05:00Z".parse().unwrap();
     assert_snapshot!(list(&jobs, &style(false, Some(80)), now), @r#"
-    JOB           STATE    BUILT SAME FAIL SKIP  START      TOOK   BY   PIPELINE  T…
-    …23T02-00-00  FAILED       2    1    1    1  02:00      1m11s  ci   orders    (…
-    …22T14-10-31  ABORTED      1    0    0    4  14:10      9s     ana  crm       c…
-    …21T02-00-00  DONE         0    0    0    0  Sat 02:00  1s     ci   orders    (…
+    JOB           STATE    BUILT FAIL  START      TOOK   PIPELINE  TARGETS       WHY
+    …23T02-00-00  FAILED       2    1  02:00      1m11s  orders    (everything)  sp…
+    …22T14-10-31  ABORTED      1    0  14:10      9s     crm       charts        Ct…
+    …21T02-00-00  DONE         0    0  Sat 02:00  1s     orders    (everything)  up…
     "#);
 }
 
@@ -123,8 +123,6 @@ fn a_job_is_shown_with_each_step() {
     built   charts  8s    never built
     skip    report        split failed; never built
 
-    2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
-
     FAILED split  pipelines/orders.toml:41  exit 3
       $ python3 recipes/split.py build/orders.csv build/train.csv build/test.csv --…
       | Traceback (most recent call last):
@@ -133,15 +131,18 @@ fn a_job_is_shown_with_each_step() {
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
       again  kiln run split
 
+    2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
     again, with what was skipped: kiln run --failed build_orders_2026-11-23T02-00-00.123
     "#);
     assert_snapshot!(show(&every_ending().view(), &style(false, Some(40)), ".kiln"), @r#"
     job      build_orders_2026-11-23T02-00-00.123
     state    ABORTED · Ctrl-C
-    file     pipelines/orders.toml · orders · ORDERS
+    file     pipelines/orders.toml · orders
+             · ORDERS
     targets  built never
     run      local · smart · stages · -j4
-    began    23 Nov 2026 02:00:00 by ci on build1, process 4711
+    began    23 Nov 2026 02:00:00 by ci on
+             build1, process 4711
 
     STATE       STEP     TOOK  WHY
     built       built    0.4s  never built
@@ -153,14 +154,18 @@ fn a_job_is_shown_with_each_step() {
     skip        never          Ctrl-C; neve…
     skip        nothing        Ctrl-C; neve…
 
-    1 built · 1 unchanged · 1 failed · 1 stopped · 3 skipped · 4 up to date · 10s
-
-    FAILED failed  pipelines/orders.toml:41  output build/failed.csv is missing
+    FAILED failed  pipelines/orders.toml:41
+      output build/failed.csv is missing
       $ make failed
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/failed.1.log
       again  kiln run failed
 
-    aborted: Ctrl-C; `kiln run built never` goes on from here
+    1 built · 1 unchanged · 1 failed · 1
+      stopped · 3 skipped · 4 up to date ·
+      10s
+
+    aborted: Ctrl-C; `kiln run built never`
+      goes on from here
     "#);
 }
 
@@ -287,4 +292,22 @@ fn long_names_stay_different_and_leave_room_for_the_times() {
     built   a_v…ce_b  0.1s  never built
     "#);
     assert!(names.iter().all(|name| table(None).contains(&format!("{name}  0.1s  never built"))), "{}", table(None));
+}
+
+#[test]
+fn who_started_a_run_gives_way_to_why_it_failed() {
+    let mut jobs = days();
+    for job in &mut jobs {
+        job.targets = vec!["all_of_the_marts_of_the_north".to_owned()];
+    }
+    jobs[0].by = "someone_with_a_long_name".to_owned();
+    let now = "2026-11-23T02:05:00Z".parse().unwrap();
+    let table = |width| list(&jobs, &style(false, Some(width)), now);
+    assert!(table(160).contains("someone_with_a_long_name"));
+    assert_snapshot!(table(80), @r#"
+    JOB           STATE    BUILT FAIL  START      TOOK   TARGETS       WHY
+    …23T02-00-00  FAILED       2    1  02:00      1m11s  all_of_the_…  split: exit 3
+    …22T14-10-31  ABORTED      1    0  14:10      9s     all_of_the_…  Ctrl-C
+    …21T02-00-00  DONE         0    0  Sat 02:00  1s     all_of_the_…  up to date
+    "#);
 }

@@ -167,13 +167,12 @@ fn the_end_leaves_only_lines_that_stay() {
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
     02:01:11 skip   report       split failed
     slowest  orders 40s · split 31s · charts 8s · rates 3s
-    2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
-
     FAILED split  pipelines/orders.toml:41  exit 3
       kept   train, test of 22 Nov 02:01
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
       again  kiln run split
 
+    2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
     again, with what was skipped: kiln run --failed
     ▮
     "#);
@@ -228,28 +227,30 @@ fn a_narrow_terminal_wraps_no_line() {
     let run = every_ending();
     let mut show = Show::new(40, 12, OutputMode::Failed);
     show.events(&run, 0..14);
-    assert_snapshot!(show.text(), @r"
-        02:00:00 build_orders_2026-11-23T02-00-0
-        0.123 · 8 of 11 steps · -j4
-        02:00:00 built  built    0.4s
-        02:00:01 same   same     1.5s  content
-                        unchanged
-        02:00:01        maybe          up to
-                        date
-        02:00:02 FAILED failed   2s    output
-                        build/failed.csv is
-                        missing
-          $ make failed
-          log    .kiln/logs/build_orders_2026-11
-        -23T02-00-00.123/failed.1.log
-        02:00:02 skip   below          failed
-                        failed
-        02:00:09 stop   Ctrl-C: nothing more sta
-        rts, waiting for 1 step
-        02:00:10 stop   stopped  10s
-        [7/8] 1 waiting · 1 failed · stopping …
-        ▮
-        ");
+    assert_snapshot!(show.text(), @r#"
+    02:00:00
+      build_orders_2026-11-23T02-00-00.123 ·
+      8 of 11 steps · -j4
+    02:00:00 built  built    0.4s
+    02:00:01 same   same     1.5s  content
+                    unchanged
+    02:00:01        maybe          up to
+                    date
+    02:00:02 FAILED failed   2s    output
+                    build/failed.csv is
+                    missing
+      $ make failed
+      log    .kiln/logs/build_orders_2026-11
+    -23T02-00-00.123/failed.1.log
+    02:00:02 skip   below          failed
+                    failed
+    02:00:09 stop   Ctrl-C: nothing more
+                    starts,
+                    waiting for 1 step
+    02:00:10 stop   stopped  10s
+    [7/8] 1 waiting · 1 failed · stopping …
+    ▮
+    "#);
     for width in 1..30 {
         let mut show = Show::new(width, 12, OutputMode::Stream);
         show.events(&run, 0..6).output("built", b"0123456789abcdef\n").tick(900);
@@ -386,8 +387,8 @@ fn streamed_output_stands_above() {
     let mut show = Show::new(60, 24, OutputMode::Stream);
     show.events(&run, 0..3).output("orders", b"reading\nhalf a").output("rates", b"\tok\x1b[2J\n").tick(500);
     assert_snapshot!(show.text(), @r#"
-    02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 step
-    s · -j4
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60
+      steps · -j4
     orders | reading
     rates  |        ok
              run    orders  0.4s   ~40s

@@ -85,8 +85,9 @@ fn a_line_that_stays_has_the_whole_name_where_there_is_room() {
     ▮
     "#);
     assert_snapshot!(show(40), @r#"
-    02:00:00 build_orders_2026-11-23T02-00-0
-    0.123 · 5 of 5 steps · -j4
+    02:00:00
+      build_orders_2026-11-23T02-00-00.123 ·
+      5 of 5 steps · -j4
     02:00:00 same   customer…026_00_eu  0.6s
                     content unchanged
     02:00:00 built  customer…026_01_eu  0.6s

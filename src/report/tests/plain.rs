@@ -41,13 +41,12 @@ fn a_run_reads_as_the_product_page_says() {
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
     02:01:11 skip   report       split failed
     slowest  orders 40s · split 31s · charts 8s · rates 3s
-    2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
-
     FAILED split  pipelines/orders.toml:41  exit 3
       kept   train, test of 22 Nov 02:01
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
       again  kiln run split
 
+    2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
     again, with what was skipped: kiln run --failed
     "#);
 }
@@ -68,13 +67,12 @@ fn colours_stand_on_words_only() {
     ^[2m  log    ^[0m.kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
     ^[2m02:01:11^[0m ^[33mskip^[0m   report       split failed
     ^[2mslowest^[0m  orders 40s · split 31s · charts 8s · rates 3s
-    ^[32m2 built^[0m · ^[36m1 unchanged^[0m · ^[1m^[31m1 failed^[0m · ^[33m1 skipped^[0m · 55 up to date · 1m11s
-
     ^[1m^[31mFAILED^[0m ^[1msplit^[0m  pipelines/orders.toml:41  exit 3
     ^[2m  kept   ^[0mtrain, test of 22 Nov 02:01
     ^[2m  log    ^[0m.kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
     ^[2m  again  ^[0mkiln run split
 
+    ^[32m2 built^[0m · ^[36m1 unchanged^[0m · ^[1m^[31m1 failed^[0m · ^[33m1 skipped^[0m · 55 up to date · 1m11s
     ^[2magain^[0m, with what was skipped: kiln run --failed
     "#);
 }
@@ -95,11 +93,11 @@ fn every_ending_has_its_word() {
     02:00:10 skip   never          Ctrl-C
     02:00:10 skip   nothing        Ctrl-C
     slowest  stopped 10s · failed 2s · same 1.5s · built 0.4s
-    1 built · 1 unchanged · 1 failed · 1 stopped · 3 skipped · 4 up to date · 10s
-
     FAILED failed  pipelines/orders.toml:41  output build/failed.csv is missing
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/failed.1.log
       again  kiln run failed
+
+    1 built · 1 unchanged · 1 failed · 1 stopped · 3 skipped · 4 up to date · 10s
 
     aborted: Ctrl-C; `kiln run built never` goes on from here
     "#);
@@ -108,9 +106,8 @@ fn every_ending_has_its_word() {
 #[test]
 fn a_narrow_place_cuts_the_command_and_no_path() {
     assert_snapshot!(summary::text(&morning().view(), &style(false, Some(40)), ".kiln"), @r#"
-    2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
-
-    FAILED split  pipelines/orders.toml:41  exit 3
+    FAILED split  pipelines/orders.toml:41
+      exit 3
       $ python3 recipes/split.py build/orde…
       | Traceback (most recent call last):
       | KeyError: 'customer_id'
@@ -118,11 +115,11 @@ fn a_narrow_place_cuts_the_command_and_no_path() {
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
       again  kiln run split
 
+    2 built · 1 unchanged · 1 failed · 1
+      skipped · 55 up to date · 1m11s
     again, with what was skipped: kiln run --failed build_orders_2026-11-23T02-00-00.123
     "#);
     assert_snapshot!(summary::text(&morning().view(), &style(false, Some(80)), "/var/kiln/"), @r#"
-    2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
-
     FAILED split  pipelines/orders.toml:41  exit 3
       $ python3 recipes/split.py build/orders.csv build/train.csv build/test.csv --…
       | Traceback (most recent call last):
@@ -131,6 +128,7 @@ fn a_narrow_place_cuts_the_command_and_no_path() {
       log    /var/kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
       again  kiln run split
 
+    2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
     again, with what was skipped: kiln run --failed build_orders_2026-11-23T02-00-00.123
     "#);
 }
@@ -214,7 +212,6 @@ fn attempts_are_counted_and_flaky_steps_named() {
       $ make split
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
     slowest  split 7s · rates 6s with 3 attempts · orders 3s with 2 attempts
-    1 built (1 flaky) · 2 failed · 7s
     flaky orders  attempt 2/3, 3s in all, before: exit 1  .kiln/logs/build_orders_2026-11-23T02-00-00.123/orders.1.log
 
     FAILED rates  pipelines/orders.toml:41  exit 7, attempt 3/3, 6s in all
@@ -225,6 +222,8 @@ fn attempts_are_counted_and_flaky_steps_named() {
     FAILED split  pipelines/orders.toml:41  exit 2
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
       again  kiln run split
+
+    1 built (1 flaky) · 2 failed · 7s
     "#);
 }
 
@@ -269,13 +268,12 @@ fn streamed_lines_are_whole_and_named() {
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
     02:01:11 skip   report       split failed
     slowest  orders 40s · split 31s · charts 8s · rates 3s
-    2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
-
     FAILED split  pipelines/orders.toml:41  exit 3
       kept   train, test of 22 Nov 02:01
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
       again  kiln run split
 
+    2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
     again, with what was skipped: kiln run --failed
     "#);
 }
@@ -321,13 +319,12 @@ fn grouped_lines_follow_the_end_of_their_step() {
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
     02:01:11 skip   report       split failed
     slowest  orders 40s · split 31s · charts 8s · rates 3s
-    2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
-
     FAILED split  pipelines/orders.toml:41  exit 3
       kept   train, test of 22 Nov 02:01
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/split.1.log
       again  kiln run split
 
+    2 built · 1 unchanged · 1 failed · 1 skipped · 55 up to date · 1m11s
     again, with what was skipped: kiln run --failed
     "#);
 }
@@ -428,7 +425,7 @@ fn many_steps_that_are_skipped_at_once_are_a_number() {
     }
     let told = out.take();
     assert!(told.contains("02:00:00 skip   s2        s1 failed\n02:00:00 stop   Ctrl-C"), "{told}");
-    assert!(told.contains("02:00:00 skip   37 steps   Ctrl-C\n1 failed · "), "{told}");
+    assert!(told.contains("02:00:00 skip   37 steps   Ctrl-C\nFAILED s1"), "{told}");
     assert_eq!(told.matches(" skip ").count(), 2, "{told}");
 }
 
@@ -459,11 +456,11 @@ fn what_failed_is_told_with_its_last_lines_when_it_fails() {
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/a.1.log
     02:00:09 built  b  9s
     slowest  b 9s · a 1s
-    1 built · 1 failed · 9s
-
     FAILED a  pipelines/orders.toml:41  exit 3
       log    .kiln/logs/build_orders_2026-11-23T02-00-00.123/a.1.log
       again  kiln run a
+
+    1 built · 1 failed · 9s
     "#);
     // Where lines were shown as they came, they are not told again.
     let printed: &[(usize, &str, &[u8])] = &[(2, "a", b"line 11\n")];
