@@ -13,7 +13,7 @@ type Words = &'static [(&'static [&'static str], &'static str)];
 
 /// Words that other tools have for commands, and what is said here.
 const COMMANDS: Words = &[
-    (&["build", "make", "start", "exec", "rn", "all", "up"], "`kiln run` builds what is out of date"),
+    (&["build", "make", "repro", "start", "exec", "rn", "all", "up"], "`kiln run` builds what is out of date"),
     (&["status", "diff", "dry-run", "st"], "`kiln plan` says what is out of date, `kiln jobs list` what runs did"),
     (&["dag", "graph", "draw", "visualize", "viz"], "`kiln plan --format svg >plan.svg` draws what is made from what"),
     (
@@ -22,6 +22,14 @@ const COMMANDS: Words = &[
     ),
     (&["test"], "a check is a task: `kiln run NAME`"),
     (&["version"], "`kiln --version`"),
+    (
+        &["docs", "doc", "manual"],
+        "`kiln man` prints how Kiln is used, `kiln list` and `kiln plan --format svg` show the pipeline",
+    ),
+    (
+        &["metrics", "stats", "profile", "timings"],
+        "`kiln jobs show last` says how long each step took, `kiln why NODE` how its last runs went",
+    ),
     (&["help"], "`kiln --help`, `kiln run --help`, or `kiln man run`"),
     (&["force", "rebuild"], "`kiln run --mode forced` builds anyway"),
     (&["retry", "resume"], "`kiln run --failed` builds what the last run did not get done"),
@@ -40,6 +48,11 @@ const COMMANDS: Words = &[
 const JOBS: Words = &[
     (&["stop", "kill", "cancel", "end"], "`kiln jobs abort ID` ends a run"),
     (&["ps", "top"], "`kiln jobs running` lists what goes on"),
+    (
+        &["status", "info", "inspect", "describe"],
+        "`kiln jobs show ID` says how a run went, `kiln jobs list` lists runs",
+    ),
+    (&["retry", "resume", "restart", "rerun"], "`kiln run --failed` builds what the last run did not get done"),
     (&["watch", "follow", "tail"], WATCH),
 ];
 
@@ -52,6 +65,7 @@ const OPTIONS: Words = &[
         &["--forced", "--force", "--always-make", "-B", "-F", "--forceall", "--full-refresh", "--no-cache", "--rerun"],
         "`--mode forced` builds whatever the state",
     ),
+    (&["--stale", "--outdated", "--changed"], "`kiln plan` says what is out of date, `kiln run` builds it"),
     (&["--failed"], "`kiln run -n --failed` says what that would build"),
     (&["--only"], "`--mode only` builds nothing but the targets"),
     (

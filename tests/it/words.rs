@@ -36,6 +36,12 @@ fn the_words_of_other_tools_are_answered_with_those_of_kiln() {
         (&["jobs", "hsow"], "tip: a similar subcommand exists: 'show'"),
         (&["plan", "-o", "x.svg"], "tip: `>` takes what is printed: kiln plan --format svg >plan.svg"),
         (&["run", "--max-fail", "-1"], "tip: no number is below 0 here"),
+        (&["jobs", "status"], "tip: `kiln jobs show ID` says how a run went"),
+        (&["jobs", "retry"], "tip: `kiln run --failed` builds what the last run did not get done"),
+        (&["metrics"], "tip: `kiln jobs show last` says how long each step took"),
+        (&["repro"], "tip: `kiln run` builds what is out of date"),
+        (&["docs"], "tip: `kiln man` prints how Kiln is used"),
+        (&["list", "--stale"], "tip: `kiln plan` says what is out of date, `kiln run` builds it"),
         (&["jobs", "cancel"], "tip: `kiln jobs abort ID` ends a run"),
         (&["jobs", "list", "--state", ".kiln"], "`--state-dir .kiln` says where history and logs are kept"),
         (
