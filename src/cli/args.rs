@@ -249,6 +249,7 @@ pub enum Candidates {
     Vars,
     Runs,
     Running,
+    Logs,
     Steps,
 }
 

@@ -26,6 +26,10 @@ pub(crate) fn candidates(context: &Context, what: Candidates, word: &str) -> Res
         Candidates::Vars => in_file(context, |pipeline| pipeline.vars.keys().map(|name| format!("{name}=")).collect()),
         Candidates::Runs => runs(context, None, word),
         Candidates::Running => runs(context, Some(JobState::Running), word),
+        Candidates::Logs => {
+            let runs = runs(context, None, word).unwrap_or_default();
+            Ok(runs.into_iter().chain(recipes(context)).collect())
+        }
         Candidates::Steps => steps(context, word),
     };
     // A file that is half-written or not there is no news while one types.
@@ -37,6 +41,12 @@ pub(crate) fn candidates(context: &Context, what: Candidates, word: &str) -> Res
 fn in_file(context: &Context, words: impl Fn(&Pipeline) -> Vec<String>) -> Result<Vec<String>, Fail> {
     let path = find::find(context.file.as_deref(), &context.surroundings)?;
     Ok(words(&load::load(&path, &Given::default())?.pipeline))
+}
+
+/// The names of the steps of the file, as far as it can be read.
+pub(super) fn recipes(context: &Context) -> Vec<String> {
+    let names = |pipeline: &Pipeline| pipeline.recipes.values().map(|recipe| recipe.name.clone()).collect();
+    in_file(context, names).unwrap_or_default()
 }
 
 /// Names of what can be built; paths, tags or names with all above them where the word has begun as one. Of a source, all below it.

@@ -217,9 +217,11 @@ _kiln_names() {
             return 0
         fi
     else
-        [[ ${cur} == -* || -z ${words[*]} ]] && return 0
+        [[ ${cur} == -* ]] && return 0
+        if [[ -z ${words[*]} ]]; then _kiln_no_options; return 0; fi
         case "${words[*]}" in
-            "jobs show"|"jobs log") what=(_kiln_candidates runs "${cur}") ;;
+            "jobs log") what=(_kiln_candidates logs "${cur}") ;;
+            "jobs show") what=(_kiln_candidates runs "${cur}") ;;
             "jobs wait"*|"jobs abort"*) what=(_kiln_candidates running "${cur}") ;;
             "jobs log "*" "*) return 0 ;;
             "jobs log "*) what=(_kiln_candidates steps "${words[2]}") ;;
@@ -250,7 +252,7 @@ complete -F _kiln_names -o bashdefault -o default kiln
 "#;
 
 /// How lines of zsh's script begin that are about something that has names, and what offers them.
-const IN_ZSH: [(&str, &str); 10] = [
+const IN_ZSH: [(&str, &str); 11] = [
     ("'*-f+[", "_files -g \"*.toml\""),
     ("'*--file=[", "_files -g \"*.toml\""),
     ("'*::targets -- ", "_kiln_targets"),
@@ -259,6 +261,7 @@ const IN_ZSH: [(&str, &str); 10] = [
     ("'*--var=", "_kiln_vars"),
     ("'()--failed=", "_kiln_runs"),
     ("':id -- ", "_kiln_runs"),
+    ("':run_or_step -- ", "_kiln_logs"),
     ("'::step -- ", "_kiln_steps"),
     ("'*::ids -- ", "_kiln_running"),
 ];
@@ -300,6 +303,7 @@ _kiln_targets() { local -a suffix; _kiln_candidates targets "$PREFIX" }
 _kiln_names() { local -a suffix; _kiln_candidates names }
 _kiln_vars() { local -a suffix=(-S ''); _kiln_candidates vars }
 _kiln_runs() { local -a suffix; _kiln_candidates runs "$PREFIX" }
+_kiln_logs() { local -a suffix; _kiln_candidates logs "$PREFIX" }
 _kiln_running() { local -a suffix; _kiln_candidates running "$PREFIX" }
 _kiln_steps() { local -a suffix; _kiln_candidates steps "${line[1]}" }
 "#;
@@ -350,7 +354,7 @@ function __kiln_log
     if set -q rest[1]
         __kiln_candidates steps $rest[1]
     else
-        __kiln_candidates runs (commandline -ct)
+        __kiln_candidates logs (commandline -ct)
     end
 end
 complete -c kiln -n "__fish_kiln_using_subcommand NONE" -f

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::job::JobState;
-use crate::base::text::parse_time;
+use crate::base::text::{did_you_mean, parse_time};
 use crate::cli::about::about;
 use crate::cli::args::{Format, Jobs};
+use crate::cli::candidates::recipes;
 use crate::cli::step_log::silent;
 use crate::cli::tame::Tame;
 use crate::cli::{Context, find, jobs_wait, note, print, unprinted};
@@ -43,8 +44,8 @@ pub(crate) fn jobs(context: &Context, jobs: Jobs) -> Result<u8, Fail> {
         }
         Jobs::Log { id, step, follow, activity, tail } => {
             let tame = context.surroundings.terminal.then(Tame::default);
-            let (id, step) = history.asked_for(&id, step.or(activity).as_deref())?;
-            history.log(&id, step.as_deref(), tail, follow, tame)
+            let (id, step) = history.asked_for(context, &id, step.or(activity).as_deref())?;
+            history.log(context, (&id, step.as_deref()), tail, follow, tame)
         }
         Jobs::Wait { ids, timeout } => jobs_wait::wait(&history, &ids, timeout),
         Jobs::Abort { ids, .. } => history.abort(context, &ids),
@@ -155,7 +156,7 @@ impl History {
         let none = || match (id, &self.pipeline) {
             ("last", None) => Fail::Usage("there is no run yet".to_owned(), None),
             ("last", Some(pipeline)) => Fail::Usage(format!("`{pipeline}` has no run yet"), None),
-            _ => Fail::Usage(format!("there is no run `{id}`"), Some("`kiln jobs list` shows the runs".to_owned())),
+            _ => Fail::Usage(no_run(id), Some("`kiln jobs list` shows the runs".to_owned())),
         };
         let reader = self.reader.as_ref().ok_or_else(none)?;
         let mut rows = match &self.pipeline {
@@ -197,8 +198,8 @@ impl History {
 
     fn log(
         &self,
-        id: &str,
-        step: Option<&str>,
+        context: &Context,
+        (id, step): (&str, Option<&str>),
         tail: Option<usize>,
         follow: bool,
         tame: Option<Tame>,
@@ -221,13 +222,16 @@ impl History {
             tame,
         };
         follower.read()?;
+        if follow {
+            follower.follow(|follower| follower.view.head.is_some())?;
+        }
         if let Some(step) = step {
-            follower.known(step)?;
+            follower.known(context, step)?;
         }
         follower.print()?;
         follower.first = false;
         if follow {
-            follower.follow()?;
+            follower.follow(|_| false)?;
         }
         if !follower.printed {
             note(&match step {
@@ -237,6 +241,11 @@ impl History {
         }
         Ok(exit::OK)
     }
+}
+
+/// What is said where no run has such an id.
+pub(super) fn no_run(id: &str) -> String {
+    format!("there is no run `{id}`")
 }
 
 /// The folder of the state: beside the pipeline file, or `--state`.
@@ -354,11 +363,13 @@ impl Follower<'_> {
         Ok(())
     }
 
-    fn known(&self, step: &str) -> Result<(), Fail> {
+    fn known(&self, context: &Context, step: &str) -> Result<(), Fail> {
         if self.view.step(step).is_some() {
             return Ok(());
         }
-        let help = crate::base::text::did_you_mean(step, self.view.steps.iter().map(|step| step.plan.id.as_str()));
+        let names = recipes(context);
+        let here = self.view.steps.iter().map(|step| step.plan.id.as_str());
+        let help = did_you_mean(step, here.chain(names.iter().map(String::as_str)));
         let help = match self.history.ran(step)? {
             Some(run) => Some(format!("{run} is the last run that built it: `kiln jobs log {step}`")),
             None => help.or_else(|| Some(format!("`kiln jobs show {}` shows its steps", self.row.id))),
@@ -444,10 +455,11 @@ impl Follower<'_> {
         }
     }
 
-    fn follow(&mut self) -> Result<(), Fail> {
+    /// Prints what is added, until the run has ended or `enough` says so.
+    fn follow(&mut self, enough: impl Fn(&Self) -> bool) -> Result<(), Fail> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Fail::because("the run cannot be followed", &error))?;
-        while !self.over() {
+        while !self.over() && !enough(self) {
             // Within the runtime: a sleep that is made outside of one panics.
             runtime.block_on(async { tokio::time::sleep(LOOK_EVERY).await });
             let (_, now) = self.history.find(self.row.id.as_str())?;

@@ -340,7 +340,8 @@ fn every_shell_asks_for_names() {
         ("':name -- ", "_kiln_names", 2),
         ("'*--var=", "_kiln_vars", 5),
         ("'()--failed=", "_kiln_runs", 1),
-        ("':id -- ", "_kiln_runs", 2),
+        ("':id -- ", "_kiln_runs", 1),
+        ("':run_or_step -- ", "_kiln_logs", 1),
         ("'::step -- ", "_kiln_steps", 1),
         ("'*::ids -- ", "_kiln_running", 2),
     ] {

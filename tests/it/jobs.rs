@@ -478,5 +478,12 @@ fn the_log_of_a_step_needs_no_run() {
     let help = format!("help: {ran} is the last run that built it: `kiln jobs log b`\n");
     assert!(said.contains("has no step `b` that was built") && said.ends_with(&help), "{said}");
     let said = project.expect(2, &["jobs", "log", "nothing"]).err;
-    assert!(said.contains("there is no run `nothing`"), "{said}");
+    assert!(said.contains("there is no run `nothing`, and no step of that name has run"), "{said}");
+    project.write("pipeline.toml", project.read("pipeline.toml") + "[task.never_run]\ninputs = []\nrun = \"true\"\n");
+    for arguments in [&["jobs", "log", "never_rnu"][..], &["jobs", "log", "last", "never_rnu"]] {
+        let said = project.expect(2, arguments).err;
+        assert!(said.ends_with("help: did you mean `never_run`?\n"), "{said}");
+    }
+    let said = project.expect(2, &["jobs", "log", "never_run"]).err;
+    assert_eq!(said, "error: `never_run` has not run yet\n  help: `kiln run never_run` builds it\n");
 }

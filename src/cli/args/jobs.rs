@@ -105,6 +105,8 @@ pub enum Jobs {
     )]
     Log {
         /// Its id: in full, a part that only it has, or `last`; or a step, for its last log
+        // Shells offer other words here than where only a run is meant.
+        #[arg(id = "run_or_step", value_name = "ID")]
         id: String,
         /// Only this step
         step: Option<String>,
