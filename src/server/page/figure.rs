@@ -101,7 +101,7 @@ pub(super) fn of_flow(
             item.note = if plan.is_some() { "not asked for".to_owned() } else { String::new() };
         }
         if let Some(input) = loaded.pipeline.recipe(&item.id).and_then(|id| lacks.get(&id)) {
-            (item.paint, item.note) = (Some("failed"), "lacks input".to_owned());
+            (item.paint, item.note) = (Some("failed"), "cannot".to_owned());
             item.tip = format!("{}: `{input}` is not there", item.id);
         }
     }
@@ -111,7 +111,7 @@ pub(super) fn of_flow(
         let lacking = |name: &&String| loaded.pipeline.recipe(name).is_some_and(|id| lacks.contains_key(&id));
         let n = item.steps().iter().filter(lacking).count();
         if n > 0 {
-            (item.paint, item.note) = (Some("failed"), format!("{n} of {} lacks input", item.steps().len()));
+            (item.paint, item.note) = (Some("failed"), format!("{n} of {} cannot", item.steps().len()));
         }
     }
     figure(&picture, things, large, 0)
@@ -254,5 +254,6 @@ pub(super) fn card(
 
 /// What happens to a step, as a pill.
 pub(super) fn fate_pill(fate: Fate) -> Markup {
-    html! { span class={ "pill " (fate.class()) } { (fate.word()) } }
+    let class = if fate == Fate::Cannot { "failed" } else { fate.class() };
+    html! { span class={ "pill " (class) } { (fate.word()) } }
 }

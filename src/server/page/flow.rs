@@ -254,7 +254,7 @@ impl Page<'_> {
                     @if let Some(input) = self.found.lacks.get(&id) { small class="bad" { "`" (input) "` is not there" } }
                     small { @if let Some(step) = step { (sentences(&step.reasons, now).join("; ")) } }
                 }
-                td { @if self.found.lacks.contains_key(&id) { span class="pill failed" { "lacks input" } } @else if let Some(step) = step { (figure::fate_pill(step.fate())) } @else { span class="quiet" { "not asked for" } } }
+                td { @if self.found.lacks.contains_key(&id) { span class="pill failed" { "cannot" } } @else if let Some(step) = step { (figure::fate_pill(step.fate())) } @else { span class="quiet" { "not asked for" } } }
                 td class="number" { (self.loaded.graph.stage[id]) }
                 td class="number" { @if let Some(ms) = step.and_then(|step| step.expected_ms) { (millis(ms)) } @else { "–" } }
             }
