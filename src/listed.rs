@@ -61,7 +61,7 @@ impl Listed {
         let (named, readers) = selector.named(&spec)?;
         let mut sources = sources(pipeline, spec.name);
         if named.is_empty() && sources.is_empty() {
-            return Err(SelectError::Nothing(no_match(pipeline, text)));
+            return Err(SelectError::Nothing(no_match(pipeline, text, !listed)));
         }
         if spec.up {
             let above = selector.around(&Spec { down: false, ..spec }, named.clone(), Vec::new());

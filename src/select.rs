@@ -85,14 +85,14 @@ pub fn select(
     let mut selector = Selector::new(pipeline, graph, &buildable);
     for text in exclude {
         if !selector.exclude(text)? {
-            return Err(SelectError::Nothing(no_match(pipeline, text)));
+            return Err(SelectError::Nothing(no_match(pipeline, text, true)));
         }
     }
     let not_for_engine = if targets.is_empty() { selector.all() } else { Vec::new() };
     for target in targets {
         // One that was mistyped is told, whatever others there are.
         if !selector.target(target)? {
-            return Err(SelectError::Nothing(no_match(pipeline, target)));
+            return Err(SelectError::Nothing(no_match(pipeline, target, false)));
         }
     }
     if !selector.want.values().any(|want| *want == Want::Target) {
@@ -107,10 +107,33 @@ pub fn select(
     Ok(Selection { targets, exclude, mode, asked: None, want, not_for_engine, passed, excluded })
 }
 
-pub(crate) fn no_match(pipeline: &Pipeline, target: &str) -> String {
+/// That a target stands for nothing, or what is to be `excluded`.
+pub(crate) fn no_match(pipeline: &Pipeline, target: &str, excluded: bool) -> String {
     let near = target.trim_matches('+').strip_prefix("tag:").and_then(|tag| like(pipeline, tag));
-    let hint = near.map(|near| format!("; did you mean `tag:{near}`?")).unwrap_or_default();
-    format!("no step matches {target}{hint}")
+    let near = near.map(|near| format!("; did you mean `tag:{near}`?"));
+    let hint = near.or_else(|| foreign(target).map(|way_out| format!("; {way_out}"))).unwrap_or_default();
+    let which = if excluded { ", which --exclude names" } else { "" };
+    format!("no step matches {target}{which}{hint}")
+}
+
+/// What targets can be.
+const FORMS: &str = "targets are NAME, +NAME, NAME+, tag:TAG and patterns such as 'stg_*'";
+
+/// What is said of a target as other tools have them.
+fn foreign(target: &str) -> Option<&'static str> {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let (head, tail) = (target.split('+').next().unwrap_or_default(), target.rsplit('+').next().unwrap_or_default());
+    if target.contains(',') {
+        Some("targets stand apart, and all of them are taken: what is both cannot be asked for")
+    } else if target.starts_with('@') {
+        Some("there is no `@`: NAME+ is all below it, and what that is made from is built with it")
+    } else if target.contains('+') && (digits(head) || digits(tail)) {
+        Some("how far is not said: +NAME is all above it, NAME+ all below it")
+    } else if target.trim().is_empty() || target.contains(':') && !target.contains("tag:") {
+        Some(FORMS)
+    } else {
+        None
+    }
 }
 
 /// Why nothing was selected.
@@ -303,13 +326,8 @@ impl<'a> Selector<'a> {
             Some(item) => Ok(self.stands_for(*item)),
             None => {
                 let help = did_you_mean(spec.name, self.pipeline.names.keys().map(String::as_str));
-                let help = match help {
-                    Some(help) => help,
-                    None if spec.name.trim().is_empty() => {
-                        "targets are NAME, +NAME, NAME+, tag:TAG and patterns such as 'stg_*'".to_owned()
-                    }
-                    None => "`kiln list` shows what there is".to_owned(),
-                };
+                let help = foreign(spec.text).map(str::to_owned).or(help);
+                let help = help.unwrap_or_else(|| "`kiln list` shows what there is".to_owned());
                 Err(SelectError::Target { message: format!("unknown target `{}`", spec.text), help })
             }
         }

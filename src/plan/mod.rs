@@ -39,6 +39,8 @@ pub struct Lack {
     pub at: usize,
     /// The input.
     pub node: NodeId,
+    /// Whether what makes it was left out.
+    pub left_out: bool,
 }
 
 /// A step of a plan.
@@ -120,7 +122,8 @@ impl Plan {
                 let inputs = recipe.inputs.iter().copied().enumerate();
                 let missing = inputs.filter(|(_, node)| input(*node) == Input::Missing);
                 let before = lacks.len();
-                lacks.extend(missing.map(|(at, node)| Lack { step: id, at, node }));
+                let left_out = |node| basis.pipeline.nodes[node].maker.is_some_and(|maker| selection.excluded[maker]);
+                lacks.extend(missing.map(|(at, node)| Lack { step: id, at, node, left_out: left_out(node) }));
                 lacks[before..].iter().map(|lack| lacking(basis.pipeline, lack.node)).collect::<Vec<_>>()
             };
             let (action, reasons) = match basis.decide(id, &input) {
@@ -320,7 +323,12 @@ fn problem(pipeline: &Pipeline, lack: Lack, named: Option<&Vec<NodeId>>) -> Prob
         None => put_there(node.path.as_deref().unwrap_or_default()),
         Some(named) => {
             let names: Vec<_> = named.iter().map(|node| pipeline.nodes[*node].name.as_str()).collect();
-            format!("build it first: kiln run {}", names.join(" "))
+            let or = if lack.left_out {
+                format!(", or leave out what needs it too: --exclude {}+", node.name)
+            } else {
+                String::new()
+            };
+            format!("build it first: kiln run {}{or}", names.join(" "))
         }
     })
 }

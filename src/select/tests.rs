@@ -228,8 +228,8 @@ fn what_cannot_be_left_out_is_told() {
         "target `src`: nothing makes `src`, it is a source; `src+` leaves out all that is made from it"
     );
     assert_eq!(told(error(&["!bb"])), "unknown target `bb`; did you mean `b`?");
-    assert_eq!(told(error(&["!tag:x"])), "nothing was selected: no step matches tag:x");
-    assert_eq!(told(error(&["!x*"])), "nothing was selected: no step matches x*");
+    assert_eq!(told(error(&["!tag:x"])), "nothing was selected: no step matches tag:x, which --exclude names");
+    assert_eq!(told(error(&["!x*"])), "nothing was selected: no step matches x*, which --exclude names");
     assert_eq!(told(error(&["d", "!d"])), "nothing was selected: --exclude leaves nothing over");
     assert_eq!(
         told(error(&["[c]"])),

@@ -100,9 +100,13 @@ fn what_failed_is_told_how_to_be_built_without_it_again() {
 fn what_reads_what_is_not_there_cannot_do_without_it() {
     let project = project();
     let run = project.expect(2, &["run", "--exclude", "stg_a"]).err;
-    assert!(run.contains("`stg_a` is not there, and `stg_b` needs it") && run.contains("kiln run stg_a"), "{run}");
+    assert!(run.contains("`stg_a` is not there, and `stg_b` needs it"), "{run}");
+    let way_out = "build it first: kiln run stg_a, or leave out what needs it too: --exclude stg_a+\n";
+    assert!(run.contains(way_out), "{run}");
     let run = project.expect(1, &["run", "-k", "--exclude", "stg_a"]).out;
-    assert!(run.contains("build it first: kiln run stg_a\n") && !run.contains("--exclude stg_a stg_a"), "{run}");
+    assert!(run.contains(way_out) && !run.contains("--exclude stg_a stg_a"), "{run}");
+    let none = project.expect(4, &["run", "--exclude", "stg_a+"]).err;
+    assert!(none.contains("--exclude leaves nothing over"), "{none}");
 }
 
 #[test]
@@ -114,4 +118,25 @@ fn mistakes_are_told() {
     assert!(unknown.contains("unknown target `repotr`") && unknown.contains("did you mean `report`?"), "{unknown}");
     let none = project.expect(4, &["plan", "x*"]).err;
     assert!(none.contains("no step matches x*"), "{none}");
+    for command in ["plan", "run", "list"] {
+        let none = project.expect(4, &[command, "--exclude", "tag:nope"]).err;
+        assert!(none.contains("no step matches tag:nope, which --exclude names"), "{none}");
+    }
+}
+
+#[test]
+fn what_other_tools_write_in_targets_is_told_as_what_it_is() {
+    let project = project();
+    for (target, code, way_out) in [
+        ("tag:mart,tag:north", 4, "targets stand apart, and all of them are taken"),
+        ("2+report", 2, "how far is not said: +NAME is all above it, NAME+ all below it"),
+        ("report+1", 2, "how far is not said: +NAME is all above it, NAME+ all below it"),
+        ("@report", 2, "there is no `@`: NAME+ is all below it, and what that is made from is built with it"),
+        ("state:modified", 2, "targets are NAME, +NAME, NAME+, tag:TAG and patterns such as 'stg_*'"),
+    ] {
+        for command in ["list", "plan"] {
+            let said = project.expect(code, &[command, target]).err;
+            assert!(said.contains(way_out), "{target}: {said}");
+        }
+    }
 }
