@@ -12,7 +12,7 @@ use crate::engine::dss::compare::compare;
 use crate::engine::local::ways::real_paths;
 use crate::exit;
 use crate::pipeline::types::Node;
-use crate::pipeline::{overwrites, unused};
+use crate::pipeline::{braces, overwrites, unused};
 use crate::session::fail::Fail;
 use crate::session::home;
 use crate::session::load::{self, Given, Loaded};
@@ -140,6 +140,7 @@ fn check_one(
     }
     let mut problems = open_engine(&site, &loaded, &store, &asked)?.check();
     problems.extend(unused::check(&loaded.pipeline, &loaded.source.text));
+    problems.extend(braces::check(&loaded.pipeline, &loaded.source.text));
     problems.extend(overwrites::check(&loaded.pipeline, &loaded.source.text));
     for name in loaded.pipeline.engines.keys() {
         let request = Request { engine: Some(name.clone()), ..Request::default() };

@@ -1,22 +1,50 @@
 //! `{output}` in a command, as Snakemake fills it in: to a shell that is a word like any other, and what is made is a file of that
 //! name. Says what was meant. Does not know what is on the disk.
 
-use crate::base::span::Problem;
+use crate::base::span::{Problem, Problems, Span};
+use crate::base::text::few;
+use crate::pipeline::overwrites::place;
 use crate::pipeline::shell::ShellReader;
 use crate::pipeline::template::{Piece, Place, Quotes, Template};
 use crate::pipeline::types::{Command, Pipeline, Recipe};
 
+/// What Kiln fills in, with a name behind it.
+const OWN: [&str; 3] = ["inputs", "outputs", "vars"];
+/// So many words are told.
+const FEW: usize = 5;
+
 /// What Snakemake fills in.
 const WORDS: [&str; 7] = ["input", "output", "params", "wildcards", "threads", "resources", "log"];
 
-/// The warning about the first such word of a recipe.
-pub(crate) fn check(pipeline: &Pipeline, recipe: &Recipe) -> Option<Problem> {
+/// A warning for each recipe with such words. `text` is that of the file.
+pub(crate) fn check(pipeline: &Pipeline, text: &str) -> Problems {
+    pipeline.recipes.values().filter_map(|recipe| of_recipe(pipeline, recipe, text)).collect()
+}
+
+fn of_recipe(pipeline: &Pipeline, recipe: &Recipe, text: &str) -> Option<Problem> {
     let command = recipe.run.as_ref()?;
     let shell = matches!(command, Command::Shell(_));
-    let word = command.templates().iter().find_map(|template| first(template, shell))?;
-    let message = format!("`{{{word}}}` of `{}` is not filled in: Kiln takes it as it stands", recipe.name);
-    let problem = Problem::new("single-braces", message).at(&recipe.run_span, "here").warn();
-    Some(match meant(pipeline, recipe, word) {
+    let mut found = Vec::new();
+    for (i, template) in command.templates().iter().enumerate() {
+        found.extend(words(template, shell).into_iter().map(|(at, word)| (i, at, word)));
+    }
+    let mut told: Vec<String> = Vec::new();
+    for (.., word) in &found {
+        let word = format!("`{{{word}}}`");
+        if !told.contains(&word) {
+            told.push(word);
+        }
+    }
+    let (_, _, first) = found.first()?;
+    let (are, them) = if told.len() == 1 { ("is", "it as it stands") } else { ("are", "them as they stand") };
+    let message = format!("{} of `{}` {are} not filled in: Kiln takes {them}", few(&told, FEW), recipe.name);
+    let mut problem = Problem::new("single-braces", message).warn();
+    for (i, at, word) in &found {
+        let place = place(recipe, *i, at, text);
+        let write = meant(pipeline, recipe, word).map(|meant| format!("write `{{{{ {meant} }}}}`"));
+        problem = problem.at(&place, write.filter(|_| told.len() > 1).unwrap_or_else(|| "here".to_owned()));
+    }
+    Some(match meant(pipeline, recipe, first).filter(|_| told.len() == 1) {
         Some(meant) => problem.help(format!("write `{{{{ {meant} }}}}`")),
         None => problem.help("what Kiln fills in stands between `{{` and `}}`: inputs, outputs and variables"),
     })
@@ -32,6 +60,9 @@ fn meant(pipeline: &Pipeline, recipe: &Recipe, word: &str) -> Option<String> {
         Some(format!("{key}.{found}"))
     };
     match word {
+        "inputs" => of("inputs", &recipe.inputs),
+        "outputs" => of("outputs", &recipe.outputs),
+        "vars" => name.map(|name| format!("vars.{name}")),
         "input" => of("inputs", &recipe.inputs),
         "output" if recipe.outputs.len() == 1 => Some("output".to_owned()),
         "output" => of("outputs", &recipe.outputs),
@@ -40,10 +71,10 @@ fn meant(pipeline: &Pipeline, recipe: &Recipe, word: &str) -> Option<String> {
     }
 }
 
-/// The first such word of a template, without its braces. In other quotes than `"{output}"` it may be meant for another
+/// Such words of a template, without their braces, and where they stand with them. In other quotes than `"{output}"` it may be meant for another
 /// program, as in Python's `f"{output}"`.
-fn first(template: &Template, shell: bool) -> Option<&str> {
-    let mut reader = ShellReader::default();
+fn words(template: &Template, shell: bool) -> Vec<(Span, &str)> {
+    let (mut reader, mut found) = (ShellReader::default(), Vec::new());
     for piece in &template.pieces {
         let Piece::Text(slice) = piece else {
             reader.read("x");
@@ -70,20 +101,22 @@ fn first(template: &Template, shell: bool) -> Option<&str> {
                 (before.is_empty() || before.ends_with('=')) && after.is_empty()
             };
             if fits {
-                return Some(word);
+                let start = slice.span().start + at;
+                found.push((start..start + word.len() + 2, word));
             }
         }
         reader.read(&text[read..]);
     }
-    None
+    found
 }
 
-/// What stands before the `}`, if Snakemake would fill it in.
+/// What stands before the `}`, if Snakemake would fill it in, or Kiln with two braces.
 fn word(text: &str) -> Option<&str> {
     let (word, _) = text.split_once('}')?;
     let (head, rest) = word.split_at(word.find(['.', '[']).unwrap_or(word.len()));
     let plain = rest.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '[' | ']' | '_'));
-    (WORDS.contains(&head) && plain).then_some(word)
+    let own = OWN.contains(&head) && rest.starts_with('.');
+    ((WORDS.contains(&head) || own) && plain).then_some(word)
 }
 
 #[cfg(test)]
@@ -101,6 +134,7 @@ mod tests {
             ("cp {wildcards.sample}.txt x", Some("wildcards.sample")),
             ("cp ${input} ${output}", None),
             ("echo {a,b} {inputs} {x}", None),
+            ("cat {inputs.top} {output}", Some("inputs.top")),
             ("python3 -c 'print(f\"{output}\")'", None),
             ("python3 <<'PY'\nprint(f\"{output}\")\nPY\n", None),
             ("python3 -c \"print(f'{output}')\"", None),
@@ -111,12 +145,12 @@ mod tests {
         ] {
             let (template, errors) = parse(text);
             assert_eq!(errors, [], "{text}");
-            assert_eq!(first(&template, true), found, "{text}");
+            assert_eq!(words(&template, true).first().map(|(_, word)| *word), found, "{text}");
         }
         for (word, found) in
             [("{output}", Some("output")), ("-o={output}", Some("output")), ("print(f'{output}')", None)]
         {
-            assert_eq!(first(&parse(word).0, false), found, "{word}");
+            assert_eq!(words(&parse(word).0, false).first().map(|(_, word)| *word), found, "{word}");
         }
     }
 }

@@ -38,7 +38,7 @@ pub(crate) fn check(pipeline: &Pipeline, text: &str) -> Problems {
                 continue;
             }
             told.push(node);
-            let span = place(recipe, &target, text);
+            let span = place(recipe, target.template, &target.span, text);
             problems.push(problem(pipeline, recipe, node, &target.path).at(&span, "this path").warn());
         }
     }
@@ -72,14 +72,13 @@ fn problem(pipeline: &Pipeline, recipe: &Recipe, id: NodeId, path: &str) -> Prob
     Problem::new("undeclared-output", message).help(help)
 }
 
-/// Where a target stands in the file.
-fn place(recipe: &Recipe, target: &Target, text: &str) -> Span {
-    template_place(recipe, target.template, text)
-        .map_or_else(|| recipe.run_span.clone(), |outer| locate(text, &outer, &target.span))
+/// Where a part of a template of the command of a recipe stands in the file.
+pub(crate) fn place(recipe: &Recipe, template: usize, inner: &Span, text: &str) -> Span {
+    template_place(recipe, template, text).map_or_else(|| recipe.run_span.clone(), |outer| locate(text, &outer, inner))
 }
 
 /// Where a template of the command of a recipe stands in the file.
-pub(crate) fn template_place(recipe: &Recipe, template: usize, text: &str) -> Option<Span> {
+fn template_place(recipe: &Recipe, template: usize, text: &str) -> Option<Span> {
     let outer = recipe.run_span.clone();
     if matches!(recipe.run, Some(Command::Shell(_))) {
         return Some(outer);

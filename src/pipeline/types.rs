@@ -187,6 +187,8 @@ pub struct How {
     pub secret_spans: Vec<Span>,
     /// The shell for `run` when it is a text, for `tools` and for `digest`.
     pub shell: Arc<[String]>,
+    /// Where that is said; nothing where it is not.
+    pub shell_span: Span,
     /// Whether `shell` is Kiln's default rather than the user's word.
     pub default_shell: bool,
     /// How long an attempt may take.

@@ -44,17 +44,17 @@ fn an_unknown_input() {
            ╰────
           help: leave one out
 
-        unknown-node
+        not-a-node
 
-          × unknown input `t`
+          × input `t` is a task
            ╭─[pipeline.toml:8:48]
          7 │ run = "x"
          8 │ inputs = ["ordres", "zzz", "orders", "orders", "t"]
            ·                                                ─┬─
-           ·                                                 ╰── no dataset, folder or model has this name
+           ·                                                 ╰── a dataset, a folder or a model is needed
          9 │ [task.t]
            ╰────
-          help: declare it: [dataset.t]
+          help: a task makes nothing: make `t` a [dataset] whose recipe writes {{ output }}
         pipeline.toml: 4 mistakes
         "#);
 }

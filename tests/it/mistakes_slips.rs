@@ -81,3 +81,62 @@ fn a_name_that_cannot_be_one_is_told_once() {
     let told = made("busy_shops", "busy-shops", "busy_shops");
     assert_eq!(helps(&told)[0], "did you mean `busy_shops`?", "{told}");
 }
+
+#[test]
+fn a_task_makes_nothing_that_could_be_read() {
+    let task = |name: &str, inputs: &str| format!("[task.{name}]\ninputs = [{inputs}]\nrun = \"true\"\n");
+    let want = "a task makes nothing: make `q` a [dataset] whose recipe writes {{ output }}";
+    for text in [[task("q", ""), task("r", "\"q\"")].concat(), [task("r", "\"q\""), task("q", "")].concat()] {
+        let told = told_of(&text);
+        assert!(told.contains("input `q` is a task") && helps(&told)[0] == want, "{told}");
+    }
+    let made =
+        "[dataset.a]\npath = \"a\"\n[dataset.b]\npath = \"b\"\n[recipe.q]\noutputs = [\"a\", \"b\"]\nrun = \"true\"\n";
+    let told = told_of(&[&task("r", "\"q\""), made].concat());
+    assert_eq!(helps(&told)[0], "name what it makes", "{told}");
+}
+
+#[test]
+fn names_of_variables_that_can_match_nothing() {
+    assert_eq!(help("pass = [\"PG[*\"]"), "only `*` stands for others, for any letters: \"AWS_*\"");
+}
+
+/// The warnings of `kiln check`.
+fn warnings(text: &str) -> String {
+    let project = crate::support::Project::new(text);
+    project.write("file", "1\n");
+    project.expect(0, &["check"]).out
+}
+
+#[test]
+fn what_cannot_be_what_it_is_said_to_be_is_warned_of() {
+    let told = warnings("[folder.f]\npath = \"file\"\n[task.t]\ninputs = [\"f\"]\nrun = \"ls {{ inputs.f }}\"\n");
+    assert!(told.contains("source `f` is a file, and no folder"), "{told}");
+    assert_eq!(helps(&told)[0], "name the folder that holds it, or say [dataset.f]", "{told}");
+    let told = warnings("[task.t]\nrun = \"true\"\nsecrets = { a-b = { file = \"/etc/hostname\" } }\n");
+    assert!(told.contains("secret `a-b` of `t` can be read by no shell"), "{told}");
+    let told = warnings("[task.t]\nrun = \"true\"\nshell = [\"no-such-shell\", \"-c\"]\n[task.u]\nrun = [\"true\"]\n");
+    assert!(told.contains("the `shell` of `t` is not there: no-such-shell"), "{told}");
+    assert!(told.contains("shell = [\"no-such-shell\", \"-c\"]") && told.matches('⚠').count() == 1, "{told}");
+}
+
+#[test]
+fn every_word_in_single_braces_is_underlined() {
+    let text = "[dataset.top]\npath = \"file\"\n\
+        [dataset.a]\npath = \"a\"\ninputs = [\"top\"]\nrun = \"cat {inputs.top} \\\"x\\\" >{output}\"\n";
+    insta::assert_snapshot!(warnings(text), @r#"
+    single-braces
+
+      ⚠ `{inputs.top}`, `{output}` of `a` are not filled in: Kiln takes them as they stand
+        ╭─[pipeline.toml:11:12]
+     10 │ inputs = ["top"]
+     11 │ run = "cat {inputs.top} \"x\" >{output}"
+        ·            ──────┬─────        ────┬───
+        ·                  │                 ╰── write `{{ output }}`
+        ·                  ╰── write `{{ inputs.top }}`
+        ╰────
+      help: what Kiln fills in stands between `{{` and `}}`: inputs, outputs and variables
+    pipeline.toml: 1 warning
+    pipeline.toml: ok, 2 nodes, 1 recipe in 1 stage
+    "#);
+}

@@ -21,11 +21,10 @@ use crate::engine::local::probe::Probes;
 use crate::engine::local::undeclared::Undeclared;
 use crate::engine::local::ways::behind_links;
 use crate::engine::local::{places, secrets, twins};
-use crate::pipeline::braces;
 use crate::pipeline::paths::{is_glob, put_there};
-use crate::pipeline::types::{Command, Node, Recipe};
+use crate::pipeline::types::{Command, How, Kind, Node, Recipe};
 use crate::plan::facts::{Content, Facts, OwnFacts};
-use crate::program::has_shell;
+use crate::program::{has_shell, locate};
 
 /// Looks at all that the wanted steps are made from. Tells what is needed for that and is not there, each with a step.
 pub(crate) fn observe(
@@ -342,12 +341,15 @@ pub(crate) fn check(local: &Local) -> Problems {
     problems.extend(behind::check(local));
     let variables = secrets::variables(&local.pipeline);
     let undeclared = Undeclared::new(&local.pipeline, &local.root);
-    let mut workdirs = HashSet::from([""]);
+    let (mut workdirs, mut shells) = (HashSet::from([""]), HashSet::new());
     for (id, recipe) in local.pipeline.recipes.iter() {
-        problems.extend(braces::check(&local.pipeline, recipe));
         problems.extend(secrets::short(recipe, &local.environment));
+        problems.extend(secrets::unreadable(recipe));
         problems.extend(secrets::shown(&variables, recipe));
         problems.extend(no_bash(local, recipe, &has_bash));
+        if recipe.run.is_some() && shells.insert(&recipe.how.shell) {
+            problems.extend(no_shell(local, recipe));
+        }
         if workdirs.insert(&recipe.how.workdir) {
             problems.extend(no_workdir(local, recipe));
         }
@@ -386,6 +388,12 @@ fn named(local: &Local, recipe: &Recipe, built: &BTreeSet<&str>, problems: &mut 
 
 fn source(local: &Local, node: &Node) -> Option<Problem> {
     match (&node.path, &node.digest) {
+        (Some(path), _) if node.kind == Kind::Folder && local.root.join(path).is_file() => {
+            let problem =
+                Problem::new("not-a-folder", format!("source `{}` is a file, and no folder", node.name)).warn();
+            let help = format!("name the folder that holds it, or say [dataset.{}]", node.name);
+            Some(problem.at(&node.path_span, "there is a file").help(help))
+        }
         (Some(path), _) if local.root.join(path).exists() => None,
         (Some(path), _) => {
             let problem = Problem::new("missing-source", format!("source `{}` is not there", node.name)).warn();
@@ -420,6 +428,23 @@ pub(super) fn no_workdir(local: &Local, recipe: &Recipe) -> Option<Problem> {
     let problem = Problem::new("missing-workdir", format!("the `workdir` of `{}` is not there", recipe.name)).warn();
     let label = format!("there is no folder {}", recipe.how.workdir);
     Some(problem.at(&recipe.how.workdir_span, label).help("make it, or name another one"))
+}
+
+/// A shell that the file names may not be installed. One warning is enough for all that it is for.
+fn no_shell(local: &Local, recipe: &Recipe) -> Option<Problem> {
+    let How { shell, shell_span, default_shell, env, .. } = recipe.how.as_ref();
+    let needed = matches!(recipe.run, Some(Command::Shell(_))) && !default_shell && !env.contains_key("PATH");
+    let name = shell.first().filter(|_| needed)?;
+    if locate(name, local.environment.get("PATH"), &local.root).is_ok() {
+        return None;
+    }
+    let problem =
+        Problem::new("missing-shell", format!("the `shell` of `{}` is not there: {name}", recipe.name)).warn();
+    Some(
+        problem
+            .at(shell_span, "there is no such program")
+            .help("install it, or name another one: shell = [\"sh\", \"-euc\"]"),
+    )
 }
 
 /// A script needs a shell; the default one may not be installed.

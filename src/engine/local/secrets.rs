@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::base::mask::{SHORTEST, Secrets};
 use crate::base::span::{Problem, Span};
+use crate::base::text::is_name;
 use crate::engine::api::Environment;
 use crate::files::{SHORT, read_short};
 use crate::pipeline::raw::{EnvValue, SecretValue};
-use crate::pipeline::types::{Pipeline, Recipe};
+use crate::pipeline::types::{Command, Pipeline, Recipe};
 
 /// What is masked, as it was read last.
 #[derive(Debug, Default)]
@@ -116,6 +117,18 @@ pub(crate) fn short(recipe: &Recipe, own: &Environment) -> Vec<Problem> {
             .warn()
     };
     short.map(warn).collect()
+}
+
+/// Warnings about secrets of a recipe that its shell cannot name.
+pub(crate) fn unreadable(recipe: &Recipe) -> Vec<Problem> {
+    let shell = matches!(recipe.run, Some(Command::Shell(_)));
+    let odd = placed(recipe).filter(|((name, _), _)| shell && !is_name(name));
+    let warn = |((name, _), span): ((&String, _), &Span)| {
+        let message = format!("secret `{name}` of `{}` can be read by no shell", recipe.name);
+        let help = "the name of a variable has letters, digits and `_`, and does not begin with a digit";
+        Problem::new("unreadable-secret", message).at(span, "this name").help(help).warn()
+    };
+    odd.map(warn).collect()
 }
 
 /// The variables that secrets of the pipeline take, each with the name of such a secret.

@@ -19,7 +19,7 @@ use crate::engine::local::log::{self, Log};
 use crate::engine::local::observe::links_of;
 use crate::engine::local::{Local, environ, secrets};
 use crate::event::{Failure, FailureCode, Staged};
-use crate::pipeline::types::{Kind, LOG_LIMIT, Recipe};
+use crate::pipeline::types::{Command, Kind, LOG_LIMIT, Recipe};
 use crate::program;
 
 /// Exit codes that have more to them: a shell cannot execute a program, or does not find it; SIGKILL or SIGPIPE ended it.
@@ -310,10 +310,19 @@ impl Step {
         secrets::add(&mut env, recipe, own).map_err(|message| Failure::new(FailureCode::Start, message))?;
         environ::paths(&mut env, pipeline, recipe, &given);
         environ::marks(&mut env, &self.attempt, &recipe.name);
+        let workdir = self.local.root.join(&recipe.how.workdir);
+        if let (Some(Command::Shell(_)), Some(shell)) = (&recipe.run, recipe.how.shell.first())
+            && workdir.is_dir()
+            && !recipe.how.default_shell
+            && program::locate(shell, env.get("PATH"), &workdir).is_err()
+        {
+            let message = format!("`shell` names {shell}, and there is no such program");
+            return Err(Failure::new(FailureCode::Start, message));
+        }
         Ok(Start {
             words: environ::command_line(pipeline, self.id, &given),
             env,
-            workdir: self.local.root.join(&recipe.how.workdir),
+            workdir,
             grace: recipe.how.grace.unwrap_or(self.local.grace),
             marks: environ::MARKS.to_vec(),
             on_stop: environ::on_stop(pipeline, self.id, &given),
@@ -370,7 +379,11 @@ impl Step {
         let full = self.local.root.join(&from);
         let metadata = full.symlink_metadata().map_err(|_| wrong(self.not_written(&node.name, to)))?;
         if node.kind == Kind::Folder && !metadata.is_dir() {
-            return Err(wrong("is a managed folder, and the recipe made something else of it".to_owned()));
+            let made = if metadata.is_file() { "a file" } else { "something else" };
+            return Err(wrong(format!(
+                "is a managed folder, and the recipe made {made} of it: write into the folder, or say [dataset.{}]",
+                node.name
+            )));
         }
         if !metadata.is_dir() && !metadata.is_file() {
             let link = if metadata.is_symlink() { "is a symbolic link" } else { "is neither a file nor a folder" };

@@ -14,6 +14,13 @@ use crate::pipeline::raw::{EnvValue, RawMake, SecretValue, Table};
 use crate::pipeline::shell;
 use crate::pipeline::types::{DEFAULT_SHELL, How, Tool};
 
+/// A shell with its options, and where that is said; nowhere where it is Kiln's own choice.
+#[derive(Clone, Default)]
+pub(super) struct Shell {
+    words: Arc<[String]>,
+    span: Span,
+}
+
 impl Checker<'_> {
     /// How a recipe is run, and the places of the templates of its `on_stop`.
     pub(super) fn how(
@@ -38,8 +45,8 @@ impl Checker<'_> {
     fn own_how(&mut self, name: &str, make: &mut RawMake, in_place: bool) -> (How, Vec<Span>) {
         let on_stop = make.on_stop.take().and_then(|run| self.command(name, "on_stop", run));
         let (on_stop, spans) = on_stop.unzip();
-        let (shell, default_shell) = match make.shell.take() {
-            Some(shell) => (self.shell(shell), false),
+        let shell = match make.shell.take() {
+            Some(shell) => self.shell(shell),
             None => self.common_shell.clone(),
         };
         let retry = make.retry.take().or_else(|| self.defaults.retry.clone());
@@ -52,8 +59,9 @@ impl Checker<'_> {
             pass: self.pass(make.pass.take()),
             secret_spans: make.secrets.iter().flat_map(BTreeMap::keys).map(Spanned::span).collect(),
             secrets: make.secrets.take().into_iter().flatten().map(|(k, v)| (k.into_inner(), v)).collect(),
-            shell,
-            default_shell,
+            default_shell: shell.span.is_empty(),
+            shell: shell.words,
+            shell_span: shell.span,
             timeout: self.timeout(make.timeout.take()),
             retry: retry.map(Spanned::into_inner).unwrap_or_default(),
             grace: self.grace(make.grace.take()),
@@ -66,15 +74,15 @@ impl Checker<'_> {
         (how, spans.unwrap_or_default())
     }
 
-    /// The shell of recipes that say nothing of it, and whether it is Kiln's own choice.
+    /// The shell of recipes that say nothing of it.
     pub(super) fn take_common_shell(&mut self) {
         self.common_shell = match self.defaults.shell.take() {
-            Some(shell) => (self.shell(shell), false),
-            None => (DEFAULT_SHELL.map(str::to_owned).into(), true),
+            Some(shell) => self.shell(shell),
+            None => Shell { words: DEFAULT_SHELL.map(str::to_owned).into(), span: 0..0 },
         };
     }
 
-    fn shell(&mut self, shell: Spanned<Vec<String>>) -> Arc<[String]> {
+    fn shell(&mut self, shell: Spanned<Vec<String>>) -> Shell {
         if shell.get_ref().first().is_none_or(String::is_empty) {
             let problem = Problem::new("bad-value", "`shell` is empty").at(&shell.span(), "here");
             self.problem(problem.help("name a program and its options: shell = [\"sh\", \"-euc\"]"));
@@ -82,7 +90,7 @@ impl Checker<'_> {
         let words: Vec<&str> = shell.get_ref().iter().map(String::as_str).collect();
         self.one_program(&words, &shell.span(), "");
         self.takes_scripts(&words, &shell.span());
-        shell.into_inner().into()
+        Shell { span: shell.span(), words: shell.into_inner().into() }
     }
 
     /// That a shell would take the script for the name of a file.
@@ -182,6 +190,12 @@ impl Checker<'_> {
         for name in all.iter().filter(|name| name.get_ref().is_empty() || name.get_ref().contains(['=', '\0'])) {
             let problem = Problem::new("bad-name", format!("`{}` cannot be a variable here", name.get_ref()));
             self.problem(problem.at(&name.span(), "this name").help("a variable's name is not empty and holds no `=`"));
+        }
+        for name in all.iter().filter(|name| name.get_ref().contains(['[', ']', '?', '{', '}'])) {
+            let problem = Problem::new("bad-name", format!("`{}` is the name of no variable", name.get_ref()));
+            self.problem(
+                problem.at(&name.span(), "this name").help("only `*` stands for others, for any letters: \"AWS_*\""),
+            );
         }
         all.into_iter().map(Spanned::into_inner).collect()
     }

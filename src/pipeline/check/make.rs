@@ -11,14 +11,14 @@ use crate::pipeline::locate::locate;
 use crate::pipeline::paths;
 use crate::pipeline::raw::{RawMake, Run, Table};
 use crate::pipeline::template::{self, Template};
-use crate::pipeline::types::{Command, Item, Kind, Rebuild, Recipe};
+use crate::pipeline::types::{Command, Kind, Rebuild, Recipe};
 
 /// A recipe with its outputs found, before its own keys are looked at.
 pub(super) struct Draft {
-    name: String,
+    pub(super) name: String,
     span: Span,
-    task: bool,
-    own_item: bool,
+    pub(super) task: bool,
+    pub(super) own_item: bool,
     in_place: Option<Spanned<bool>>,
     outputs: Vec<NodeId>,
     /// Outputs that are told as mistakes of their own.
@@ -131,7 +131,7 @@ impl Checker<'_> {
     }
 
     pub(super) fn add_recipe(&mut self, draft: Draft) {
-        let Draft { name, span, task, own_item, in_place, outputs, lost: lost_outputs, mut make } = draft;
+        let Draft { name, span, task, in_place, outputs, lost: lost_outputs, mut make, .. } = draft;
         let id = RecipeId::from_index(self.pipeline.recipes.len());
         let raw_inputs = make.inputs.take().unwrap_or_default();
         let (inputs, lost_inputs) = self.inputs(&name, &raw_inputs, &outputs);
@@ -158,12 +158,9 @@ impl Checker<'_> {
             outputs,
             span,
             run_span,
-            name: name.clone(),
+            name,
         };
         self.pipeline.recipes.push(recipe);
-        if own_item {
-            self.pipeline.names.insert(name, Item::Recipe(id));
-        }
         let spans = spans.unwrap_or_default();
         let lost = command::Lost { inputs: lost_inputs, outputs: lost_outputs };
         let problems = command::check(&self.pipeline, id, self.text, &lost, [&spans, &on_stop_spans]);

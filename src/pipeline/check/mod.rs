@@ -9,9 +9,10 @@ mod overlap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::base::id::NodeId;
+use crate::base::id::{Id, NodeId, RecipeId};
 use crate::base::span::{Problem, Problems, Span};
 use crate::base::text::{as_name, did_you_mean, is_name, one_line};
+use crate::pipeline::check::how::Shell;
 use crate::pipeline::paths;
 use crate::pipeline::raw::{
     RawDefaults, RawFile, RawNode, RawPipeline, RawRecipe, RawSettings, RawTask, Scalar, Table,
@@ -41,7 +42,8 @@ pub fn check(raw: RawFile, text: &str, options: &Options<'_>) -> (Pipeline, Prob
         text,
         own: options.own,
         defaults: raw.defaults,
-        common_shell: (Arc::default(), true),
+        common_shell: Shell::default(),
+        tasks: Names::default(),
         common_how: None,
         pipeline: Pipeline::default(),
         problems: Vec::new(),
@@ -91,10 +93,12 @@ struct Checker<'a> {
     own: &'a [String],
     defaults: RawDefaults,
     /// The shell of recipes that say nothing of it, and whether it is Kiln's own choice.
-    common_shell: (Arc<[String]>, bool),
+    common_shell: Shell,
     /// How recipes are run that say nothing of it, once there is one.
     common_how: Option<Arc<How>>,
     pipeline: Pipeline,
+    /// The names of tasks.
+    tasks: Names<()>,
     problems: Problems,
 }
 
@@ -217,6 +221,13 @@ impl Checker<'_> {
         for named in entries {
             recipes.extend(self.recipe_of(named));
         }
+        // One may be named, by mistake, before its turn has come.
+        for (place, draft) in recipes.iter().enumerate().filter(|(_, draft)| draft.own_item) {
+            self.pipeline.names.insert(draft.name.clone(), Item::Recipe(RecipeId::from_index(place)));
+            if draft.task {
+                self.tasks.insert(draft.name.clone(), ());
+            }
+        }
         for raw in recipes {
             self.add_recipe(raw);
         }
@@ -310,8 +321,14 @@ impl Checker<'_> {
                 return None;
             }
         }
-        let problem = Problem::new("not-a-node", format!("{role} `{text}` is a recipe or a task"));
-        self.problem(problem.at(&name.span(), "a dataset, a folder or a model is needed").help("name what it makes"));
+        let (kind, help) = if self.tasks.contains_key(text) {
+            let help = format!("a task makes nothing: make `{text}` a [dataset] whose recipe writes {{{{ output }}}}");
+            ("task", help)
+        } else {
+            ("recipe", "name what it makes".to_owned())
+        };
+        let problem = Problem::new("not-a-node", format!("{role} `{text}` is a {kind}"));
+        self.problem(problem.at(&name.span(), "a dataset, a folder or a model is needed").help(help));
         None
     }
 }
