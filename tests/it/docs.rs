@@ -114,6 +114,13 @@ fn the_reference_of_the_file_is_current() {
             keys(&mut text, &schema, alternative(&schema, resolve(&schema, of)));
         }
     }
+    for (name, about) in
+        [("Table", "A table in the place of a number"), ("Text", "What may stand in its `on`, besides")]
+    {
+        let of = &schema["$defs"][name];
+        let _ = write!(text, "\n## {}\n\n{about}.\n", of["description"].as_str().unwrap());
+        keys(&mut text, &schema, of);
+    }
     text += VALUES;
     is_current("docs/reference.md", &text);
 }
@@ -155,6 +162,9 @@ fn kind(schema: &Value, value: &Value) -> String {
     if let Some(word) = value["const"].as_str() {
         return format!("`\"{word}\"`");
     }
+    if let Some(words) = value["enum"].as_array() {
+        return words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or ");
+    }
     let either = value["anyOf"].as_array().or(value["oneOf"].as_array());
     if let Some(either) = either {
         let kinds: Vec<_> = either.iter().map(|one| kind(schema, one)).filter(|kind| kind != "nothing").collect();
@@ -165,7 +175,10 @@ fn kind(schema: &Value, value: &Value) -> String {
     let types: Vec<_> = several.iter().filter_map(Value::as_str).collect();
     let word = |kind: &&str| match *kind {
         "null" => String::new(),
-        "array" => format!("list of {}s", self::kind(schema, &value["items"])),
+        "array" => match self::kind(schema, &value["items"]) {
+            several if several.contains(" or ") => format!("list, each {several}"),
+            one => format!("list of {one}s"),
+        },
         "object" => object(schema, value),
         "string" => "text".to_owned(),
         "integer" | "number" => "number".to_owned(),

@@ -12,7 +12,7 @@ pub struct Instead {
     /// The engine [default: that of the file, else local]
     #[arg(long, value_name = "NAME")]
     pub engine: Option<String>,
-    /// Replace a variable of the file; it is told and kept, so it is no place for a secret
+    /// Replace a variable of the file: what was made with another value is built again, and replaced; it is told and kept, so it is no place for a secret
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     pub var: Vec<(String, String)>,
     /// Replace the project key of the file
