@@ -91,6 +91,13 @@ fn with_it_plans_say_what_cannot_be_built() {
     let secret = json["steps"].as_array().unwrap().iter().find(|step| step["id"] == "secret").unwrap();
     let first = serde_json::json!({ "code": "cannot_begin", "what": LACKS[0].1 });
     assert_eq!((&secret["action"], &secret["reasons"][0]), (&"cannot".into(), &first));
+    let svg = project.expect(0, &["plan", "-k", "--format", "svg"]).out;
+    assert!(svg.contains(" · 2 build, 6 cannot</text>") && svg.contains(">cannot</text>"), "{svg}");
+    assert_eq!(svg.matches("class=\"step cannot\"").count(), 6, "{svg}");
+    let events = project.expect(1, &["run", "-k", "--events", "-"]).out;
+    let started: Value = serde_json::from_str(events.lines().next().unwrap()).unwrap();
+    let actions = started["steps"].as_array().unwrap().iter().map(|step| step["action"].as_str().unwrap());
+    assert_eq!(actions.filter(|action| *action == "cannot").count(), 6, "{started}");
 }
 
 #[test]
