@@ -76,13 +76,26 @@ fn step(time: i64) -> i64 {
 }
 
 impl FileStat {
+    /// Whether nobody has written to it, nor put another file in its place, since it was in the state `before`. A change of `ctime_ns`
+    /// alone is no proof of either: a hard link that is made or removed, as whoever takes snapshots does, `chmod` and a move change that
+    /// too. Who writes and then sets the old time again is not found out.
+    #[must_use]
+    pub fn is_unwritten(&self, before: &Self) -> bool {
+        (self.size, self.mtime_ns, self.inode) == (before.size, before.mtime_ns, before.inode)
+    }
+
+    /// Whether its state came about at a time or later, as far as the clock of the file system tells.
+    #[must_use]
+    pub fn is_since(&self, time_ns: i64) -> bool {
+        self.ctime_ns >= time_ns.saturating_sub(step(self.ctime_ns))
+    }
+
     /// When Kiln itself moved a file that it had digested in the state `before`: the time from which on its state proves
     /// what it is. It was written well before it was moved, so whoever writes to it later gives it another time.
     #[must_use]
     pub fn settled_by_move(&self, before: &Self) -> Option<i64> {
-        let kept = (self.size, self.mtime_ns, self.inode) == (before.size, before.mtime_ns, before.inode);
         let well_before = self.mtime_ns < self.ctime_ns.saturating_sub(step(self.mtime_ns).max(step(self.ctime_ns)));
-        (kept && well_before).then(|| self.ctime_ns.saturating_add(3 * SECOND_NS))
+        (self.is_unwritten(before) && well_before).then(|| self.ctime_ns.saturating_add(3 * SECOND_NS))
     }
 }
 

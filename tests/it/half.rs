@@ -3,8 +3,10 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::process::Command;
 
 use crate::crash::kill_when_waiting;
+use crate::running::{Running, hear, pipe, tell};
 use crate::support::Project;
 use crate::undone::{in_place, killed};
 
@@ -277,4 +279,41 @@ fn where_no_way_leads_to_the_last_good_one_a_plan_does_not_count_it() {
     project.expect(2, &["plan", "m"]);
     let run = project.expect(1, &["run", "-k", "m"]).out;
     assert!(run.contains("FAILED m"), "{run}");
+}
+
+#[track_caller]
+fn shell(project: &Project, command: &str) {
+    let status = Command::new("sh").args(["-euc", command]).current_dir(project.path("")).status().unwrap();
+    assert!(status.success(), "{command}");
+}
+
+#[test]
+fn what_is_written_while_a_step_reads_it_does_not_count_as_read_be_it_again_what_it_was() {
+    for text in ["[dataset.x]\npath = \"d/x\"\n", "[folder.x]\npath = \"d\"\n"] {
+        let run = "cat d/x >{{ output }}; echo >read; read -r go <gate";
+        let project = Project::new(&format!("{text}[dataset.y]\npath = \"y\"\ninputs = [\"x\"]\nrun = \"{run}\"\n"));
+        project.write("d/x", "whole\n");
+        ["read", "gate"].iter().for_each(|name| pipe(&project, name));
+        let run_while = |command: &str, code| {
+            let mut run = Running::start(&project, &["--mode", "forced"]);
+            hear(&project, "read");
+            shell(&project, command);
+            tell(&project, "gate");
+            run.end(code);
+            run
+        };
+        // In its place, by way of another file that is as old, and only with another time.
+        for write in ["echo half >d/x; echo whole >d/x", "cp -p d/x n; mv n d/x", "touch d/x"] {
+            let run = run_while(write, 1);
+            let failure = &run.events.iter().find(|event| event["type"] == "step_ended").unwrap()["failure"];
+            let said = failure["message"].as_str().unwrap();
+            assert!(said.contains("was written while the step read it"), "{write}: {said}");
+            assert_eq!(failure["code"], "input_changed");
+        }
+        // Links come and go with snapshots; and what was written just before was read as it is.
+        for other in ["ln d/x link; rm link", "chmod o-r d/x; chmod o+r d/x", ":"] {
+            shell(&project, "touch d/x");
+            run_while(other, 0);
+        }
+    }
 }

@@ -68,6 +68,9 @@ struct Fresh {
     known: BTreeMap<String, Seen>,
     /// Entries that are not in the store yet. What is staged does not belong there.
     untold: Vec<FileDigest>,
+    /// Files that were found to be written since they were seen before, as they were found last. What others have read of them meanwhile
+    /// may have been anything, whatever they hold now.
+    written: BTreeMap<String, Seen>,
 }
 
 /// What of the links in a folder counts.
@@ -190,6 +193,14 @@ impl Digester {
         fresh.or_else(|| self.known.get(path).filter(proves))
     }
 
+    /// Whether what lies at a path, or a file in that folder, was written since that time, as a look at it since then has found: be it
+    /// what it was again by now. Nothing is looked at for this.
+    pub(crate) fn written_since(&self, path: &str, time_ns: i64) -> bool {
+        let all = &self.lock().written;
+        let is = |seen: &Seen| seen.seen_ns >= time_ns && seen.stat.is_since(time_ns);
+        !all.is_empty() && (all.get(path).is_some_and(is) || all.range(inside(path)).any(|(_, seen)| is(seen)))
+    }
+
     /// Entries that were added since the last call.
     pub(crate) fn take_fresh(&self) -> Vec<FileDigest> {
         std::mem::take(&mut self.lock().untold)
@@ -234,7 +245,12 @@ impl Digester {
         }
         let seen_ns = clock::now_ns();
         let digest = of_reader(File::open(full)?)?;
-        self.lock().add(path, Seen { stat, digest, seen_ns });
+        let kept = self.known.get(path);
+        let (mut fresh, seen) = (self.lock(), Seen { stat, digest, seen_ns });
+        if fresh.known.get(path).copied().or(kept).is_some_and(|before| !stat.is_unwritten(&before.stat)) {
+            fresh.written.insert(path.to_owned(), seen);
+        }
+        fresh.add(path, seen);
         Ok(digest)
     }
 }
@@ -249,10 +265,14 @@ impl Fresh {
 
     /// The files that were read below a folder.
     fn inside(&self, folder: &str) -> Vec<String> {
-        // `0` is what comes next after `/`.
-        let inside = self.known.range(format!("{folder}/")..format!("{folder}0"));
-        inside.map(|(path, _)| path.clone()).collect()
+        self.known.range(inside(folder)).map(|(path, _)| path.clone()).collect()
     }
+}
+
+/// All paths in a folder.
+fn inside(folder: &str) -> std::ops::Range<String> {
+    // `0` is what comes next after `/`.
+    format!("{folder}/")..format!("{folder}0")
 }
 
 /// The folder that was looked for last: in one that is not there nothing is, so nothing of it is looked for.

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::base::digest::Digest;
 use crate::base::id::{NodeId, RecipeId};
+use crate::clock;
 use crate::engine::api::{Attempt, Attempted, Ended, StagedOutput, Stop, Updates, Work};
 use crate::engine::local::child::{self, Exit, NotRun, Start};
 use crate::engine::local::digest::LinkMode;
@@ -27,6 +28,10 @@ const NOT_EXECUTABLE: i32 = 126;
 const NOT_FOUND: i32 = 127;
 const KILLED: i32 = 128 + 9;
 const NOT_READ: i32 = 128 + 13;
+
+/// What is wrong with what a step has read.
+const CHANGED: &str = "changed while the run went on";
+const WRITTEN: &str = "was written while the step read it, though it holds what it held before";
 
 /// So many files are a few.
 const FEW: usize = 16;
@@ -63,7 +68,7 @@ impl Work for LocalWork {
     }
 
     fn run(&self, attempt: Attempt, updates: Updates, stop: watch::Receiver<Stop>) -> BoxFuture<'static, Attempted> {
-        let step = Step { local: Arc::clone(&self.local), id: self.id, attempt };
+        let step = Step { local: Arc::clone(&self.local), id: self.id, attempt, began_ns: 0 };
         async move { step.run(updates, stop).await }.boxed()
     }
 }
@@ -107,6 +112,8 @@ struct Step {
     local: Arc<Local>,
     id: RecipeId,
     attempt: Attempt,
+    /// Before its command began, in nanoseconds since 1970.
+    began_ns: i64,
 }
 
 impl Step {
@@ -114,11 +121,12 @@ impl Step {
         &self.local.pipeline.recipes[self.id]
     }
 
-    async fn run(self, updates: Updates, stop: watch::Receiver<Stop>) -> Attempted {
+    async fn run(mut self, updates: Updates, stop: watch::Receiver<Stop>) -> Attempted {
         let Some(_slot) = self.local.guardian.slot(stop.clone()).await else { return stopped().into() };
         self.local.kills.watch();
         // What is set aside is on disk before anything starts: not on the loop's thread.
         let is_long = self.recipe().how.in_place;
+        self.began_ns = clock::now_ns();
         let begin = move || {
             let start = self.start();
             (self, start)
@@ -410,27 +418,29 @@ impl Step {
         )
     }
 
-    /// What the step read is what its key says.
+    /// What the step read is what its key says, and was so all the while.
     fn inputs_unchanged(&self, look: Look<'_>) -> Result<(), Failure> {
-        let is = |path: &str, links, digest| look(path, links).ok().flatten() == Some(digest);
-        let changed =
-            |message| Failure::new(FailureCode::InputChanged, format!("{message} changed while the run went on"));
+        let wrong = |path: &str, links, digest| match look(path, links).ok().flatten() {
+            Some(now) if now != digest => Some(CHANGED),
+            None => Some(CHANGED),
+            Some(_) => self.local.digester.written_since(path, self.began_ns).then_some(WRITTEN),
+        };
+        let failed = |what, more| Err(Failure::new(FailureCode::InputChanged, format!("{what} {more}")));
         for (id, digest) in &self.attempt.inputs {
             let node = &self.local.pipeline.nodes[*id];
             if let Some(path) = &node.path
-                && !is(path, links_of(node), *digest)
+                && let Some(why) = wrong(path, links_of(node), *digest)
             {
-                return Err(changed(format!("input `{}` ({path})", node.name)));
+                return failed(format!("input `{}` ({path})", node.name), why.to_owned());
             }
         }
-        match self.attempt.files.iter().find(|(path, digest)| !is(path, LinkMode::Followed, *digest)) {
-            Some((path, _)) => {
-                let mut failure = changed(format!("code {path}"));
-                failure.message += "; if the step itself writes it, `files` must not name it";
-                Err(failure)
+        for (path, digest) in &self.attempt.files {
+            if let Some(why) = wrong(path, LinkMode::Followed, *digest) {
+                let hint = "; if the step itself writes it, `files` must not name it";
+                return failed(format!("code {path}"), format!("{why}{hint}"));
             }
-            None => Ok(()),
         }
+        Ok(())
     }
 
     /// What Kiln says about a failure may quote what a command said.
