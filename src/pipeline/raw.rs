@@ -213,7 +213,7 @@ macro_rules! raw_recipe {
             #[serde(default)]
             #[schemars(with = "Option<Vec<String>>", inner(regex(pattern = PATH)))]
             pub files: Option<Vec<Spanned<String>>>,
-            /// Commands whose output is part of the key, such as `python3 --version`.
+            /// Commands whose output, 64 kB at most, is part of the key, such as `python3 --version`.
             #[serde(default)]
             #[schemars(with = "Option<BTreeMap<String, String>>")]
             pub tools: Option<Table<Spanned<String>>>,
@@ -312,7 +312,7 @@ raw_recipe! {
         /// The DSS project that it belongs to. Default: the pipeline's.
         #[serde(default)]
         pub project: Option<String>,
-        /// A command whose output stands for the content, for a node without a path; where it fails, what was built is built again.
+        /// A command whose output, 16 MB at most, stands for the content, for a node without a path; where it fails, what was built is built again.
         #[serde(default)]
         #[schemars(with = "Option<String>")]
         pub digest: Option<Spanned<String>>,

@@ -55,3 +55,30 @@ fn each_step_waits_as_long_as_it_says() {
     let said = project.expect(2, &["plan"]).err;
     assert!(said.contains("tool `x` of `a` failed: timed out after 0.1s") && said.contains("1 obstacle"), "{said}");
 }
+
+#[test]
+fn an_answer_that_is_too_long_is_no_answer() {
+    let print = |bytes: u32| format!("head -c {bytes} /dev/zero | tr '\\\\0' x");
+    let a = "[dataset.a]\npath = \"a\"\ninputs = [\"s\"]\nrun = \"touch {{ output }}\"\n";
+    let source = |bytes| format!("[dataset.s]\ndigest = \"{}\"\n{a}", print(bytes));
+    let tool = |bytes| {
+        format!("[dataset.a]\npath = \"a\"\nrun = \"touch {{{{ output }}}}\"\ntools = {{ t = \"{}\" }}\n", print(bytes))
+    };
+    let output = |bytes| format!("[dataset.a]\nrun = \"true\"\ndigest = \"{}\"\n", print(bytes));
+    let project = Project::new("");
+    for (text, code, said) in [
+        (source(16_000_000), 0, ""),
+        (source(16_000_001), 2, "`digest` of `s` failed: it printed more than 16 MB: print a digest of it"),
+        (tool(64_000), 0, ""),
+        (tool(64_001), 2, "tool `t` of `a` failed: it printed more than 64 kB: print a digest of it"),
+        (output(16_000_000), 0, ""),
+        (output(16_000_001), 1, "`digest` of `a` failed: it printed more than 16 MB: print a digest of it"),
+    ] {
+        project.pipeline(&text);
+        let run = project.expect(code, &["run"]);
+        assert!((run.out + &run.err).contains(said), "{said}");
+    }
+    // Nobody waits for who never ends.
+    project.pipeline("[task.t]\nrun = \"true\"\ntools = { t = \"yes\" }\n");
+    project.expect(2, &["plan"]);
+}

@@ -33,8 +33,8 @@ pub(crate) struct Start {
     pub(crate) workdir: PathBuf,
     /// How long it may take to end when it is asked to.
     pub(crate) grace: Duration,
-    /// Whether its standard output is an answer, and no part of the log.
-    pub(crate) asks: bool,
+    /// Whether its standard output is an answer of at most so many bytes, and no part of the log.
+    pub(crate) asks: Option<usize>,
 }
 
 /// How a child ended.
@@ -45,8 +45,8 @@ pub(crate) struct Exit {
     pub(crate) stopped: bool,
     /// Processes that it had left behind and that were ended, for people.
     pub(crate) leaked: Vec<String>,
-    /// Its standard output, where that is an answer.
-    pub(crate) answer: Vec<u8>,
+    /// Its standard output, where that is an answer; none where it is too long.
+    pub(crate) answer: Option<Vec<u8>>,
 }
 
 /// Why there is no status.
@@ -121,18 +121,19 @@ struct Part {
 
 /// What is printed as an answer.
 struct Answer {
-    reader: Receiver,
-    open: bool,
+    /// None at its end. Where it is too long nobody listens any more, so that who prints it ends.
+    reader: Option<Receiver>,
     bytes: Vec<u8>,
+    /// It may have so many bytes.
+    longest: usize,
 }
-
-/// A longer answer is cut.
-const LONGEST_ANSWER: usize = 16 << 20;
 
 impl Answer {
     async fn more(&mut self) {
-        if self.reader.readable().await.is_err() {
-            self.open = false;
+        if let Some(reader) = &self.reader
+            && reader.readable().await.is_err()
+        {
+            self.reader = None;
         }
         self.read(|reader, buffer| reader.try_read(buffer));
     }
@@ -140,15 +141,26 @@ impl Answer {
     /// Takes what is there. Only `try_read` tells the runtime when that is nothing.
     fn read(&mut self, read: impl Fn(&Receiver, &mut [u8]) -> io::Result<usize>) {
         let mut buffer = [0; 64 << 10];
-        while self.open {
-            match read(&self.reader, &mut buffer) {
-                Ok(0) => self.open = false,
-                Ok(n) => self.bytes.extend_from_slice(&buffer[..n.min(LONGEST_ANSWER - self.bytes.len())]),
+        while let Some(reader) = &self.reader {
+            match read(reader, &mut buffer) {
+                Ok(0) => self.reader = None,
+                Ok(n) => {
+                    self.bytes.extend_from_slice(&buffer[..n]);
+                    if self.bytes.len() > self.longest {
+                        self.reader = None;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => self.open = false,
+                Err(_) => self.reader = None,
             }
         }
+    }
+
+    /// All of it; none where that is too long.
+    fn whole(mut self) -> Option<Vec<u8>> {
+        self.read(|reader, buffer| Ok(rustix::io::read(reader, buffer)?));
+        Some(self.bytes).filter(|bytes| bytes.len() <= self.longest)
     }
 }
 
@@ -162,12 +174,13 @@ impl Part {
     async fn begin(start: &Start, words: &[String], program: PathBuf, guardian: &Guardian) -> io::Result<Self> {
         let (reader, err) = io::pipe()?;
         let reader = Receiver::from_owned_fd(reader.into())?;
-        let (answer, out) = if start.asks {
-            let (reader, out) = io::pipe()?;
-            let reader = Receiver::from_owned_fd(reader.into())?;
-            (Some(Answer { reader, open: true, bytes: Vec::new() }), Some(out))
-        } else {
-            (None, None)
+        let (answer, out) = match start.asks {
+            Some(longest) => {
+                let (reader, out) = io::pipe()?;
+                let reader = Receiver::from_owned_fd(reader.into())?;
+                (Some(Answer { reader: Some(reader), bytes: Vec::new(), longest }), Some(out))
+            }
+            None => (None, None),
         };
         let env: Vec<_> = start.env.iter().map(|(name, value)| (name.clone(), Value(value.clone()))).collect();
         let mark = |name: &&str| Some(format!("{name}={}", start.env.get(*name)?.to_str()?));
@@ -182,7 +195,7 @@ impl Part {
         tokio::select! {
             report = self.way.wire.receive(), if !self.over => Next::Report(report),
             ready = self.reader.readable(), if self.open => Next::Output(ready),
-            () = more(&mut self.answer), if self.answer.as_ref().is_some_and(|answer| answer.open) => Next::Answer,
+            () = more(&mut self.answer), if self.answer.as_ref().is_some_and(|answer| answer.reader.is_some()) => Next::Answer,
         }
     }
 
@@ -281,14 +294,8 @@ impl<'a> Follow<'a> {
         if let Some(helper) = self.helper {
             self.guardian.keep(helper.way);
         }
-        let (leaked, answer) = (
-            self.main.leaked,
-            self.main.answer.map(|mut answer| {
-                answer.read(|reader, buffer| Ok(rustix::io::read(reader, buffer)?));
-                answer.bytes
-            }),
-        );
-        let (stopped, answer) = (self.asked > Stop::Go, answer.unwrap_or_default());
+        let answer = self.main.answer.map_or_else(|| Some(Vec::new()), Answer::whole);
+        let (stopped, leaked) = (self.asked > Stop::Go, self.main.leaked);
         Ok(Ended::With(Exit { status, stopped, leaked, answer }))
     }
 

@@ -17,7 +17,7 @@ use crate::engine::local::behind::{self, Read};
 use crate::engine::local::digest::LinkMode;
 use crate::engine::local::environ;
 use crate::engine::local::files;
-use crate::engine::local::probe::Probes;
+use crate::engine::local::probe::{LONGEST_DIGEST, LONGEST_TOOL, Probes};
 use crate::engine::local::undeclared::Undeclared;
 use crate::engine::local::ways::behind_links;
 use crate::engine::local::{places, secrets, twins};
@@ -219,7 +219,8 @@ impl<'a> Observer<'a> {
         for (name, tool) in &recipe.how.tools {
             let printed = match &mut self.probes {
                 None => None,
-                Some(probes) => match probes.ask(recipe, &format!("tool `{name}`"), &tool.command, env) {
+                Some(probes) => match probes.ask(recipe, (&format!("tool `{name}`"), &tool.command), env, LONGEST_TOOL)
+                {
                     Ok(printed) => Some(printed),
                     Err(error) => {
                         let problem =
@@ -307,7 +308,7 @@ impl<'a> Observer<'a> {
             }
         };
         let about = format!("`digest` of `{}`", node.name);
-        match probes.ask(asker, &about, command, &env) {
+        match probes.ask(asker, (&about, command), &env, LONGEST_DIGEST) {
             Ok(printed) => Content::Is(Digest::of(printed.as_bytes())),
             // What a recipe makes may not be there yet.
             Err(error) if node.maker.is_some() => {

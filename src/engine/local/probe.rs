@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use crate::base::text::{duration, parse_duration};
+use crate::base::text::{duration, parse_duration, size};
 use crate::engine::api::{Environment, Stop, Updates};
 use crate::engine::local::Local;
 use crate::engine::local::child::{self, Exit, NotRun, Start};
@@ -23,11 +23,16 @@ use crate::pipeline::types::Recipe;
 /// So much of what a probe says besides its answer is kept.
 const SAID: u64 = 1 << 20;
 
+/// A `digest` may print so many bytes: of a larger table it can print what stands for that.
+pub(crate) const LONGEST_DIGEST: usize = 16_000_000;
+/// The same for a tool, what it prints is kept as it is.
+pub(crate) const LONGEST_TOOL: usize = 64_000;
+
 /// What a probe printed, or why it did not.
 pub(crate) type Printed = Result<String, String>;
 
-/// The shell, the command, its environment, and how long that may take.
-type Question = (Arc<[String]>, String, Environment, Option<Duration>);
+/// The shell, the command, its environment, how long that may take, and how long the answer may be.
+type Question = (Arc<[String]>, String, Environment, Option<Duration>, usize);
 
 /// Runs probes and remembers what they printed.
 pub(crate) struct Probes<'a> {
@@ -63,10 +68,17 @@ impl<'a> Probes<'a> {
         Self { printed: HashMap::new(), local, watched: None }
     }
 
-    /// What `command` prints as `recipe` runs it, less white space at both ends. It may take as long as an attempt at that.
-    pub(crate) fn ask(&mut self, recipe: &Recipe, about: &str, command: &str, env: &Environment) -> Printed {
+    /// What `command` prints as `recipe` runs it, less white space at both ends; that may be so long. It may take as long as an attempt at
+    /// that.
+    pub(crate) fn ask(
+        &mut self,
+        recipe: &Recipe,
+        (about, command): (&str, &str),
+        env: &Environment,
+        longest: usize,
+    ) -> Printed {
         let shell = &recipe.how.shell;
-        let question = (shell.clone(), command.to_owned(), env.clone(), recipe.how.timeout);
+        let question = (shell.clone(), command.to_owned(), env.clone(), recipe.how.timeout, longest);
         if let Some(printed) = self.printed.get(&question) {
             return printed.clone();
         }
@@ -77,7 +89,7 @@ impl<'a> Probes<'a> {
             marks: Vec::new(),
             workdir: self.local.root.clone(),
             grace: Duration::ZERO,
-            asks: true,
+            asks: Some(longest),
         };
         // Tests have no time to wait; what is shipped does not know of it.
         let hurry = self.local.environment.get("KILN_TEST_SLOW").filter(|_| cfg!(debug_assertions));
@@ -151,7 +163,10 @@ async fn ask(
         return Err(format!("timed out after {}, the `timeout` of `{whose}`", duration(most)));
     }
     match ran {
-        Ok(Exit { status, answer, .. }) if status.success() => Ok(String::from_utf8_lossy(&answer).trim().to_owned()),
+        Ok(Exit { answer: None, .. }) => Err(too_long(start.asks)),
+        Ok(Exit { status, answer: Some(answer), .. }) if status.success() => {
+            Ok(String::from_utf8_lossy(&answer).trim().to_owned())
+        }
         Ok(Exit { status, .. }) => match said.iter().rfind(|line| !line.trim().is_empty()) {
             Some(said) => Err(format!("{}: {said}", child::words(status))),
             None => Err(child::words(status)),
@@ -159,6 +174,14 @@ async fn ask(
         Err(NotRun::Start(why)) => Err(why),
         Err(NotRun::Stopped | NotRun::Lost) => Err("it was ended".to_owned()),
     }
+}
+
+/// Why an answer does not count.
+pub(crate) fn too_long(longest: Option<usize>) -> String {
+    format!(
+        "it printed more than {}: print a digest of it, as sha256sum does",
+        size(longest.unwrap_or_default() as u64)
+    )
 }
 
 /// Waits until it is to end; for ever where nobody wants that.

@@ -18,6 +18,7 @@ use crate::engine::local::child::{self, Exit, NotRun, Start};
 use crate::engine::local::digest::LinkMode;
 use crate::engine::local::log::{self, Log};
 use crate::engine::local::observe::links_of;
+use crate::engine::local::probe::{LONGEST_DIGEST, too_long};
 use crate::engine::local::{Local, environ, secrets};
 use crate::event::{Failure, FailureCode, Staged};
 use crate::pipeline::types::{Command, Kind, LOG_LIMIT, Recipe};
@@ -272,12 +273,13 @@ impl Step {
                 marks: environ::MARKS.to_vec(),
                 workdir: self.local.root.clone(),
                 grace: recipe.how.grace.unwrap_or(self.local.grace),
-                asks: true,
+                asks: Some(LONGEST_DIGEST),
             };
             let wrong = |why: &str| failed(FailureCode::Output, format!("`digest` of `{}` failed: {why}", node.name));
             match child::run(&start, &self.local.guardian, log, stop.clone()).await {
                 Ok(Exit { stopped: true, .. }) => return Err(stopped()),
-                Ok(Exit { status, answer, .. }) if status.success() => {
+                Ok(Exit { answer: None, .. }) => return Err(wrong(&too_long(start.asks))),
+                Ok(Exit { status, answer: Some(answer), .. }) if status.success() => {
                     digests.push((*id, Digest::of(String::from_utf8_lossy(&answer).trim().as_bytes())));
                 }
                 Ok(Exit { status, .. }) => return Err(wrong(&child::words(status))),
@@ -334,7 +336,7 @@ impl Step {
             grace: recipe.how.grace.unwrap_or(self.local.grace),
             marks: environ::MARKS.to_vec(),
             on_stop: environ::on_stop(pipeline, self.id, &given),
-            asks: false,
+            asks: None,
         })
     }
 
