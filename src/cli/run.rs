@@ -305,7 +305,9 @@ fn spans_of(session: &Session, view: &RunView) -> Spans {
 
 fn finish(driven: Driven, closed: Result<(), StoreError>, state: &Path) -> Result<u8, Fail> {
     if let Some(lost) = &driven.lost {
-        return Err(stopped(&driven, lost, state));
+        let fail = stopped(&driven, lost, state);
+        let crashed = matches!(closed, Err(StoreError::Crashed));
+        return if crashed { Ok(tell(&format!("error: {}\n", fail.plain()), exit::BUG)) } else { Err(fail) };
     }
     for process in &driven.left {
         tracing::warn!("{process} had left its step, and was ended with the run");

@@ -35,6 +35,7 @@ use crate::report::api::{Journal, Reporter};
 use crate::run::setup::{Effect, Input, Timer};
 use crate::run::state::Run;
 pub use crate::run::unkept::Unkept;
+use crate::store::StoreError;
 use crate::view::RunView;
 
 /// What the loop needs.
@@ -198,7 +199,10 @@ impl Driver<'_> {
         tokio::select! {
             biased;
             Some(cause) = self.drive.signals.recv() => self.input(Input::Asked(cause)),
-            Some(result) = self.drive.committed.recv() => self.committed(result),
+            // What waits for a writer that is no more would wait for ever.
+            result = self.drive.committed.recv(), if !self.pending.is_empty() && self.lost.is_none() => {
+                self.committed(result.unwrap_or_else(|| Err(StoreError::Crashed.to_string())));
+            }
             Some(notice) = self.notices.recv() => self.noticed(notice),
             Some(done) = self.jobs.join_next() => self.task(done),
             Some(()) = OptionFuture::from(self.background.as_mut()) => self.background = None,

@@ -76,6 +76,9 @@ pub enum StoreError {
         /// What is wrong.
         message: String,
     },
+    /// Who writes it panicked.
+    #[error("the writer of the history crashed: this is a bug in Kiln")]
+    Crashed,
 }
 
 impl StoreError {

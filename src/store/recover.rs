@@ -58,7 +58,9 @@ pub fn recover(state: &Path, now: jiff::Timestamp, dry: bool) -> Result<Recovere
         Ok(()) => return Ok(Recovered::Sound),
         Err(StoreError::Damaged { message, .. }) => message,
         Err(StoreError::Older { found, .. }) => format!("its format {found} is too old"),
-        Err(error @ (StoreError::Io { .. } | StoreError::Torn { .. } | StoreError::Newer { .. })) => {
+        Err(
+            error @ (StoreError::Io { .. } | StoreError::Torn { .. } | StoreError::Newer { .. } | StoreError::Crashed),
+        ) => {
             return Err(error.into());
         }
     };

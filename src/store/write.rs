@@ -121,12 +121,7 @@ impl Writer {
     fn join(&mut self) -> Result<(), StoreError> {
         self.queue = None;
         if let Some(thread) = self.thread.take() {
-            self.ended = thread.join().unwrap_or_else(|_| {
-                Err(StoreError::Io {
-                    path: PathBuf::from(schema::FILE),
-                    message: "its writer crashed: this is a bug".to_owned(),
-                })
-            });
+            self.ended = thread.join().unwrap_or(Err(StoreError::Crashed));
         }
         self.ended.clone()
     }

@@ -193,3 +193,17 @@ fn what_cannot_be_removed_is_in_the_way_of_no_run() {
     assert_eq!(left(&said.err), 0, "{}", said.err);
     assert!(!project.exists(".kiln/replaced"));
 }
+
+#[test]
+fn a_writer_of_the_history_that_crashes_ends_the_run_with_all_that_goes_on() {
+    for fault in ["store.commit=panic@2", "store.committed=panic@2"] {
+        let project = Project::new("[task.t]\nrun = \"true\"\n[task.u]\nrun = \"true\"\n");
+        let output = project.command(&["run", "-j2"]).env("KILN_FAULT", fault).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(70), "{fault}: {said}");
+        assert!(said.contains("the writer of the history crashed: this is a bug in Kiln"), "{said}");
+        // The next one goes on from there.
+        project.pipeline("[task.t]\nrun = \"true\"\n");
+        project.expect(0, &["run"]);
+    }
+}

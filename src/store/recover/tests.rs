@@ -72,7 +72,7 @@ fn spoil(files: &[(&str, Vec<u8>)], which: &str, how: &str, change: impl FnOnce(
             assert!(recover(state, now(), false).is_err(), "{how}: it may be all right for a newer version");
             return None;
         }
-        StoreError::Io { .. } | StoreError::Torn { .. } => panic!("{how}: {error}"),
+        StoreError::Io { .. } | StoreError::Torn { .. } | StoreError::Crashed => panic!("{how}: {error}"),
     }
     let done = recover(state, now(), false).unwrap();
     all(state).unwrap_or_else(|error| panic!("{how}: {done:?}: {error}"));
