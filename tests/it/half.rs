@@ -317,3 +317,34 @@ fn what_is_written_while_a_step_reads_it_does_not_count_as_read_be_it_again_what
         }
     }
 }
+
+#[test]
+fn nothing_is_put_over_it_that_was_planned_before_it_was_begun() {
+    let project = Project::new(
+        "[dataset.x]\npath = \"sub/build/x\"\nrun = \"echo p >{{ output }}; echo >begun; read -r go <gate\"\n",
+    );
+    fs::create_dir_all(project.path("sub/build")).unwrap();
+    ["begun", "gate", "sub/begun", "sub/gate"].iter().for_each(|name| pipe(&project, name));
+    // Where it stands, and where it is set aside and nothing stands yet.
+    for first in ["echo half >build/x", ":"] {
+        let q = format!("{first}; echo >begun; read -r go <gate; echo q >>build/x");
+        let head = crate::support::HEAD.replace("\"p\"", "\"q\"");
+        project.write(
+            "sub/pipeline.toml",
+            format!("{head}[dataset.x]\npath = \"build/x\"\nin_place = true\nrun = \"{q}\"\n"),
+        );
+        let mut p = Running::start(&project, &["--mode", "forced"]);
+        hear(&project, "begun");
+        let mut q = project.start(&["-C", "sub", "run", "--mode", "forced"]);
+        hear(&project, "sub/begun");
+        tell(&project, "gate");
+        p.end(1);
+        let failure = &p.events.iter().find(|event| event["type"] == "step_ended").unwrap()["failure"];
+        let said = failure["message"].as_str().unwrap();
+        assert!(said.contains("a run of pipeline `q` was writing sub/build/x in place"), "{said}");
+        assert!(said.contains("run `q` to its end first"), "{said}");
+        tell(&project, "sub/gate");
+        assert!(q.wait().unwrap().success());
+        assert!(project.read("sub/build/x").ends_with("q\n") && !project.read("sub/build/x").contains('p'));
+    }
+}

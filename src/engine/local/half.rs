@@ -44,6 +44,19 @@ impl Halves {
         Self(all)
     }
 
+    /// Those that are at a path, around it or in it just now, whatever was known when a run was planned.
+    pub(super) fn around(staging: &Staging, root: &Path, path: &str) -> Self {
+        let here = staging.aside_of_others().unwrap_or_default().into_iter();
+        let mut all: Vec<_> = here.map(|(half, of)| Half::new(root, root, half, of, true)).collect();
+        let (place, own) = (place(root, path), root.canonicalize().unwrap_or_else(|_| root.to_owned()));
+        let above = place.iter().flat_map(|place| place.ancestors().skip(1));
+        for other in above.filter(|above| **above != own && above.join(STAGING).is_dir()) {
+            let theirs = Staging::new(other, "").aside_of_others().unwrap_or_default().into_iter();
+            all.extend(theirs.map(|(half, of)| Half::new(&own, other, half, of, false)));
+        }
+        Self(all)
+    }
+
     /// Why nothing may be put at a path, and a way out.
     pub(super) fn obstacle(&self, root: &Path, path: &str) -> Option<(String, String)> {
         let Half { path: half, of, here, .. } = self.0.iter().find(|half| half.is_put_at(root, path))?;

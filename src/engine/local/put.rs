@@ -13,6 +13,7 @@ use crate::engine::local::across::{beside, copy, elsewhere};
 use crate::engine::local::aside::asides;
 use crate::engine::local::digest::Digester;
 use crate::engine::local::flush::flush;
+use crate::engine::local::half::Halves;
 use crate::engine::local::keep::keep;
 use crate::engine::local::places::{LEADS_OUT, Links, Top, at_work, inside, leads_inside};
 use crate::engine::local::staging::{IS_GONE, IS_OTHER, NEW, Staging, swapped};
@@ -38,6 +39,10 @@ impl Staging {
         if staged.from == staged.to {
             return is_there(IS_OTHER);
         }
+        // What stood there may have been set aside by who writes it in place.
+        if staged.stood.is_some() && to.symlink_metadata().is_err() {
+            self.refuse_half(&staged.to)?;
+        }
         // Mostly nothing stands there, and one call does it all. It fails too where the way leads to another file system.
         if renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE).is_ok() {
             placed.puts.push(Put::New { new: from, to: staged.to.clone() });
@@ -50,6 +55,13 @@ impl Staging {
         }
         digester.moved(&staged.from, &staged.to, staged.digest);
         Ok(())
+    }
+
+    /// Refuses to put something where another pipeline writes in place, or did when it was killed: it would be written over then. That it
+    /// began may be later than the plan of this run.
+    fn refuse_half(&self, path: &str) -> io::Result<()> {
+        let obstacle = Halves::around(self, &self.root, path).obstacle(&self.root, path);
+        obstacle.map_or(Ok(()), |(why, help)| Err(io::Error::other(format!("{why}; {help}"))))
     }
 
     /// Keeps what a run that died has swapped an output with, where nobody had seen it so.
@@ -104,6 +116,7 @@ impl Staging {
         let holds_root = || digester.met.holds(&staged.to);
         match to.symlink_metadata() {
             Ok(standing) if !is_same && (holds_root() || is_foreign(staged, now, standing.is_dir() == is_folder)) => {
+                self.refuse_half(&staged.to)?;
                 if let Some((pipeline, at)) = digester.met.at_work(&self.root, &staged.to) {
                     return Err(io::Error::other(at_work(&pipeline, &at)));
                 }
