@@ -39,6 +39,8 @@ pub struct Selection {
     pub not_for_engine: Vec<RecipeId>,
     /// Steps that would be wanted too, were they not left out, or built only when they are named.
     pub passed: Vec<RecipeId>,
+    /// The steps that those are made from and that are not wanted either, so that it tells nothing of them that nothing is to be done.
+    pub above: Vec<RecipeId>,
     /// Whether each step is left out.
     pub excluded: DenseMap<RecipeId, bool>,
 }
@@ -102,9 +104,10 @@ pub fn select(
         selector.close_upwards();
     }
     let passed = selector.passed(targets.is_empty(), mode);
+    let above = selector.above(&passed);
     let Selector { want, excluded, .. } = selector;
     let (targets, exclude) = (targets.to_vec(), exclude.to_vec());
-    Ok(Selection { targets, exclude, mode, asked: None, want, not_for_engine, passed, excluded })
+    Ok(Selection { targets, exclude, mode, asked: None, want, not_for_engine, passed, above, excluded })
 }
 
 /// That a target stands for nothing, or what is to be `excluded`.
@@ -282,6 +285,15 @@ impl<'a> Selector<'a> {
         let read = |id: &RecipeId| self.graph.feeds[*id].iter().any(|reader| self.want[*reader] != Want::No);
         let order = self.graph.order.iter().copied().filter(|_| looked);
         order.filter(|id| left(id) && self.buildable[*id] && (all || self.passed[*id] || read(id))).collect()
+    }
+
+    /// All above these that is not wanted, and none of them.
+    fn above(&self, passed: &[RecipeId]) -> Vec<RecipeId> {
+        let mut is_passed = DenseMap::filled(self.want.len(), false);
+        passed.iter().for_each(|id| is_passed[*id] = true);
+        let mut found = self.reached(passed.to_vec(), |graph, id| &graph.needs[id]);
+        found.retain(|id| self.want[*id] == Want::No && self.buildable[*id] && !is_passed[*id]);
+        found
     }
 
     /// Wants what a target stands for; says whether that is anything.

@@ -303,6 +303,12 @@ pub(crate) fn left_out(
     Some(Step { id, stage: graph.stage[id], action: Action::Skip, reasons, expected_ms: None })
 }
 
+/// The same for a step that could not be looked at, for this.
+pub(crate) fn unseen(graph: &Graph, (id, why): (RecipeId, ReasonCode), wrong: &str) -> Step {
+    let reasons = vec![Reason::new(why), Reason::new(ReasonCode::CannotBegin).what(wrong)];
+    Step { id, stage: graph.stage[id], action: Action::Skip, reasons, expected_ms: None }
+}
+
 /// That wanted steps read what is not there. For what something makes it is known what [has to be named](to_name).
 pub(crate) fn missing(pipeline: &Pipeline, lacks: &[Lack], named: &HashMap<NodeId, Vec<NodeId>>) -> Problems {
     lacks.iter().map(|lack| problem(pipeline, *lack, named.get(&lack.node))).collect()

@@ -84,8 +84,12 @@ pub fn left<'a>(steps: impl IntoIterator<Item = (&'a [Reason], &'a str)>) -> Vec
     let mut by_reason: BTreeMap<(&str, String), Vec<&str>> = BTreeMap::new();
     for (reasons, step) in steps {
         let Some(why) = reasons.first() else { continue };
-        let open = reasons.iter().any(|reason| reason.code == ReasonCode::MayChange);
-        let how = if open { "left, and may go out of date" } else { "out of date and left" };
+        let has = |code| reasons.iter().any(|reason| reason.code == code);
+        let how = match (has(ReasonCode::CannotBegin), has(ReasonCode::MayChange)) {
+            (true, _) => "left, and cannot be looked at",
+            (false, true) => "left, and may go out of date",
+            (false, false) => "out of date and left",
+        };
         by_reason.entry((how, why.to_string())).or_default().push(step);
     }
     let told = |((how, why), names): ((&str, String), Vec<&str>)| format!("{how}: {} ({why})", few(&names, NAMES));

@@ -17,6 +17,7 @@ use crate::event::RunStarted;
 use crate::pipeline::paths::STAGING;
 use crate::program::has_shell;
 use crate::report::plan::not_for_engine;
+use crate::select::Selection;
 use crate::session::cache::{Kind, program};
 use crate::session::home::is_settled;
 use crate::session::load::{plain_root, text};
@@ -217,7 +218,8 @@ pub(super) fn ground(site: &Site, session: &Session, planned: &Planned) -> Optio
     let variables = variables.iter().map(|name| variable(site, name)).collect();
     let pipeline = session.pipeline();
     // What is only told to be out of date is looked at each time.
-    let passed = session.selection.passed.iter().copied().filter(|_| !planned.facts.asks);
+    let Selection { passed, above, .. } = &session.selection;
+    let passed = passed.iter().chain(above).copied().filter(|_| !planned.facts.asks);
     let closely = closely.into_iter().chain(passed).map(|id| pipeline.recipes[id].name.clone()).collect();
     let seen = Ground { variables, shell, closely, files: Files::of(files) };
     Some(match &session.part {

@@ -140,3 +140,55 @@ fn what_other_tools_write_in_targets_is_told_as_what_it_is() {
         }
     }
 }
+
+#[test]
+fn what_cannot_be_looked_at_hides_nothing_else() {
+    let extra =
+        "[dataset.e]\npath = \"e\"\ninputs = [\"s\"]\nenv = { EE = { env = \"EE\" } }\nrun = \"touch {{ output }}\"\n";
+    let mut project = project();
+    project.pipeline(&format!("{TEXT}{extra}"));
+    project.variable("EE", "1");
+    project.expect(0, &["run"]);
+    project.write("s", "2\n");
+    project.pipeline(&format!("{TEXT}{}", extra.replace("env = \"EE\"", "env = \"NONE\"")));
+    for command in ["plan", "run"] {
+        let said = project.expect(0, &[command, "--exclude", "stg_a", "--exclude", "e"]);
+        let said = said.out + &said.err;
+        assert!(said.contains("out of date and left: stg_a (--exclude)\n"), "{said}");
+        assert!(said.contains("left, and cannot be looked at: e (--exclude)\n"), "{said}");
+    }
+}
+
+#[test]
+fn what_is_out_of_date_above_what_is_left_out_is_told_of_that() {
+    let project = project();
+    project.expect(0, &["run"]);
+    project.write("s", "2\n");
+    // Twice, for it may be remembered that there is nothing to do.
+    for _ in 0..2 {
+        let said = project.expect(0, &["run", "stg_b", "--exclude", "stg_a"]).err;
+        assert_eq!(said, "note: out of date and left: stg_a (--exclude)\n");
+        let said = project.expect(0, &["run", "tell", "--exclude", "report"]).err;
+        assert_eq!(said, "note: out of date and left: report (--exclude)\n");
+    }
+    project.pipeline(
+        &TEXT
+            .replace("[\"stg_b\", \"s\"]", "[\"stg_b\"]")
+            .replace("{{ inputs.s }} >{{ output }}\"\n[task", ">{{ output }}\"\n[task"),
+    );
+    project.expect(0, &["run"]);
+    project.write("s", "3\n");
+    for _ in 0..2 {
+        let said = project.expect(0, &["run", "tell", "--exclude", "report"]).err;
+        assert_eq!(said, "note: left, and may go out of date: report (--exclude)\n");
+        assert_eq!(
+            project.expect(0, &["run", "report", "--exclude", "stg_a"]).err,
+            "note: out of date and left: stg_a (--exclude)\n"
+        );
+    }
+    project.expect(0, &["run", "stg_b"]);
+    let said = project.expect(0, &["run", "tell", "--exclude", "report"]).err;
+    assert_eq!(said, "note: out of date and left: report (--exclude)\n");
+    project.expect(0, &["run"]);
+    assert_eq!(project.expect(0, &["run", "tell", "--exclude", "report"]).err, "");
+}
