@@ -39,6 +39,8 @@ pub(crate) struct ReportFile {
     kind: (&'static str, &'static str),
     /// It may be something else than a report: it stays as it is.
     barred: AtomicBool,
+    /// It is known that no pipeline reads or builds it.
+    cleared: AtomicBool,
     /// The run of this process writes to it.
     pub(super) held: AtomicBool,
 }
@@ -63,7 +65,10 @@ impl ReportFiles {
 
     fn new(events: Option<PathBuf>, junit: Option<PathBuf>) -> Self {
         let file = |option, kind| {
-            move |path| ReportFile { option, path, kind, barred: AtomicBool::default(), held: AtomicBool::default() }
+            move |path| {
+                let [barred, cleared, held] = [const { AtomicBool::new(false) }; 3];
+                ReportFile { option, path, kind, barred, cleared, held }
+            }
         };
         Self {
             events: events.map(file("--events", (jsonl::BEGIN, "no events"))),
@@ -109,7 +114,11 @@ impl ReportFiles {
     /// Refuses those that lie in what is built or around it: they would be replaced with it, or be taken for it. And those that are
     /// read: each run would find that changed.
     pub(crate) fn apart(&self, root: &Path, pipeline: &Pipeline) -> Result<(), Fail> {
-        self.each(|file| file.apart(root, pipeline))
+        self.each(|file| {
+            file.apart(root, pipeline)?;
+            file.cleared.store(true, Ordering::SeqCst);
+            Ok(())
+        })
     }
 
     /// Where they lie in a root.
@@ -253,6 +262,12 @@ impl ReportFile {
         let left = self.barred.load(Ordering::SeqCst) || self.is_stdout();
         // To open a pipe might be to wait for whoever reads it.
         if left || self.path.exists() && !self.path.is_file() {
+            return None;
+        }
+        // An empty file may be anything, a source or an output: where no pipeline could be read, nobody knows.
+        let is_empty = self.path.metadata().is_ok_and(|file| file.len() == 0);
+        if is_empty && !self.cleared.load(Ordering::SeqCst) {
+            tracing::debug!(path = %self.path.display(), "an empty file stays as it is");
             return None;
         }
         let opened = File::options().write(true).create(true).truncate(false).open(&self.path).and_then(|file| {

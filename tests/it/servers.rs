@@ -446,3 +446,26 @@ fn a_run_that_is_refused_leaves_the_files_of_the_one_that_goes_on() {
     assert_eq!(kinds, ["run_started", "step_started", "step_publishing", "step_ended", "run_ended"]);
     assert!(project.read("kiln.xml").ends_with("</testsuites>\n"));
 }
+
+#[test]
+fn an_empty_file_that_may_be_anything_is_no_report_yet() {
+    let project = Project::new("[dataset.a]\npath = \"src\"\n");
+    project.write("src", "");
+    project.write("bad.toml", "no pipeline");
+    for words in [&["-f", "none.toml"][..], &["-f", "bad.toml"], &["--nope"]] {
+        for option in ["--junit", "--events"] {
+            project.expect(2, &[&["run", option, "src"], words].concat());
+            assert_eq!(project.read("src"), "", "{words:?}");
+        }
+        // What is not there yet can be nobody's, and what begins as a report is one.
+        for _ in 0..2 {
+            project.expect(2, &[&["run", "--junit", "report"], words].concat());
+            assert!(project.read("report").contains("<error"), "{words:?}");
+        }
+        std::fs::remove_file(project.path("report")).unwrap();
+    }
+    // One beside all that a pipeline names is, whatever is in the way of a run.
+    project.pipeline("[dataset.a]\npath = \"a\"\ninputs = [\"s\"]\nrun = \"true\"\n[dataset.s]\npath = \"s\"\n");
+    project.expect(2, &["run", "--junit", "src"]);
+    assert!(project.read("src").contains("<error"));
+}
