@@ -223,7 +223,9 @@ impl History {
         };
         follower.read()?;
         if follow {
-            follower.follow(|follower| follower.view.head.is_some())?;
+            follower.follow(|follower| {
+                !matches!(follower.view.state(), JobState::Queued) && follower.view.head.is_some()
+            })?;
         }
         if let Some(step) = step {
             follower.known(context, step)?;
