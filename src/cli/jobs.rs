@@ -371,7 +371,8 @@ impl Follower<'_> {
         }
         let names = recipes(context);
         let here = self.view.steps.iter().map(|step| step.plan.id.as_str());
-        let help = did_you_mean(step, here.chain(names.iter().map(String::as_str)));
+        let others = names.iter().map(String::as_str).filter(|name| *name != step);
+        let help = did_you_mean(step, here.chain(others));
         let help = match self.history.ran(step)? {
             Some(run) => Some(format!("{run} is the last run that built it: `kiln jobs log {step}`")),
             None => help.or_else(|| Some(format!("`kiln jobs show {}` shows its steps", self.row.id))),
