@@ -251,11 +251,9 @@ fn text(context: &Context, pipeline: &Pipeline, id: RecipeId, answer: &Answer, n
             }
         }
     }
-    for reason in sentences(&answer.reasons, now) {
+    let failed = answer.failed_last.iter().map(|why| format!("failed last time: {}", one_line(why, most)));
+    for reason in sentences(&answer.reasons, now).into_iter().chain(failed) {
         line(&format!("    {reason}"));
-    }
-    if let Some(failed) = &answer.failed_last {
-        line(&format!("    failed last time: {}", one_line(failed, most)));
     }
     for obstacle in &answer.obstacles {
         line(&format!("  in the way: {obstacle}"));

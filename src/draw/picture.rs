@@ -278,7 +278,7 @@ impl Maker<'_> {
             }
         }
         if n > 0 {
-            picture.title.push_str(&format!(" · {} changed", count(n, "source")));
+            picture.title = format!("{} · {} changed", picture.title, count(n, "source"));
         }
     }
 
