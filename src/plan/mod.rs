@@ -229,12 +229,12 @@ impl Plan {
         self.steps.iter().filter(|step| step.fate() == Fate::Left)
     }
 
-    /// The nodes that are or may be built.
+    /// The nodes that would be built, may be, or cannot be.
     pub(crate) fn pending(&self, pipeline: &Pipeline) -> BTreeSet<NodeId> {
         self.active().flat_map(|step| pipeline.recipes[step.id].outputs.iter().copied()).collect()
     }
 
-    /// The steps that are or may be built.
+    /// The steps that would be built, may be, or cannot be: all but those that are skipped.
     pub fn active(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(|step| step.action != Action::Skip)
     }

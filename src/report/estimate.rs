@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::base::job::Schedule;
 use crate::base::text::millis;
+use crate::plan::reason::Action;
 use crate::view::{RunView, StepState};
 
 /// The work that is left of some steps.
@@ -27,7 +28,8 @@ pub(crate) fn left(view: &RunView, elapsed_ms: u64) -> Option<Left> {
     let started = &view.head.as_ref()?.started;
     let mut stages: BTreeMap<u32, Work> = BTreeMap::new();
     let mut at_least = false;
-    for step in &view.steps {
+    // What cannot be built takes no time.
+    for step in view.steps.iter().filter(|step| step.plan.action != Action::Cannot) {
         let left = match step.state {
             StepState::Waiting | StepState::Retrying if view.stopping.is_some() => continue,
             StepState::Waiting | StepState::Retrying => step.plan.expected_ms,

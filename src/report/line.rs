@@ -180,8 +180,7 @@ fn fill(text: &str, room: &mut usize) -> (String, bool) {
 /// of its own.
 pub(crate) fn wrap(text: &str, first: usize, rest: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
-    let words: Vec<&str> = text.split(' ').collect();
-    for part in words.split_inclusive(|word| word.ends_with([',', ';'])) {
+    for part in words(text).split_inclusive(|word| word.ends_with([',', ';'])) {
         // What stands between two commas stays together where it has room.
         let whole = part.join(" ");
         let begins = lines.len() == 1 && lines[0].is_empty();
@@ -190,17 +189,31 @@ pub(crate) fn wrap(text: &str, first: usize, rest: usize) -> Vec<String> {
         for word in words {
             let room = if lines.len() == 1 { first } else { rest };
             let line = lines.last_mut().expect("there is one at least");
-            match columns(line) {
-                0 => line.push_str(word),
-                taken if taken + 1 + columns(word) <= room => {
-                    line.push(' ');
-                    line.push_str(word);
-                }
-                _ => lines.push(word.to_owned()),
+            if line.is_empty() {
+                line.push_str(word);
+            } else if columns(line) + 1 + columns(word) <= room {
+                line.push(' ');
+                line.push_str(word);
+            } else {
+                lines.push(word.to_owned());
             }
         }
     }
     lines
+}
+
+/// The words of a text. What stands between two backticks is one: it may be copied.
+fn words(text: &str) -> Vec<&str> {
+    let (mut words, mut from, mut quoted) = (Vec::new(), 0, false);
+    for (at, c) in text.char_indices() {
+        quoted ^= c == '`' && (quoted || text[at + 1..].contains('`'));
+        if c == ' ' && !quoted {
+            words.push(&text[from..at]);
+            from = at + 1;
+        }
+    }
+    words.push(&text[from..]);
+    words
 }
 
 /// A text whose lines are folded where there is a width.
@@ -257,6 +270,19 @@ mod tests {
         assert_eq!(wrap("exit 1, attempt 1/4, again in 1s", 18, 10), ["exit 1, attempt", "1/4, again", "in 1s"]);
         assert_eq!(wrap("a/very/long/path is it", 4, 4), ["a/very/long/path", "is", "it"]);
         assert_eq!(wrap("", 4, 4), [""]);
+        assert_eq!(
+            wrap("so `kiln run -f x` ends it", 6, 6),
+            ["so", "`kiln run -f x`", "ends", "it"],
+            "it may be copied"
+        );
+        assert_eq!(wrap("an odd ` in it", 6, 6), ["an odd", "` in", "it"]);
+    }
+
+    #[test]
+    fn a_word_without_width_is_a_word() {
+        let line = Line::new().text("\u{200b} é one two");
+        let lines: Vec<_> = line.folded(5).iter().map(|line| line.render(false, None)).collect();
+        assert_eq!(lines, ["\u{200b} é", "  one", "  two"]);
     }
 
     #[test]

@@ -48,8 +48,9 @@ fn told(view: &RunView, style: &Style, state: &str, words: bool) -> String {
     for step in view.steps.iter().filter(|step| step.flaky()) {
         out += &style.folded(&flaky(step, state));
     }
-    let together = failed.len() > EACH;
-    for (step, others) in alike(&failed) {
+    let alike = alike(&failed);
+    let together = failed.len() > EACH || alike.len() < failed.len();
+    for (step, others) in alike {
         out += if out.is_empty() { "" } else { "\n" };
         out += &block(view, step, style, state, words, together);
         if !others.is_empty() {
@@ -73,7 +74,7 @@ fn told(view: &RunView, style: &Style, state: &str, words: bool) -> String {
     }
     if let Some(line) = last_words {
         out.push('\n');
-        out += &style.folded(&line);
+        out += &style.line(&line);
     }
     out
 }

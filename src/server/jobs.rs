@@ -120,13 +120,14 @@ impl Jobs {
 
     /// Has something of a project, as long as what is returned lives: no job touches it. Where one is at work that does, that is
     /// told, with the number of its project. May block.
-    pub(crate) fn hold(&self, who: JobId, project: usize, touch: Touch) -> Result<Hold<'_>, (JobId, Option<usize>)> {
+    pub(crate) fn hold(&self, who: JobId, project: usize, touch: Touch) -> Result<Held<'_>, ApiError> {
         let (tell, told) = mpsc::channel();
         self.send(Message::Hold(who.clone(), project, touch, tell));
-        match told.recv().ok().flatten() {
+        // Nobody keeps jobs off any more where nobody answers.
+        Ok(match told.recv().map_err(|_| ended())? {
             Some(other) => Err(other),
             None => Ok(Hold { jobs: self, who }),
-        }
+        })
     }
 
     /// Asks everything to end.
@@ -139,6 +140,9 @@ impl Jobs {
         drop(self.to.send(message));
     }
 }
+
+/// What somebody has, or the job that is in the way, with the number of its project.
+pub(crate) type Held<'a> = Result<Hold<'a>, (JobId, Option<usize>)>;
 
 /// What somebody has who is no job.
 pub(crate) struct Hold<'a> {

@@ -47,7 +47,9 @@ pub(crate) fn whole(folder: &Path, events: &[Stamped], more: &str) -> Vec<Piece>
         let ended = if let Event::StepRetrying(retrying) = &event.event {
             view.step(&retrying.step).map(|step| (step, retrying.attempt))
         } else if let Event::StepEnded(ended) = &event.event {
-            view.step(&ended.step).map(|step| (step, step.attempt))
+            // Of one that was not tried again what it printed stands there already.
+            let told = |step: &&StepView| step.earlier.last().is_some_and(|last| last.attempt == step.attempt);
+            view.step(&ended.step).filter(|step| !told(step)).map(|step| (step, step.attempt))
         } else {
             None
         };
@@ -286,6 +288,8 @@ mod tests {
         assert_eq!(told(&events), "date x logs/j/a.1.log");
         events.push((1, retrying("a", 1)));
         assert_eq!(told(&events), "date x logs/j/a.1.log ms");
+        let given_up = [events.clone(), vec![(2, built("a", 1, 1))]].concat();
+        assert_eq!(told(&given_up), "date x logs/j/a.1.log ms ms", "it was not tried again");
         events.push((2, begin("a", 2)));
         assert_eq!(told(&events), "date x logs/j/a.1.log ms x logs/j/a.2.log");
         events.push((3, publishing("a")));

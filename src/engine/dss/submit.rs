@@ -348,10 +348,11 @@ impl Course {
             self.rest(calls.peer.quiet_until()).await?;
             let answer = tokio::select! {
                 biased;
+                // The name of a job that has come is not thrown away.
+                answer = calls.start(&project, &request) => answer,
                 () = reached(&mut kill, Stop::Kill) => {
                     return Err(stopped("a job may have been started: there was no time for the answer"));
                 }
-                answer = calls.start(&project, &request) => answer,
             };
             let fault = match answer {
                 Ok(id) => return Ok(Posted::Job(id)),

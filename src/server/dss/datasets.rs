@@ -163,7 +163,7 @@ pub(crate) fn clear(call: &Call) -> Reply {
     let full = loaded.root.join(&path);
     let touch = Touch { makes: [full.to_string_lossy().into()].into(), ..Touch::default() };
     let in_use = |other| ApiError::conflict(format!("dataset `{name}` is not cleared: {}", has_it(call, other)));
-    let _hold = call.app.jobs.hold(who.clone(), project.number, touch).map_err(in_use)?;
+    let _hold = call.app.jobs.hold(who.clone(), project.number, touch)?.map_err(in_use)?;
     if !full.parent().is_none_or(|folder| !folder.exists() || inside(&loaded.root, folder).unwrap_or(false)) {
         let message = format!("dataset `{name}` is not cleared: the folder of {path} leads out of the root");
         return Err(ApiError::conflict(message));
