@@ -348,3 +348,33 @@ fn nothing_is_put_over_it_that_was_planned_before_it_was_begun() {
         assert!(project.read("sub/build/x").ends_with("q\n") && !project.read("sub/build/x").contains('p'));
     }
 }
+
+#[test]
+fn what_is_begun_in_place_while_a_step_reads_it_fails_that_step_and_says_who_writes_it() {
+    let project = killed("m", false);
+    project.expect(0, &["run", "m"]);
+    project.write("src", "3");
+    let run = "cat {{ inputs.x }} >{{ output }}; echo >read; read -r go <gate";
+    other(
+        &project,
+        &format!("[dataset.x]\npath = \"o/m\"\n[dataset.z]\npath = \"z\"\ninputs = [\"x\"]\nrun = \"{run}\"\n"),
+    );
+    ["read", "gate"].iter().for_each(|name| pipe(&project, name));
+    let mut reads = Running::start(&project, &["-f", "other.toml"]);
+    hear(&project, "read");
+    project.write("block", "");
+    let wait = fs::File::options().read(true).write(true).open(project.path(".kiln/gate")).unwrap();
+    let mut writes = project.start(&["run", "m"]);
+    assert_eq!(hear(&project, ".kiln/up"), "up\n");
+    tell(&project, "gate");
+    reads.end(1);
+    let failure = &reads.events.iter().find(|event| event["type"] == "step_ended").unwrap()["failure"];
+    let said = failure["message"].as_str().unwrap();
+    assert!(
+        said.starts_with("input `x` (o/m) changed while the run went on; a run of pipeline `p` writes o/m"),
+        "{said}"
+    );
+    assert!(said.ends_with("run `p` to its end first"), "{said}");
+    drop(wait);
+    assert!(writes.wait().unwrap().success());
+}

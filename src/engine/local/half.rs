@@ -73,6 +73,13 @@ impl Halves {
         })
     }
 
+    /// Who has not written to its end what was read at a path.
+    pub(super) fn writer_of(&self, root: &Path, path: &str) -> Option<String> {
+        let Half { path, of, .. } = self.0.iter().find(|half| half.of.stands && half.is_read_at(root, path))?;
+        let pipeline = &of.pipeline;
+        Some(format!("a run of pipeline `{pipeline}` writes {path} in place: run `{pipeline}` to its end first"))
+    }
+
     /// What of a recipe's inputs and code is half-written.
     pub(super) fn read_by(&self, root: &Path, pipeline: &Pipeline, recipe: &Recipe) -> Problems {
         let mut found = Problems::new();

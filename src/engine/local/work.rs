@@ -16,6 +16,7 @@ use crate::clock;
 use crate::engine::api::{Attempt, Attempted, Ended, StagedOutput, Stop, Updates, Work};
 use crate::engine::local::child::{self, Exit, NotRun, Start};
 use crate::engine::local::digest::LinkMode;
+use crate::engine::local::half::Halves;
 use crate::engine::local::log::{self, Log};
 use crate::engine::local::observe::links_of;
 use crate::engine::local::probe::{LONGEST_DIGEST, too_long};
@@ -433,7 +434,10 @@ impl Step {
             if let Some(path) = &node.path
                 && let Some(why) = wrong(path, links_of(node), *digest)
             {
-                return failed(format!("input `{}` ({path})", node.name), why.to_owned());
+                let root = &self.local.root;
+                let writer = Halves::around(&self.local.staging, root, path).writer_of(root, path);
+                let writer = writer.map(|writer| format!("; {writer}")).unwrap_or_default();
+                return failed(format!("input `{}` ({path})", node.name), why.to_owned() + &writer);
             }
         }
         for (path, digest) in &self.attempt.files {
