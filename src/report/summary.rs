@@ -74,7 +74,7 @@ fn told(view: &RunView, style: &Style, state: &str, words: bool) -> String {
     }
     if let Some(line) = last_words {
         out.push('\n');
-        out += &style.line(&line);
+        out += &style.folded(&line);
     }
     out
 }

@@ -3,11 +3,13 @@
 use crate::base::id::{NodeId, RecipeId};
 use crate::base::span::{Problem, Problems};
 use crate::engine::api::{Attempt, Environment};
+use crate::engine::local::child::Start;
 use crate::engine::local::secrets;
 use crate::pipeline::raw::EnvValue;
 use crate::pipeline::refs::values;
 use crate::pipeline::template::Template;
 use crate::pipeline::types::{Command, Pipeline, Recipe};
+use crate::program;
 
 /// What every recipe is given of Kiln's own environment.
 const HANDED_ON: [&str; 4] = ["PATH", "HOME", "USER", "TMPDIR"];
@@ -15,6 +17,14 @@ const HANDED_ON: [&str; 4] = ["PATH", "HOME", "USER", "TMPDIR"];
 /// The program of a recipe and its arguments, with paths from `path`.
 pub(crate) fn command_line(pipeline: &Pipeline, id: RecipeId, path: &impl Fn(NodeId) -> Option<String>) -> Vec<String> {
     words(pipeline, id, pipeline.recipes[id].run.as_ref(), path)
+}
+
+/// What is to be said of a command that did not start for want of the shell that the file names.
+pub(crate) fn no_shell(recipe: &Recipe, start: &Start) -> Option<String> {
+    let (Some(Command::Shell(_)), Some(shell)) = (&recipe.run, recipe.how.shell.first()) else { return None };
+    let named = !recipe.how.default_shell && start.workdir.is_dir();
+    let gone = named && program::locate(shell, start.env.get("PATH"), &start.workdir).is_err();
+    gone.then(|| format!("`shell` names {shell}, and there is no such program"))
 }
 
 /// What is run besides when a recipe is stopped.

@@ -22,7 +22,7 @@ use crate::engine::local::observe::links_of;
 use crate::engine::local::probe::{LONGEST_DIGEST, too_long};
 use crate::engine::local::{Local, environ, secrets};
 use crate::event::{Failure, FailureCode, Staged};
-use crate::pipeline::types::{Command, Kind, LOG_LIMIT, Recipe};
+use crate::pipeline::types::{Kind, LOG_LIMIT, Recipe};
 use crate::program;
 
 /// Exit codes that have more to them: a shell cannot execute a program, or does not find it; SIGKILL or SIGPIPE ended it.
@@ -88,9 +88,9 @@ fn judge(status: ExitStatus, was_stopped: bool) -> Result<(), Ended> {
     Err(Ended::Failed(Failure { exit_code, ..Failure::new(code, child::words(status)) }))
 }
 
-fn without_status(not_run: NotRun) -> Ended {
+fn without_status(not_run: NotRun, no_shell: Option<String>) -> Ended {
     match not_run {
-        NotRun::Start(message) => failed(FailureCode::Start, message),
+        NotRun::Start(message) => failed(FailureCode::Start, no_shell.unwrap_or(message)),
         NotRun::Stopped => stopped(),
         NotRun::Lost => failed(FailureCode::Lost, "its guardian was killed".to_owned()),
     }
@@ -190,7 +190,7 @@ impl Step {
         let ran = child::run(start, &self.local.guardian, &mut log, stop.clone()).await;
         let (leaked, judged) = match ran {
             Ok(Exit { status, stopped, leaked, .. }) => (leaked, judge(status, stopped)),
-            Err(not_run) => (Vec::new(), Err(without_status(not_run))),
+            Err(not_run) => (Vec::new(), Err(without_status(not_run, environ::no_shell(self.recipe(), start)))),
         };
         let result = match judged {
             Ok(()) => self.ask(&mut log, stop).await,
@@ -285,7 +285,7 @@ impl Step {
                 }
                 Ok(Exit { status, .. }) => return Err(wrong(&child::words(status))),
                 Err(NotRun::Start(why)) => return Err(wrong(&why)),
-                Err(not_run @ (NotRun::Stopped | NotRun::Lost)) => return Err(without_status(not_run)),
+                Err(not_run @ (NotRun::Stopped | NotRun::Lost)) => return Err(without_status(not_run, None)),
             }
         }
         Ok(digests)
@@ -321,19 +321,10 @@ impl Step {
         secrets::add(&mut env, recipe, own).map_err(|message| Failure::new(FailureCode::Start, message))?;
         environ::paths(&mut env, pipeline, recipe, &given);
         environ::marks(&mut env, &self.attempt, &recipe.name);
-        let workdir = self.local.root.join(&recipe.how.workdir);
-        if let (Some(Command::Shell(_)), Some(shell)) = (&recipe.run, recipe.how.shell.first())
-            && workdir.is_dir()
-            && !recipe.how.default_shell
-            && program::locate(shell, env.get("PATH"), &workdir).is_err()
-        {
-            let message = format!("`shell` names {shell}, and there is no such program");
-            return Err(Failure::new(FailureCode::Start, message));
-        }
         Ok(Start {
             words: environ::command_line(pipeline, self.id, &given),
             env,
-            workdir,
+            workdir: self.local.root.join(&recipe.how.workdir),
             grace: recipe.how.grace.unwrap_or(self.local.grace),
             marks: environ::MARKS.to_vec(),
             on_stop: environ::on_stop(pipeline, self.id, &given),
