@@ -84,10 +84,14 @@ impl FileStat {
         (self.size, self.mtime_ns, self.inode) == (before.size, before.mtime_ns, before.inode)
     }
 
-    /// Whether its state came about at a time or later, as far as the clock of the file system tells.
+    /// Whether it was written, or put in the place of another file, at a time or later, as far as the clock of the file system tells:
+    /// it was in the state `before`. Of the same file of the same size `mtime_ns` is when, for links change `ctime_ns` too; what is
+    /// put in its place may be as old as it likes.
     #[must_use]
-    pub fn is_since(&self, time_ns: i64) -> bool {
-        self.ctime_ns >= time_ns.saturating_sub(step(self.ctime_ns))
+    pub fn is_written_since(&self, before: &Self, time_ns: i64) -> bool {
+        let same = (self.size, self.inode) == (before.size, before.inode);
+        let at = if same { self.mtime_ns } else { self.ctime_ns };
+        !self.is_unwritten(before) && at >= time_ns.saturating_sub(step(at))
     }
 
     /// When Kiln itself moved a file that it had digested in the state `before`: the time from which on its state proves

@@ -365,7 +365,7 @@ pub struct PlanArgs {
     /// How a picture is made smaller; every arrow between groups is drawn, faint where a longer way leads there, too [default: by stage where it shows more than 150 things, outputs among them, more than 60 stages, or more than 400 arrows; what is built stays apart while there is room]
     #[arg(long, value_enum, value_name = "HOW")]
     pub collapse: Option<Collapse>,
-    /// Exit with 1 when something would be built, or put back that a run which was killed was writing in place
+    /// Exit with 1 when something would be built or cannot be, or would be put back that a run which was killed was writing in place
     #[arg(long)]
     pub check: bool,
     /// Run no `tools` and `digest` commands; what depends on them is `maybe`

@@ -319,6 +319,24 @@ fn what_is_written_while_a_step_reads_it_does_not_count_as_read_be_it_again_what
 }
 
 #[test]
+fn what_was_written_before_a_step_began_is_no_matter_though_links_are_made_meanwhile() {
+    let project = Project::new(
+        "[dataset.x]\npath = \"x\"\n[dataset.z]\npath = \"z\"\nrun = \"echo >begun; read -r go <gate; echo >{{ output }}\"\n\
+         [dataset.y]\npath = \"y\"\ninputs = [\"x\", \"z\"]\nrun = \"cat x >{{ output }}; echo >read; read -r go <gate\"\n",
+    );
+    project.write("x", "whole\n");
+    ["begun", "read", "gate"].iter().for_each(|name| pipe(&project, name));
+    let mut run = Running::start(&project, &[]);
+    hear(&project, "begun");
+    shell(&project, "touch -d '1 minute ago' x");
+    tell(&project, "gate");
+    hear(&project, "read");
+    shell(&project, "ln x link; rm link");
+    tell(&project, "gate");
+    run.end(0);
+}
+
+#[test]
 fn nothing_is_put_over_it_that_was_planned_before_it_was_begun() {
     let project = Project::new(
         "[dataset.x]\npath = \"sub/build/x\"\nrun = \"echo p >{{ output }}; echo >begun; read -r go <gate\"\n",

@@ -47,8 +47,8 @@ const ROOT: [&str; 22] = [
     "tests",
 ];
 
-/// The kinds of file in `src`.
-const KINDS: [&str; 5] = ["rs", "css", "js", "svg", "toml"];
+/// The kinds of file in `src`, with those that git does not keep.
+const KINDS: [&str; 6] = ["rs", "css", "js", "svg", "toml", "pending-snap"];
 
 fn sources() -> BTreeMap<String, String> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -68,9 +68,9 @@ struct Fresh {
     known: BTreeMap<String, Seen>,
     /// Entries that are not in the store yet. What is staged does not belong there.
     untold: Vec<FileDigest>,
-    /// Files that were found to be written since they were seen before, as they were found last. What others have read of them meanwhile
-    /// may have been anything, whatever they hold now.
-    written: BTreeMap<String, Seen>,
+    /// Files that were found to be written since they were seen before: as they were then, and as they were found last. What others
+    /// have read of them meanwhile may have been anything, whatever they hold now.
+    written: BTreeMap<String, (FileStat, Seen)>,
 }
 
 /// What of the links in a folder counts.
@@ -197,8 +197,9 @@ impl Digester {
     /// what it was again by now. Nothing is looked at for this.
     pub(crate) fn written_since(&self, path: &str, time_ns: i64) -> bool {
         let all = &self.lock().written;
-        let is = |seen: &Seen| seen.seen_ns >= time_ns && seen.stat.is_since(time_ns);
-        !all.is_empty() && (all.get(path).is_some_and(is) || all.range(inside(path)).any(|(_, seen)| is(seen)))
+        let is =
+            |(before, seen): &(FileStat, Seen)| seen.seen_ns >= time_ns && seen.stat.is_written_since(before, time_ns);
+        !all.is_empty() && (all.get(path).is_some_and(is) || all.range(inside(path)).any(|(_, found)| is(found)))
     }
 
     /// Entries that were added since the last call.
@@ -247,8 +248,9 @@ impl Digester {
         let digest = of_reader(File::open(full)?)?;
         let kept = self.known.get(path);
         let (mut fresh, seen) = (self.lock(), Seen { stat, digest, seen_ns });
-        if fresh.known.get(path).copied().or(kept).is_some_and(|before| !stat.is_unwritten(&before.stat)) {
-            fresh.written.insert(path.to_owned(), seen);
+        let before = fresh.known.get(path).copied().or(kept).map(|before| before.stat);
+        if let Some(before) = before.filter(|before| !stat.is_unwritten(before)) {
+            fresh.written.insert(path.to_owned(), (before, seen));
         }
         fresh.add(path, seen);
         Ok(digest)

@@ -33,7 +33,8 @@ const NOT_READ: i32 = 128 + 13;
 
 /// What is wrong with what a step has read.
 const CHANGED: &str = "changed while the run went on";
-const WRITTEN: &str = "was written while the step read it, though it holds what it held before";
+const WRITTEN: &str =
+    "was written while the step read it, by the step itself or by others, though it holds what it held before";
 
 /// So many files are a few.
 const FEW: usize = 16;
