@@ -135,11 +135,9 @@ impl Course {
 
     async fn course(&mut self) -> Go<Ended> {
         let mut backoff = Backoff::new();
-        let mut told = false;
+        // How long it may begin again: the time in which its own job goes on, or one that it joined, is none of that.
+        let mut until: Option<Instant> = None;
         let mut job = self.resumed().await?;
-        let limit = self.dss.settings.busy_limit;
-        // Until when it waits for others: the time in which its own job goes on, or one that it joined, is none of that.
-        let mut until = Instant::now() + limit;
         // What there was before a request whose answer was lost, and whether something was in the way of the next one.
         let (mut lost, mut met) = (None, false);
         loop {
@@ -152,7 +150,7 @@ impl Course {
                     lost = job.twice.clone().or(lost);
                     let began = Instant::now();
                     let end = self.follow_job(job).await?;
-                    until += began.elapsed();
+                    until = until.map(|until| until + began.elapsed());
                     end
                 }
                 Err(busy) => End::Again(busy),
@@ -170,14 +168,17 @@ impl Course {
             }
             match end {
                 End::Over(ended) => return Ok(ended),
-                End::Again(why) if Instant::now() < until => {
-                    match std::mem::replace(&mut told, true) {
-                        true => self.say(&format!("{why}; trying again")),
-                        false => self.tell(&format!("{why}; trying again, for {} at most", duration(limit))),
+                End::Again(why) => {
+                    let (now, limit, first) = (Instant::now(), self.dss.settings.busy_limit, until.is_none());
+                    if now >= *until.get_or_insert(now + limit) {
+                        return Err(failed(FailureCode::Remote, why));
+                    }
+                    match first {
+                        true => self.tell(&format!("{why}; trying again, for {} at most", duration(limit))),
+                        false => self.say(&format!("{why}; trying again")),
                     }
                     self.rest(backoff.next(None)).await?;
                 }
-                End::Again(why) => return Err(failed(FailureCode::Remote, why)),
             }
         }
     }
