@@ -9,7 +9,7 @@ use miette::{
     Diagnostic, LabeledSpan, MietteError, MietteSpanContents, Severity, SourceCode, SourceSpan, SpanContents,
 };
 
-use crate::base::text::count;
+use crate::base::text::{count, steers};
 
 /// A range of bytes in a [`Source`].
 pub type Span = Range<usize>;
@@ -187,16 +187,19 @@ impl Located {
         let mut problem = problem.clone();
         problem.message = escaped(&problem.message);
         problem.help = problem.help.as_deref().map(escaped);
+        for label in &mut problem.labels {
+            label.text = escaped(&label.text);
+        }
         let source = Excerpt::of(source, &mut problem.labels);
         Self { problem, source }
     }
 }
 
-/// The text with control characters as TOML would escape them: a terminal obeys some.
+/// The text with what steers a terminal as TOML would escape it.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() && c != '\n' { out.extend(c.escape_default()) } else { out.push(c) }
+        if (c.is_control() || steers(c)) && c != '\n' { out.extend(c.escape_default()) } else { out.push(c) }
     }
     out
 }

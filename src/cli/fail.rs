@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use crate::base::span::{Located, Problem, Source};
-use crate::base::text::{clean, clean_lines, count};
+use crate::base::text::{clean, clean_lines, count, steers};
 use crate::pipeline::raw_engine::without_secrets;
 use crate::session::fail::Fail;
 
@@ -27,9 +27,9 @@ impl Fail {
 const DRAWN: usize = 20;
 const SHOWN: usize = 100;
 
-/// The text with `?` for control characters, which a terminal may obey. Places stay what they are.
+/// The text with `?` for what steers a terminal. Places stay what they are.
 fn printable(source: &Source) -> Source {
-    let control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+    let control = |c: char| (c.is_control() || steers(c)) && !matches!(c, '\n' | '\r' | '\t');
     if !source.text.contains(control) {
         return source.clone();
     }
@@ -42,9 +42,10 @@ fn printable(source: &Source) -> Source {
 
 /// A problem without the text around it.
 fn in_line(source: &Source, problem: &Problem) -> String {
+    let message = clean_lines(&problem.message);
     match problem.labels.first() {
-        Some(label) => format!("{}:{}: {}", source.name, source.line(label.span.start), problem.message),
-        None => format!("{}: {}", source.name, problem.message),
+        Some(label) => format!("{}:{}: {message}", source.name, source.line(label.span.start)),
+        None => format!("{}: {message}", source.name),
     }
 }
 

@@ -216,6 +216,7 @@ impl History {
             shown: HashMap::new(),
             done: HashSet::new(),
             last: None,
+            within: false,
             printed: false,
             unread: false,
             first: true,
@@ -235,6 +236,7 @@ impl History {
         if follow {
             follower.follow(|_| false)?;
         }
+        print(follower.tame.as_mut().map(Tame::end).unwrap_or_default())?;
         if !follower.printed {
             note(&match step {
                 Some(step) => follower.silent(step),
@@ -319,6 +321,8 @@ struct Follower<'a> {
     done: HashSet<String>,
     /// The log that was printed last.
     last: Option<String>,
+    /// Whether that stands within a line.
+    within: bool,
     /// Whether any step has printed anything, and whether nobody reads any more what is shown of it.
     printed: bool,
     unread: bool,
@@ -429,8 +433,8 @@ impl Follower<'_> {
             Some(_) | None => 0,
         };
         self.printed |= begin > 0;
-        let shown = self.shown.entry(log.clone()).or_insert(begin);
-        file.seek(SeekFrom::Start(*shown)).map_err(cannot)?;
+        let mut shown = *self.shown.entry(log.clone()).or_insert(begin);
+        file.seek(SeekFrom::Start(shown)).map_err(cannot)?;
         let mut buffer = vec![0; 64 << 10];
         let mut out = std::io::stdout().lock();
         loop {
@@ -438,15 +442,17 @@ impl Follower<'_> {
             if n == 0 {
                 return Ok(());
             }
-            *shown += n as u64;
+            shown += n as u64;
+            self.shown.insert(log.clone(), shown);
             self.printed = true;
-            let heading = if self.last.as_ref() == Some(&log) { "" } else { heading };
+            let mut text = if self.last.as_ref() == Some(&log) { Vec::new() } else { self.turn(heading) };
             self.last = Some(log.clone());
-            let text = self.tame.as_mut().map(|tame| tame.tame(&buffer[..n]));
-            let text = text.as_deref().unwrap_or(&buffer[..n]);
-            let written =
-                out.write_all(heading.as_bytes()).and_then(|()| out.write_all(text)).and_then(|()| out.flush());
-            match written {
+            match &mut self.tame {
+                Some(tame) => text.extend(tame.tame(&buffer[..n])),
+                None => text.extend_from_slice(&buffer[..n]),
+            }
+            self.within = buffer[n - 1] != b'\n';
+            match out.write_all(&text).and_then(|()| out.flush()) {
                 Ok(()) => {}
                 // Whoever reads has seen enough.
                 Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
@@ -456,6 +462,16 @@ impl Follower<'_> {
                 Err(error) => return Err(unprinted(&error)),
             }
         }
+    }
+
+    /// What stands before another log.
+    fn turn(&mut self, heading: &str) -> Vec<u8> {
+        let mut text = self.tame.as_mut().map(Tame::end).unwrap_or_default().as_bytes().to_vec();
+        if self.within && !heading.is_empty() {
+            text.push(b'\n');
+        }
+        text.extend_from_slice(heading.as_bytes());
+        text
     }
 
     /// Prints what is added, until the run has ended or `enough` says so.

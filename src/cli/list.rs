@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::base::id::RecipeId;
-use crate::base::text::{age, count, did_you_mean, duration, size};
+use crate::base::text::{age, clean, count, did_you_mean, duration, size};
 use crate::cli::args::Format;
 use crate::cli::table::table;
 use crate::cli::{Context, find, print};
@@ -132,15 +132,25 @@ const LEAST: usize = 16;
 
 /// As many names as have room, and how many there are besides.
 fn some(names: &[&str], room: usize) -> String {
-    let text = |shown: usize| match names.len() - shown {
-        0 => names.join(", "),
-        more => format!("{} + {more} more", names[..shown].join(", ")),
-    };
-    (1..=names.len()).rev().map(text).find(|text| columns(text) <= room).unwrap_or_else(|| match names {
-        [] => String::new(),
-        [one] => (*one).to_owned(),
-        several => count(several.len(), "input"),
-    })
+    let (mut width, mut best) = (0, None);
+    for (i, name) in names.iter().enumerate() {
+        width += columns(name) + if i == 0 { 0 } else { ", ".len() };
+        if width > room {
+            break;
+        }
+        let more = match names.len() - i - 1 {
+            0 => String::new(),
+            more => format!(" + {more} more"),
+        };
+        if width + more.len() <= room {
+            best = Some((i + 1, more));
+        }
+    }
+    match (best, names) {
+        (Some((shown, more)), _) => names[..shown].join(", ") + &more,
+        (None, [] | [_]) => names.concat(),
+        (None, several) => count(several.len(), "input"),
+    }
 }
 
 pub(crate) fn show(context: &Context, name: &str) -> Result<u8, Fail> {
@@ -188,13 +198,13 @@ struct Lines(String);
 
 impl Lines {
     fn new(title: &str) -> Self {
-        Self(format!("{title}\n"))
+        Self(format!("{}\n", clean(title)))
     }
 
     fn add(&mut self, word: &str, text: &str) {
         for (i, part) in text.trim_end().lines().enumerate() {
             let word = if i == 0 { word } else { "" };
-            writeln!(self.0, "  {word:<9}{part}").expect("a String takes everything");
+            writeln!(self.0, "  {word:<9}{}", clean(part)).expect("a String takes everything");
         }
     }
 
@@ -295,6 +305,20 @@ fn rebuild(rebuild: Rebuild) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn as_many_names_are_shown_as_fit() {
+        let names = ["orders", "é", "日本", "customers_of_the_north", "b"];
+        let shown = |n: usize| match names.len() - n {
+            0 => names.join(", "),
+            more => format!("{} + {more} more", names[..n].join(", ")),
+        };
+        for room in 0..70 {
+            let best = (1..=names.len()).rev().map(shown).find(|text| columns(text) <= room);
+            assert_eq!(some(&names, room), best.unwrap_or_else(|| "5 inputs".to_owned()), "{room}");
+        }
+        assert_eq!((some(&[], 0), some(&["alone"], 0)), (String::new(), "alone".to_owned()));
+    }
 
     #[test]
     fn a_list_fits_a_terminal() {

@@ -1,14 +1,14 @@
 //! Where a run is told: on the screen, and in the files that were asked for or that a build server names. They are opened before
 //! anything is done, so that a run is not made in vain. Does not know what is told.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use crate::cli::Context;
 use crate::cli::args::RunArgs;
-use crate::cli::report_files::{PAGE, ReportFile, ReportFiles, of_github};
+use crate::cli::report_files::{PAGE, ReportFile, ReportFiles, is_free, of_github};
 use crate::report::api::Reporter;
 use crate::report::github::Github;
 use crate::report::named::Named;
@@ -86,12 +86,8 @@ fn open(asked: &ReportFile) -> Result<To, Fail> {
     let name = asked.name();
     let cannot = |error: io::Error| Fail::Usage(format!("{name}: {error}"), None);
     let file = File::options().write(true).create(true).truncate(false).open(&asked.path).map_err(cannot)?;
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => {
-            return Err(Fail::Usage(format!("{name}: another run writes to it"), Some("name another file".to_owned())));
-        }
-        // Some file systems have no locks.
-        Ok(()) | Err(TryLockError::Error(_)) => {}
+    if !is_free(&file) {
+        return Err(Fail::Usage(format!("{name}: another run writes to it"), Some("name another file".to_owned())));
     }
     asked.held.store(true, Ordering::SeqCst);
     if file.metadata().is_ok_and(|metadata| metadata.is_file()) {

@@ -10,6 +10,8 @@ pub(super) struct Tame {
     within: Within,
     /// The sequence that has begun.
     held: Vec<u8>,
+    /// Whether what was shown has left a colour on.
+    coloured: bool,
 }
 
 /// What the next byte belongs to.
@@ -38,6 +40,12 @@ impl Tame {
         out
     }
 
+    /// A text is over, and another may follow: what has to be shown for nothing of it to go on there.
+    pub(super) fn end(&mut self) -> &'static str {
+        let left = std::mem::take(self);
+        if left.coloured { "\x1b[0m" } else { "" }
+    }
+
     fn next(&mut self, byte: u8, out: &mut Vec<u8>) -> Within {
         match (self.within, byte) {
             (_, 0x1b) => return Within::Escape,
@@ -56,6 +64,7 @@ impl Tame {
                 if byte == b'm' && self.held.len() <= LONGEST && self.held[2..].iter().all(numbers) {
                     out.extend_from_slice(&self.held);
                     out.push(byte);
+                    self.coloured = !self.held[2..].iter().all(|b| matches!(b, b'0' | b';'));
                 }
                 return Within::Text;
             }
@@ -82,6 +91,22 @@ impl Tame {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_goes_on_behind_a_text() {
+        for (text, end) in [
+            ("\u{1b}[31mred", "\u{1b}[0m"),
+            ("\u{1b}[31mred\u{1b}[0m", ""),
+            ("\u{1b}[1mbold\u{1b}[m", ""),
+            ("plain", ""),
+            ("\u{1b}]title", ""),
+        ] {
+            let mut tame = Tame::default();
+            tame.tame(text.as_bytes());
+            assert_eq!(tame.end(), end, "{text:?}");
+            assert_eq!(tame.tame(b"next"), b"next", "{text:?}");
+        }
+    }
 
     #[test]
     fn colours_stay_and_nothing_steers() {

@@ -88,7 +88,8 @@ pub(super) fn group(key: &Key, members: &[usize], items: &[Item]) -> Item {
         note.into_iter().chain(changed).collect::<Vec<_>>().join(", ")
     };
     Item {
-        id: format!("{}-{}-{}", key.layer, key.rank, key.tag),
+        // No blank may be in the id of an element.
+        id: format!("{}-{}-{}", key.layer, key.rank, key.tag.replace('%', "%25").replace(char::is_whitespace, "%20")),
         what: What::Group { steps, counts },
         fate,
         parts: vec![Part { name, shape: Shape::Group }],

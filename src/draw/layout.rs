@@ -247,7 +247,7 @@ impl<'a> Layouter<'a> {
             let wished = rising(&wishes.collect::<Vec<_>>());
             for (k, (_, e)) in lines.iter().enumerate() {
                 let own = step * k as f64;
-                ends[*e] = own + if frame { wished[k].clamp(least, most - step * last) } else { first };
+                ends[*e] = own + if frame { wished[k].min(most - step * last).max(least) } else { first };
             }
         }
         ends

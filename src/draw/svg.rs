@@ -149,7 +149,9 @@ fn lines(out: &mut String, picture: &Picture, layout: &Layout) {
             (false, true) => ("line on", "tip-on"),
             (false, false) => ("line", "tip"),
         };
-        let from = from.parts.get(edge.part).map_or(&from.id, |part| &part.name);
+        // What is no step by itself has no outputs of its own: its part is its caption.
+        let part = from.parts.get(edge.part).filter(|_| from.is_step());
+        let from = part.map_or(&from.id, |part| &part.name);
         let (from, to) = (escape(from), escape(&to.id));
         let d = line(points, layout.down);
         put(

@@ -278,6 +278,19 @@ fn the_lid_of_a_cylinder_is_filled_as_the_rest_is() {
 }
 
 #[test]
+fn a_step_of_two_outputs_that_reads_a_whole_chain_is_drawn() {
+    for n in 1..60 {
+        let mut picture = chain(n);
+        let split = picture.items.len();
+        let parts = ["train", "test"].map(|name| Part { name: name.to_owned(), shape: Shape::Dataset }).to_vec();
+        picture.items.push(Item { parts, ..item("split", n + 1) });
+        picture.edges.extend((1..=n).map(|from| Edge { from, part: 0, to: split }));
+        picture.edges.sort_unstable();
+        assert!(!svg::svg(&picture).contains("NaN"), "{n}");
+    }
+}
+
+#[test]
 fn a_small_picture_is_no_wider_than_what_it_shows() {
     let drawn = svg::svg(&chain(1));
     let width: u32 = drawn.split("width=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap();

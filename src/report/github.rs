@@ -154,7 +154,7 @@ fn page(view: &RunView, style: &Style, state: &str) -> String {
     }
     for step in view.in_state(StepState::Failed).take(FAILURES) {
         let said = summary::failed(view, step, style, state);
-        let (name, said) = (text(&step.plan.id), fenced(&said));
+        let (name, said) = (html(&clean(&step.plan.id)), fenced(&said));
         let _ = write!(out, "\n<details><summary>{name}</summary>\n\n{said}\n</details>\n");
     }
     out + "\n"
@@ -186,15 +186,18 @@ fn why(view: &RunView, step: &StepView) -> String {
 /// A text that means nothing else in a table of Markdown.
 fn text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in clean(text).chars() {
+    for c in html(&clean(text)).chars() {
         match c {
-            '<' => out += "&lt;",
-            '&' => out += "&amp;",
             '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '#' | '@' => out.extend(['\\', c]),
             c => out.push(c),
         }
     }
     out
+}
+
+/// A text that means nothing else in HTML, where Markdown's own ways of saying so mean nothing.
+fn html(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;")
 }
 
 /// How many of a character there are in a row at most.

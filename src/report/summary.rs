@@ -1,6 +1,7 @@
 //! The end of a run in a few lines: how many steps ended how, and a block for each that failed, which says what to do next.
 //! Does not know who shows it.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use jiff::Timestamp;
@@ -82,8 +83,10 @@ fn told(view: &RunView, style: &Style, state: &str, words: bool) -> String {
 /// Steps that failed, each with the names of those after it that could not begin for the very same reason.
 fn alike<'a>(failed: &[&'a StepView]) -> Vec<(&'a StepView, Vec<&'a str>)> {
     let mut all: Vec<(&StepView, Vec<&str>)> = Vec::new();
+    let mut seen = HashMap::new();
     for step in failed {
-        match all.iter_mut().find(|(first, _)| obstacle(step).is_some() && obstacle(step) == obstacle(first)) {
+        let first = obstacle(step).map(|why| *seen.entry(why).or_insert(all.len()));
+        match first.and_then(|first| all.get_mut(first)) {
             Some((_, others)) => others.push(&step.plan.id),
             None => all.push((step, Vec::new())),
         }

@@ -234,6 +234,14 @@ fn a_run_is_shown_in_full() {
 }
 
 #[test]
+fn a_log_without_a_last_line_end_leaves_the_next_one_its_own() {
+    let project = Project::new("[task.a]\nrun = 'printf open'\n[task.b]\nrun = 'echo b'\n");
+    project.expect(0, &["run"]);
+    assert_eq!(project.expect(0, &["jobs", "log", "last"]).out, "== a ==\nopen\n== b ==\nb\n");
+    assert_eq!(project.expect(0, &["jobs", "log", "last", "a"]).out, "open");
+}
+
+#[test]
 fn logs_are_printed_for_a_run_or_a_step() {
     let project = history();
     let all = list(&project, &[]);

@@ -209,6 +209,11 @@ fn no_name_steers_a_terminal() {
     let project = Project::new("[dataset.a]\npath = \"a\"\nrun = 'echo a >{{ output }}'\n");
     let name = "x\u{1b}[31m\u{9b}y\nz";
     project.write(name, "");
+    let shown = "\\u001b]0;title\\u0007 \\u202eturned";
+    project.write(
+        "shown.toml",
+        format!("[pipeline]\nformat = 1\nname = \"p\"\n[dataset.s]\npath = \"a\"\ndescription = \"{shown}\"\nrun = \"true\"\ntools = {{ a = \"exit 3 # {shown}\" }}\n"),
+    );
     project.write("good\u{1b}[1m\n.toml", project.read("pipeline.toml"));
     for arguments in [
         &["-C", name, "plan"][..],
@@ -222,10 +227,12 @@ fn no_name_steers_a_terminal() {
         &["why", name],
         &["jobs", "log", name],
         &["run", "--var", &format!("{name}=1")],
+        &["show", "-f", "shown.toml", "s"],
+        &["plan", "-f", "shown.toml"],
     ] {
         let said = project.kiln(arguments);
         let said = said.out + &said.err;
-        assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{arguments:?} {said:?}");
+        assert!(!said.contains(|c: char| c.is_control() && c != '\n' || c == '\u{202e}'), "{arguments:?} {said:?}");
         assert!(said.contains(r"\u{1b}"), "{arguments:?} {said:?}");
     }
 }

@@ -134,6 +134,17 @@ fn what_commands_print_is_text_and_nothing_else() {
 }
 
 #[test]
+fn a_name_in_html_is_not_escaped_as_markdown() {
+    let mut run = Sample::new(started(vec![planned("stg_<a>&b", None)], 0));
+    run.start(0, "stg_<a>&b", "false");
+    run.end(10, "stg_<a>&b", Outcome::Failed, Some(failure("exit 1", &[], false)));
+    run.finish(20, JobState::Failed, Some("exit 1"));
+    let (_, page) = github(&run);
+    assert!(page.contains("| stg\\_&lt;a>&amp;b |"), "{page}");
+    assert!(page.contains("<summary>stg_&lt;a>&amp;b</summary>"), "{page}");
+}
+
+#[test]
 fn failures_are_annotated_where_their_step_stands() {
     let (annotations, page) = github(&morning());
     insta::assert_snapshot!(annotations, @r"
