@@ -152,6 +152,13 @@ impl RunView {
         self.index.get(id).map(|i| &self.steps[*i])
     }
 
+    /// The step that makes a node, where that is no step's own name.
+    #[must_use]
+    pub fn maker(&self, node: &str) -> Option<&str> {
+        let makes = |step: &&StepView| step.plan.outputs.iter().any(|output| output == node);
+        self.steps.iter().find(makes).map(|step| step.plan.id.as_str()).filter(|_| self.step(node).is_none())
+    }
+
     /// The steps in a state.
     pub fn in_state(&self, state: StepState) -> impl Iterator<Item = &StepView> {
         self.steps.iter().filter(move |step| step.state == state)

@@ -1,6 +1,6 @@
 //! Places in a text and mistakes found there; the only file that makes miette diagnostics.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -152,16 +152,15 @@ pub type Problems = Vec<Problem>;
 #[must_use]
 pub fn merged(problems: Problems) -> Problems {
     let mut told: Vec<(Problem, usize)> = Vec::new();
-    let mut places: HashMap<(&'static str, String, Option<String>), usize> = HashMap::new();
+    let mut places: HashMap<(&'static str, String, Option<String>), (usize, HashSet<_>)> = HashMap::new();
     for problem in problems {
         let same = (problem.code, problem.message.clone(), problem.help.clone());
-        match places.get(&same) {
-            Some(place) if told[*place].0 == problem => {}
-            Some(place) => told[*place].1 += 1,
-            None => {
-                places.insert(same, told.len());
-                told.push((problem, 0));
-            }
+        let (place, seen) = places.entry(same).or_insert_with(|| (told.len(), HashSet::new()));
+        // Whoever looks twice finds it twice.
+        let is_new = seen.insert(problem.labels.first().map(|label| (label.span.clone(), label.text.clone())));
+        match told.get_mut(*place) {
+            Some((_, more)) => *more += usize::from(is_new),
+            None => told.push((problem, 0)),
         }
     }
     let tell = |(mut problem, more): (Problem, usize)| {
@@ -341,6 +340,8 @@ mod tests {
             [Label { span: 1..2, text: "for `a`, and at 2 more places".to_owned(), of_step: true }]
         );
         assert_eq!(merged(vec![problem(1), problem(1)]), [problem(1)]);
+        let twice = merged(vec![problem(1), problem(5), problem(1), problem(5)]);
+        assert_eq!(twice[0].labels[0].text, "for `a`, and at 1 more place");
     }
 
     #[test]

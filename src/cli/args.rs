@@ -80,8 +80,8 @@ pub struct Everywhere {
     /// Work in this folder, as if Kiln had been started there; other paths count from it
     #[arg(short = 'C', long, global = true, value_name = "DIR", help_heading = EVERYWHERE)]
     pub directory: Option<PathBuf>,
-    /// Where history and logs are kept [default: .kiln in the root]; `jobs list` and `jobs abort` call it --state-dir
-    #[arg(long, global = true, value_name = "DIR", env = "KILN_STATE", help_heading = EVERYWHERE)]
+    /// Where history and logs are kept [default: KILN_STATE, else .kiln in the root]; `jobs list` and `jobs abort` call it --state-dir
+    #[arg(long, global = true, value_name = "DIR", help_heading = EVERYWHERE)]
     pub state: Option<PathBuf>,
     /// When to use colours
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto, help_heading = EVERYWHERE)]

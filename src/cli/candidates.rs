@@ -43,6 +43,16 @@ fn in_file(context: &Context, words: impl Fn(&Pipeline) -> Vec<String>) -> Resul
     Ok(words(&load::load(&path, &Given::default())?.pipeline))
 }
 
+/// The step that makes a node by another name, as far as the file can be read.
+pub(super) fn maker(context: &Context, node: &str) -> Option<String> {
+    let maker = |pipeline: &Pipeline| {
+        let node = pipeline.nodes.values().find(|other| other.name == node)?;
+        Some(pipeline.recipes[node.maker?].name.clone())
+    };
+    let made = in_file(context, |pipeline| maker(pipeline).into_iter().collect()).ok()?;
+    made.into_iter().next().filter(|step| step != node)
+}
+
 /// The names of the steps of the file, as far as it can be read.
 pub(super) fn recipes(context: &Context) -> Vec<String> {
     let names = |pipeline: &Pipeline| pipeline.recipes.values().map(|recipe| recipe.name.clone()).collect();

@@ -141,6 +141,7 @@ fn check_one(
     let mut problems = open_engine(&site, &loaded, &store, &asked)?.check();
     problems.extend(unused::check(&loaded.pipeline, &loaded.source.text));
     problems.extend(braces::check(&loaded.pipeline, &loaded.source.text));
+    problems.extend(braces::unfilled(&loaded.pipeline));
     problems.extend(overwrites::check(&loaded.pipeline, &loaded.source.text));
     for name in loaded.pipeline.engines.keys() {
         let request = Request { engine: Some(name.clone()), ..Request::default() };

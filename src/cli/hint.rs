@@ -70,7 +70,7 @@ const OPTIONS: Words = &[
     (&["--only"], "`--mode only` builds nothing but the targets"),
     (
         &["--target", "--targets", "--select", "-s", "-t"],
-        "targets stand by themselves: NAME, +NAME, NAME+, tag:TAG, 'stg_*'",
+        "targets stand by themselves: NAME, +NAME, NAME+, tag:TAG, 'stg_*'; `-f FILE` names the pipeline file",
     ),
     (&["--skip", "--without", "--ignore", "--not"], "`--exclude TARGET` leaves out what a target stands for"),
     (&["--tag", "--tags"], "write tag:TAG, as in `kiln run tag:daily`"),
@@ -80,6 +80,18 @@ const OPTIONS: Words = &[
         &["--models", "-m", "--until"],
         "targets stand by themselves: NAME, +NAME, NAME+, tag:TAG, 'stg_*'; what they are made from is built with them",
     ),
+    (&["--touch"], "`kiln adopt` takes what is there for built"),
+    (
+        &["--unlock", "--rerun-incomplete", "--ri", "--resume", "--continue"],
+        "nothing is needed: the next `kiln run` goes on where the last one ended",
+    ),
+    (&["--config", "--set", "--define", "--param", "--params"], "`--var NAME=VALUE` sets a value of [vars]"),
+    (
+        &["--dag", "--rulegraph", "--filegraph", "--graph"],
+        "`kiln plan --format svg >plan.svg` draws what is made from what",
+    ),
+    (&["--snakefile", "--makefile", "--pipeline"], "`-f FILE` names the pipeline file"),
+    (&["--use-conda", "--use-singularity", "--sdm"], "what enters an environment stands in `shell` of the file"),
     (&["--profile"], "`--engine NAME` says what carries the steps out"),
     (&["-o", "--out", "--output-file"], "`>` takes what is printed: kiln plan --format svg >plan.svg"),
 ];

@@ -11,6 +11,7 @@ mod dss;
 mod fail;
 mod failed;
 mod find;
+mod follow;
 mod gc;
 mod hint;
 mod import;
@@ -145,6 +146,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     if let Err(error) = survive_large_files() {
         tracing::warn!(%error, "a file that becomes too large will end Kiln");
     }
+    // A variable that is empty is one that is not set.
+    let named = || surroundings.environment.get("KILN_STATE").filter(|state| !state.is_empty()).map(PathBuf::from);
+    let state = state.or_else(named);
     let context = Context { file: file.first().cloned(), files: file, directory, state, color, surroundings };
     guarded(|| match dispatch(&context, command) {
         Ok(code) => code,

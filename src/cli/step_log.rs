@@ -3,7 +3,7 @@
 use crate::base::job::JobId;
 use crate::base::text::did_you_mean;
 use crate::cli::Context;
-use crate::cli::candidates::recipes;
+use crate::cli::candidates::{maker, recipes};
 use crate::cli::jobs::{History, no_run};
 use crate::event::FailureCode;
 use crate::report::feed::skipped_why;
@@ -21,11 +21,20 @@ impl History {
     ) -> Result<(String, Option<String>), Fail> {
         let given = || (id.to_owned(), step.map(str::to_owned));
         match (step, self.find(id)) {
-            (None, Err(Fail::Usage(message, help))) => match self.ran(id)? {
-                Some(run) => Ok((run.to_string(), Some(id.to_owned()))),
-                None if message == no_run(id) => Err(nothing_called(id, &recipes(context))),
-                None => Err(Fail::Usage(message, help)),
-            },
+            (None, Err(Fail::Usage(message, help))) => {
+                if let Some(run) = self.ran(id)? {
+                    return Ok((run.to_string(), Some(id.to_owned())));
+                }
+                if message != no_run(id) {
+                    return Err(Fail::Usage(message, help));
+                }
+                // What is called so may be an output of a step that is called otherwise.
+                let Some(step) = maker(context, id) else { return Err(nothing_called(id, &recipes(context))) };
+                match self.ran(&step)? {
+                    Some(run) => Ok((run.to_string(), Some(step))),
+                    None => Err(nothing_called(&step, &recipes(context))),
+                }
+            }
             (_, Err(fail)) => Err(fail),
             (_, Ok(_)) => Ok(given()),
         }

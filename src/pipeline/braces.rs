@@ -4,8 +4,9 @@
 use crate::base::span::{Problem, Problems, Span};
 use crate::base::text::few;
 use crate::pipeline::overwrites::place;
+use crate::pipeline::raw::EnvValue;
 use crate::pipeline::shell::ShellReader;
-use crate::pipeline::template::{Piece, Place, Quotes, Template};
+use crate::pipeline::template::{Piece, Place, Quotes, Template, parse};
 use crate::pipeline::types::{Command, Pipeline, Recipe};
 
 /// What Kiln fills in, with a name behind it.
@@ -15,6 +16,9 @@ const FEW: usize = 5;
 
 /// What Snakemake fills in.
 const WORDS: [&str; 7] = ["input", "output", "params", "wildcards", "threads", "resources", "log"];
+
+/// Where something is filled in.
+const ONLY: &str = "Kiln fills in `run` and `on_stop`, and nothing else";
 
 /// A warning for each recipe with such words. `text` is that of the file.
 pub(crate) fn check(pipeline: &Pipeline, text: &str) -> Problems {
@@ -47,6 +51,43 @@ fn of_recipe(pipeline: &Pipeline, recipe: &Recipe, text: &str) -> Option<Problem
     Some(match meant(pipeline, recipe, first).filter(|_| told.len() == 1) {
         Some(meant) => problem.help(format!("write `{{{{ {meant} }}}}`")),
         None => problem.help("what Kiln fills in stands between `{{` and `}}`: inputs, outputs and variables"),
+    })
+}
+
+/// A warning for each text that holds what is filled in in commands only.
+pub(crate) fn unfilled(pipeline: &Pipeline) -> Problems {
+    let mut problems = Problems::new();
+    let mut warn = |key: String, text: &str, span: &Span, name: &str| {
+        if let Some(braces) = filled(text) {
+            let message = format!("`{key}` has `{braces}`, which is not filled in there");
+            problems.push(Problem::new("not-filled-in", message).for_step(span, name).help(ONLY).warn());
+        }
+    };
+    for node in pipeline.nodes.values() {
+        warn("digest".to_owned(), node.digest.as_deref().unwrap_or_default(), &node.span, &node.name);
+    }
+    for recipe in pipeline.recipes.values() {
+        for (name, tool) in &recipe.how.tools {
+            warn(format!("tools.{name}"), &tool.command, &tool.span, &recipe.name);
+        }
+        for (name, value) in &recipe.how.env {
+            if let EnvValue::Text(value) = value {
+                warn(format!("env.{name}"), value, &recipe.span, &recipe.name);
+            }
+        }
+    }
+    problems
+}
+
+/// The first thing of a text that would be filled in in a command.
+fn filled(text: &str) -> Option<String> {
+    if !text.contains("{{") {
+        return None;
+    }
+    let (template, _) = parse(text);
+    template.pieces.iter().find_map(|piece| match piece {
+        Piece::Name { span, .. } => Some(template.slice(*span).to_owned()),
+        Piece::Text(_) => None,
     })
 }
 
@@ -122,7 +163,20 @@ fn word(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::template::parse;
+
+    #[test]
+    fn what_another_program_fills_in_is_its_own() {
+        for (text, found) in [
+            ("cat {{ inputs.src }}", Some("{{ inputs.src }}")),
+            ("{{output}}", Some("{{output}}")),
+            ("{{ vars.q }}x", Some("{{ vars.q }}")),
+            ("docker ps --format '{{.ID}}'", None),
+            ("{{ ref('orders') }}", None),
+            ("{a}", None),
+        ] {
+            assert_eq!(filled(text).as_deref(), found, "{text}");
+        }
+    }
 
     #[test]
     fn only_what_is_clearly_meant_for_snakemake_is_found() {

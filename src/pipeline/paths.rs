@@ -23,6 +23,8 @@ pub(crate) enum PathError {
     Long,
     /// It holds a NUL or a line break.
     Control,
+    /// It has double braces, as if something were filled in.
+    Braces,
     /// It lies in a `.kiln/`, that of the root or of one below it.
     State,
     /// It is a `.git`, or lies in one.
@@ -56,6 +58,7 @@ impl PathError {
             Self::Root => format!("`{path}` is the root itself"),
             Self::Long => format!("a name in the path is longer than {LONGEST} bytes"),
             Self::Control => format!("`{}` holds a control character", path.escape_debug()),
+            Self::Braces => format!("`{path}` has braces: nothing is filled in in a path"),
             Self::State => format!("`{path}` lies in `.kiln/`, where Kiln keeps its state"),
             Self::Git if path.rsplit('/').next() == Some(".git") => format!("`{path}` is where git keeps the history"),
             Self::Git => format!("`{path}` lies in `.git`, where git keeps the history"),
@@ -73,9 +76,11 @@ impl PathError {
             Self::Address => {
                 "what lies elsewhere has no `path`: give it a `digest`, a command that prints what stands for its content"
             }
-            Self::Absolute | Self::Leaves | Self::Home | Self::Empty | Self::Root => {
-                "paths are relative to the root and stay inside it"
+            Self::Braces => "write the path out; what Kiln fills in stands in `run` and `on_stop`",
+            Self::Absolute => {
+                "paths are relative to the root and stay inside it; what lies elsewhere is reached by a link in the root, or named in the command"
             }
+            Self::Leaves | Self::Home | Self::Empty | Self::Root => "paths are relative to the root and stay inside it",
             Self::State => "what is in there is for Kiln alone: name a path beside it",
             Self::Git | Self::File | Self::AroundFile | Self::InFile => {
                 "what is built replaces what is at its path: give it one of its own"
@@ -88,6 +93,9 @@ impl PathError {
 pub(crate) fn normal(path: &str) -> Result<String, PathError> {
     if path.chars().any(char::is_control) {
         return Err(PathError::Control);
+    }
+    if path.contains("{{") {
+        return Err(PathError::Braces);
     }
     if path.starts_with('/') {
         return Err(PathError::Absolute);

@@ -1,6 +1,7 @@
 //! What GitHub shows of a run besides its log: an annotation at the place of each step that failed, and a table on the page of
 //! the job. Does not know the environment in which GitHub tells where that goes.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -75,22 +76,32 @@ pub struct Github<W, P> {
     style: Style,
     state: String,
     annotated: usize,
+    /// What kept steps from beginning: it is shown at the first of them.
+    told: HashSet<String>,
 }
 
 impl<W: Write, P: Write> Github<W, P> {
     /// Annotations go to `out`, the table to `page` if there is one. `state` is the state's folder as it is put before the
     /// paths of logs.
     pub fn new(out: W, page: Option<P>, workspace: Workspace, style: Style, state: impl Into<String>) -> Self {
-        Self { out, page, workspace, style, state: state.into(), annotated: 0 }
+        Self { out, page, workspace, style, state: state.into(), annotated: 0, told: HashSet::new() }
     }
 
     fn annotate(&mut self, step: &StepView) -> io::Result<()> {
         let (Some(failure), true) = (&step.failure, self.annotated < ANNOTATIONS) else { return Ok(()) };
+        if summary::obstacle(step).is_some_and(|why| !self.told.insert(why.to_owned())) {
+            return Ok(());
+        }
         self.annotated += 1;
         let (file, line) = step.plan.place.rsplit_once(':').unwrap_or((&step.plan.place, "1"));
-        let title = format!("{}: {}", clean(&step.plan.id), summary::squeezed(failure));
+        let (name, why) = (clean(&step.plan.id), summary::squeezed(failure));
         let text = summary::words(step, &self.style, &self.state, true);
-        let line = self.workspace.annotation("error", file, line, &title, text.trim_end());
+        // GitHub shows none without a text behind its title.
+        let (title, text) = match text.trim_end() {
+            "" => (name, why.as_str()),
+            text => (format!("{name}: {why}"), text),
+        };
+        let line = self.workspace.annotation("error", file, line, &title, text);
         self.out.write_all(line.as_bytes())
     }
 }

@@ -108,6 +108,8 @@ impl<W: Out> Live<W> {
         }
         let mut again: Vec<&StepView> = view.in_state(StepState::Retrying).collect();
         again.sort_by_key(|step| step.again_ms);
+        // After a stop nothing is tried again.
+        again.retain(|_| view.stopping.is_none());
         let rest = room - lines.len().min(room);
         lines.extend(again.into_iter().take(rest).map(|step| columns.retrying(step, elapsed_ms)));
         let rest = (room - lines.len().min(room)).min(WAITS);
@@ -222,11 +224,13 @@ fn status(view: &RunView, elapsed_ms: u64, busy: usize) -> Line {
     let waiting = view.in_state(StepState::Waiting).count();
     let again = view.in_state(StepState::Retrying).count();
     let all = view.steps.len();
+    // After a stop nothing more begins.
+    let open = |n: usize| if view.stopping.is_some() { 0 } else { n };
     let parts = [
         (running, "running", Tint::Plain),
         (busy - running, "saving", Tint::Plain),
-        (again, "to be retried", Tint::Warn),
-        (waiting, "waiting", Tint::Plain),
+        (open(again), "to be retried", Tint::Warn),
+        (open(waiting), "waiting", Tint::Plain),
         (view.in_state(StepState::Failed).count(), "failed", Tint::Bad),
     ];
     let mut line = Line::new().tint(Tint::Strong, &format!("[{}/{all}]", all - waiting - busy - again));

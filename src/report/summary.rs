@@ -95,7 +95,7 @@ fn alike<'a>(failed: &[&'a StepView]) -> Vec<(&'a StepView, Vec<&'a str>)> {
 }
 
 /// What kept a step from beginning, where that is all there is to say of it.
-fn obstacle(step: &StepView) -> Option<&str> {
+pub(crate) fn obstacle(step: &StepView) -> Option<&str> {
     let missing = step.plan.reasons.iter().any(|reason| reason.code == ReasonCode::InputMissing);
     let failure = step.failure.as_ref().filter(|failure| failure.code == FailureCode::Start && !missing)?;
     (failure.tail.is_empty() && failure.kept.is_none()).then_some(failure.message.as_str())

@@ -114,7 +114,11 @@ pub(super) fn text(path: &Path) -> Result<(Source, Seen), Fail> {
     let name = path.display().to_string();
     let cannot = |error: std::io::Error| {
         let is_folder = error.kind() == ErrorKind::IsADirectory;
-        let help = is_folder.then(|| format!("name the file in it: --file {}", path.join("pipeline.toml").display()));
+        let inner = path.join("pipeline.toml");
+        let help = is_folder.then(|| match inner.is_file() {
+            true => format!("name the file in it: --file {}", inner.display()),
+            false => "name the pipeline file; there is no pipeline.toml in this folder".to_owned(),
+        });
         Fail::Usage(format!("{name} cannot be read: {error}"), help)
     };
     let mut bytes = Vec::new();

@@ -130,7 +130,7 @@ fn what_changes_while_it_is_read_fails_its_step() {
         "[dataset.a]\npath = \"a\"\ninputs = [\"src\"]\nrun = 'cp {{ inputs.src }} {{ output }}; echo 2 >src'\n";
     let project =
         project(&format!("{changes}[dataset.b]\npath = \"b\"\ninputs = [\"a\"]\nrun = 'cp a {{{{ output }}}}'\n"));
-    let input = ("a".to_owned(), "input `src` (src) changed while the run went on".to_owned());
+    let input = ("a".to_owned(), "input `src` (src) changed while the run went on; if it was the step itself: a recipe writes to nothing that it reads".to_owned());
     assert_eq!(failures(&project), [input]);
     assert!(!project.exists("a") && !project.exists("b"));
     // Code that is put back after the run must not pass for what was built.

@@ -32,12 +32,40 @@ fn keys_of_other_tools() {
         ("command = \"x\"", "here it is `run`"),
         ("outs = [\"x\"]", "here it is `path`"),
         ("inptus = [\"x\"]", "did you mean `inputs`?"),
+        ("log = \"x\"", "what a step prints is kept: `kiln jobs log STEP` shows it"),
+        ("rebuild = true", "say: rebuild = \"always\""),
+        ("rebuild = false", "say: rebuild = \"never\""),
     ] {
         let told = told_of(&format!("[dataset.a]\npath = \"a\"\nrun = \"true\"\n{key}\n"));
         assert!(told.contains(&format!("help: {help}\n")), "{key}: {told}");
     }
+    let told = told_of("[dataset.S1.bam]\npath = \"a\"\n");
+    assert!(told.contains("help: a name has no dot: [dataset.S1_bam]\n"), "{told}");
+    let told = told_of("[dataset.a]\npath = \"a\"\n[[dataset]]\npath = \"b\"\n");
+    assert!(told.contains("help: what there are several of has names here: [dataset.NAME]\n"), "{told}");
+    let told = told_of("[dataset.a]\npath = \"a\"\nshell = \"cp x {{ output }}\"\n");
+    assert!(told.contains("what is to be done stands in `run`"), "{told}");
     let told = told_of("[recipe.r]\nouts = [\"a\"]\noutputs = [\"a\"]\nrun = \"true\"\n[dataset.a]\npath = \"a\"\n");
     assert!(told.contains("help: here it is `outputs`\n"), "{told}");
+}
+
+#[test]
+fn what_is_filled_in_in_commands_stands_nowhere_else() {
+    let told = told_of("[vars]\nq = 2\n[dataset.a]\npath = \"out/{{ vars.q }}.csv\"\nrun = \"echo {{ vars.q }}\"\n");
+    assert!(told.contains("`out/{{ vars.q }}.csv` has braces: nothing is filled in in a path"), "{told}");
+    let project = Project::empty();
+    project.pipeline(
+        "[vars]\nq = 2\n[dataset.s]\ndigest = \"cat {{ vars.q }}\"\n[task.t]\ninputs = [\"s\"]\nrun = \"echo {{ vars.q }}\"\n\
+         env = { A = \"{{ vars.q }}\", B = \"{{.ID}}\" }\ntools = { x = \"echo {{ vars.q }}\" }\n",
+    );
+    let told = project.expect(0, &["check"]).out;
+    for key in ["digest", "env.A", "tools.x"] {
+        assert!(
+            told.contains(&format!("`{key}` has `{{{{ vars.q }}}}`, which is not filled in there")),
+            "{key}: {told}"
+        );
+    }
+    assert_eq!(told.matches("not-filled-in").count(), 3, "{told}");
 }
 
 #[test]

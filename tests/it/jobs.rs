@@ -242,6 +242,27 @@ fn a_log_without_a_last_line_end_leaves_the_next_one_its_own() {
 }
 
 #[test]
+fn a_log_is_found_by_an_output_of_its_step() {
+    let text = "[recipe.split]\noutputs = [\"x\", \"y\"]\nrun = 'echo said; echo >{{ outputs.x }}; echo >{{ outputs.y }}'\n\
+                [dataset.x]\npath = \"x\"\n[dataset.y]\npath = \"y\"\n";
+    let project = Project::new(text);
+    let said = project.expect(2, &["jobs", "log", "x"]);
+    assert!(said.err.contains("`split` has not run yet"), "{}", said.err);
+    project.expect(0, &["run"]);
+    for arguments in [&["jobs", "log", "x"][..], &["jobs", "log", "last", "y"], &["jobs", "log", "split"]] {
+        assert_eq!(project.expect(0, arguments).out, "said\n", "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_empty_names_no_state() {
+    let mut project = Project::new("[task.a]\nrun = 'true'\n");
+    project.variable("KILN_STATE", "");
+    project.expect(0, &["run"]);
+    assert!(project.exists(".kiln/kiln.db"));
+}
+
+#[test]
 fn logs_are_printed_for_a_run_or_a_step() {
     let project = history();
     let all = list(&project, &[]);

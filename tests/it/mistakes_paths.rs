@@ -148,7 +148,8 @@ fn paths_that_leave_the_root() {
             ·          ╰── this path
          13 │ [dataset.c]
             ╰────
-          help: paths are relative to the root and stay inside it
+          help: paths are relative to the root and stay inside it; what lies elsewhere is reached by a
+                link in the root, or named in the command
 
         bad-path
 

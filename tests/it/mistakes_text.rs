@@ -83,7 +83,7 @@ fn several_mistakes_of_syntax_at_once() {
            ·       ╰── it begins here
          8 │ [dataset.c]
            ╰────
-          help: close it with "
+          help: close it with "; a text of several lines stands between ''' and '''
 
         syntax
 

@@ -208,9 +208,15 @@ fn a_step_that_cannot_start_says_why() {
 fn the_exit_codes_by_which_a_shell_tells_what_happened_are_put_into_words() {
     const BASH: &str = r#"["bash", "-euo", "pipefail", "-c"]"#;
     for (run, why) in [
-        ("sh -c 'kill -9 $$'; true", "exit 137: a program in it was killed by SIGKILL, possibly out of memory"),
-        ("sh -c 'kill $$'; true", "exit 143: a program in it was killed by SIGTERM"),
-        ("yes | head -1", "exit 141: a program in it was killed by SIGPIPE, for what it wrote to had ended first"),
+        (
+            "sh -c 'kill -9 $$'; true",
+            "exit 137: a program in it seems to have been killed by SIGKILL, possibly out of memory",
+        ),
+        ("sh -c 'kill $$'; true", "exit 143: a program in it seems to have been killed by SIGTERM"),
+        (
+            "yes | head -1",
+            "exit 141: a program in it seems to have been killed by SIGPIPE, for what it wrote to had ended first",
+        ),
         ("./plain; true", "exit 126: a program in it may not be executed (chmod +x), or is none"),
         ("exit 160", "exit 160"),
     ] {

@@ -45,7 +45,7 @@ fn a_refused_run_is_the_newest_and_has_failed() {
 #[test]
 fn what_it_was_asked_for_is_what_it_did_not_get_done() {
     let mut project = lacking();
-    project.variable("PW", "");
+    project.variable("PW", "secret of the day");
     project.expect(2, &["run", "a", "--mode", "forced", "--exclude", "b"]);
     assert_eq!(project.expect(2, &["run", "--failed"]).out, "");
     project.expect(2, &["run", "--failed"]);

@@ -160,6 +160,27 @@ fn a_plan_says_which_secrets_a_run_lacks() {
 }
 
 #[test]
+fn a_secret_that_is_empty_is_none() {
+    let mut project = Project::empty();
+    project.variable("GIVEN", "");
+    project.write("empty", "");
+    project.write("line", "\n");
+    for (from, why) in [
+        ("env = \"GIVEN\"", "secret `T` takes the variable GIVEN, which is empty"),
+        ("file = \"empty\"", "secret `T`: empty is empty"),
+    ] {
+        project.pipeline(&format!("[task.a]\nrun = \"true\"\nsecrets = {{ T = {{ {from} }} }}\n"));
+        for command in ["plan", "run"] {
+            let said = project.expect(2, &[command]).err;
+            assert!(said.contains(&format!("× {why}\n")), "{said}");
+        }
+    }
+    project.pipeline("[task.a]\nrun = \"true\"\nsecrets = { T = { file = \"line\" } }\n");
+    let said = project.expect(1, &["run"]).out;
+    assert!(said.contains("secret `T`: line is empty"), "{said}");
+}
+
+#[test]
 fn a_secret_is_read_from_a_file_and_from_nothing_else() {
     let project = Project::empty();
     assert!(std::process::Command::new("mkfifo").arg(project.path("pipe")).status().unwrap().success());

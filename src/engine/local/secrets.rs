@@ -52,12 +52,16 @@ impl Masking {
 fn read(secret: &SecretValue, own: &Environment) -> Result<Vec<u8>, String> {
     match secret {
         SecretValue::Env(from) => {
-            own.get(from).map(|value| value.as_bytes().to_owned()).ok_or_else(|| format!("{from} is not set"))
+            let value = own.get(from).ok_or_else(|| format!("{from} is not set"))?;
+            if value.is_empty() { Err(format!("{from} is empty")) } else { Ok(value.as_bytes().to_owned()) }
         }
         SecretValue::File(path) => {
             let mut value = read_short(Path::new(path)).map_err(|error| format!("{path}: {error}"))?;
             if value.last() == Some(&b'\n') {
                 value.pop();
+            }
+            if value.is_empty() {
+                return Err(format!("{path} is empty"));
             }
             if value.contains(&0) {
                 return Err(format!("{path} holds a NUL, which no variable can"));
@@ -69,9 +73,11 @@ fn read(secret: &SecretValue, own: &Environment) -> Result<Vec<u8>, String> {
 
 /// That a variable is not set.
 pub(crate) fn unset(recipe: &Recipe, span: &Span, what: &str, variable: &str) -> Problem {
-    Problem::new("unset-variable", format!("{what} the variable {variable}, which is not set"))
-        .for_step(span, &recipe.name)
-        .help(format!("set it: {variable}=… kiln run"))
+    lacking(recipe, span, format!("{what} the variable {variable}, which is not set"), variable)
+}
+
+fn lacking(recipe: &Recipe, span: &Span, message: String, variable: &str) -> Problem {
+    Problem::new("unset-variable", message).for_step(span, &recipe.name).help(format!("set it: {variable}=… kiln run"))
 }
 
 /// The secrets of a recipe, each with where it is named.
@@ -79,11 +85,18 @@ fn placed(recipe: &Recipe) -> impl Iterator<Item = ((&String, &SecretValue), &Sp
     recipe.how.secrets.iter().zip(&recipe.how.secret_spans)
 }
 
-/// The mistakes of a recipe's secrets: variables that are not set, files that are not there.
+/// The mistakes of a recipe's secrets: variables that are not set, files that are not there. What is empty is no secret: a CI server
+/// sets the variable of a secret that it does not have to nothing.
 pub(crate) fn missing(recipe: &Recipe, own: &Environment) -> Vec<Problem> {
     let missing = placed(recipe).filter_map(|((name, secret), span)| match secret {
-        SecretValue::Env(from) if own.contains_key(from) => None,
-        SecretValue::Env(from) => Some(unset(recipe, span, &format!("secret `{name}` takes"), from)),
+        SecretValue::Env(from) => match own.get(from) {
+            Some(value) if value.is_empty() => {
+                let message = format!("secret `{name}` takes the variable {from}, which is empty");
+                Some(lacking(recipe, span, message, from))
+            }
+            Some(_) => None,
+            None => Some(unset(recipe, span, &format!("secret `{name}` takes"), from)),
+        },
         SecretValue::File(path) => {
             let (why, help) = unfit(path)?;
             let problem = Problem::new("missing-secret", format!("secret `{name}`: {why}"));
@@ -101,6 +114,7 @@ fn unfit(path: &str) -> Option<(String, &'static str)> {
             format!("{path} is no regular file"),
             "it is read more than once: put the secret into a file, or into a variable",
         )),
+        Some(found) if found.len() == 0 => Some((format!("{path} is empty"), "put the secret into the file")),
         Some(found) if found.len() > SHORT => Some((format!("{path} is longer than 1 MiB"), "is it the right file?")),
         Some(_) => None,
     }

@@ -33,8 +33,8 @@ const NOT_READ: i32 = 128 + 13;
 
 /// What is wrong with what a step has read.
 const CHANGED: &str = "changed while the run went on";
-const WRITTEN: &str =
-    "was written while the step read it, by the step itself or by others, though it holds what it held before";
+const OWN: &str = "; if it was the step itself: a recipe writes to nothing that it reads";
+const WRITTEN: &str = "was written while the step read it, though it holds what it held before";
 
 /// So many files are a few.
 const FEW: usize = 16;
@@ -224,7 +224,8 @@ impl Step {
                         NOT_READ => ", for what it wrote to had ended first",
                         _ => "",
                     };
-                    failure.message = format!("{}: a program in it was killed by {signal}{why}", failure.message);
+                    failure.message =
+                        format!("{}: a program in it seems to have been killed by {signal}{why}", failure.message);
                 }
                 _ => {}
             }
@@ -426,9 +427,9 @@ impl Step {
             if let Some(path) = &node.path
                 && let Some(why) = wrong(path, links_of(node), *digest)
             {
-                let root = &self.local.root;
-                let writer = Halves::around(&self.local.staging, root, path).writer_of(root, path);
-                let writer = writer.map(|writer| format!("; {writer}")).unwrap_or_default();
+                let Local { root, staging, .. } = &*self.local;
+                let writer = Halves::around(staging, root, path).writer_of(root, path);
+                let writer = writer.map_or_else(|| OWN.to_owned(), |writer| format!("; {writer}"));
                 return failed(format!("input `{}` ({path})", node.name), why.to_owned() + &writer);
             }
         }

@@ -24,11 +24,18 @@ const ELSEWHERE: [(&[&str], &[&str]); 9] = [
     (&["retries", "attempts", "tries"], &["retry", "max"]),
     (&["wait", "backoff", "interval"], &["delay"]),
     (&["path"], &["outputs"]),
-    (&["desc", "doc", "comment"], &["description"]),
+    (&["desc", "doc", "comment", "message", "meta"], &["description"]),
 ];
 
 /// Keys of other tools for what is no key of a step here, and how it is had.
-const OTHERWISE: [(&[&str], &str); 4] = [
+const OTHERWISE: [(&[&str], &str); 8] = [
+    (
+        &["conda", "container", "singularity", "image", "docker", "envmodules"],
+        "`shell` may begin with what enters it, as in [\"conda\", \"run\", \"-n\", \"env\", \"bash\", \"-euc\"]; `tools` makes its version count",
+    ),
+    (&["temp", "protected", "temporary", "persist"], "outputs stay, and are replaced as a whole by the next good run"),
+    (&["log", "logs", "logfile"], "what a step prints is kept: `kiln jobs log STEP` shows it"),
+    (&["benchmark"], "how long steps took is kept: `kiln why NODE` and `kiln jobs show last` show it"),
     (
         &["params", "parameters", "vars", "variables", "arguments"],
         "values stand in [vars], and a recipe takes them as {{ vars.NAME }}",
@@ -38,7 +45,7 @@ const OTHERWISE: [(&[&str], &str); 4] = [
         "no file of variables is read: `env` gives them values, `pass` lets them in from outside",
     ),
     (
-        &["threads", "cores", "cpus", "jobs", "parallel"],
+        &["threads", "cores", "cpus", "jobs", "parallel", "resources", "mem", "mem_mb", "memory", "priority"],
         "how many steps run at once is `max_parallel` in [settings], or -j; how many threads one has its recipe says",
     ),
     (
@@ -189,6 +196,7 @@ impl<'i> Digger<'_, 'i> {
             let task = table.starts_with("task.") && self.path.len() == 1 && OF_OUTPUTS.contains(&key);
             let help = task
                 .then(|| NO_OUTPUT.to_owned())
+                .or_else(|| self.at.text[..span.start].ends_with('.').then(|| dotted(&table, key)).flatten())
                 .or_else(|| elsewhere(key, value.get_ref(), &known))
                 .or_else(|| did_you_mean(key, known.iter().copied()));
             let help = help.unwrap_or_else(|| known_are(&known));
@@ -247,6 +255,8 @@ impl<'i> Digger<'_, 'i> {
                 if expected.contains("string") =>
             {
                 Some(match self.unit() {
+                    _ if self.key() == Some("rebuild") && written == "true" => "say: rebuild = \"always\"".to_owned(),
+                    _ if self.key() == Some("rebuild") && written == "false" => "say: rebuild = \"never\"".to_owned(),
                     Some(unit) => format!("write it in quotes and with its unit: \"{written}{unit}\""),
                     None => format!("write it in quotes: \"{written}\""),
                 })
@@ -256,6 +266,9 @@ impl<'i> Digger<'_, 'i> {
                 Some(format!("a secret is named, never written: {name} = {{ env = \"{name}\" }}"))
             }
             DeValue::String(_) | DeValue::Array(_) if expected == "a table" => self.as_table(value.get_ref()),
+            DeValue::String(text) if self.key() == Some("shell") && text.contains(['{', '|', '>', ';', '$']) => Some(
+                "what is to be done stands in `run`; `shell` says what reads it, as in [\"sh\", \"-c\"]".to_owned(),
+            ),
             DeValue::String(text) if expected == "a list" && self.key() == Some("shell") => {
                 let mut words: Vec<_> = text.split_whitespace().collect();
                 if lacks_command(&words) {
@@ -394,6 +407,13 @@ fn elsewhere(key: &str, value: &DeValue<'_>, known: &[&str]) -> Option<String> {
     let (_, here) = ELSEWHERE.iter().find(|(others, _)| others.contains(&key))?;
     let here = here.iter().find(|here| known.contains(here))?;
     Some(format!("here it is `{here}`"))
+}
+
+/// What was meant by a table below one that has a name: a name with a dot.
+fn dotted(table: &str, key: &str) -> Option<String> {
+    let (kind, name) = table.split_once('.')?;
+    let is_named = matches!(kind, "dataset" | "folder" | "model" | "recipe" | "task") && !name.contains('.');
+    is_named.then(|| format!("a name has no dot: [{kind}.{name}_{key}]"))
 }
 
 fn known_are(known: &[&str]) -> String {

@@ -104,5 +104,6 @@ fn no_end(text: &str, span: &Span, message: &str) -> Option<Problem> {
     let at = text.get(..span.start)?.rfind(quote).filter(|_| is_over)?;
     let problem =
         Problem::new("syntax", "this is not TOML: a text has no end").at(&(at..at + quote.len()), "it begins here");
-    Some(problem.help(format!("close it with {quote}")))
+    let several = if quote.len() == 1 { "; a text of several lines stands between ''' and '''" } else { "" };
+    Some(problem.help(format!("close it with {quote}{several}")))
 }

@@ -100,7 +100,12 @@ impl Place<'_, '_, '_> {
         if let Some(first) = first {
             problem = problem.at(&first, "first here");
         }
-        Some(problem.at(&second, "and again here").help("keep one of them, or give one another name"))
+        let is_list = self.text.get(second.clone()).is_some_and(|header| header.starts_with("[["));
+        let help = match header {
+            Some(header) if is_list => format!("what there are several of has names here: [{}.NAME]", header.name),
+            _ => "keep one of them, or give one another name".to_owned(),
+        };
+        Some(problem.at(&second, "and again here").help(help))
     }
 
     /// The first line that is the same header. The document has forgotten it.

@@ -248,7 +248,7 @@ fn a_narrow_terminal_wraps_no_line() {
                     starts,
                     waiting for 1 step
     02:00:10 stop   stopped  10s
-    [7/8] 1 waiting · 1 failed · stopping …
+    [7/8] 1 failed · stopping · 0:10 · Ctr…
     ▮
     "#);
     for width in 1..30 {
@@ -426,7 +426,7 @@ fn a_run_that_is_stopping_says_so() {
              run    step_2   54s    ~1m
              run    step_3   54s    ~1m
              … and 17 more
-    [1/40] 19 running · 20 waiting · stopping · 0:55 · ~5s left
+    [1/40] 19 running · stopping · 0:55 · ~5s left
     ▮
     "#);
     run.finish(60_000, JobState::Failed, Some("step_3: exit 1"));
@@ -486,7 +486,7 @@ fn what_puts_outputs_in_place_is_not_running_and_a_second_ctrl_c_is_told_of() {
     run.stopping(55_000, "Ctrl-C");
     let mut show = Show::new(100, 8, OutputMode::Failed);
     show.events(&run, 0..run.events.len());
-    let status = "[1/40] 18 running · 1 saving · 20 waiting · stopping · 0:55 · Ctrl-C again ends them now\n";
+    let status = "[1/40] 18 running · 1 saving · stopping · 0:55 · Ctrl-C again ends them now\n";
     assert!(show.text().contains(status), "{}", show.text());
     // A command that has ended waits until the outputs of others can be flushed with its own.
     for i in 21..=40 {

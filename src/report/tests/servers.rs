@@ -3,7 +3,7 @@
 use super::sample::{Sample, Shared, every_ending, failure, morning, planned, retries, started, style};
 use crate::base::job::JobState;
 use crate::base::span::{Problem, Source};
-use crate::event::Outcome;
+use crate::event::{Failure, FailureCode, Outcome};
 use crate::report::github::{Github, Workspace};
 use crate::report::junit::{BEGIN, Junit};
 
@@ -131,6 +131,19 @@ fn what_commands_print_is_text_and_nothing_else() {
     assert!(annotations.contains("make 'a%250A::error::b'%0A  | red"), "{annotations}");
     assert!(page.contains("\n`````text\nFAILED a"), "{page}");
     assert_eq!(page.matches("\n`````").count(), 2, "{page}");
+}
+
+#[test]
+fn an_obstacle_is_annotated_once_and_with_a_text() {
+    let mut run = Sample::new(started(vec![planned("a", None), planned("b", None)], 0));
+    for step in ["a", "b"] {
+        let failure = Failure::new(FailureCode::Start, "secret `T` takes the variable T, which is not set");
+        run.end(10, step, Outcome::Failed, Some(failure));
+    }
+    run.finish(20, JobState::Failed, Some("a"));
+    let (annotations, _) = github(&run);
+    let [line] = annotations.lines().collect::<Vec<_>>().try_into().unwrap();
+    assert!(line.ends_with("title=a::secret `T` takes the variable T, which is not set"), "{line}");
 }
 
 #[test]
