@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::job::JobState;
-use crate::base::text::parse_time;
+use crate::base::text::{clean, parse_time};
 use crate::cli::about::about;
 use crate::cli::args::{Format, Jobs};
 use crate::cli::tame::Tame;
@@ -107,7 +107,11 @@ impl History {
                 let json = serde_json::to_string_pretty(&rows).map_err(|error| Fail::because("the list", &error))?;
                 print(&format!("{json}\n"))?;
             }
-            Format::Text if rows.is_empty() => print("no runs\n")?,
+            Format::Text if rows.is_empty() && self.reader.is_some() => print("no runs\n")?,
+            Format::Text if rows.is_empty() => {
+                let folder = clean(&context.shown(&self.state));
+                print(&format!("no runs: there is no history in {folder}\n"))?;
+            }
             Format::Text => {
                 let now = clock::now();
                 let lines: Result<Vec<JobLine>, Fail> = rows.iter().map(|row| self.line(row, now)).collect();

@@ -104,7 +104,7 @@ pub(crate) fn dry_run(context: &Context, args: RunArgs) -> Result<u8, Fail> {
 }
 
 /// So many letters are shown of why the last run did not end well.
-const WHY: usize = 60;
+const WHY: usize = 120;
 
 /// The state that a plan rests on: when the last run ended, and why if that was no good end.
 fn state(context: &Context, known: &Known) -> String {

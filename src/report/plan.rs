@@ -36,7 +36,7 @@ const REASONS: usize = 3;
 /// A name that is not longer than this has its column, however few are as long.
 const NAME: usize = 40;
 /// So many letters are shown of why a step failed last time.
-const FAILED: usize = 60;
+const FAILED: usize = 120;
 /// So many names stand in a list before it is cut.
 const NAMES: usize = 12;
 

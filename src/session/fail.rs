@@ -16,6 +16,9 @@ pub(crate) enum Fail {
     Surroundings(String),
 }
 
+/// The way out where no state can be kept.
+pub(crate) const ELSEWHERE: &str = "`--state DIR` or KILN_STATE keep history and logs elsewhere";
+
 impl Fail {
     /// A failure of the surroundings with all its causes.
     pub(crate) fn because(what: &str, error: &dyn std::error::Error) -> Self {
@@ -30,6 +33,14 @@ impl Fail {
             source = cause.source();
         }
         Self::Surroundings(text)
+    }
+
+    /// The same with a way out, where the surroundings are in the way.
+    pub(crate) fn or(self, help: &str) -> Self {
+        match self {
+            Self::Surroundings(text) => Self::Surroundings(format!("{text}\n  help: {help}")),
+            other => other,
+        }
     }
 
     /// What is wrong, without a picture of its place: for programs.

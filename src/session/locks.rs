@@ -8,7 +8,7 @@ use crate::pipeline::paths::OWN;
 use crate::pipeline::template::command_line;
 use crate::process::Process;
 use crate::session::Session;
-use crate::session::fail::Fail;
+use crate::session::fail::{ELSEWHERE, Fail};
 use crate::store::claim::{Claim, ClaimError};
 use crate::store::lock::{Lock, LockError, here_now, holder_words, host, is_held, wait_for};
 use crate::store::read::shared::Shared;
@@ -194,7 +194,7 @@ fn take(state: &Path, name: &str) -> Result<Lock, Busy> {
     Lock::take(state, name, &here_now()).map_err(|error| match error {
         LockError::Held(holder) => goes_on(state, name, &holder),
         LockError::Io(error) => {
-            Busy::Fail(Fail::because(&format!("no state can be kept in {}", state.display()), &error))
+            Busy::Fail(Fail::because(&format!("no state can be kept in {}", state.display()), &error).or(ELSEWHERE))
         }
     })
 }

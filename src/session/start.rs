@@ -22,7 +22,7 @@ use crate::report::api::Reporter;
 use crate::run::setup::{Policy, Setup, SetupStep};
 use crate::run::state::Run;
 use crate::run::{Drive, Driven, drive};
-use crate::session::fail::Fail;
+use crate::session::fail::{ELSEWHERE, Fail};
 use crate::session::lacking::{Hindered, Lacking};
 use crate::session::unread;
 use crate::session::{Planned, Session, Site};
@@ -56,7 +56,7 @@ fn journal(open: impl FnOnce(Told) -> Result<Writer, StoreError>) -> Result<(Wri
         // When the run is over nobody listens any more, and `close` tells what is left.
         drop(told.send(result.map_err(|error| error.to_string())));
     });
-    let writer = open(tell).map_err(|error| Fail::because("no run can be kept", &error))?;
+    let writer = open(tell).map_err(|error| Fail::because("no run can be kept", &error).or(ELSEWHERE))?;
     Ok((writer, committed))
 }
 

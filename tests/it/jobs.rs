@@ -255,6 +255,18 @@ fn a_log_is_found_by_an_output_of_its_step() {
 }
 
 #[test]
+fn a_history_that_is_not_there_is_told_as_such() {
+    let project = Project::new("[task.a]\nrun = 'true'\n");
+    let said = project.expect(0, &["jobs", "list", "--state-dir", "nope"]).out;
+    assert_eq!(said, "no runs: there is no history in nope\n");
+    let said = project.expect(3, &["run", "--state", "/proc/none"]).err;
+    assert!(
+        said.contains("no state can be kept in /proc/none") && said.contains("help: `--state DIR` or KILN_STATE"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_variable_that_is_empty_names_no_state() {
     let mut project = Project::new("[task.a]\nrun = 'true'\n");
     project.variable("KILN_STATE", "");
