@@ -82,3 +82,24 @@ fn an_answer_that_is_too_long_is_no_answer() {
     project.pipeline("[task.t]\nrun = \"true\"\ntools = { t = \"yes\" }\n");
     project.expect(2, &["plan"]);
 }
+
+#[test]
+fn of_an_answer_that_is_no_text_all_bytes_count() {
+    let step = "inputs = [\"s\"]\nrun = \"touch table\"\ndigest = \"cat made\"\ntools = { t = \"cat tool\" }\n";
+    let project = Project::new(&format!("[dataset.s]\ndigest = \"cat source\"\n[dataset.table]\n{step}"));
+    let latin =
+        |name: &str, accent: u8| std::fs::write(project.path(name), [b"caf", &[accent, b'\n'][..]].concat()).unwrap();
+    let all = ["source", "tool", "made"];
+    all.iter().for_each(|name| latin(name, 0xe9));
+    project.expect(0, &["run"]);
+    assert!(project.expect(0, &["plan"]).out.contains("1 up to date"));
+    for (name, said) in
+        all.into_iter().zip(["input changed: s", "tool changed: t \"caf\u{fffd} (not UTF-8", "output changed"])
+    {
+        latin(name, 0xe8);
+        let plan = project.expect(0, &["plan"]).out;
+        assert!(plan.contains(said), "{plan}");
+        project.expect(0, &["run"]);
+        assert!(project.expect(0, &["plan"]).out.contains("1 up to date"));
+    }
+}

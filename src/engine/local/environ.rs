@@ -73,23 +73,35 @@ pub(crate) fn describe(pipeline: &Pipeline, id: RecipeId) -> String {
 
 /// The values of the `env` of a recipe.
 pub(crate) fn env(recipe: &Recipe, own: &Environment) -> Result<Vec<(String, String)>, Problem> {
-    let (values, unset) = known_env(recipe, own);
-    unset.into_iter().next().map_or(Ok(values), Err)
+    let (values, wrong) = known_env(recipe, own);
+    wrong.into_iter().next().map_or(Ok(values), Err)
 }
 
-/// The values of the `env` of a recipe that are known, and which variables are not set.
+/// The values of the `env` of a recipe that are known, and which variables are not set, or no text.
 pub(crate) fn known_env(recipe: &Recipe, own: &Environment) -> (Vec<(String, String)>, Problems) {
-    let (mut values, mut unset) = (Vec::with_capacity(recipe.how.env.len()), Vec::new());
+    let (mut values, mut wrong) = (Vec::with_capacity(recipe.how.env.len()), Vec::new());
     for (name, value) in &recipe.how.env {
         match value {
             EnvValue::Text(text) => values.push((name.clone(), text.clone())),
             EnvValue::From(from) => match own.get(from) {
-                Some(value) => values.push((name.clone(), value.to_string_lossy().into_owned())),
-                None => unset.push(secrets::unset(recipe, &recipe.span, &format!("`env.{name}` takes"), from)),
+                // Keys are made of text.
+                Some(value) => match value.to_str() {
+                    Some(text) => values.push((name.clone(), text.to_owned())),
+                    None => wrong.push(not_text(recipe, name, from)),
+                },
+                None => wrong.push(secrets::unset(recipe, &recipe.span, &format!("`env.{name}` takes"), from)),
             },
         }
     }
-    (values, unset)
+    (values, wrong)
+}
+
+/// That the value of a variable is none that could be compared.
+fn not_text(recipe: &Recipe, name: &str, variable: &str) -> Problem {
+    let message = format!("`env.{name}` takes the variable {variable}, whose value is not UTF-8");
+    Problem::new("variable-not-utf8", message).for_step(&recipe.span, &recipe.name).help(format!(
+        "take it out of `env`: `pass = [\"{variable}\"]` hands it on as it is, and it counts for nothing"
+    ))
 }
 
 /// What every recipe is given, and `env`.

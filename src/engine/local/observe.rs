@@ -147,8 +147,8 @@ impl Masked for Option<String> {
 impl<'a> Observer<'a> {
     fn recipe(&mut self, id: RecipeId, recipe: &Recipe) {
         // What is not set keeps nothing else from being told.
-        let (own, unset) = environ::known_env(recipe, &self.local.environment);
-        self.problems.extend(unset);
+        let (own, wrong) = environ::known_env(recipe, &self.local.environment);
+        self.problems.extend(wrong);
         self.problems.extend(no_bash(self.local, recipe, &self.has_bash));
         let local = self.local;
         // Only probes need it.

@@ -12,6 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+use crate::base::digest::Digest;
 use crate::base::text::{duration, parse_duration, size};
 use crate::engine::api::{Environment, Stop, Updates};
 use crate::engine::local::Local;
@@ -164,15 +165,24 @@ async fn ask(
     }
     match ran {
         Ok(Exit { answer: None, .. }) => Err(too_long(start.asks)),
-        Ok(Exit { status, answer: Some(answer), .. }) if status.success() => {
-            Ok(String::from_utf8_lossy(&answer).trim().to_owned())
-        }
+        Ok(Exit { status, answer: Some(answer), .. }) if status.success() => Ok(printed(answer)),
         Ok(Exit { status, .. }) => match said.iter().rfind(|line| !line.trim().is_empty()) {
             Some(said) => Err(format!("{}: {said}", child::words(status))),
             None => Err(child::words(status)),
         },
         Err(NotRun::Start(why)) => Err(why),
         Err(NotRun::Stopped | NotRun::Lost) => Err("it was ended".to_owned()),
+    }
+}
+
+/// What an answer is to whoever compares answers: the text, less white space at both ends. Of what is no text, all bytes count.
+pub(crate) fn printed(answer: Vec<u8>) -> String {
+    match String::from_utf8(answer) {
+        Ok(text) => text.trim().to_owned(),
+        Err(error) => {
+            let bytes = error.as_bytes().trim_ascii();
+            format!("{} (not UTF-8, digest {})", String::from_utf8_lossy(bytes), Digest::of(bytes))
+        }
     }
 }
 

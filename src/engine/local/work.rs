@@ -19,7 +19,7 @@ use crate::engine::local::digest::LinkMode;
 use crate::engine::local::half::Halves;
 use crate::engine::local::log::{self, Log};
 use crate::engine::local::observe::links_of;
-use crate::engine::local::probe::{LONGEST_DIGEST, too_long};
+use crate::engine::local::probe::{LONGEST_DIGEST, printed, too_long};
 use crate::engine::local::{Local, environ, secrets};
 use crate::event::{Failure, FailureCode, Staged};
 use crate::pipeline::types::{Kind, LOG_LIMIT, Recipe};
@@ -283,7 +283,7 @@ impl Step {
                 Ok(Exit { stopped: true, .. }) => return Err(stopped()),
                 Ok(Exit { answer: None, .. }) => return Err(wrong(&too_long(start.asks))),
                 Ok(Exit { status, answer: Some(answer), .. }) if status.success() => {
-                    digests.push((*id, Digest::of(String::from_utf8_lossy(&answer).trim().as_bytes())));
+                    digests.push((*id, Digest::of(printed(answer).as_bytes())));
                 }
                 Ok(Exit { status, .. }) => return Err(wrong(&child::words(status))),
                 Err(NotRun::Start(why)) => return Err(wrong(&why)),
