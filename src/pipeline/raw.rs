@@ -312,7 +312,7 @@ raw_recipe! {
         /// The DSS project that it belongs to. Default: the pipeline's.
         #[serde(default)]
         pub project: Option<String>,
-        /// A command whose output, 16 MB at most, stands for the content, for a node without a path; where it fails, what was built is built again.
+        /// A command whose output, 16 MB at most, stands for the content, for a node without a path; where it fails, what was built is built again, unless it is built only where it is missing.
         #[serde(default)]
         #[schemars(with = "Option<String>")]
         pub digest: Option<Spanned<String>>,

@@ -256,6 +256,18 @@ pub enum Rebuild {
     Never,
 }
 
+impl Rebuild {
+    /// Whether a recipe is built only where an output is missing.
+    #[must_use]
+    pub fn only_missing(self, mode: BuildMode) -> bool {
+        match mode {
+            BuildMode::Smart => self == Self::Never,
+            BuildMode::Missing => true,
+            BuildMode::Only | BuildMode::Forced => false,
+        }
+    }
+}
+
 /// How large a log may get, in bytes.
 pub const LOG_LIMIT: u64 = 1 << 30;
 

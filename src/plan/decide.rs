@@ -178,7 +178,7 @@ impl Basis<'_> {
             return self.leave_to_engine(recipe.rebuild);
         }
         let last = self.history.last(&recipe.name);
-        if !self.asked() && (self.mode == BuildMode::Missing || recipe.rebuild == Rebuild::Never) {
+        if recipe.rebuild.only_missing(self.mode) {
             return match self.missing(id, last) {
                 Some(reason) => self.lacks(id, input).unwrap_or(Verdict::Build(vec![reason])),
                 None => self.unless_unseen(id, last, input),

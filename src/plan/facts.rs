@@ -17,7 +17,8 @@ pub struct Facts {
     pub settled: DenseMap<RecipeId, bool>,
     /// What is needed to look at a step and is not there, for people: of such a step nothing else is to be trusted.
     pub unseen: HashMap<RecipeId, Vec<String>>,
-    /// Why outputs could not be asked for that count as missing: they may be there all the same.
+    /// Why outputs could not be asked for that count as missing: they may be there all the same. None of a step that is built only
+    /// where an output is missing.
     pub unasked: HashMap<NodeId, String>,
     /// The outputs in which a pipeline has its root: what that keeps there is not to be lost with them.
     pub roots: HashSet<NodeId>,

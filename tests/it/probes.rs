@@ -18,12 +18,44 @@ fn an_output_that_cannot_be_asked_for_is_told_with_what_is_wrong() {
     project.expect(0, &["run"]);
     std::fs::remove_file(project.path("table")).unwrap();
     let reason = "output missing, or its `digest` is wrong: table: exit 1: cat: table: No such file or directory";
-    for arguments in [&["plan"][..], &["plan", "--mode", "missing"], &["why", "table"]] {
+    for arguments in [&["plan"][..], &["why", "table"]] {
         let said = project.expect(0, arguments).out;
         assert!(said.contains(reason), "{arguments:?}: {said}");
     }
     project.expect(0, &["run"]);
     assert!(project.expect(0, &["plan"]).out.contains("2 up to date"));
+}
+
+#[test]
+fn what_is_built_only_where_it_is_missing_is_not_built_where_it_cannot_be_asked_for() {
+    let project = Project::new(&TABLE.replace("run = \"touch table\"", "run = \"echo built >table\""));
+    let never = TABLE.replace("run = \"touch table\"", "run = \"echo built >table\"\nrebuild = \"never\"");
+    let ask = "`digest` of `table` failed: exit 1: cat: table: No such file or directory";
+    let refused = |arguments: &[&str]| {
+        let said = project.expect(2, arguments).err;
+        assert!(said.contains(ask) && said.contains("kiln run --mode only table"), "{said}");
+    };
+    // With a record and without one.
+    for built in [false, true] {
+        project.pipeline(&TABLE.replace("run = \"touch table\"", "run = \"echo built >table\""));
+        if built {
+            project.expect(0, &["run"]);
+            std::fs::remove_file(project.path("table")).unwrap();
+        }
+        refused(&["run", "--mode", "missing"]);
+        refused(&["plan", "--mode", "missing"]);
+        project.pipeline(&never);
+        refused(&["run"]);
+        assert!(!project.path("table").exists());
+    }
+    let plan = project.expect(1, &["run", "-k"]).out;
+    assert!(plan.contains(ask), "{plan}");
+    assert!(!project.path("table").exists());
+    std::fs::write(project.path("table"), "by hand").unwrap();
+    project.expect(0, &["run"]);
+    assert_eq!(project.read("table"), "by hand");
+    project.expect(0, &["run", "--mode", "only", "table"]);
+    assert_eq!(project.read("table"), "built\n");
 }
 
 #[test]

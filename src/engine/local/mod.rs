@@ -46,7 +46,7 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::base::id::{DenseMap, RecipeId};
-use crate::base::job::JobId;
+use crate::base::job::{BuildMode, JobId};
 use crate::base::mask::Secrets;
 use crate::base::span::{Problem, Problems};
 use crate::engine::api::{Done, Engine, Environment, Evidence, Observed, Opening, Published, Stop, Work};
@@ -84,6 +84,7 @@ pub(crate) struct Local {
     kills: Kills,
     places: Places,
     grace: Duration,
+    mode: BuildMode,
     /// Ends the commands that only look.
     stop: OnceLock<watch::Receiver<Stop>>,
 }
@@ -116,7 +117,7 @@ impl LocalEngine {
     /// The engine for one pipeline, whatever else was asked for.
     #[must_use]
     pub fn new(opening: Opening) -> Self {
-        let Opening { pipeline, root, state, own, environment, digests, grace, .. } = opening;
+        let Opening { pipeline, root, state, own, environment, digests, grace, terms, .. } = opening;
         let (at, made) = (root.clone(), Arc::clone(&pipeline));
         let digester = Digester::new(&root, digests).beside(move || ways::built(&at, &made));
         let staging = Staging::new(&root, &pipeline.name);
@@ -135,6 +136,7 @@ impl LocalEngine {
                 kills,
                 places: Places::default(),
                 grace,
+                mode: terms.mode,
                 stop: OnceLock::new(),
             }),
         }

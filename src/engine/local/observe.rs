@@ -297,7 +297,8 @@ impl<'a> Observer<'a> {
     /// Asks as the recipe would that makes the node, or the first one that reads it.
     fn probe(&mut self, id: NodeId, node: &Node, command: &str) -> Content {
         let Some(probes) = &mut self.probes else { return Content::NotProbed };
-        let recipes = &self.local.pipeline.recipes;
+        let local = self.local;
+        let recipes = &local.pipeline.recipes;
         let reader = || recipes.values().find(|recipe| recipe.inputs.contains(&id));
         let Some(asker) = node.maker.map(|maker| &recipes[maker]).or_else(reader) else { return Content::Missing };
         let env = match environ::looking(asker, &self.local.environment) {
@@ -310,19 +311,22 @@ impl<'a> Observer<'a> {
         let about = format!("`digest` of `{}`", node.name);
         match probes.ask(asker, (&about, command), &env, LONGEST_DIGEST) {
             Ok(printed) => Content::Is(Digest::of(printed.as_bytes())),
-            // What a recipe makes may not be there yet.
-            Err(error) if node.maker.is_some() => {
+            // What a recipe makes may not be there yet; but one that builds only what is missing is to build nothing over it.
+            Err(error) if !node.maker.is_none_or(|maker| recipes[maker].rebuild.only_missing(local.mode)) => {
                 let error = self.secrets.as_ref().map_or_else(|| error.clone(), |secrets| secrets.mask(&error));
                 self.facts.unasked.insert(id, error);
                 Content::Missing
             }
             Err(error) => {
                 let problem = Problem::new("digest-failed", format!("`digest` of `{}` failed: {error}", node.name));
-                self.problems.push(
-                    problem
-                        .at(&node.span, format!("asked with: {command}"))
-                        .help("it has to print what stands for the content"),
-                );
+                let help = match node.maker.map(|maker| &recipes[maker].name) {
+                    None => "it has to print what stands for the content".to_owned(),
+                    Some(step) => format!(
+                        "whether `{}` is missing cannot be told: `kiln run --mode only {step}` builds it whatever is there",
+                        node.name
+                    ),
+                };
+                self.problems.push(problem.at(&node.span, format!("asked with: {command}")).help(help));
                 Content::NotProbed
             }
         }
