@@ -13,7 +13,7 @@ use crate::files;
 use crate::pipeline::paths::{OWN, REPLACED};
 use crate::store::apply::time;
 use crate::store::read::Reader;
-use crate::store::{StoreError, is_same, notes, recover, schema};
+use crate::store::{StoreError, is_same, lock, notes, recover, schema};
 
 /// What is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +64,8 @@ const NOTE: &str = "gc";
 const EVERY: Duration = Duration::from_hours(24);
 /// So many runs are taken out unasked, for that is to be quick.
 const UNASKED: usize = 200;
-/// So many runs are taken out in one transaction, for others may wait for it.
-const AT_ONCE: usize = 500;
+/// So many rows are taken out in one transaction, for others may wait for it: a run may have very many.
+const AT_ONCE: usize = 20_000;
 /// Logs of a run that is in no history are left for so long: it may just begin.
 const STRAY: Duration = Duration::from_hours(24);
 
@@ -155,10 +155,7 @@ fn sweep(
     let mut doomed =
         choose(&connection, &logs, keep, now, (total, if asked { usize::MAX } else { UNASKED })).map_err(sql)?;
     if !dry {
-        let mut spared = HashSet::new();
-        for jobs in doomed.chunks(AT_ONCE) {
-            spared.extend(remove(&mut connection, jobs).map_err(sql)?);
-        }
+        let spared = remove(&mut connection, &doomed, AT_ONCE).map_err(sql)?;
         doomed.retain(|run| !spared.contains(&run.job));
         forget_files(&mut connection, root).map_err(sql)?;
         notes::set(&connection, NOTE, &now.to_string()).map_err(sql)?;
@@ -166,7 +163,7 @@ fn sweep(
         for job in dead {
             remove_all(&logs.join(job))?;
         }
-        if asked && let Err(error) = shrink(&connection) {
+        if asked && let Err(error) = shrink(&connection, state) {
             tracing::debug!(%error, "the history keeps its size");
         }
     }
@@ -228,22 +225,36 @@ fn choose(
     Ok(doomed)
 }
 
-/// Takes runs out of the history, and gives those that it spared.
-fn remove(connection: &mut Connection, runs: &[Doomed]) -> rusqlite::Result<Vec<String>> {
-    let mut spared = Vec::new();
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for run in runs {
-        // A run may have become the last good one of a step since it was chosen: then it stays.
-        let held = "SELECT 1 FROM keys WHERE job = ?1 UNION SELECT 1 FROM remote WHERE job = ?1";
-        if transaction.prepare_cached(held)?.query_row([&run.job], |_| Ok(())).optional()?.is_some() {
-            spared.push(run.job.clone());
-            continue;
+/// Takes runs out of the history, so many rows in one transaction, and gives those that it spared. The row of a run goes last, and
+/// its first events just before: what is left where this is cut short is taken out by the next one.
+fn remove(connection: &mut Connection, runs: &[Doomed], at_once: usize) -> rusqlite::Result<HashSet<String>> {
+    const PARTS: [&str; 2] = [
+        "DELETE FROM steps WHERE job = ?1 AND step IN (SELECT step FROM steps WHERE job = ?1 LIMIT ?2)",
+        "DELETE FROM events WHERE job = ?1 AND seq IN (SELECT seq FROM events WHERE job = ?1 ORDER BY seq DESC LIMIT ?2)",
+    ];
+    let (mut spared, mut runs) = (HashSet::new(), runs.iter().peekable());
+    while runs.peek().is_some() {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut room = at_once;
+        while let Some(Doomed { job, .. }) = runs.peek().filter(|_| room > 0) {
+            // A run may have become the last good one of a step since it was chosen: then it stays.
+            let held = "SELECT 1 FROM keys WHERE job = ?1 UNION SELECT 1 FROM remote WHERE job = ?1";
+            if transaction.prepare_cached(held)?.query_row([job], |_| Ok(())).optional()?.is_some() {
+                spared.insert(job.clone());
+                runs.next();
+                continue;
+            }
+            for part in PARTS {
+                room -=
+                    transaction.prepare_cached(part)?.execute(params![job, i64::try_from(room).unwrap_or(i64::MAX)])?;
+            }
+            if room > 0 {
+                room -= transaction.prepare_cached("DELETE FROM runs WHERE job = ?1")?.execute([job])?;
+                runs.next();
+            }
         }
-        for table in ["events", "steps", "runs"] {
-            transaction.prepare_cached(&format!("DELETE FROM {table} WHERE job = ?1"))?.execute(params![run.job])?;
-        }
+        transaction.commit()?;
     }
-    transaction.commit()?;
     Ok(spared)
 }
 
@@ -340,11 +351,10 @@ fn used(connection: &Connection) -> rusqlite::Result<u64> {
     connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
 }
 
-/// Gives what is not in use any more back to the system, if that is much and no run waits for it.
-fn shrink(connection: &Connection) -> rusqlite::Result<()> {
-    let much = "SELECT freelist_count * 4 > page_count AND NOT EXISTS (SELECT 1 FROM runs WHERE state = 'RUNNING')
-                FROM pragma_freelist_count, pragma_page_count";
-    if connection.query_row(much, [], |row| row.get(0))? {
+/// Gives what is not in use any more back to the system, if that is much and nobody works here who would have to wait for it.
+fn shrink(connection: &Connection, state: &Path) -> rusqlite::Result<()> {
+    let much = "SELECT freelist_count * 4 > page_count FROM pragma_freelist_count, pragma_page_count";
+    if connection.query_row(much, [], |row| row.get(0))? && lock::held(state).is_empty() {
         connection.execute_batch("VACUUM")?;
     }
     Ok(())

@@ -7,6 +7,7 @@ use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rusqlite::ErrorCode::DatabaseBusy;
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use crate::base::file::FileDigest;
@@ -148,10 +149,25 @@ impl Journal for Writer {
     }
 }
 
+/// Does what writes the store. Who else writes there is waited for, however long that takes: what was done is not lost for that.
+fn patiently(path: &Path, mut write: impl FnMut() -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+    let mut told = false;
+    loop {
+        match write() {
+            Err(error) if matches!(error.sqlite_error_code(), Some(DatabaseBusy)) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!("{}: another process writes there, and is waited for", path.display());
+                }
+            }
+            result => return result,
+        }
+    }
+}
+
 /// Keeps events in one transaction.
 fn keep_now(state: &Path, events: &[Stamped]) -> Result<(), StoreError> {
     let (mut connection, path) = schema::open_write(state)?;
-    let mut keep = || {
+    let keep = || {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut tally = apply::Tally::default();
         events.iter().try_for_each(|event| apply::keep(&transaction, event, &mut tally))?;
@@ -159,7 +175,7 @@ fn keep_now(state: &Path, events: &[Stamped]) -> Result<(), StoreError> {
         fault("store.commit").map_err(full)?;
         transaction.commit()
     };
-    keep().map_err(|error| StoreError::sql(&path, &error))
+    patiently(&path, keep).map_err(|error| StoreError::sql(&path, &error))
 }
 
 impl Drop for Writer {
@@ -213,7 +229,8 @@ struct Thread {
 impl Thread {
     fn run(mut self) -> Result<(), StoreError> {
         while let Some(Waiting { batches, flushes, .. }) = self.queued.next(LINGER) {
-            if let Err(error) = self.commit(&batches) {
+            self.events += batches.iter().map(|batch| batch.events.len()).sum::<usize>();
+            if let Err(error) = patiently(&self.path.clone(), || self.commit(&batches)) {
                 let error = StoreError::sql(&self.path, &error);
                 (self.told)(Err(error.clone()));
                 return Err(error);
@@ -258,7 +275,6 @@ impl Thread {
         if batches.is_empty() {
             return Ok(());
         }
-        self.events += batches.iter().map(|batch| batch.events.len()).sum::<usize>();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut tally = apply::Tally::default();
         for batch in batches {
@@ -309,4 +325,31 @@ pub fn remake(state: &Path) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
     apply::remake(&transaction).map_err(sql)?;
     transaction.commit().map_err(sql)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_else_writes_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || {
+            let connection = schema::open_write(dir.path()).unwrap().0;
+            connection.busy_timeout(Duration::ZERO).unwrap();
+            connection
+        };
+        let (other, own, mut tries) = (open(), open(), 0);
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let written = patiently(dir.path(), || {
+            tries += 1;
+            if tries == 3 {
+                other.execute_batch("ROLLBACK").unwrap();
+            }
+            own.execute_batch("BEGIN IMMEDIATE; COMMIT")
+        });
+        assert_eq!((written, tries), (Ok(()), 3));
+        let wrong = patiently(dir.path(), || own.execute_batch("SELECT * FROM nothing"));
+        assert!(wrong.is_err(), "nothing else is tried again");
+    }
 }

@@ -316,3 +316,49 @@ fn where_there_is_no_store_there_is_nothing_to_do() {
     assert_eq!(now_and_then(dir.path(), dir.path(), now()).unwrap(), None);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn of_a_long_run_a_part_goes_at_a_time_and_what_is_left_goes_the_next_time() {
+    let store = Store::new();
+    let job = JobId::new("p", "long");
+    let note = Event::Noted { step: None, text: "x".to_owned() };
+    let events = std::iter::once(Event::RunStarted(Box::new(started("p")))).chain(vec![note; 9]);
+    store.append(&job, 90, events.collect());
+    let (mut connection, _) = schema::open_write(store.dir.path()).unwrap();
+    // It is cut short in the second transaction.
+    let cut = "CREATE TRIGGER cut BEFORE DELETE ON events WHEN OLD.seq = 3 BEGIN SELECT RAISE(ABORT, 'cut'); END";
+    connection.execute_batch(cut).unwrap();
+    let doomed = Doomed { job: job.to_string(), began: days_ago(90), kept: String::new(), bytes: 0 };
+    assert!(remove(&mut connection, std::slice::from_ref(&doomed), 4).is_err());
+    let left = |connection: &Connection, table: &str| {
+        let sql = format!("SELECT count(*) FROM {table}");
+        connection.query_row(&sql, [], |row| row.get::<_, u32>(0)).unwrap()
+    };
+    assert_eq!((left(&connection, "events"), left(&connection, "runs")), (6, 1));
+    connection.execute_batch("DROP TRIGGER cut").unwrap();
+    remove(&mut connection, &[doomed], 4).unwrap();
+    assert_eq!((left(&connection, "events"), left(&connection, "runs")), (0, 0));
+}
+
+#[test]
+fn a_history_is_made_smaller_only_where_nobody_works() {
+    let store = Store::new();
+    let job = JobId::new("p", "long");
+    let note = Event::Noted { step: None, text: "x".repeat(10_000) };
+    let events = std::iter::once(Event::RunStarted(Box::new(started("p")))).chain(vec![note; 50]);
+    let end = Event::RunEnded(RunEnded::new(JobState::Done, None, Counts::default()));
+    store.append(&job, 90, events.chain([end]).collect());
+    store.run("p", 1, None, false);
+    let unused = || {
+        let (connection, _) = schema::open_read(store.dir.path()).unwrap().unwrap();
+        connection.query_row("PRAGMA freelist_count", [], |row| row.get::<_, u32>(0)).unwrap()
+    };
+    let sweep = || gc(store.dir.path(), store.dir.path(), keep(30, 1, NO_LIMIT), now(), false).unwrap();
+    // It plans, and no run of it is in the history yet.
+    let planning = lock::Lock::take(store.dir.path(), "p", &lock::here_now()).unwrap();
+    assert_eq!(sweep().jobs, [job]);
+    assert!(unused() > 40);
+    drop(planning);
+    sweep();
+    assert_eq!(unused(), 0);
+}
