@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::base::job::JobId;
 use crate::server::jobs::Order;
 use crate::session::fail::Fail;
-use crate::session::locks::{self, Busy, Locks, lock_of};
+use crate::session::locks::{self, Busy, Locks, lock_now};
 
 /// The pipelines that the server has, by the numbers of their projects.
 #[derive(Default)]
@@ -86,7 +86,7 @@ impl Pipelines {
         let is_there = self.held.contains_key(&order.project.number);
         if !is_there {
             let (loaded, folder) = (order.project.last(), &order.project.archive.folder);
-            let locks = Arc::new(lock_of(&loaded.pipeline.name, folder, &loaded.root, &order.writes)?);
+            let locks = Arc::new(lock_now(&loaded.pipeline.name, folder, &loaded.root, &order.writes)?);
             self.held.insert(order.project.number, Pipeline { locks, tidy: false, writes: HashMap::new() });
         }
         let Some(held) = self.held.get_mut(&order.project.number) else { return Ok(false) };

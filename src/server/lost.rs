@@ -29,7 +29,7 @@ pub(crate) fn keep(
         }
         JobState::Running => {
             // Whoever has the pipeline may be about to end it.
-            let Ok(_lock) = Lock::take(&archive.folder, &row.pipeline, &here_now()) else { return Ok(false) };
+            let Ok(_lock) = Lock::take_now(&archive.folder, &row.pipeline, &here_now()) else { return Ok(false) };
             match told(archive, &row, word).map_err(unread)? {
                 Some(events) => put(events).map(|()| true),
                 None => Ok(false),

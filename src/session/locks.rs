@@ -10,7 +10,7 @@ use crate::process::Process;
 use crate::session::Session;
 use crate::session::fail::{ELSEWHERE, Fail};
 use crate::store::claim::{Claim, ClaimError};
-use crate::store::lock::{Lock, LockError, here_now, holder_words, host, is_held, wait_for};
+use crate::store::lock::{Holder, Lock, LockError, here_now, holder_words, host, is_held, wait_for};
 use crate::store::read::shared::Shared;
 use crate::store::{is_same, make_folder};
 
@@ -93,7 +93,7 @@ impl Busy {
 /// Takes the lock of a pipeline in its state, and in its root where the state lies elsewhere: what is built is there. Claims
 /// there what is to be written. The engine holds the locks too from then on.
 pub(crate) fn lock(session: &Session) -> Result<Locks, Busy> {
-    let locks = locks(&session.pipeline().name, session.store.state(), &session.loaded.root)?;
+    let locks = locks(&session.pipeline().name, session.store.state(), &session.loaded.root, Lock::take)?;
     locks.claim(&claim_of(writes(session)), Claim::make)?;
     locks.lend(session).map_err(Busy::Fail)?;
     Ok(locks)
@@ -154,8 +154,17 @@ fn ending(session: &Session, state: &Path, pipeline: &str) -> Option<String> {
 /// Takes the locks of the pipeline of that name, if these paths could be claimed then. Claims nothing.
 pub(crate) fn lock_of(name: &str, state: &Path, root: &Path, paths: &[String]) -> Result<Locks, Busy> {
     is_unclaimed(name, state, root, paths)?;
-    locks(name, state, root)
+    locks(name, state, root, Lock::take)
 }
+
+/// The same for who has others to serve: what a run that died has left is not waited for.
+pub(crate) fn lock_now(name: &str, state: &Path, root: &Path, paths: &[String]) -> Result<Locks, Busy> {
+    is_unclaimed(name, state, root, paths)?;
+    locks(name, state, root, Lock::take_now)
+}
+
+/// How a lock is taken.
+type Take = fn(&Path, &str, &Holder) -> Result<Lock, LockError>;
 
 /// Whether a run of the pipeline of that name could claim these paths.
 fn is_unclaimed(name: &str, state: &Path, root: &Path, paths: &[String]) -> Result<(), Busy> {
@@ -164,14 +173,14 @@ fn is_unclaimed(name: &str, state: &Path, root: &Path, paths: &[String]) -> Resu
     Claim::free(claims, name, paths).map_err(|error| taken(claims, error))
 }
 
-fn locks(name: &str, state: &Path, root: &Path) -> Result<Locks, Busy> {
-    let lock = take(state, name)?;
+fn locks(name: &str, state: &Path, root: &Path, way: Take) -> Result<Locks, Busy> {
+    let lock = take(state, name, way)?;
     let (own, name, state) = (root.join(OWN), name.to_owned(), (state.to_owned(), lock));
     if is_same(&own, &state.0) {
         return Ok(Locks { name, state, root: None });
     }
     make_folder(&own).map_err(|error| Busy::Fail(Fail::because("nothing can be built in this root", &error)))?;
-    let lock = take(&own, &name)?;
+    let lock = take(&own, &name, way)?;
     Ok(Locks { name, state, root: Some((own, lock)) })
 }
 
@@ -190,8 +199,8 @@ pub(super) fn claim_alone(state: &Path, name: &str) -> bool {
     claim_of(Vec::new()).make(state, name).is_ok() && alone()
 }
 
-fn take(state: &Path, name: &str) -> Result<Lock, Busy> {
-    Lock::take(state, name, &here_now()).map_err(|error| match error {
+fn take(state: &Path, name: &str, way: Take) -> Result<Lock, Busy> {
+    way(state, name, &here_now()).map_err(|error| match error {
         LockError::Held(holder) => goes_on(state, name, &holder),
         LockError::Io(error) => {
             Busy::Fail(Fail::because(&format!("no state can be kept in {}", state.display()), &error).or(ELSEWHERE))

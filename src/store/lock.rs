@@ -106,6 +106,14 @@ impl Lock {
         Self::take_within(state, pipeline, holder, PATIENCE)
     }
 
+    /// As [`Lock::take`], and waits for nothing that a run which died has left.
+    ///
+    /// # Errors
+    /// Who holds it, or why it cannot be taken.
+    pub fn take_now(state: &Path, pipeline: &str, holder: &Holder) -> Result<Self, LockError> {
+        Self::take_within(state, pipeline, holder, Duration::ZERO)
+    }
+
     fn take_within(state: &Path, pipeline: &str, holder: &Holder, patience: Duration) -> Result<Self, LockError> {
         let path = path(state, pipeline);
         let open = || {
@@ -160,6 +168,10 @@ impl Lock {
 
 /// Waits for the guardian of a run that died, which still ends what that had started: mostly that takes a moment.
 fn outwait(file: &File, holder: &Holder, patience: Duration) -> Result<(), LockError> {
+    let not_yet = || LockError::Held(format!("{holder}, has died, but what it had started does not end"));
+    if patience.is_zero() {
+        return Err(not_yet());
+    }
     tracing::info!(%holder, "waiting until nothing is left of a run that died");
     let (tell, told) = channel();
     // The lock is that of the file, whichever handle of it asked.
@@ -168,7 +180,7 @@ fn outwait(file: &File, holder: &Holder, patience: Duration) -> Result<(), LockE
     asks.spawn(move || drop(tell.send(own.lock()))).map_err(LockError::Io)?;
     match told.recv_timeout(patience) {
         Ok(locked) => locked.map_err(LockError::Io),
-        Err(_) => Err(LockError::Held(format!("{holder}, has died, but what it had started does not end"))),
+        Err(_) => Err(not_yet()),
     }
 }
 
@@ -291,6 +303,9 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+        let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+        let mut names = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+        assert!(!names.any(|name| name.trim() == "kiln-lock"), "a thread waits that nobody waits for");
         drop(guardian);
         Lock::take(dir.path(), "p", &Holder::here("now")).unwrap();
     }

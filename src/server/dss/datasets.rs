@@ -14,7 +14,7 @@ use crate::server::error::ApiError;
 use crate::server::project::Names;
 use crate::server::reply::{Reply, json};
 use crate::server::route::Call;
-use crate::session::locks::{Busy, lock_of};
+use crate::session::locks::{Busy, lock_now};
 
 /// `GET /projects/K/datasets/`
 pub(crate) fn list(call: &Call) -> Reply {
@@ -157,7 +157,7 @@ pub(crate) fn clear(call: &Call) -> Reply {
         ApiError::conflict(format!("{}{running}", busy.fail().plain()))
     };
     let writes = vec![path.clone()];
-    let lock = lock_of(&loaded.pipeline.name, &project.archive.folder, &loaded.root, &writes).map_err(busy)?;
+    let lock = lock_now(&loaded.pipeline.name, &project.archive.folder, &loaded.root, &writes).map_err(busy)?;
     lock.serve(writes).map_err(busy)?;
     let who = JobId::new(&format!("{}_cleared", loaded.pipeline.name), &stamp(crate::clock::now()));
     let full = loaded.root.join(&path);
