@@ -222,12 +222,17 @@ fn told(mut file: &File) -> io::Result<Holder> {
     Ok(Holder::of(&text))
 }
 
+/// The names of what has ever gone on with a state.
+pub(super) fn names(state: &Path) -> impl Iterator<Item = String> {
+    let files = std::fs::read_dir(folder(state)).into_iter().flatten().flatten();
+    let names = files.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".lock")?.to_owned()));
+    names.filter(|name| !name.starts_with('.'))
+}
+
 /// The names of what goes on with a state, in their order.
 #[must_use]
 pub(crate) fn held(state: &Path) -> Vec<String> {
-    let names = std::fs::read_dir(folder(state)).into_iter().flatten().flatten();
-    let names = names.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".lock")?.to_owned()));
-    let mut held: Vec<String> = names.filter(|name| !name.starts_with('.') && is_held(state, name)).collect();
+    let mut held: Vec<String> = names(state).filter(|name| is_held(state, name)).collect();
     held.sort();
     held
 }

@@ -76,6 +76,14 @@ pub enum StoreError {
         /// What is wrong.
         message: String,
     },
+    /// It is not the one any more that was written.
+    #[error(
+        "{path}: it was removed or replaced while it was written: what was kept since it was opened is in no history"
+    )]
+    Gone {
+        /// The file.
+        path: PathBuf,
+    },
     /// Who writes it panicked.
     #[error("the writer of the history crashed: this is a bug in Kiln")]
     Crashed,

@@ -1,13 +1,14 @@
 //! The way out of a damaged store: its files are moved aside, never deleted, and a new history begins. Logs stay where they
 //! are. The caller says when, and for whom.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
 use crate::store::filter::RunFilter;
+use crate::store::lock::{Lock, LockError};
 use crate::store::read::Reader;
 use crate::store::write::remake;
 use crate::store::{StoreError, lock, notes, schema};
@@ -50,16 +51,19 @@ pub fn recover(state: &Path, now: jiff::Timestamp, dry: bool) -> Result<Recovere
     if !schema::is_there(state)? {
         return Ok(Recovered::None);
     }
-    if let Some((what, holder)) = busy(state) {
-        return Err(RecoverError::Busy(what, holder));
-    }
+    let alone = if dry { Alone::default() } else { Alone::with(state)? };
+    alone.holds(state)?;
     let base = structure(state).and_then(|()| events(state));
     let why = match base.clone().and_then(|()| rows(state)) {
         Ok(()) => return Ok(Recovered::Sound),
         Err(StoreError::Damaged { message, .. }) => message,
         Err(StoreError::Older { found, .. }) => format!("its format {found} is too old"),
         Err(
-            error @ (StoreError::Io { .. } | StoreError::Torn { .. } | StoreError::Newer { .. } | StoreError::Crashed),
+            error @ (StoreError::Io { .. }
+            | StoreError::Torn { .. }
+            | StoreError::Newer { .. }
+            | StoreError::Gone { .. }
+            | StoreError::Crashed),
         ) => {
             return Err(error.into());
         }
@@ -73,19 +77,42 @@ pub fn recover(state: &Path, now: jiff::Timestamp, dry: bool) -> Result<Recovere
     let pairs = FILES.map(|end| (with_end(&path, end), with_end(&to, end)));
     let pairs: Vec<_> = pairs.into_iter().filter(|(from, _)| from.exists()).collect();
     if !dry {
+        // All of that may have taken long, and a pipeline that was never run here has a lock only now.
+        alone.holds(state)?;
         move_aside(state, &pairs)?;
         begin(state, now)?;
     }
     Ok(Recovered::Moved(why, pairs.into_iter().map(|(_, to)| to).collect()))
 }
 
-/// What goes on with this state, and who that is.
-fn busy(state: &Path) -> Option<(String, String)> {
-    let name = lock::held(state).into_iter().next()?;
-    let holder = lock::holder_words(state, &name);
+/// The locks of all that may write the store, so that nobody begins.
+#[derive(Default)]
+struct Alone(BTreeMap<String, Lock>);
+
+impl Alone {
+    fn with(state: &Path) -> Result<Self, RecoverError> {
+        let take = |name: String| match Lock::take_now(state, &name, &lock::here_now()) {
+            Ok(lock) => Ok((name, lock)),
+            Err(LockError::Held(holder)) => Err(busy(&name, holder)),
+            Err(LockError::Io(error)) => Err(StoreError::io(state, &error).into()),
+        };
+        lock::names(state).map(take).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether nobody else works with this state.
+    fn holds(&self, state: &Path) -> Result<(), RecoverError> {
+        match lock::held(state).into_iter().find(|name| !self.0.contains_key(name)) {
+            Some(name) => Err(busy(&name, lock::holder_words(state, &name))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What goes on with a state, and who that is.
+fn busy(name: &str, holder: String) -> RecoverError {
     let what =
         if name == lock::QUEUE { "a server works here".to_owned() } else { format!("a run of `{name}` goes on") };
-    Some((what, holder))
+    RecoverError::Busy(what, holder)
 }
 
 /// Whether the database as such is sound.

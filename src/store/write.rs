@@ -250,7 +250,7 @@ impl Thread {
         // Of a store that was removed, the log of writes beside it is another one's by now: SQLite would take that away.
         if self.file != schema::identity(&self.path) {
             drop(schema::leave_log(&self.connection, true));
-            return Ok(());
+            return Err(StoreError::Gone { path: self.path });
         }
         // What is in the log of writes is safe there. But who opens the store next reads all of it, so it is worked into the
         // tables. Of a run in which nothing was done a short log may stay, for that would take four more flushes.

@@ -72,7 +72,9 @@ fn spoil(files: &[(&str, Vec<u8>)], which: &str, how: &str, change: impl FnOnce(
             assert!(recover(state, now(), false).is_err(), "{how}: it may be all right for a newer version");
             return None;
         }
-        StoreError::Io { .. } | StoreError::Torn { .. } | StoreError::Crashed => panic!("{how}: {error}"),
+        StoreError::Io { .. } | StoreError::Torn { .. } | StoreError::Gone { .. } | StoreError::Crashed => {
+            panic!("{how}: {error}")
+        }
     }
     let done = recover(state, now(), false).unwrap();
     all(state).unwrap_or_else(|error| panic!("{how}: {done:?}: {error}"));
@@ -175,6 +177,28 @@ fn a_history_that_is_in_use_is_not_moved() {
     assert_eq!(error, format!("a run of `p` goes on: {holder}"));
     drop(lock);
     assert!(matches!(recover(state, now(), false).unwrap(), Recovered::Moved(..)));
+}
+
+#[test]
+fn nobody_begins_with_a_history_that_is_about_to_be_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let (state, holder) = (dir.path(), lock::Holder::here("now"));
+    drop(Lock::take(state, "p", &holder).unwrap());
+    let alone = Alone::with(state).unwrap();
+    assert!(matches!(Lock::take(state, "p", &holder), Err(LockError::Held(_))));
+    alone.holds(state).unwrap();
+    // It was never run here before.
+    let _other = Lock::take(state, "q", &holder).unwrap();
+    assert_eq!(alone.holds(state).unwrap_err().to_string(), format!("a run of `q` goes on: {holder}"));
+}
+
+#[test]
+fn who_wrote_a_history_that_was_moved_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = Writer::open(dir.path(), Box::new(|_| {})).unwrap();
+    let path = dir.path().join(schema::FILE);
+    move_aside(dir.path(), &[(path.clone(), with_end(&path, ".damaged"))]).unwrap();
+    assert!(matches!(writer.close(), Err(StoreError::Gone { .. })));
 }
 
 #[test]
