@@ -60,7 +60,7 @@ pub struct RawFile {
     /// Recipes that stand on their own, for instance because they make several nodes.
     #[schemars(default, with = "BTreeMap<String, RawRecipe>", extend("propertyNames" = names()))]
     pub recipe: Table<Box<RawRecipe>>,
-    /// Recipes without an output: publish, notify.
+    /// Recipes without an output: publish, notify. Each is done at least once: if Kiln or the machine dies while one runs, or before its end is on disk, the next run does it again.
     #[schemars(default, with = "BTreeMap<String, RawTask>", extend("propertyNames" = names()))]
     pub task: Table<Box<RawTask>>,
 }

@@ -14,6 +14,7 @@ use crate::base::file::FileDigest;
 use crate::event::{Event, Stamped};
 use crate::fault::fault;
 use crate::pipeline::paths::{OWN, lies_in};
+use crate::plan::record::Record;
 use crate::report::api::Journal;
 use crate::store::network::Journal as Kept;
 use crate::store::queue::{Queue, Queued, Waiting, queue};
@@ -194,11 +195,17 @@ impl Drop for Writer {
 /// ended are written with those of the next ones.
 const LINGER: Duration = Duration::from_millis(50);
 
+/// Whether what was built is known again by files.
+fn leaves_files(record: &Record) -> bool {
+    record.outputs.iter().any(|output| output.path.is_some())
+}
+
 /// Whether nothing happens any later because an event is on disk later: it is only shown then.
 fn may_wait(event: &Event) -> bool {
     match event {
         Event::StepStarted { .. } | Event::StepCurrent { .. } | Event::StepSkipped { .. } | Event::Noted { .. } => true,
-        Event::StepEnded(ended) => ended.failure.is_none(),
+        // Were the end of a step lost that leaves no file, such as a task, it would be done once more; files are known again.
+        Event::StepEnded(ended) => ended.failure.is_none() && ended.record.as_ref().is_none_or(leaves_files),
         Event::RunQueued(_)
         | Event::RunStarted(_)
         | Event::StepRetrying(_)
@@ -330,6 +337,9 @@ pub fn remake(state: &Path) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::digest::Digest;
+    use crate::event::{Outcome, StepEnded};
+    use crate::plan::record::{OutputRecord, Parts};
 
     #[test]
     fn who_else_writes_is_waited_for() {
@@ -351,5 +361,24 @@ mod tests {
         assert_eq!((written, tries), (Ok(()), 3));
         let wrong = patiently(dir.path(), || own.execute_batch("SELECT * FROM nothing"));
         assert!(wrong.is_err(), "nothing else is tried again");
+    }
+
+    #[test]
+    fn the_end_of_what_leaves_no_file_is_kept_at_once() {
+        let output = |path: Option<&str>| OutputRecord {
+            node: "o".to_owned(),
+            path: path.map(str::to_owned),
+            real: None,
+            digest: Digest::of(b""),
+        };
+        let ended = |outputs: Option<Vec<OutputRecord>>| {
+            let record = outputs.map(|outputs| Record { key: Digest::of(b""), parts: Parts::new(), outputs });
+            Event::StepEnded(Box::new(StepEnded { record, ..StepEnded::new("s", 1, Outcome::Built, 1) }))
+        };
+        let waits = |outputs| may_wait(&ended(outputs));
+        assert!(waits(Some(vec![output(Some("o"))])), "a file, which was put in place and noted before");
+        assert!(!waits(Some(Vec::new())), "a task");
+        assert!(!waits(Some(vec![output(None)])), "a table");
+        assert!(waits(None), "a job that an engine knows again");
     }
 }
