@@ -103,6 +103,7 @@ END;
 const LATER: &str = "
 CREATE INDEX IF NOT EXISTS runs_by ON runs (pipeline, by, asked);
 CREATE INDEX IF NOT EXISTS steps_failed ON steps (job) WHERE state = 'failed';
+CREATE INDEX IF NOT EXISTS runs_ahead ON runs (asked) WHERE started < asked;
 CREATE INDEX IF NOT EXISTS events_began ON events (at) WHERE type IN ('run_queued', 'run_started');
 ";
 

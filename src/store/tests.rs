@@ -228,6 +228,9 @@ fn the_last_run_is_the_one_that_was_kept_last_whatever_the_clock_said() {
     assert_eq!(reader.find_run("last").unwrap()[0].id, after.job);
     let since = RunFilter { since: Some(ahead.began), ..RunFilter::default() };
     assert_eq!(reader.runs(&since).unwrap().len(), 1);
+    let until = RunFilter { until: Some(ahead.began), ..RunFilter::default() };
+    let ids: Vec<_> = reader.runs(&until).unwrap().into_iter().map(|run| run.id).collect();
+    assert_eq!(ids, [after.job, before.job], "whatever place it has among the others");
 }
 
 #[test]
