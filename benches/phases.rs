@@ -67,7 +67,7 @@ impl Phases {
                 let reader = Reader::open(&state).expect("it can be read").expect("it was run once");
                 (
                     reader.history(&pipeline.name, None).map(|_| ()),
-                    reader.durations(&pipeline.name, None),
+                    reader.durations(&pipeline.name, "local", None),
                     reader.digests(),
                 )
             });

@@ -216,7 +216,8 @@ impl Session {
     /// Looks at what was built before, and at what is there; `alone` where this process itself holds the lock, and has not
     /// finished what runs that died left.
     pub(crate) fn look(&self, probes: bool, alone: bool) -> Result<(Known, Observed), Fail> {
-        let mut known = known(&self.store, &self.pipeline().name, self.concerned().as_deref(), alone)?;
+        let mut known =
+            known(&self.store, (&self.pipeline().name, self.engine.name()), self.concerned().as_deref(), alone)?;
         known.ahead = dead::ahead(&mut known.dead, known.history.as_ref(), self.engine.as_ref());
         let mut observed = self.engine.observe(&self.wanted(), probes);
         if let Some(part) = &self.part {
@@ -395,7 +396,12 @@ pub(crate) fn state(site: &Site, root: &Path) -> PathBuf {
 }
 
 /// What the store knows of a pipeline; of its steps only what it knows of these, where some are named.
-fn known(store: &Arc<Shared>, pipeline: &str, steps: Option<&[&str]>, alone: bool) -> Result<Known, Fail> {
+fn known(
+    store: &Arc<Shared>,
+    (pipeline, engine): (&str, &str),
+    steps: Option<&[&str]>,
+    alone: bool,
+) -> Result<Known, Fail> {
     let known = store.ask(|reader| {
         let mut last_run = reader.last_run(pipeline)?;
         // The last run need not be the one that died: a server had jobs waiting behind it, or outputs were adopted since.
@@ -408,7 +414,7 @@ fn known(store: &Arc<Shared>, pipeline: &str, steps: Option<&[&str]>, alone: boo
             dead.last_word.iter().for_each(|word| run.end_with(word.clone()));
         }
         let history = Box::new(reader.history(pipeline, steps)?.by(store));
-        let durations = reader.durations(pipeline, steps)?;
+        let durations = reader.durations(pipeline, engine, steps)?;
         Ok(Known { history, durations, last_run, dead, ahead: Vec::new(), alone })
     });
     let unknown = || {

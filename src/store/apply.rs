@@ -9,7 +9,7 @@ use crate::base::job::JobState;
 use crate::event::{
     Cause, Counts, Event, FailureCode, Intent, Outcome, RemoteJob, RunEnded, RunStarted, Stamped, StepEnded,
 };
-use crate::store::schema::DERIVED;
+use crate::store::schema::{DERIVED, HERE};
 use crate::view::{ADOPTED, StepState};
 
 /// A time as the tables hold it: UTC, to the millisecond, so that text sorts as time does.
@@ -114,7 +114,8 @@ fn apply(connection: &Connection, stamped: &Stamped, rank: &str, tally: &mut Tal
         Event::RunQueued(started) => run_begun(connection, (stamped, rank), started, JobState::Queued),
         Event::RunStarted(started) => run_begun(connection, (stamped, rank), started, JobState::Running),
         Event::StepStarted { step, attempt, log, .. } => {
-            let sql = "UPDATE steps SET state = ?3, attempt = ?4, began_ms = ?5, log = ?6 WHERE job = ?1 AND step = ?2";
+            let sql = "UPDATE steps SET state = ?3, attempt = ?4, began_ms = ?5, log = ?6
+                       WHERE job = ?1 AND step = ?2";
             let running = StepState::Running.stored();
             run(connection, sql, params![job, step, running, attempt, integer(stamped.elapsed_ms), log])
         }
@@ -223,18 +224,26 @@ fn step_ended(connection: &Connection, stamped: &Stamped, ended: &StepEnded) -> 
     if ended.failure.as_ref().is_some_and(|failure| !may_go_on.contains(&failure.code)) {
         forget(connection, job, &ended.step)?;
     }
-    let Some(record) = &ended.record else { return Ok(()) };
-    // Where one stands it is replaced, not updated, for then the trigger could not replace the mark.
-    let sql = "INSERT OR REPLACE INTO keys (pipeline, step, key, built_at, job, outputs, parts)
-               VALUES ((SELECT pipeline FROM runs WHERE job = ?1), ?2, ?3, ?4, ?1, ?5, ?6)";
-    let (outputs, parts) = (json(&record.outputs)?, json(&record.parts)?);
-    run(connection, sql, params![job, ended.step, record.key.to_string(), time(stamped.at), outputs, parts])?;
-    if ended.outcome == Outcome::Adopted {
-        return Ok(()); // it took no time, and says nothing about how long a build takes
+    if let Some(record) = &ended.record {
+        // Where one stands it is replaced, not updated, for then the trigger could not replace the mark.
+        let sql = "INSERT OR REPLACE INTO keys (pipeline, step, key, built_at, job, outputs, parts)
+                   VALUES ((SELECT pipeline FROM runs WHERE job = ?1), ?2, ?3, ?4, ?1, ?5, ?6)";
+        let (outputs, parts) = (json(&record.outputs)?, json(&record.parts)?);
+        run(connection, sql, params![job, ended.step, record.key.to_string(), time(stamped.at), outputs, parts])?;
     }
-    let sql = "INSERT OR IGNORE INTO durations (pipeline, step, ms) VALUES ((SELECT pipeline FROM runs WHERE job = ?1), ?2, ?3)
+    match ended.outcome {
+        Outcome::Built | Outcome::Same => took(connection, job, ended),
+        // What was adopted took no time, and what did not end well says nothing about how long a build takes.
+        Outcome::Adopted | Outcome::Failed | Outcome::Stopped => Ok(()),
+    }
+}
+
+/// How long a step took with its engine.
+fn took(connection: &Connection, job: &str, ended: &StepEnded) -> Result<()> {
+    let sql = "INSERT OR IGNORE INTO durations (pipeline, step, ms) VALUES ((SELECT pipeline FROM runs WHERE job = ?1),
+               (SELECT iif(engine = ?4, ?2, engine || '/' || ?2) FROM runs WHERE job = ?1), ?3)
                ON CONFLICT (pipeline, step) DO UPDATE SET ms = (ms + excluded.ms + 1) / 2";
-    run(connection, sql, params![job, ended.step, integer(ended.took_ms)])
+    run(connection, sql, params![job, ended.step, integer(ended.took_ms), HERE])
 }
 
 /// A job is about to be asked for: whatever was known of one for the step before is over.

@@ -257,14 +257,25 @@ impl Reader {
         ask().map_err(|error| self.sql(&error))
     }
 
-    /// How long the steps of a pipeline usually take, in milliseconds; these steps only, where some are named.
+    /// How long the steps of a pipeline usually take with an engine, in milliseconds; these steps only, where some are named.
     ///
     /// # Errors
     /// Why the store cannot be read.
-    pub fn durations(&self, pipeline: &str, steps: Option<&[&str]>) -> Result<HashMap<String, u64>, StoreError> {
+    pub fn durations(
+        &self,
+        pipeline: &str,
+        engine: &str,
+        steps: Option<&[&str]>,
+    ) -> Result<HashMap<String, u64>, StoreError> {
         let sql = "SELECT step, ms FROM durations WHERE pipeline = ?1";
-        let rows = self.of_steps(sql, (pipeline, steps), |row| Ok((row.get(0)?, number(row, 1)?)))?;
-        Ok(rows.into_iter().collect())
+        let before = if engine == schema::HERE { String::new() } else { format!("{engine}/") };
+        let names: Option<Vec<String>> =
+            steps.map(|steps| steps.iter().map(|step| format!("{before}{step}")).collect());
+        let names: Option<Vec<&str>> = names.as_ref().map(|names| names.iter().map(String::as_str).collect());
+        let rows =
+            self.of_steps(sql, (pipeline, names.as_deref()), |row| Ok((row.get::<_, String>(0)?, number(row, 1)?)))?;
+        let step = |name: String| name.strip_prefix(&before).filter(|step| !step.contains('/')).map(str::to_owned);
+        Ok(rows.into_iter().filter_map(|(name, ms)| Some((step(name)?, ms))).collect())
     }
 
     /// The last attempt at a step that ended by itself, among the last thousand runs.

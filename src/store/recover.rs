@@ -136,7 +136,7 @@ fn rows(state: &Path) -> Result<(), StoreError> {
     let pipelines: BTreeSet<String> = reader.runs(&RunFilter::default())?.into_iter().map(|run| run.pipeline).collect();
     for pipeline in pipelines {
         reader.history(&pipeline, None)?;
-        reader.durations(&pipeline, None)?;
+        reader.durations(&pipeline, schema::HERE, None)?;
         reader.unfinished(&pipeline)?;
     }
     Ok(())

@@ -26,6 +26,9 @@ const APPLICATION: i64 = 0x4b69_6c6e;
 /// Tables that are folded from the events.
 pub(super) const DERIVED: [&str; 6] = ["runs", "steps", "keys", "durations", "publishing", "remote"];
 
+/// The engine whose name does not stand in `durations`.
+pub(super) const HERE: &str = "local";
+
 const TABLES: &str = "
 -- What happened, in order: the truth. `body` is the whole event as JSON. `at` is when; beginnings of runs stand in the order in
 -- which they were kept, whatever their clocks said.
@@ -59,7 +62,7 @@ CREATE TABLE keys (
     outputs TEXT NOT NULL, parts TEXT NOT NULL, PRIMARY KEY (pipeline, step)
 );
 
--- How long each step usually takes, in milliseconds.
+-- How long each step usually takes, in milliseconds. With another engine than `local`, ENGINE/ stands before its name.
 CREATE TABLE durations (
     pipeline TEXT NOT NULL, step TEXT NOT NULL, ms INTEGER NOT NULL, PRIMARY KEY (pipeline, step)
 ) WITHOUT ROWID;

@@ -184,12 +184,36 @@ fn what_is_kept_is_read_back() {
     assert_eq!(last.outputs, record("a", "another").outputs);
     assert_eq!(history.parts("a"), record("a", "another").parts);
     assert!(history.last("b").is_none() && history.last("c").is_none(), "neither was ever good");
-    assert_eq!(reader.durations("p", None).unwrap()["a"], 105, "half of the old and of the new, rounded up");
+    assert_eq!(reader.durations("p", "local", None).unwrap()["a"], 105, "half of the old and of the new, rounded up");
     assert!(reader.history("q", None).unwrap().last("a").is_none(), "another pipeline");
     let dead = reader.unfinished("p").unwrap();
     assert_eq!(dead.len(), 1);
     assert_eq!(dead[0].job, second);
     assert_eq!(dead[0].publishing.iter().map(|row| row.step.as_str()).collect::<Vec<_>>(), ["c"]);
+}
+
+#[test]
+fn of_each_engine_it_is_known_how_long_steps_take_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let with = |minute, engine: &str| {
+        let mut tale = Tale::begin(minute, &["a"]);
+        let Event::RunStarted(started) = &mut tale.events[0].event else { panic!() };
+        engine.clone_into(&mut started.engine);
+        tale
+    };
+    let here = with(1, "local").build("a", "").end(JobState::Done, Counts::default());
+    // Such an engine leaves no record.
+    let mut ended = StepEnded::new("a", 1, Outcome::Built, 60_000);
+    let there = with(2, "prod").start("a").tell(Event::StepEnded(Box::new(ended.clone())));
+    ended.failure = Some(Failure::new(FailureCode::Remote, "no"));
+    let failed = StepEnded { outcome: Outcome::Failed, took_ms: 1, ..ended };
+    let failed = with(3, "prod").start("a").tell(Event::StepEnded(Box::new(failed)));
+    keep(dir.path(), &[here, there, failed]);
+    let reader = Reader::open(dir.path()).unwrap().unwrap();
+    for steps in [None, Some(&["a"][..])] {
+        let took = |engine| reader.durations("p", engine, steps).unwrap().get("a").copied();
+        assert_eq!((took("local"), took("prod"), took("other")), (Some(100), Some(60_000), None));
+    }
 }
 
 #[test]
