@@ -114,7 +114,7 @@ fn apply(connection: &Connection, stamped: &Stamped, rank: &str, tally: &mut Tal
         Event::RunQueued(started) => run_begun(connection, (stamped, rank), started, JobState::Queued),
         Event::RunStarted(started) => run_begun(connection, (stamped, rank), started, JobState::Running),
         Event::StepStarted { step, attempt, log, .. } => {
-            let sql = "UPDATE steps SET state = ?3, attempt = ?4, began_ms = ?5, log = ?6
+            let sql = "UPDATE steps SET state = ?3, attempt = ?4, began_ms = ?5, log = ?6, why = NULL
                        WHERE job = ?1 AND step = ?2";
             let running = StepState::Running.stored();
             run(connection, sql, params![job, step, running, attempt, integer(stamped.elapsed_ms), log])

@@ -1,6 +1,7 @@
 //! The tables are made again from the events, in the order in which they were kept.
 
 use super::*;
+use crate::view::{RunView, StepState};
 
 /// All rows of all tables that are folded from the events.
 fn tables(state: &Path) -> Vec<String> {
@@ -101,5 +102,55 @@ fn the_last_place_is_not_looked_for_among_all_events() {
     let plan: Vec<String> = plan.query_map([], |row| row.get("detail")).unwrap().map(Result::unwrap).collect();
     for index in ["runs_asked", "events_began"] {
         assert!(plan.iter().any(|line| line.contains(index)), "{plan:?}");
+    }
+}
+
+/// A step that is tried again, one that fails, and one that is skipped for that.
+fn tried_again() -> Tale {
+    let retrying = StepRetrying {
+        step: "a".to_owned(),
+        attempt: 1,
+        took_ms: 3,
+        failure: Failure::new(FailureCode::Exit, "exit 1"),
+        wait_ms: 5,
+    };
+    let again = Event::StepStarted {
+        step: "a".to_owned(),
+        attempt: 2,
+        command: "make it".to_owned(),
+        log: "logs/a.2.log".to_owned(),
+    };
+    let mut built = StepEnded::new("a", 2, Outcome::Built, 7);
+    built.record = Some(record("a", "one"));
+    let tale = Tale::begin(1, &["a", "b", "c"]).start("a").tell(Event::StepRetrying(Box::new(retrying))).tell(again);
+    let tale = tale.publish("a", "one").tell(Event::StepEnded(Box::new(built)));
+    let tale = tale.start("b").end_step("b", Outcome::Failed, None);
+    tale.tell(Event::StepSkipped { step: "c".to_owned(), because: Some("b".to_owned()) })
+}
+
+/// Whoever reads the events and whoever reads the tables see the same, wherever a run has got to.
+#[test]
+fn the_tables_say_what_the_events_come_to() {
+    for tale in [tried_again(), Tale::failing(1), Tale::dying(1)] {
+        for n in 1..=tale.events.len() {
+            let dir = tempfile::tempdir().unwrap();
+            keep(dir.path(), &[Tale { events: tale.events[..n].to_vec(), ..tale.clone() }]);
+            let mut view = RunView::default();
+            tale.events[..n].iter().for_each(|event| view.apply(event));
+            let (connection, _) = schema::open_read(dir.path()).unwrap().unwrap();
+            for step in &view.steps {
+                let sql = "SELECT state, attempt, why FROM steps WHERE step = ?1";
+                let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+                let told: (String, u32, Option<String>) = connection.query_row(sql, [&step.plan.id], row).unwrap();
+                let why = match &step.because {
+                    Some(cause) => Some(StepState::Failed.as_cause(cause)),
+                    None => step.failure.as_ref().map(|failure| failure.message.clone()),
+                };
+                assert_eq!(told, (step.state.stored().to_owned(), step.attempt, why), "{} after {n}", step.plan.id);
+            }
+            let run = Reader::open(dir.path()).unwrap().unwrap().run(&tale.job).unwrap().unwrap();
+            let Counts { built, failed, skipped, current, .. } = view.counts;
+            assert_eq!((run.built, run.failed, run.skipped, run.current), (built, failed, skipped, current), "{n}");
+        }
     }
 }
