@@ -40,7 +40,8 @@ pub struct RunFilter {
 pub struct About {
     /// The steps that make it: runs that built one of them, or would have.
     pub steps: Vec<String>,
-    /// The targets that stand for it: runs that were asked for one of them, or for everything, whatever came of that.
+    /// The targets that stand for it: runs that were asked for one of them, or for everything, whatever came of that. A pattern is
+    /// not read, nor what was excluded.
     pub targets: Vec<String>,
 }
 

@@ -63,7 +63,7 @@ pub enum Jobs {
         /// Only those that began before this
         #[arg(long, value_name = "TIME")]
         until: Option<String>,
-        /// Only those that built this, or would have, or were asked for it or for everything
+        /// Only those that built this, or would have, or were asked for it by name or tag, or for everything, whatever was excluded
         #[arg(long, value_name = "NODE", value_hint = ValueHint::Other)]
         output: Option<String>,
         /// Only those that someone of this name started
