@@ -11,8 +11,10 @@ pub mod reason;
 pub mod record;
 pub mod why;
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt;
+use std::rc::Rc;
 
 use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::span::{Problem, Problems};
@@ -276,6 +278,52 @@ pub(crate) fn to_name(pipeline: &Pipeline, nodes: &[NodeId], is_there: &dyn Fn(N
         }
     }
     named
+}
+
+/// The same for each of these nodes by itself, what is nearest first. What they have above them together is looked at once.
+pub(crate) fn to_name_each(
+    pipeline: &Pipeline,
+    graph: &Graph,
+    nodes: &[NodeId],
+    is_there: &dyn Fn(NodeId) -> bool,
+) -> HashMap<NodeId, Vec<NodeId>> {
+    /// The nodes to name by the places of what makes them, the last first. Most steps have those of one above them.
+    type Named = Rc<BTreeMap<Reverse<usize>, NodeId>>;
+    let mut open: Vec<RecipeId> = nodes.iter().filter_map(|node| pipeline.nodes[*node].maker).collect();
+    let mut wanted = DenseMap::filled(pipeline.recipes.len(), false);
+    while let Some(id) = open.pop() {
+        if !std::mem::replace(&mut wanted[id], true) {
+            open.extend(&graph.needs[id]);
+        }
+    }
+    let mut above: DenseMap<RecipeId, Option<(usize, Named)>> = DenseMap::filled(pipeline.recipes.len(), None);
+    for (place, id) in graph.order.iter().copied().enumerate().filter(|(_, id)| wanted[*id]) {
+        let mut named = Named::default();
+        for node in &pipeline.recipes[id].inputs {
+            let Some(maker) = pipeline.nodes[*node].maker else { continue };
+            let Some((place, more)) = &above[maker] else { continue };
+            let explicit = pipeline.outline().is_explicit(maker);
+            if explicit && (named.contains_key(&Reverse(*place)) || is_there(*node)) {
+                continue;
+            }
+            if named.is_empty() {
+                named = Rc::clone(more);
+            } else if !Rc::ptr_eq(&named, more) && !more.is_empty() {
+                Rc::make_mut(&mut named).extend(more.iter().map(|(place, node)| (*place, *node)));
+            }
+            // All others are built unasked.
+            if explicit {
+                Rc::make_mut(&mut named).insert(Reverse(*place), *node);
+            }
+        }
+        above[id] = Some((place, named));
+    }
+    let named = |node: &NodeId| {
+        let above = pipeline.nodes[*node].maker.and_then(|maker| above[maker].as_ref());
+        let above = above.into_iter().flat_map(|(_, named)| named.values().copied());
+        (*node, std::iter::once(*node).chain(above).collect())
+    };
+    nodes.iter().map(named).collect()
 }
 
 /// A step that is not built since it was left out or not named, `why`, and is out of date, or may go out of date by what is [pending](Plan::pending) in

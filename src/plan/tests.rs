@@ -73,3 +73,33 @@ fn what_is_named_together_is_told_once() {
     let told: Vec<_> = plan.steps[0].reasons.iter().filter_map(|reason| reason.what.as_deref()).collect();
     assert_eq!(told, ["b", "a", "c"]);
 }
+
+/// What steps have above them together is looked at once, and each is told the same as by itself.
+#[test]
+fn what_is_to_be_named_is_looked_for_once_for_all() {
+    const MANY: usize = 50;
+    let explicit = |name: &str| format!("[dataset.{name}]\npath = \"{name}\"\nrebuild = \"explicit\"\nrun = 'x'\n");
+    let made =
+        |name: &str, input: &str| format!("[dataset.{name}]\npath = \"{name}\"\ninputs = [{input}]\nrun = 'x'\n");
+    let name = |i: usize| format!("n{i}");
+    let first = made("n0", "\"gone\", \"there\", \"gone_too\"");
+    let chain: String = (1..MANY).map(|i| made(&name(i), &format!("\"{}\", \"gone\"", name(i - 1)))).collect();
+    let sources = ["gone", "there", "gone_too"].map(explicit).concat();
+    let text = format!("[pipeline]\nformat = 1\nname = \"p\"\n{sources}{first}{chain}");
+    let options = crate::pipeline::check::Options { own: &[], vars: &[], project: None };
+    let (pipeline, _) = crate::pipeline::check::check(crate::pipeline::read::read(&text).0.unwrap(), &text, &options);
+    let graph = Graph::build(&pipeline).unwrap();
+    let nodes: Vec<_> = (0..MANY).map(|i| pipeline.node(&name(i)).unwrap()).collect();
+    let looks = std::cell::Cell::new(0);
+    let is_there = |node| {
+        looks.set(looks.get() + 1);
+        Some(node) == pipeline.node("there")
+    };
+    let named = to_name_each(&pipeline, &graph, &nodes, &is_there);
+    assert_eq!(looks.get(), 3);
+    for node in nodes {
+        let by_itself: BTreeSet<_> = to_name(&pipeline, &[node], &is_there).into_iter().collect();
+        assert_eq!((named[&node][0], named[&node].len()), (node, 3));
+        assert_eq!(named[&node].iter().copied().collect::<BTreeSet<_>>(), by_itself);
+    }
+}

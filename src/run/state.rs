@@ -318,11 +318,9 @@ impl Run {
     fn kept(&self, i: usize) -> Option<jiff::Timestamp> {
         let last = self.history.last(self.name(i))?;
         let stood = self.stood(i);
-        let is_there = |output: &OutputRecord| {
-            stood
-                .iter()
-                .any(|(node, digest)| self.pipeline.nodes[*node].name == output.node && *digest == output.digest)
-        };
+        let name = |node: NodeId| self.pipeline.nodes[node].name.as_str();
+        let stood: HashMap<&str, Digest> = stood.into_iter().map(|(node, digest)| (name(node), digest)).collect();
+        let is_there = |output: &OutputRecord| stood.get(output.node.as_str()) == Some(&output.digest);
         let mut files = last.outputs.iter().filter(|output| output.path.is_some()).peekable();
         (!self.facts.asks && files.peek().is_some() && files.all(is_there)).then_some(last.built_at)
     }

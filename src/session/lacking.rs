@@ -19,7 +19,7 @@ use crate::pipeline::paths::{glob, is_glob};
 use crate::plan::decide::{Basis, Input};
 use crate::plan::facts::Facts;
 use crate::plan::record::History;
-use crate::plan::{Lack, Plan, missing, to_name};
+use crate::plan::{Lack, Plan, missing, to_name, to_name_each};
 use crate::session::{Lacks, Planned, Session};
 
 /// What keeps steps from being built, each for people and with a way out.
@@ -50,7 +50,7 @@ impl Session {
         let Observed { facts, seen, .. } = self.engine.observe(&looked, false);
         let basis = Basis { pipeline, facts: &facts, history, mode: BuildMode::Smart };
         let is_there = |node| basis.seen(node) != Input::Missing;
-        let named = made.into_iter().map(|node| (node, to_name(pipeline, &[node], &is_there))).collect();
+        let named = to_name_each(pipeline, &self.loaded.graph, &made, &is_there);
         (Lacks { inputs, named }, seen)
     }
 

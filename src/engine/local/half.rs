@@ -2,9 +2,10 @@
 //! or at, above or in what this one reads and builds: nothing of it is read, and nothing put over it, whatever way leads there. Knows
 //! paths; changes nothing.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::span::{Problem, Problems, Span};
 use crate::engine::api::HALF_WRITTEN;
@@ -18,7 +19,14 @@ use crate::pipeline::types::{Pipeline, Recipe};
 
 /// The half-written outputs of others.
 #[derive(Debug)]
-pub(super) struct Halves(Vec<Half>);
+pub(super) struct Halves {
+    all: Vec<Half>,
+    /// Those that a path leads to, by their numbers, of paths that were looked at: many may read the same folder.
+    led: Mutex<HashMap<PathBuf, Led>>,
+}
+
+/// The numbers of those that a path leads to.
+type Led = Arc<BTreeSet<usize>>;
 
 #[derive(Debug)]
 struct Half {
@@ -41,7 +49,11 @@ impl Halves {
             let theirs = Staging::new(&other, "").aside_of_others().unwrap_or_default().into_iter();
             all.extend(theirs.map(|(path, of)| Half::new(ways.root(), &other, path, of, false)));
         }
-        Self(all)
+        Self::of(all)
+    }
+
+    fn of(all: Vec<Half>) -> Self {
+        Self { all, led: Mutex::default() }
     }
 
     /// Those that are at a path, around it or in it just now, whatever was known when a run was planned.
@@ -54,12 +66,12 @@ impl Halves {
             let theirs = Staging::new(other, "").aside_of_others().unwrap_or_default().into_iter();
             all.extend(theirs.map(|(half, of)| Half::new(&own, other, half, of, false)));
         }
-        Self(all)
+        Self::of(all)
     }
 
     /// Why nothing may be put at a path, and a way out.
     pub(super) fn obstacle(&self, root: &Path, path: &str) -> Option<(String, String)> {
-        let Half { path: half, of, here, .. } = self.0.iter().find(|half| half.is_put_at(root, path))?;
+        let Half { path: half, of, here, .. } = self.all.iter().find(|half| half.is_put_at(root, path))?;
         let last_good = match &of.kept {
             Some(kept) => format!("its last good content is in {kept}"),
             None => "there was none before".to_owned(),
@@ -75,7 +87,7 @@ impl Halves {
 
     /// Who has not written to its end what was read at a path.
     pub(super) fn writer_of(&self, root: &Path, path: &str) -> Option<String> {
-        let Half { path, of, .. } = self.0.iter().find(|half| half.of.stands && half.is_read_at(root, path))?;
+        let Half { path, of, .. } = self.standing().find(|half| self.is_read(*half, root, path))?.1;
         let pipeline = &of.pipeline;
         Some(format!("a run of pipeline `{pipeline}` writes {path} in place: run `{pipeline}` to its end first"))
     }
@@ -83,18 +95,43 @@ impl Halves {
     /// What of a recipe's inputs and code is half-written.
     pub(super) fn read_by(&self, root: &Path, pipeline: &Pipeline, recipe: &Recipe) -> Problems {
         let mut found = Problems::new();
-        for half in self.0.iter().filter(|half| half.of.stands) {
+        for which @ (_, half) in self.standing() {
             for node in recipe.inputs.iter().map(|id| &pipeline.nodes[*id]) {
-                if node.path.as_ref().is_some_and(|path| half.is_read_at(root, path)) {
+                if node.path.as_ref().is_some_and(|path| self.is_read(which, root, path)) {
                     let what = if node.maker.is_none() { "source" } else { "input" };
                     found.push(half.problem(&format!("{what} `{}`", node.name), &node.path_span));
                 }
             }
-            for (pattern, span) in recipe.files.iter().filter(|(pattern, _)| half.is_named(root, pattern)) {
+            for (pattern, span) in recipe.files.iter().filter(|(pattern, _)| self.is_named(which, root, pattern)) {
                 found.push(half.problem(&format!("`{pattern}` of `files`"), span));
             }
         }
         found
+    }
+
+    /// Those that are there, with their numbers.
+    fn standing(&self) -> impl Iterator<Item = (usize, &Half)> {
+        self.all.iter().enumerate().filter(|(_, half)| half.of.stands)
+    }
+
+    /// Whether who reads a file or a folder gets to it.
+    fn is_read(&self, (number, half): (usize, &Half), root: &Path, path: &str) -> bool {
+        touch(path, &half.path) || self.led_to(root.join(path)).contains(&number)
+    }
+
+    /// The same for a path or a glob of `files`.
+    fn is_named(&self, which @ (_, half): (usize, &Half), root: &Path, pattern: &str) -> bool {
+        let found = || named::resolve(root, pattern, &BTreeSet::new()).unwrap_or_default();
+        names(pattern, &half.path)
+            || touch(pattern, &half.path)
+            || found().iter().any(|path| self.is_read(which, root, path))
+    }
+
+    /// Those that a path leads to. Each path is gone once.
+    fn led_to(&self, path: PathBuf) -> Led {
+        let mut led = self.led.lock().unwrap_or_else(PoisonError::into_inner);
+        let look = |path: &PathBuf| Arc::new(leads(path, &self.all));
+        Arc::clone(led.entry(path).or_insert_with_key(look))
     }
 }
 
@@ -114,19 +151,6 @@ impl Half {
         let meets = |half: &PathBuf, place: PathBuf| half.starts_with(&place) || place.starts_with(half);
         touch(&self.path, path)
             || self.real.as_ref().zip(place(root, path)).is_some_and(|(half, place)| meets(half, place))
-    }
-
-    /// Whether who reads a file or a folder gets to it.
-    fn is_read_at(&self, root: &Path, path: &str) -> bool {
-        touch(path, &self.path) || self.real.as_ref().is_some_and(|half| leads(&root.join(path), half))
-    }
-
-    /// The same for a path or a glob of `files`.
-    fn is_named(&self, root: &Path, pattern: &str) -> bool {
-        let found = || named::resolve(root, pattern, &BTreeSet::new()).unwrap_or_default();
-        names(pattern, &self.path)
-            || touch(pattern, &self.path)
-            || found().iter().any(|path| self.is_read_at(root, path))
     }
 
     fn problem(&self, what: &str, span: &Span) -> Problem {
@@ -173,14 +197,17 @@ fn place(root: &Path, path: &str) -> Option<PathBuf> {
     Some(fs::canonicalize(full.parent()?).ok()?.join(full.file_name()?))
 }
 
-/// Whether a path, or a link below it or behind such a link, leads to something, into it, or to a folder around it.
-fn leads(path: &Path, to: &Path) -> bool {
-    let (mut open, mut seen) = (vec![path.to_owned()], HashSet::new());
+/// To which of these a path, or a link below it or behind such a link, leads: to them, into them, or to a folder around them.
+fn leads(path: &Path, to: &[Half]) -> BTreeSet<usize> {
+    let (mut open, mut seen, mut led) = (vec![path.to_owned()], HashSet::new(), BTreeSet::new());
+    let places: Vec<_> = to.iter().enumerate().filter_map(|(i, half)| Some((i, half.real.as_ref()?))).collect();
     while let Some(path) = open.pop() {
-        let Ok(real) = fs::canonicalize(path) else { continue };
-        if real.starts_with(to) || to.starts_with(&real) {
-            return true;
+        if led.len() == places.len() {
+            break;
         }
+        let Ok(real) = fs::canonicalize(path) else { continue };
+        let meets = places.iter().filter(|(_, place)| real.starts_with(place) || place.starts_with(&real));
+        led.extend(meets.map(|(i, _)| *i));
         if !real.is_dir() || !seen.insert(real.clone()) {
             continue;
         }
@@ -188,5 +215,30 @@ fn leads(path: &Path, to: &Path) -> bool {
         let more = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir() || kind.is_symlink()));
         open.extend(more.map(|entry| entry.path()));
     }
-    false
+    led
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_is_gone_once_for_all_who_read_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        ["read/deep", "one", "other"].iter().for_each(|folder| fs::create_dir_all(root.join(folder)).unwrap());
+        symlink(root.join("one"), root.join("read/deep/link")).unwrap();
+        let half = |path: &str| {
+            let of = OfOther { pipeline: "p".to_owned(), kept: None, stands: true };
+            Half::new(root, root, path.to_owned(), of, true)
+        };
+        let halves = Halves::of(vec![half("other/a"), half("one/a")]);
+        let read = || halves.standing().map(|which| halves.is_read(which, root, "read")).collect::<Vec<_>>();
+        assert_eq!(read(), [false, true]);
+        fs::remove_file(root.join("read/deep/link")).unwrap();
+        assert_eq!(read(), [false, true], "it was not looked at again");
+        assert!(halves.writer_of(root, "read").is_some() && halves.writer_of(root, "other/b").is_none());
+    }
 }

@@ -419,15 +419,13 @@ fn source(local: &Local, node: &Node) -> Option<Problem> {
 
 /// A recipe runs in a folder that is there by then. One warning is enough for all that run in it.
 pub(super) fn no_workdir(local: &Local, recipe: &Recipe) -> Option<Problem> {
-    let Local { pipeline, root, .. } = local;
+    let Local { pipeline, root, places, .. } = local;
     let workdir = Path::new(&recipe.how.workdir);
-    if root.join(workdir).is_dir() {
-        return None;
-    }
     // What others build makes the folders around it, and may hold more.
     let elsewhere = |node: &Node| node.maker.is_some_and(|id| pipeline.recipes[id].how.workdir != recipe.how.workdir);
     let made = |path: &str| workdir.starts_with(path) || Path::new(path).starts_with(workdir);
-    if pipeline.nodes.values().any(|node| node.path.as_deref().is_some_and(made) && elsewhere(node)) {
+    let is_made = |node: &Node| node.path.as_deref().is_some_and(made) && elsewhere(node);
+    if !places.lacks(&recipe.how.workdir, || !root.join(workdir).is_dir() && !pipeline.nodes.values().any(is_made)) {
         return None;
     }
     let problem = Problem::new("missing-workdir", format!("the `workdir` of `{}` is not there", recipe.name)).warn();

@@ -29,6 +29,8 @@ pub(crate) struct Places {
     halves: OnceLock<Halves>,
     /// What this one has not, and what will stand there once that is undone.
     own: OnceLock<BTreeMap<String, Option<String>>>,
+    /// The folders that recipes run in, and whether those will not be there.
+    workdirs: Mutex<HashMap<String, bool>>,
 }
 
 /// A look at where outputs belong.
@@ -55,6 +57,12 @@ impl Places {
         // Nothing is half done where this could panic.
         let folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
         Look { local, root, pipeline, folders, ways, halves: &self.halves, own, last: None }
+    }
+
+    /// Whether a folder that recipes run in will not be there; each is looked at once.
+    pub(super) fn lacks(&self, workdir: &str, look: impl FnOnce() -> bool) -> bool {
+        let mut known = self.workdirs.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(workdir).copied().unwrap_or_else(|| *known.entry(workdir.to_owned()).or_insert_with(look))
     }
 }
 
@@ -259,6 +267,21 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    #[test]
+    fn a_folder_to_run_in_is_looked_at_once() {
+        let (places, mut looks) = (Places::default(), 0);
+        for _ in 0..2 {
+            let mut lacks = |workdir| {
+                places.lacks(workdir, || {
+                    looks += 1;
+                    workdir == "gone"
+                })
+            };
+            assert_eq!((lacks("gone"), lacks("there")), (true, false));
+        }
+        assert_eq!(looks, 2);
+    }
 
     #[test]
     fn links_are_followed_to_where_they_lead() {
