@@ -30,7 +30,7 @@ pub struct Retry {
     pub factor: f64,
     /// By which part of itself a wait may be shorter or longer, by chance.
     pub jitter: f64,
-    /// After which failures; none for any exit code, a timeout and a lost job.
+    /// After which failures; none for those that another attempt may mend.
     pub on: Option<Vec<RetryOn>>,
 }
 
@@ -80,7 +80,7 @@ struct Table {
     #[serde(default)]
     #[schemars(with = "Option<f64>", range(min = 0, max = 1))]
     jitter: Option<Jitter>,
-    /// After which failures. Default: any exit code, a timeout, a lost job.
+    /// After which failures. Default: any exit code, a signal, a timeout, a lost job, a job that failed elsewhere, a server that is away.
     #[serde(default)]
     #[schemars(length(min = 1))]
     on: Option<Vec<RetryOn>>,
