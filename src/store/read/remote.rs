@@ -75,10 +75,11 @@ impl Reader {
     /// # Errors
     /// Why the store cannot be read.
     pub fn asked_before(&self, pipeline: &str, engine: &str) -> Result<Vec<AskedBefore>, StoreError> {
-        let sql = "SELECT body FROM events WHERE type IN ('step_submitting', 'step_accepted') AND job IN
-                   (SELECT job FROM runs WHERE pipeline = ?1 AND engine = ?2
+        let sql = "SELECT body FROM events JOIN
+                   (SELECT job, asked FROM runs WHERE pipeline = ?1 AND engine = ?2
                     AND EXISTS (SELECT 1 FROM events WHERE events.job = runs.job AND type = 'step_accepted')
-                    ORDER BY asked DESC LIMIT ?3) ORDER BY job, seq";
+                    ORDER BY asked DESC LIMIT ?3) USING (job)
+                   WHERE type IN ('step_submitting', 'step_accepted') ORDER BY asked, job, seq";
         let events: Vec<Stamped> = self.rows(sql, params![pipeline, engine, BEFORE], |row| json(row, 0))?;
         // The request of each step that has no answer yet, and whether there was one before it.
         let mut open: HashMap<(String, String), (Intent, bool)> = HashMap::new();

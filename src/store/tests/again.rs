@@ -154,3 +154,19 @@ fn the_tables_say_what_the_events_come_to() {
         }
     }
 }
+
+#[test]
+fn what_was_asked_for_before_is_told_in_the_order_in_which_runs_were_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let accepted = |minute, id: &str| {
+        let intent = Intent { request: id.to_owned(), ..Intent::default() };
+        let remote = RemoteJob { id: id.to_owned(), page: None, joined: false };
+        let tale = Tale::begin(minute, &["a"]).start("a").tell(Event::StepSubmitting { step: "a".to_owned(), intent });
+        tale.tell(Event::StepAccepted { step: "a".to_owned(), remote })
+    };
+    // The clock was ahead for the first one.
+    keep(dir.path(), &[accepted(40, "first"), accepted(2, "second")]);
+    let asked = Reader::open(dir.path()).unwrap().unwrap().asked_before("p", "local").unwrap();
+    let ids: Vec<_> = asked.iter().map(|asked| asked.left.intent.request.as_str()).collect();
+    assert_eq!(ids, ["first", "second"]);
+}
