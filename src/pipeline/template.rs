@@ -158,6 +158,15 @@ impl Template {
         &self.text
     }
 
+    /// All of it, where nothing is filled in.
+    #[must_use]
+    pub fn plain(&self) -> Option<&str> {
+        match self.pieces.as_slice() {
+            [Piece::Text(slice)] => Some(self.slice(*slice)),
+            _ => None,
+        }
+    }
+
     /// A part of its text.
     #[must_use]
     pub fn slice(&self, slice: Slice) -> &str {

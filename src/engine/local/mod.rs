@@ -3,6 +3,7 @@
 mod across;
 mod aside;
 mod behind;
+pub(crate) mod check;
 mod child;
 pub(crate) mod clear;
 mod digest;
@@ -180,7 +181,7 @@ impl Engine for LocalEngine {
     }
 
     fn check(&self) -> Problems {
-        observe::check(&self.local).into_iter().map(Problem::obstacle).collect()
+        check::check(&self.local).into_iter().map(Problem::obstacle).collect()
     }
 
     fn heed(&self, stop: watch::Receiver<Stop>) {
@@ -209,8 +210,9 @@ impl Engine for LocalEngine {
         for recipe in ids.iter().map(|id| &pipeline.recipes[*id]) {
             found.extend(secrets::missing(recipe, environment));
             look.check(recipe, &mut found);
+            found.extend(check::no_program(&self.local, recipe, false));
             if workdirs.insert(&recipe.how.workdir) {
-                found.extend(observe::no_workdir(&self.local, recipe));
+                found.extend(check::no_workdir(&self.local, recipe));
             }
         }
         found.into_iter().map(Problem::obstacle).collect()
@@ -229,6 +231,7 @@ impl Engine for LocalEngine {
         let recipe = &pipeline.recipes[id];
         let mut problems = secrets::missing(recipe, &self.local.environment);
         places.look(&self.local).check(recipe, &mut problems);
+        problems.extend(check::no_program(&self.local, recipe, false));
         if !problems.is_empty() {
             return Err(problems.into_iter().map(Problem::obstacle).collect());
         }

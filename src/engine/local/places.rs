@@ -30,7 +30,9 @@ pub(crate) struct Places {
     /// What this one has not, and what will stand there once that is undone.
     own: OnceLock<BTreeMap<String, Option<String>>>,
     /// The folders that recipes run in, and whether those will not be there.
-    workdirs: Mutex<HashMap<String, bool>>,
+    pub(super) workdirs: Asked,
+    /// Programs that are not installed, by name.
+    pub(super) programs: Asked,
 }
 
 /// A look at where outputs belong.
@@ -58,11 +60,17 @@ impl Places {
         let folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
         Look { local, root, pipeline, folders, ways, halves: &self.halves, own, last: None }
     }
+}
 
-    /// Whether a folder that recipes run in will not be there; each is looked at once.
-    pub(super) fn lacks(&self, workdir: &str, look: impl FnOnce() -> bool) -> bool {
-        let mut known = self.workdirs.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(workdir).copied().unwrap_or_else(|| *known.entry(workdir.to_owned()).or_insert_with(look))
+/// Answers that are asked for by many steps: each is looked for once.
+#[derive(Debug, Default)]
+pub(super) struct Asked(Mutex<HashMap<String, bool>>);
+
+impl Asked {
+    /// The answer about `what`.
+    pub(super) fn once(&self, what: &str, look: impl FnOnce() -> bool) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(what).copied().unwrap_or_else(|| *known.entry(what.to_owned()).or_insert_with(look))
     }
 }
 
@@ -270,10 +278,10 @@ mod tests {
 
     #[test]
     fn a_folder_to_run_in_is_looked_at_once() {
-        let (places, mut looks) = (Places::default(), 0);
+        let (asked, mut looks) = (Asked::default(), 0);
         for _ in 0..2 {
             let mut lacks = |workdir| {
-                places.lacks(workdir, || {
+                asked.once(workdir, || {
                     looks += 1;
                     workdir == "gone"
                 })
