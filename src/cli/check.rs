@@ -138,7 +138,7 @@ fn check_one(
     if let Some(shared) = home::shared(store.state(), &loaded) {
         note(&shared);
     }
-    let mut problems = open_engine(&site, &loaded, &store, &asked)?.check();
+    let mut problems = open_engine(&site, &loaded, &store, &asked)?.engine.check();
     problems.extend(unused::check(&loaded.pipeline, &loaded.source.text));
     problems.extend(braces::check(&loaded.pipeline, &loaded.source.text));
     problems.extend(braces::unfilled(&loaded.pipeline));

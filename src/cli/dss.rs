@@ -44,7 +44,7 @@ impl Server {
         let request = Request { project: project.map(str::to_owned), ..Request::default() };
         let store = Arc::new(Shared::new(&state(&site, &loaded.root)));
         let opening = opening(&site, &loaded, &store, &request, name);
-        Self::of(opening, &loaded.source)
+        Self::of(&opening, &loaded.source)
     }
 
     /// The server that Dataiku's own tools are configured for.
@@ -66,10 +66,10 @@ impl Server {
             digests: Box::new(crate::base::file::Memory::default()),
             grace: site.grace,
         };
-        Self::of(opening, &source)
+        Self::of(&opening, &source)
     }
 
-    fn of(opening: Opening, source: &Source) -> Result<Self, Fail> {
+    fn of(opening: &Opening, source: &Source) -> Result<Self, Fail> {
         let mistakes = |problems| Fail::Mistakes(source.clone(), problems);
         let pipeline = Arc::clone(&opening.pipeline);
         let engine = DssEngine::open(opening).map_err(mistakes)?;

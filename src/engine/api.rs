@@ -17,11 +17,9 @@ use crate::base::file::{FileDigest, FileStat, Remembered};
 use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::job::{BuildMode, JobId};
 use crate::base::span::{Problem, Problems};
-use crate::event::{Failure, Intent, RemoteJob, Replaced, Staged};
+use crate::event::{Failure, Intent, RemoteJob, Staged};
 use crate::pipeline::types::Pipeline;
 use crate::plan::facts::Facts;
-use crate::plan::put_back::PutBack;
-use crate::plan::record::OutputRecord;
 
 /// Something that carries steps of one pipeline out.
 pub trait Engine: Send + Sync {
@@ -73,85 +71,11 @@ pub trait Engine: Send + Sync {
         Vec::new()
     }
 
-    /// Why what lies where the outputs of a step belong cannot have been built: it is not of their kind. Looks only.
-    fn misfit(&self, _id: RecipeId) -> Option<String> {
-        None
-    }
-
     /// Makes a step ready, with no effect outside.
     ///
     /// # Errors
     /// Every mistake that can be found before anything starts.
     fn prepare(&self, id: RecipeId) -> Result<Arc<dyn Work>, Problems>;
-
-    /// Makes staged outputs durable. May block.
-    ///
-    /// # Errors
-    /// What the system says.
-    fn flush(&self, staged: &[Staged]) -> std::io::Result<()>;
-
-    /// Puts the staged outputs of a step in place and forgets what was staged for it. May block. Called after it was
-    /// committed that this is about to happen; called again for the same outputs, it finishes what is left.
-    ///
-    /// # Errors
-    /// Why the outputs are not in place.
-    fn publish(&self, job: &JobId, step: &str, staged: &[Staged]) -> Result<Published, Failure>;
-
-    /// What is still to be done where a run died that was about to put these outputs of a step in place; the last record has what was
-    /// built there before. Leaves those that are still to be put there, and marks what stands there to be kept if it is
-    /// neither that nor the new content. Changes nothing.
-    ///
-    /// # Errors
-    /// Why the outputs cannot be put in place any more: nothing of that is to be tried then.
-    fn halfway(
-        &self,
-        _job: &JobId,
-        _step: &str,
-        _staged: &mut Vec<Staged>,
-        _last: &[OutputRecord],
-    ) -> Result<Vec<PutBack>, Failure> {
-        Ok(Vec::new())
-    }
-
-    /// Of outputs that cannot be put in place any more: keeps copies of what somebody has put there since, and takes away our old ones.
-    fn give_up(&self, _job: &JobId, _step: &str, _staged: &[Staged], _last: &[OutputRecord]) -> Vec<Replaced> {
-        Vec::new()
-    }
-
-    /// What a run that died has kept of these outputs, and could not tell.
-    fn kept_before(&self, _job: &JobId, _staged: &[Staged]) -> Vec<Replaced> {
-        Vec::new()
-    }
-
-    /// Ends processes of runs that died and of which not even the engine's own watch was left, and names them. `died` says
-    /// whether there was such a run. Called before anything is put in place for it. May block.
-    fn end_survivors(&self, _died: bool) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// Keeps what a step of a run that died wrote where an input of it is lost meanwhile: it may have been moved there. Says
-    /// so; none where nothing was kept.
-    fn keep_lost(&self, _job: &JobId, _step: &str) -> Option<String> {
-        None
-    }
-
-    /// Takes away what runs that died left behind, less what [is kept](Engine::keep_lost), puts back what they had set aside, and
-    /// tells that, in a fixed order. Called before a run begins and after all that had to be published was published: by steps
-    /// that are `done`.
-    ///
-    /// # Errors
-    /// What the system says.
-    fn tidy(&self, done: &Done) -> std::io::Result<Vec<PutBack>>;
-
-    /// The paths at which runs that died were writing in place, where that is not undone yet.
-    fn half_written(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// What `tidy` would undo of what was being written in place, where these steps are `done`, in a fixed order. Changes nothing.
-    fn put_back(&self, _done: &Done) -> Vec<PutBack> {
-        Vec::new()
-    }
 
     /// A run begins: `lock` is the pipeline's, to be held for as long as anything of the run lives, whatever becomes of
     /// Kiln itself.
@@ -168,15 +92,6 @@ pub const BLOCKED: &str = "blocked-output";
 
 /// The code of a problem: what a step reads is half-written.
 pub const HALF_WRITTEN: &str = "half-written-source";
-
-/// Outputs that are in place.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Published {
-    /// Digests of files that were read for it.
-    pub seen: Vec<FileDigest>,
-    /// What stood there, was not of Kiln's making, and is kept.
-    pub replaced: Vec<Replaced>,
-}
 
 /// What an engine is opened with.
 pub struct Opening {
@@ -217,9 +132,6 @@ pub struct Terms {
 
 /// Variables of Kiln's own environment, as far as their names are text.
 pub type Environment = BTreeMap<String, OsString>;
-
-/// Steps of runs that died whose outputs are all in place.
-pub type Done = BTreeSet<(JobId, String)>;
 
 /// What an engine saw.
 pub struct Observed {

@@ -14,13 +14,13 @@ use crate::base::digest::Digest;
 use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::JobId;
 use crate::base::span::Problems;
-use crate::engine::api::{
-    Attempt, Attempted, Done, Ended, Engine, Observed, Published, StagedOutput, Stop, Updates, Work,
-};
-use crate::event::{Failure, FailureCode, Staged};
+use crate::engine::api::{Attempt, Attempted, Ended, Engine, Observed, StagedOutput, Stop, Updates, Work};
+use crate::engine::outputs::{Done, Outputs, Published};
+use crate::event::{Failure, FailureCode, Replaced, Staged};
 use crate::pipeline::types::Pipeline;
 use crate::plan::facts::{Content, Facts};
 use crate::plan::put_back::PutBack;
+use crate::plan::record::OutputRecord;
 
 /// What a step does.
 #[derive(Clone, Debug)]
@@ -143,6 +143,19 @@ impl Engine for Scripted {
         Ok(Arc::new(ScriptedWork { pipeline, id, act, began: self.began, log }))
     }
 
+    fn end(&self) -> BoxFuture<'static, Vec<String>> {
+        let ends_in = self.ends_in;
+        async move {
+            if !ends_in.is_zero() {
+                sleep(ends_in).await;
+            }
+            Vec::new()
+        }
+        .boxed()
+    }
+}
+
+impl Outputs for Scripted {
     fn flush(&self, _staged: &[Staged]) -> std::io::Result<()> {
         Ok(())
     }
@@ -160,15 +173,42 @@ impl Engine for Scripted {
         Ok(Vec::new())
     }
 
-    fn end(&self) -> BoxFuture<'static, Vec<String>> {
-        let ends_in = self.ends_in;
-        async move {
-            if !ends_in.is_zero() {
-                sleep(ends_in).await;
-            }
-            Vec::new()
-        }
-        .boxed()
+    fn halfway(
+        &self,
+        _job: &JobId,
+        _step: &str,
+        _staged: &mut Vec<Staged>,
+        _last: &[OutputRecord],
+    ) -> Result<Vec<PutBack>, Failure> {
+        Ok(Vec::new())
+    }
+
+    fn give_up(&self, _job: &JobId, _step: &str, _staged: &[Staged], _last: &[OutputRecord]) -> Vec<Replaced> {
+        Vec::new()
+    }
+
+    fn kept_before(&self, _job: &JobId, _staged: &[Staged]) -> Vec<Replaced> {
+        Vec::new()
+    }
+
+    fn end_survivors(&self, _died: bool) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn keep_lost(&self, _job: &JobId, _step: &str) -> Option<String> {
+        None
+    }
+
+    fn put_back(&self, _done: &Done) -> Vec<PutBack> {
+        Vec::new()
+    }
+
+    fn half_written(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn misfit(&self, _id: RecipeId) -> Option<String> {
+        None
     }
 }
 

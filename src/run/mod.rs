@@ -27,9 +27,8 @@ use crate::base::file::FileDigest;
 use crate::base::id::NodeId;
 use crate::base::job::JobId;
 use crate::base::text::size;
-use crate::engine::api::{
-    Attempt, Attempted, Ended, Engine, Noticed, PRINTED_WAITING, Printed, Published, Stop, Updates, Work,
-};
+use crate::engine::api::{Attempt, Attempted, Ended, Engine, Noticed, PRINTED_WAITING, Printed, Stop, Updates, Work};
+use crate::engine::outputs::{Outputs, Published};
 use crate::event::{Cause, Event, Failure, FailureCode, RunStarted, Staged, Stamped, VERSION};
 use crate::report::api::{Journal, Reporter};
 use crate::run::setup::{Effect, Input, Timer};
@@ -50,6 +49,8 @@ pub struct Drive<'a> {
     pub events: u64,
     /// What carries steps out.
     pub engine: Arc<dyn Engine>,
+    /// What puts their outputs in place.
+    pub outputs: Arc<dyn Outputs>,
     /// The slots that it shares with other runs, if it does.
     pub slots: Option<Arc<Semaphore>>,
     /// The work of each step of the run.
@@ -329,17 +330,17 @@ impl Driver<'_> {
     }
 
     fn flush(&mut self, staged: Vec<Staged>) {
-        tracing::debug!(outputs = staged.len(), "new outputs are flushed");
-        let engine = Arc::clone(&self.drive.engine);
-        self.blocking(move || Done::Flushed(engine.flush(&staged).map_err(|error| error.to_string())));
+        tracing::debug!(staged = staged.len(), "new outputs are flushed");
+        let outputs = Arc::clone(&self.drive.outputs);
+        self.blocking(move || Done::Flushed(outputs.flush(&staged).map_err(|error| error.to_string())));
     }
 
     fn publish(&mut self, steps: Vec<(usize, String, Vec<Staged>)>) {
-        let engine = Arc::clone(&self.drive.engine);
+        let outputs = Arc::clone(&self.drive.outputs);
         let job = self.drive.job.clone();
         self.blocking(move || {
             let publish = |(step, name, staged): (usize, String, Vec<Staged>)| {
-                let publish = AssertUnwindSafe(|| engine.publish(&job, &name, &staged));
+                let publish = AssertUnwindSafe(|| outputs.publish(&job, &name, &staged));
                 let result = std::panic::catch_unwind(publish).unwrap_or_else(|panic| Err(crashed(panic.as_ref())));
                 (step, result)
             };

@@ -2,7 +2,7 @@
 //! holds the pipeline's lock, so none of them still runs.
 
 use crate::base::job::JobState;
-use crate::engine::api::{Done, Engine};
+use crate::engine::outputs::{Done, Outputs};
 use crate::event::{Cause, Event, Outcome, Replaced, Stamped, StepEnded, VERSION};
 use crate::fault::fault;
 use crate::plan::put_back::PutBack;
@@ -25,7 +25,7 @@ pub struct Recovered {
 pub fn recover(
     dead: &[Unfinished],
     history: &dyn History,
-    engine: &dyn Engine,
+    outputs: &dyn Outputs,
     journal: &mut dyn Journal,
     now: jiff::Timestamp,
 ) -> Recovered {
@@ -34,11 +34,11 @@ pub fn recover(
         let mut ending = Ending::of(run, now);
         let mut digests = Vec::new();
         for row in &run.publishing {
-            let mut replaced = engine.kept_before(&run.job, &row.staged);
+            let mut replaced = outputs.kept_before(&run.job, &row.staged);
             let mut staged = row.staged.clone();
             let last = history.last(&row.step).map(|last| last.outputs.as_slice()).unwrap_or_default();
-            let ahead = engine.halfway(&run.job, &row.step, &mut staged, last);
-            let published = ahead.and_then(|ahead| Ok((ahead, engine.publish(&run.job, &row.step, &staged)?)));
+            let ahead = outputs.halfway(&run.job, &row.step, &mut staged, last);
+            let published = ahead.and_then(|ahead| Ok((ahead, outputs.publish(&run.job, &row.step, &staged)?)));
             let (outcome, record, failure) = match published {
                 Ok((ahead, published)) => {
                     done.insert((run.job.clone(), row.step.clone()));
@@ -48,7 +48,7 @@ pub fn recover(
                     (Outcome::Built, Some(row.record.clone()), None)
                 }
                 Err(failure) => {
-                    let kept = engine.give_up(&run.job, &row.step, &row.staged, last);
+                    let kept = outputs.give_up(&run.job, &row.step, &row.staged, last);
                     let told =
                         kept.iter().map(|Replaced { path, kept }| format!("what is at {path} is kept in {kept}"));
                     let failure = failure.also(told.collect::<Vec<_>>());
@@ -60,7 +60,7 @@ pub fn recover(
             let ended = StepEnded::new(&row.step, row.attempt, outcome, row.took_ms);
             ending.push(Event::StepEnded(Box::new(StepEnded { record, failure, replaced, ..ended })));
         }
-        ending.rest(|step| engine.keep_lost(&run.job, step));
+        ending.rest(|step| outputs.keep_lost(&run.job, step));
         journal.append(ending.events.into(), digests);
         if let Err(error) = fault("recover.told") {
             tracing::debug!(%error, "only a test can make this fail");

@@ -33,7 +33,7 @@ fn look_closely(session: &Session, locked: bool) -> Result<(Planned, Adoption), 
     let moved = moved(session);
     let check = |id: RecipeId, record: Result<Record, Refusal>| {
         let why = match &record {
-            Ok(_) => blocked(session, id).or_else(|| session.engine.misfit(id)).or_else(|| moved.clone()),
+            Ok(_) => blocked(session, id).or_else(|| session.outputs.misfit(id)).or_else(|| moved.clone()),
             // A link that leads nowhere is there, too.
             Err(Refusal::NoOutput(_)) if is_link(session, id) => blocked(session, id),
             Err(_) => None,
@@ -61,7 +61,7 @@ fn is_link(session: &Session, id: RecipeId) -> bool {
 
 /// Why nothing is taken where something half-written may have been moved, or renamed in the file: no step makes it where it was.
 fn moved(session: &Session) -> Option<String> {
-    let half = session.engine.half_written();
+    let half = session.outputs.half_written();
     let is_made = |path: &String| {
         let mut nodes = session.pipeline().nodes.values();
         nodes.any(|node| node.maker.is_some() && node.path.as_ref() == Some(path))

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use crate::base::digest::Digest;
-use crate::engine::api::Engine;
+use crate::engine::outputs::Outputs;
 use crate::pipeline::types::Pipeline;
 use crate::plan::facts::{Content, Facts};
 use crate::plan::put_back::PutBack;
@@ -36,12 +36,12 @@ impl History for Settled {
 }
 
 /// What of that is not in place yet. Forgets what cannot be put there any more: the next run builds it again.
-pub(super) fn ahead(dead: &mut [Unfinished], before: &dyn History, engine: &dyn Engine) -> Vec<PutBack> {
+pub(super) fn ahead(dead: &mut [Unfinished], before: &dyn History, outputs: &dyn Outputs) -> Vec<PutBack> {
     let mut ahead = Vec::new();
     for run in dead {
         run.publishing.retain_mut(|row| {
             let last = before.last(&row.step).map(|last| last.outputs.as_slice()).unwrap_or_default();
-            let found = engine.halfway(&run.job, &row.step, &mut row.staged, last);
+            let found = outputs.halfway(&run.job, &row.step, &mut row.staged, last);
             found.map(|found| ahead.extend(found)).is_ok()
         });
     }

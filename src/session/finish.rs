@@ -19,7 +19,7 @@ pub(crate) fn finish_the_dead(
     last_word: &dyn Fn(&JobId) -> Option<LastWord>,
 ) -> Result<Vec<PutBack>, Fail> {
     let Recovered { done, mut finished, .. } = end_the_dead(session, writer, last_word)?;
-    let tidied = session.engine.tidy(&done);
+    let tidied = session.outputs.tidy(&done);
     finished.extend(tidied.map_err(|error| Fail::because("what a run that died left cannot be tidied up", &error))?);
     Ok(finished)
 }
@@ -39,11 +39,11 @@ fn end_the_dead(
     });
     let Some((mut dead, history)) = found.map_err(unread)? else { return Ok(Recovered::default()) };
     dead.iter_mut().for_each(|run| run.last_word = last_word(&run.job).or(run.last_word.take()));
-    for process in session.engine.end_survivors(!dead.is_empty()) {
+    for process in session.outputs.end_survivors(!dead.is_empty()) {
         tracing::warn!("{process} lived on after a run that was killed, and was ended");
     }
     fault("recover.begin").map_err(|error| Fail::because("a run that died cannot be ended", &error))?;
-    let recovered = recover(&dead, &history, session.engine.as_ref(), writer, crate::clock::now());
+    let recovered = recover(&dead, &history, session.outputs.as_ref(), writer, crate::clock::now());
     for run in &dead {
         let done = count(run.publishing.len(), "step");
         tracing::info!(job = %run.job, finished = done, "a run that died was ended");

@@ -31,7 +31,8 @@ use crate::base::job::{BuildMode, JobState, Schedule};
 use crate::base::span::{Problem, Problems, merged};
 use crate::base::text::did_you_mean;
 use crate::engine::api::{Engine, Environment, Evidence, Observed, Opening, Terms};
-use crate::engine::engine;
+use crate::engine::outputs::Outputs;
+use crate::engine::{Opened, engine};
 use crate::pipeline::paths::OWN;
 use crate::pipeline::types::{Pipeline, Settings};
 use crate::plan::decide::Basis;
@@ -113,6 +114,8 @@ pub(crate) struct Session {
     /// The store in the folder of the state, to ask.
     pub(crate) store: Arc<Shared>,
     pub(crate) engine: Arc<dyn Engine>,
+    /// The outputs below the root, whichever engine builds.
+    pub(crate) outputs: Arc<dyn Outputs>,
     pub(crate) selection: Selection,
     pub(crate) jobs: u32,
     pub(crate) schedule: Schedule,
@@ -192,7 +195,7 @@ impl Session {
         let mode = request.mode(settings);
         let schedule = request.schedule.or(settings.schedule).unwrap_or(Schedule::Stages);
         let store = Arc::new(Shared::new(&state));
-        let engine = open_engine(site, &loaded, &store, request)?;
+        let Opened { engine, outputs } = open_engine(site, &loaded, &store, request)?;
         let said = engine.max_parallel().or(settings.max_parallel);
         let jobs = request.jobs.or(said).unwrap_or(site.cores);
         let can_build = |id: RecipeId| engine.can_build(id);
@@ -205,7 +208,7 @@ impl Session {
         let (file, root) = (&loaded.source.name, loaded.root.display());
         let selected = selection.want.values().filter(|want| **want != Want::No).count();
         tracing::debug!(file, %root, state = %state.display(), engine = engine.name(), %mode, selected, "the pipeline is read");
-        Ok(Self { loaded, store, engine, selection, jobs, schedule, part: None })
+        Ok(Self { loaded, store, engine, outputs, selection, jobs, schedule, part: None })
     }
 
     /// The pipeline.
@@ -218,7 +221,7 @@ impl Session {
     pub(crate) fn look(&self, probes: bool, alone: bool) -> Result<(Known, Observed), Fail> {
         let mut known =
             known(&self.store, (&self.pipeline().name, self.engine.name()), self.concerned().as_deref(), alone)?;
-        known.ahead = dead::ahead(&mut known.dead, known.history.as_ref(), self.engine.as_ref());
+        known.ahead = dead::ahead(&mut known.dead, known.history.as_ref(), self.outputs.as_ref());
         let mut observed = self.engine.observe(&self.wanted(), probes);
         if let Some(part) = &self.part {
             observed.facts.settled = part.steps.values().map(|looked| !looked).collect();
@@ -338,7 +341,7 @@ impl Session {
         let rows =
             known.dead.iter().flat_map(|run| run.publishing.iter().map(|row| (run.job.clone(), row.step.clone())));
         // What was complete is not undone.
-        let undone = self.engine.put_back(&rows.collect());
+        let undone = self.outputs.put_back(&rows.collect());
         let found: Vec<_> = known.ahead.iter().cloned().chain(undone).collect();
         let held = |state: &Path| is_held(state, &self.pipeline().name);
         let goes_on = || !known.alone && (held(self.store.state()) || held(&self.loaded.root.join(OWN)));
@@ -435,7 +438,7 @@ pub(crate) fn open_engine(
     loaded: &Loaded,
     store: &Arc<Shared>,
     request: &Request,
-) -> Result<Arc<dyn Engine>, Fail> {
+) -> Result<Opened, Fail> {
     let asked = request.engine.as_deref();
     let said = loaded.pipeline.settings.engine.as_ref();
     let name = asked.or(said.map(|(name, _)| name.as_str())).unwrap_or(crate::engine::local::NAME);

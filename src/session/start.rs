@@ -11,6 +11,7 @@ use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::{JobId, Maker};
 use crate::engine::api::{Engine, Opening, Terms, Work};
 use crate::engine::local::LocalEngine;
+use crate::engine::outputs::Outputs;
 use crate::event::{Cause, Left, PlannedStep, RunStarted};
 use crate::pipeline::types::Pipeline;
 use crate::plan::estimate::{estimate, remaining};
@@ -115,6 +116,7 @@ pub(crate) struct Ready {
     run: Run,
     started: RunStarted,
     engine: Arc<dyn Engine>,
+    outputs: Arc<dyn Outputs>,
     works: Vec<Arc<dyn Work>>,
     seen: Vec<FileDigest>,
     slots: Option<Arc<Semaphore>>,
@@ -137,7 +139,8 @@ impl Ready {
         let job = ticket.job.clone();
         let setup = Setup { job, pipeline, facts, history: known.history, mode, policy, steps };
         let run = Run::new(setup, up_to_date);
-        Ok(Self { ticket, run, started, engine: Arc::clone(&session.engine), works, seen, slots: None })
+        let (engine, outputs) = (Arc::clone(&session.engine), Arc::clone(&session.outputs));
+        Ok(Self { ticket, run, started, engine, outputs, works, seen, slots: None })
     }
 
     /// A run in which nothing is done, for there is nothing to do.
@@ -158,7 +161,9 @@ impl Ready {
         let (facts, history) = (Facts::unseen(ticket.began, 0, 0), Box::new(MemoryHistory::default()));
         let setup = Setup { job, pipeline, facts, history, mode, policy, steps: Vec::new() };
         let run = Run::new(setup, started.up_to_date);
-        Self { ticket, run, started, engine: Arc::new(engine), works: Vec::new(), seen: Vec::new(), slots: None }
+        let outputs = Arc::new(engine);
+        let engine = Arc::<LocalEngine>::clone(&outputs);
+        Self { ticket, run, started, engine, outputs, works: Vec::new(), seen: Vec::new(), slots: None }
     }
 
     /// After this was undone of a run that was killed.
@@ -185,7 +190,7 @@ impl Ready {
         reporters: Vec<Box<dyn Reporter>>,
         signals: mpsc::UnboundedReceiver<Cause>,
     ) -> Driven {
-        let Self { ticket: Ticket { job, began, events }, run, started, engine, works, seen, slots } = self;
+        let Self { ticket: Ticket { job, began, events }, run, started, engine, outputs, works, seen, slots } = self;
         let (journal, threads) = (writer, true);
         let going = Drive {
             run,
@@ -193,6 +198,7 @@ impl Ready {
             began,
             events,
             engine,
+            outputs,
             slots,
             works,
             seen,

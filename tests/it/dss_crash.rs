@@ -209,3 +209,33 @@ fn a_job_that_was_left_and_did_not_end_well_does_not_count() {
     let log = project.expect(0, &["jobs", "log", "last"]).out;
     assert!(log.contains("did not end well: it does not count"), "{log}");
 }
+
+/// What a run was putting in place belongs to the root, not to the engine that is chosen next.
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_run_on_a_server_finishes_what_a_local_run_was_putting_in_place() {
+    let server = Server::start();
+    let project = project(
+        &server,
+        "",
+        "[dataset.s]\npath = \"s\"\n[dataset.x]\npath = \"o/x\"\ninputs = [\"s\"]\nrun = 'cp s {{ output }}'\n\
+         [dataset.y]\npath = \"o/y\"\ninputs = [\"x\"]\nin_place = true\nrun = 'cp s {{ output }}'\n",
+    );
+    project.write("s", "1");
+    project.expect(0, &["run"]);
+    project.write("s", "2");
+    for (target, point, then) in [
+        ("x", "publish.place", "killed while `x` was put in place; the next run first puts it there\n"),
+        ("y", "flush", "killed while `y` was written in place; the next run first puts its last good content back\n"),
+    ] {
+        let mut command = project.command(&["run", "--mode", "only", target]);
+        let died = command.env("KILN_FAULT", format!("{point}=kill@1")).output().unwrap();
+        assert_eq!(died.status.code(), None, "{point}");
+        project.settled();
+        let plan = project.expect(0, &["plan", "--engine", "prod"]).out;
+        assert!(plan.contains(then), "{plan}");
+        project.expect(0, &["run", "--engine", "prod"]);
+        assert_eq!((project.read("o/x").as_str(), project.read("o/y").as_str()), ("2", "1"));
+        assert!(!project.exists(".kiln/staging/p"));
+    }
+}

@@ -45,9 +45,9 @@ use tokio::sync::{Notify, OnceCell, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::base::id::{DenseMap, RecipeId};
-use crate::base::job::{BuildMode, JobId};
+use crate::base::job::BuildMode;
 use crate::base::span::{Problem, Problems};
-use crate::engine::api::{AskedBefore, Done, Engine, LeftBehind, Observed, Opening, Published, Terms, Updates, Work};
+use crate::engine::api::{AskedBefore, Engine, LeftBehind, Observed, Opening, Terms, Updates, Work};
 use crate::engine::dss::asks::{Ask, Followed, Listed, Looked};
 use crate::engine::dss::astray::Astray;
 use crate::engine::dss::calls::{About, Calls, Peer, segment};
@@ -62,12 +62,10 @@ use crate::engine::dss::twice::Twice;
 use crate::engine::dss::who::Own;
 use crate::engine::dss::whole::{Progress, Whole};
 use crate::engine::dss::work::DssWork;
-use crate::event::{Failure, Staged};
 use crate::pipeline::dss_wire::{JobDef, StartJob};
 use crate::pipeline::raw_engine::{Jobs, RawEngine};
 use crate::pipeline::types::{Kind, Pipeline, Rebuild};
 use crate::plan::facts::Facts;
-use crate::plan::put_back::PutBack;
 
 /// How often it is looked whether the server is silent.
 const LISTEN: Duration = Duration::from_secs(1);
@@ -122,22 +120,22 @@ impl DssEngine {
     ///
     /// # Errors
     /// Every mistake in the engine's table.
-    pub fn open(opening: Opening) -> Result<Self, Problems> {
+    pub fn open(opening: &Opening) -> Result<Self, Problems> {
         let Some((RawEngine::Dss(raw), _)) = opening.pipeline.engines.get(&opening.name) else {
             return Err(vec![Problem::new("unknown-engine", format!("there is no [engine.{}]", opening.name))]);
         };
-        let settings = settings(raw, &opening)?;
+        let settings = settings(raw, opening)?;
         let (asks, asked) = mpsc::unbounded_channel();
         // DSS promises no order between outputs that are built without what is above them.
         let whole = settings.jobs == Jobs::Run && opening.terms.mode != BuildMode::Only;
         let whole = whole.then(|| Arc::new(Whole::new(settings.max_parallel)));
         let Opening { pipeline, state, terms, .. } = opening;
-        let Terms { mode, partition, abort_joined, resubmit, .. } = terms;
+        let Terms { mode, partition, abort_joined, resubmit, .. } = terms.clone();
         Ok(Self {
             dss: Arc::new(Dss {
                 settings,
-                pipeline,
-                state,
+                pipeline: Arc::clone(pipeline),
+                state: state.clone(),
                 mode,
                 partition,
                 abort_joined,
@@ -405,18 +403,6 @@ impl Engine for DssEngine {
             }
         }
         .boxed()
-    }
-
-    fn flush(&self, _staged: &[Staged]) -> std::io::Result<()> {
-        Ok(())
-    }
-
-    fn publish(&self, _job: &JobId, _step: &str, _staged: &[Staged]) -> Result<Published, Failure> {
-        Ok(Published::default())
-    }
-
-    fn tidy(&self, _done: &Done) -> std::io::Result<Vec<PutBack>> {
-        Ok(Vec::new())
     }
 }
 

@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::job::JobId;
 use crate::clock;
-use crate::engine::api::Done;
 use crate::engine::local::across::{beside, elsewhere};
 use crate::engine::local::digest::Digester;
 use crate::engine::local::keep::{free, keep, kept_before};
@@ -20,6 +19,7 @@ use crate::engine::local::met::holds_root;
 use crate::engine::local::places::{inside, leads_inside};
 use crate::engine::local::put::Put;
 use crate::engine::local::staging::Staging;
+use crate::engine::outputs::Done;
 use crate::event::Staged;
 use crate::fault::fault;
 use crate::files::{is_empty_folder, remove, rename, tree};

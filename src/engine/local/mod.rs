@@ -50,13 +50,14 @@ use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::{BuildMode, JobId};
 use crate::base::mask::Secrets;
 use crate::base::span::{Problem, Problems};
-use crate::engine::api::{Done, Engine, Environment, Evidence, Observed, Opening, Published, Stop, Work};
+use crate::engine::api::{Engine, Environment, Evidence, Observed, Opening, Stop, Work};
 use crate::engine::local::digest::Digester;
 use crate::engine::local::guardian::Guardian;
 use crate::engine::local::memory::Kills;
 use crate::engine::local::places::Places;
 use crate::engine::local::secrets::Masking;
 use crate::engine::local::staging::{Staging, not_in_place};
+use crate::engine::outputs::{Done, Outputs, Published};
 use crate::event::{Failure, Replaced, Staged};
 use crate::pipeline::types::{Kind, Pipeline};
 use crate::plan::facts::Facts;
@@ -218,14 +219,6 @@ impl Engine for LocalEngine {
         found.into_iter().map(Problem::obstacle).collect()
     }
 
-    fn misfit(&self, id: RecipeId) -> Option<String> {
-        let Local { pipeline, root, .. } = self.local.as_ref();
-        let folders = pipeline.recipes[id].outputs.iter().map(|node| &pipeline.nodes[*node]);
-        let paths = folders.filter(|node| node.kind == Kind::Folder).filter_map(|node| node.path.as_deref());
-        let mut files = paths.filter(|path| root.join(path).metadata().is_ok_and(|metadata| !metadata.is_dir()));
-        files.next().map(|path| format!("{path} is a file, a folder is needed"))
-    }
-
     fn prepare(&self, id: RecipeId) -> Result<Arc<dyn Work>, Problems> {
         let Local { pipeline, places, .. } = self.local.as_ref();
         let recipe = &pipeline.recipes[id];
@@ -241,6 +234,26 @@ impl Engine for LocalEngine {
         Ok(Arc::new(work::LocalWork { local: Arc::clone(&self.local), id }))
     }
 
+    fn hold(&self, lock: OwnedFd) {
+        self.local.guardian.hold(lock);
+    }
+
+    fn end(&self) -> BoxFuture<'static, Vec<String>> {
+        let local = Arc::clone(&self.local);
+        async move {
+            let left = local.guardian.end().await;
+            if let Some(file) = local.staging.end()
+                && let Err(error) = guardian::mark(&file).await
+            {
+                tracing::debug!(%error, "the next run will not know when all had ended");
+            }
+            left
+        }
+        .boxed()
+    }
+}
+
+impl Outputs for LocalEngine {
     fn flush(&self, staged: &[Staged]) -> std::io::Result<()> {
         self.local.staging.flush(staged)
     }
@@ -279,11 +292,6 @@ impl Engine for LocalEngine {
         if died || staging.is_left() { guardian::survivors::end(&pipeline.name, root) } else { Vec::new() }
     }
 
-    fn half_written(&self) -> Vec<String> {
-        // A run that cannot read it tells so.
-        self.local.staging.half_written().unwrap_or_default()
-    }
-
     fn keep_lost(&self, job: &JobId, step: &str) -> Option<String> {
         let kept = self.local.keep_lost(job, step);
         // Nothing is tidied up either then, and that tells why.
@@ -307,21 +315,16 @@ impl Engine for LocalEngine {
         self.named(self.local.to_undo(done).unwrap_or_default())
     }
 
-    fn hold(&self, lock: OwnedFd) {
-        self.local.guardian.hold(lock);
+    fn half_written(&self) -> Vec<String> {
+        // A run that cannot read it tells so.
+        self.local.staging.half_written().unwrap_or_default()
     }
 
-    fn end(&self) -> BoxFuture<'static, Vec<String>> {
-        let local = Arc::clone(&self.local);
-        async move {
-            let left = local.guardian.end().await;
-            if let Some(file) = local.staging.end()
-                && let Err(error) = guardian::mark(&file).await
-            {
-                tracing::debug!(%error, "the next run will not know when all had ended");
-            }
-            left
-        }
-        .boxed()
+    fn misfit(&self, id: RecipeId) -> Option<String> {
+        let Local { pipeline, root, .. } = self.local.as_ref();
+        let folders = pipeline.recipes[id].outputs.iter().map(|node| &pipeline.nodes[*node]);
+        let paths = folders.filter(|node| node.kind == Kind::Folder).filter_map(|node| node.path.as_deref());
+        let mut files = paths.filter(|path| root.join(path).metadata().is_ok_and(|metadata| !metadata.is_dir()));
+        files.next().map(|path| format!("{path} is a file, a folder is needed"))
     }
 }

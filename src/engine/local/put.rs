@@ -8,7 +8,6 @@ use rustix::fs::{Access, CWD, RenameFlags, access, renameat_with};
 
 use crate::base::digest::Digest;
 use crate::base::job::JobId;
-use crate::engine::api::Published;
 use crate::engine::local::across::{beside, copy, elsewhere};
 use crate::engine::local::aside::asides;
 use crate::engine::local::digest::Digester;
@@ -17,6 +16,7 @@ use crate::engine::local::half::Halves;
 use crate::engine::local::keep::keep;
 use crate::engine::local::places::{LEADS_OUT, Links, Top, at_work, inside, leads_inside};
 use crate::engine::local::staging::{IS_GONE, IS_OTHER, NEW, Staging, swapped};
+use crate::engine::outputs::Published;
 use crate::event::{Failure, FailureCode, Replaced, Staged};
 use crate::fault::fault;
 use crate::files::{end_swap, exchange, remove, rename};

@@ -4,8 +4,8 @@
 use std::io;
 
 use crate::base::job::JobId;
-use crate::engine::api::Done;
 use crate::engine::local::Local;
+use crate::engine::outputs::Done;
 use crate::event::{Failure, Staged};
 use crate::plan::put_back::PutBack;
 

@@ -217,6 +217,7 @@ impl Case {
             events: 0,
             began: jiff::Timestamp::UNIX_EPOCH,
             engine: Arc::clone(&engine) as Arc<dyn Engine>,
+            outputs: Arc::<Scripted>::clone(&engine),
             works,
             seen: Vec::new(),
             journal: &mut journal,

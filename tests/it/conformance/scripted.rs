@@ -252,6 +252,7 @@ async fn scripted(steps: &[Step], ready: Ready) -> Ran {
         events: 0,
         began: jiff::Timestamp::UNIX_EPOCH,
         engine: Arc::clone(&engine) as Arc<dyn Engine>,
+        outputs: Arc::<Scripted>::clone(&engine),
         works,
         seen: Vec::new(),
         journal: &mut journal,

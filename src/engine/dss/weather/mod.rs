@@ -21,9 +21,10 @@ use tokio::time::Instant;
 use super::weather::server::{Asked, QUIET, Random, Server, State, Weather};
 use super::*;
 use crate::base::file::Memory;
+use crate::base::job::JobId;
 use crate::clock;
 use crate::engine::api::{Attempt, Ended, Notice, Noticed, Stop, Updates};
-use crate::event::{FailureCode, Intent};
+use crate::event::{Failure, FailureCode, Intent};
 use crate::pipeline::{check, read};
 
 /// How a run of the storm is made.
@@ -54,7 +55,7 @@ impl Case {
     }
 
     fn engine(&self, server: &Arc<Server>, state: &Path) -> DssEngine {
-        let engine = DssEngine::open(Opening {
+        let engine = DssEngine::open(&Opening {
             name: "prod".to_owned(),
             terms: Terms::default(),
             pipeline: self.pipeline(),
