@@ -5,14 +5,16 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Read as _};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags, RenameFlags, openat, renameat_with, statat, unlinkat,
+    AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags, RenameFlags, openat, renameat_with, statat, syncfs, unlinkat,
 };
 use rustix::io::Errno;
 
+use crate::base::digest::Digest;
+use crate::fault::fault;
 use crate::stat::{Standing, standing};
 
 /// What an owner needs to move a folder, and to look at it.
@@ -53,16 +55,58 @@ fn moving(paths: &[&Path], go: impl Fn() -> io::Result<()>) -> io::Result<()> {
     moved.and(closed)
 }
 
-/// Renames a path, in place of a file that is there.
+/// Renames a path, in place of a file that is there. A folder of which that cannot be done, such as one in a lower layer of what is
+/// mounted there, is copied and then removed: it stands as a whole at one of the two whenever that is cut short.
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    moving(&[from], || fs::rename(from, to))
+    match moving(&[from], || fs::rename(from, to)) {
+        Err(error) if error.kind() == ErrorKind::CrossesDevices && from.is_dir() && !from.is_symlink() => {
+            copy_over(from, to)?;
+            remove(from)
+        }
+        moved => moved,
+    }
+}
+
+/// Copies a folder durably, to where nothing is to be seen of it before it is whole.
+fn copy_over(from: &Path, to: &Path) -> io::Result<()> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(Digest::of(to.as_os_str().as_bytes()).to_string());
+    let part = to.with_file_name(name);
+    remove(&part)?;
+    let whole = copy(from, &part).and_then(|()| Ok(syncfs(File::open(&part)?)?));
+    let there = whole.and_then(|()| moving(&[&part], || fs::rename(&part, to)));
+    there.inspect_err(|_| drop(remove(&part)))
+}
+
+/// Copies a file or a folder with all that is in it. There must be nothing at `to`. What is neither, nor a link, may have no end.
+pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let mut folders = Vec::new();
+    for entry in tree(from) {
+        let (path, metadata) = entry?;
+        let to = match path.strip_prefix(from) {
+            Ok(below) if !below.as_os_str().is_empty() => to.join(below),
+            Ok(_) | Err(_) => to.to_owned(),
+        };
+        if metadata.is_symlink() {
+            symlink(fs::read_link(path)?, to)?;
+        } else if metadata.is_dir() {
+            fs::create_dir(&to)?;
+            folders.push((to, metadata.permissions()));
+        } else if metadata.is_file() {
+            fs::copy(path, to)?;
+        } else {
+            return Err(io::Error::other(format!("{} is neither a file nor a folder", path.display())));
+        }
+    }
+    // Nothing is put into a folder any more that may not be written to then.
+    folders.into_iter().rev().try_for_each(|(folder, permissions)| fs::set_permissions(folder, permissions))
 }
 
 /// Swaps two paths in one step; where the file system cannot, in three, with what stood at `to` at `aside` for a moment.
 pub(crate) fn exchange(from: &Path, to: &Path, aside: &Path) -> io::Result<()> {
     moving(&[from, to], || match renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE) {
         Ok(()) => Ok(()),
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => swap_in_three(from, to, aside),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::XDEV) => swap_in_three(from, to, aside),
         Err(error) => Err(error.into()),
     })
 }
@@ -71,12 +115,17 @@ fn swap_in_three(from: &Path, to: &Path, aside: &Path) -> io::Result<()> {
     if !end_swap(aside, to)? {
         return Err(io::Error::new(ErrorKind::AlreadyExists, format!("{} is in the way", aside.display())));
     }
-    fs::rename(to, aside)?;
+    rename(to, aside)?;
     if let Err(error) = fs::rename(from, to) {
         fs::rename(aside, to)?;
         return Err(error);
     }
-    fs::rename(aside, from)
+    // Whoever is told that it failed takes it that nothing was done.
+    fault("swap.third").and_then(|()| fs::rename(aside, from)).or_else(|error| {
+        fs::rename(to, from)?;
+        fs::rename(aside, to)?;
+        Err(error)
+    })
 }
 
 /// Ends a swap that was cut short: what stood at `to` goes back there from `aside`, where it may be the only copy. Says whether
@@ -271,6 +320,8 @@ pub(crate) fn real(path: &Path) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::mknodat;
+
     use super::*;
 
     /// A folder with a file for each of these texts, in folders of these names.
@@ -315,6 +366,34 @@ mod tests {
         let dir = folders(&[("to", "old")]);
         assert_eq!(swap(dir.path()).unwrap_err().kind(), ErrorKind::NotFound);
         assert_eq!(found(dir.path()), [None, Some("old".to_owned()), None]);
+    }
+
+    #[test]
+    fn all_that_is_in_a_folder_is_copied() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        fs::create_dir_all(at("a/empty")).unwrap();
+        fs::write(at("a/file"), "x").unwrap();
+        symlink("file", at("a/link")).unwrap();
+        symlink("nowhere", at("a/empty/link")).unwrap();
+        fs::set_permissions(at("a/file"), Permissions::from_mode(0o755)).unwrap();
+        copy(&at("a"), &at("b")).unwrap();
+        let all = |path: &str| {
+            let whole = at(path);
+            let entry = |(path, metadata): (PathBuf, fs::Metadata)| {
+                let link = fs::read_link(&path).ok();
+                let text = if link.is_none() { fs::read(&path).ok() } else { None };
+                (path.strip_prefix(&whole).unwrap().to_owned(), metadata.permissions().mode(), link, text)
+            };
+            let mut all: Vec<_> = tree(&at(path)).map(|found| entry(found.unwrap())).collect();
+            all.sort();
+            all
+        };
+        assert_eq!((all("a").len(), all("a")), (5, all("b")));
+        // Nobody will ever write to it.
+        mknodat(CWD, at("a/pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let error = copy(&at("a"), &at("c")).unwrap_err().to_string();
+        assert!(error.ends_with("/a/pipe is neither a file nor a folder"), "{error}");
     }
 
     #[test]

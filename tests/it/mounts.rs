@@ -54,3 +54,27 @@ fn what_is_mounted_in_an_output_is_not_removed_with_it() {
     assert!(said.contains("/d/m is not removed, for something is mounted there"), "{said}");
     assert!(said.ends_with("last 0\n"), "{said}");
 }
+
+/// As in the image of a container: what is in it can be replaced, but the system moves no folder of it.
+#[test]
+fn outputs_in_a_lower_layer_are_replaced() {
+    if !is_there() {
+        return;
+    }
+    let text = "[dataset.s]\npath = \"s\"\n[folder.d]\npath = \"o/d\"\ninputs = [\"s\"]\nrun = \"cp s {{ output }}/x\"\n\
+        [folder.p]\npath = \"o/p\"\ninputs = [\"s\"]\nin_place = true\nrun = \"[ ! -e bad ]; cp s {{ output }}/x\"\n";
+    let project = Project::new(text);
+    let script = "mkdir t; mount -t tmpfs none t; cd t; mkdir -p low up work m; cp ../pipeline.toml low; echo 1 >low/s\n\
+        layer() { mount -t overlay -o userxattr,lowerdir=$1,upperdir=$2,workdir=work none m && cd m; }\n\
+        (cd low; \"$KILN\" run 2>&1); layer low up; echo 2 >s; touch bad; \"$KILN\" run -k 2>&1\n\
+        echo \"first $? $(cat o/d/x o/p/x | tr '\\n' ' ')\"; rm bad; \"$KILN\" run 2>&1\n\
+        echo \"second $? $(cat o/d/x o/p/x | tr '\\n' ' ')\"; cd ..; umount m; mv up low2; rm -rf work; mkdir up work\n\
+        layer low2:low up; echo 3 >s; KILN_FAULT=swap.third=full \"$KILN\" run d 2>&1\n\
+        echo \"third $? $(cat o/d/x)\"; \"$KILN\" run 2>&1\n\
+        echo \"last $? $(cat o/d/x o/p/x | tr '\\n' ' ')\"; find .kiln/staging/p .kiln/replaced -mindepth 1; ls -A o";
+    let said = in_space(&project, &["--mount"], script).out;
+    assert!(said.contains("\nfirst 1 2 1 \n") && said.contains("\nsecond 0 2 2 \n"), "{said}");
+    let third = if cfg!(feature = "failpoints") { "\nthird 1 2\n" } else { "\nthird 0 3\n" };
+    assert!(said.contains(third), "{said}");
+    assert!(said.ends_with("\nlast 0 3 3 \nd\np\n"), "{said}");
+}

@@ -6,10 +6,10 @@ use std::io;
 use std::path::Path;
 
 use crate::base::job::JobId;
-use crate::engine::local::across::{beside, copy, elsewhere};
+use crate::engine::local::across::{beside, elsewhere};
 use crate::event::Replaced;
 use crate::fault::fault;
-use crate::files::rename;
+use crate::files::{copy, rename};
 use crate::pipeline::paths::{OWN, REPLACED};
 
 /// Where a run keeps what belongs at a path, both relative to the root, and is at `from` now: with all that it has replaced, or

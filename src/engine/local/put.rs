@@ -8,7 +8,7 @@ use rustix::fs::{Access, CWD, RenameFlags, access, renameat_with};
 
 use crate::base::digest::Digest;
 use crate::base::job::JobId;
-use crate::engine::local::across::{beside, copy, elsewhere};
+use crate::engine::local::across::{beside, elsewhere};
 use crate::engine::local::aside::asides;
 use crate::engine::local::digest::Digester;
 use crate::engine::local::flush::flush;
@@ -19,7 +19,7 @@ use crate::engine::local::staging::{IS_GONE, IS_OTHER, NEW, Staging, swapped};
 use crate::engine::outputs::Published;
 use crate::event::{Failure, FailureCode, Replaced, Staged};
 use crate::fault::fault;
-use crate::files::{end_swap, exchange, remove, rename};
+use crate::files::{copy, end_swap, exchange, remove, rename};
 
 impl Staging {
     /// Puts one output in place. Called again after a crash, it finishes what is left.
