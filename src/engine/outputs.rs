@@ -13,11 +13,13 @@ use crate::plan::record::OutputRecord;
 
 /// The outputs of one pipeline below its root.
 pub trait Outputs: Send + Sync {
-    /// Makes staged outputs durable. May block.
-    ///
-    /// # Errors
-    /// What the system says.
-    fn flush(&self, staged: &[Staged]) -> io::Result<()>;
+    /// Makes the staged outputs of steps durable, together, and says of each step in turn how that went. What fails is
+    /// [taken back](Outputs::take_back). May block.
+    fn flush(&self, job: &JobId, steps: &[StagedStep]) -> Vec<Result<(), Failure>>;
+
+    /// Takes back what a step has made whose outputs are complete and will not be put in place, and tells what people should know
+    /// of that. May block.
+    fn take_back(&self, job: &JobId, step: &str, staged: &[Staged]) -> Vec<String>;
 
     /// Puts the staged outputs of a step in place and forgets what was staged for it. May block. Called after it was
     /// committed that this is about to happen; called again for the same outputs, it finishes what is left.
@@ -71,6 +73,9 @@ pub trait Outputs: Send + Sync {
     /// Why what lies where the outputs of a step belong cannot have been built: it is not of their kind. Looks only.
     fn misfit(&self, id: RecipeId) -> Option<String>;
 }
+
+/// A step by its name, with its outputs that are staged.
+pub type StagedStep = (String, Vec<Staged>);
 
 /// Steps of runs that died whose outputs are all in place.
 pub type Done = BTreeSet<(JobId, String)>;

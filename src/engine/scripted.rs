@@ -15,7 +15,7 @@ use crate::base::id::{DenseMap, RecipeId};
 use crate::base::job::JobId;
 use crate::base::span::Problems;
 use crate::engine::api::{Attempt, Attempted, Ended, Engine, Observed, StagedOutput, Stop, Updates, Work};
-use crate::engine::outputs::{Done, Outputs, Published};
+use crate::engine::outputs::{Done, Outputs, Published, StagedStep};
 use crate::event::{Failure, FailureCode, Replaced, Staged};
 use crate::pipeline::types::Pipeline;
 use crate::plan::facts::{Content, Facts};
@@ -156,8 +156,12 @@ impl Engine for Scripted {
 }
 
 impl Outputs for Scripted {
-    fn flush(&self, _staged: &[Staged]) -> std::io::Result<()> {
-        Ok(())
+    fn flush(&self, _job: &JobId, steps: &[StagedStep]) -> Vec<Result<(), Failure>> {
+        steps.iter().map(|_| Ok(())).collect()
+    }
+
+    fn take_back(&self, _job: &JobId, _step: &str, _staged: &[Staged]) -> Vec<String> {
+        vec!["it is taken back".to_owned()]
     }
 
     fn publish(&self, _job: &JobId, step: &str, staged: &[Staged]) -> Result<Published, Failure> {

@@ -1,6 +1,7 @@
 //! The loop of a run: it waits for what happens, asks [`state::Run`] what to do, and carries that out. It decides nothing.
 
 pub mod cancel;
+mod place;
 mod publish;
 pub mod recover;
 mod retry;
@@ -124,8 +125,9 @@ pub async fn drive(drive: Drive<'_>, started: RunStarted) -> Driven {
     while !driver.done() {
         driver.wait().await;
     }
+    let taken = driver.take_back();
     let left = driver.drive.engine.end().await;
-    let unkept = driver.make_up();
+    let unkept = driver.make_up(&taken);
     driver.finish();
     let run = &driver.drive.run;
     let lost = driver.lost.or_else(|| run.broken().map(str::to_owned));
@@ -135,7 +137,7 @@ pub async fn drive(drive: Drive<'_>, started: RunStarted) -> Driven {
 /// What a task of the loop came to.
 enum Done {
     Ended(usize, Attempted, u64),
-    Flushed(Result<(), String>),
+    Flushed(Vec<Result<(), Failure>>),
     Published(Vec<(usize, Result<Published, Failure>)>),
 }
 
@@ -254,7 +256,7 @@ impl Driver<'_> {
                 }
                 Effect::LeaveSlot => self.slot = None,
                 Effect::Wake(timer, ms) => self.wake(timer, ms),
-                Effect::Flush(staged) => self.flush(staged),
+                Effect::Flush(steps) => self.flush(steps),
                 Effect::Publish(step, staged) => {
                     publish.push((step, self.drive.run.name(step).to_owned(), staged));
                 }
@@ -329,25 +331,6 @@ impl Driver<'_> {
         }
     }
 
-    fn flush(&mut self, staged: Vec<Staged>) {
-        tracing::debug!(staged = staged.len(), "new outputs are flushed");
-        let outputs = Arc::clone(&self.drive.outputs);
-        self.blocking(move || Done::Flushed(outputs.flush(&staged).map_err(|error| error.to_string())));
-    }
-
-    fn publish(&mut self, steps: Vec<(usize, String, Vec<Staged>)>) {
-        let outputs = Arc::clone(&self.drive.outputs);
-        let job = self.drive.job.clone();
-        self.blocking(move || {
-            let publish = |(step, name, staged): (usize, String, Vec<Staged>)| {
-                let publish = AssertUnwindSafe(|| outputs.publish(&job, &name, &staged));
-                let result = std::panic::catch_unwind(publish).unwrap_or_else(|panic| Err(crashed(panic.as_ref())));
-                (step, result)
-            };
-            Done::Published(steps.into_iter().map(publish).collect())
-        });
-    }
-
     fn task(&mut self, done: Result<Done, tokio::task::JoinError>) {
         match done {
             Ok(Done::Ended(step, attempted, took_ms)) => {
@@ -359,7 +342,7 @@ impl Driver<'_> {
                 self.stops.remove(&step);
                 self.input(Input::Ended { step, attempted, took_ms });
             }
-            Ok(Done::Flushed(result)) => self.input(Input::Flushed(result)),
+            Ok(Done::Flushed(results)) => self.input(Input::Flushed(results)),
             Ok(Done::Published(results)) => {
                 for (step, result) in results {
                     let result = result.map(|published| {
@@ -369,8 +352,8 @@ impl Driver<'_> {
                     self.input(Input::Published { step, result });
                 }
             }
-            // Every task catches its panics and none is aborted: only flushing is left.
-            Err(error) => self.input(Input::Flushed(Err(error.to_string()))),
+            // Every task catches its panics, and none is aborted.
+            Err(error) => self.input(Input::Broken(error.to_string())),
         }
     }
 

@@ -69,14 +69,14 @@ impl Run {
         self.linger = Linger::No;
         self.flushing = std::mem::take(&mut self.staged);
         self.together = self.flushing.len();
-        let staged = self.flushing.iter().flat_map(|i| self.steps[*i].staged.clone()).collect();
+        let staged = self.flushing.iter().map(|i| (*i, self.steps[*i].staged.clone())).collect();
         self.effects.push(Effect::Flush(staged));
     }
 
-    pub(super) fn flushed(&mut self, result: Result<(), String>) {
-        for i in std::mem::take(&mut self.flushing) {
-            if let Err(error) = &result {
-                self.fail(i, Failure::new(FailureCode::Publish, format!("outputs could not be flushed: {error}")));
+    pub(super) fn flushed(&mut self, results: Vec<Result<(), Failure>>) {
+        for (i, result) in std::mem::take(&mut self.flushing).into_iter().zip(results) {
+            if let Err(failure) = result {
+                self.fail(i, failure);
                 continue;
             }
             let step = &mut self.steps[i];

@@ -37,8 +37,8 @@ pub enum Input {
         /// What it tells.
         notice: Notice,
     },
-    /// The staged outputs that were to be made durable are, or are not.
-    Flushed(Result<(), String>),
+    /// The staged outputs of the steps that were to be made durable are, or are not, in the same order.
+    Flushed(Vec<Result<(), Failure>>),
     /// The outputs of a step are in place, or are not.
     Published {
         /// The step.
@@ -86,7 +86,7 @@ pub enum Effect {
     /// Send [`Input::Woken`] after so many milliseconds.
     Wake(Timer, u64),
     /// Make the staged outputs of these steps durable.
-    Flush(Vec<Staged>),
+    Flush(Vec<(usize, Vec<Staged>)>),
     /// Put the outputs of a step in place, once all that was emitted before is committed.
     Publish(usize, Vec<Staged>),
     /// Tell the work of one step.

@@ -1,6 +1,8 @@
 //! What a run did and could not keep: once nothing runs any more there may be room again, for a step that failed leaves nothing behind. Decides
 //! nothing about steps.
 
+use std::collections::HashMap;
+
 use crate::base::job::JobState;
 use crate::event::{Cause, Event, Stamped};
 use crate::run::{Driver, keep_sound};
@@ -19,10 +21,10 @@ pub enum Unkept {
 
 impl Driver<'_> {
     /// Keeps what could not be kept when it happened, with how the run ended, and shows it then. Where there is still no way, reports
-    /// that only people read are completed all the same.
-    pub(super) fn make_up(&mut self) -> Unkept {
+    /// that only people read are completed all the same. Of what was `taken` back it is told.
+    pub(super) fn make_up(&mut self, taken: &HashMap<String, String>) -> Unkept {
         let Some(why) = self.lost.clone() else { return Unkept::Nothing };
-        let events = self.untold(why);
+        let events = self.untold(why, taken);
         match self.drive.journal.again(&events) {
             Ok(()) => {
                 events.iter().for_each(|event| self.show(event));
@@ -45,7 +47,7 @@ impl Driver<'_> {
     }
 
     /// What has happened and is in no history, to the end of the run. Where it is not known that something is put in place, nothing is.
-    fn untold(&mut self, why: String) -> Vec<Stamped> {
+    fn untold(&mut self, why: String, taken: &HashMap<String, String>) -> Vec<Stamped> {
         let pending = std::mem::take(&mut self.pending);
         let first = pending.iter().find_map(|batch| batch.events.first()).map(|event| event.seq);
         let events = pending.iter().flat_map(|batch| batch.events.iter());
@@ -57,7 +59,7 @@ impl Driver<'_> {
         events.iter().for_each(|event| view.apply(event));
         if view.head.is_some() && view.end.is_none() {
             view.elapsed_ms = self.elapsed_ms();
-            let ends = view.end_untold(JobState::Failed, Cause::Unkept { why }, |_| None);
+            let ends = view.end_untold(JobState::Failed, Cause::Unkept { why }, |step| taken.get(step).cloned());
             events.extend(ends.into_iter().map(|event| self.stamp(event)));
         }
         events.iter_mut().zip(first..).for_each(|(event, seq)| event.seq = seq);

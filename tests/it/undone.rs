@@ -408,3 +408,56 @@ fn what_is_not_as_the_step_left_it_is_kept_when_that_is_put_back() {
     assert!(said.contains(&told), "{said}");
     assert_eq!((project.read("o/m").as_str(), project.read(&kept).as_str()), ("1", "mine\n"));
 }
+
+/// One output that cannot be made durable is named, and is the only one that fails; what stood there is put back.
+#[cfg(feature = "failpoints")]
+#[test]
+fn an_output_that_cannot_be_flushed_fails_alone() {
+    let project = in_place();
+    project.expect(0, &["run", "m"]);
+    project.write("src", "2");
+    let flush = |time: u32, arguments: &[&str]| {
+        let mut command = project.command(&[&["run", "-k", "--events", "-"], arguments].concat());
+        let output = command.env("KILN_FAULT", format!("flush=full@{time}")).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let failed = lines(&String::from_utf8(output.stdout).unwrap());
+        failed.into_iter().filter(|event| event["failure"].is_object()).collect::<Vec<_>>()
+    };
+    let failed = flush(1, &["m"]);
+    let full = "could not be flushed: No space left on device (os error 28)";
+    assert_eq!(failed[0]["failure"]["message"], format!("o/m {full}; what stood there is put back"));
+    assert_eq!((failed.len(), project.read("o/m").as_str()), (1, "1"));
+    let plan = project.expect(0, &["plan"]).out;
+    assert!(!plan.contains("the next run first"), "{plan}");
+    let many = |n| format!("[dataset.a{n}]\npath = \"o/a{n}\"\ninputs = [\"src\"]\nrun = 'cp src {{{{ output }}}}'\n");
+    project.pipeline(&(0..9).map(many).fold("[dataset.src]\npath = \"src\"\n".to_owned(), |all, one| all + &one));
+    let failed = flush(7, &["-j9"]);
+    let message = failed[0]["failure"]["message"].as_str().unwrap();
+    assert!(failed.len() == 1 && message.starts_with("o/a") && message.ends_with(full), "{failed:?}");
+    assert_eq!(fs::read_dir(project.path(".kiln/staging/p")).unwrap().count(), 0, "what was staged is gone");
+    project.expect(0, &["run"]);
+}
+
+/// What was written in place, and of which the history could not be told that it is complete, is put back too.
+#[cfg(feature = "failpoints")]
+#[test]
+fn what_the_history_could_not_be_told_of_is_put_back_at_once() {
+    let mut told = 0;
+    for time in 1..=4 {
+        let project = in_place();
+        project.expect(0, &["run", "m"]);
+        project.write("src", "2");
+        let mut command = project.command(&["run", "m"]);
+        let output = command.env("KILN_FAULT", format!("store.commit=full@{time}")).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let plan = project.expect(0, &["plan"]).out;
+        assert!(!plan.contains("the next run first"), "{time}: {said}{plan}");
+        assert!(matches!(project.read("o/m").as_str(), "1" | "2"), "{time}: {said}");
+        told +=
+            usize::from(project.expect(0, &["jobs", "show", "last"]).out.contains("; what stood there is put back"));
+        let said = project.expect(0, &["run", "m"]).err;
+        assert!(!said.contains("restored"), "{time}: {said}");
+        assert_eq!(project.read("o/m"), "2");
+    }
+    assert_eq!(told, 2, "the first commit, behind which all goes on, and that of what is complete");
+}

@@ -1,6 +1,6 @@
 //! Makes what is staged durable before it is put in place. Works on paths; knows no recipes.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,8 @@ use rustix::fs::syncfs;
 
 use crate::engine::local::across::elsewhere;
 use crate::engine::local::staging::Staging;
-use crate::event::Staged;
+use crate::engine::outputs::StagedStep;
+use crate::event::{Failure, FailureCode, Staged};
 use crate::fault::fault;
 use crate::files::tree;
 
@@ -18,23 +19,32 @@ const FLUSH_ONE_BY_ONE: usize = 4;
 const FEW: usize = 64;
 
 impl Staging {
-    /// Makes staged outputs durable: few of them one by one, many with the whole file system that they are staged on, less those
-    /// on another one.
-    pub(crate) fn flush(&self, staged: &[Staged]) -> io::Result<()> {
-        fault("flush")?;
+    /// Makes the staged outputs of steps durable, and says of each step in turn whether they are: few outputs one by one, many with
+    /// the whole file system that they are staged on, less those on another one. Where that goes wrong nobody knows what it is
+    /// about, and each file is flushed by itself.
+    pub(crate) fn flush(&self, steps: &[StagedStep]) -> Vec<Result<(), Failure>> {
         let own = self.root.join(&self.folder);
-        let is_few = staged.len() <= FLUSH_ONE_BY_ONE;
-        if !is_few {
-            syncfs(File::open(&own)?)?;
-        }
-        for Staged { from, to, .. } in staged {
+        let is_few = steps.iter().map(|(_, staged)| staged.len()).sum::<usize>() <= FLUSH_ONE_BY_ONE;
+        let all = || fault("flush.all").and_then(|()| Ok(syncfs(File::open(&own)?)?));
+        let is_done = !is_few && all().is_ok();
+        let one = |Staged { from, to, .. }: &Staged| {
             let path = self.root.join(from);
-            // What is staged elsewhere is copied before it counts, and the copy is flushed.
-            if is_few || from == to && elsewhere(&own, &path)? {
-                flush(&path)?;
+            fault("flush")?;
+            match (is_few, is_done) {
+                (true, _) => flush(&path),
+                (false, false) => tree(&path).try_for_each(|entry| sync(&entry?)),
+                // What is staged elsewhere is copied before it counts, and the copy is flushed.
+                (false, true) if from == to && elsewhere(&own, &path)? => flush(&path),
+                (false, true) => Ok(()),
             }
-        }
-        Ok(())
+        };
+        let failure = |output: &Staged, error: io::Error| {
+            Failure::new(FailureCode::Publish, format!("{} could not be flushed: {error}", output.to))
+        };
+        let step = |(_, staged): &StagedStep| {
+            staged.iter().try_for_each(|output| one(output).map_err(|error| failure(output, error)))
+        };
+        steps.iter().map(step).collect()
     }
 }
 
@@ -44,6 +54,11 @@ pub(super) fn flush(path: &Path) -> io::Result<()> {
         Some(all) => all.iter().try_for_each(|path| File::open(path)?.sync_all()),
         None => Ok(syncfs(File::open(path)?)?),
     }
+}
+
+/// Makes a file or a folder itself durable; there is nothing to a link but its folder.
+fn sync((path, metadata): &(PathBuf, Metadata)) -> io::Result<()> {
+    if metadata.is_dir() || metadata.is_file() { File::open(path)?.sync_all() } else { Ok(()) }
 }
 
 /// What is to be flushed one by one, each folder after what is in it; none of many files.
@@ -84,12 +99,21 @@ mod tests {
             fs::create_dir_all(at(".kiln/staging/p")).unwrap();
             fs::create_dir_all(at(folder)).unwrap();
             let paths = ["a", "b", "c", "d", "e"].map(|name| format!("{folder}/{name}"));
-            let all = paths.each_ref().map(|path| staged(path, path));
+            let all = paths.each_ref().map(|path| (path.clone(), vec![staged(path, path)]));
+            let flushed = || {
+                let flushed = staging.flush(&all).into_iter();
+                flushed.map(|step| step.map_err(|failure| failure.message)).collect::<Vec<_>>()
+            };
             paths[..4].iter().for_each(|path| fs::write(at(path), "x").unwrap());
-            let error = staging.flush(&all).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::NotFound, "each of them is looked at");
+            let gone = format!("{} could not be flushed: No such file or directory (os error 2)", paths[4]);
+            let mut expect = vec![Ok(()); 5];
+            expect[4] = Err(gone);
+            assert_eq!(flushed(), expect, "each of them is looked at");
+            fs::remove_dir_all(at(".kiln/staging")).unwrap();
+            assert_eq!(flushed(), expect, "the whole file system cannot be flushed");
+            fs::create_dir_all(at(".kiln/staging/p")).unwrap();
             fs::write(at(&paths[4]), "x").unwrap();
-            staging.flush(&all).unwrap();
+            assert_eq!(flushed(), vec![Ok(()); 5]);
         }
     }
 

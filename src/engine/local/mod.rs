@@ -57,7 +57,7 @@ use crate::engine::local::memory::Kills;
 use crate::engine::local::places::Places;
 use crate::engine::local::secrets::Masking;
 use crate::engine::local::staging::{Staging, not_in_place};
-use crate::engine::outputs::{Done, Outputs, Published};
+use crate::engine::outputs::{Done, Outputs, Published, StagedStep};
 use crate::event::{Failure, Replaced, Staged};
 use crate::pipeline::types::{Kind, Pipeline};
 use crate::plan::facts::Facts;
@@ -254,13 +254,24 @@ impl Engine for LocalEngine {
 }
 
 impl Outputs for LocalEngine {
-    fn flush(&self, staged: &[Staged]) -> std::io::Result<()> {
-        self.local.staging.flush(staged)
+    fn flush(&self, job: &JobId, steps: &[StagedStep]) -> Vec<Result<(), Failure>> {
+        let flushed = self.local.staging.flush(steps);
+        let each = steps.iter().zip(flushed).map(|((step, staged), flushed)| {
+            flushed.map_err(|failure| failure.also(self.take_back(job, step, staged)))
+        });
+        each.collect()
+    }
+
+    fn take_back(&self, job: &JobId, step: &str, staged: &[Staged]) -> Vec<String> {
+        self.local.take_back(job, step, staged)
     }
 
     fn publish(&self, job: &JobId, step: &str, staged: &[Staged]) -> Result<Published, Failure> {
         let published = self.local.staging.publish(job, step, staged, &self.local.digester);
-        published.map_err(|failure| self.local.unpublish(job, step, staged, failure))
+        // What is staged stays: where something could not be undone, it may be all that there is.
+        let in_place = staged.iter().any(|output| output.from == output.to);
+        let taken = || if in_place { self.take_back(job, step, staged) } else { Vec::new() };
+        published.map_err(|failure| failure.also(taken()))
     }
 
     fn halfway(

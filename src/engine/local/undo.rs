@@ -6,29 +6,31 @@ use std::io;
 use crate::base::job::JobId;
 use crate::engine::local::Local;
 use crate::engine::outputs::Done;
-use crate::event::{Failure, Staged};
+use crate::event::Staged;
 use crate::plan::put_back::PutBack;
 
 impl Local {
-    /// Puts back what stood where a step wrote in place whose outputs could not be recorded, and says so. What stands there and
-    /// is not as the step left it is kept, and so is what may be the only copy.
-    pub(super) fn unpublish(&self, job: &JobId, step: &str, staged: &[Staged], failure: Failure) -> Failure {
-        if !staged.iter().any(|output| output.from == output.to) {
-            return failure;
-        }
+    /// Forgets what was staged for a step whose outputs do not count; where it wrote in place, puts back what stood there, and says
+    /// so. What stands there and is not as the step left it is kept, and so is what may be the only copy.
+    pub(super) fn take_back(&self, job: &JobId, step: &str, staged: &[Staged]) -> Vec<String> {
+        let in_place = staged.iter().any(|output| output.from == output.to);
         let is_its = |path: &str| {
             let output = staged.iter().find(|output| output.to == path);
             output.is_some_and(|output| self.digester.is(path, output.digest))
         };
-        let put_back = self.keep_lost(job, step).and_then(|kept| {
-            let others = self.staging.put_back(job, step, is_its)?;
-            Ok(kept.into_iter().chain(others).collect::<Vec<_>>())
+        let taken = self.keep_lost(job, step).and_then(|kept| {
+            let others = if in_place {
+                self.staging.put_back(job, step, is_its)?
+            } else {
+                self.staging.leave(staged.iter().map(|output| output.from.as_str()))?;
+                Vec::new()
+            };
+            Ok(kept.into_iter().chain(others))
         });
-        let told = match put_back {
-            Ok(kept) => [vec!["what stood there is put back".to_owned()], kept].concat(),
+        match taken {
+            Ok(kept) => in_place.then(|| "what stood there is put back".to_owned()).into_iter().chain(kept).collect(),
             Err(error) => vec![format!("and the next run has to tidy up: {error}")],
-        };
-        failure.also(told)
+        }
     }
 
     /// What is undone after runs that died, with where is kept what stands there: it may be somebody else's, or all that is left.

@@ -184,6 +184,15 @@ fn a_store_that_fails_stops_the_run_and_shows_nothing_more() {
 }
 
 #[test]
+fn what_is_complete_and_cannot_be_kept_is_taken_back() {
+    let mut case = case(&["a"], 1, Schedule::Stages);
+    case.broken = Some(2);
+    let Unkept::Still(view) = case.run().driven.unkept else { panic!("it was kept") };
+    let failure = view.step("a").unwrap().failure.clone().unwrap();
+    assert_eq!(failure.message, "the disk is full; it is taken back");
+}
+
+#[test]
 fn nothing_is_shown_or_put_in_place_that_is_not_kept() {
     for broken in 1.. {
         let steps = ["a", "b", "c < a", "d < a b", "e < c", "f < d", "g < e"];
