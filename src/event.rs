@@ -83,7 +83,7 @@ pub enum Event {
         text: String,
     },
     /// A step's new outputs are complete and flushed, and are about to be put in place. Should Kiln die now, the next run
-    /// puts them in place.
+    /// puts them in place, where that can still be done.
     StepPublishing {
         /// The step.
         step: String,

@@ -44,7 +44,7 @@ pub struct Head {
 }
 
 /// What is told of a step whose outputs were only to be put in place when its run died.
-const COMPLETE: &str = "its outputs are complete: the next run puts them in place";
+const COMPLETE: &str = "its outputs are complete: the next run looks whether they can still be put in place";
 
 /// A step of a run.
 #[derive(Clone, Debug)]

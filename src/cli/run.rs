@@ -68,13 +68,12 @@ fn look_and_run(
 ) -> Result<u8, Fail> {
     let none = |fail: &Fail| files.none(&context.surroundings, fail);
     let begin = |since| Begun::begin(context, args, files, question.as_ref(), since).inspect_err(none);
-    let begun = begin(since)?;
-    let begun = if begun.is_stale() {
-        let undone = begun.let_go();
-        Begun { undone, ..begin(None)? }
-    } else {
-        begun
-    };
+    let mut begun = begin(since)?;
+    if begun.is_stale() {
+        let before = begun.let_go();
+        begun = begin(None)?;
+        begun.undone.splice(..0, before);
+    }
     let Begun { session, args, early, reports, locks: _locks, mut writer, committed, undone, asked } = begun;
     let args = &args;
     let mut session = to_the_end(session);
@@ -337,8 +336,9 @@ fn stopped(driven: &Driven, lost: &str, state: &Path) -> Fail {
     let busy: Vec<_> = busy.flat_map(|state| view.in_state(state)).map(|step| step.plan.id.as_str()).collect();
     let busy = if busy.is_empty() { String::new() } else { format!("\n  then ran: {}", few(&busy, 8)) };
     let help = way_out(state, lost).map(|help| format!("\n  help: {help}")).unwrap_or_default();
+    let how = if driven.cut { "the run was stopped," } else { "the run has come to its end, but" };
     let what = if made_up { "what it did could be kept only now" } else { "what it did cannot be kept" };
-    Fail::Surroundings(format!("the run was stopped, {what}: {lost}{failed}{busy}{help}"))
+    Fail::Surroundings(format!("{how} {what}: {lost}{failed}{busy}{help}"))
 }
 
 /// What happened to a step, with the last that it said.

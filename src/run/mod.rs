@@ -79,6 +79,8 @@ pub struct Driven {
     pub lost: Option<String>,
     /// What became of what could not be kept when it happened.
     pub unkept: Unkept,
+    /// Whether it was stopped for that.
+    pub cut: bool,
     /// What could not be shown or reported, and why.
     pub unshown: Vec<String>,
     /// What was left of it at its end and was ended then, for people.
@@ -130,8 +132,9 @@ pub async fn drive(drive: Drive<'_>, started: RunStarted) -> Driven {
     let unkept = driver.make_up(&taken);
     driver.finish();
     let run = &driver.drive.run;
+    let cut = run.broken().is_some();
     let lost = driver.lost.or_else(|| run.broken().map(str::to_owned));
-    Driven { view: driver.view, lost, unkept, unshown: driver.unshown, left }
+    Driven { view: driver.view, lost, unkept, cut, unshown: driver.unshown, left }
 }
 
 /// What a task of the loop came to.

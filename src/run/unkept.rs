@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use crate::base::job::JobState;
-use crate::event::{Cause, Event, Stamped};
+use crate::event::{Cause, Event, RunEnded, Stamped};
 use crate::run::{Driver, keep_sound};
 use crate::view::RunView;
 
@@ -24,7 +24,7 @@ impl Driver<'_> {
     /// that only people read are completed all the same. Of what was `taken` back it is told.
     pub(super) fn make_up(&mut self, taken: &HashMap<String, String>) -> Unkept {
         let Some(why) = self.lost.clone() else { return Unkept::Nothing };
-        let events = self.untold(why, taken);
+        let mut events = self.untold(why.clone(), taken);
         match self.drive.journal.again(&events) {
             Ok(()) => {
                 events.iter().for_each(|event| self.show(event));
@@ -35,6 +35,12 @@ impl Driver<'_> {
             Err(error) => {
                 tracing::debug!(%error, "nor can it be kept now");
                 let mut view = self.view.clone();
+                // Nobody will ever see in the history that all went well.
+                if let Some(Stamped { event: Event::RunEnded(end), .. }) = events.last_mut()
+                    && end.state == JobState::Done
+                {
+                    *end = RunEnded::new(JobState::Failed, Some(Cause::Unkept { why }), end.counts);
+                }
                 for event in &events {
                     view.apply(event);
                     keep_sound(&mut self.drive.reporters, &mut self.unshown, |reporter| {

@@ -207,3 +207,23 @@ fn a_writer_of_the_history_that_crashes_ends_the_run_with_all_that_goes_on() {
         project.expect(0, &["run"]);
     }
 }
+
+/// Only what comes last could not be kept: nothing was stopped.
+#[test]
+fn a_run_that_is_done_when_the_disk_is_full_was_not_stopped() {
+    let mut ended = 0;
+    for time in 1..=4 {
+        let project = Project::new("[task.t]\nrun = \"true\"\n");
+        let mut command = project.command(&["run", "--junit", "report.xml"]);
+        let output = command.env("KILN_FAULT", format!("store.commit=full@{time}")).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        let (done, kept) = ("the run has come to its end, but ", "what it did could be kept only now: ");
+        let is_done = project.expect(0, &["jobs", "show", "last"]).out.contains("state    DONE");
+        assert_eq!(said.contains(&format!("{done}{kept}")), is_done && output.status.code() == Some(3), "{said}");
+        if said.contains(done) {
+            assert!(project.read("report.xml").contains("errors=\"0\""));
+            ended += 1;
+        }
+    }
+    assert_eq!(ended, 1);
+}

@@ -222,7 +222,7 @@ fn what_was_complete_when_its_run_died_was_stopped_as_everywhere_else() {
     let killed = project.command(&["run"]).env("KILN_FAULT", "publish.place=kill@1").output().unwrap();
     assert!(!killed.status.success());
     let run = &json(&project, &["a"])["runs"][0];
-    let complete = "its outputs are complete: the next run puts them in place";
+    let complete = "its outputs are complete: the next run looks whether they can still be put in place";
     assert_eq!((&run["state"], &run["why"]), (&"stopped".into(), &complete.into()));
     let jobs = project.expect(0, &["jobs", "list", "--format", "json"]).out;
     let jobs: serde_json::Value = serde_json::from_str(&jobs).unwrap();

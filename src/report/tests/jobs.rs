@@ -207,7 +207,10 @@ fn what_was_complete_when_the_process_died_is_told() {
     run.publish(40_200, "split");
     let shown = show(&dead(run.view()), &style(false, None), ".kiln");
     let line = shown.lines().find(|line| line.starts_with("stop ")).unwrap();
-    assert_eq!(line, "stop    split   ≥0.1s  its outputs are complete: the next run puts them in place; never built");
+    assert_eq!(
+        line,
+        "stop    split   ≥0.1s  its outputs are complete: the next run looks whether they can still be put in place; never built"
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Traces of what happens when: order, stages, failures, signals, early cutoff.
 
 use super::*;
+use crate::view::StepState;
 
 const DIAMOND: [&str; 4] = ["a", "b", "c < a", "d < c b"];
 
@@ -181,6 +182,21 @@ fn a_store_that_fails_stops_the_run_and_shows_nothing_more() {
         assert_eq!(ran.driven.lost.as_deref(), Some("the disk is full"), "batch {broken}");
         assert_eq!(ran.driven.view.end, None, "batch {broken}: nothing is shown that is not kept");
     }
+}
+
+#[test]
+fn what_had_come_to_its_end_was_not_stopped_and_is_no_success_where_it_cannot_be_kept() {
+    let mut cut = Vec::new();
+    for broken in 1.. {
+        let mut case = case(&["a"], 1, Schedule::Stages);
+        case.broken = Some(broken);
+        let driven = case.run().driven;
+        let Unkept::Still(view) = driven.unkept else { break };
+        let end = view.end.clone().unwrap();
+        assert_eq!((end.state, end.because), (JobState::Failed, Some(Cause::Unkept { why: driven.lost.unwrap() })));
+        cut.push((driven.cut, view.in_state(StepState::Built).count()));
+    }
+    assert_eq!(cut, [(true, 0), (true, 0), (false, 1)]);
 }
 
 #[test]
