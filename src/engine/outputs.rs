@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::path::PathBuf;
 
 use crate::base::file::FileDigest;
 use crate::base::id::RecipeId;
@@ -47,6 +48,10 @@ pub trait Outputs: Send + Sync {
 
     /// What a run that died has kept of these outputs, and could not tell.
     fn kept_before(&self, job: &JobId, staged: &[Staged]) -> Vec<Replaced>;
+
+    /// What a run that died has left of which only another state knows what it had done: its folder, relative to the root, and that
+    /// state. Nothing of it is to be touched.
+    fn left_by_other(&self) -> Option<(String, PathBuf)>;
 
     /// Ends processes of runs that died and of which not even their own watch was left, and names them. `died` says
     /// whether there was such a run. Called before anything is put in place for it. May block.

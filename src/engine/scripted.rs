@@ -2,6 +2,7 @@
 //! time. Does nothing outside.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -193,6 +194,10 @@ impl Outputs for Scripted {
 
     fn kept_before(&self, _job: &JobId, _staged: &[Staged]) -> Vec<Replaced> {
         Vec::new()
+    }
+
+    fn left_by_other(&self) -> Option<(String, PathBuf)> {
+        None
     }
 
     fn end_survivors(&self, _died: bool) -> Vec<String> {

@@ -4,6 +4,8 @@
 use crate::base::job::JobId;
 use crate::base::text::count;
 use crate::fault::fault;
+use crate::pipeline::paths::OWN;
+use crate::pipeline::template::command_line;
 use crate::plan::put_back::PutBack;
 use crate::run::recover::{Recovered, recover};
 use crate::session::fail::Fail;
@@ -18,10 +20,22 @@ pub(crate) fn finish_the_dead(
     writer: &mut Writer,
     last_word: &dyn Fn(&JobId) -> Option<LastWord>,
 ) -> Result<Vec<PutBack>, Fail> {
+    refuse_of_others(session)?;
     let Recovered { done, mut finished, .. } = end_the_dead(session, writer, last_word)?;
     let tidied = session.outputs.tidy(&done);
     finished.extend(tidied.map_err(|error| Fail::because("what a run that died left cannot be tidied up", &error))?);
     Ok(finished)
+}
+
+/// Refuses to begin where a run that died had another state, which alone knows what is complete of that. No run goes on.
+pub(crate) fn refuse_of_others(session: &Session) -> Result<(), Fail> {
+    let Some((folder, state)) = session.outputs.left_by_other() else { return Ok(()) };
+    let own = session.loaded.root.join(OWN);
+    let option = ["--state".to_owned(), state.display().to_string()];
+    let words = ["kiln".to_owned(), "run".to_owned()].into_iter().chain(option.into_iter().filter(|_| state != own));
+    let command = command_line(&words.collect::<Vec<_>>());
+    let why = format!("a run that was killed has left {folder}, and its state is in {}", state.display());
+    Err(Fail::Surroundings(format!("{why}: only a run with that one can finish it\n  help: first `{command}`")))
 }
 
 /// As [`finish_the_dead`], less what was only begun.

@@ -219,6 +219,9 @@ impl Session {
     /// Looks at what was built before, and at what is there; `alone` where this process itself holds the lock, and has not
     /// finished what runs that died left.
     pub(crate) fn look(&self, probes: bool, alone: bool) -> Result<(Known, Observed), Fail> {
+        if alone || !is_held(&self.loaded.root.join(OWN), &self.pipeline().name) {
+            finish::refuse_of_others(self)?;
+        }
         let mut known =
             known(&self.store, (&self.pipeline().name, self.engine.name()), self.concerned().as_deref(), alone)?;
         known.ahead = dead::ahead(&mut known.dead, known.history.as_ref(), self.outputs.as_ref());

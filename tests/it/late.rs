@@ -211,3 +211,43 @@ fn what_stands_where_a_link_was_turned_to_is_kept() {
         assert_eq!(project.read(&format!("{at}/build/a")), "mine too\n", "{more}");
     }
 }
+
+/// What a run with another state left, only that state knows to be complete.
+#[cfg(feature = "failpoints")]
+#[test]
+fn what_a_run_with_another_state_left_is_not_touched() {
+    for other in [true, false] {
+        let project = Project::new(
+            "[dataset.s]\npath = \"s\"\n[dataset.x]\npath = \"o/x\"\ninputs = [\"s\"]\nrun = 'echo ran >>ran; cp s {{ output }}'\n",
+        );
+        let (first, then): (&[&str], &[&str]) =
+            if other { (&["--state", "far"], &[]) } else { (&[], &["--state", "far"]) };
+        let with = |state: &[&'static str], command: &'static str| [&[command], state].concat();
+        for (n, state) in [("1", then), ("2", first)] {
+            project.write("s", n);
+            project.expect(0, &with(state, "run"));
+        }
+        project.write("s", "3");
+        let mut command = project.command(&with(first, "run"));
+        let died = command.env("KILN_FAULT", "publish.place=kill@1").output().unwrap();
+        assert_eq!(died.status.code(), None);
+        project.settled();
+        let its = project.path("").canonicalize().unwrap().join(if other { "far" } else { ".kiln" });
+        let option = if other { format!(" --state {}", its.display()) } else { String::new() };
+        for command in ["plan", "run", "adopt"] {
+            let said = project.expect(3, &with(then, command)).err;
+            let why = format!("and its state is in {}: only a run with that one can finish it\n", its.display());
+            assert!(
+                said.contains("a run that was killed has left .kiln/staging/p/build_p_") && said.contains(&why),
+                "{said}"
+            );
+            assert!(said.ends_with(&format!("  help: first `kiln run{option}`\n")), "{said}");
+        }
+        assert_eq!(project.read("o/x"), "2");
+        let said = project.expect(0, &with(first, "run")).err;
+        assert!(said.contains("note: finished `x`"), "{said}");
+        assert_eq!((project.read("o/x").as_str(), project.read("ran").lines().count()), ("3", 3));
+        project.expect(0, &with(then, "run"));
+        assert_eq!(fs::read_dir(project.path(".kiln/staging/p")).unwrap().count(), 0);
+    }
+}

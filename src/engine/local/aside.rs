@@ -114,7 +114,7 @@ impl Staging {
         }
         let own = self.root.join(&folder).join("aside");
         fs::create_dir_all(&own)?;
-        self.began(&self.root.join(&folder));
+        self.began(&self.root.join(&folder))?;
         let mut asides = Vec::with_capacity(paths.len());
         for (i, path) in paths.iter().enumerate() {
             let full = self.root.join(path);

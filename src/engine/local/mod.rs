@@ -31,6 +31,7 @@ mod twins;
 mod undeclared;
 mod undo;
 pub(crate) mod ways;
+mod whose;
 mod work;
 mod written;
 
@@ -122,7 +123,7 @@ impl LocalEngine {
         let Opening { pipeline, root, state, own, environment, digests, grace, terms, .. } = opening;
         let (at, made) = (root.clone(), Arc::clone(&pipeline));
         let digester = Digester::new(&root, digests).beside(move || ways::built(&at, &made));
-        let staging = Staging::new(&root, &pipeline.name);
+        let staging = Staging::new(&root, &pipeline.name).of_state(&state);
         let (guardian, masking, kills) = (Guardian::default(), Masking::default(), Kills::default());
         Self {
             local: Arc::new(Local {
@@ -296,6 +297,11 @@ impl Outputs for LocalEngine {
 
     fn kept_before(&self, job: &JobId, staged: &[Staged]) -> Vec<Replaced> {
         self.local.staging.kept_before(job, staged)
+    }
+
+    fn left_by_other(&self) -> Option<(String, PathBuf)> {
+        // A run that cannot read it tells so.
+        self.local.staging.left_by_other().unwrap_or_default()
     }
 
     fn end_survivors(&self, died: bool) -> Vec<String> {

@@ -25,6 +25,8 @@ pub(crate) struct Staging {
     pub(super) root: PathBuf,
     /// Relative to the root.
     pub(super) folder: String,
+    /// The folder of the state, where that is known.
+    pub(super) state: Option<PathBuf>,
     /// That of the run, once something was staged.
     run: OnceLock<PathBuf>,
     /// Set once the run has the file that tells its end.
@@ -44,7 +46,7 @@ pub(super) const IS_GONE: &str = "the staged output is gone";
 impl Staging {
     pub(crate) fn new(root: &Path, pipeline: &str) -> Self {
         let (root, folder) = (root.to_owned(), format!("{STAGING}/{pipeline}"));
-        Self { root, folder, run: OnceLock::new(), marked: OnceLock::new(), top: OnceLock::new() }
+        Self { root, folder, state: None, run: OnceLock::new(), marked: OnceLock::new(), top: OnceLock::new() }
     }
 
     /// The folder of a run, relative to the root.
@@ -69,15 +71,17 @@ impl Staging {
         let full = self.root.join(path);
         let Some(own) = full.parent() else { return Ok(()) };
         fs::create_dir_all(own)?;
-        self.began(own);
+        self.began(own)?;
         if folder { fs::create_dir_all(full) } else { Ok(()) }
     }
 
     /// Something lies in the folder of the run now.
-    pub(super) fn began(&self, inside: &Path) {
+    pub(super) fn began(&self, inside: &Path) -> io::Result<()> {
         if let Some(run) = inside.parent().filter(|_| self.run.get().is_none()) {
+            self.mark(run)?;
             self.run.get_or_init(|| run.to_owned());
         }
+        Ok(())
     }
 
     /// Whether something was staged for a run in this process: no other process has put anything of it in place.
@@ -118,6 +122,7 @@ impl Staging {
     pub(crate) fn end(&self) -> Option<File> {
         let run = self.run.get()?;
         let mark = self.unmark(run);
+        Self::forget_mark(run);
         // What is in it still could not be removed; the next run will.
         drop(fs::remove_dir(run));
         mark
