@@ -29,6 +29,13 @@ pub trait Outputs: Send + Sync {
     /// Why the outputs are not in place.
     fn publish(&self, job: &JobId, step: &str, staged: &[Staged]) -> Result<Published, Failure>;
 
+    /// Makes it durable that the outputs of these steps are in place, where a loss of power could undo that behind the back of
+    /// their records and the next run would not see it, or not build them again. May block.
+    ///
+    /// # Errors
+    /// Why the records of none of them are to count.
+    fn settle(&self, steps: &[StagedStep]) -> Result<(), Failure>;
+
     /// What is still to be done where a run died that was about to put these outputs of a step in place; the last record has what was
     /// built there before. Leaves those that are still to be put there, and marks what stands there to be kept if it is
     /// neither that nor the new content. Changes nothing.

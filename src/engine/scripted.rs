@@ -178,6 +178,10 @@ impl Outputs for Scripted {
         Ok(Vec::new())
     }
 
+    fn settle(&self, _steps: &[StagedStep]) -> Result<(), Failure> {
+        Ok(())
+    }
+
     fn halfway(
         &self,
         _job: &JobId,

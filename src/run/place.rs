@@ -24,10 +24,16 @@ impl Driver<'_> {
     pub(super) fn publish(&mut self, steps: Vec<(usize, String, Vec<Staged>)>) {
         let (outputs, job) = (Arc::clone(&self.drive.outputs), self.drive.job.clone());
         self.blocking(move || {
-            let publish = |(i, step, staged): (usize, String, Vec<Staged>)| {
-                (i, unless_it_panics(|| outputs.publish(&job, &step, &staged)))
-            };
-            Done::Published(steps.into_iter().map(publish).collect())
+            let (mut results, mut placed) = (Vec::with_capacity(steps.len()), Vec::new());
+            for (i, step, staged) in steps {
+                let result = unless_it_panics(|| outputs.publish(&job, &step, &staged));
+                placed.extend(result.is_ok().then_some((step, staged)));
+                results.push((i, result));
+            }
+            if let Err(failure) = unless_it_panics(|| outputs.settle(&placed)) {
+                results.iter_mut().filter(|(_, result)| result.is_ok()).for_each(|(_, it)| *it = Err(failure.clone()));
+            }
+            Done::Published(results)
         });
     }
 

@@ -38,7 +38,11 @@ pub fn recover(
             let mut staged = row.staged.clone();
             let last = history.last(&row.step).map(|last| last.outputs.as_slice()).unwrap_or_default();
             let ahead = outputs.halfway(&run.job, &row.step, &mut staged, last);
-            let published = ahead.and_then(|ahead| Ok((ahead, outputs.publish(&run.job, &row.step, &staged)?)));
+            let published = ahead.and_then(|ahead| {
+                let published = outputs.publish(&run.job, &row.step, &staged)?;
+                outputs.settle(&[(row.step.clone(), row.staged.clone())])?;
+                Ok((ahead, published))
+            });
             let (outcome, record, failure) = match published {
                 Ok((ahead, published)) => {
                     done.insert((run.job.clone(), row.step.clone()));

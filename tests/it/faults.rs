@@ -227,3 +227,23 @@ fn a_run_that_is_done_when_the_disk_is_full_was_not_stopped() {
     }
     assert_eq!(ended, 1);
 }
+
+/// A record that is on disk is not to outlive what it is about, where nobody would find that out.
+#[test]
+fn that_outputs_are_in_place_is_flushed_where_it_would_not_heal() {
+    let far = tempfile::tempdir_in("/dev/shm").unwrap();
+    let far = ["--state", far.path().to_str().unwrap()];
+    let never = "rebuild = \"never\"\n";
+    let cases: [(&str, &[&str], bool); 4] =
+        [("", &[], false), (never, &[], true), ("", &["--mode", "missing"], true), ("", &far, true)];
+    for (more, options, flushed) in cases {
+        let project = Project::new(&format!("[dataset.a]\npath = \"o/a\"\n{more}run = 'echo 1 >{{{{ output }}}}'\n"));
+        let arguments = [&["run"], options].concat();
+        let output = project.command(&arguments).env("KILN_FAULT", "publish.settle=full").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(i32::from(flushed)), "{said}");
+        let why = "that the outputs are in place could not be made durable: No space left on device";
+        assert_eq!(said.contains(why), flushed, "{said}");
+        project.expect(0, &arguments);
+    }
+}

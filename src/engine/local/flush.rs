@@ -1,5 +1,6 @@
 //! Makes what is staged durable before it is put in place. Works on paths; knows no recipes.
 
+use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use crate::engine::outputs::StagedStep;
 use crate::event::{Failure, FailureCode, Staged};
 use crate::fault::fault;
 use crate::files::tree;
+use crate::stat::mount_of;
 
 /// So many outputs are flushed one by one; more of them with the whole file system.
 const FLUSH_ONE_BY_ONE: usize = 4;
@@ -45,6 +47,37 @@ impl Staging {
             staged.iter().try_for_each(|output| one(output).map_err(|error| failure(output, error)))
         };
         steps.iter().map(step).collect()
+    }
+}
+
+impl Staging {
+    /// Makes the folders durable into which outputs of these steps were moved: of those that do not heal, and where the state is on
+    /// another file system. On one file system nothing that was written later is kept without that.
+    pub(crate) fn settle(&self, steps: &[StagedStep], heals: &dyn Fn(&str) -> bool) -> io::Result<()> {
+        let device = |path: &Path| mount_of(path).map(|(device, _)| device);
+        let state = self.state.as_deref().map(device).transpose()?;
+        let mut folders = BTreeMap::new();
+        for (step, staged) in steps {
+            for output in staged {
+                let path = self.root.join(&output.to);
+                let Some(folder) = path.parent() else { continue };
+                let on = device(folder)?;
+                if !heals(step) || state.is_some_and(|state| state != on) {
+                    // One that was made for it is in another one.
+                    let above = folder.ancestors().take_while(|above| above.starts_with(&self.root));
+                    folders.extend(above.map(|above| (above.to_owned(), on)));
+                }
+            }
+        }
+        if folders.is_empty() {
+            return Ok(());
+        }
+        fault("publish.settle")?;
+        if folders.len() <= FEW {
+            return folders.keys().try_for_each(|folder| File::open(folder)?.sync_all());
+        }
+        let systems: BTreeMap<_, _> = folders.into_iter().map(|(folder, on)| (on, folder)).collect();
+        systems.values().try_for_each(|folder| Ok(syncfs(File::open(folder)?)?))
     }
 }
 
