@@ -5,14 +5,20 @@ use std::process::{Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::processes::{fx, until};
-use crate::support::{Project, Said};
+use crate::support::{Project, Said, program};
 
-/// Kiln in a shell that does something first.
-pub(crate) fn in_shell(project: &Project, script: &str) -> Said {
+/// A shell that does something before it becomes Kiln, which is `$0` to it; not started yet.
+fn shell(project: &Project, script: &str) -> Command {
     let mut shell = Command::new("bash");
-    shell.args(["-c", script, env!("CARGO_BIN_EXE_kiln")]).current_dir(project.path("")).env_clear();
+    shell.args(["-c", script]).arg(program()).current_dir(project.path("")).env_clear();
     shell.envs(project.command(&[]).get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let output = shell.stdin(Stdio::null()).output().unwrap();
+    shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    shell
+}
+
+/// Runs such a shell to its end.
+pub(crate) fn in_shell(project: &Project, script: &str) -> Said {
+    let output = shell(project, script).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
 }

@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Signal, kill_process};
 
+use crate::output::in_shell;
 use crate::processes::{Mark, fx, guardian, signal, until};
 use crate::serve::Server;
 use crate::support::{HEAD, Project, lines};
@@ -212,16 +213,7 @@ fn an_on_stop_that_hangs_has_the_grace_of_its_step() {
 #[test]
 fn steps_have_the_limits_that_kiln_was_given() {
     let project = Project::new("[task.t]\nrun = 'ulimit -n'\n");
-    let limited = |script: &str| {
-        let kiln = env!("CARGO_BIN_EXE_kiln");
-        let mut command = project.command(&[]);
-        let mut shell = std::process::Command::new("sh");
-        shell.args(["-c", script, kiln]).current_dir(project.path("")).env_clear();
-        shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command = shell;
-        command.output().unwrap()
-    };
-    assert!(limited("ulimit -Sn 64 && exec \"$0\" run").status.success());
+    assert_eq!(in_shell(&project, "ulimit -Sn 64; exec \"$0\" run").code, 0);
     assert_eq!(project.log("t"), b"64\n");
 }
 
@@ -229,14 +221,23 @@ fn steps_have_the_limits_that_kiln_was_given() {
 fn many_steps_at_once_wait_for_what_is_scarce() {
     let text: Vec<_> = (0..60).map(|i| format!("[task.t{i}]\nrun = 'true'\n")).collect();
     let project = Project::new(&text.concat());
-    let mut shell = std::process::Command::new("sh");
-    let script = "ulimit -n 48 && exec \"$0\" run -j 60";
-    shell.args(["-c", script, env!("CARGO_BIN_EXE_kiln")]).current_dir(project.path("")).env_clear();
-    shell.envs(project.command(&[]).get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let said = shell.output().unwrap();
-    let out = String::from_utf8(said.stdout).unwrap();
-    assert!(said.status.success(), "{out}{}", String::from_utf8_lossy(&said.stderr));
-    assert!(out.contains("60 built"), "{out}");
+    let said = in_shell(&project, "ulimit -n 48; exec \"$0\" run -j 60");
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("60 built"), "{said:?}");
+}
+
+#[test]
+fn more_steps_run_at_once_than_one_may_open_files() {
+    let project = Project::empty();
+    let others: Vec<_> = (0..45).map(|i| format!("wait=up{i}")).collect();
+    let step = |i: usize| {
+        let up = format!("up=up{i}");
+        let words: Vec<_> = std::iter::once(&up).chain(&others).map(String::as_str).collect();
+        format!("[task.t{i}]\n{}", project.fx(&words))
+    };
+    project.pipeline(&(0..45).map(step).collect::<String>());
+    let said = in_shell(&project, "ulimit -Sn 40; exec \"$0\" run -j 45 --fail-fast kill");
+    assert_eq!(said.code, 0, "{said:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::rc::Rc;
 use std::time::Duration;
@@ -30,6 +30,8 @@ use crate::process::{self, Look};
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// After this time Kiln is told what does not end, and need not wait for it.
 const HOPELESS: Duration = Duration::from_secs(2);
+/// So many numbers below the limit of steps stay free for what is handed to one that is started.
+const SPARE: i32 = 16;
 /// The clock of a file system moves on within this time, unless it counts whole seconds.
 const CLOCK: Duration = Duration::from_millis(100);
 
@@ -88,7 +90,7 @@ async fn serve(house: Rc<House>) -> io::Result<()> {
                 match handed.ok().flatten().and_then(|what| Some((what, link.take_fd().ok()?))) {
                     Some((HandOver::Lock, lock)) => locks.push(lock),
                     Some((HandOver::Ended, file)) => ended = Some(File::from(file)),
-                    Some((HandOver::Step, way)) => steps.push(step::serve(way, Rc::clone(&house))),
+                    Some((HandOver::Step, way)) => steps.push(step::serve(house.lifted(way), Rc::clone(&house))),
                     None => break, // Kiln has gone, or has had enough
                 }
             }
@@ -137,6 +139,17 @@ fn limits(files: u64) -> (Rlimit, Rlimit) {
 }
 
 impl House {
+    /// A descriptor that is kept. One that would take the last numbers below the limit of steps is lifted above it: what is handed
+    /// to a process that is started has to have a number below.
+    fn lifted(&self, fd: OwnedFd) -> OwnedFd {
+        let Some(limit) = self.limits.0.current.and_then(|limit| i32::try_from(limit).ok()) else { return fd };
+        if fd.as_raw_fd() < limit.saturating_sub(SPARE) {
+            return fd;
+        }
+        // Where there is nothing above, nothing is lowered either.
+        rustix::io::fcntl_dupfd_cloexec(&fd, limit).unwrap_or(fd)
+    }
+
     /// Starts a process with the limits that were found.
     pub(super) fn spawn(&self, command: &mut std::process::Command) -> io::Result<std::process::Child> {
         let (steps, own) = &self.limits;
