@@ -28,6 +28,9 @@ use crate::process::{self, Look};
 
 /// How often is looked for what nobody tells of.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// The same when all is to end, at first and after `HOPELESS`.
+const SOON: Duration = Duration::from_millis(1);
+const LATER: Duration = Duration::from_secs(1);
 /// After this time Kiln is told what does not end, and need not wait for it.
 const HOPELESS: Duration = Duration::from_secs(2);
 /// So many numbers below the limit of steps stay free for what is handed to one that is started.
@@ -97,7 +100,7 @@ async fn serve(house: Rc<House>) -> io::Result<()> {
         }
     }
     drop(steps);
-    let heard = house.end_all(&link).await;
+    let heard = house.end_all(&link, &mut ends).await;
     match ended {
         Some(file) if !heard => mark(&file).await,
         Some(_) | None => Ok(()),
@@ -222,7 +225,7 @@ impl House {
     }
 
     /// Ends all that is there, and tells Kiln. Whether that still listens.
-    async fn end_all(&self, link: &Wire) -> bool {
+    async fn end_all(&self, link: &Wire, ends: &mut Signal) -> bool {
         let (mut seen, mut told, begun) = (BTreeMap::new(), None, Instant::now());
         while self.reap_some() {
             let all = process::all();
@@ -236,7 +239,9 @@ impl House {
                 let alive = living.iter().map(|process| process.label()).collect();
                 told = Some(self.tell(link, &Farewell { ended: Vec::new(), alive }).await);
             }
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            // What cannot be ended may stay for hours: the end of a child is heard of, that of others is looked for.
+            let pause = if told.is_none() { SOON } else { LATER };
+            drop(timeout(pause, ends.recv()).await);
         }
         match told {
             Some(heard) => heard,
