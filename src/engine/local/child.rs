@@ -216,13 +216,20 @@ impl Part {
         self.open = log.take(|buffer| reader.try_read(buffer))? != Taken::End;
         Ok(())
     }
+}
 
-    /// Takes what is in the pipe and does not wait for more. The pipe is asked itself, since the runtime may not have
-    /// noticed yet that there is something in it.
-    fn drain(&self, log: &mut Log) -> io::Result<()> {
-        while log.take(|buffer| Ok(rustix::io::read(&self.reader, buffer)?))? == Taken::Some {}
-        Ok(())
-    }
+/// Takes what is in a pipe now, and not what comes meanwhile: it may be that nothing ends who prints that. The pipe is asked itself,
+/// since the runtime may not have noticed yet that there is something in it.
+fn drain(pipe: &impl AsFd, log: &mut Log) -> io::Result<()> {
+    let mut left = usize::try_from(rustix::io::ioctl_fionread(pipe)?).unwrap_or(usize::MAX);
+    let mut take = |buffer: &mut [u8]| {
+        let most = left.min(buffer.len());
+        let n = rustix::io::read(pipe, &mut buffer[..most])?;
+        left -= n;
+        Ok(n)
+    };
+    while log.take(&mut take)? == Taken::Some {}
+    Ok(())
 }
 
 enum Ended {
@@ -285,7 +292,7 @@ impl<'a> Follow<'a> {
         }
         let parts = [Some(&self.main), self.helper.as_ref()].into_iter().flatten();
         for part in parts {
-            if let Err(error) = part.drain(self.log) {
+            if let Err(error) = drain(&part.reader, self.log) {
                 self.log.note(&format!("the end of the output cannot be read: {error}"));
             }
         }
@@ -465,5 +472,28 @@ fn signal_name(signal: i32) -> &'static str {
         14 => "SIGALRM",
         15 => "SIGTERM",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::engine::api::Updates;
+
+    #[tokio::test]
+    async fn what_is_printed_while_a_pipe_is_emptied_does_not_keep_that_from_ending() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&reader, true).unwrap();
+        io::Write::write_all(&mut writer, b"word").unwrap();
+        // All that is taken is printed again.
+        let echo = PathBuf::from(format!("/proc/self/fd/{}", writer.as_raw_fd()));
+        let mut log = Log::create(&echo, Updates::new(0, None, mpsc::unbounded_channel().0), 1_000, None).unwrap();
+        drain(&reader, &mut log).unwrap();
+        assert_eq!(rustix::io::ioctl_fionread(&reader).unwrap(), 4);
+        assert_eq!(log.finish().await, ["word"]);
     }
 }
