@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use kiln::base::id::{DenseMap, RecipeId};
 use kiln::base::job::BuildMode;
 use kiln::engine::api::{Engine, Opening, Terms};
+use kiln::engine::limit::OpenFiles;
 use kiln::engine::local::LocalEngine;
 use kiln::graph::Graph;
 use kiln::pipeline::types::Pipeline;
@@ -115,6 +116,7 @@ impl Phases {
             environment: BTreeMap::new(),
             digests: Box::new(digests),
             grace: Duration::from_secs(1),
+            open_files: OpenFiles::default(),
         })
     }
 }

@@ -65,6 +65,7 @@ impl Server {
             environment: site.environment.clone(),
             digests: Box::new(crate::base::file::Memory::default()),
             grace: site.grace,
+            open_files: site.open_files.clone(),
         };
         Self::of(&opening, &source)
     }

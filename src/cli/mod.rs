@@ -71,7 +71,7 @@ pub(crate) struct Context {
 impl Context {
     /// Where requests are made.
     pub(crate) fn site(&self) -> Site {
-        let Surroundings { environment, folder, cores, .. } = self.surroundings.clone();
+        let Surroundings { environment, folder, cores, open_files, .. } = self.surroundings.clone();
         Site {
             folder,
             directory: self.directory.clone(),
@@ -79,6 +79,7 @@ impl Context {
             environment,
             cores,
             grace: self.surroundings.grace(),
+            open_files,
         }
     }
 

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 
 use crate::cli::args::Color;
 use crate::engine::api::Environment;
+use crate::engine::limit::OpenFiles;
 use crate::report::github::Workspace;
 
 /// What the process was started in.
@@ -23,9 +24,12 @@ pub(crate) struct Surroundings {
     pub(crate) error_terminal: bool,
     /// How many steps run at once unless said otherwise.
     pub(crate) cores: u32,
+    /// How many files may be open.
+    pub(crate) open_files: OpenFiles,
 }
 
 impl Surroundings {
+    /// Looks, once: the limit of open files, which only what is started keeps, is raised then.
     #[expect(clippy::disallowed_methods, reason = "this is the file that reads the environment")]
     pub(crate) fn look() -> std::io::Result<Self> {
         let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
@@ -35,6 +39,7 @@ impl Surroundings {
             terminal: std::io::stdout().is_terminal(),
             error_terminal: std::io::stderr().is_terminal(),
             cores: std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1)),
+            open_files: OpenFiles::raise(),
         })
     }
 
@@ -137,13 +142,16 @@ fn account() -> String {
 mod tests {
     use super::*;
 
+    /// With one variable.
+    fn with(name: &str, value: &str) -> Surroundings {
+        let environment = [(name.to_owned(), value.into())].into();
+        let (folder, open_files) = (PathBuf::new(), OpenFiles::default());
+        Surroundings { environment, folder, terminal: false, error_terminal: false, cores: 1, open_files }
+    }
+
     #[test]
     fn a_zone_is_the_same_however_it_is_found() {
-        let zone = |name: &str| {
-            let environment = [("TZ".to_owned(), name.into())].into();
-            let (folder, terminal, error_terminal, cores) = (PathBuf::new(), false, false, 1);
-            Surroundings { environment, folder, terminal, error_terminal, cores }.zone()
-        };
+        let zone = |name: &str| with("TZ", name).zone();
         let (winter, summer) = ("2026-01-15T12:00:00Z".parse().unwrap(), "2026-07-15T12:00:00Z".parse().unwrap());
         for name in ["UTC", "Europe/Paris", "America/New_York"] {
             let Ok(known) = TimeZone::get(name) else { continue };

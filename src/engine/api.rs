@@ -17,6 +17,7 @@ use crate::base::file::{FileDigest, FileStat, Remembered};
 use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::job::{BuildMode, JobId};
 use crate::base::span::{Problem, Problems};
+use crate::engine::limit::OpenFiles;
 use crate::event::{Failure, Intent, RemoteJob, Staged};
 use crate::pipeline::types::Pipeline;
 use crate::plan::facts::Facts;
@@ -42,8 +43,7 @@ pub trait Engine: Send + Sync {
         false
     }
 
-    /// Takes note of what the last runs asked it for, the oldest first, and of all jobs that it came to for long. Called before
-    /// a run begins, behind `resume`.
+    /// Takes note of what the last runs asked it for, the oldest first, and of all its jobs for long. Called behind `resume`.
     fn look_back(&self, _asked: Vec<AskedBefore>, _accepted: Vec<String>) {}
 
     /// What has to go on all the time while its work runs.
@@ -60,8 +60,7 @@ pub trait Engine: Send + Sync {
     /// Looks at what the wanted steps are made from. With `probes`, commands that only look may be run.
     fn observe(&self, wanted: &DenseMap<RecipeId, bool>, probes: bool) -> Observed;
 
-    /// What proves later that all is as it was seen to be in these facts, without looking as closely; none where nothing
-    /// does.
+    /// What proves later, without looking as closely, that all is as it was seen in these facts; none where nothing does.
     fn evidence(&self, _wanted: &DenseMap<RecipeId, bool>, _facts: &Facts) -> Option<Evidence> {
         None
     }
@@ -77,8 +76,7 @@ pub trait Engine: Send + Sync {
     /// Every mistake that can be found before anything starts.
     fn prepare(&self, id: RecipeId) -> Result<Arc<dyn Work>, Problems>;
 
-    /// A run begins: `lock` is the pipeline's, to be held for as long as anything of the run lives, whatever becomes of
-    /// Kiln itself.
+    /// A run begins: `lock` is the pipeline's, to be held as long as anything of the run lives, whether or not Kiln does.
     fn hold(&self, _lock: OwnedFd) {}
 
     /// The run is over: ends what is left of it and lets go of the lock. Tells what that was, for people.
@@ -113,6 +111,8 @@ pub struct Opening {
     pub digests: Box<dyn Remembered>,
     /// How long work may take to end when it is asked to.
     pub grace: Duration,
+    /// How many files may be open.
+    pub open_files: OpenFiles,
 }
 
 /// What a request says to the engine.

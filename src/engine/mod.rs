@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod dss;
+pub mod limit;
 pub mod local;
 pub mod outputs;
 pub mod scripted;

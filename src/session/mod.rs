@@ -31,6 +31,7 @@ use crate::base::job::{BuildMode, JobState, Schedule};
 use crate::base::span::{Problem, Problems, merged};
 use crate::base::text::did_you_mean;
 use crate::engine::api::{Engine, Environment, Evidence, Observed, Opening, Terms};
+use crate::engine::limit::OpenFiles;
 use crate::engine::outputs::Outputs;
 use crate::engine::{Opened, engine};
 use crate::pipeline::paths::OWN;
@@ -67,6 +68,8 @@ pub(crate) struct Site {
     pub(crate) cores: u32,
     /// How long a child may take to end when it is asked to.
     pub(crate) grace: Duration,
+    /// How many files may be open.
+    pub(crate) open_files: OpenFiles,
 }
 
 /// What is asked for.
@@ -483,5 +486,6 @@ pub(crate) fn opening(site: &Site, loaded: &Loaded, store: &Arc<Shared>, request
         environment: site.environment.clone(),
         digests: Box::new(StoredDigests(Arc::clone(store))),
         grace: site.grace,
+        open_files: site.open_files.clone(),
     }
 }

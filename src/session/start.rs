@@ -156,6 +156,7 @@ impl Ready {
             environment: site.environment.clone(),
             digests: Box::new(Memory::default()),
             grace: site.grace,
+            open_files: site.open_files.clone(),
         });
         let (job, mode) = (ticket.job.clone(), started.mode);
         let (facts, history) = (Facts::unseen(ticket.began, 0, 0), Box::new(MemoryHistory::default()));

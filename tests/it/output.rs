@@ -8,7 +8,7 @@ use crate::processes::{fx, until};
 use crate::support::{Project, Said, program};
 
 /// A shell that does something before it becomes Kiln, which is `$0` to it; not started yet.
-fn shell(project: &Project, script: &str) -> Command {
+pub(crate) fn shell(project: &Project, script: &str) -> Command {
     let mut shell = Command::new("bash");
     shell.args(["-c", script]).arg(program()).current_dir(project.path("")).env_clear();
     shell.envs(project.command(&[]).get_envs().filter_map(|(name, value)| Some((name, value?))));

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Signal, kill_process};
 
-use crate::output::in_shell;
+use crate::output::{in_shell, shell};
 use crate::processes::{Mark, fx, guardian, signal, until};
 use crate::serve::Server;
 use crate::support::{HEAD, Project, lines};
@@ -215,6 +215,20 @@ fn steps_have_the_limits_that_kiln_was_given() {
     let project = Project::new("[task.t]\nrun = 'ulimit -n'\n");
     assert_eq!(in_shell(&project, "ulimit -Sn 64; exec \"$0\" run").code, 0);
     assert_eq!(project.log("t"), b"64\n");
+}
+
+#[test]
+fn steps_of_every_job_of_a_server_have_them() {
+    let project = Project::empty();
+    let step = |name| format!("[dataset.{name}]\npath = \"{name}\"\nrun = \"ulimit -n >{{{{ output }}}}\"\n");
+    let head = HEAD.replace("name = \"p\"", "name = \"orders\"");
+    project.write("pipeline.toml", format!("{head}{}{}", step("a"), step("b")));
+    let mut limited = shell(&project, "ulimit -Sn 64; exec \"$0\" serve --listen 127.0.0.1:0");
+    let server = Server::of(&project, &mut limited);
+    for name in ["a", "b"] {
+        assert_eq!(server.wait(&server.build(name)), "DONE");
+        assert_eq!(project.read(name), "64\n", "{name}");
+    }
 }
 
 #[test]

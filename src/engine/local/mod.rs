@@ -120,11 +120,11 @@ impl LocalEngine {
     /// The engine for one pipeline, whatever else was asked for.
     #[must_use]
     pub fn new(opening: Opening) -> Self {
-        let Opening { pipeline, root, state, own, environment, digests, grace, terms, .. } = opening;
+        let Opening { pipeline, root, state, own, environment, digests, grace, terms, open_files, .. } = opening;
         let (at, made) = (root.clone(), Arc::clone(&pipeline));
         let digester = Digester::new(&root, digests).beside(move || ways::built(&at, &made));
         let staging = Staging::new(&root, &pipeline.name).of_state(&state);
-        let (guardian, masking, kills) = (Guardian::default(), Masking::default(), Kills::default());
+        let (guardian, masking, kills) = (Guardian::new(open_files), Masking::default(), Kills::default());
         Self {
             local: Arc::new(Local {
                 pipeline,

@@ -5,6 +5,7 @@ use std::sync::mpsc;
 
 use super::*;
 use crate::base::job::BuildMode;
+use crate::engine::limit::OpenFiles;
 use crate::server::ask::{Asked, order};
 use crate::server::desk::Touch;
 use crate::server::project::Project;
@@ -35,6 +36,7 @@ fn office() -> Office {
         environment,
         cores: 1,
         grace: Duration::ZERO,
+        open_files: OpenFiles::default(),
     };
     let mut archives = Vec::new();
     let project = Project::open((0, &file), &site, Arc::new(|_| {}), &Arc::default(), &mut archives).unwrap();

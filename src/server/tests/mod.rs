@@ -11,6 +11,7 @@ use axum::http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
+use crate::engine::limit::OpenFiles;
 use crate::server::auth::Right;
 use crate::server::auth::keys::hash_text;
 use crate::server::route::{Below, Needs, Route};
@@ -55,6 +56,7 @@ fn start(folder: &std::path::Path) -> SocketAddr {
         environment: std::iter::empty().collect(),
         cores: 2,
         grace: std::time::Duration::from_secs(5),
+        open_files: OpenFiles::default(),
     };
     let options = Options {
         files: vec![folder.join("pipeline.toml")],

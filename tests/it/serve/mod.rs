@@ -17,7 +17,7 @@ mod overlap;
 mod wrong;
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command};
 
 use crate::support::Project;
 
@@ -95,7 +95,12 @@ impl Server {
     /// Starts a server that listens at this address.
     pub(crate) fn listening(project: &Project, address: &str, arguments: &[&str]) -> Self {
         let arguments = [&["serve", "--listen", address], arguments].concat();
-        let mut child = project.command(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+        Self::of(project, &mut project.command(&arguments))
+    }
+
+    /// The server that a command starts.
+    pub(crate) fn of(project: &Project, command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let Some(url) = line.trim().strip_prefix("listening on ") else {

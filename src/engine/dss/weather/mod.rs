@@ -24,6 +24,7 @@ use crate::base::file::Memory;
 use crate::base::job::JobId;
 use crate::clock;
 use crate::engine::api::{Attempt, Ended, Notice, Noticed, Stop, Updates};
+use crate::engine::limit::OpenFiles;
 use crate::event::{Failure, FailureCode, Intent};
 use crate::pipeline::{check, read};
 
@@ -65,6 +66,7 @@ impl Case {
             environment: [("KEY".to_owned(), "key".into())].into(),
             digests: Box::new(Memory::default()),
             grace: Duration::from_secs(10),
+            open_files: OpenFiles::default(),
         });
         let engine = engine.ok().unwrap();
         let settings = &engine.dss.settings;

@@ -15,16 +15,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit, setrlimit, waitpid};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use rustix::process::{Pid, Signal, WaitOptions, waitpid};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep};
 
 pub(crate) use serve::{guard, mark};
 
 use crate::engine::api::Stop;
+use crate::engine::limit::OpenFiles;
 use crate::engine::local::guardian::orders::{Command, Farewell, HandOver, Order};
 use crate::engine::local::guardian::tree::Children;
 use crate::engine::local::guardian::wire::Wire;
@@ -43,23 +44,10 @@ pub(crate) struct Guardian {
     held: Mutex<Held>,
     /// One caller at a time takes the place of a guardian that died.
     mending: tokio::sync::Mutex<()>,
-    files: OnceLock<Files>,
+    files: OpenFiles,
     /// Whether it is for commands that only look. What ends Kiln ends it too, and that is not worth a word.
     looks: bool,
 }
-
-/// What the number of files that may be open comes to.
-#[derive(Debug)]
-struct Files {
-    /// The number as Kiln found it: steps get this.
-    found: u64,
-    /// So many steps can be open at once.
-    slots: Arc<Semaphore>,
-}
-
-/// So many files Kiln needs for itself, and so many for a step.
-const OWN_FILES: u64 = 24;
-const STEP_FILES: u64 = 6;
 
 #[derive(Debug, Default)]
 struct Held {
@@ -89,11 +77,14 @@ pub(crate) struct Way {
 }
 
 impl Guardian {
+    /// That of a run, started with its first step.
+    pub(crate) fn new(files: OpenFiles) -> Self {
+        Self { files, ..Self::default() }
+    }
+
     /// Another guardian, with the same limits.
     pub(crate) fn beside(&self) -> Self {
-        let Files { found, slots } = self.files();
-        let files = OnceLock::from(Files { found: *found, slots: Arc::clone(slots) });
-        Self { files, looks: true, ..Self::default() }
+        Self { looks: true, ..Self::new(self.files.clone()) }
     }
 
     /// Holds a lock until the run is over, and has guardians hold it.
@@ -116,13 +107,9 @@ impl Guardian {
         tokio::select! {
             biased;
             // It is never closed.
-            slot = Arc::clone(&self.files().slots).acquire_owned() => slot.ok(),
+            slot = Arc::clone(&self.files.slots).acquire_owned() => slot.ok(),
             Ok(_) = stop.wait_for(|stop| *stop > Stop::Go) => None,
         }
-    }
-
-    fn files(&self) -> &Files {
-        self.files.get_or_init(raise_limit)
     }
 
     /// Has a step started, with these descriptors. A guardian that died before is replaced, once; one that dies now is
@@ -215,7 +202,7 @@ impl Guardian {
         if let Some(alive) = &mut held.alive {
             return Ok((Arc::clone(&alive.link), alive.ways.pop()));
         }
-        let alive = start(&held, self.files().found)?;
+        let alive = start(&held, self.files.found)?;
         Ok((Arc::clone(&held.alive.insert(alive).link), None))
     }
 }
@@ -269,17 +256,6 @@ fn start(held: &Held, files: u64) -> io::Result<Alive> {
 fn own_program() -> io::Result<PathBuf> {
     let this = Path::new("/proc/self/exe");
     if this.exists() { Ok(this.to_owned()) } else { std::env::current_exe() }
-}
-
-/// Raises the number of files that may be open as far as the system allows.
-fn raise_limit() -> Files {
-    let found = getrlimit(Resource::Nofile);
-    // A limit that stays as it was is not worth a word: what needs files waits for them.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: found.maximum, maximum: found.maximum });
-    let now = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let slots = usize::try_from(now.saturating_sub(OWN_FILES) / STEP_FILES).unwrap_or(usize::MAX);
-    let slots = Arc::new(Semaphore::new(slots.clamp(1, Semaphore::MAX_PERMITS)));
-    Files { found: found.current.unwrap_or(u64::MAX), slots }
 }
 
 /// What a guardian is about to start has its environment for a moment, but not a session of its own.
@@ -354,13 +330,13 @@ async fn end_orphans(dead: Dead) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
+    use tokio::sync::Semaphore;
 
     use super::*;
 
     #[test]
     fn who_is_to_end_waits_for_no_slot() {
-        let files = OnceLock::from(Files { found: 1, slots: Arc::new(Semaphore::new(1)) });
-        let guardian = Guardian { files, ..Guardian::default() };
+        let guardian = Guardian::new(OpenFiles { found: 1, slots: Arc::new(Semaphore::new(1)) });
         let (to, stop) = watch::channel(Stop::Go);
         let first = guardian.slot(stop.clone()).now_or_never().flatten();
         assert!(first.is_some());
