@@ -114,7 +114,7 @@ impl Surroundings {
 
     /// The width of the terminal, in columns.
     pub(crate) fn width(&self) -> Option<u16> {
-        let set = self.var("COLUMNS").and_then(|columns| columns.parse().ok());
+        let set = self.var("COLUMNS").and_then(|columns| columns.parse().ok()).filter(|columns| *columns > 0);
         set.or_else(|| terminal_size::terminal_size().map(|(width, _)| width.0))
     }
 }
@@ -147,6 +147,12 @@ mod tests {
         let environment = [(name.to_owned(), value.into())].into();
         let (folder, open_files) = (PathBuf::new(), OpenFiles::default());
         Surroundings { environment, folder, terminal: false, error_terminal: false, cores: 1, open_files }
+    }
+
+    #[test]
+    fn a_terminal_without_columns_is_none() {
+        assert_eq!(with("COLUMNS", "72").width(), Some(72));
+        assert_ne!(with("COLUMNS", "0").width(), Some(0));
     }
 
     #[test]
