@@ -50,6 +50,7 @@ use crate::cli::args::{Cli, Color, Command, Everywhere};
 use crate::cli::report_files::{ReportFiles, said};
 use crate::cli::surroundings::Surroundings;
 use crate::exit;
+use crate::report::diagnostics::Diagnostics;
 use crate::report::line::fold;
 use crate::report::style::Style;
 use crate::session::Site;
@@ -66,6 +67,7 @@ pub(crate) struct Context {
     pub(crate) state: Option<PathBuf>,
     pub(crate) color: Color,
     pub(crate) surroundings: Surroundings,
+    pub(crate) diagnostics: Diagnostics,
 }
 
 impl Context {
@@ -143,14 +145,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(surroundings) => surroundings,
         Err(error) => return tell(&format!("error: there is no working directory: {error}\n"), exit::SURROUNDINGS),
     };
-    diagnostics(verbose, &surroundings);
+    let diagnostics = diagnostics(verbose, &surroundings);
     if let Err(error) = survive_large_files() {
         tracing::warn!(%error, "a file that becomes too large will end Kiln");
     }
     // A variable that is empty is one that is not set.
     let named = || surroundings.environment.get("KILN_STATE").filter(|state| !state.is_empty()).map(PathBuf::from);
     let state = state.or_else(named);
-    let context = Context { file: file.first().cloned(), files: file, directory, state, color, surroundings };
+    let context =
+        Context { file: file.first().cloned(), files: file, directory, state, color, surroundings, diagnostics };
     guarded(|| match dispatch(&context, command) {
         Ok(code) => code,
         // Mistakes are drawn as wide as the terminal is.
@@ -274,7 +277,7 @@ where
 }
 
 /// Kiln's own diagnostics go to standard error. Off unless asked for.
-fn diagnostics(verbose: u8, surroundings: &Surroundings) {
+fn diagnostics(verbose: u8, surroundings: &Surroundings) -> Diagnostics {
     let level = match verbose {
         0 => "warn",
         1 => "kiln=debug",
@@ -284,10 +287,18 @@ fn diagnostics(verbose: u8, surroundings: &Surroundings) {
     let asked = verbose > 0 || said.is_some();
     let filter = said.unwrap_or_else(|| level.to_owned());
     let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(filter);
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(verbose > 1);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_target(verbose > 1);
+    let diagnostics = Diagnostics::default();
+    let to = diagnostics.clone();
+    let subscriber = subscriber.with_writer(move || to.clone());
     let subscriber = subscriber.with_ansi(surroundings.error_terminal);
     // The second of two command lines in one process (a test) keeps the first one's.
-    if asked { drop(subscriber.try_init()) } else { drop(subscriber.event_format(Warning).try_init()) }
+    if asked {
+        drop(subscriber.try_init());
+    } else {
+        drop(subscriber.event_format(Warning).try_init());
+    }
+    diagnostics
 }
 
 #[cfg(test)]

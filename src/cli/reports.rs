@@ -57,6 +57,7 @@ impl Reports {
             output: args.output,
             state: state.clone(),
             terminal: if live { Some(Box::new(size)) } else { None },
+            diagnostics: context.surroundings.error_terminal.then(|| context.diagnostics.clone()),
         })];
         match self.events {
             None => {}

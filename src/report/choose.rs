@@ -1,6 +1,7 @@
 //! Which reporter shows a run. Does not look at the terminal itself.
 
 use super::api::Reporter;
+use super::diagnostics::Diagnostics;
 use super::live::{Live, Size};
 use super::outlet::Out;
 use super::plain::Plain;
@@ -18,14 +19,16 @@ pub struct Setup {
     pub state: String,
     /// The size of the terminal, where `out` is one that lines can be drawn on again.
     pub terminal: Option<Size>,
+    /// What Kiln warns of, where that goes to the same terminal.
+    pub diagnostics: Option<Diagnostics>,
 }
 
 /// The reporter that shows a run to people: drawn again and again where there is a terminal, else line by line.
 #[must_use]
 pub fn reporter(setup: Setup) -> Box<dyn Reporter> {
-    let Setup { out, style, output, state, terminal } = setup;
+    let Setup { out, style, output, state, terminal, diagnostics } = setup;
     match terminal {
-        Some(size) => Box::new(Live::new(out, size, style, output, state)),
+        Some(size) => Box::new(Live::new(out, size, style, output, state).below(diagnostics)),
         None => Box::new(Plain::new(out, style, output, state)),
     }
 }

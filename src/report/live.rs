@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 
 use super::api::Reporter;
+use super::diagnostics::Diagnostics;
 use super::estimate;
 use super::feed::{Feed, NAME, SHORTEST, WORD};
 use super::line::{Line, Tint};
@@ -41,6 +42,8 @@ pub struct Live<W> {
     size: Size,
     screen: Screen,
     pending: String,
+    /// What comes above the region, too.
+    diagnostics: Option<Diagnostics>,
     /// When the region was drawn last, in milliseconds since the run began.
     drawn: Option<u64>,
 }
@@ -62,8 +65,17 @@ impl<W: Out> Live<W> {
             size,
             screen: Screen::default(),
             pending: String::new(),
+            diagnostics: None,
             drawn: None,
         }
+    }
+
+    /// Has what Kiln warns of above the region until nothing is drawn any more.
+    #[must_use]
+    pub fn below(mut self, diagnostics: Option<Diagnostics>) -> Self {
+        diagnostics.iter().for_each(Diagnostics::hold);
+        self.diagnostics = diagnostics;
+        self
     }
 
     fn draw(&mut self, view: &RunView, elapsed_ms: u64) -> io::Result<()> {
@@ -77,9 +89,14 @@ impl<W: Out> Live<W> {
             .into_iter()
             .map(|line| Drawn { text: line.render(color, Some(room)), columns: line.width().min(room) })
             .collect();
+        self.pending += &self.warned();
         let frame = self.screen.frame(&self.pending, region, width);
         self.pending.clear();
         self.write(&frame)
+    }
+
+    fn warned(&self) -> String {
+        self.diagnostics.as_ref().map(Diagnostics::take).unwrap_or_default()
     }
 
     fn write(&mut self, frame: &str) -> io::Result<()> {
@@ -163,6 +180,12 @@ impl Columns<'_> {
             Some(ms) => line.at(self.took + 7, Tint::Dim, &format!("~{}", estimate::usual(ms))),
             None => line,
         }
+    }
+}
+
+impl<W> Drop for Live<W> {
+    fn drop(&mut self) {
+        self.diagnostics.iter().for_each(Diagnostics::release);
     }
 }
 

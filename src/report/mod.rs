@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod choose;
+pub mod diagnostics;
 pub mod github;
 pub mod job;
 pub mod jobs;

@@ -46,6 +46,7 @@ fn lines_are_harmless() {
             output,
             state: ".kiln".to_owned(),
             terminal: None,
+            diagnostics: None,
         };
         evil().tell(&mut *reporter(setup), &[(2, EVIL, EVIL.as_bytes()), (2, "b", b"\x1b[?1049h\x9b2J")]);
         check(&out.take());
@@ -62,6 +63,7 @@ fn the_live_view_is_harmless() {
             output,
             state: ".kiln".to_owned(),
             terminal: Some(Box::new(|| (80, 24))),
+            diagnostics: None,
         };
         evil().tell(&mut *reporter(setup), &[(2, EVIL, EVIL.as_bytes())]);
         // The terminal of the tests fails at what it does not know.

@@ -19,7 +19,7 @@ use crate::view::RunView;
 pub(super) struct Show {
     out: Shared,
     size: Rc<Cell<(u16, u16)>>,
-    live: Live<Shared>,
+    pub(super) live: Live<Shared>,
     terminal: Terminal,
     view: RunView,
 }

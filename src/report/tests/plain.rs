@@ -396,6 +396,7 @@ fn what_cannot_be_written_is_told() {
             output: OutputMode::Failed,
             state: String::new(),
             terminal: has_terminal.then(|| -> Size { Box::new(|| (80, 24)) }),
+            diagnostics: None,
         };
         let run = morning();
         let told = reporter(setup).event(&run.view(), &run.events[4]);

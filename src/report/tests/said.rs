@@ -1,9 +1,14 @@
 //! How much is said, and where: commands of several lines, what waits, the last lines of a run.
 
+use std::io::Write;
+
+use insta::assert_snapshot;
+
 use super::live::Show;
-use super::sample::{Sample, failure, planned, started, style};
+use super::sample::{Sample, failure, morning, planned, started, style};
 use crate::base::job::{JobState, Schedule};
 use crate::event::{Outcome, PlannedStep};
+use crate::report::diagnostics::Diagnostics;
 use crate::report::style::OutputMode;
 use crate::report::summary;
 
@@ -60,4 +65,21 @@ fn names_are_whole_where_there_is_room() {
     assert!(drawn(200).contains("region_partition_step_002  for region_partition_step_000\n"), "{}", drawn(200));
     assert!(drawn(60).contains("for region_part"), "{}", drawn(60));
     assert!(!drawn(60).contains("for region_partition_step_000"), "{}", drawn(60));
+}
+
+#[test]
+fn what_kiln_warns_of_stands_above_what_is_drawn() {
+    let mut show = Show::new(80, 24, OutputMode::Failed);
+    let mut diagnostics = Diagnostics::default();
+    show.live = show.live.below(Some(diagnostics.clone()));
+    show.events(&morning(), 0..2);
+    diagnostics.write_all(b"warning: x is kept in .kiln/replaced/1/x\n").unwrap();
+    assert_snapshot!(show.tick(1_000).text(), @"
+    02:00:00 build_orders_2026-11-23T02-00-00.123 · 5 of 60 steps · -j4
+    warning: x is kept in .kiln/replaced/1/x
+             run    orders  0.9s   ~40s
+             wait   split   for orders
+    [0/5] 1 running · 4 waiting · 0:01 · ~1m left
+    ▮
+    ");
 }
