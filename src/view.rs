@@ -29,6 +29,8 @@ pub struct RunView {
     pub end: Option<RunEnded>,
     /// When the last event happened, in milliseconds since the run began.
     pub elapsed_ms: u64,
+    /// What people should know of all of it, in the order in which it was told.
+    pub notes: Vec<String>,
     index: HashMap<String, usize>,
 }
 
@@ -198,7 +200,8 @@ impl RunView {
             }
             Event::StepRetrying(retrying) => self.retrying(retrying),
             // They tell where a running step is.
-            Event::StepSubmitting { .. } | Event::StepAccepted { .. } | Event::Noted { .. } => {}
+            Event::StepSubmitting { .. } | Event::StepAccepted { .. } | Event::Noted { step: Some(_), .. } => {}
+            Event::Noted { step: None, text } => self.notes.push(text.clone()),
             Event::StepPublishing { step, .. } => self.with(step, |view| view.state = StepState::Publishing),
             Event::StepEnded(ended) => self.ended(ended),
             Event::StepCurrent { step, .. } => self.with(step, |view| view.state = StepState::Current),

@@ -31,7 +31,8 @@ pub fn show(view: &RunView, style: &Style, state: &str) -> String {
     }
     let started = view.head.as_ref().map(|head| &head.started);
     let undone = started.into_iter().flat_map(|started| &started.put_back).map(PutBack::done);
-    let notes: Vec<_> = undone.chain(started.map(|started| left(&started.left)).unwrap_or_default()).collect();
+    let left = started.map(|started| left(&started.left)).unwrap_or_default();
+    let notes: Vec<_> = undone.chain(left).chain(view.notes.iter().cloned()).collect();
     if !notes.is_empty() {
         out.push('\n');
     }

@@ -238,7 +238,7 @@ impl Driver<'_> {
     /// Keeps what an engine tells, and tells it when that is on disk; that never comes where events are kept no longer.
     fn noticed(&mut self, (step, notice, kept): Noticed) {
         if self.lost.is_some() {
-            return;
+            return unkept::tell(&notice);
         }
         self.input(Input::Noticed { step, notice });
         if let Some(batch) = self.pending.back_mut() {

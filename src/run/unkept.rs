@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use crate::base::job::JobState;
+use crate::engine::api::Notice;
 use crate::event::{Cause, Event, RunEnded, Stamped};
 use crate::run::{Driver, keep_sound};
 use crate::view::RunView;
@@ -23,6 +24,9 @@ impl Driver<'_> {
     /// Keeps what could not be kept when it happened, with how the run ended, and shows it then. Where there is still no way, reports
     /// that only people read are completed all the same. Of what was `taken` back it is told.
     pub(super) fn make_up(&mut self, taken: &HashMap<String, String>) -> Unkept {
+        while let Ok((_, notice, _)) = self.notices.try_recv() {
+            tell(&notice);
+        }
         let Some(why) = self.lost.clone() else { return Unkept::Nothing };
         let mut events = self.untold(why.clone(), taken);
         match self.drive.journal.again(&events) {
@@ -70,5 +74,12 @@ impl Driver<'_> {
         }
         events.iter_mut().zip(first..).for_each(|(event, seq)| event.seq = seq);
         events
+    }
+}
+
+/// Tells people what cannot become an event any more.
+pub(super) fn tell(notice: &Notice) {
+    if let Notice::Told { text, .. } = notice {
+        tracing::warn!("{text}");
     }
 }

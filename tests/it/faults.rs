@@ -185,6 +185,8 @@ fn what_cannot_be_removed_is_in_the_way_of_no_run() {
     assert!(said.contains("/.a-1-0: what a step left there cannot be removed"), "{said}");
     let left = |said: &str| said.matches("cannot be removed").count();
     assert_eq!(left(&said), 1, "{said}");
+    let said = project.expect(0, &["jobs", "show", "last"]).out;
+    assert_eq!(left(&said), 1, "{said}");
     fs::remove_file(project.path("bad")).unwrap();
     // The folder of the run is left with it, and cannot be removed either.
     let said = struck(&project, "discard=full", 0);

@@ -160,7 +160,7 @@ fn of_what_is_written_in_place_all_is_new_or_nothing_is() {
     let said = in_space(&project, &["--mount"], script).out;
     // What cannot be removed is told, and does no harm.
     assert!(said.contains("run 1: 0 1\n1\n") && said.contains("run 2: 0 2\n2\n"), "{said}");
-    assert!(said.contains("warning: m/.y.kiln-kept, which is out of date now, could not be removed: "), "{said}");
+    assert!(said.contains("m/.y.kiln-kept, which is out of date now, could not be removed: "), "{said}");
     assert!(said.contains("last 0 3\n3 y\n"), "{said}");
 }
 

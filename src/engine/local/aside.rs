@@ -106,7 +106,7 @@ impl Staging {
         if !asides(&self.root.join(&folder))?.is_empty() {
             // The attempt before could not be undone: what it set aside is the last good content, what stands is not.
             for kept in self.put_back(job, step, |_| true)? {
-                tracing::warn!("{kept}");
+                self.tell(kept.to_string());
             }
         }
         for path in paths {

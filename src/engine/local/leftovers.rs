@@ -21,9 +21,9 @@ impl Staging {
             return Err(io::Error::new(error.kind(), format!("{} cannot be removed: {error}", folder.display())));
         }
         let shown = left.strip_prefix(&self.root).unwrap_or(&left).display();
-        tracing::warn!(
+        self.tell(format!(
             "{shown}: what a step left there cannot be removed ({error}); it is in nobody's way: remove it yourself"
-        );
+        ));
         Ok(())
     }
 }
@@ -78,9 +78,9 @@ impl Staging {
         // Behind a link out of the root nothing is touched.
         for path in paths.iter().filter(|path| leads_inside(&self.root, path).is_ok()) {
             if let Err(error) = fault("beside.remove").and_then(|()| remove(&self.root.join(path))) {
-                tracing::warn!(
+                self.tell(format!(
                     "{path}, which is out of date now, could not be removed: {error}; the next run tries again"
-                );
+                ));
                 all = false;
             }
         }

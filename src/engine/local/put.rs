@@ -247,7 +247,7 @@ impl Staging {
         let left = fault("publish.remove").and_then(|()| self.leave(apart.iter().map(|output| output.from.as_str())));
         let aside = || if in_place.is_empty() { Ok(()) } else { self.remove_aside(job, step) };
         if let Err(error) = left.and_then(|()| aside()) {
-            tracing::warn!(%error, step, "what was staged could not be removed; the next run will");
+            self.tell(format!("what was staged for `{step}` could not be removed ({error}); the next run will"));
         }
         Ok(Published { seen: digester.take_fresh(), replaced })
     }

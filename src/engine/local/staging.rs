@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::base::job::JobId;
-use crate::engine::api::Attempt;
+use crate::engine::api::{Attempt, Updates};
 use crate::engine::local::across::{beside, elsewhere};
 use crate::engine::local::digest::Digester;
 use crate::engine::local::keep::{free, kept_before};
@@ -33,6 +33,8 @@ pub(crate) struct Staging {
     pub(super) marked: OnceLock<()>,
     /// The root, opened with the first output that is put in place.
     pub(super) top: OnceLock<Option<Top>>,
+    /// The way to the run, once a step of it has begun.
+    run_loop: OnceLock<Updates>,
 }
 
 /// The end of the names of what is copied beside its place, and of what stood there while it is swapped with that.
@@ -46,7 +48,29 @@ pub(super) const IS_GONE: &str = "the staged output is gone";
 impl Staging {
     pub(crate) fn new(root: &Path, pipeline: &str) -> Self {
         let (root, folder) = (root.to_owned(), format!("{STAGING}/{pipeline}"));
-        Self { root, folder, state: None, run: OnceLock::new(), marked: OnceLock::new(), top: OnceLock::new() }
+        Self {
+            root,
+            folder,
+            state: None,
+            run: OnceLock::new(),
+            marked: OnceLock::new(),
+            top: OnceLock::new(),
+            run_loop: OnceLock::new(),
+        }
+    }
+
+    /// From now on what people should know is told by the run, so that its history has it.
+    pub(crate) fn tell_by(&self, updates: &Updates) {
+        // One way is as good as another.
+        drop(self.run_loop.set(updates.clone()));
+    }
+
+    /// Tells people what became of their data, or is to be done about it.
+    pub(super) fn tell(&self, text: String) {
+        match self.run_loop.get() {
+            Some(updates) => updates.tell(true, text),
+            None => tracing::warn!("{text}"),
+        }
     }
 
     /// The folder of a run, relative to the root.

@@ -126,6 +126,7 @@ impl Step {
 
     async fn run(mut self, updates: Updates, stop: watch::Receiver<Stop>) -> Attempted {
         let Some(_slot) = self.local.guardian.slot(stop.clone()).await else { return stopped().into() };
+        self.local.staging.tell_by(&updates);
         self.local.kills.watch();
         // What is set aside is on disk before anything starts: not on the loop's thread.
         let is_long = self.recipe().how.in_place;
