@@ -128,7 +128,7 @@ pub enum Jobs {
         /// Their ids
         #[arg(required = true)]
         ids: Vec<String>,
-        /// At most so long: 90s, 30m, 2h
+        /// At most so long: 90s, 30m, 2h; then with exit code 1
         #[arg(long, value_name = "TIME", value_parser = time)]
         timeout: Option<Duration>,
     },
