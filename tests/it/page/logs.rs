@@ -1,14 +1,16 @@
 //! Logs: what a step prints is text, comes as it is printed, and is never there as a whole.
 
+use std::fs::File;
 use std::io::Write;
 
 use super::driver::Browser;
 use super::sign_in;
 use crate::serve::ask::{go, up};
 use crate::serve::{Server, orders};
+use crate::support::Project;
 
 /// A project whose recipe prints what comes through a pipe.
-fn talking() -> (crate::support::Project, std::fs::File) {
+fn talking() -> (Project, File) {
     let project = orders();
     let text = project.read("pipeline.toml");
     let talks = "\n[dataset.talk]\npath = \"build/talk\"\nrun = \"cat words.pipe; echo done >{{ output }}\"\n";
@@ -16,20 +18,26 @@ fn talking() -> (crate::support::Project, std::fs::File) {
     let pipe = project.path("words.pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     // Opened for both, so that opening waits for nobody.
-    let words = std::fs::File::options().read(true).write(true).open(pipe).unwrap();
+    let words = File::options().read(true).write(true).open(pipe).unwrap();
     (project, words)
 }
 
-#[test]
-fn a_log_grows_while_one_looks() {
-    let (project, mut words) = talking();
-    let server = Server::start(&project, &[]);
+/// A job whose recipe has begun to talk, as its page shows that.
+fn first_words(project: &Project, words: &mut File) -> (Server, Browser) {
+    let server = Server::start(project, &[]);
     let browser = Browser::start();
     let job = server.build("talk");
     sign_in(&browser, &server, &format!("/projects/ORDERS/jobs/{job}?step=talk"));
     browser.until_shown("#row-talk", "running");
     words.write_all(b"first words\n").unwrap();
     browser.until_shown("#log-text", "first words");
+    (server, browser)
+}
+
+#[test]
+fn a_log_grows_while_one_looks() {
+    let (project, mut words) = talking();
+    let (_server, browser) = first_words(&project, &mut words);
     browser.until_shown("#log-size", "12 B");
     words.write_all("\x1b[31mred é\x1b[0m and <img src=x onerror='document.title=1'>\n".as_bytes()).unwrap();
     browser.until_shown("#log-text", "red é and <img src=x onerror='document.title=1'>");
@@ -140,13 +148,7 @@ fn colours_are_those_that_the_server_shows() {
 #[test]
 fn what_comes_between_two_frames_is_shown_whole_if_it_is_little() {
     let (project, mut words) = talking();
-    let server = Server::start(&project, &[]);
-    let browser = Browser::start();
-    let job = server.build("talk");
-    sign_in(&browser, &server, &format!("/projects/ORDERS/jobs/{job}?step=talk"));
-    browser.until_shown("#row-talk", "running");
-    words.write_all(b"first words\n").unwrap();
-    browser.until_shown("#log-text", "first words");
+    let (_server, browser) = first_words(&project, &mut words);
     // Frames come when the test says so, and what has come is counted.
     browser.click("#log-follow");
     browser.until("document.querySelector('#log-follow').ariaPressed === 'false'");

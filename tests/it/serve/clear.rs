@@ -1,7 +1,7 @@
 //! Clearing a dataset: what Kiln has built goes, what it has not is kept, and nobody is in the middle of it.
 
 use super::ask::{Answer, go, up};
-use super::{Server, orders};
+use super::{Server, orders, orders_and};
 
 /// Clears a dataset of a project.
 fn clear(server: &Server, of: &str, dataset: &str) -> Answer {
@@ -41,18 +41,16 @@ fn what_kiln_has_not_built_is_moved_aside() {
 
 #[test]
 fn what_a_job_of_another_project_reads_is_not_cleared() {
-    let project = orders();
-    let other = r#"[pipeline]
-format = 1
-name = "other"
+    let project = orders_and(
+        r#"
 [dataset.theirs]
 path = "build/orders.csv"
 [dataset.copy]
 path = "build/copy.csv"
 inputs = ["theirs"]
 run = "echo up >held.up; cat held.go; cp {{ inputs.theirs }} {{ output }}"
-"#;
-    project.write("other.toml", other);
+"#,
+    );
     let server = Server::start(&project, &["-f", "pipeline.toml", "-f", "other.toml"]);
     assert_eq!(server.wait(&server.build("orders")), "DONE");
     project.free("orders");

@@ -79,6 +79,13 @@ pub(crate) fn orders() -> Project {
     project
 }
 
+/// The same, and another pipeline over the same root in `other.toml`.
+pub(crate) fn orders_and(other: &str) -> Project {
+    let project = orders();
+    project.write("other.toml", format!("[pipeline]\nformat = 1\nname = \"other\"\n{other}"));
+    project
+}
+
 /// A server that runs. It is ended when this is dropped.
 pub(crate) struct Server {
     child: Child,

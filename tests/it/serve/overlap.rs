@@ -4,15 +4,13 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
 
 use super::ask::{go, up};
-use super::{Server, orders};
+use super::{Server, orders, orders_and};
 use crate::support::Project;
 
 /// Another pipeline over the same root: it writes what [`super::ORDERS`] writes too, and something of its own.
 fn with_other() -> Project {
-    let project = orders();
-    let other = r#"[pipeline]
-format = 1
-name = "other"
+    orders_and(
+        r#"
 [dataset.gated]
 path = "build/gated.txt"
 run = "echo up >held.up; cat held.go >{{ output }}"
@@ -25,9 +23,8 @@ run = "echo other >{{ output }}"
 [dataset.own]
 path = "build/own.txt"
 run = "echo own >{{ output }}"
-"#;
-    project.write("other.toml", other);
-    project
+"#,
+    )
 }
 
 /// Builds the folder `charts`.
@@ -246,22 +243,20 @@ fn the_end_of_a_log_says_how_long_all_of_it_is() {
 /// A file in a folder that another project builds is a part of it.
 #[test]
 fn a_job_waits_for_the_folder_around_what_it_reads() {
-    let project = orders();
-    let text = project.read("pipeline.toml");
-    let own = "mkdir {{ output }}/sub; cp";
-    assert!(text.contains(own));
-    project.write("pipeline.toml", text.replace(own, "mkdir {{ output }}/sub; echo up >held.up; cat held.go; cp"));
-    let other = r#"[pipeline]
-format = 1
-name = "other"
+    let project = orders_and(
+        r#"
 [dataset.letters]
 path = "build/charts/a.csv"
 [dataset.copy]
 path = "build/copy.csv"
 inputs = ["letters"]
 run = "cp {{ inputs.letters }} {{ output }}"
-"#;
-    project.write("other.toml", other);
+"#,
+    );
+    let text = project.read("pipeline.toml");
+    let own = "mkdir {{ output }}/sub; cp";
+    assert!(text.contains(own));
+    project.write("pipeline.toml", text.replace(own, "mkdir {{ output }}/sub; echo up >held.up; cat held.go; cp"));
     project.write("keys.toml", keys(&project));
     let mut server =
         Server::start(&project, &["-f", "pipeline.toml", "-f", "other.toml", "--api-key-file", "keys.toml"]);
