@@ -1,11 +1,19 @@
 //! Any bytes as a pipeline file: reading never panics, the quick way and the thorough one say the same, every mistake has
-//! its place in the text and can be drawn.
+//! its place in the text and can be drawn; so has what the engine of this machine finds in commands.
 #![no_main]
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use kiln::base::file::Memory;
 use kiln::base::span::{Located, Problem, Source};
+use kiln::engine::api::{Engine, Environment, Opening, Terms};
+use kiln::engine::limit::OpenFiles;
+use kiln::engine::local::LocalEngine;
 use kiln::graph::Graph;
 use kiln::pipeline::check::{Options, check};
 use kiln::pipeline::read;
+use kiln::pipeline::types::Pipeline;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -31,7 +39,27 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(_) => {}
         Err(cycles) => draw_some(&source, &cycles),
     }
+    if found.iter().all(|problem| problem.warning) {
+        draw_some(&source, &seen(pipeline));
+    }
 });
+
+/// What the engine that builds on this machine finds in commands.
+fn seen(pipeline: Pipeline) -> Vec<Problem> {
+    let engine = LocalEngine::new(Opening {
+        name: "local".to_owned(),
+        terms: Terms::default(),
+        pipeline: Arc::new(pipeline),
+        root: "/nowhere".into(),
+        state: "/nowhere/.kiln".into(),
+        own: Vec::new(),
+        environment: Environment::new(),
+        digests: Box::new(Memory::default()),
+        grace: Duration::ZERO,
+        open_files: OpenFiles::default(),
+    });
+    engine.check()
+}
 
 /// Drawing takes longer than all the rest.
 fn draw_some(source: &Source, problems: &[Problem]) {
