@@ -14,6 +14,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::base::digest::Digest;
+use crate::base::text::nearest;
 use crate::fault::fault;
 use crate::stat::{Standing, standing};
 
@@ -261,6 +262,24 @@ pub(crate) fn read_short(path: &Path) -> io::Result<Vec<u8>> {
     }
     Ok(found)
 }
+
+/// What lies beside a path at which there is nothing, and is called most alike. Its numbers are the same: files of a series differ in nothing
+/// else.
+pub(crate) fn alike(root: &Path, path: &str) -> Option<String> {
+    let (folder, name) = path.rsplit_once('/').map_or(("", path), |(folder, name)| (folder, name));
+    let digits = |name: &str| name.chars().filter(char::is_ascii_digit).collect::<String>();
+    let wanted = digits(name);
+    let entries = fs::read_dir(root.join(folder)).ok()?.take(MANY);
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let names: Vec<String> = names.filter(|other| digits(other) == wanted && !other.starts_with('.')).collect();
+    let near = nearest(name, names.iter().map(String::as_str))?;
+    Some(if folder.is_empty() { near.to_owned() } else { format!("{folder}/{near}") })
+}
+
+/// So many files of a folder are looked at for a name.
+const MANY: usize = 10_000;
+/// For so many paths at most one that is like them is looked for: nobody reads more.
+pub(crate) const LOOKED_FOR: usize = 20;
 
 /// Whether it is a folder with nothing in it.
 pub(crate) fn is_empty_folder(path: &Path) -> bool {

@@ -11,10 +11,11 @@ use tokio::sync::watch;
 use crate::base::file::FileDigest;
 use crate::base::id::{DenseMap, NodeId, RecipeId};
 use crate::base::job::BuildMode;
-use crate::base::span::Problem;
+use crate::base::span::{Problem, Problems};
 use crate::base::text::few;
 use crate::engine::api::{Attempt, Attempted, Ended, Observed, Stop, Updates, Work};
 use crate::event::{Failure, FailureCode};
+use crate::files::{LOOKED_FOR, alike};
 use crate::pipeline::paths::{glob, is_glob};
 use crate::plan::decide::{Basis, Input};
 use crate::plan::facts::Facts;
@@ -79,7 +80,7 @@ impl Session {
             }
         };
         wrong.iter().for_each(|(id, problem)| add(*id, problem));
-        let missing = missing(self.pipeline(), &lacks.inputs, &lacks.named);
+        let missing = self.missing(lacks);
         lacks.inputs.iter().zip(&missing).for_each(|(lack, problem)| add(lack.step, problem));
         let mut why: HashMap<RecipeId, Vec<String>> = HashMap::new();
         // One look at all that steps share; only where something is in the way, one at each of them, for whose way it is.
@@ -98,6 +99,20 @@ impl Session {
 }
 
 impl Session {
+    /// That wanted steps read what is not there. What lies beside the place of a source, and is called nearly so, may be what is meant.
+    pub(super) fn missing(&self, lacks: &Lacks) -> Problems {
+        let pipeline = self.pipeline();
+        let mut found = missing(pipeline, &lacks.inputs, &lacks.named);
+        for (lack, problem) in lacks.inputs.iter().zip(&mut found).take(LOOKED_FOR) {
+            let path = pipeline.nodes[lack.node].path.as_deref().filter(|_| problem.code == "missing-source");
+            if let (Some(near), Some(help)) = (path.and_then(|path| alike(&self.loaded.root, path)), &mut problem.help)
+            {
+                *help = format!("did you mean `{near}`? Else {help}");
+            }
+        }
+        found
+    }
+
     /// The globs of `files` that match nothing, each with the steps of a plan that would be built without what it was to name.
     pub(crate) fn unmatched(&self, planned: &Planned) -> Vec<String> {
         let Planned { plan, facts, .. } = planned;

@@ -40,7 +40,7 @@ use crate::plan::decide::Basis;
 use crate::plan::facts::Facts;
 use crate::plan::put_back::PutBack;
 use crate::plan::record::{History, MemoryHistory};
-use crate::plan::{Lack, Plan, Step, missing};
+use crate::plan::{Lack, Plan, Step};
 use crate::select::{Choice, SelectError, Selection, Want, select};
 use crate::session::fail::Fail;
 use crate::session::lacking::{Hindered, note_unseen};
@@ -256,7 +256,7 @@ impl Session {
 
     /// All that a run of this plan is refused for, where something is: one kind is not to hide another.
     fn refusal(&self, mut found: Problems, plan: &Plan, lacks: &Lacks) -> Fail {
-        found.extend(missing(self.pipeline(), &lacks.inputs, &lacks.named));
+        found.extend(self.missing(lacks));
         let ids: BTreeSet<_> =
             plan.active().map(|step| step.id).chain(lacks.inputs.iter().map(|lack| lack.step)).collect();
         let obstacles = self.engine.obstacles(&ids.into_iter().collect::<Vec<_>>());
@@ -268,7 +268,7 @@ impl Session {
 
     /// Refuses a plan in which steps lack these inputs.
     pub(crate) fn whole(&self, lacks: &Lacks) -> Result<(), Fail> {
-        let missing = || self.mistakes(missing(self.pipeline(), &lacks.inputs, &lacks.named));
+        let missing = || self.mistakes(self.missing(&lacks));
         if lacks.inputs.is_empty() { Ok(()) } else { Err(missing()) }
     }
 

@@ -50,6 +50,58 @@ fn keys_of_other_tools() {
 }
 
 #[test]
+fn a_file_that_is_called_nearly_so_may_be_what_is_meant() {
+    let project = Project::empty();
+    project.write("in/a.csv", "");
+    project.write("in/s2.csv", "");
+    project.write("bin/trim.sh", "");
+    let text = |source: &str, file: &str| {
+        format!(
+            "[dataset.s]\npath = \"{source}\"\n[dataset.x]\npath = \"x\"\ninputs = [\"s\"]\nfiles = [\"{file}\"]\nrun = \"true\"\n"
+        )
+    };
+    project.pipeline(&text("in/A.csv", "bin/trm.sh"));
+    for said in [project.expect(0, &["check"]).out, project.expect(2, &["plan"]).err, project.expect(2, &["run"]).err] {
+        let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("help: did you mean `in/a.csv`? Else put the file there"), "{said}");
+        assert!(words.contains("help: did you mean `bin/trim.sh`?"), "{said}");
+    }
+    // Of a series another one is not meant.
+    project.pipeline(&text("in/s1.csv", "bin/trim.sh"));
+    let said = project.expect(2, &["plan"]).err;
+    assert!(!said.contains("did you mean") && said.contains("put the file there"), "{said}");
+}
+
+#[test]
+fn what_is_not_installed_is_known_beforehand() {
+    let project = Project::empty();
+    for (how, why) in [
+        ("run = \"true\"\nshell = [\"fish9\", \"-c\"]", "`shell` names fish9, and there is no such program"),
+        ("run = [\"no_such_prog\"]", "command not found: no_such_prog"),
+    ] {
+        project.pipeline(&format!("[dataset.a]\npath = \"a\"\n{how}\n"));
+        for command in ["plan", "run"] {
+            let said = project.expect(2, &[command]).err;
+            assert!(said.contains(&format!("× {why}")), "{command}: {said}");
+        }
+        let said = project.expect(0, &["plan", "-k"]).out;
+        assert!(said.contains("  cannot ") && said.contains(why), "{said}");
+        let said = project.expect(0, &["why", "a"]).out;
+        assert!(said.contains(&format!("in the way: {why}")), "{said}");
+        let said = project.expect(0, &["check"]).out;
+        assert!(said.contains(why) && said.contains("1 warning"), "{said}");
+        // What is there already needs no program.
+        project.write("a", "");
+        project.expect(0, &["adopt"]);
+        assert!(project.expect(0, &["run"]).out.contains("nothing to do"));
+        std::fs::remove_file(project.path("a")).unwrap();
+    }
+    // Steps may make what is looked for below the root, or by its path.
+    project.pipeline("[dataset.a]\npath = \"a\"\nrun = [\"./made/prog\"]\n");
+    project.expect(0, &["plan"]);
+}
+
+#[test]
 fn what_is_filled_in_in_commands_stands_nowhere_else() {
     let told = told_of("[vars]\nq = 2\n[dataset.a]\npath = \"out/{{ vars.q }}.csv\"\nrun = \"echo {{ vars.q }}\"\n");
     assert!(told.contains("`out/{{ vars.q }}.csv` has braces: nothing is filled in in a path"), "{told}");

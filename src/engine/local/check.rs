@@ -10,7 +10,7 @@ use crate::engine::local::behind::{self, Read};
 use crate::engine::local::observe::built_paths;
 use crate::engine::local::undeclared::Undeclared;
 use crate::engine::local::{Local, files, secrets, twins};
-use crate::pipeline::paths::put_there;
+use crate::pipeline::paths::{is_glob, put_there};
 use crate::pipeline::types::{Command, How, Kind, Node, Recipe};
 use crate::program::{has_shell, locate};
 
@@ -64,11 +64,19 @@ fn named(local: &Local, recipe: &Recipe, built: &BTreeSet<&str>, problems: &mut 
         problems.extend(misled.map(|error| unreadable(error).at(span, "this glob")));
         if !found.iter().any(|path| local.root.join(path).exists()) {
             let problem = Problem::new("missing-file", format!("`{pattern}` of `files` is not there")).warn();
-            problems.push(problem.at(span, "nothing found").help("paths are relative to the root"));
+            problems.push(problem.at(span, "nothing found").help(no_file(local, pattern)));
         }
         files.extend(found);
     }
     files
+}
+
+/// A way out where nothing is at a path of `files`.
+pub(super) fn no_file(local: &Local, path: &str) -> String {
+    match local.places.near(&local.root, path).filter(|_| !is_glob(path)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "paths are relative to the root".to_owned(),
+    }
 }
 
 fn source(local: &Local, node: &Node) -> Option<Problem> {
@@ -82,7 +90,9 @@ fn source(local: &Local, node: &Node) -> Option<Problem> {
         (Some(path), _) if local.root.join(path).exists() => None,
         (Some(path), _) => {
             let problem = Problem::new("missing-source", format!("source `{}` is not there", node.name)).warn();
-            Some(problem.at(&node.path_span, format!("there is nothing at {path}")).help(put_there(path)))
+            let near = local.places.near(&local.root, path).map(|near| format!("did you mean `{near}`? Else "));
+            let help = near.unwrap_or_default() + &put_there(path);
+            Some(problem.at(&node.path_span, format!("there is nothing at {path}")).help(help))
         }
         (None, Some(_)) => None,
         (None, None) => {

@@ -13,7 +13,7 @@ use crate::clock;
 use crate::engine::api::Environment;
 use crate::engine::local::Local;
 use crate::engine::local::behind::{self, Read};
-use crate::engine::local::check::no_bash;
+use crate::engine::local::check::{no_bash, no_file};
 use crate::engine::local::digest::LinkMode;
 use crate::engine::local::environ;
 use crate::engine::local::files;
@@ -202,7 +202,7 @@ impl<'a> Observer<'a> {
                         continue;
                     }
                     Problem::new("missing-file", format!("`{pattern}` of `files` is not there"))
-                        .help("paths are relative to the root")
+                        .help(no_file(self.local, pattern))
                 }
             };
             self.problems.push(problem.for_step(span, &recipe.name));

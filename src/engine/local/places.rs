@@ -15,6 +15,7 @@ use crate::engine::api::BLOCKED;
 use crate::engine::local::Local;
 use crate::engine::local::half::Halves;
 use crate::engine::local::ways::{Ways, Why};
+use crate::files::{LOOKED_FOR, alike};
 use crate::pipeline::paths::folder_of;
 use crate::pipeline::types::{Node, Pipeline, Recipe};
 use crate::stat::{Standing, standing};
@@ -31,6 +32,8 @@ pub(crate) struct Places {
     own: OnceLock<BTreeMap<String, Option<String>>>,
     /// The folders that recipes run in, and whether those will not be there.
     pub(super) workdirs: Asked,
+    /// What lies beside paths at which there is nothing, and is called most alike.
+    near: Mutex<HashMap<String, Option<String>>>,
     /// Programs that are not installed, by name.
     pub(super) programs: Asked,
 }
@@ -59,6 +62,15 @@ impl Places {
         // Nothing is half done where this could panic.
         let folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
         Look { local, root, pipeline, folders, ways, halves: &self.halves, own, last: None }
+    }
+
+    /// What lies beside a path at which there is nothing, and may be meant.
+    pub(super) fn near(&self, root: &Path, path: &str) -> Option<String> {
+        let mut known = self.near.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= LOOKED_FOR {
+            return known.get(path).cloned().flatten();
+        }
+        known.entry(path.to_owned()).or_insert_with(|| alike(root, path)).clone()
     }
 }
 
