@@ -6,7 +6,7 @@ use crate::base::text::few;
 use crate::pipeline::overwrites::place;
 use crate::pipeline::raw::EnvValue;
 use crate::pipeline::shell::ShellReader;
-use crate::pipeline::template::{Piece, Place, Quotes, Template, parse};
+use crate::pipeline::template::{Piece, Place, Quotes, Template, filled};
 use crate::pipeline::types::{Command, Pipeline, Recipe};
 
 /// What Kiln fills in, with a name behind it.
@@ -77,18 +77,6 @@ pub(crate) fn unfilled(pipeline: &Pipeline) -> Problems {
         }
     }
     problems
-}
-
-/// The first thing of a text that would be filled in in a command.
-fn filled(text: &str) -> Option<String> {
-    if !text.contains("{{") {
-        return None;
-    }
-    let (template, _) = parse(text);
-    template.pieces.iter().find_map(|piece| match piece {
-        Piece::Name { span, .. } => Some(template.slice(*span).to_owned()),
-        Piece::Text(_) => None,
-    })
 }
 
 /// What the word is called here.
@@ -163,20 +151,7 @@ fn word(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_another_program_fills_in_is_its_own() {
-        for (text, found) in [
-            ("cat {{ inputs.src }}", Some("{{ inputs.src }}")),
-            ("{{output}}", Some("{{output}}")),
-            ("{{ vars.q }}x", Some("{{ vars.q }}")),
-            ("docker ps --format '{{.ID}}'", None),
-            ("{{ ref('orders') }}", None),
-            ("{a}", None),
-        ] {
-            assert_eq!(filled(text).as_deref(), found, "{text}");
-        }
-    }
+    use crate::pipeline::template::parse;
 
     #[test]
     fn only_what_is_clearly_meant_for_snakemake_is_found() {

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use globset::{GlobBuilder, GlobMatcher};
 
+use crate::pipeline::template::filled;
+
 /// Why a path of the file is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum PathError {
@@ -94,7 +96,7 @@ pub(crate) fn normal(path: &str) -> Result<String, PathError> {
     if path.chars().any(char::is_control) {
         return Err(PathError::Control);
     }
-    if path.contains("{{") {
+    if filled(path).is_some() {
         return Err(PathError::Braces);
     }
     if path.starts_with('/') {

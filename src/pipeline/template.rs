@@ -115,6 +115,21 @@ pub fn parse(text: impl Into<String>) -> (Template, Vec<TemplateError>) {
     (template, errors)
 }
 
+/// The first thing of a text that is filled in where it is a command.
+pub(crate) fn filled(text: &str) -> Option<String> {
+    if !text.contains("{{") {
+        return None;
+    }
+    let (template, _) = parse(text);
+    template.pieces.iter().find_map(|piece| match piece {
+        Piece::Name { name, span, .. } => {
+            let own = matches!(template.slice(*name).split('.').next(), Some("inputs" | "outputs" | "output" | "vars"));
+            own.then(|| template.slice(*span).to_owned())
+        }
+        Piece::Text(_) => None,
+    })
+}
+
 /// The name that was most likely meant by what stands in braces and is none, as `inputs.busy-shops`.
 #[must_use]
 pub fn like(braces: &str) -> Option<String> {
@@ -306,6 +321,21 @@ mod tests {
         assert_eq!(sound("cat {{ inputs }} {{v}}").for_shell(&values), r"cat 'a b' c 'it'\''s'");
         assert_eq!(sound("{{ inputs }}").for_words(&values), ["a b", "c"]);
         assert_eq!(sound("x={{ v }}").for_words(&values), ["x=it's"]);
+    }
+
+    #[test]
+    fn what_another_program_fills_in_is_its_own() {
+        for (text, found) in [
+            ("cat {{ inputs.src }}", Some("{{ inputs.src }}")),
+            ("{{output}}", Some("{{output}}")),
+            ("{{ vars.q }}x", Some("{{ vars.q }}")),
+            ("docker ps --format '{{.ID}}'", None),
+            ("{{ ref('orders') }}", None),
+            ("{{cookiecutter.slug}}/a", None),
+            ("{a}", None),
+        ] {
+            assert_eq!(filled(text).as_deref(), found, "{text}");
+        }
     }
 
     #[test]

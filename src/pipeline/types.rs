@@ -257,6 +257,12 @@ pub enum Rebuild {
 }
 
 impl Rebuild {
+    /// Whether a recipe builds nothing over what is there, whoever made that.
+    #[must_use]
+    pub fn never(self, mode: BuildMode) -> bool {
+        self == Self::Never && self.only_missing(mode)
+    }
+
     /// Whether a recipe is built only where an output is missing.
     #[must_use]
     pub fn only_missing(self, mode: BuildMode) -> bool {

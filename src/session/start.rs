@@ -57,7 +57,11 @@ fn journal(open: impl FnOnce(Told) -> Result<Writer, StoreError>) -> Result<(Wri
         // When the run is over nobody listens any more, and `close` tells what is left.
         drop(told.send(result.map_err(|error| error.to_string())));
     });
-    let writer = open(tell).map_err(|error| Fail::because("no run can be kept", &error).or(ELSEWHERE))?;
+    let writer = open(tell).map_err(|error| {
+        let fail = Fail::because("no run can be kept", &error);
+        // All others say themselves what is to be done.
+        if matches!(error, StoreError::Io { .. }) { fail.or(ELSEWHERE) } else { fail }
+    })?;
     Ok((writer, committed))
 }
 

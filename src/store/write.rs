@@ -150,19 +150,24 @@ impl Journal for Writer {
     }
 }
 
-/// Does what writes the store. Who else writes there is waited for, however long that takes: what was done is not lost for that.
-fn patiently(path: &Path, mut write: impl FnMut() -> rusqlite::Result<()>) -> rusqlite::Result<()> {
-    let mut told = false;
-    loop {
+/// So often is waited for who else writes the store, each time as long as SQLite does: for five minutes while a run goes on, for half a
+/// minute when it is over. Nothing of Kiln writes as long; who does may never end.
+const TRIES: usize = 30;
+const LAST_TRIES: usize = 3;
+
+/// Does what writes the store. Who else writes there is waited for: what was done is not lost for that.
+fn patiently(path: &Path, tries: usize, mut write: impl FnMut() -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+    for again in 1..tries {
         match write() {
             Err(error) if matches!(error.sqlite_error_code(), Some(DatabaseBusy)) => {
-                if !std::mem::replace(&mut told, true) {
+                if again == 1 {
                     tracing::warn!("{}: another process writes there, and is waited for", path.display());
                 }
             }
             result => return result,
         }
     }
+    write()
 }
 
 /// Keeps events in one transaction.
@@ -176,7 +181,7 @@ fn keep_now(state: &Path, events: &[Stamped]) -> Result<(), StoreError> {
         fault("store.commit").map_err(full)?;
         transaction.commit()
     };
-    patiently(&path, keep).map_err(|error| StoreError::sql(&path, &error))
+    patiently(&path, LAST_TRIES, keep).map_err(|error| StoreError::sql(&path, &error))
 }
 
 impl Drop for Writer {
@@ -237,7 +242,7 @@ impl Thread {
     fn run(mut self) -> Result<(), StoreError> {
         while let Some(Waiting { batches, flushes, .. }) = self.queued.next(LINGER) {
             self.events += batches.iter().map(|batch| batch.events.len()).sum::<usize>();
-            if let Err(error) = patiently(&self.path.clone(), || self.commit(&batches)) {
+            if let Err(error) = patiently(&self.path.clone(), TRIES, || self.commit(&batches)) {
                 let error = StoreError::sql(&self.path, &error);
                 (self.told)(Err(error.clone()));
                 return Err(error);
@@ -351,7 +356,7 @@ mod tests {
         };
         let (other, own, mut tries) = (open(), open(), 0);
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let written = patiently(dir.path(), || {
+        let written = patiently(dir.path(), TRIES, || {
             tries += 1;
             if tries == 3 {
                 other.execute_batch("ROLLBACK").unwrap();
@@ -359,7 +364,7 @@ mod tests {
             own.execute_batch("BEGIN IMMEDIATE; COMMIT")
         });
         assert_eq!((written, tries), (Ok(()), 3));
-        let wrong = patiently(dir.path(), || own.execute_batch("SELECT * FROM nothing"));
+        let wrong = patiently(dir.path(), TRIES, || own.execute_batch("SELECT * FROM nothing"));
         assert!(wrong.is_err(), "nothing else is tried again");
     }
 

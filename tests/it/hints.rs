@@ -74,7 +74,7 @@ fn a_file_that_is_called_nearly_so_may_be_what_is_meant() {
 
 #[test]
 fn what_is_not_installed_is_known_beforehand() {
-    let project = Project::empty();
+    let mut project = Project::empty();
     for (how, why) in [
         ("run = \"true\"\nshell = [\"fish9\", \"-c\"]", "`shell` names fish9, and there is no such program"),
         ("run = [\"no_such_prog\"]", "command not found: no_such_prog"),
@@ -94,8 +94,14 @@ fn what_is_not_installed_is_known_beforehand() {
         project.write("a", "");
         project.expect(0, &["adopt"]);
         assert!(project.expect(0, &["run"]).out.contains("nothing to do"));
-        std::fs::remove_file(project.path("a")).unwrap();
+        project = Project::empty();
     }
+    // Steps before it may install it.
+    project.pipeline(
+        "[dataset.a]\npath = \"a\"\nrun = \"true\"\n[dataset.b]\npath = \"b\"\ninputs = [\"a\"]\nrun = [\"no_such_prog\"]\n",
+    );
+    let said = project.expect(0, &["plan"]);
+    assert!(said.err.contains("command not found: no_such_prog"), "{}", said.err);
     // Steps may make what is looked for below the root, or by its path.
     project.pipeline("[dataset.a]\npath = \"a\"\nrun = [\"./made/prog\"]\n");
     project.expect(0, &["plan"]);
@@ -105,6 +111,8 @@ fn what_is_not_installed_is_known_beforehand() {
 fn what_is_filled_in_in_commands_stands_nowhere_else() {
     let told = told_of("[vars]\nq = 2\n[dataset.a]\npath = \"out/{{ vars.q }}.csv\"\nrun = \"echo {{ vars.q }}\"\n");
     assert!(told.contains("`out/{{ vars.q }}.csv` has braces: nothing is filled in in a path"), "{told}");
+    // What other programs fill in is a name as any other.
+    assert!(told_of("[dataset.a]\npath = \"{{cookiecutter.slug}}/a\"\nrun = \"true\"\nx = 1\n").contains("1 mistake"));
     let project = Project::empty();
     project.pipeline(
         "[vars]\nq = 2\n[dataset.s]\ndigest = \"cat {{ vars.q }}\"\n[task.t]\ninputs = [\"s\"]\nrun = \"echo {{ vars.q }}\"\n\

@@ -116,7 +116,7 @@ fn what_cannot_be_what_it_is_said_to_be_is_warned_of() {
     let told = warnings("[task.t]\nrun = \"true\"\nsecrets = { a-b = { file = \"/etc/hostname\" } }\n");
     assert!(told.contains("secret `a-b` of `t` can be read by no shell"), "{told}");
     let told = warnings("[task.t]\nrun = \"true\"\nshell = [\"no-such-shell\", \"-c\"]\n[task.u]\nrun = [\"true\"]\n");
-    assert!(told.contains("the `shell` of `t` is not there: no-such-shell"), "{told}");
+    assert!(told.contains("`shell` names no-such-shell, and there is no such program"), "{told}");
     assert!(told.contains("shell = [\"no-such-shell\", \"-c\"]") && told.matches('⚠').count() == 1, "{told}");
 }
 

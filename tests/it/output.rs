@@ -201,7 +201,7 @@ fn a_step_that_cannot_start_says_why() {
     let words = |line: &str| line.split_whitespace().skip(4).collect::<Vec<_>>().join(" ").replace(&root, "ROOT");
     let why: Vec<String> = failed.map(words).collect();
     insta::assert_snapshot!(why.join("\n"), @"
-    command not found: pyhton3; did you mean `python3`?
+    command not found: pyhton3; did you mean `python3`?; install it, or name it by its path
     not executable: ./plain; chmod +x makes it so
     the interpreter of ./shebang is not there: /no/such/interpreter
     ./bare is no program that this machine can run: it has no `#!` line that names its interpreter

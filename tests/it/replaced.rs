@@ -131,9 +131,17 @@ fn what_cannot_have_been_built_is_kept_although_something_was() {
 #[test]
 fn an_input_that_a_step_moves_away_is_not_lost() {
     for (how, run, code) in [
-        ("", "mv s {{ output }}", "input `s` (s) changed while the run went on"),
+        (
+            "",
+            "mv s {{ output }}",
+            "input `s` (s) changed while the run went on; if it was the step itself: a recipe writes to nothing that it reads",
+        ),
         ("", "mv s {{ output }}; exit 3", "exit 3"),
-        ("in_place = true\n", "mv s a", "input `s` (s) changed while the run went on"),
+        (
+            "in_place = true\n",
+            "mv s a",
+            "input `s` (s) changed while the run went on; if it was the step itself: a recipe writes to nothing that it reads",
+        ),
     ] {
         let project = Project::new(&format!(
             "[dataset.s]\npath = \"s\"\n[dataset.a]\npath = \"a\"\ninputs = [\"s\"]\n{how}run = \"{run}\"\n"

@@ -89,7 +89,7 @@ fn what_on_does_not_name_is_not_tried_again() {
     let project = fails_until(3, "retry = { max = 3, delay = \"0s\", on = [{ text = \"attempt [1-2]$\" }] }");
     project.expect(0, &["run"]);
     assert_eq!(project.read("tries"), "try\ntry\ntry\n");
-    let project = Project::new("[dataset.a]\npath = \"a\"\nrun = [\"no_such_program\"]\nretry = 5\n");
+    let project = Project::new("[dataset.a]\npath = \"a\"\nrun = [\"./no_such_program\"]\nretry = 5\n");
     let said = project.expect(1, &["run"]);
     assert!(!said.out.contains("retry"), "{}", said.out);
 }

@@ -125,7 +125,8 @@ pub(super) fn no_workdir(local: &Local, recipe: &Recipe) -> Option<Problem> {
 }
 
 /// A program that is not installed, where it is named without its folder: the shell that the file names, or the first word of a list. With
-/// `anywhere` also a shell that is named by its path: what it leads to may be made by then.
+/// `anywhere` also a shell that is named by its path: what it leads to may be made by then. A warning where steps come before that may
+/// install it.
 pub(super) fn no_program(local: &Local, recipe: &Recipe, anywhere: bool) -> Option<Problem> {
     let How { shell, shell_span, default_shell, env, .. } = recipe.how.as_ref();
     let (name, span, is_shell) = match recipe.run.as_ref()? {
@@ -137,18 +138,19 @@ pub(super) fn no_program(local: &Local, recipe: &Recipe, anywhere: bool) -> Opti
     if by_path && !(anywhere && is_shell) || env.contains_key("PATH") {
         return None;
     }
-    let found = || locate(name, local.environment.get("PATH"), &local.root);
-    if !local.places.programs.once(name, || found().is_err() && (by_path || !looks_inside(local))) {
-        return None;
-    }
+    let look =
+        || locate(name, local.environment.get("PATH"), &local.root).err().filter(|_| by_path || !looks_inside(local));
+    let why = local.places.programs.once(name, look)?;
     let (message, help) = match is_shell {
         true => (
             format!("`shell` names {name}, and there is no such program"),
             "install it, or name another one: shell = [\"sh\", \"-euc\"]",
         ),
-        false => (found().err().unwrap_or_default(), "install it, or name it by its path"),
+        false => (why, "install it, or name it by its path"),
     };
-    Some(Problem::new("missing-program", message).for_step(span, &recipe.name).help(help))
+    let problem = Problem::new("missing-program", message).for_step(span, &recipe.name).help(help);
+    let installs = recipe.inputs.iter().any(|input| local.pipeline.nodes[*input].maker.is_some());
+    Some(if installs { problem.warn() } else { problem })
 }
 
 /// Whether programs are looked for where steps may make them.

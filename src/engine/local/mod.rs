@@ -225,7 +225,7 @@ impl Engine for LocalEngine {
         let recipe = &pipeline.recipes[id];
         let mut problems = secrets::missing(recipe, &self.local.environment);
         places.look(&self.local).check(recipe, &mut problems);
-        problems.extend(check::no_program(&self.local, recipe, false));
+        problems.extend(check::no_program(&self.local, recipe, false).filter(|problem| !problem.warning));
         if !problems.is_empty() {
             return Err(problems.into_iter().map(Problem::obstacle).collect());
         }

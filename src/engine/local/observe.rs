@@ -309,8 +309,8 @@ impl<'a> Observer<'a> {
         let about = format!("`digest` of `{}`", node.name);
         match probes.ask(asker, (&about, command), &env, LONGEST_DIGEST) {
             Ok(printed) => Content::Is(Digest::of(printed.as_bytes())),
-            // What a recipe makes may not be there yet; but one that builds only what is missing is to build nothing over it.
-            Err(error) if !node.maker.is_none_or(|maker| recipes[maker].rebuild.only_missing(local.mode)) => {
+            // What a recipe makes may not be there yet; but what is never built over what is there may have been made by others.
+            Err(error) if !node.maker.is_none_or(|maker| recipes[maker].rebuild.never(local.mode)) => {
                 let error = self.secrets.as_ref().map_or_else(|| error.clone(), |secrets| secrets.mask(&error));
                 self.facts.unasked.insert(id, error);
                 Content::Missing

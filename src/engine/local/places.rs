@@ -31,11 +31,11 @@ pub(crate) struct Places {
     /// What this one has not, and what will stand there once that is undone.
     own: OnceLock<BTreeMap<String, Option<String>>>,
     /// The folders that recipes run in, and whether those will not be there.
-    pub(super) workdirs: Asked,
+    pub(super) workdirs: Asked<bool>,
     /// What lies beside paths at which there is nothing, and is called most alike.
     near: Mutex<HashMap<String, Option<String>>>,
-    /// Programs that are not installed, by name.
-    pub(super) programs: Asked,
+    /// Why programs cannot be started, by name; none where they can, or may be made by then.
+    pub(super) programs: Asked<Option<String>>,
 }
 
 /// A look at where outputs belong.
@@ -76,13 +76,17 @@ impl Places {
 
 /// Answers that are asked for by many steps: each is looked for once.
 #[derive(Debug, Default)]
-pub(super) struct Asked(Mutex<HashMap<String, bool>>);
+pub(super) struct Asked<T>(Mutex<HashMap<String, T>>);
 
-impl Asked {
+impl<T: Clone> Asked<T> {
     /// The answer about `what`.
-    pub(super) fn once(&self, what: &str, look: impl FnOnce() -> bool) -> bool {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(what).copied().unwrap_or_else(|| *known.entry(what.to_owned()).or_insert_with(look))
+    pub(super) fn once(&self, what: &str, look: impl FnOnce() -> T) -> T {
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answer) = known().get(what) {
+            return answer.clone();
+        }
+        let answer = look();
+        known().entry(what.to_owned()).or_insert(answer).clone()
     }
 }
 
@@ -290,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_folder_to_run_in_is_looked_at_once() {
-        let (asked, mut looks) = (Asked::default(), 0);
+        let (asked, mut looks) = (Asked::<bool>::default(), 0);
         for _ in 0..2 {
             let mut lacks = |workdir| {
                 asked.once(workdir, || {

@@ -114,7 +114,12 @@ fn unfit(path: &str) -> Option<(String, &'static str)> {
             format!("{path} is no regular file"),
             "it is read more than once: put the secret into a file, or into a variable",
         )),
-        Some(found) if found.len() == 0 => Some((format!("{path} is empty"), "put the secret into the file")),
+        Some(found)
+            if found.len() < 2
+                && read_short(Path::new(path)).is_ok_and(|value| matches!(value.as_slice(), b"" | b"\n")) =>
+        {
+            Some((format!("{path} is empty"), "put the secret into the file"))
+        }
         Some(found) if found.len() > SHORT => Some((format!("{path} is longer than 1 MiB"), "is it the right file?")),
         Some(_) => None,
     }

@@ -315,9 +315,8 @@ impl Step {
         let recipe = self.recipe();
         let failed = |error: io::Error| Failure::new(FailureCode::Start, format!("no place for its output: {error}"));
         self.prepare().map_err(failed)?;
-        let pipeline = &self.local.pipeline;
+        let Local { pipeline, environment: own, .. } = &*self.local;
         let given = |node| self.given(node);
-        let own = &self.local.environment;
         let env = environ::env(recipe, own).map_err(|problem| Failure::new(FailureCode::Start, problem.message))?;
         let mut env = environ::base(&env, own);
         environ::pass(&mut env, recipe, own);
