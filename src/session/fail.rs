@@ -39,7 +39,7 @@ impl Fail {
     pub(crate) fn or(self, help: &str) -> Self {
         match self {
             Self::Surroundings(text) => Self::Surroundings(format!("{text}\n  help: {help}")),
-            other => other,
+            other @ (Self::Mistakes(..) | Self::Usage(..) | Self::Nothing(_)) => other,
         }
     }
 

@@ -268,7 +268,7 @@ impl Session {
 
     /// Refuses a plan in which steps lack these inputs.
     pub(crate) fn whole(&self, lacks: &Lacks) -> Result<(), Fail> {
-        let missing = || self.mistakes(self.missing(&lacks));
+        let missing = || self.mistakes(self.missing(lacks));
         if lacks.inputs.is_empty() { Ok(()) } else { Err(missing()) }
     }
 
