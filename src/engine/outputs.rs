@@ -30,11 +30,9 @@ pub trait Outputs: Send + Sync {
     fn publish(&self, job: &JobId, step: &str, staged: &[Staged]) -> Result<Published, Failure>;
 
     /// Makes it durable that the outputs of these steps are in place, where a loss of power could undo that behind the back of
-    /// their records and the next run would not see it, or not build them again. May block.
-    ///
-    /// # Errors
-    /// Why the records of none of them are to count.
-    fn settle(&self, steps: &[StagedStep]) -> Result<(), Failure>;
+    /// their records and the next run would not see it, or not build them again. Says of each step in turn how that went: the
+    /// record of one that fails is not to count. May block.
+    fn settle(&self, steps: &[StagedStep]) -> Vec<Result<(), Failure>>;
 
     /// What is still to be done where a run died that was about to put these outputs of a step in place; the last record has what was
     /// built there before. Leaves those that are still to be put there, and marks what stands there to be kept if it is
@@ -99,4 +97,14 @@ pub struct Published {
     pub seen: Vec<FileDigest>,
     /// What stood there, was not of Kiln's making, and is kept.
     pub replaced: Vec<Replaced>,
+}
+
+impl Published {
+    /// Why its step failed all the same, with what people would not be told otherwise.
+    #[must_use]
+    pub fn fails(&self, failure: Failure) -> Failure {
+        let told =
+            self.replaced.iter().map(|Replaced { path, kept }| format!("what stood at {path} is kept in {kept}"));
+        failure.also(told.collect())
+    }
 }

@@ -30,8 +30,12 @@ impl Driver<'_> {
                 placed.extend(result.is_ok().then_some((step, staged)));
                 results.push((i, result));
             }
-            if let Err(failure) = unless_it_panics(|| outputs.settle(&placed)) {
-                results.iter_mut().filter(|(_, result)| result.is_ok()).for_each(|(_, it)| *it = Err(failure.clone()));
+            let settled = unless_it_panics(|| Ok(outputs.settle(&placed)));
+            let settled = settled.unwrap_or_else(|failure| vec![Err(failure); placed.len()]);
+            for ((_, result), settled) in results.iter_mut().filter(|(_, result)| result.is_ok()).zip(settled) {
+                if let (Ok(published), Err(failure)) = (&*result, settled) {
+                    *result = Err(published.fails(failure));
+                }
             }
             Done::Published(results)
         });

@@ -38,9 +38,14 @@ pub fn recover(
             let mut staged = row.staged.clone();
             let last = history.last(&row.step).map(|last| last.outputs.as_slice()).unwrap_or_default();
             let ahead = outputs.halfway(&run.job, &row.step, &mut staged, last);
+            let mut in_place = false;
             let published = ahead.and_then(|ahead| {
                 let published = outputs.publish(&run.job, &row.step, &staged)?;
-                outputs.settle(&[(row.step.clone(), row.staged.clone())])?;
+                in_place = true;
+                replaced.extend(published.replaced.iter().cloned());
+                let settled: Result<(), _> =
+                    outputs.settle(&[(row.step.clone(), row.staged.clone())]).into_iter().collect();
+                settled.map_err(|failure| published.fails(failure))?;
                 Ok((ahead, published))
             });
             let (outcome, record, failure) = match published {
@@ -48,11 +53,12 @@ pub fn recover(
                     done.insert((run.job.clone(), row.step.clone()));
                     finished.extend(ahead);
                     digests.extend(published.seen);
-                    replaced.extend(published.replaced);
                     (Outcome::Built, Some(row.record.clone()), None)
                 }
                 Err(failure) => {
-                    let kept = outputs.give_up(&run.job, &row.step, &row.staged, last);
+                    // What is in place is complete, only not recorded.
+                    let give_up = || outputs.give_up(&run.job, &row.step, &row.staged, last);
+                    let kept = if in_place { Vec::new() } else { give_up() };
                     let told =
                         kept.iter().map(|Replaced { path, kept }| format!("what is at {path} is kept in {kept}"));
                     let failure = failure.also(told.collect::<Vec<_>>());

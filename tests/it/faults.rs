@@ -244,8 +244,27 @@ fn that_outputs_are_in_place_is_flushed_where_it_would_not_heal() {
         let output = project.command(&arguments).env("KILN_FAULT", "publish.settle=full").output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert_eq!(output.status.code(), Some(i32::from(flushed)), "{said}");
-        let why = "that the outputs are in place could not be made durable: No space left on device";
-        assert_eq!(said.contains(why), flushed, "{said}");
+        let why = "that o/a is in place could not be made durable: ";
+        assert_eq!(said.contains(why) && said.contains(": No space left on device"), flushed, "{said}");
         project.expect(0, &arguments);
     }
+}
+
+/// What cannot be made durable of one step is nothing to another, and what stood there is told.
+#[test]
+fn one_step_fails_where_its_folder_cannot_be_flushed() {
+    let far = tempfile::tempdir_in("/dev/shm").unwrap();
+    let dataset =
+        |name: &str| format!("[dataset.{name}]\npath = \"o{name}/{name}\"\nrun = 'echo 1 >{{{{ output }}}}'\n");
+    let project = Project::new(&(dataset("a") + &dataset("b")));
+    ["a", "b"].iter().for_each(|name| project.write(&format!("o{name}/{name}"), "mine\n"));
+    let mut command = project.command(&["run", "-k", "--state", far.path().to_str().unwrap()]);
+    // Whether they are put in place together or not, the root is flushed first.
+    let output = command.env("KILN_FAULT", "publish.settle=full@2").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let failed = |name: &str| said.contains(&format!("that o{name}/{name} is in place could not be made durable: "));
+    assert_ne!(failed("a"), failed("b"), "{said}");
+    let name = if failed("a") { "a" } else { "b" };
+    assert!(said.contains(&format!("what stood at o{name}/{name} is kept in .kiln/replaced/")), "{said}");
 }

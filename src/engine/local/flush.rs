@@ -1,11 +1,12 @@
 //! Makes what is staged durable before it is put in place. Works on paths; knows no recipes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::syncfs;
+use rustix::io::Errno;
 
 use crate::engine::local::across::elsewhere;
 use crate::engine::local::staging::Staging;
@@ -51,34 +52,92 @@ impl Staging {
 }
 
 impl Staging {
-    /// Makes the folders durable into which outputs of these steps were moved: of those that do not heal, and where the state is on
-    /// another file system. On one file system nothing that was written later is kept without that.
-    pub(crate) fn settle(&self, steps: &[StagedStep], heals: &dyn Fn(&str) -> bool) -> io::Result<()> {
-        let device = |path: &Path| mount_of(path).map(|(device, _)| device);
-        let state = self.state.as_deref().map(device).transpose()?;
-        let mut folders = BTreeMap::new();
-        for (step, staged) in steps {
-            for output in staged {
-                let path = self.root.join(&output.to);
-                let Some(folder) = path.parent() else { continue };
-                let on = device(folder)?;
-                if !heals(step) || state.is_some_and(|state| state != on) {
-                    // One that was made for it is in another one.
-                    let above = folder.ancestors().take_while(|above| above.starts_with(&self.root));
-                    folders.extend(above.map(|above| (above.to_owned(), on)));
-                }
+    /// Makes the folders durable into which outputs of these steps were moved, and says of each step in turn whether they are. Of one
+    /// that heals that is not needed: what a loss of power has undone is not as its record says, and is built again. Only where the
+    /// state is on another file system the record may be kept without anything of that being seen for what it is.
+    pub(crate) fn settle(&self, steps: &[StagedStep], heals: &dyn Fn(&str) -> bool) -> Vec<Result<(), Failure>> {
+        let state = self.state.as_deref().map(device);
+        let needed = |step: &str, output: &Staged| {
+            let path = self.root.join(&output.to);
+            let Some(folder) = path.parent() else { return Vec::new() };
+            if heals(step) && state.is_none_or(|state| state == device(folder)) {
+                return Vec::new();
             }
-        }
-        if folders.is_empty() {
-            return Ok(());
-        }
-        fault("publish.settle")?;
-        if folders.len() <= FEW {
-            return folders.keys().try_for_each(|folder| File::open(folder)?.sync_all());
-        }
-        let systems: BTreeMap<_, _> = folders.into_iter().map(|(folder, on)| (on, folder)).collect();
-        systems.values().try_for_each(|folder| Ok(syncfs(File::open(folder)?)?))
+            // One that was made for it is in another one.
+            self.up_from(folder).map(Path::to_owned).collect()
+        };
+        let each = |(step, staged): &StagedStep| {
+            let outputs = staged.iter().map(|output| (output.to.clone(), needed(step, output)));
+            outputs.collect::<Vec<_>>()
+        };
+        let steps: Vec<_> = steps.iter().map(each).collect();
+        let settled = self.settle_all(steps.iter().flatten().flat_map(|(_, folders)| folders).cloned().collect());
+        let output = |(to, folders): &(String, Vec<PathBuf>)| {
+            let wrong = folders.iter().find_map(|folder| settled.get(folder));
+            let why = |error| format!("that {to} is in place could not be made durable: {error}");
+            wrong.map_or(Ok(()), |error| Err(Failure::new(FailureCode::Publish, why(error))))
+        };
+        steps.iter().map(|outputs| outputs.iter().try_for_each(output)).collect()
     }
+
+    /// A folder and those that it is in, up to the root.
+    fn up_from<'a>(&'a self, folder: &'a Path) -> impl Iterator<Item = &'a Path> {
+        folder.ancestors().take_while(|above| above.starts_with(&self.root))
+    }
+
+    /// Makes folders durable: few one by one, many with the whole of each file system that they are on. Gives those with which that
+    /// goes wrong, and why.
+    fn settle_all(&self, folders: BTreeSet<PathBuf>) -> BTreeMap<PathBuf, String> {
+        let mut wrong = BTreeMap::new();
+        let mut note = |folders: &[PathBuf], result: io::Result<()>| {
+            let Err(error) = result else { return };
+            wrong.extend(folders.iter().map(|folder| (folder.clone(), format!("{}: {error}", folders[0].display()))));
+        };
+        if folders.len() <= FEW {
+            folders.into_iter().for_each(|folder| note(&[folder.clone()], self.settle_one(&folder)));
+            return wrong;
+        }
+        let mut systems = BTreeMap::<_, Vec<_>>::new();
+        folders.into_iter().for_each(|folder| systems.entry(device(&folder)).or_default().push(folder));
+        for folders in systems.values() {
+            note(folders, sync_system(folders.iter().map(PathBuf::as_path)));
+        }
+        wrong
+    }
+
+    /// Makes a folder durable; one that may not be read, with the whole file system by a folder above it.
+    fn settle_one(&self, folder: &Path) -> io::Result<()> {
+        fault("publish.settle")?;
+        match File::open(folder) {
+            Ok(file) => enough(file.sync_all()),
+            Err(_) => sync_system(self.up_from(folder).filter(|above| device(above) == device(folder))),
+        }
+    }
+}
+
+/// The file system of a folder, where that can be told.
+fn device(folder: &Path) -> Option<u64> {
+    mount_of(folder).ok().map(|(device, _)| device)
+}
+
+/// Makes a file system durable, by the first of these folders on it that can be opened. There is nothing to folders that have gone:
+/// that is seen.
+fn sync_system<'a>(folders: impl Iterator<Item = &'a Path>) -> io::Result<()> {
+    let mut unopened = Ok(());
+    for folder in folders {
+        match File::open(folder) {
+            Ok(file) => return enough(syncfs(file).map_err(io::Error::from)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => unopened = Err(error),
+        }
+    }
+    unopened
+}
+
+/// What the flushing of a folder comes to: on some file systems there is no such thing.
+fn enough(flushed: io::Result<()>) -> io::Result<()> {
+    let none = [Errno::INVAL, Errno::NOTSUP, Errno::NOSYS].map(|none| Some(none.raw_os_error()));
+    flushed.or_else(|error| if none.contains(&error.raw_os_error()) { Ok(()) } else { Err(error) })
 }
 
 /// Makes a file or a folder durable with all that is in it.
@@ -148,6 +207,28 @@ mod tests {
             fs::write(at(&paths[4]), "x").unwrap();
             assert_eq!(flushed(), vec![Ok(()); 5]);
         }
+    }
+
+    #[test]
+    fn folders_that_have_gone_or_are_on_another_file_system_are_settled() {
+        let (dir, _there) = two_file_systems("mount");
+        let staging = Staging::new(dir.path(), "p");
+        let here = device(dir.path());
+        assert!(here.is_some() && here != device(&dir.path().join("mount")));
+        for many in [false, true] {
+            let more = if many { FEW } else { 0 };
+            let paths = ["mount/a", "gone/deep/a", "a"].map(str::to_owned).into_iter();
+            let paths = paths.chain((0..more).map(|n| format!("{n}/a")));
+            let steps: Vec<_> = paths.map(|path| (path.clone(), vec![staged(&path, &path)])).collect();
+            let settled = staging.settle(&steps, &|_| false).into_iter().map(|step| step.map_err(|it| it.message));
+            assert_eq!(settled.collect::<Vec<_>>(), vec![Ok(()); steps.len()]);
+        }
+    }
+
+    #[test]
+    fn what_a_file_system_does_not_know_is_enough() {
+        let flushed = |error: Errno| enough(Err(io::Error::from(error))).is_ok();
+        assert_eq!([Errno::INVAL, Errno::NOTSUP, Errno::IO, Errno::NOSPC].map(flushed), [true, true, false, false]);
     }
 
     #[test]

@@ -59,7 +59,7 @@ use crate::engine::local::places::Places;
 use crate::engine::local::secrets::Masking;
 use crate::engine::local::staging::{Staging, not_in_place};
 use crate::engine::outputs::{Done, Outputs, Published, StagedStep};
-use crate::event::{Failure, FailureCode, Replaced, Staged};
+use crate::event::{Failure, Replaced, Staged};
 use crate::pipeline::types::{Kind, Pipeline, Rebuild};
 use crate::plan::facts::Facts;
 use crate::plan::put_back::PutBack;
@@ -275,16 +275,14 @@ impl Outputs for LocalEngine {
         published.map_err(|failure| failure.also(taken()))
     }
 
-    fn settle(&self, steps: &[StagedStep]) -> Result<(), Failure> {
+    fn settle(&self, steps: &[StagedStep]) -> Vec<Result<(), Failure>> {
         let Local { pipeline, mode, .. } = self.local.as_ref();
         // What is not as the record says is built again, if nobody has said otherwise.
         let heals = |step: &str| {
             let never = pipeline.recipe(step).is_some_and(|id| pipeline.recipes[id].rebuild == Rebuild::Never);
             *mode != BuildMode::Missing && !never
         };
-        let why = |error| format!("that the outputs are in place could not be made durable: {error}");
-        let settled = self.local.staging.settle(steps, &heals);
-        settled.map_err(|error| Failure::new(FailureCode::Publish, why(error)))
+        self.local.staging.settle(steps, &heals)
     }
 
     fn halfway(
