@@ -126,5 +126,5 @@ impl StoreError {
 
 /// Whether two paths lead to one folder.
 pub(crate) fn is_same(one: &Path, other: &Path) -> bool {
-    one == other || one.canonicalize().ok() == other.canonicalize().ok()
+    one == other || one.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|other| one == other))
 }
