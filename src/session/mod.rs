@@ -222,7 +222,9 @@ impl Session {
     /// Looks at what was built before, and at what is there; `alone` where this process itself holds the lock, and has not
     /// finished what runs that died left.
     pub(crate) fn look(&self, probes: bool, alone: bool) -> Result<(Known, Observed), Fail> {
-        if alone || !is_held(&self.loaded.root.join(OWN), &self.pipeline().name) {
+        // A run may begin, or end, between two looks: what it has there is not left.
+        let goes_on = || !alone && is_held(&self.loaded.root.join(OWN), &self.pipeline().name);
+        if !goes_on() && finish::refuse_of_others(self).is_err() && !goes_on() {
             finish::refuse_of_others(self)?;
         }
         let mut known =
