@@ -56,7 +56,10 @@ pub trait Outputs: Send + Sync {
 
     /// What a run that died has left of which only another state knows what it had done: its folder, relative to the root, and that
     /// state. Nothing of it is to be touched.
-    fn left_by_other(&self) -> Option<(String, PathBuf)>;
+    ///
+    /// # Errors
+    /// Why nobody knows of which state it is.
+    fn left_by_other(&self) -> io::Result<Option<(String, PathBuf)>>;
 
     /// Ends processes of runs that died and of which not even their own watch was left, and names them. `died` says
     /// whether there was such a run. Called before anything is put in place for it. May block.

@@ -200,8 +200,8 @@ impl Outputs for Scripted {
         Vec::new()
     }
 
-    fn left_by_other(&self) -> Option<(String, PathBuf)> {
-        None
+    fn left_by_other(&self) -> std::io::Result<Option<(String, PathBuf)>> {
+        Ok(None)
     }
 
     fn end_survivors(&self, _died: bool) -> Vec<String> {

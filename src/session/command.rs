@@ -36,3 +36,11 @@ pub(crate) fn command(site: &Site, file: Option<&Path>, request: &Request, keep_
     }
     command_line(&words)
 }
+
+/// How a file would be run with a state, wherever that is said: neither the working directory nor the environment changes it.
+pub(crate) fn run_with(file: &Path, state: &Path) -> String {
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let options = [("-f", file.as_path()), ("--state", state)];
+    let options = options.into_iter().flat_map(|(name, path)| [name.to_owned(), path.display().to_string()]);
+    command_line(&["kiln".to_owned(), "run".to_owned()].into_iter().chain(options).collect::<Vec<_>>())
+}

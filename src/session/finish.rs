@@ -1,13 +1,14 @@
 //! Ends runs that died: finishes what they were about to put in place, and undoes what they had only begun. The caller holds the
 //! lock of the pipeline.
 
+use std::path::Path;
+
 use crate::base::job::JobId;
 use crate::base::text::count;
 use crate::fault::fault;
-use crate::pipeline::paths::OWN;
-use crate::pipeline::template::command_line;
 use crate::plan::put_back::PutBack;
 use crate::run::recover::{Recovered, recover};
+use crate::session::command::run_with;
 use crate::session::fail::Fail;
 use crate::session::{Session, unread};
 use crate::store::last_word::LastWord;
@@ -29,13 +30,14 @@ pub(crate) fn finish_the_dead(
 
 /// Refuses to begin where a run that died had another state, which alone knows what is complete of that. No run goes on.
 pub(crate) fn refuse_of_others(session: &Session) -> Result<(), Fail> {
-    let Some((folder, state)) = session.outputs.left_by_other() else { return Ok(()) };
-    let own = session.loaded.root.join(OWN);
-    let option = ["--state".to_owned(), state.display().to_string()];
-    let words = ["kiln".to_owned(), "run".to_owned()].into_iter().chain(option.into_iter().filter(|_| state != own));
-    let command = command_line(&words.collect::<Vec<_>>());
+    let left = session.outputs.left_by_other();
+    let left = left.map_err(|error| Fail::because("what a run that was killed has left cannot be read", &error))?;
+    let Some((folder, state)) = left else { return Ok(()) };
     let why = format!("a run that was killed has left {folder}, and its state is in {}", state.display());
-    Err(Fail::Surroundings(format!("{why}: only a run with that one can finish it\n  help: first `{command}`")))
+    let first = format!("first `{}`", run_with(Path::new(&session.loaded.source.name), &state));
+    let path = session.loaded.root.join(&folder);
+    let or = format!("or, where there is no such state any more, remove {}", path.display());
+    Err(Fail::Surroundings(format!("{why}: only a run with that one can finish it\n  help: {first}; {or}")))
 }
 
 /// As [`finish_the_dead`], less what was only begun.

@@ -464,6 +464,12 @@ pub(super) fn asides(step: &Path) -> io::Result<Vec<Aside>> {
     }
 }
 
+/// Whether all is told of what a step has set aside, and nothing is left of it but that list.
+pub(super) fn is_told(step: &Path) -> io::Result<bool> {
+    let asides = asides(step)?;
+    Ok(!asides.is_empty() && asides.iter().all(|aside| aside.told) && folders(step)?.is_empty())
+}
+
 /// A time of the file system: seconds and nanoseconds.
 type Time = (i64, i64);
 

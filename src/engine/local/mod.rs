@@ -309,9 +309,8 @@ impl Outputs for LocalEngine {
         self.local.staging.kept_before(job, staged)
     }
 
-    fn left_by_other(&self) -> Option<(String, PathBuf)> {
-        // A run that cannot read it tells so.
-        self.local.staging.left_by_other().unwrap_or_default()
+    fn left_by_other(&self) -> std::io::Result<Option<(String, PathBuf)>> {
+        self.local.staging.left_by_other()
     }
 
     fn end_survivors(&self, died: bool) -> Vec<String> {
