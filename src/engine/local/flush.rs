@@ -94,7 +94,7 @@ impl Staging {
             wrong.extend(folders.iter().map(|folder| (folder.clone(), format!("{}: {error}", folders[0].display()))));
         };
         if folders.len() <= FEW {
-            folders.into_iter().for_each(|folder| note(&[folder.clone()], self.settle_one(&folder)));
+            folders.into_iter().for_each(|folder| note(std::slice::from_ref(&folder), self.settle_one(&folder)));
             return wrong;
         }
         let mut systems = BTreeMap::<_, Vec<_>>::new();
