@@ -62,10 +62,29 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match moving(&[from], || fs::rename(from, to)) {
         Err(error) if error.kind() == ErrorKind::CrossesDevices && from.is_dir() && !from.is_symlink() => {
             copy_over(from, to)?;
-            remove(from)
+            // On a disk without room not even that can be done to its end.
+            remove(from).or_else(|error| {
+                let back = complete(to, from).and_then(|()| remove(to));
+                Err(match back {
+                    Ok(()) => error,
+                    Err(_) => io::Error::other(format!("{error}; all of {} is in {}", from.display(), to.display())),
+                })
+            })
         }
         moved => moved,
     }
+}
+
+/// Copies back from a whole folder what another one lacks that was the same.
+fn complete(whole: &Path, part: &Path) -> io::Result<()> {
+    for entry in tree(whole) {
+        let (path, metadata) = entry?;
+        let to = path.strip_prefix(whole).map_or_else(|_| part.to_owned(), |below| part.join(below));
+        if to.symlink_metadata().is_err() {
+            copy_one(&path, &metadata, &to)?;
+        }
+    }
+    Ok(())
 }
 
 /// Copies a folder durably, to where nothing is to be seen of it before it is whole.
@@ -88,19 +107,26 @@ pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
             Ok(below) if !below.as_os_str().is_empty() => to.join(below),
             Ok(_) | Err(_) => to.to_owned(),
         };
-        if metadata.is_symlink() {
-            symlink(fs::read_link(path)?, to)?;
-        } else if metadata.is_dir() {
-            fs::create_dir(&to)?;
+        copy_one(&path, &metadata, &to)?;
+        if metadata.is_dir() {
             folders.push((to, metadata.permissions()));
-        } else if metadata.is_file() {
-            fs::copy(path, to)?;
-        } else {
-            return Err(io::Error::other(format!("{} is neither a file nor a folder", path.display())));
         }
     }
     // Nothing is put into a folder any more that may not be written to then.
     folders.into_iter().rev().try_for_each(|(folder, permissions)| fs::set_permissions(folder, permissions))
+}
+
+/// Copies a file, a link, or a folder without what is in it.
+fn copy_one(from: &Path, metadata: &fs::Metadata, to: &Path) -> io::Result<()> {
+    if metadata.is_symlink() {
+        symlink(fs::read_link(from)?, to)
+    } else if metadata.is_dir() {
+        fs::create_dir(to)
+    } else if metadata.is_file() {
+        fs::copy(from, to).map(|_| ())
+    } else {
+        Err(io::Error::other(format!("{} is neither a file nor a folder", from.display())))
+    }
 }
 
 /// Swaps two paths in one step; where the file system cannot, in three, with what stood at `to` at `aside` for a moment.
@@ -360,6 +386,21 @@ mod tests {
 
     fn swap(dir: &Path) -> io::Result<()> {
         swap_in_three(&dir.join("from"), &dir.join("to"), &dir.join("aside"))
+    }
+
+    #[test]
+    fn of_a_folder_that_could_not_be_moved_away_all_is_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        fs::create_dir_all(at("whole/in/deep")).unwrap();
+        fs::write(at("whole/in/deep/f"), "f").unwrap();
+        fs::write(at("whole/g"), "g").unwrap();
+        symlink("g", at("whole/link")).unwrap();
+        fs::create_dir(at("part")).unwrap();
+        fs::write(at("part/g"), "own").unwrap();
+        complete(&at("whole"), &at("part")).unwrap();
+        let read = |path: &str| fs::read_to_string(at(path)).unwrap();
+        assert_eq!(["part/in/deep/f", "part/g", "part/link"].map(read), ["f", "own", "own"]);
     }
 
     #[test]

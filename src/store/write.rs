@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub struct Writer {
     batches: u64,
     path: PathBuf,
     file: Option<schema::Identity>,
+    /// Whether the run is to end: then nobody is waited for any longer.
+    stopping: Arc<AtomicBool>,
 }
 
 /// Is told the number of the highest batch that is on disk, or once why no more will be.
@@ -86,9 +89,10 @@ impl Writer {
         let (queue, queued) = queue();
         let thread = std::thread::Builder::new().name("kiln-store".to_owned());
         let (file, own) = (schema::identity(&path), path.clone());
-        let thread = thread.spawn(move || Thread { connection, path, file, queued, told, events: 0 }.run());
-        let thread = thread.map_err(|error| StoreError::io(&own, &error))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), ended: Ok(()), batches: 0, path: own, file })
+        let (stopping, ended) = (Arc::new(AtomicBool::new(false)), Ok(()));
+        let its = Thread { connection, path, file, queued, told, events: 0, stopping: Arc::clone(&stopping) };
+        let thread = thread.spawn(move || its.run()).map_err(|error| StoreError::io(&own, &error))?;
+        Ok(Self { queue: Some(queue), thread: Some(thread), ended, batches: 0, path: own, file, stopping })
     }
 
     /// Whether the store that it writes is still the one that is there.
@@ -133,6 +137,9 @@ impl Journal for Writer {
     fn append(&mut self, events: Arc<[Stamped]>, digests: Vec<FileDigest>) -> u64 {
         self.batches += 1;
         if let Some(queue) = &self.queue {
+            if events.iter().any(|event| matches!(event.event, Event::RunStopping { .. })) {
+                self.stopping.store(true, Ordering::SeqCst);
+            }
             let hurry = !events.iter().all(|event| may_wait(&event.event));
             // If the thread has ended it has told why, and `close` tells it again.
             queue.push(Batch { number: self.batches, events, digests }, hurry);
@@ -150,24 +157,29 @@ impl Journal for Writer {
     }
 }
 
-/// So often is waited for who else writes the store, each time as long as SQLite does: for five minutes while a run goes on, for half a
-/// minute when it is over. Nothing of Kiln writes as long; who does may never end.
+/// So often is waited for who else writes the store while a run goes on, each time as long as SQLite does: for five minutes. Nothing of
+/// Kiln writes as long; who does may never end.
 const TRIES: usize = 30;
-const LAST_TRIES: usize = 3;
 
-/// Does what writes the store. Who else writes there is waited for: what was done is not lost for that.
-fn patiently(path: &Path, tries: usize, mut write: impl FnMut() -> rusqlite::Result<()>) -> rusqlite::Result<()> {
-    for again in 1..tries {
+/// Does what writes the store. Who else writes there is waited for, as long as `patient` says so to the number of times it was: what
+/// was done is not lost for that.
+fn patiently(
+    path: &Path,
+    patient: impl Fn(usize) -> bool,
+    mut write: impl FnMut() -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let mut tries = 1;
+    loop {
         match write() {
-            Err(error) if matches!(error.sqlite_error_code(), Some(DatabaseBusy)) => {
-                if again == 1 {
+            Err(error) if matches!(error.sqlite_error_code(), Some(DatabaseBusy)) && patient(tries) => {
+                if tries == 1 {
                     tracing::warn!("{}: another process writes there, and is waited for", path.display());
                 }
+                tries += 1;
             }
             result => return result,
         }
     }
-    write()
 }
 
 /// Keeps events in one transaction.
@@ -181,7 +193,7 @@ fn keep_now(state: &Path, events: &[Stamped]) -> Result<(), StoreError> {
         fault("store.commit").map_err(full)?;
         transaction.commit()
     };
-    patiently(&path, LAST_TRIES, keep).map_err(|error| StoreError::sql(&path, &error))
+    patiently(&path, |_| false, keep).map_err(|error| StoreError::sql(&path, &error))
 }
 
 impl Drop for Writer {
@@ -236,13 +248,16 @@ struct Thread {
     told: Told,
     /// How many events were written.
     events: usize,
+    stopping: Arc<AtomicBool>,
 }
 
 impl Thread {
     fn run(mut self) -> Result<(), StoreError> {
         while let Some(Waiting { batches, flushes, .. }) = self.queued.next(LINGER) {
             self.events += batches.iter().map(|batch| batch.events.len()).sum::<usize>();
-            if let Err(error) = patiently(&self.path.clone(), TRIES, || self.commit(&batches)) {
+            let (path, stopping) = (self.path.clone(), Arc::clone(&self.stopping));
+            let patient = |tries| tries < TRIES && !stopping.load(Ordering::SeqCst);
+            if let Err(error) = patiently(&path, patient, || self.commit(&batches)) {
                 let error = StoreError::sql(&self.path, &error);
                 (self.told)(Err(error.clone()));
                 return Err(error);
@@ -356,16 +371,22 @@ mod tests {
         };
         let (other, own, mut tries) = (open(), open(), 0);
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let written = patiently(dir.path(), TRIES, || {
-            tries += 1;
-            if tries == 3 {
-                other.execute_batch("ROLLBACK").unwrap();
-            }
-            own.execute_batch("BEGIN IMMEDIATE; COMMIT")
-        });
+        let written = patiently(
+            dir.path(),
+            |tries| tries < 3,
+            || {
+                tries += 1;
+                if tries == 3 {
+                    other.execute_batch("ROLLBACK").unwrap();
+                }
+                own.execute_batch("BEGIN IMMEDIATE; COMMIT")
+            },
+        );
         assert_eq!((written, tries), (Ok(()), 3));
-        let wrong = patiently(dir.path(), TRIES, || own.execute_batch("SELECT * FROM nothing"));
+        let wrong = patiently(dir.path(), |_| true, || own.execute_batch("SELECT * FROM nothing"));
         assert!(wrong.is_err(), "nothing else is tried again");
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        assert!(patiently(dir.path(), |tries| tries < 3, || own.execute_batch("BEGIN IMMEDIATE; COMMIT")).is_err());
     }
 
     #[test]

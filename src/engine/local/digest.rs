@@ -207,8 +207,8 @@ impl Digester {
         std::mem::take(&mut self.lock().untold)
     }
 
-    /// What lay at `from` lies at `to` now. A file's state changes by that, what lies in a folder keeps its own. Of what
-    /// somebody has taken away already nothing is known.
+    /// What lay at `from` lies at `to` now. A file's state changes by that, what lies in a folder keeps its own, unless it had to be
+    /// copied. Of what somebody has taken away already nothing is known.
     pub(crate) fn moved(&self, from: &str, to: &str, digest: Digest) {
         let Ok(metadata) = fs::metadata(self.root.join(to)) else { return };
         let mut fresh = self.lock();
@@ -218,9 +218,17 @@ impl Digester {
             fresh.add(to, Seen { stat, digest, seen_ns: settled.unwrap_or_else(clock::now_ns) });
             return;
         }
+        let now = |to: &str| Some(stat_of(&fs::metadata(self.root.join(to)).ok()?));
+        let mut is_copy = None;
         for path in fresh.inside(from) {
-            if let Some(seen) = fresh.known.remove(&path) {
-                fresh.add(&format!("{to}{}", &path[from.len()..]), seen);
+            let Some(seen) = fresh.known.remove(&path) else { continue };
+            let to = format!("{to}{}", &path[from.len()..]);
+            // One file tells it of all.
+            if *is_copy.get_or_insert_with(|| now(&to).is_some_and(|now| now.inode != seen.stat.inode)) {
+                let copied = now(&to).map(|stat| Seen { stat, seen_ns: clock::now_ns(), ..seen });
+                copied.into_iter().for_each(|seen| fresh.add(&to, seen));
+            } else {
+                fresh.add(&to, seen);
             }
         }
     }
@@ -350,6 +358,21 @@ mod tests {
         assert_eq!(told, ["a", "d/f", "d/in/g"]);
         let known: Vec<_> = digester.lock().known.keys().cloned().collect();
         assert_eq!(known, [".kiln/d-other/f", ".kiln/d0/f", "a", "d/f", "d/in/g"]);
+    }
+
+    #[test]
+    fn what_was_copied_to_its_place_was_not_written_there_since() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        fs::create_dir_all(at("from/in")).unwrap();
+        ["from/f", "from/in/g"].iter().for_each(|path| fs::write(at(path), "x").unwrap());
+        let digester = Digester::new(dir.path(), Box::new(Memory::default()));
+        let digest = digester.path("from").unwrap().unwrap();
+        crate::files::copy(&at("from"), &at("to")).unwrap();
+        digester.moved("from", "to", digest);
+        fs::remove_dir_all(at("from")).unwrap();
+        assert_eq!(digester.path("to").unwrap(), Some(digest));
+        assert!(!digester.written_since("to", 0), "by nobody but Kiln");
     }
 
     #[test]

@@ -183,11 +183,9 @@ impl Staging {
         digester: &Digester,
     ) -> io::Result<()> {
         let (from, to) = (self.root.join(&output.from), self.root.join(&output.to));
-        let is_far = match elsewhere(&from, &to) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false, // it was moved already
-            is_far => is_far?,
-        };
-        if !is_far || from == to {
+        // It was moved already.
+        let is_gone = from.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if is_gone || from == to || !elsewhere(&from, &to)? {
             return Ok(());
         }
         let (new, old) = (beside(&to, NEW), swapped(&to));
