@@ -63,12 +63,9 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::CrossesDevices && from.is_dir() && !from.is_symlink() => {
             copy_over(from, to)?;
             // On a disk without room not even that can be done to its end.
-            remove(from).or_else(|error| {
-                let back = complete(to, from).and_then(|()| remove(to));
-                Err(match back {
-                    Ok(()) => error,
-                    Err(_) => io::Error::other(format!("{error}; all of {} is in {}", from.display(), to.display())),
-                })
+            remove(from).map_err(|error| match complete(to, from).and_then(|()| remove(to)) {
+                Ok(()) => error,
+                Err(_) => io::Error::other(format!("{error}; all of {} is in {}", from.display(), to.display())),
             })
         }
         moved => moved,

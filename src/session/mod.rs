@@ -222,13 +222,13 @@ impl Session {
     /// Looks at what was built before, and at what is there; `alone` where this process itself holds the lock, and has not
     /// finished what runs that died left.
     pub(crate) fn look(&self, probes: bool, alone: bool) -> Result<(Known, Observed), Fail> {
+        let mut known =
+            known(&self.store, (&self.pipeline().name, self.engine.name()), self.concerned().as_deref(), alone)?;
         // A run may begin, or end, between two looks: what it has there is not left.
         let goes_on = || !alone && is_held(&self.loaded.root.join(OWN), &self.pipeline().name);
         if !goes_on() && finish::refuse_of_others(self).is_err() && !goes_on() {
             finish::refuse_of_others(self)?;
         }
-        let mut known =
-            known(&self.store, (&self.pipeline().name, self.engine.name()), self.concerned().as_deref(), alone)?;
         known.ahead = dead::ahead(&mut known.dead, known.history.as_ref(), self.outputs.as_ref());
         let mut observed = self.engine.observe(&self.wanted(), probes);
         if let Some(part) = &self.part {

@@ -1,5 +1,7 @@
 //! `/projects/K/datasets/…`: looks at datasets, and clears those that are built.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::base::id::NodeId;
@@ -11,10 +13,11 @@ use crate::plan::record::History;
 use crate::server::auth::Right;
 use crate::server::desk::Touch;
 use crate::server::error::ApiError;
-use crate::server::project::Names;
+use crate::server::project::{Names, Project};
 use crate::server::reply::{Reply, json};
 use crate::server::route::Call;
-use crate::session::locks::{Busy, lock_now};
+use crate::session::load::Loaded;
+use crate::session::locks::{Busy, Locks, lock_now};
 
 /// `GET /projects/K/datasets/`
 pub(crate) fn list(call: &Call) -> Reply {
@@ -135,6 +138,22 @@ pub(crate) fn info(call: &Call) -> Reply {
     json(&info)
 }
 
+/// So often, and so long each time, is waited for a job that has just ended to let go of its pipeline.
+const MOMENTS: u32 = 100;
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// The locks of a pipeline in which no job is at work.
+fn lock_of(project: &Project, loaded: &Loaded, writes: &[String]) -> Result<Locks, Busy> {
+    let mut left = MOMENTS;
+    loop {
+        match lock_now(&loaded.pipeline.name, &project.archive.folder, &loaded.root, writes) {
+            Err(Busy::Held(_)) if left > 0 && project.running().is_none() => std::thread::park_timeout(MOMENT),
+            taken => return taken,
+        }
+        left -= 1;
+    }
+}
+
 /// `DELETE /projects/K/datasets/D/data`: takes away what a recipe made, and moves aside what it did not. A source is not touched.
 pub(crate) fn clear(call: &Call) -> Reply {
     let project = call.project()?;
@@ -157,7 +176,7 @@ pub(crate) fn clear(call: &Call) -> Reply {
         ApiError::conflict(format!("{}{running}", busy.fail().plain()))
     };
     let writes = vec![path.clone()];
-    let lock = lock_now(&loaded.pipeline.name, &project.archive.folder, &loaded.root, &writes).map_err(busy)?;
+    let lock = lock_of(project, &loaded, &writes).map_err(busy)?;
     lock.serve(writes).map_err(busy)?;
     let who = JobId::new(&format!("{}_cleared", loaded.pipeline.name), &stamp(crate::clock::now()));
     let full = loaded.root.join(&path);
