@@ -132,7 +132,8 @@ pub(super) fn hint(error: Error) -> Error {
             .then(|| "targets or --failed, not both: it takes what an earlier run did not get done".to_owned())
     } else {
         said(ContextKind::InvalidArg).filter(|option| option.starts_with("--state ")).and_then(|_| {
-            let folder = said(ContextKind::InvalidValue)?;
+            // What is empty is no folder of any command.
+            let folder = said(ContextKind::InvalidValue).filter(|folder| !folder.is_empty())?;
             Some(format!("here --state is that of a run; `--state-dir {folder}` says where history and logs are kept"))
         })
     };

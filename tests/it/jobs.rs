@@ -272,6 +272,8 @@ fn a_variable_that_is_empty_names_no_state() {
     project.variable("KILN_STATE", "");
     project.expect(0, &["run"]);
     assert!(project.exists(".kiln/kiln.db"));
+    let said = project.expect(2, &["plan", "--state", ""]).err;
+    assert!(!said.contains("--state-dir"), "{said}");
 }
 
 #[test]
