@@ -46,6 +46,7 @@ mod half;
 mod hindered;
 mod hints;
 mod inner;
+mod job_logs;
 mod jobs;
 mod kills;
 mod kinds;
