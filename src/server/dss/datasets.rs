@@ -143,7 +143,7 @@ const MOMENTS: u32 = 100;
 const MOMENT: Duration = Duration::from_millis(20);
 
 /// The locks of a pipeline in which no job is at work.
-fn lock_of(project: &Project, loaded: &Loaded, writes: &[String]) -> Result<Locks, Busy> {
+fn lock_idle(project: &Project, loaded: &Loaded, writes: &[String]) -> Result<Locks, Busy> {
     let mut left = MOMENTS;
     loop {
         match lock_now(&loaded.pipeline.name, &project.archive.folder, &loaded.root, writes) {
@@ -176,7 +176,7 @@ pub(crate) fn clear(call: &Call) -> Reply {
         ApiError::conflict(format!("{}{running}", busy.fail().plain()))
     };
     let writes = vec![path.clone()];
-    let lock = lock_of(project, &loaded, &writes).map_err(busy)?;
+    let lock = lock_idle(project, &loaded, &writes).map_err(busy)?;
     lock.serve(writes).map_err(busy)?;
     let who = JobId::new(&format!("{}_cleared", loaded.pipeline.name), &stamp(crate::clock::now()));
     let full = loaded.root.join(&path);
